@@ -1,0 +1,126 @@
+//! The crate's error: what was wrong, where, and what to do about it.
+
+use std::path::PathBuf;
+
+use crate::{config, edit, gguf, source, template, weights};
+
+/// What can go wrong while reading, editing or running a model.
+///
+/// The message names the file, the place in it and the problem; [`Error::hint`] gives the remedy.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// The operating system refused a file operation.
+    #[error("`{}`: cannot {doing}: {source}", path.display())]
+    Io {
+        /// The file or folder.
+        path: PathBuf,
+        /// What was being done, as a verb phrase.
+        doing: &'static str,
+        /// The system's answer.
+        source: std::io::Error,
+    },
+    /// A malformed GGUF file.
+    #[error("`{}`: {problem}", path.display())]
+    Gguf {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        problem: Box<gguf::Problem>,
+    },
+    /// Weights that are malformed, missing, or of another shape than the config says.
+    #[error("`{}`: {problem}", path.display())]
+    Weights {
+        /// The file or folder.
+        path: PathBuf,
+        /// What is wrong with it.
+        problem: Box<weights::Problem>,
+    },
+    /// A `config.json`, or GGUF metadata, that does not describe a model which strait can run.
+    #[error("`{}`: {problem}", path.display())]
+    Config {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        problem: Box<config::Problem>,
+    },
+    /// A tokenizer or chat template that cannot be used.
+    #[error("`{}`: {problem}", path.display())]
+    Template {
+        /// The file that it was read from.
+        path: PathBuf,
+        /// What is wrong with it.
+        problem: Box<template::Problem>,
+    },
+    /// An edit file that cannot be read, or an edit that does not fit the model.
+    #[error("{}{problem}", path.as_ref().map(|p| format!("`{}`: ", p.display())).unwrap_or_default())]
+    Edit {
+        /// The file, where the edit came from one.
+        path: Option<PathBuf>,
+        /// What is wrong with it.
+        problem: Box<edit::Problem>,
+    },
+    /// A model that could not be found or fetched.
+    #[error("{0}")]
+    Source(Box<source::Problem>),
+    /// A sequence that is longer than the model's context.
+    #[error("a sequence of {tokens} tokens is longer than the model's context of {context}")]
+    TooLong {
+        /// Tokens in the sequence.
+        tokens: usize,
+        /// The model's limit.
+        context: usize,
+    },
+    /// A tensor operation failed.
+    #[error(transparent)]
+    Tensor(#[from] candle_core::Error),
+}
+
+/// The crate's result.
+pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+impl Error {
+    /// The remedy, one sentence, where one is known.
+    pub fn hint(&self) -> Option<String> {
+        match self {
+            Self::Io { source, .. } => io_hint(source).map(str::to_string),
+            Self::Gguf { problem, .. } => Some(problem.hint()),
+            Self::Weights { problem, .. } => Some(problem.hint()),
+            Self::Config { problem, .. } => Some(problem.hint()),
+            Self::Template { problem, .. } => Some(problem.hint()),
+            Self::Edit { problem, .. } => Some(problem.hint()),
+            Self::Source(problem) => Some(problem.hint()),
+            Self::TooLong { .. } => Some("shorten the text or split the conversation".into()),
+            Self::Tensor(_) => None,
+        }
+    }
+
+    /// Wraps an I/O error with its path and what was being done, for `map_err`.
+    pub fn io(
+        path: impl Into<PathBuf>,
+        doing: &'static str,
+    ) -> impl FnOnce(std::io::Error) -> Self {
+        let path = path.into();
+        move |source| Self::Io {
+            path,
+            doing,
+            source,
+        }
+    }
+}
+
+/// The remedy for the commoner refusals of an operating system.
+pub fn io_hint(error: &std::io::Error) -> Option<&'static str> {
+    use std::io::ErrorKind::*;
+    Some(match error.kind() {
+        NotFound => {
+            "check the path; relative paths start at the folder you are in, in a study at the study file"
+        }
+        PermissionDenied => "check who may read or write it, or choose another folder",
+        ReadOnlyFilesystem => "the file system is mounted read-only: choose another folder",
+        StorageFull | QuotaExceeded => {
+            "the disk is full: free some space and run the same command again, what is done stays"
+        }
+        _ => return None,
+    })
+}

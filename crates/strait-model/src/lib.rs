@@ -1,0 +1,29 @@
+//! A chat model that can be read to the last digit, edited and sampled from.
+//!
+//! The crate reads Hugging Face folders and GGUF files into one decoder ([`Model`]), lets small changes act on it
+//! without touching its weights ([`Edit`]), and gives the losses of fine-tuning with gradients to the edit's tensors.
+//! It knows nothing of studies, measures or reports.
+
+pub mod config;
+pub mod decoder;
+pub mod edit;
+pub mod error;
+pub mod files;
+pub mod gguf;
+pub mod model;
+pub mod ops;
+pub mod progress;
+pub mod sample;
+pub mod source;
+pub mod template;
+pub mod tokenizer;
+pub mod weights;
+
+pub use config::Config;
+pub use decoder::Decoder;
+pub use edit::Edit;
+pub use error::{Error, Result};
+pub use gguf::Gguf;
+pub use model::Model;
+pub use tokenizer::{EncodedChat, Message, Role, Tokenizer};
+pub use weights::Weights;

@@ -1,0 +1,10 @@
+//! (to be written)
+/// What is wrong.
+#[derive(Debug, thiserror::Error)]
+pub enum Problem {}
+impl Problem {
+    /// The remedy.
+    pub fn hint(&self) -> String {
+        match *self {}
+    }
+}
