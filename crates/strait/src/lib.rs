@@ -1,1 +1,14 @@
-//! x
+//! What a fine-tune really learned: training of narrow and general solutions, measures, studies and reports.
+
+pub mod data;
+pub mod error;
+pub mod measure;
+pub mod objective;
+pub mod report;
+pub mod study;
+pub mod table;
+pub mod tensorboard;
+pub mod train;
+
+pub use error::{Error, Result};
+pub use table::Table;
