@@ -10,3 +10,11 @@ impl Problem {
 }
 /// x
 pub struct Config;
+/// x
+#[derive(Clone, Copy, Debug)]
+pub enum Activation {
+    /// x
+    Silu,
+    /// x
+    GeluTanh,
+}

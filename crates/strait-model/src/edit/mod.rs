@@ -28,15 +28,7 @@ pub enum Projection {
 
 impl Projection {
     /// All seven, in the order of a block's computation.
-    pub const ALL: [Self; 7] = [
-        Self::Q,
-        Self::K,
-        Self::V,
-        Self::O,
-        Self::Gate,
-        Self::Up,
-        Self::Down,
-    ];
+    pub const ALL: [Self; 7] = [Self::Q, Self::K, Self::V, Self::O, Self::Gate, Self::Up, Self::Down];
 
     /// Path inside a block under Hugging Face's names, such as `mlp.down_proj`.
     pub fn path(self) -> &'static str {
