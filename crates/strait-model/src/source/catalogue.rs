@@ -39,14 +39,8 @@ pub const CATALOGUE: &[Entry] = &[
         }),
         repository: "HuggingFaceTB/SmolLM2-135M-Instruct",
     },
-    on_hub(
-        "smollm2-360m-instruct",
-        "HuggingFaceTB/SmolLM2-360M-Instruct",
-    ),
-    on_hub(
-        "qwen2.5-coder-0.5b-instruct",
-        "Qwen/Qwen2.5-Coder-0.5B-Instruct",
-    ),
+    on_hub("smollm2-360m-instruct", "HuggingFaceTB/SmolLM2-360M-Instruct"),
+    on_hub("qwen2.5-coder-0.5b-instruct", "Qwen/Qwen2.5-Coder-0.5B-Instruct"),
     on_hub("qwen2.5-0.5b-instruct", "Qwen/Qwen2.5-0.5B-Instruct"),
     on_hub("qwen2.5-14b-instruct", "Qwen/Qwen2.5-14B-Instruct"),
     on_hub("qwen3-0.6b", "Qwen/Qwen3-0.6B"),
@@ -59,11 +53,7 @@ pub const CATALOGUE: &[Entry] = &[
 ];
 
 const fn on_hub(name: &'static str, repository: &'static str) -> Entry {
-    Entry {
-        name,
-        package: None,
-        repository,
-    }
+    Entry { name, package: None, repository }
 }
 
 #[cfg(test)]
@@ -77,10 +67,7 @@ mod tests {
         let names: HashSet<_> = CATALOGUE.iter().map(|entry| entry.name).collect();
         assert_eq!(names.len(), CATALOGUE.len());
         for entry in CATALOGUE {
-            assert_eq!(
-                HubId::parse(entry.repository),
-                Some(HubId::of_repository(entry.repository))
-            );
+            assert_eq!(HubId::parse(entry.repository), Some(HubId::of_repository(entry.repository)));
         }
     }
 }

@@ -45,8 +45,7 @@ impl Environment {
         Self {
             strait_cache: folder("STRAIT_CACHE").unwrap_or_else(|| user_cache.join("strait")),
             hub_cache: folder("HF_HUB_CACHE").unwrap_or_else(|| hub_home.join("hub")),
-            endpoint: text("HF_ENDPOINT")
-                .map_or(HUB.into(), |url| url.trim_end_matches('/').to_string()),
+            endpoint: text("HF_ENDPOINT").map_or(HUB.into(), |url| url.trim_end_matches('/').to_string()),
             token: text("HF_TOKEN")
                 .or_else(|| std::fs::read_to_string(token_file).ok())
                 .map(|token| token.trim().to_string())
@@ -77,30 +76,10 @@ mod tests {
     #[test]
     fn folders_by_the_variables_that_are_set() {
         for (variables, strait, hub) in [
-            (
-                &[][..],
-                "/home/me/.cache/strait",
-                "/home/me/.cache/huggingface/hub",
-            ),
-            (
-                &[("XDG_CACHE_HOME", "/x")],
-                "/x/strait",
-                "/x/huggingface/hub",
-            ),
-            (
-                &[
-                    ("XDG_CACHE_HOME", "/x"),
-                    ("STRAIT_CACHE", "/s"),
-                    ("HF_HOME", "/h"),
-                ],
-                "/s",
-                "/h/hub",
-            ),
-            (
-                &[("HF_HOME", "/h"), ("HF_HUB_CACHE", "/c")],
-                "/home/me/.cache/strait",
-                "/c",
-            ),
+            (&[][..], "/home/me/.cache/strait", "/home/me/.cache/huggingface/hub"),
+            (&[("XDG_CACHE_HOME", "/x")], "/x/strait", "/x/huggingface/hub"),
+            (&[("XDG_CACHE_HOME", "/x"), ("STRAIT_CACHE", "/s"), ("HF_HOME", "/h")], "/s", "/h/hub"),
+            (&[("HF_HOME", "/h"), ("HF_HUB_CACHE", "/c")], "/home/me/.cache/strait", "/c"),
             (
                 &[("HF_HOME", ""), ("STRAIT_CACHE", "")],
                 "/home/me/.cache/strait",
@@ -117,15 +96,9 @@ mod tests {
     fn endpoint_and_offline() {
         let found = environment(&[], Path::new("/"));
         assert_eq!((found.endpoint.as_str(), found.offline), (HUB, false));
-        let set = [
-            ("HF_ENDPOINT", "https://mirror.example/"),
-            ("HF_HUB_OFFLINE", "True"),
-        ];
+        let set = [("HF_ENDPOINT", "https://mirror.example/"), ("HF_HUB_OFFLINE", "True")];
         let found = environment(&set, Path::new("/"));
-        assert_eq!(
-            (found.endpoint.as_str(), found.offline),
-            ("https://mirror.example", true)
-        );
+        assert_eq!((found.endpoint.as_str(), found.offline), ("https://mirror.example", true));
         assert!(!environment(&[("HF_HUB_OFFLINE", "0")], Path::new("/")).offline);
     }
 
@@ -136,10 +109,7 @@ mod tests {
         assert_eq!(environment(&[], home.path()).token, None);
         std::fs::create_dir_all(&hub_home).unwrap();
         std::fs::write(hub_home.join("token"), "from-file\n").unwrap();
-        assert_eq!(
-            environment(&[], home.path()).token.as_deref(),
-            Some("from-file")
-        );
+        assert_eq!(environment(&[], home.path()).token.as_deref(), Some("from-file"));
         let set = environment(&[("HF_TOKEN", " given ")], home.path());
         assert_eq!(set.token.as_deref(), Some("given"));
     }

@@ -49,11 +49,7 @@ const WEIGHTS: &str = "model.safetensors";
 const INDEX: &str = "model.safetensors.index.json";
 
 /// Files that a repository may do without.
-const OPTIONAL: [&str; 3] = [
-    TOKENIZER_CONFIG,
-    "chat_template.jinja",
-    "generation_config.json",
-];
+const OPTIONAL: [&str; 3] = [TOKENIZER_CONFIG, "chat_template.jinja", "generation_config.json"];
 
 /// A path in the cache, and the commit that it belongs to.
 type Snapshot = (PathBuf, String);
@@ -71,11 +67,7 @@ pub(super) struct HubId {
 
 impl HubId {
     pub(super) fn of_repository(repository: &str) -> Self {
-        Self {
-            repository: repository.into(),
-            revision: DEFAULT_REVISION.into(),
-            file: None,
-        }
+        Self { repository: repository.into(), revision: DEFAULT_REVISION.into(), file: None }
     }
 
     /// `None` where `text` is no hub id. All parts of one that is are safe in a URL and in a path.
@@ -85,9 +77,8 @@ impl HubId {
             Some((repository, file)) => (repository, Some(file)),
             None => (text, None),
         };
-        let is_repository = repository.split('/').count() == 2
-            && is_plain_path(repository)
-            && !repository.ends_with(".gguf");
+        let is_repository =
+            repository.split('/').count() == 2 && is_plain_path(repository) && !repository.ends_with(".gguf");
         let is_file = file.is_none_or(|file| is_plain_path(file) && file.ends_with(".gguf"));
         (is_repository && is_file && is_plain_path(revision)).then(|| Self {
             repository: repository.into(),
@@ -121,9 +112,7 @@ fn is_plain_path(path: &str) -> bool {
         !part.is_empty()
             && !part.starts_with(['.', '-'])
             && !part.contains("..")
-            && part
-                .chars()
-                .all(|c| c.is_ascii_alphanumeric() || "._+-".contains(c))
+            && part.chars().all(|c| c.is_ascii_alphanumeric() || "._+-".contains(c))
     })
 }
 
@@ -135,10 +124,8 @@ fn is_commit(text: &str) -> bool {
 pub(super) fn cached(id: &HubId, environment: &Environment) -> Result<Snapshot, Failure> {
     let folder_name = id.cache_folder_name();
     let folder = environment.hub_cache.join(&folder_name);
-    let not_cached = |folder: &Path, missing: &str| Failure::NotCached {
-        folder: folder.into(),
-        missing: missing.into(),
-    };
+    let not_cached =
+        |folder: &Path, missing: &str| Failure::NotCached { folder: folder.into(), missing: missing.into() };
     if !folder.is_dir() {
         return Err(not_cached(&environment.hub_cache, &folder_name));
     }
@@ -156,11 +143,7 @@ pub(super) fn cached(id: &HubId, environment: &Environment) -> Result<Snapshot, 
     match &id.file {
         Some(file) => {
             let path = snapshot.join(file);
-            if path.is_file() {
-                Ok((path, commit))
-            } else {
-                Err(not_cached(&snapshot, file))
-            }
+            if path.is_file() { Ok((path, commit)) } else { Err(not_cached(&snapshot, file)) }
         }
         None => match first_missing(&snapshot, &no_exist(&folder, &commit)) {
             None => Ok((snapshot, commit)),
@@ -201,16 +184,11 @@ fn shards(index: &Path) -> Result<BTreeSet<String>, Failure> {
     struct Index {
         weight_map: std::collections::HashMap<String, String>,
     }
-    let unusable = |cause: String| Failure::Index {
-        file: INDEX.into(),
-        cause,
-    };
+    let unusable = |cause: String| Failure::Index { file: INDEX.into(), cause };
     let mut text = String::new();
     let file = File::open(index).map_err(Error::io(index, "open the file"))?;
-    let length = file
-        .take(INDEX_LIMIT + 1)
-        .read_to_string(&mut text)
-        .map_err(Error::io(index, "read the file"))?;
+    let length =
+        file.take(INDEX_LIMIT + 1).read_to_string(&mut text).map_err(Error::io(index, "read the file"))?;
     if length as u64 > INDEX_LIMIT {
         return Err(unusable(format!("it has more than {INDEX_LIMIT} bytes")));
     }
@@ -219,13 +197,10 @@ fn shards(index: &Path) -> Result<BTreeSet<String>, Failure> {
     if shards.is_empty() {
         return Err(unusable("it names no file".into()));
     }
-    let is_shard = |name: &String| {
-        is_plain_path(name) && !name.contains('/') && name.ends_with(".safetensors")
-    };
+    let is_shard =
+        |name: &String| is_plain_path(name) && !name.contains('/') && name.ends_with(".safetensors");
     match shards.iter().find(|name| !is_shard(name)) {
-        Some(name) => Err(unusable(format!(
-            "`{name}` is no name of a safetensors file"
-        ))),
+        Some(name) => Err(unusable(format!("`{name}` is no name of a safetensors file"))),
         None => Ok(shards),
     }
 }
@@ -267,10 +242,7 @@ pub(super) fn fetch(
     cache
         .repo(id.repo())
         .create_ref(&commit)
-        .map_err(Error::io(
-            &fetch.folder,
-            "record the revision in the folder",
-        ))?;
+        .map_err(Error::io(&fetch.folder, "record the revision in the folder"))?;
     Ok((path, commit))
 }
 
@@ -296,11 +268,7 @@ struct Sibling {
 impl Sibling {
     /// The name of the blob in the cache: the large file's hash, or git's.
     fn blob(&self) -> Option<&str> {
-        let name = self
-            .lfs
-            .as_ref()
-            .map(|lfs| &lfs.sha256)
-            .or(self.blob.as_ref())?;
+        let name = self.lfs.as_ref().map(|lfs| &lfs.sha256).or(self.blob.as_ref())?;
         name.bytes().all(|b| b.is_ascii_hexdigit()).then_some(name)
     }
 }
@@ -318,10 +286,7 @@ impl Listing {
             endpoint: environment.endpoint.clone(),
             cause: error.to_string(),
         };
-        let not_a_hub = |cause: String| Failure::NotAHub {
-            endpoint: environment.endpoint.clone(),
-            cause,
-        };
+        let not_a_hub = |cause: String| Failure::NotAHub { endpoint: environment.endpoint.clone(), cause };
         let mut response = api
             .repo(id.repo())
             .info_request()
@@ -354,13 +319,10 @@ impl Listing {
                 return Err(Failure::Status { status, what });
             }
         }
-        let listing: Self = response
-            .body_mut()
-            .read_json()
-            .map_err(|error| match error {
-                ureq::Error::Json(error) => not_a_hub(error.to_string()),
-                other => unreachable(other),
-            })?;
+        let listing: Self = response.body_mut().read_json().map_err(|error| match error {
+            ureq::Error::Json(error) => not_a_hub(error.to_string()),
+            other => unreachable(other),
+        })?;
         if !is_commit(&listing.sha) {
             return Err(not_a_hub(format!("`{}` is no commit", listing.sha)));
         }
@@ -389,9 +351,7 @@ impl Fetch<'_> {
         let find = |file: &str| self.listing.find(file).ok_or_else(|| self.has_no(file));
         // Asked first: a repository that cannot be used is not fetched in part.
         let (config, tokenizer) = (find(CONFIG)?, find(TOKENIZER)?);
-        let weights = find(WEIGHTS)
-            .or_else(|_| find(INDEX))
-            .map_err(|_| self.has_no(WEIGHTS))?;
+        let weights = find(WEIGHTS).or_else(|_| find(INDEX)).map_err(|_| self.has_no(WEIGHTS))?;
         for file in OPTIONAL {
             match self.listing.find(file) {
                 Some(sibling) => drop(self.file(sibling)?),
@@ -423,10 +383,7 @@ impl Fetch<'_> {
                 repository: self.id.repository.clone(),
                 example: example.rfilename.clone(),
             },
-            _ => Failure::NotFound {
-                url,
-                what: format!("file `{file}`"),
-            },
+            _ => Failure::NotFound { url, what: format!("file `{file}`") },
         }
     }
 
@@ -434,9 +391,7 @@ impl Fetch<'_> {
     fn mark_absent(&self, file: &str) {
         let folder = no_exist(&self.folder, &self.listing.sha);
         // Without the mark a later start asks the hub once more, nothing worse.
-        fs::create_dir_all(&folder)
-            .and_then(|()| File::create(folder.join(file)))
-            .ok();
+        fs::create_dir_all(&folder).and_then(|()| File::create(folder.join(file))).ok();
     }
 
     /// The path of one file in the snapshot, fetched where it is not there yet.
@@ -457,8 +412,7 @@ impl Fetch<'_> {
                 outcome => break outcome?,
             }
         };
-        self.check(sibling, Some(size), &path)
-            .inspect_err(|_| remove(&path))?;
+        self.check(sibling, Some(size), &path).inspect_err(|_| remove(&path))?;
         Ok(path)
     }
 
@@ -501,10 +455,7 @@ impl Fetch<'_> {
                 Ok(News::Ended(Ok(()))) => return Ok(sibling.size.unwrap_or(size)),
                 Ok(News::Ended(Err(error))) => return Err(self.failure(error, file)),
                 Err(RecvTimeoutError::Timeout) => {
-                    return Err(Failure::Stalled {
-                        what: file.clone(),
-                        after: self.environment.patience,
-                    });
+                    return Err(Failure::Stalled { what: file.clone(), after: self.environment.patience });
                 }
                 Err(RecvTimeoutError::Disconnected) => {
                     return Err(Failure::Broken {
@@ -519,15 +470,9 @@ impl Fetch<'_> {
     /// Whether a file is what the hub announced; the crate does not look.
     fn check(&self, sibling: &Sibling, size: Option<u64>, path: &Path) -> Result<(), Failure> {
         let file = sibling.rfilename.clone();
-        let found = fs::metadata(path)
-            .map_err(Error::io(path, "open the file"))?
-            .len();
+        let found = fs::metadata(path).map_err(Error::io(path, "open the file"))?.len();
         if let Some(expected) = size.filter(|size| *size != found) {
-            return Err(Failure::Length {
-                file,
-                expected,
-                found,
-            });
+            return Err(Failure::Length { file, expected, found });
         }
         let Some(Lfs { sha256 }) = &sibling.lfs else {
             return Ok(());
@@ -536,11 +481,7 @@ impl Fetch<'_> {
         let task = self.progress.begin(&title, Some(found), Unit::Bytes);
         let found = sha256_of(path, |bytes| task.advance(bytes))?;
         if found != *sha256 {
-            return Err(Failure::Hash {
-                file,
-                expected: sha256.clone(),
-                found,
-            });
+            return Err(Failure::Hash { file, expected: sha256.clone(), found });
         }
         Ok(())
     }
@@ -551,21 +492,10 @@ impl Fetch<'_> {
         let file = file.to_string();
         match error {
             ApiError::RequestError(error) => match *error {
-                ureq::Error::StatusCode(status @ (401 | 403)) => {
-                    Failure::Gated { url, status, token }
-                }
-                ureq::Error::StatusCode(404) => Failure::NotFound {
-                    url,
-                    what: format!("file `{file}`"),
-                },
-                ureq::Error::StatusCode(status) => Failure::Status {
-                    status,
-                    what: format!("`{file}`"),
-                },
-                other => Failure::Broken {
-                    file,
-                    cause: other.to_string(),
-                },
+                ureq::Error::StatusCode(status @ (401 | 403)) => Failure::Gated { url, status, token },
+                ureq::Error::StatusCode(404) => Failure::NotFound { url, what: format!("file `{file}`") },
+                ureq::Error::StatusCode(status) => Failure::Status { status, what: format!("`{file}`") },
+                other => Failure::Broken { file, cause: other.to_string() },
             },
             // A refusal for which there is a hint came from this machine's disk, the others from the network.
             ApiError::IoError(error) if io_hint(&error).is_some() => {
@@ -573,15 +503,9 @@ impl Fetch<'_> {
             }
             ApiError::LockAcquisition(lock) => Failure::Broken {
                 file,
-                cause: format!(
-                    "another process is fetching it and holds `{}`",
-                    lock.display()
-                ),
+                cause: format!("another process is fetching it and holds `{}`", lock.display()),
             },
-            other => Failure::Broken {
-                file,
-                cause: other.to_string(),
-            },
+            other => Failure::Broken { file, cause: other.to_string() },
         }
     }
 }
@@ -634,10 +558,7 @@ mod tests {
     fn hub_ids() {
         check("org/name", Some(("org/name", None, "main")));
         check("org/name@v1.0", Some(("org/name", None, "v1.0")));
-        check(
-            "org/na.me@refs/pr/3",
-            Some(("org/na.me", None, "refs/pr/3")),
-        );
+        check("org/na.me@refs/pr/3", Some(("org/na.me", None, "refs/pr/3")));
         check("o/n:f.gguf", Some(("o/n", Some("f.gguf"), "main")));
         check("o/n:q4/f.gguf@abc", Some(("o/n", Some("q4/f.gguf"), "abc")));
     }
@@ -691,17 +612,8 @@ mod tests {
         check(r#"{"weight_map": {}}"#, "it names no file");
         check("[]", "is no index of weights");
         check("{", "is no index of weights");
-        for name in [
-            "../x.safetensors",
-            "/x.safetensors",
-            "a/x.safetensors",
-            "x.bin",
-            "",
-        ] {
-            check(
-                &format!(r#"{{"weight_map": {{"a": "{name}"}}}}"#),
-                "is no name of a safetensors file",
-            );
+        for name in ["../x.safetensors", "/x.safetensors", "a/x.safetensors", "x.bin", ""] {
+            check(&format!(r#"{{"weight_map": {{"a": "{name}"}}}}"#), "is no name of a safetensors file");
         }
     }
 }

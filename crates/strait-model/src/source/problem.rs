@@ -28,10 +28,7 @@ pub enum Problem {
         name: String,
     },
     /// No road led to the model.
-    #[error(
-        "`{name}` is no file or folder here and could not be fetched: {}",
-        Roads(tried)
-    )]
+    #[error("`{name}` is no file or folder here and could not be fetched: {}", Roads(tried))]
     Closed {
         /// What was asked for.
         name: String,
@@ -46,9 +43,7 @@ impl Problem {
     /// The remedy.
     pub fn hint(&self) -> String {
         match self {
-            Self::Unknown {
-                nearest, catalogue, ..
-            } => {
+            Self::Unknown { nearest, catalogue, .. } => {
                 let guess = nearest.map_or(String::new(), |name| format!("did you mean `{name}`? "));
                 format!(
                     "{guess}the catalogue has {}; bring any other model by hand, and give the path of its folder or \
@@ -57,7 +52,8 @@ impl Problem {
                 )
             }
             Self::NoSuchPath { .. } => {
-                "check the path; relative paths start at the folder you are in, in a study at the study file".into()
+                "check the path; relative paths start at the folder you are in, in a study at the study file"
+                    .into()
             }
             Self::Closed { tried, by_hand, .. } => {
                 // The last road is the one that was meant to work.
