@@ -290,7 +290,11 @@ impl Run<'_> {
         done == total || done.is_multiple_of(self.settings.checkpoint_every)
     }
 
-    fn step(
+    /// Takes one optimiser step, `step` counted from 0 of `total`; `first` is the record of the run's first.
+    ///
+    /// # Errors
+    /// [`Error::Diverged`], or what a tensor operation says.
+    pub fn step(
         &self,
         trainable: &mut Trainable,
         step: usize,
