@@ -11,6 +11,9 @@ use tempfile::NamedTempFile;
 
 use crate::{Error, Result};
 
+/// What the names of temporary files begin with: one that is left over belongs to a write that was cut off.
+pub const TEMPORARY_PREFIX: &str = ".strait-";
+
 /// Writes `path` as a whole or not at all: into a temporary file beside it, flushed to disk, then renamed.
 ///
 /// # Errors
@@ -25,7 +28,7 @@ pub fn write_atomically(
     };
     std::fs::create_dir_all(folder).map_err(Error::io(folder, "create the folder"))?;
     let temporary =
-        NamedTempFile::with_prefix_in(".strait-", folder).map_err(Error::io(path, "write the file"))?;
+        NamedTempFile::with_prefix_in(TEMPORARY_PREFIX, folder).map_err(Error::io(path, "write the file"))?;
     let mut writer = BufWriter::with_capacity(1 << 16, temporary.as_file());
     write(&mut writer)
         .and_then(|()| writer.flush())
