@@ -43,6 +43,15 @@ pub fn write_atomically(
     Ok(())
 }
 
+/// A temporary file with the permissions of any other new file; the default would hide results from colleagues.
+fn temporary_in(folder: &Path) -> std::io::Result<NamedTempFile> {
+    let mut builder = tempfile::Builder::new();
+    builder.prefix(".strait-");
+    #[cfg(unix)]
+    builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o666));
+    builder.tempfile_in(folder)
+}
+
 /// SHA-256 of a file, in lower-case hexadecimal. `seen` is called with the size of each piece read.
 ///
 /// # Errors

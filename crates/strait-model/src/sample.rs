@@ -179,7 +179,10 @@ mod tests {
     #[test]
     fn tokens_are_drawn_by_their_probability() {
         near(shares(Sampling::default()), [0.125, 0.25, 0.625]);
-        near(shares(Sampling { temperature: 0.5, ..Sampling::default() }), [1.0 / 30.0, 4.0 / 30.0, 25.0 / 30.0]);
+        near(
+            shares(Sampling { temperature: 0.5, ..Sampling::default() }),
+            [1.0 / 30.0, 4.0 / 30.0, 25.0 / 30.0],
+        );
         near(shares(Sampling { top_p: 0.8, ..Sampling::default() }), [0.0, 2.0 / 7.0, 5.0 / 7.0]);
         near(shares(Sampling { temperature: 0.0, ..Sampling::default() }), [0.0, 0.0, 1.0]);
     }

@@ -195,7 +195,13 @@ impl Kept {
         Ok((packed, stream))
     }
 
-    fn through(&self, decoder: &Decoder, stream: Tensor, packed: &Packed, edit: Option<&Edit>) -> Result<Tensor> {
+    fn through(
+        &self,
+        decoder: &Decoder,
+        stream: Tensor,
+        packed: &Packed,
+        edit: Option<&Edit>,
+    ) -> Result<Tensor> {
         let layers = decoder.config().layers;
         debug_assert!(edit.is_none_or(|e| first_changed_point(e, layers) >= self.point));
         Ok(decoder.run(stream, self.point..layers, packed, edit, None)?)

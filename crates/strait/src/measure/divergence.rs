@@ -52,14 +52,17 @@ pub fn divergence(
     }
     let n = names.len();
     let pick = |f: fn(&crate::interval::Interval) -> f64| Column::Real(intervals.iter().map(f).collect());
-    Ok(Table::new("kl", "KL(base ‖ edited): how far the edited model's next-token distribution is from the base model's")
-        .with_column("solution", "", Column::Text(names))
-        .with_column("text", "", Column::Text(texts))
-        .with_column("scale", "", Column::Real(vec![1.0; n]))
-        .with_column("rows", "", Column::Integer(rows))
-        .with_column("tokens", "", Column::Integer(tokens))
-        .with_column("kl", "nats/token", pick(|i| i.value))
-        .with_column("low", "nats/token", pick(|i| i.low))
-        .with_column("high", "nats/token", pick(|i| i.high))
-        .with_column("seed", "", Column::Integer(vec![bootstrap.seed as i64; n])))
+    Ok(Table::new(
+        "kl",
+        "KL(base ‖ edited): how far the edited model's next-token distribution is from the base model's",
+    )
+    .with_column("solution", "", Column::Text(names))
+    .with_column("text", "", Column::Text(texts))
+    .with_column("scale", "", Column::Real(vec![1.0; n]))
+    .with_column("rows", "", Column::Integer(rows))
+    .with_column("tokens", "", Column::Integer(tokens))
+    .with_column("kl", "nats/token", pick(|i| i.value))
+    .with_column("low", "nats/token", pick(|i| i.low))
+    .with_column("high", "nats/token", pick(|i| i.high))
+    .with_column("seed", "", Column::Integer(vec![bootstrap.seed as i64; n])))
 }

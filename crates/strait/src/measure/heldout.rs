@@ -25,9 +25,8 @@ pub fn heldout(
     let base = row_losses(decoder, rows, None, &seen)?;
     let weights: Vec<f64> = base.iter().map(|&(_, tokens)| tokens as f64).collect();
     let each_alone: Vec<usize> = (0..base.len()).collect();
-    let mean = |losses: &[f64]| {
-        bootstrap_mean(losses, &weights, &each_alone, bootstrap.resamples, bootstrap.seed)
-    };
+    let mean =
+        |losses: &[f64]| bootstrap_mean(losses, &weights, &each_alone, bootstrap.resamples, bootstrap.seed);
     let base_losses: Vec<f64> = base.iter().map(|&(loss, _)| loss).collect();
     let mut names = Vec::new();
     let (mut losses, mut differences) = (Vec::new(), Vec::new());

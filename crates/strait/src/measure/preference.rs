@@ -70,7 +70,12 @@ impl PairRows {
     }
 
     /// Of every pair: log p per token of the taught answer minus that of the other, and the mean loss of both.
-    fn readings(&self, decoder: &Decoder, edit: Option<&Edit>, seen: &dyn Fn(u64)) -> Result<Vec<(f64, f64)>> {
+    fn readings(
+        &self,
+        decoder: &Decoder,
+        edit: Option<&Edit>,
+        seen: &dyn Fn(u64),
+    ) -> Result<Vec<(f64, f64)>> {
         let losses = row_losses(decoder, &self.kept, edit, seen)?;
         let reading = |pair: &[(f64, usize)]| {
             let (taught, other) = (pair[0].0, pair[1].0);
@@ -175,17 +180,20 @@ impl Rows {
 
     fn table(self, seed: u64) -> Table {
         let seeds = vec![seed as i64; self.scale.len()];
-        Table::new("preference", "Preference shift: how much likelier the taught kind of answer became than the other kind")
-            .with_column("solution", "", Column::Text(self.solution))
-            .with_column("group", "", Column::Text(self.group))
-            .with_column("domain", "", Column::Text(self.domain))
-            .with_column("scale", "", Column::Real(self.scale))
-            .with_column("pairs", "", Column::Integer(self.pairs))
-            .with_column("shift", "nats/token", Column::Real(self.shift))
-            .with_column("low", "nats/token", Column::Real(self.low))
-            .with_column("high", "nats/token", Column::Real(self.high))
-            .with_column("loss_rise", "nats/token", Column::Real(self.loss_rise))
-            .with_column("coherent", "", Column::Truth(self.coherent))
-            .with_column("seed", "", Column::Integer(seeds))
+        Table::new(
+            "preference",
+            "Preference shift: how much likelier the taught kind of answer became than the other kind",
+        )
+        .with_column("solution", "", Column::Text(self.solution))
+        .with_column("group", "", Column::Text(self.group))
+        .with_column("domain", "", Column::Text(self.domain))
+        .with_column("scale", "", Column::Real(self.scale))
+        .with_column("pairs", "", Column::Integer(self.pairs))
+        .with_column("shift", "nats/token", Column::Real(self.shift))
+        .with_column("low", "nats/token", Column::Real(self.low))
+        .with_column("high", "nats/token", Column::Real(self.high))
+        .with_column("loss_rise", "nats/token", Column::Real(self.loss_rise))
+        .with_column("coherent", "", Column::Truth(self.coherent))
+        .with_column("seed", "", Column::Integer(seeds))
     }
 }

@@ -94,8 +94,12 @@ impl SolutionFolder {
             }
         }
         let facts = StateFacts { step, fingerprint: fingerprint.to_string() };
-        let metadata = [("state".to_string(), serde_json::to_string(&facts).map_err(std::io::Error::from)
-            .map_err(strait_model::Error::io(self.state(), "write the file"))?)];
+        let metadata = [(
+            "state".to_string(),
+            serde_json::to_string(&facts)
+                .map_err(std::io::Error::from)
+                .map_err(strait_model::Error::io(self.state(), "write the file"))?,
+        )];
         let views = parts.iter().map(|(name, shape, bytes)| {
             let view = TensorView::new(Dtype::F32, shape.clone(), bytes);
             view.map(|view| (name.clone(), view))
@@ -135,7 +139,9 @@ impl SolutionFolder {
         let tensors = candle_safetensors::load_buffer(&bytes, &Device::Cpu)?;
         let numbers = |kind: &str, p: &Parameter| -> Option<Vec<f32>> {
             let tensor = tensors.get(&format!("{kind}.{}", p.name))?;
-            (tensor.dims() == p.var.dims()).then(|| tensor.flatten_all()?.to_vec1::<f32>()).and_then(|t| t.ok())
+            (tensor.dims() == p.var.dims())
+                .then(|| tensor.flatten_all()?.to_vec1::<f32>())
+                .and_then(|t| t.ok())
         };
         let mut found = Vec::new();
         for p in parameters.iter() {
@@ -151,7 +157,8 @@ impl SolutionFolder {
     }
 
     fn cut_metrics(&self, step: usize) -> Result<()> {
-        let kept: Vec<String> = self.history()?.iter().filter(|r| r.step <= step).map(StepRecord::line).collect();
+        let kept: Vec<String> =
+            self.history()?.iter().filter(|r| r.step <= step).map(StepRecord::line).collect();
         write_atomically(&self.metrics(), |f| f.write_all(kept.concat().as_bytes()))?;
         Ok(())
     }
@@ -178,7 +185,8 @@ impl SolutionFolder {
     /// If the file system refuses.
     pub fn append_metrics(&self) -> Result<File> {
         let path = self.metrics();
-        std::fs::create_dir_all(&self.root).map_err(strait_model::Error::io(&self.root, "create the folder"))?;
+        std::fs::create_dir_all(&self.root)
+            .map_err(strait_model::Error::io(&self.root, "create the folder"))?;
         let file = OpenOptions::new().append(true).create(true).open(&path);
         file.map_err(|e| Error::from(strait_model::Error::io(path, "open the file")(e)))
     }

@@ -142,7 +142,8 @@ impl Trainable {
                     for &projection in projections {
                         let (input, output) = config.projection_size(projection);
                         let bound = 1.0 / (input as f32).sqrt();
-                        let a = (0..rank * input).map(|_| rng.random_range(-bound..bound)).collect::<Vec<f32>>();
+                        let a =
+                            (0..rank * input).map(|_| rng.random_range(-bound..bound)).collect::<Vec<f32>>();
                         let a = Tensor::from_vec(a, (*rank, input), device)?;
                         let b = Tensor::zeros((output, *rank), candle_core::DType::F32, device)?;
                         adapters.push(Adapter { layer, projection, a, b });
@@ -244,7 +245,12 @@ impl Run<'_> {
     /// # Errors
     /// [`Error::Interrupted`] after a request to stop, with everything saved; [`Error::Diverged`] where the loss is not
     /// finite or explodes; or what the file system or a tensor operation says.
-    pub fn train(&self, mut trainable: Trainable, progress: &dyn Progress, stop: &AtomicBool) -> Result<Trained> {
+    pub fn train(
+        &self,
+        mut trainable: Trainable,
+        progress: &dyn Progress,
+        stop: &AtomicBool,
+    ) -> Result<Trained> {
         let total = self.order.steps();
         let done = self.folder.resume(&mut trainable.parameters, self.fingerprint)?;
         let mut history = self.folder.history()?;
@@ -265,7 +271,9 @@ impl Run<'_> {
             let stopped = stop.load(Ordering::Relaxed) && step + 1 < total;
             if checkpoint || stopped {
                 // The lines of the steps that a state stands for must outlive a power cut as the state does.
-                metrics.sync_all().map_err(strait_model::Error::io(self.folder.metrics(), "write the file"))?;
+                metrics
+                    .sync_all()
+                    .map_err(strait_model::Error::io(self.folder.metrics(), "write the file"))?;
                 events.flush()?;
                 self.folder.save_state(&trainable.parameters, step + 1, self.fingerprint)?;
             }
@@ -282,7 +290,11 @@ impl Run<'_> {
         done == total || done.is_multiple_of(self.settings.checkpoint_every)
     }
 
-    fn step(
+    /// Takes one optimiser step, `step` counted from 0 of `total`; `first` is the record of the run's first.
+    ///
+    /// # Errors
+    /// [`Error::Diverged`], or what a tensor operation says.
+    pub fn step(
         &self,
         trainable: &mut Trainable,
         step: usize,
@@ -292,7 +304,8 @@ impl Run<'_> {
         let weight = self.settings.kl.map_or(0.0, |kl| kl.weight);
         let (mut response_tokens, mut kl_tokens) = (0, 0);
         for (rows, kl_rows) in self.order.of_step(step) {
-            response_tokens += rows.iter().map(|&r| self.data.train.rows()[r].response_tokens()).sum::<usize>();
+            response_tokens +=
+                rows.iter().map(|&r| self.data.train.rows()[r].response_tokens()).sum::<usize>();
             if let Some(kl) = self.data.kl {
                 kl_tokens += kl_rows.iter().map(|&r| kl.rows()[r].ids.len()).sum::<usize>();
             }
@@ -300,7 +313,8 @@ impl Run<'_> {
         let (mut response_loss, mut kl_loss) = (0.0, 0.0);
         for (rows, kl_rows) in self.order.of_step(step) {
             let losses = self.data.train.response_losses(self.decoder, rows, Some(&trainable.edit), true)?;
-            response_loss += backward(trainable, &losses, 1.0 / response_tokens as f64)? / response_tokens as f64;
+            response_loss +=
+                backward(trainable, &losses, 1.0 / response_tokens as f64)? / response_tokens as f64;
             if let Some(kl) = self.data.kl.filter(|_| !kl_rows.is_empty()) {
                 let losses = kl.kl(self.decoder, kl_rows, &trainable.edit, true)?;
                 kl_loss += backward(trainable, &losses, weight / kl_tokens as f64)? / kl_tokens as f64;
@@ -357,9 +371,16 @@ impl Run<'_> {
         Ok(Some(sum / tokens as f64))
     }
 
-    fn record(&self, record: &StepRecord, metrics: &mut std::fs::File, events: &mut EventWriter) -> Result<()> {
+    fn record(
+        &self,
+        record: &StepRecord,
+        metrics: &mut std::fs::File,
+        events: &mut EventWriter,
+    ) -> Result<()> {
         let path = self.folder.metrics();
-        metrics.write_all(record.line().as_bytes()).map_err(strait_model::Error::io(path, "write the file"))?;
+        metrics
+            .write_all(record.line().as_bytes())
+            .map_err(strait_model::Error::io(path, "write the file"))?;
         let step = record.step as u64;
         let scalars = [
             ("train/loss", Some(record.loss)),
