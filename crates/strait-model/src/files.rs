@@ -27,8 +27,7 @@ pub fn write_atomically(
         _ => Path::new("."),
     };
     std::fs::create_dir_all(folder).map_err(Error::io(folder, "create the folder"))?;
-    let temporary =
-        NamedTempFile::with_prefix_in(TEMPORARY_PREFIX, folder).map_err(Error::io(path, "write the file"))?;
+    let temporary = temporary_in(folder).map_err(Error::io(path, "write the file"))?;
     let mut writer = BufWriter::with_capacity(1 << 16, temporary.as_file());
     write(&mut writer)
         .and_then(|()| writer.flush())
@@ -46,7 +45,7 @@ pub fn write_atomically(
 /// A temporary file with the permissions of any other new file; the default would hide results from colleagues.
 fn temporary_in(folder: &Path) -> std::io::Result<NamedTempFile> {
     let mut builder = tempfile::Builder::new();
-    builder.prefix(".strait-");
+    builder.prefix(TEMPORARY_PREFIX);
     #[cfg(unix)]
     builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o666));
     builder.tempfile_in(folder)
