@@ -54,9 +54,7 @@ pub enum Problem {
         found: u32,
     },
     /// A file for machines of the other byte order.
-    #[error(
-        "a big-endian GGUF file (version {version}), where only little-endian ones are supported"
-    )]
+    #[error("a big-endian GGUF file (version {version}), where only little-endian ones are supported")]
     BigEndian {
         /// The file's version, in its own byte order.
         version: u32,
@@ -86,9 +84,7 @@ pub enum Problem {
         limit: usize,
     },
     /// A number of entries that the rest of the file cannot hold.
-    #[error(
-        "{what}, at byte {offset}, is {found}, but the rest of the file has room for at most {room}"
-    )]
+    #[error("{what}, at byte {offset}, is {found}, but the rest of the file has room for at most {room}")]
     Count {
         /// What is counted.
         what: String,
@@ -182,9 +178,7 @@ pub enum Problem {
         found: u32,
     },
     /// Dimensions whose product no machine can count.
-    #[error(
-        "the dimensions {shape:?} of tensor `{tensor}`, at byte {offset}, multiply past 2^64 bytes"
-    )]
+    #[error("the dimensions {shape:?} of tensor `{tensor}`, at byte {offset}, multiply past 2^64 bytes")]
     Overflow {
         /// The tensor.
         tensor: String,
@@ -381,11 +375,7 @@ impl Header {
             .into_iter()
             .map(|entry| entry.place(data, alignment, bytes.len()))
             .collect::<Result<_, _>>()?;
-        Ok(Self {
-            metadata,
-            tensors,
-            index,
-        })
+        Ok(Self { metadata, tensors, index })
     }
 
     /// The value of a metadata key.
@@ -407,9 +397,9 @@ impl Header {
 fn check_version(version: u32) -> Result<(), Problem> {
     match version {
         2 | 3 => Ok(()),
-        _ if matches!(version.swap_bytes(), 1..=3) => Err(Problem::BigEndian {
-            version: version.swap_bytes(),
-        }),
+        _ if matches!(version.swap_bytes(), 1..=3) => {
+            Err(Problem::BigEndian { version: version.swap_bytes() })
+        }
         found => Err(Problem::Version { found }),
     }
 }
@@ -424,11 +414,7 @@ fn alignment(metadata: &HashMap<String, Value>) -> Result<u64, Problem> {
 }
 
 fn wrong_kind(key: &str, expected: &'static str, found: &Value) -> Problem {
-    Problem::WrongKind {
-        key: key.into(),
-        expected,
-        found: found.kind().into(),
-    }
+    Problem::WrongKind { key: key.into(), expected, found: found.kind().into() }
 }
 
 /// A tensor as its entry describes it, before its data is looked for.
@@ -445,11 +431,7 @@ impl TensorEntry {
     /// Finds the data in a file of `length` bytes whose data section starts at `data`.
     fn place(self, data: u128, alignment: u64, length: usize) -> Result<TensorInfo, Problem> {
         if !self.offset.is_multiple_of(alignment) {
-            return Err(Problem::Misaligned {
-                tensor: self.name,
-                found: self.offset,
-                alignment,
-            });
+            return Err(Problem::Misaligned { tensor: self.name, found: self.offset, alignment });
         }
         let start = data + u128::from(self.offset);
         match usize::try_from(start) {
@@ -460,12 +442,7 @@ impl TensorEntry {
                 offset,
                 size: self.size,
             }),
-            _ => Err(Problem::Outside {
-                tensor: self.name,
-                start,
-                size: self.size,
-                length,
-            }),
+            _ => Err(Problem::Outside { tensor: self.name, start, size: self.size, length }),
         }
     }
 }
@@ -493,11 +470,7 @@ impl<'a> Reader<'a> {
         }
         let end = self.at + n as usize;
         if end > MAX_HEADER {
-            return Err(Problem::HeaderTooLong {
-                what: what.into(),
-                offset: self.at,
-                limit: MAX_HEADER,
-            });
+            return Err(Problem::HeaderTooLong { what: what.into(), offset: self.at, limit: MAX_HEADER });
         }
         let taken = &self.bytes[self.at..end];
         self.at = end;
@@ -524,12 +497,7 @@ impl<'a> Reader<'a> {
         let found = self.u64(what)?;
         let room = self.left() / smallest;
         if found > room {
-            return Err(Problem::Count {
-                what: what.into(),
-                offset,
-                found,
-                room,
-            });
+            return Err(Problem::Count { what: what.into(), offset, found, room });
         }
         Ok(found as usize)
     }
@@ -544,11 +512,7 @@ impl<'a> Reader<'a> {
         let bytes = self.take(length, what)?;
         match std::str::from_utf8(bytes) {
             Ok(text) => Ok(text.into()),
-            Err(e) => Err(Problem::Utf8 {
-                what: what.into(),
-                offset,
-                valid: e.valid_up_to(),
-            }),
+            Err(e) => Err(Problem::Utf8 { what: what.into(), offset, valid: e.valid_up_to() }),
         }
     }
 
@@ -557,11 +521,7 @@ impl<'a> Reader<'a> {
         let offset = self.at;
         let found = self.u64(what)?;
         if found > MAX_NAME {
-            return Err(Problem::NameLength {
-                what: what.into(),
-                offset,
-                found,
-            });
+            return Err(Problem::NameLength { what: what.into(), offset, found });
         }
         self.text_of(found, what)
     }
@@ -575,10 +535,7 @@ impl<'a> Reader<'a> {
             match metadata.entry(key) {
                 Entry::Vacant(place) => place.insert(value),
                 Entry::Occupied(place) => {
-                    return Err(Problem::DuplicateKey {
-                        key: place.key().clone(),
-                        offset,
-                    });
+                    return Err(Problem::DuplicateKey { key: place.key().clone(), offset });
                 }
             };
         }
@@ -599,20 +556,12 @@ impl<'a> Reader<'a> {
     /// An array that lies in `depth - 1` others.
     fn values(&mut self, what: &str, depth: usize) -> Result<Array, Problem> {
         if depth > MAX_NESTING {
-            return Err(Problem::Nesting {
-                what: what.into(),
-                offset: self.at,
-            });
+            return Err(Problem::Nesting { what: what.into(), offset: self.at });
         }
         let kind = self.value_type(what)?;
-        let n = self.count(
-            &format!("the number of elements in {what}"),
-            kind.smallest(),
-        )?;
+        let n = self.count(&format!("the number of elements in {what}"), kind.smallest())?;
         Ok(match kind {
-            ValueType::Unsigned(width) => {
-                Array::Unsigned(repeat(n, || self.unsigned(width, what))?)
-            }
+            ValueType::Unsigned(width) => Array::Unsigned(repeat(n, || self.unsigned(width, what))?),
             ValueType::Signed(width) => Array::Signed(repeat(n, || self.signed(width, what))?),
             ValueType::Float(width) => Array::Float(repeat(n, || self.float(width, what))?),
             ValueType::Boolean => Array::Boolean(repeat(n, || self.boolean(what))?),
@@ -638,11 +587,7 @@ impl<'a> Reader<'a> {
             11 => ValueType::Signed(8),
             12 => ValueType::Float(8),
             found => {
-                return Err(Problem::ValueType {
-                    what: what.into(),
-                    offset,
-                    found,
-                });
+                return Err(Problem::ValueType { what: what.into(), offset, found });
             }
         })
     }
@@ -670,29 +615,19 @@ impl<'a> Reader<'a> {
         match self.array(what)? {
             [0] => Ok(false),
             [1] => Ok(true),
-            [found] => Err(Problem::Boolean {
-                what: what.into(),
-                offset,
-                found,
-            }),
+            [found] => Err(Problem::Boolean { what: what.into(), offset, found }),
         }
     }
 
     /// The entries of `n` tensors, and at which place each name stands.
-    fn tensor_entries(
-        &mut self,
-        n: usize,
-    ) -> Result<(Vec<TensorEntry>, HashMap<String, usize>), Problem> {
+    fn tensor_entries(&mut self, n: usize) -> Result<(Vec<TensorEntry>, HashMap<String, usize>), Problem> {
         let mut entries = Vec::new();
         let mut index = HashMap::new();
         for i in 0..n {
             let offset = self.at;
             let entry = self.tensor_entry(i)?;
             if index.insert(entry.name.clone(), i).is_some() {
-                return Err(Problem::DuplicateTensor {
-                    tensor: entry.name,
-                    offset,
-                });
+                return Err(Problem::DuplicateTensor { tensor: entry.name, offset });
             }
             entries.push(entry);
         }
@@ -705,38 +640,21 @@ impl<'a> Reader<'a> {
         let shape_at = self.at;
         let dimensions = self.u32(&what)?;
         if dimensions > MAX_DIMENSIONS {
-            return Err(Problem::Dimensions {
-                tensor: name,
-                offset: shape_at,
-                found: dimensions,
-            });
+            return Err(Problem::Dimensions { tensor: name, offset: shape_at, found: dimensions });
         }
         let mut shape = repeat(dimensions as usize, || self.u64(&what))?;
         shape.reverse();
         let type_at = self.at;
         let number = self.u32(&what)?;
         let Some(dtype) = supported_type(number) else {
-            return Err(Problem::TensorType {
-                tensor: name,
-                offset: type_at,
-                found: number,
-            });
+            return Err(Problem::TensorType { tensor: name, offset: type_at, found: number });
         };
         let Some((shape, elements)) = count_elements(&shape) else {
-            return Err(Problem::Overflow {
-                tensor: name,
-                offset: shape_at + 4,
-                shape,
-            });
+            return Err(Problem::Overflow { tensor: name, offset: shape_at + 4, shape });
         };
         let (row, block) = (*shape.last().unwrap_or(&1), dtype.block_size());
         if row % block != 0 {
-            return Err(Problem::Block {
-                tensor: name,
-                dtype,
-                row,
-                block,
-            });
+            return Err(Problem::Block { tensor: name, dtype, row, block });
         }
         Ok(TensorEntry {
             offset: self.u64(&what)?,
@@ -779,13 +697,8 @@ fn repeat<T>(n: usize, mut read: impl FnMut() -> Result<T, Problem>) -> Result<V
 
 /// The shape in machine words and its product; `None` where the weights as `f32` could not be addressed.
 fn count_elements(shape: &[u64]) -> Option<(Vec<usize>, usize)> {
-    let shape: Vec<usize> = shape
-        .iter()
-        .map(|&n| usize::try_from(n).ok())
-        .collect::<Option<_>>()?;
-    let elements = shape
-        .iter()
-        .try_fold(1usize, |product, &n| product.checked_mul(n))?;
+    let shape: Vec<usize> = shape.iter().map(|&n| usize::try_from(n).ok()).collect::<Option<_>>()?;
+    let elements = shape.iter().try_fold(1usize, |product, &n| product.checked_mul(n))?;
     elements.checked_mul(size_of::<f32>())?;
     Some((shape, elements))
 }
@@ -856,11 +769,7 @@ impl Gguf {
         // SAFETY: the map is only read; that no one else changes the file meanwhile is the documented condition.
         let map = unsafe { Mmap::map(&file) }.map_err(Error::io(path, "map the file"))?;
         let header = Header::parse(&map).map_err(|problem| at(path, problem))?;
-        Ok(Self {
-            path: path.into(),
-            map,
-            header,
-        })
+        Ok(Self { path: path.into(), map, header })
     }
 
     /// The file.
@@ -962,17 +871,11 @@ impl Gguf {
     /// # Errors
     /// If the value is of another kind or one of them needs more than 63 bits.
     pub fn integers(&self, key: &str) -> Result<Option<Vec<i64>>> {
-        self.typed(
-            key,
-            "an array of integers below 2^63",
-            |value| match value {
-                Value::Array(Array::Unsigned(ns)) => {
-                    ns.iter().map(|&n| n.try_into().ok()).collect()
-                }
-                Value::Array(Array::Signed(ns)) => Some(ns.clone()),
-                _ => None,
-            },
-        )
+        self.typed(key, "an array of integers below 2^63", |value| match value {
+            Value::Array(Array::Unsigned(ns)) => ns.iter().map(|&n| n.try_into().ok()).collect(),
+            Value::Array(Array::Signed(ns)) => Some(ns.clone()),
+            _ => None,
+        })
     }
 
     /// The floating-point numbers under `key`, if the key is there.
@@ -980,14 +883,10 @@ impl Gguf {
     /// # Errors
     /// If the value is of another kind.
     pub fn floats(&self, key: &str) -> Result<Option<Vec<f64>>> {
-        self.typed(
-            key,
-            "an array of numbers with fractions",
-            |value| match value {
-                Value::Array(Array::Float(xs)) => Some(xs.clone()),
-                _ => None,
-            },
-        )
+        self.typed(key, "an array of numbers with fractions", |value| match value {
+            Value::Array(Array::Float(xs)) => Some(xs.clone()),
+            _ => None,
+        })
     }
 
     /// The value under `key` as `read` takes it; `read` gives `None` for a value of another kind.
@@ -1008,11 +907,7 @@ impl Gguf {
 }
 
 /// Turns whole blocks into weights.
-fn dequantise_piece(
-    dtype: GgmlDType,
-    bytes: &[u8],
-    weights: &mut [f32],
-) -> candle_core::Result<()> {
+fn dequantise_piece(dtype: GgmlDType, bytes: &[u8], weights: &mut [f32]) -> candle_core::Result<()> {
     let blocks = dtype.from_data(Cow::Borrowed(bytes));
     let dequantised = blocks.dequantize(weights.len())?;
     weights.copy_from_slice(dequantised.as_slice::<f32>()?);
@@ -1020,8 +915,5 @@ fn dequantise_piece(
 }
 
 fn at(path: &Path, problem: Problem) -> Error {
-    Error::Gguf {
-        path: path.into(),
-        problem: Box::new(problem),
-    }
+    Error::Gguf { path: path.into(), problem: Box::new(problem) }
 }
