@@ -22,10 +22,7 @@ fn whole() -> File {
         .with("below", Value::Signed(-7))
         .float("base", 0.5)
         .with("truth", Value::Boolean(true))
-        .with(
-            "tokens",
-            Value::Array(Array::Text(vec!["a".into(), "β".into()])),
-        )
+        .with("tokens", Value::Array(Array::Text(vec!["a".into(), "β".into()])))
         .with("types", Value::Array(Array::Signed(vec![1, -2, 3])))
         .with("scores", Value::Array(Array::Float(vec![0.25, -1.0])))
         .floats("a", &[2, 3], &[1.0, 2.0, 3.0, 4.0, 5.0, 6.0])
@@ -72,10 +69,7 @@ fn a_whole_file_gives_back_what_was_written() {
     let names: Vec<_> = file.tensors().iter().map(|t| t.name.as_str()).collect();
     assert_eq!(names, ["a", "b"]);
     let (shape, weights) = file.dequantise("a").unwrap();
-    assert_eq!(
-        (shape, weights),
-        (vec![2, 3], vec![1.0, 2.0, 3.0, 4.0, 5.0, 6.0])
-    );
+    assert_eq!((shape, weights), (vec![2, 3], vec![1.0, 2.0, 3.0, 4.0, 5.0, 6.0]));
     assert_eq!(file.dequantise("b").unwrap().0, [1, 32]);
 }
 
@@ -106,10 +100,7 @@ fn a_value_of_another_kind_is_refused_by_name() {
     let path = whole().save(&folder);
     let file = Gguf::open(&path).unwrap();
     let check = |error: Error, message: &str| {
-        assert_eq!(
-            error.to_string(),
-            format!("`{}`: {message}", path.display())
-        );
+        assert_eq!(error.to_string(), format!("`{}`: {message}", path.display()));
     };
     check(
         file.integer("base").unwrap_err(),
@@ -119,10 +110,7 @@ fn a_value_of_another_kind_is_refused_by_name() {
         file.strings("types").unwrap_err(),
         "the value of `types` should be an array of texts and is an array of integers",
     );
-    check(
-        file.string("truth").unwrap_err(),
-        "the value of `truth` should be a text and is a truth value",
-    );
+    check(file.string("truth").unwrap_err(), "the value of `truth` should be a text and is a truth value");
     check(file.dequantise("c").unwrap_err(), "there is no tensor `c`");
 }
 
@@ -133,10 +121,7 @@ fn a_file_cut_at_any_byte_is_refused() {
     for end in 0..bytes.len() {
         let problem = Header::parse(&bytes[..end]).expect_err("a file cut short");
         assert!(
-            matches!(
-                problem,
-                Problem::Truncated { .. } | Problem::Count { .. } | Problem::Outside { .. }
-            ),
+            matches!(problem, Problem::Truncated { .. } | Problem::Count { .. } | Problem::Outside { .. }),
             "cut at {end}: {problem}"
         );
         assert!(problem.hint().contains("not whole"), "cut at {end}");
@@ -179,10 +164,7 @@ fn an_empty_file_and_a_folder_are_refused() {
 #[test]
 fn other_files_and_versions_are_refused() {
     let version = |version| File { version, ..whole() }.bytes();
-    check(
-        b"PK\x03\x04 a zip file",
-        r"not a GGUF file: its first bytes are `PK\x03\x04`, not `GGUF`",
-    );
+    check(b"PK\x03\x04 a zip file", r"not a GGUF file: its first bytes are `PK\x03\x04`, not `GGUF`");
     check(&version(1), "GGUF version 1, where 2 and 3 are supported");
     check(&version(4), "GGUF version 4, where 2 and 3 are supported");
     check(
@@ -237,14 +219,8 @@ fn bad_keys_and_values_are_refused() {
         &File::new().number("k", 1).number("k", 1).bytes(),
         "the key `k` stands twice, the second time at byte 41",
     );
-    check(
-        &entry(13, &[0; 8]).bytes(),
-        "the value of `k`, at byte 33, has the unknown type 13",
-    );
-    check(
-        &entry(7, &[2]).bytes(),
-        "the value of `k`, at byte 37, should be 0 or 1 (false or true) and is 2",
-    );
+    check(&entry(13, &[0; 8]).bytes(), "the value of `k`, at byte 33, has the unknown type 13");
+    check(&entry(7, &[2]).bytes(), "the value of `k`, at byte 37, should be 0 or 1 (false or true) and is 2");
     check(
         &entry(8, b"\x03\0\0\0\0\0\0\0ab\xff").bytes(),
         "the value of `k`, at byte 45, is not valid UTF-8 from its byte 2 on",
@@ -257,18 +233,11 @@ fn bad_keys_and_values_are_refused() {
 
 #[test]
 fn arrays_nest_to_a_limit() {
-    let nested = |depth| {
-        (0..depth).fold(Array::Unsigned(vec![1]), |inner, _| {
-            Array::Array(vec![inner])
-        })
-    };
+    let nested = |depth| (0..depth).fold(Array::Unsigned(vec![1]), |inner, _| Array::Array(vec![inner]));
     let file = |depth| File::new().with("k", Value::Array(nested(depth))).bytes();
     let header = Header::parse(&file(3)).unwrap();
     assert_eq!(header.get("k"), Some(&Value::Array(nested(3))));
-    check(
-        &file(4),
-        "the value of `k` nests arrays more than 4 deep at byte 85",
-    );
+    check(&file(4), "the value of `k` nests arrays more than 4 deep at byte 85");
 }
 
 #[test]
@@ -324,10 +293,7 @@ fn bad_tensors_are_refused() {
         "the 32 bytes of tensor `t` start at byte 18446744073709551680, but the file ends at byte 128",
     );
     check(
-        &File::new()
-            .floats("t", &[1], &[0.0])
-            .floats("t", &[1], &[0.0])
-            .bytes(),
+        &File::new().floats("t", &[1], &[0.0]).floats("t", &[1], &[0.0]).bytes(),
         "the tensor `t` stands twice, the second time at byte 57",
     );
 }
@@ -339,8 +305,7 @@ fn an_endless_header_is_refused() {
     let file = std::fs::OpenOptions::new().write(true).open(&path).unwrap();
     file.set_len(1 << 29).unwrap(); // takes no space on disk
     let message = Gguf::open(&path).unwrap_err().to_string();
-    let expected =
-        "the header is longer than 268435456 bytes (reading the value of `k` at byte 45)";
+    let expected = "the header is longer than 268435456 bytes (reading the value of `k` at byte 45)";
     assert!(message.ends_with(expected), "{message}");
 }
 
@@ -498,10 +463,6 @@ fn real_models_hold_the_known_weights() {
         assert_eq!(weights[0], known.first, "{}", known.tensor);
         assert_eq!(weights.last(), Some(&known.last), "{}", known.tensor);
         assert!((sum - known.sum).abs() < 1e-4, "{}", known.tensor);
-        assert!(
-            (squares / known.squares - 1.0).abs() < 1e-9,
-            "{}",
-            known.tensor
-        );
+        assert!((squares / known.squares - 1.0).abs() < 1e-9, "{}", known.tensor);
     }
 }

@@ -40,21 +40,12 @@ pub struct Tensor {
 
 impl File {
     pub fn new() -> Self {
-        Self {
-            version: 3,
-            entries: vec![],
-            tensors: vec![],
-            data: vec![],
-        }
+        Self { version: 3, entries: vec![], tensors: vec![], data: vec![] }
     }
 
     pub fn with(mut self, key: &str, value: Value) -> Self {
         let (kind, payload) = encode(&value);
-        self.entries.push(Entry {
-            key: key.into(),
-            kind,
-            payload,
-        });
+        self.entries.push(Entry { key: key.into(), kind, payload });
         self
     }
 
@@ -72,8 +63,7 @@ impl File {
 
     /// Adds a tensor; `shape` is outermost first.
     pub fn tensor(mut self, name: &str, shape: &[usize], kind: u32, data: &[u8]) -> Self {
-        self.data
-            .resize(self.data.len().next_multiple_of(ALIGNMENT), 0);
+        self.data.resize(self.data.len().next_multiple_of(ALIGNMENT), 0);
         self.tensors.push(Tensor {
             name: name.into(),
             dimensions: shape.iter().rev().map(|&n| n as u64).collect(),
