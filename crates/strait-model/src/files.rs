@@ -11,6 +11,9 @@ use tempfile::NamedTempFile;
 
 use crate::{Error, Result};
 
+/// What the names of temporary files begin with: one that is left over belongs to a write that was cut off.
+pub const TEMPORARY_PREFIX: &str = ".strait-";
+
 /// Writes `path` as a whole or not at all: into a temporary file beside it, flushed to disk, then renamed.
 ///
 /// # Errors
@@ -24,8 +27,7 @@ pub fn write_atomically(
         _ => Path::new("."),
     };
     std::fs::create_dir_all(folder).map_err(Error::io(folder, "create the folder"))?;
-    let temporary =
-        NamedTempFile::with_prefix_in(".strait-", folder).map_err(Error::io(path, "write the file"))?;
+    let temporary = temporary_in(folder).map_err(Error::io(path, "write the file"))?;
     let mut writer = BufWriter::with_capacity(1 << 16, temporary.as_file());
     write(&mut writer)
         .and_then(|()| writer.flush())
@@ -43,7 +45,7 @@ pub fn write_atomically(
 /// A temporary file with the permissions of any other new file; the default would hide results from colleagues.
 fn temporary_in(folder: &Path) -> std::io::Result<NamedTempFile> {
     let mut builder = tempfile::Builder::new();
-    builder.prefix(".strait-");
+    builder.prefix(TEMPORARY_PREFIX);
     #[cfg(unix)]
     builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o666));
     builder.tempfile_in(folder)
