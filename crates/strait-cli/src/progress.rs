@@ -1,13 +1,13 @@
 //! Progress on standard error: bars on a terminal, now and then a line elsewhere.
 
 use std::{
-    fmt::Write as _,
+    fmt::{self, Write as _},
     io::{self, IsTerminal, Write},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::{Duration, Instant},
 };
 
-use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
+use indicatif::{MultiProgress, ProgressBar, ProgressState, ProgressStyle};
 use strait_model::progress::{Progress, Task, Unit};
 
 use crate::{text::printable, units};
@@ -51,13 +51,17 @@ impl Progress for Bars {
 
 fn style(bounded: bool, unit: Unit) -> ProgressStyle {
     let template = match (bounded, unit) {
-        (true, Unit::Count) => "{prefix} {bar:24} {human_pos}/{human_len}  {per_sec}  {eta} left  {wide_msg}",
+        (true, Unit::Count) => "{prefix} {bar:24} {human_pos}/{human_len}  {rate}  {eta} left  {wide_msg}",
         (true, Unit::Bytes) => "{prefix} {bar:24} {bytes}/{total_bytes}  {bytes_per_sec}  {eta} left  {wide_msg}",
-        (false, Unit::Count) => "{prefix} {spinner} {human_pos}  {per_sec}  {wide_msg}",
+        (false, Unit::Count) => "{prefix} {spinner} {human_pos}  {rate}  {wide_msg}",
         (false, Unit::Bytes) => "{prefix} {spinner} {bytes}  {bytes_per_sec}  {wide_msg}",
     };
     let style = ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar());
-    style.progress_chars("━╸ ")
+    let rate = |state: &ProgressState, line: &mut dyn fmt::Write| {
+        // A bar that cannot be written is not worth an error.
+        let _ = write!(line, "{}/s", units::digits(state.per_sec()));
+    };
+    style.with_key("rate", rate).progress_chars("━╸ ")
 }
 
 struct Bar {

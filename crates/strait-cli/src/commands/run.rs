@@ -4,15 +4,10 @@ use std::{fmt, path::PathBuf};
 
 use clap::Args;
 use serde::Serialize;
-use strait::study::{self, DryRun, Outcome, PlannedStep};
+use strait::study::{self, DryRun, Outcome, StepStatus};
 
-use super::Context;
-use crate::{
-    failure::Failure,
-    interrupt,
-    text::{Columns, Heading::*},
-    units,
-};
+use super::{Context, status};
+use crate::{failure::Failure, interrupt};
 
 /// Run a study, or go on where it stopped
 ///
@@ -40,17 +35,13 @@ Examples:
 
 #[derive(Serialize)]
 struct Plan {
-    steps: Vec<PlannedStep>,
+    steps: Vec<StepStatus>,
     lines: Vec<String>,
 }
 
 impl fmt::Display for Plan {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let mut table = Columns::new([Left("step"), Left("state"), Left("needs")]);
-        for step in &self.steps {
-            table.row([step.name.clone(), step.state.to_string(), step.needs.join(", ")]);
-        }
-        writeln!(f, "{table}")?;
+        writeln!(f, "{}", status::table(&self.steps))?;
         self.lines.iter().try_for_each(|line| writeln!(f, "{line}"))
     }
 }

@@ -4,7 +4,7 @@ use std::{fmt, path::PathBuf, time::Duration};
 
 use clap::Args;
 use serde::Serialize;
-use strait::study::{self, Status};
+use strait::study::{self, Status, StepStatus};
 
 use super::Context;
 use crate::{
@@ -27,24 +27,43 @@ Examples:
   strait status runs/technical
   strait status runs/technical --json | jq '.steps[] | select(.state != \"done\")'";
 
+/// Where a run stands, without the library's own schema version.
 #[derive(Serialize)]
-struct Shown(Status);
+struct Stands {
+    study: String,
+    folder: PathBuf,
+    running: bool,
+    steps: Vec<StepStatus>,
+    report: Option<PathBuf>,
+}
 
-impl fmt::Display for Shown {
+impl fmt::Display for Stands {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let mut table = Columns::new([Left("step"), Left("state"), Right("took")]);
-        for step in &self.0.steps {
-            let took = step.seconds.and_then(|s| Duration::try_from_secs_f64(s).ok()).map(units::duration);
-            table.row([step.name.clone(), step.state.to_string(), took.unwrap_or_default()]);
-        }
-        writeln!(f, "{table}")?;
-        match &self.0.report {
+        let running = if self.running { "running" } else { "not running" };
+        writeln!(f, "study `{}`, {running}\n\n{}", self.study, table(&self.steps))?;
+        match &self.report {
             Some(report) => write!(f, "report: {}", report.display()),
             None => write!(f, "report: not written yet"),
         }
     }
 }
 
+/// Steps with their state and time.
+pub fn table(steps: &[StepStatus]) -> Columns {
+    let mut table = Columns::new([Left("step"), Left("state"), Right("took"), Left("")]);
+    for step in steps {
+        let took = step.seconds.and_then(|seconds| Duration::try_from_secs_f64(seconds).ok());
+        table.row([
+            step.name.clone(),
+            step.state.word().into(),
+            took.map(units::duration).unwrap_or_default(),
+            step.error.clone().unwrap_or_default(),
+        ]);
+    }
+    table
+}
+
 pub fn run(arguments: &Arguments, context: &Context) -> Result<(), Failure> {
-    context.show(&Shown(study::status(&arguments.folder)?))
+    let Status { study, folder, running, steps, report, .. } = study::status(&arguments.folder)?;
+    context.show(&Stands { study, folder, running, steps, report })
 }

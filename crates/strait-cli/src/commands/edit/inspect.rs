@@ -5,7 +5,7 @@ use std::{fmt, path::PathBuf};
 use clap::Args;
 use serde::Serialize;
 use serde_json::Value;
-use strait_model::edit::{Source, Summary};
+use strait_model::edit::{Kind, Source, Summary};
 
 use super::Context;
 use crate::{
@@ -51,7 +51,12 @@ impl fmt::Display for Inspected {
 }
 
 fn describe(summary: &Summary, facts: &mut Columns) {
-    facts.fact("kind", summary.kind);
+    let kind = match summary.kind {
+        Kind::Steering => "steering vector",
+        Kind::Lora => "LoRA",
+        Kind::Composed => "composition",
+    };
+    facts.fact("kind", kind);
     facts.fact("layers", layers(&summary.layers));
     if let Some(lora) = &summary.lora {
         let root = if lora.rslora { " (rsLoRA)" } else { "" };
