@@ -99,7 +99,10 @@ pub fn usage(error: &clap::Error) -> ExitCode {
         let rendered = error.render().to_string();
         let (complaint, rest) = rendered.split_once("\n\n").unwrap_or((&rendered, ""));
         let message = complaint.trim_start_matches("error: ");
-        object(message.into(), rest.lines().find(|line| !line.trim().is_empty()).map(|line| line.trim().into()));
+        object(
+            message.into(),
+            rest.lines().find(|line| !line.trim().is_empty()).map(|line| line.trim().into()),
+        );
     }
     USAGE.into()
 }
@@ -155,6 +158,9 @@ mod tests {
         let refused = || io::Error::from(ErrorKind::PermissionDenied);
         let error = strait_model::Error::io("runs/a", "write the file")(refused());
         assert_eq!(chain(&error), format!("`runs/a`: cannot write the file: {}", refused()));
-        assert_eq!(chain(&strait::Error::from(error)), format!("`runs/a`: cannot write the file: {}", refused()));
+        assert_eq!(
+            chain(&strait::Error::from(error)),
+            format!("`runs/a`: cannot write the file: {}", refused())
+        );
     }
 }

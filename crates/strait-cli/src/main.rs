@@ -77,7 +77,10 @@ fn run(cli: Cli) -> Result<(), Failure> {
 
 fn use_threads(threads: NonZeroUsize) -> Result<(), Failure> {
     rayon::ThreadPoolBuilder::new().num_threads(threads.get()).build_global().map_err(|error| {
-        Failure::refused(format!("{threads} threads cannot be started: {error}"), "ask for fewer with `--threads`")
+        Failure::refused(
+            format!("{threads} threads cannot be started: {error}"),
+            "ask for fewer with `--threads`",
+        )
     })
 }
 

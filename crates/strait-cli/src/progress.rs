@@ -52,7 +52,9 @@ impl Progress for Bars {
 fn style(bounded: bool, unit: Unit) -> ProgressStyle {
     let template = match (bounded, unit) {
         (true, Unit::Count) => "{prefix} {bar:24} {human_pos}/{human_len}  {rate}  {eta} left  {wide_msg}",
-        (true, Unit::Bytes) => "{prefix} {bar:24} {bytes}/{total_bytes}  {bytes_per_sec}  {eta} left  {wide_msg}",
+        (true, Unit::Bytes) => {
+            "{prefix} {bar:24} {bytes}/{total_bytes}  {bytes_per_sec}  {eta} left  {wide_msg}"
+        }
         (false, Unit::Count) => "{prefix} {spinner} {human_pos}  {rate}  {wide_msg}",
         (false, Unit::Bytes) => "{prefix} {spinner} {bytes}  {bytes_per_sec}  {wide_msg}",
     };
@@ -85,8 +87,12 @@ impl Drop for Bar {
         let took = self.bar.elapsed();
         self.bar.finish_and_clear();
         if took >= WORTH_A_LINE {
-            let stand =
-                Stand { done: self.bar.position(), total: self.bar.length(), unit: self.unit, said: self.bar.message() };
+            let stand = Stand {
+                done: self.bar.position(),
+                total: self.bar.length(),
+                unit: self.unit,
+                said: self.bar.message(),
+            };
             let _ = self.bars.println(stand.end(&self.bar.prefix(), took));
         }
     }
@@ -120,7 +126,10 @@ where
             sink: Arc::clone(&self.sink),
             clock: self.clock.clone(),
             began,
-            state: Mutex::new(LineState { stand: Stand { done: 0, total, unit, said: String::new() }, printed: began }),
+            state: Mutex::new(LineState {
+                stand: Stand { done: 0, total, unit, said: String::new() },
+                printed: began,
+            }),
         };
         let start = task.state().stand.start(&task.title);
         write_line(&self.sink, &start);
@@ -213,7 +222,8 @@ impl Stand {
 
     fn end(&self, title: &str, took: Duration) -> String {
         let stopped = self.total.is_some_and(|total| self.done < total);
-        let (how, amount) = if stopped { ("stopped", self.so_far()) } else { ("done", self.amount(self.done)) };
+        let (how, amount) =
+            if stopped { ("stopped", self.so_far()) } else { ("done", self.amount(self.done)) };
         self.with_word(format!("{title}: {how}, {amount} in {}", units::duration(took)))
     }
 

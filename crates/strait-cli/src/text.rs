@@ -118,10 +118,13 @@ impl Columns {
     }
 
     fn line(&self, widths: &[usize], cells: &[&str]) -> String {
-        let aligned = self.headings.iter().zip(widths).zip(cells).map(|((heading, &width), cell)| match heading {
-            Heading::Left(_) => pad(cell, width),
-            Heading::Right(_) => format!("{}{cell}", " ".repeat(width.saturating_sub(measure_text_width(cell)))),
-        });
+        let aligned =
+            self.headings.iter().zip(widths).zip(cells).map(|((heading, &width), cell)| match heading {
+                Heading::Left(_) => pad(cell, width),
+                Heading::Right(_) => {
+                    format!("{}{cell}", " ".repeat(width.saturating_sub(measure_text_width(cell))))
+                }
+            });
         aligned.collect::<Vec<_>>().join(GAP).trim_end().to_string()
     }
 }
@@ -173,7 +176,8 @@ mod tests {
 
     #[test]
     fn earlier_lines_stay_when_text_grows() {
-        let text = "the carburettor meters fuel by venturi depression;\nantidisestablishmentarianism follows it";
+        let text =
+            "the carburettor meters fuel by venturi depression;\nantidisestablishmentarianism follows it";
         for width in [1, 3, 8, 13] {
             let mut before: Vec<String> = Vec::new();
             for end in text.char_indices().map(|(i, c)| i + c.len_utf8()) {

@@ -95,13 +95,19 @@ pub fn run(arguments: &Arguments, context: &Context) -> Result<(), Failure> {
             question => match answer(&mut talk, question, on_terminal, context) {
                 Ok(answer) => answers.push(answer),
                 // Whoever sits at the terminal can ask something else.
-                Err(failure @ (Failure::Library(_) | Failure::Refused { .. })) if on_terminal => failure.mention(),
+                Err(failure @ (Failure::Library(_) | Failure::Refused { .. })) if on_terminal => {
+                    failure.mention()
+                }
                 Err(failure) => return Err(failure),
             },
         }
     }
     if context.json {
-        output::print_object(&Conversation { model: &arguments.model, edits: &arguments.edits.names, answers })?;
+        output::print_object(&Conversation {
+            model: &arguments.model,
+            edits: &arguments.edits.names,
+            answers,
+        })?;
     }
     Ok(())
 }

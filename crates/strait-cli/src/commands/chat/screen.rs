@@ -179,13 +179,22 @@ mod tests {
 
     #[test]
     fn one_answer_has_no_heading() {
-        assert_eq!(seen(&NAMES[..1], Some(200), &[(0, Some("A ")), (0, Some("car.")), (0, None)]), "A car.\n");
+        assert_eq!(
+            seen(&NAMES[..1], Some(200), &[(0, Some("A ")), (0, Some("car.")), (0, None)]),
+            "A car.\n"
+        );
     }
 
     #[test]
     fn answers_below_each_other_wait_for_each_other() {
-        let pieces =
-            [(1, Some("Tor")), (0, Some("A ")), (1, Some("que.")), (1, None), (0, Some("car.\u{1b}[2J")), (0, None)];
+        let pieces = [
+            (1, Some("Tor")),
+            (0, Some("A ")),
+            (1, Some("que.")),
+            (1, None),
+            (0, Some("car.\u{1b}[2J")),
+            (0, None),
+        ];
         assert_eq!(seen(&NAMES, None, &pieces), "base:\nA car.\u{fffd}[2J\n\nedited:\nTorque.\n");
         assert_eq!(seen(&NAMES, Some(99), &pieces), seen(&NAMES, None, &pieces));
     }

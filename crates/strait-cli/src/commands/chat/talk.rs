@@ -43,7 +43,12 @@ struct Column<'a> {
 
 impl<'a> Talk<'a> {
     /// A conversation that has not begun.
-    pub fn new(model: &'a Model, edit: Option<&'a Edit>, system: Option<&'a str>, sampling: Sampling) -> Self {
+    pub fn new(
+        model: &'a Model,
+        edit: Option<&'a Edit>,
+        system: Option<&'a str>,
+        sampling: Sampling,
+    ) -> Self {
         let mut columns = vec![Column { name: "base", edit: None, history: Vec::new() }];
         if edit.is_some() {
             columns.push(Column { name: "edited", edit, history: Vec::new() });
@@ -85,7 +90,9 @@ impl<'a> Talk<'a> {
                 let (sender, edit) = (sender.clone(), column.edit);
                 workers.push(scope.spawn(move || {
                     // The send fails once the screen is gone, and the answer ends with it.
-                    let answer = answer(model, prompt, edit, &sampling, |text| sender.send((index, Some(text))).is_ok());
+                    let answer = answer(model, prompt, edit, &sampling, |text| {
+                        sender.send((index, Some(text))).is_ok()
+                    });
                     sender.send((index, None)).ok();
                     answer
                 }));
@@ -97,7 +104,8 @@ impl<'a> Talk<'a> {
                     None => screen.end(index)?,
                 }
             }
-            let answers = workers.into_iter().map(|worker| worker.join().unwrap_or_else(|panic| resume_unwind(panic)));
+            let answers =
+                workers.into_iter().map(|worker| worker.join().unwrap_or_else(|panic| resume_unwind(panic)));
             answers.collect::<Result<Vec<String>, Failure>>()
         })?;
         self.sampling.seed = self.sampling.seed.wrapping_add(1);

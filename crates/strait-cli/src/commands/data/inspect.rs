@@ -67,7 +67,9 @@ impl fmt::Display for Inspected<'_> {
         let headings = [Left(""), Right("min"), Right("25 %"), Right("median"), Right("75 %"), Right("95 %")];
         let mut lengths = Columns::new([headings.as_slice(), &[Right("max")]].concat());
         quantiles(&mut lengths, "messages a row", &summary.messages);
-        for (text, Lengths { characters, words }) in [("prompt", &summary.prompt), ("answer", &summary.answer)] {
+        for (text, Lengths { characters, words }) in
+            [("prompt", &summary.prompt), ("answer", &summary.answer)]
+        {
             quantiles(&mut lengths, &format!("words of a {text}"), words);
             quantiles(&mut lengths, &format!("characters of a {text}"), characters);
         }
@@ -81,7 +83,15 @@ fn counts<'a>(counted: impl Iterator<Item = (&'a str, usize)>) -> String {
 
 fn quantiles(table: &mut Columns, name: &str, q: &Quantiles) {
     let cell = |n: usize| units::count(n as u64);
-    table.row([name.into(), cell(q.min), cell(q.lower), cell(q.median), cell(q.upper), cell(q.p95), cell(q.max)]);
+    table.row([
+        name.into(),
+        cell(q.min),
+        cell(q.lower),
+        cell(q.median),
+        cell(q.upper),
+        cell(q.p95),
+        cell(q.max),
+    ]);
 }
 
 pub fn run(arguments: &Arguments, context: &Context) -> Result<(), Failure> {

@@ -72,9 +72,12 @@ mod tests {
 
     #[test]
     fn the_folder_is_named_after_the_archive() {
-        for (archive, folder) in
-            [("a/rows.zip.enc", "a/rows"), ("rows.enc", "rows"), ("rows", "rows.unprotected"), ("r.1.zip", "r.1")]
-        {
+        for (archive, folder) in [
+            ("a/rows.zip.enc", "a/rows"),
+            ("rows.enc", "rows"),
+            ("rows", "rows.unprotected"),
+            ("r.1.zip", "r.1"),
+        ] {
             assert_eq!(folder_of(Path::new(archive)), Path::new(folder));
         }
     }
