@@ -11,13 +11,19 @@ use std::collections::HashMap;
 /// Longest pickle that is read, in bytes; the tensors' data lie outside it.
 pub const MAX_BYTES: usize = 16 << 20;
 /// Most objects that a pickle may build, before and after sharing is unfolded.
-pub const MAX_OBJECTS: usize = 1 << 20;
+pub const MAX_OBJECTS: usize = 1 << 18;
 /// Most values on the stack at once.
 pub const MAX_STACK: usize = 1 << 16;
 /// Deepest nesting of containers.
 pub const MAX_DEPTH: usize = 32;
 /// Most dimensions of a tensor.
 pub const MAX_DIMENSIONS: usize = 8;
+/// Longest name of a storage's record, in bytes; PyTorch counts them from 0.
+const MAX_KEY: usize = 32;
+/// Bytes of text that count as one object when shared objects are unfolded.
+const TEXT_OBJECT: usize = 64;
+/// Most characters of a name that a message shows.
+const SHOWN: usize = 100;
 /// The newest protocol that is known.
 const MAX_PROTOCOL: u8 = 5;
 
@@ -691,8 +697,11 @@ impl<'a> Machine<'a> {
     }
 
     fn global(&mut self, name: &str) -> Result<(), Problem> {
-        let global =
-            Global::named(name).ok_or_else(|| Problem::Global { name: name.to_string(), offset: self.at })?;
+        let global = Global::named(name).ok_or_else(|| Problem::Global {
+            // The name is the file's: no control character of it may reach a terminal.
+            name: name.chars().take(SHOWN).flat_map(char::escape_debug).collect(),
+            offset: self.at,
+        })?;
         self.push(Node::Global(global))
     }
 
@@ -735,7 +744,7 @@ impl<'a> Machine<'a> {
                 Node::Str(key),
                 Node::Str(_),
                 &Node::Int(len),
-            ) if word == "storage" => {
+            ) if word == "storage" && key.len() <= MAX_KEY => {
                 Some(StorageRef { key: key.clone(), number: *number, len: usize::try_from(len).ok()? })
             }
             _ => None,
@@ -827,8 +836,13 @@ impl<'a> Machine<'a> {
         if depth > MAX_DEPTH {
             return Err(Problem::TooDeep);
         }
+        // Text is shared as well: a long string shown often would become memory.
+        let cost = match &self.arena[id] {
+            Node::Str(text) => 1 + text.len() / TEXT_OBJECT,
+            _ => 1,
+        };
         *budget = budget
-            .checked_sub(1)
+            .checked_sub(cost)
             .ok_or(Problem::TooMany { what: "objects once shared ones are unfolded", limit: MAX_OBJECTS })?;
         let mut below = |id: Id| self.unfold(id, depth + 1, budget);
         Ok(match &self.arena[id] {
@@ -1109,9 +1123,25 @@ mod tests {
         check(&b"(".repeat(MAX_STACK + 1), "the pickle builds more than 65536 open marks");
         check(
             &[b"]".to_vec(), b"Na".repeat(MAX_OBJECTS)].concat(),
-            "the pickle builds more than 1048576 objects",
+            "the pickle builds more than 262144 objects",
         );
         check(&vec![b'N'; MAX_BYTES + 1], "the pickle has 16777217 bytes, more than the limit of 16777216");
+    }
+
+    #[test]
+    fn shared_text_is_no_memory() {
+        // Eight thousand places show one string of a million letters.
+        let text = [b"X".to_vec(), 1_000_000u32.to_le_bytes().to_vec(), b"a".repeat(1_000_000)].concat();
+        let pickle = [text, b"q\x00](".to_vec(), b"h\x00".repeat(8000), b"e.".to_vec()].concat();
+        let what = "objects once shared ones are unfolded";
+        assert_eq!(parse(&pickle).unwrap_err(), Problem::TooMany { what, limit: MAX_OBJECTS });
+    }
+
+    #[test]
+    fn a_name_cannot_write_to_the_terminal() {
+        let pickle = [b"cevil\n\x1b[2J".to_vec(), b"x".repeat(1000), b"\n.".to_vec()].concat();
+        let shown = parse(&pickle).unwrap_err().to_string();
+        assert!(shown.contains("`evil.\\u{1b}[2Jxxx") && shown.len() < 300, "{shown}");
     }
 
     #[test]
@@ -1127,6 +1157,18 @@ mod tests {
         #[test]
         fn no_bytes_do_harm(bytes in prop::collection::vec(any::<u8>(), 0..200)) {
             let _ = parse(&bytes);
+        }
+
+        #[test]
+        fn no_change_of_an_honest_pickle_does_harm(
+            changes in prop::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 1..6),
+        ) {
+            let mut pickle = tensor(b"K\x00K\x08\x85K\x01\x85\x89ccollections\nOrderedDict\n)R");
+            for (position, byte) in changes {
+                let position = position.index(pickle.len());
+                pickle[position] = byte;
+            }
+            let _ = parse(&pickle);
         }
 
         #[test]
