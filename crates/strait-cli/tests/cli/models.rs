@@ -82,7 +82,7 @@ fn steering(place: &Place, model: &str, case: usize) -> String {
     let layer = golden["steered_layer"].as_i64().unwrap() as i32;
     let vector = candle_core::Tensor::new(added, &candle_core::Device::Cpu).unwrap();
     let path = place.path("vector.safetensors");
-    Edit::Steering(SteeringVector { layer, vector }).save(&path, &Value::Null).unwrap();
+    Edit::Steering(SteeringVector { layer, vector }).save(&path).unwrap();
     text(&path)
 }
 
@@ -157,10 +157,14 @@ fn questions_from_a_file_are_answered_with_and_without_the_edit() {
     let place = Place::new();
     let questions = "Why does the kettle whistle?\n\n/reset\nWhat do bees make?\n/quit\nNever asked.\n";
     let base = chat(&place, &[], "1", questions);
-    let base = base.as_array().unwrap();
-    assert_eq!(base.len(), 2);
+    assert_eq!(base.as_array().map(Vec::len), Some(2));
     assert_eq!(base[0]["question"], "Why does the kettle whistle?");
-    assert!(base.iter().all(|answer| answer["base"].is_string() && answer["edited"].is_null()));
+    assert!(
+        base.as_array()
+            .unwrap()
+            .iter()
+            .all(|answer| answer["base"].is_string() && answer["edited"].is_null())
+    );
 
     let vector = steering(&place, "llama", 0);
     let edited = chat(&place, &[&format!("{vector}*20")], "1", questions);
@@ -171,7 +175,7 @@ fn questions_from_a_file_are_answered_with_and_without_the_edit() {
         assert_eq!(nothing[index]["edited"], base[index]["base"]);
         assert_ne!(edited[index]["edited"], base[index]["base"]);
     }
-    assert_eq!(chat(&place, &[], "1", questions), *base);
+    assert_eq!(chat(&place, &[], "1", questions), base);
 }
 
 #[test]
