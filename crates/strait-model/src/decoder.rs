@@ -12,7 +12,7 @@ use candle_core::{Device, Tensor};
 use crate::{
     Config, Edit, Error, Result, Weights,
     config::LayerKind,
-    edit::{Adapter, Projection},
+    edit::{Adapter, Part, Projection},
     ops::{self, AttentionShape, Linear, RopeTable, Span, Unembedding},
 };
 
@@ -148,8 +148,8 @@ impl Pass<'_> {
             .into_iter()
             .flat_map(Edit::parts)
             .filter_map(move |part| match part {
-                Edit::Lora(lora) => Some((lora, lora.scale())),
-                _ => None,
+                Part::Lora(lora) => Some((lora, lora.scale())),
+                Part::Steering(_) => None,
             })
             .flat_map(move |(lora, scale)| {
                 lora.adapters
@@ -395,7 +395,7 @@ impl Decoder {
 fn steer(stream: Tensor, point: usize, edit: Option<&Edit>) -> Result<Tensor> {
     let mut stream = stream;
     for part in edit.into_iter().flat_map(Edit::parts) {
-        if let Edit::Steering(steering) = part
+        if let Part::Steering(steering) = part
             && steering.layer + 1 == point as i32
         {
             stream = stream.broadcast_add(&steering.vector.to_dtype(stream.dtype())?)?;
@@ -406,10 +406,9 @@ fn steer(stream: Tensor, point: usize, edit: Option<&Edit>) -> Result<Tensor> {
 
 /// The point up to which `edit` changes nothing: a stream kept there serves the base model and every variant.
 pub fn first_changed_point(edit: &Edit, layers: usize) -> usize {
-    let of_part = |part: &Edit| match part {
-        Edit::Steering(steering) => Some((steering.layer + 1) as usize),
-        Edit::Lora(lora) => lora.adapters.iter().map(|a| a.layer).min(),
-        Edit::Composed(_) => None,
+    let of_part = |part: Part| match part {
+        Part::Steering(steering) => Some((steering.layer + 1) as usize),
+        Part::Lora(lora) => lora.adapters.iter().map(|a| a.layer).min(),
     };
     edit.parts().filter_map(of_part).min().unwrap_or(layers)
 }

@@ -177,9 +177,9 @@ fn check_steered(model: &Model, case: &Case, layer: usize) {
     let kl: Vec<f32> = kl.to_vec1().unwrap();
     assert_eq!(kl.len(), case.kl_base_steered_per_token.len());
     for (token, (&found, &expected)) in kl.iter().zip(&case.kl_base_steered_per_token).enumerate() {
-        // The golden values are sums in f32 that cancel; 5e-6 is their rounding.
+        // The golden values are sums in f32 that cancel: they differ from float64 by up to 1e-5, ours by a tenth of it.
         let difference = (found as f64 - expected).abs();
-        assert!(difference <= 1e-3 * expected + 5e-6, "KL of token {token}: {found} for {expected}");
+        assert!(difference <= 1e-3 * expected + 2e-5, "KL of token {token}: {found} for {expected}");
     }
     let mean = |values: &mut dyn Iterator<Item = f64>| values.sum::<f64>() / kl.len() as f64;
     let found = mean(&mut kl.iter().map(|&k| k as f64));

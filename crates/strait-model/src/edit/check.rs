@@ -4,7 +4,7 @@ use std::collections::HashSet;
 
 use candle_core::Tensor;
 
-use super::{Adapter, Edit, Lora, Part, Problem, SteeringVector, names, tensors};
+use super::{Adapter, Edit, Leaf, Lora, Problem, SteeringVector, names, tensors};
 use crate::{Config, Result};
 
 impl Edit {
@@ -15,17 +15,17 @@ impl Edit {
     /// The first thing that does not fit.
     pub fn check(&self, config: &Config) -> Result<()> {
         self.check_alone()?;
-        self.parts().try_for_each(|part| match part {
-            Part::Steering(steering) => steering.check_against(config),
-            Part::Lora(lora) => lora.check_against(config),
+        self.leaves().try_for_each(|leaf| match leaf {
+            Leaf::Steering(steering) => steering.check_against(config),
+            Leaf::Lora(lora) => lora.check_against(config),
         })
     }
 
     /// What must hold on whatever model: sane shapes, one rank, each adapter at another site, finite values.
     pub(super) fn check_alone(&self) -> Result<()> {
-        self.parts().try_for_each(|part| match part {
-            Part::Steering(steering) => steering.check_alone(),
-            Part::Lora(lora) => lora.check_alone(),
+        self.leaves().try_for_each(|leaf| match leaf {
+            Leaf::Steering(steering) => steering.check_alone(),
+            Leaf::Lora(lora) => lora.check_alone(),
         })?;
         for (name, tensor) in self.tensors() {
             tensors::finite_values(&name, &tensor)?;
@@ -38,24 +38,17 @@ impl SteeringVector {
     fn check_alone(&self) -> Result<()> {
         match self.vector.dims() {
             [size] if *size > 0 => Ok(()),
-            shape => Err(Problem::VectorShape {
-                name: names::steering(self.layer),
-                shape: shape.to_vec(),
+            shape => {
+                Err(Problem::VectorShape { name: names::steering(self.layer), shape: shape.to_vec() }.into())
             }
-            .into()),
         }
     }
 
     fn check_against(&self, config: &Config) -> Result<()> {
         let site = names::steering(self.layer);
-        let exists = self.layer == -1
-            || usize::try_from(self.layer).is_ok_and(|layer| layer < config.layers);
+        let exists = self.layer == -1 || usize::try_from(self.layer).is_ok_and(|layer| layer < config.layers);
         if !exists {
-            return Err(Problem::LayerRange {
-                site,
-                layers: config.layers,
-            }
-            .into());
+            return Err(Problem::LayerRange { site, layers: config.layers }.into());
         }
         check_size(site, &self.vector, &[config.hidden_size])
     }
@@ -68,12 +61,7 @@ impl Lora {
             let found = adapter.rank()?;
             let site = adapter.module();
             if found != self.rank {
-                return Err(Problem::Rank {
-                    site,
-                    expected: self.rank,
-                    found,
-                }
-                .into());
+                return Err(Problem::Rank { site, expected: self.rank, found }.into());
             }
             if !sites.insert((adapter.layer, adapter.projection)) {
                 return Err(Problem::SameSite { site }.into());
@@ -81,13 +69,9 @@ impl Lora {
         }
         let scale = self.scale();
         if !scale.is_finite() {
-            return Err(Problem::Scale {
-                scale,
-                rank: self.rank,
-                alpha: self.alpha,
-                factor: self.factor,
-            }
-            .into());
+            return Err(
+                Problem::Scale { scale, rank: self.rank, alpha: self.alpha, factor: self.factor }.into()
+            );
         }
         Ok(())
     }
@@ -95,11 +79,7 @@ impl Lora {
     fn check_against(&self, config: &Config) -> Result<()> {
         for adapter in &self.adapters {
             if adapter.layer >= config.layers {
-                return Err(Problem::LayerRange {
-                    site: adapter.module(),
-                    layers: config.layers,
-                }
-                .into());
+                return Err(Problem::LayerRange { site: adapter.module(), layers: config.layers }.into());
             }
             let (input, output) = config.projection_size(adapter.projection);
             let [a, b] = adapter.named_tensors();
@@ -118,12 +98,9 @@ impl Adapter {
     pub fn rank(&self) -> Result<usize> {
         match (self.a.dims(), self.b.dims()) {
             (&[r, _], &[_, same]) if r == same && r > 0 => Ok(r),
-            (a, b) => Err(Problem::AdapterShapes {
-                site: self.module(),
-                a: a.to_vec(),
-                b: b.to_vec(),
+            (a, b) => {
+                Err(Problem::AdapterShapes { site: self.module(), a: a.to_vec(), b: b.to_vec() }.into())
             }
-            .into()),
         }
     }
 }
@@ -132,10 +109,5 @@ fn check_size(name: String, tensor: &Tensor, expected: &[usize]) -> Result<()> {
     if tensor.dims() == expected {
         return Ok(());
     }
-    Err(Problem::Size {
-        tensor: name,
-        expected: expected.to_vec(),
-        found: tensor.dims().to_vec(),
-    }
-    .into())
+    Err(Problem::Size { tensor: name, expected: expected.to_vec(), found: tensor.dims().to_vec() }.into())
 }

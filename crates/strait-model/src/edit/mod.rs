@@ -157,12 +157,10 @@ impl Adapter {
     }
 }
 
-/// A part of an edit that is no composition.
-#[derive(Clone, Copy, Debug)]
-pub enum Part<'a> {
-    /// A vector added to the residual stream.
+/// An edit that is no composition.
+#[derive(Clone, Copy)]
+enum Leaf<'a> {
     Steering(&'a SteeringVector),
-    /// Low-rank changes of projections.
     Lora(&'a Lora),
 }
 
@@ -193,72 +191,71 @@ impl Edit {
         Ok(match self {
             Self::Steering(steering) => Self::Steering(SteeringVector {
                 layer: steering.layer,
-                vector: (&steering.vector * factor)?,
+                vector: times(&steering.vector, factor)?,
             }),
-            Self::Lora(lora) => Self::Lora(Lora {
-                factor: lora.factor * factor,
-                ..lora.clone()
-            }),
+            Self::Lora(lora) => Self::Lora(Lora { factor: lora.factor * factor, ..lora.clone() }),
             Self::Composed(edits) => {
                 Self::Composed(edits.iter().map(|e| e.scaled(factor)).collect::<Result<_>>()?)
             }
         })
     }
 
-    /// The vectors and LoRAs in it, in order, through all compositions.
-    pub fn parts(&self) -> impl Iterator<Item = Part<'_>> {
+    /// The vectors and LoRAs in it, in order, through all compositions; none of them is a composition.
+    pub fn parts(&self) -> impl Iterator<Item = &Self> {
         let mut parts = Vec::new();
         let mut rest = vec![self];
         while let Some(edit) = rest.pop() {
             match edit {
-                Self::Steering(steering) => parts.push(Part::Steering(steering)),
-                Self::Lora(lora) => parts.push(Part::Lora(lora)),
                 Self::Composed(edits) => rest.extend(edits.iter().rev()),
+                single => parts.push(single),
             }
         }
         parts.into_iter()
     }
 
+    /// The parts as what they are.
+    fn leaves(&self) -> impl Iterator<Item = Leaf<'_>> {
+        self.parts().filter_map(|part| match part {
+            Self::Steering(steering) => Some(Leaf::Steering(steering)),
+            Self::Lora(lora) => Some(Leaf::Lora(lora)),
+            Self::Composed(_) => None,
+        })
+    }
+
     /// The first block whose output the edit changes, -1 for the embeddings; none for an edit of nothing.
     pub fn first_layer(&self) -> Option<i32> {
-        self.parts().flat_map(|part| part.layers()).min()
+        self.leaves().flat_map(Leaf::layers).min()
     }
 
     /// All tensors under stable names: `steering.24`, and for adapters PEFT's. In a composition each name starts with
     /// the part's index: `0.steering.24`.
     pub fn tensors(&self) -> Vec<(String, Tensor)> {
-        self.named_parts()
-            .flat_map(|(prefix, part)| {
-                let tensors = part.tensors().into_iter();
+        self.named_leaves()
+            .flat_map(|(prefix, leaf)| {
+                let tensors = leaf.tensors().into_iter();
                 tensors.map(move |(name, tensor)| (format!("{prefix}{name}"), tensor))
             })
             .collect()
     }
 
-    /// The parts, each with what its names start with: its index in a composition, nothing otherwise.
-    fn named_parts(&self) -> impl Iterator<Item = (String, Part<'_>)> {
+    /// The leaves, each with what its names start with: its index in a composition, nothing otherwise.
+    fn named_leaves(&self) -> impl Iterator<Item = (String, Leaf<'_>)> {
         let composed = matches!(self, Self::Composed(_));
-        self.parts().enumerate().map(move |(index, part)| {
-            let prefix = if composed {
-                format!("{index}.")
-            } else {
-                String::new()
-            };
-            (prefix, part)
+        self.leaves().enumerate().map(move |(index, leaf)| {
+            let prefix = if composed { format!("{index}.") } else { String::new() };
+            (prefix, leaf)
         })
     }
 }
 
-impl Part<'_> {
+impl Leaf<'_> {
     /// The blocks whose output it changes first, one for each of its sites.
     fn layers(self) -> Vec<i32> {
         match self {
             Self::Steering(steering) => vec![steering.layer],
-            Self::Lora(lora) => lora
-                .adapters
-                .iter()
-                .map(|adapter| i32::try_from(adapter.layer).unwrap_or(i32::MAX))
-                .collect(),
+            Self::Lora(lora) => {
+                lora.adapters.iter().map(|adapter| i32::try_from(adapter.layer).unwrap_or(i32::MAX)).collect()
+            }
         }
     }
 
@@ -273,4 +270,9 @@ impl Part<'_> {
             }
         }
     }
+}
+
+/// A tensor times a factor; a factor of 1 changes no bit, not even the sign of a zero.
+fn times(tensor: &Tensor, factor: f64) -> Result<Tensor> {
+    Ok(if factor == 1.0 { tensor.clone() } else { (tensor * factor)? })
 }

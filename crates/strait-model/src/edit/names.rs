@@ -48,11 +48,7 @@ pub(super) fn module(layer: usize, projection: Projection) -> String {
 
 /// `base_model.model.model.layers.24.mlp.down_proj.lora_A.weight`.
 pub(super) fn lora(layer: usize, projection: Projection, half: Half) -> String {
-    format!(
-        "{WRAPPERS}{}.{}.weight",
-        module(layer, projection),
-        half.name()
-    )
+    format!("{WRAPPERS}{}.{}.weight", module(layer, projection), half.name())
 }
 
 /// Reads a half's name: with or without PEFT's wrappers, with or without the adapter's name `default`.
@@ -72,17 +68,11 @@ pub(super) fn parse_lora(name: &str) -> Result<(usize, Projection, Half), Proble
         })
         .ok_or_else(|| {
             // Embeddings have `lora_embedding_A` and no `.weight`.
-            if name.contains("lora_embedding_") {
-                unknown_module()
-            } else {
-                unknown_tensor()
-            }
+            if name.contains("lora_embedding_") { unknown_module() } else { unknown_tensor() }
         })?;
     let module = module.strip_prefix(WRAPPERS).unwrap_or(module);
-    let (layer, path) = module
-        .strip_prefix(BLOCKS)
-        .and_then(|rest| rest.split_once('.'))
-        .ok_or_else(unknown_module)?;
+    let (layer, path) =
+        module.strip_prefix(BLOCKS).and_then(|rest| rest.split_once('.')).ok_or_else(unknown_module)?;
     let layer = layer.parse().map_err(|_| unknown_module())?;
     let projection = Projection::from_path(path).ok_or_else(unknown_module)?;
     Ok((layer, projection, half))
@@ -101,10 +91,8 @@ pub(super) fn pair(tensors: Vec<(String, Tensor)>) -> Result<Vec<Adapter>> {
     sites
         .into_iter()
         .map(|((layer, projection), halves)| {
-            let unpaired = |half: Half| Problem::Unpaired {
-                site: module(layer, projection),
-                missing: half.name(),
-            };
+            let unpaired =
+                |half: Half| Problem::Unpaired { site: module(layer, projection), missing: half.name() };
             let [a, b] = halves;
             let adapter = Adapter {
                 layer,

@@ -14,7 +14,7 @@ use candle_core::Tensor;
 use serde_json::{Map, Value};
 
 use super::{
-    Edit, Lora, Part, Problem, SteeringVector, names,
+    Edit, Leaf, Lora, Problem, SteeringVector, names,
     problem::in_file,
     tensors::{self, Contents},
 };
@@ -25,11 +25,19 @@ const VERSION: &str = "1";
 
 impl Edit {
     /// Writes the edit as strait's own `.safetensors`, as a whole or not at all. A vector's factor is folded in, a LoRA's
-    /// is kept beside it; equal edits make equal files. `provenance` says where it comes from; null leaves it out.
+    /// is kept beside it; equal edits make equal files.
     ///
     /// # Errors
     /// If the edit has no tensors or is malformed, has values that are not finite, or cannot be written.
-    pub fn save(&self, path: &Path, provenance: &Value) -> Result<()> {
+    pub fn save(&self, path: &Path) -> Result<()> {
+        self.save_with(path, &Value::Null)
+    }
+
+    /// As [`save`](Self::save), with where the edit comes from; null leaves it out.
+    ///
+    /// # Errors
+    /// As [`save`](Self::save).
+    pub fn save_with(&self, path: &Path, provenance: &Value) -> Result<()> {
         self.check_alone().map_err(in_file(path))?;
         let tensors = self.tensors();
         if tensors.is_empty() {
@@ -46,8 +54,8 @@ impl Edit {
         if matches!(self, Self::Composed(_)) {
             insert("parts".into(), self.parts().count().to_string());
         }
-        for (prefix, part) in self.named_parts() {
-            let Part::Lora(lora) = part else { continue };
+        for (prefix, leaf) in self.named_leaves() {
+            let Leaf::Lora(lora) = leaf else { continue };
             insert(format!("{prefix}r"), lora.rank.to_string());
             insert(format!("{prefix}alpha"), lora.alpha.to_string());
             insert(format!("{prefix}rslora"), lora.rslora.to_string());
@@ -87,9 +95,7 @@ fn edit(metadata: &Metadata, tensors: Vec<(String, Tensor)>) -> Result<Edit> {
     if let Some(part) = (0..count).find(|index| !parts.contains_key(index)) {
         return Err(Problem::EmptyPart { part }.into());
     }
-    let parts = parts
-        .into_iter()
-        .map(|(index, tensors)| part(metadata, &format!("{index}."), tensors));
+    let parts = parts.into_iter().map(|(index, tensors)| part(metadata, &format!("{index}."), tensors));
     Ok(Edit::Composed(parts.collect::<Result<_>>()?))
 }
 
@@ -123,10 +129,7 @@ impl Metadata {
         }
         let version = self.text("version")?;
         if version != VERSION {
-            return Err(Problem::Version {
-                found: version.into(),
-                known: VERSION,
-            });
+            return Err(Problem::Version { found: version.into(), known: VERSION });
         }
         match self.0.get("provenance") {
             None => Ok(Value::Null),
@@ -135,18 +138,11 @@ impl Metadata {
     }
 
     fn text(&self, key: &str) -> Result<&str, Problem> {
-        self.0
-            .get(key)
-            .map(String::as_str)
-            .ok_or_else(|| Problem::MetadataMissing { key: key.into() })
+        self.0.get(key).map(String::as_str).ok_or_else(|| Problem::MetadataMissing { key: key.into() })
     }
 
     fn parsed<T: FromStr>(&self, key: &str, expected: &'static str) -> Result<T, Problem> {
         let value = self.text(key)?;
-        value.parse().map_err(|_| Problem::MetadataValue {
-            key: key.into(),
-            value: value.into(),
-            expected,
-        })
+        value.parse().map_err(|_| Problem::MetadataValue { key: key.into(), value: value.into(), expected })
     }
 }

@@ -2,7 +2,7 @@
 
 use candle_core::{DType, Tensor};
 
-use super::{Adapter, Edit, Lora, Part, SteeringVector};
+use super::{Adapter, Edit, Leaf, Lora, SteeringVector};
 use crate::Result;
 
 impl Edit {
@@ -13,9 +13,9 @@ impl Edit {
     /// # Errors
     /// If a tensor operation fails, as for tensors of shapes that do not fit together.
     pub fn norm(&self) -> Result<f64> {
-        root_of_squares(self.parts().map(|part| match part {
-            Part::Steering(steering) => steering.norm(),
-            Part::Lora(lora) => lora.norm(),
+        root_of_squares(self.leaves().map(|leaf| match leaf {
+            Leaf::Steering(steering) => steering.norm(),
+            Leaf::Lora(lora) => lora.norm(),
         }))
     }
 }
@@ -45,9 +45,7 @@ impl Lora {
     /// never formed.
     pub(super) fn adapter_norm(&self, adapter: &Adapter) -> Result<f64> {
         let (a, b) = (wide(&adapter.a)?, wide(&adapter.b)?);
-        let squared = (b.t()?.matmul(&b)? * a.matmul(&a.t()?)?)?
-            .sum_all()?
-            .to_scalar::<f64>()?;
+        let squared = (b.t()?.matmul(&b)? * a.matmul(&a.t()?)?)?.sum_all()?.to_scalar::<f64>()?;
         // Rounding can leave a square of almost zero below zero.
         Ok(self.scale().abs() * squared.max(0.0).sqrt())
     }

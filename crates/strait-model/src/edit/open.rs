@@ -6,7 +6,7 @@ use serde::Serialize;
 use serde_json::{Value, json};
 
 use super::{
-    BaseModel, Edit, Part, Problem, export_peft, native,
+    BaseModel, Edit, Leaf, Problem, export_peft, native,
     peft::{self, Imported},
     problem::in_file,
     torch, vector,
@@ -59,11 +59,7 @@ pub fn open(spec: &str) -> Result<Edit> {
 /// # Errors
 /// As [`open`].
 pub fn read(spec: &str) -> Result<Opened> {
-    let Spec {
-        path,
-        layer,
-        factor,
-    } = Spec::parse(spec)?;
+    let Spec { path, layer, factor } = Spec::parse(spec)?;
     let mut opened = read_path(&path, layer)?;
     opened.edit.check_alone().map_err(in_file(&path))?;
     opened.edit = opened.edit.scaled(factor)?;
@@ -78,7 +74,7 @@ pub fn read(spec: &str) -> Result<Opened> {
 pub fn convert(from: &str, to: &Path) -> Result<Opened> {
     let opened = read(from)?;
     match extension(to).as_str() {
-        "safetensors" => opened.edit.save(to, &opened.provenance)?,
+        "safetensors" => opened.edit.save_with(to, &opened.provenance)?,
         "gguf" => return Err(Problem::ControlVector.at(to)),
         other @ ("pt" | "pth" | "bin" | "ckpt" | "json") => {
             let extension = other.into();
@@ -119,11 +115,7 @@ impl Spec {
         if let Some((rest, text)) = split_suffix(path, '@') {
             (path, layer) = (rest, Some(parse_layer(text)?));
         }
-        Ok(Self {
-            path: path.into(),
-            layer,
-            factor,
-        })
+        Ok(Self { path: path.into(), layer, factor })
     }
 }
 
@@ -177,11 +169,7 @@ fn read_folder(path: &Path) -> Result<Opened> {
     if !path.join(peft::CONFIG).is_file() {
         return Err(Problem::NoEdit.at(path));
     }
-    let Imported {
-        lora,
-        base_model,
-        notes,
-    } = peft::import(path)?;
+    let Imported { lora, base_model, notes } = peft::import(path)?;
     Ok(Opened {
         edit: Edit::Lora(lora),
         source: Source::Peft,
@@ -193,44 +181,29 @@ fn read_folder(path: &Path) -> Result<Opened> {
 
 fn read_native(path: &Path) -> Result<Opened> {
     let (edit, provenance) = native::read(path)?;
-    Ok(Opened {
-        edit,
-        source: Source::Strait,
-        path: path.into(),
-        notes: Vec::new(),
-        provenance,
-    })
+    Ok(Opened { edit, source: Source::Strait, path: path.into(), notes: Vec::new(), provenance })
 }
 
 fn read_torch(path: &Path, layer: Option<i32>) -> Result<Opened> {
     let (edit, notes) = vector::from_torch(torch::read(path)?, layer).map_err(in_file(path))?;
-    Ok(Opened {
-        edit,
-        source: Source::Torch,
-        path: path.into(),
-        notes,
-        provenance: Value::Null,
-    })
+    Ok(Opened { edit, source: Source::Torch, path: path.into(), notes, provenance: Value::Null })
 }
 
 /// A layer in the name must be the one that the file says.
 fn check_layer(edit: &Edit, asked: i32) -> Result<(), Problem> {
-    let mut parts = edit.parts();
-    match (parts.next(), parts.next()) {
-        (Some(Part::Steering(steering)), None) if steering.layer == asked => Ok(()),
-        (Some(Part::Steering(steering)), None) => Err(Problem::LayerDisagrees {
-            found: steering.layer,
-            asked,
-        }),
+    let mut leaves = edit.leaves();
+    match (leaves.next(), leaves.next()) {
+        (Some(Leaf::Steering(steering)), None) if steering.layer == asked => Ok(()),
+        (Some(Leaf::Steering(steering)), None) => {
+            Err(Problem::LayerDisagrees { found: steering.layer, asked })
+        }
         _ => Err(Problem::LayerNotWanted { asked }),
     }
 }
 
 /// What a file's name ends in, in lower case.
 fn extension(path: &Path) -> String {
-    path.extension()
-        .map(|e| e.to_string_lossy().to_lowercase())
-        .unwrap_or_default()
+    path.extension().map(|e| e.to_string_lossy().to_lowercase()).unwrap_or_default()
 }
 
 #[cfg(test)]

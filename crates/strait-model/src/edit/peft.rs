@@ -10,8 +10,8 @@ use std::{
 use serde_json::{Map, Value, json};
 
 use super::{
-    Adapter, Lora, Part, Problem, Projection, names, peft_config, peft_config::PeftConfig,
-    problem::in_file, tensors, torch, vector,
+    Adapter, Leaf, Lora, Problem, Projection, names, peft_config, peft_config::PeftConfig, problem::in_file,
+    tensors, times, torch, vector,
 };
 use crate::{Error, Result, files::write_atomically};
 
@@ -65,18 +65,10 @@ pub(super) fn import(folder: &Path) -> Result<Imported> {
         ));
     }
     for key in config.unknown {
-        notes.push(format!(
-            "`{CONFIG}` has the key `{key}`, which strait does not know and passed over"
-        ));
+        notes.push(format!("`{CONFIG}` has the key `{key}`, which strait does not know and passed over"));
     }
     Ok(Imported {
-        lora: Lora {
-            adapters,
-            rank,
-            alpha,
-            rslora: config.rslora,
-            factor: 1.0,
-        },
+        lora: Lora { adapters, rank, alpha, rslora: config.rslora, factor: 1.0 },
         base_model: config.base_model,
         notes,
     })
@@ -89,12 +81,7 @@ fn shared_rank(config: &PeftConfig, adapters: &[Adapter]) -> Result<usize> {
         let (site, found) = (adapter.module(), adapter.rank()?);
         let expected = config.rank(&site);
         if found != expected {
-            return Err(Problem::Rank {
-                site,
-                expected,
-                found,
-            }
-            .into());
+            return Err(Problem::Rank { site, expected, found }.into());
         }
         match &shared {
             Some((first, first_rank)) if *first_rank != found => {
@@ -114,16 +101,9 @@ fn shared_rank(config: &PeftConfig, adapters: &[Adapter]) -> Result<usize> {
 }
 
 /// One alpha for all adapters, and whether B had to be scaled for it. It is the largest one, so that nothing grows.
-fn shared_alpha(
-    config: &PeftConfig,
-    adapters: Vec<Adapter>,
-) -> Result<(f64, Vec<Adapter>, bool)> {
+fn shared_alpha(config: &PeftConfig, adapters: Vec<Adapter>) -> Result<(f64, Vec<Adapter>, bool)> {
     let alphas: Vec<f64> = adapters.iter().map(|a| config.alpha(&a.module())).collect();
-    let shared = alphas
-        .iter()
-        .copied()
-        .max_by(|a, b| a.abs().total_cmp(&b.abs()))
-        .unwrap_or(0.0);
+    let shared = alphas.iter().copied().max_by(|a, b| a.abs().total_cmp(&b.abs())).unwrap_or(0.0);
     let mut absorbed = false;
     let adapters = adapters
         .into_iter()
@@ -159,7 +139,7 @@ pub fn export_peft(lora: &Lora, folder: &Path, base: &BaseModel) -> Result<()> {
     let config = format!("{config:#}\n");
     let metadata = Map::from_iter([("format".to_string(), json!("pt"))]);
     replace_folder(folder, |folder| {
-        tensors::write(&folder.join(WEIGHTS), metadata, &Part::Lora(&lora).tensors())?;
+        tensors::write(&folder.join(WEIGHTS), metadata, &Leaf::Lora(&lora).tensors())?;
         write_text(&folder.join(CARD), &card(&lora, base.name))?;
         write_text(&folder.join(CONFIG), &config)
     })
@@ -167,27 +147,18 @@ pub fn export_peft(lora: &Lora, folder: &Path, base: &BaseModel) -> Result<()> {
 
 /// The same LoRA with factor 1.
 fn folded(lora: &Lora) -> Result<Lora> {
-    let adapters = lora.adapters.iter().map(|adapter| {
-        Ok(Adapter {
-            b: (&adapter.b * lora.factor)?,
-            ..adapter.clone()
-        })
-    });
-    Ok(Lora {
-        adapters: adapters.collect::<Result<_>>()?,
-        factor: 1.0,
-        ..lora.clone()
-    })
+    let adapters = lora
+        .adapters
+        .iter()
+        .map(|adapter| Ok(Adapter { b: times(&adapter.b, lora.factor)?, ..adapter.clone() }));
+    Ok(Lora { adapters: adapters.collect::<Result<_>>()?, factor: 1.0, ..lora.clone() })
 }
 
 /// PEFT's `target_modules` and `layers_to_transform`.
 fn targets(lora: &Lora, layers: Option<usize>) -> (Vec<String>, Option<Vec<usize>>) {
     let mut by_layer = BTreeMap::<usize, BTreeSet<Projection>>::new();
     for adapter in &lora.adapters {
-        by_layer
-            .entry(adapter.layer)
-            .or_default()
-            .insert(adapter.projection);
+        by_layer.entry(adapter.layer).or_default().insert(adapter.projection);
     }
     let mut sets = by_layer.values();
     let first = sets.next().cloned().unwrap_or_default();
@@ -196,9 +167,9 @@ fn targets(lora: &Lora, layers: Option<usize>) -> (Vec<String>, Option<Vec<usize
         let subset = layers != Some(by_layer.len());
         (names, subset.then(|| by_layer.into_keys().collect()))
     } else {
-        let paths = by_layer.iter().flat_map(|(&layer, projections)| {
-            projections.iter().map(move |&p| names::module(layer, p))
-        });
+        let paths = by_layer
+            .iter()
+            .flat_map(|(&layer, projections)| projections.iter().map(move |&p| names::module(layer, p)));
         (paths.collect(), None)
     }
 }
@@ -279,8 +250,7 @@ fn replace_folder(folder: &Path, fill: impl FnOnce(&Path) -> Result<()>) -> Resu
     let new = temporary.path().join("new");
     fill(&new)?;
     if folder.exists() {
-        fs::rename(folder, temporary.path().join("old"))
-            .map_err(Error::io(folder, "replace the folder"))?;
+        fs::rename(folder, temporary.path().join("old")).map_err(Error::io(folder, "replace the folder"))?;
     }
     fs::rename(&new, folder).map_err(Error::io(folder, "write the folder"))
 }
@@ -288,14 +258,9 @@ fn replace_folder(folder: &Path, fill: impl FnOnce(&Path) -> Result<()>) -> Resu
 fn check_replaceable(folder: &Path) -> Result<()> {
     let entries = fs::read_dir(folder).map_err(Error::io(folder, "read the folder"))?;
     for entry in entries {
-        let entry = entry
-            .map_err(Error::io(folder, "read the folder"))?
-            .file_name();
+        let entry = entry.map_err(Error::io(folder, "read the folder"))?.file_name();
         if ![CONFIG, WEIGHTS, CARD].iter().any(|name| entry == *name) {
-            return Err(Problem::FolderTaken {
-                entry: PathBuf::from(entry).display().to_string(),
-            }
-            .at(folder));
+            return Err(Problem::FolderTaken { entry: PathBuf::from(entry).display().to_string() }.at(folder));
         }
     }
     Ok(())

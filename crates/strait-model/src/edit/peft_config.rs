@@ -107,11 +107,7 @@ impl PeftConfig {
         }
         for (key, why) in UNSUPPORTED {
             if let Some(value) = config.get(key).filter(|value| says_something(value)) {
-                return Err(Problem::Unsupported {
-                    key,
-                    value: value.to_string(),
-                    why,
-                });
+                return Err(Problem::Unsupported { key, value: value.to_string(), why });
             }
         }
         if let Some(Value::String(initialisation)) = config.get("init_lora_weights")
@@ -191,22 +187,15 @@ fn rank(key: &'static str, value: &Value) -> Result<usize, Problem> {
         .as_u64()
         .and_then(|rank| usize::try_from(rank).ok())
         .filter(|&rank| rank > 0)
-        .ok_or_else(|| Problem::KeyValue {
-            key,
-            value: value.to_string(),
-            expected: "a rank from 1 up",
-        })
+        .ok_or_else(|| Problem::KeyValue { key, value: value.to_string(), expected: "a rank from 1 up" })
 }
 
 fn alpha(key: &'static str, value: &Value) -> Result<f64, Problem> {
-    value
-        .as_f64()
-        .filter(|alpha| alpha.is_finite())
-        .ok_or_else(|| Problem::KeyValue {
-            key,
-            value: value.to_string(),
-            expected: "a finite number",
-        })
+    value.as_f64().filter(|alpha| alpha.is_finite()).ok_or_else(|| Problem::KeyValue {
+        key,
+        value: value.to_string(),
+        expected: "a finite number",
+    })
 }
 
 /// A `rank_pattern` or `alpha_pattern`. PEFT takes its keys as regular expressions that must match a module's last parts;
@@ -232,10 +221,7 @@ fn pattern<T>(
         .map(|(pattern, value)| {
             let name = pattern.strip_prefix('^').unwrap_or(pattern);
             if name.is_empty() || !name.chars().all(|c| c.is_alphanumeric() || "._".contains(c)) {
-                return Err(Problem::Pattern {
-                    key,
-                    pattern: pattern.clone(),
-                });
+                return Err(Problem::Pattern { key, pattern: pattern.clone() });
             }
             Ok((pattern.clone(), read(key, value)?))
         })
@@ -246,13 +232,9 @@ fn pattern<T>(
 fn of_module<T: Copy>(patterns: &[(String, T)], module: &str) -> Option<T> {
     let names = |pattern: &str| match pattern.strip_prefix('^') {
         Some(whole) => module == whole,
-        None => module
-            .strip_suffix(pattern)
-            .is_some_and(|before| before.is_empty() || before.ends_with('.')),
+        None => module.strip_suffix(pattern).is_some_and(|before| before.is_empty() || before.ends_with('.')),
     };
-    patterns
-        .iter()
-        .find_map(|(pattern, value)| names(pattern).then_some(*value))
+    patterns.iter().find_map(|(pattern, value)| names(pattern).then_some(*value))
 }
 
 /// An `adapter_config.json` as PEFT and vLLM read it. `modules` are what PEFT is to adapt, `layers` the only layers in

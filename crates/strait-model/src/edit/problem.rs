@@ -54,7 +54,9 @@ pub enum Problem {
     #[error("the folder holds neither `edit.safetensors` nor `adapter_config.json`")]
     NoEdit,
     /// A PEFT folder without weights.
-    #[error("the folder has an `adapter_config.json`, but neither `adapter_model.safetensors` nor `adapter_model.bin`")]
+    #[error(
+        "the folder has an `adapter_config.json`, but neither `adapter_model.safetensors` nor `adapter_model.bin`"
+    )]
     NoAdapterWeights,
     /// A file of a kind that strait does not read as an edit.
     #[error("strait reads no edit from a file that ends in `.{extension}`")]
@@ -239,7 +241,9 @@ pub enum Problem {
         why: &'static str,
     },
     /// Adapters of several ranks.
-    #[error("`rank_pattern` gives `{first}` rank {first_rank} and `{second}` rank {second_rank}; strait needs one rank")]
+    #[error(
+        "`rank_pattern` gives `{first}` rank {first_rank} and `{second}` rank {second_rank}; strait needs one rank"
+    )]
     Ranks {
         /// A module.
         first: String,
@@ -276,7 +280,9 @@ pub enum Problem {
     #[error(transparent)]
     Torch(#[from] torch::Problem),
     /// A PyTorch file that holds no vector.
-    #[error("the file holds {found} where a steering vector should be: a tensor, or a dict with `steering_vector`")]
+    #[error(
+        "the file holds {found} where a steering vector should be: a tensor, or a dict with `steering_vector`"
+    )]
     NoVector {
         /// What it holds.
         found: String,
@@ -422,19 +428,13 @@ impl Problem {
 
     /// The error of a file with this problem.
     pub(super) fn at(self, path: impl Into<PathBuf>) -> Error {
-        Error::Edit {
-            path: Some(path.into()),
-            problem: Box::new(self),
-        }
+        Error::Edit { path: Some(path.into()), problem: Box::new(self) }
     }
 }
 
 impl From<Problem> for Error {
     fn from(problem: Problem) -> Self {
-        Self::Edit {
-            path: None,
-            problem: Box::new(problem),
-        }
+        Self::Edit { path: None, problem: Box::new(problem) }
     }
 }
 
@@ -442,13 +442,7 @@ impl From<Problem> for Error {
 pub(super) fn in_file(path: impl Into<PathBuf>) -> impl FnOnce(Error) -> Error {
     let path = path.into();
     move |error| match error {
-        Error::Edit {
-            path: None,
-            problem,
-        } => Error::Edit {
-            path: Some(path),
-            problem,
-        },
+        Error::Edit { path: None, problem } => Error::Edit { path: Some(path), problem },
         other => other,
     }
 }

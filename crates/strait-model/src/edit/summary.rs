@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use serde::Serialize;
 
-use super::{Edit, Lora, Part, SteeringVector, names};
+use super::{Edit, Leaf, Lora, SteeringVector, names};
 use crate::Result;
 
 /// What an edit is.
@@ -73,7 +73,7 @@ impl Edit {
     pub fn summary(&self) -> Result<Summary> {
         let parts: Vec<Summary> = match self {
             Self::Steering(_) | Self::Lora(_) => Vec::new(),
-            Self::Composed(_) => self.parts().map(Part::summary).collect::<Result<_>>()?,
+            Self::Composed(_) => self.leaves().map(Leaf::summary).collect::<Result<_>>()?,
         };
         match self {
             Self::Steering(steering) => steering.summary(),
@@ -91,7 +91,7 @@ impl Edit {
     }
 }
 
-impl Part<'_> {
+impl Leaf<'_> {
     fn summary(self) -> Result<Summary> {
         match self {
             Self::Steering(steering) => steering.summary(),
@@ -109,10 +109,7 @@ impl SteeringVector {
             lora: None,
             norm,
             parameters: self.vector.elem_count(),
-            sites: vec![SiteSummary {
-                site: names::steering(self.layer),
-                norm,
-            }],
+            sites: vec![SiteSummary { site: names::steering(self.layer), norm }],
             parts: Vec::new(),
         })
     }
@@ -123,16 +120,11 @@ impl Lora {
         let sites = self
             .adapters
             .iter()
-            .map(|adapter| {
-                Ok(SiteSummary {
-                    site: adapter.module(),
-                    norm: self.adapter_norm(adapter)?,
-                })
-            })
+            .map(|adapter| Ok(SiteSummary { site: adapter.module(), norm: self.adapter_norm(adapter)? }))
             .collect::<Result<_>>()?;
         Ok(Summary {
             kind: Kind::Lora,
-            layers: ascending(Part::Lora(self).layers()),
+            layers: ascending(Leaf::Lora(self).layers()),
             lora: Some(LoraSummary {
                 rank: self.rank,
                 alpha: self.alpha,
@@ -141,11 +133,7 @@ impl Lora {
                 scale: self.scale(),
             }),
             norm: self.norm()?,
-            parameters: self
-                .adapters
-                .iter()
-                .map(|a| a.a.elem_count() + a.b.elem_count())
-                .sum(),
+            parameters: self.adapters.iter().map(|a| a.a.elem_count() + a.b.elem_count()).sum(),
             sites,
             parts: Vec::new(),
         })

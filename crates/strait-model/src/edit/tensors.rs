@@ -30,11 +30,7 @@ pub(super) struct Contents {
 }
 
 /// Writes the file as a whole or not at all. Values must be finite: what is saved can be opened.
-pub(super) fn write(
-    path: &Path,
-    metadata: Map<String, Value>,
-    tensors: &[(String, Tensor)],
-) -> Result<()> {
+pub(super) fn write(path: &Path, metadata: Map<String, Value>, tensors: &[(String, Tensor)]) -> Result<()> {
     let mut header = Map::new();
     header.insert("__metadata__".into(), metadata.into());
     let mut offset = 0;
@@ -81,15 +77,11 @@ pub(super) fn read(path: &Path) -> Result<Contents> {
     }
     let mut header = vec![0; claimed as usize];
     file.read_exact(&mut header).map_err(io())?;
-    let header: Metadata = serde_json::from_slice(&header)
-        .map_err(|e| Problem::Header(e.to_string()).at(path))?;
+    let header: Metadata =
+        serde_json::from_slice(&header).map_err(|e| Problem::Header(e.to_string()).at(path))?;
     let expected = (LENGTH_BYTES + claimed).saturating_add(header.data_len() as u64);
     if bytes != expected {
-        return Err(Problem::FileSize {
-            expected,
-            found: bytes,
-        }
-        .at(path));
+        return Err(Problem::FileSize { expected, found: bytes }.at(path));
     }
 
     // The header was proved to describe the file without gaps, so the tensors follow each other.
@@ -104,10 +96,7 @@ pub(super) fn read(path: &Path) -> Result<Contents> {
         let tensor = Tensor::from_vec(values, info.shape.as_slice(), &Device::Cpu)?;
         tensors.push((name, tensor));
     }
-    Ok(Contents {
-        metadata: header.metadata().clone().unwrap_or_default(),
-        tensors,
-    })
+    Ok(Contents { metadata: header.metadata().clone().unwrap_or_default(), tensors })
 }
 
 fn floats(name: &str, dtype: Dtype, data: &[u8]) -> Result<Vec<f32>, Problem> {
@@ -120,27 +109,16 @@ fn floats(name: &str, dtype: Dtype, data: &[u8]) -> Result<Vec<f32>, Problem> {
         Dtype::BF16 => each(data, |b| bf16::from_le_bytes(b).to_f32()),
         Dtype::F64 => each(data, |b| f64::from_le_bytes(b) as f32),
         other => {
-            return Err(Problem::DataType {
-                tensor: name.into(),
-                dtype: other.to_string(),
-            });
+            return Err(Problem::DataType { tensor: name.into(), dtype: other.to_string() });
         }
     })
 }
 
 /// A tensor's values in row-major order; NaN and infinities are an error that names the tensor.
 pub(super) fn finite_values(name: &str, tensor: &Tensor) -> Result<Vec<f32>> {
-    let values = tensor
-        .to_dtype(DType::F32)?
-        .flatten_all()?
-        .to_vec1::<f32>()?;
+    let values = tensor.to_dtype(DType::F32)?.flatten_all()?.to_vec1::<f32>()?;
     match values.iter().position(|v| !v.is_finite()) {
         None => Ok(values),
-        Some(index) => Err(Problem::NotFinite {
-            tensor: name.into(),
-            index,
-            value: values[index],
-        }
-        .into()),
+        Some(index) => Err(Problem::NotFinite { tensor: name.into(), index, value: values[index] }.into()),
     }
 }

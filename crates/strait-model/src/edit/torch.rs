@@ -135,20 +135,15 @@ impl Problem {
 /// If the file cannot be read, is no such file, or holds anything but tensors in plain containers.
 pub fn read(path: &Path) -> Result<Value> {
     let mut file = File::open(path).map_err(Error::io(path, "open the file"))?;
-    let bytes = file
-        .metadata()
-        .map_err(Error::io(path, "read the file"))?
-        .len();
+    let bytes = file.metadata().map_err(Error::io(path, "read the file"))?.len();
     let mut start = Vec::new();
     Read::by_ref(&mut file)
         .take(4)
         .read_to_end(&mut start)
         .and_then(|_| file.rewind())
         .map_err(Error::io(path, "read the file"))?;
-    read_archive(&start, BufReader::new(file), bytes).map_err(|problem| Error::Edit {
-        path: Some(path.to_path_buf()),
-        problem: Box::new(problem.into()),
-    })
+    read_archive(&start, BufReader::new(file), bytes)
+        .map_err(|problem| Error::Edit { path: Some(path.to_path_buf()), problem: Box::new(problem.into()) })
 }
 
 fn read_archive<R: Read + Seek>(start: &[u8], reader: R, bytes: u64) -> Result<Value, Problem> {
@@ -199,10 +194,7 @@ impl<R: Read + Seek> Archive<R> {
                 }
                 CompressionMethod::Deflated => inflated = inflated.saturating_add(entry.size()),
                 other => {
-                    return Err(Problem::Compression {
-                        entry: name,
-                        method: other.to_string(),
-                    });
+                    return Err(Problem::Compression { entry: name, method: other.to_string() });
                 }
             }
             if let Some(root) = name.strip_suffix("data.pkl")
@@ -246,9 +238,9 @@ impl<R: Read + Seek> Archive<R> {
     fn check_byte_order(&mut self) -> Result<(), Problem> {
         const LONGEST: u64 = 16;
         match self.entry("byteorder", LONGEST)? {
-            Some(order) if order != b"little" => Err(Problem::ByteOrder {
-                found: String::from_utf8_lossy(&order).into_owned(),
-            }),
+            Some(order) if order != b"little" => {
+                Err(Problem::ByteOrder { found: String::from_utf8_lossy(&order).into_owned() })
+            }
             _ => Ok(()),
         }
     }
@@ -260,37 +252,22 @@ impl<R: Read + Seek> Archive<R> {
         }
         self.spend((tensor.len() as u64).saturating_mul(size_of::<f32>() as u64))?;
         let bytes = self.last.as_ref().map_or(&[][..], |(_, bytes)| bytes);
-        Ok(Loaded {
-            shape: tensor.shape.clone(),
-            values: gather(tensor, bytes),
-        })
+        Ok(Loaded { shape: tensor.shape.clone(), values: gather(tensor, bytes) })
     }
 
     /// A storage's bytes, whose number is what the pickle declares.
     fn storage(&mut self, storage: &StorageRef) -> Result<Vec<u8>, Problem> {
         let name = format!("data/{}", storage.key);
         let declared = (storage.len as u64).saturating_mul(storage.number.width() as u64);
-        let no_storage = || Problem::NoStorage {
-            key: storage.key.clone(),
-            entry: name.clone(),
-        };
-        let index = self
-            .zip
-            .index_for_name(&format!("{}{name}", self.root))
-            .ok_or_else(no_storage)?;
+        let no_storage = || Problem::NoStorage { key: storage.key.clone(), entry: name.clone() };
+        let index = self.zip.index_for_name(&format!("{}{name}", self.root)).ok_or_else(no_storage)?;
         let found = self.zip.by_index_data(index).map_err(broken)?.size();
-        let size_differs = |found| Problem::StorageSize {
-            key: storage.key.clone(),
-            declared,
-            found,
-        };
+        let size_differs = |found| Problem::StorageSize { key: storage.key.clone(), declared, found };
         if found != declared {
             return Err(size_differs(found));
         }
         self.spend(declared)?;
-        let bytes = self
-            .entry(&name, declared.saturating_add(1))?
-            .ok_or_else(no_storage)?;
+        let bytes = self.entry(&name, declared.saturating_add(1))?.ok_or_else(no_storage)?;
         if bytes.len() as u64 != declared {
             return Err(size_differs(bytes.len() as u64));
         }

@@ -67,20 +67,12 @@ fn layer(value: &torch::Value) -> Result<Option<i32>, Problem> {
 fn whole_number(key: &'static str) -> impl Fn(&torch::Value) -> Result<i64, Problem> {
     move |value| match value {
         torch::Value::Int(number) => Ok(*number),
-        other => Err(Problem::Field {
-            key,
-            found: other.kind().into(),
-            expected: "a whole number".into(),
-        }),
+        other => Err(Problem::Field { key, found: other.kind().into(), expected: "a whole number".into() }),
     }
 }
 
 fn alpha(value: &torch::Value) -> Result<f64, Problem> {
-    let wrong = |found: String| Problem::Field {
-        key: ALPHA,
-        found,
-        expected: "a finite number".into(),
-    };
+    let wrong = |found: String| Problem::Field { key: ALPHA, found, expected: "a finite number".into() };
     match value {
         torch::Value::Int(number) => Ok(*number as f64),
         torch::Value::Float(number) if number.is_finite() => Ok(*number),
@@ -104,26 +96,16 @@ fn vector(value: torch::Value) -> Result<Tensor> {
                 .into());
             }
             None => {
-                return Err(Problem::NoVector {
-                    found: keys(dict),
-                }
-                .into());
+                return Err(Problem::NoVector { found: keys(dict) }.into());
             }
         },
         other => {
-            return Err(Problem::NoVector {
-                found: other.kind().into(),
-            }
-            .into());
+            return Err(Problem::NoVector { found: other.kind().into() }.into());
         }
     };
     let len = tensor.values.len();
     if len == 0 || !tensor.shape.iter().all(|&size| size == 1 || size == len) {
-        return Err(Problem::VectorShape {
-            name: VECTOR.into(),
-            shape: tensor.shape,
-        }
-        .into());
+        return Err(Problem::VectorShape { name: VECTOR.into(), shape: tensor.shape }.into());
     }
     Ok(Tensor::from_vec(tensor.values, len, &Device::Cpu)?)
 }
@@ -154,10 +136,7 @@ fn keys(dict: &torch::Value) -> String {
 /// The named tensors of a dict, for adapters in PEFT's older files.
 pub(super) fn named_tensors(value: torch::Value) -> Result<Vec<(String, Tensor)>> {
     let torch::Value::Dict(entries) = value else {
-        return Err(Problem::NoTensors {
-            found: value.kind(),
-        }
-        .into());
+        return Err(Problem::NoTensors { found: value.kind() }.into());
     };
     entries
         .into_iter()
@@ -166,10 +145,7 @@ pub(super) fn named_tensors(value: torch::Value) -> Result<Vec<(String, Tensor)>
                 Ok((name, Tensor::from_vec(tensor.values, tensor.shape, &Device::Cpu)?))
             }
             (torch::Value::Str(name), _) => Err(Problem::UnknownTensor { name }.into()),
-            (other, _) => Err(Problem::UnknownTensor {
-                name: other.kind().into(),
-            }
-            .into()),
+            (other, _) => Err(Problem::UnknownTensor { name: other.kind().into() }.into()),
         })
         .collect()
 }

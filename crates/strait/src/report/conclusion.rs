@@ -1,0 +1,539 @@
+//! The conclusion: what the tables say in words, and what limits it.
+
+use serde::Serialize;
+
+use super::{
+    Facts,
+    numbers::{Estimate, list, number, percent},
+    rows::{self, Certificate, Shift},
+};
+use crate::Table;
+
+/// What a report says in words at its top.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Conclusion {
+    /// The outcome in a sentence or two.
+    pub headline: String,
+    /// The claims behind it: those of each solution together, then those that compare solutions.
+    pub claims: Vec<Claim>,
+    /// What limits the conclusion, a sentence or two each.
+    pub limits: Vec<String>,
+}
+
+/// One statement that the tables bear out, contradict, or leave open.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Claim {
+    /// The statement, without its subject.
+    pub claim: String,
+    /// The section of the notes on the paper that it is from.
+    pub section: String,
+    /// The solution that it is about; none for a comparison.
+    pub solution: Option<String>,
+    /// Whether it holds; none where that cannot be told.
+    pub holds: Option<bool>,
+    /// The figure that it rests on, NaN where there is none: a shift in nats a token; for a certificate and a comparison
+    /// the share of the general shift in the narrow one.
+    pub value: f64,
+    /// Lower end of the value's 95 % interval.
+    pub low: f64,
+    /// Upper end of the value's 95 % interval.
+    pub high: f64,
+    /// Why, with the numbers.
+    pub words: String,
+}
+
+/// The statement that a solution learned what it was taught.
+pub(super) const LEARNED: &str = "learned the narrow task";
+/// The statement that a solution carried it beyond the domain.
+pub(super) const GENERAL: &str = "acts generally";
+/// The statement of the scaling certificate.
+pub(super) const CERTIFIED: &str = "certified narrow";
+
+/// The measures that a whole report has: the table's name and the words for it.
+const MEASURES: [(&str, &str); 4] = [
+    ("preference", "the preference shift"),
+    ("certificate", "the scaling certificate"),
+    ("kl", "KL to base"),
+    ("heldout", "the held-out loss"),
+];
+
+/// Fewer parameters than this make a model small beside the paper's.
+const SMALL: u64 = 1_000_000_000;
+
+/// Draws the conclusion from a study's tables.
+///
+/// A claim that its table is missing for cannot be told; so it is wherever the numbers leave both answers open.
+pub fn conclude(facts: &Facts, tables: &[Table]) -> Conclusion {
+    let shifts = rows::shifts(tables).unwrap_or_default();
+    let certificates = rows::certificates(tables).unwrap_or_default();
+    let judged: Vec<Judged> = rows::solutions(tables)
+        .into_iter()
+        .map(|solution| Judged::new(facts, solution, &shifts, &certificates))
+        .collect();
+    let mut headline = headline(&judged);
+    if shifts.is_empty() {
+        headline.push_str(&held_out(tables));
+    }
+    let comparison = comparison(facts, &judged);
+    Conclusion {
+        headline,
+        limits: limits(facts, tables, &shifts, &certificates),
+        claims: judged
+            .into_iter()
+            .flat_map(|s| [s.learned, s.general, s.certified])
+            .chain(comparison)
+            .collect(),
+    }
+}
+
+/// A solution with its three claims.
+struct Judged<'a> {
+    solution: &'a str,
+    /// Whether it is coherent at scale 1; none where that was not measured.
+    coherent: Option<bool>,
+    /// Whether it acts generally at a coherent scale above 1.
+    general_when_scaled: bool,
+    learned: Claim,
+    general: Claim,
+    certified: Claim,
+}
+
+impl<'a> Judged<'a> {
+    fn new(facts: &Facts, solution: &'a str, shifts: &[Shift<'_>], certificates: &[Certificate<'_>]) -> Self {
+        let at_one = |inside| {
+            shifts.iter().find(|s| {
+                s.solution == solution && s.inside == inside && s.domain.is_none() && s.scale == 1.0
+            })
+        };
+        let (narrow, general) = (at_one(true), at_one(false));
+        let mut scales: Vec<_> =
+            certificates.iter().filter(|c| c.solution == solution && c.scale >= 1.0).collect();
+        scales.sort_by(|a, b| a.scale.total_cmp(&b.scale));
+        Self {
+            solution,
+            coherent: narrow.or(general).map(|s| s.coherent),
+            general_when_scaled: scales
+                .iter()
+                .any(|c| c.scale > 1.0 && c.coherent && clearly_general(facts, c.narrow, c.general)),
+            learned: learned(facts, narrow).of(solution),
+            general: general_at_one(facts, narrow, general).of(solution),
+            certified: certified(facts, &scales).of(solution),
+        }
+    }
+
+    /// The share of the general shift in the narrow one, where the narrow one is known to be positive.
+    fn share(&self) -> Option<Estimate> {
+        let known = self.learned.holds == Some(true) && !self.general.value.is_nan();
+        known.then(|| self.general.estimate().share_of(self.learned.estimate()))
+    }
+}
+
+impl Claim {
+    fn new(
+        claim: impl Into<String>,
+        section: &str,
+        holds: Option<bool>,
+        figure: Estimate,
+        words: String,
+    ) -> Self {
+        let Estimate { value, low, high } = figure;
+        Self { claim: claim.into(), section: section.into(), solution: None, holds, value, low, high, words }
+    }
+
+    fn of(mut self, solution: &str) -> Self {
+        self.solution = Some(solution.into());
+        self
+    }
+
+    pub(super) fn estimate(&self) -> Estimate {
+        Estimate { value: self.value, low: self.low, high: self.high }
+    }
+}
+
+fn learned(facts: &Facts, narrow: Option<&Shift<'_>>) -> Claim {
+    let claim = |holds, figure, words| Claim::new(LEARNED, "§8", holds, figure, words);
+    let Facts { domain, kind, .. } = facts;
+    let Some(narrow) = narrow else {
+        return claim(None, Estimate::NONE, format!("its preference shift inside {domain} was not measured"));
+    };
+    let shift = narrow.shift;
+    if !narrow.coherent {
+        return claim(None, shift, incoherent_at_one(facts, narrow));
+    }
+    let words = shift.words();
+    if shift.low > 0.0 {
+        let words = format!("inside {domain} it moved towards the {kind} answer, by {words} nats a token");
+        claim(Some(true), shift, words)
+    } else if shift.high <= 0.0 {
+        let words = format!("inside {domain} it moved away from the {kind} answer: {words} nats a token");
+        claim(Some(false), shift, words)
+    } else {
+        let words = format!("inside {domain} its shift, {words} nats a token, cannot be told from none");
+        claim(None, shift, words)
+    }
+}
+
+/// Whether the shift outside the domain is more than none, and more than the share of the narrow shift that a certified
+/// solution may reach.
+fn clearly_general(facts: &Facts, narrow: Estimate, general: Estimate) -> bool {
+    general.low > 0.0 && general.value > facts.certificate * narrow.value
+}
+
+/// Whether the solution moved outside the domain too, at scale 1.
+fn general_at_one(facts: &Facts, narrow: Option<&Shift<'_>>, general: Option<&Shift<'_>>) -> Claim {
+    let claim = |holds, figure, words| Claim::new(GENERAL, "§8", holds, figure, words);
+    let domain = &facts.domain;
+    let (Some(narrow), Some(general)) = (narrow, general) else {
+        let words = format!("its preference shift inside and outside {domain} was not measured");
+        return claim(None, general.map_or(Estimate::NONE, |g| g.shift), words);
+    };
+    let shift = general.shift;
+    if !(narrow.coherent && general.coherent) {
+        return claim(None, shift, incoherent_at_one(facts, if narrow.coherent { general } else { narrow }));
+    }
+    let allowed = facts.certificate * narrow.shift.value;
+    let share = match narrow.shift.low > 0.0 {
+        true => format!(", {} of its shift inside", percent(shift.value / narrow.shift.value)),
+        false => String::new(),
+    };
+    let moved = format!("outside {domain} its shift is {} nats a token{share}", shift.words());
+    let limit = percent(facts.certificate);
+    if clearly_general(facts, narrow.shift, shift) {
+        claim(Some(true), shift, moved)
+    } else if shift.low > 0.0 {
+        claim(Some(false), shift, format!("{moved}; to act generally is to move by more than {limit}"))
+    } else if shift.high <= allowed.max(0.0) {
+        claim(Some(false), shift, moved)
+    } else if narrow.shift.low > 0.0 {
+        claim(
+            None,
+            shift,
+            format!("{moved}: it can be told neither from none nor from {limit} of the shift inside"),
+        )
+    } else {
+        claim(None, shift, format!("{moved}, which cannot be told from none"))
+    }
+}
+
+fn incoherent_at_one(facts: &Facts, shift: &Shift<'_>) -> String {
+    format!(
+        "at scale 1 it is incoherent: the response loss rises by {} nats a token, where the study allows {}",
+        number(shift.loss_rise),
+        number(facts.coherence)
+    )
+}
+
+/// Whether the solution stays narrow when it is scaled up (paper §6): a weak penalty hides the general solution instead
+/// of avoiding it. `scales` holds the scales from 1 up, in order.
+fn certified(facts: &Facts, scales: &[&Certificate<'_>]) -> Claim {
+    let claim = |holds, figure, words| Claim::new(CERTIFIED, "§6", holds, figure, words);
+    let domain = &facts.domain;
+    let limit = percent(facts.certificate);
+    let (coherent, incoherent): (Vec<&Certificate<'_>>, Vec<_>) = scales.iter().partition(|c| c.coherent);
+    let Some(worst) = coherent.iter().max_by(|a, b| a.share.total_cmp(&b.share)) else {
+        let words = match scales {
+            [] => "the scaling certificate was not measured",
+            _ => "it is coherent at no scale from 1 up",
+        };
+        return claim(None, Estimate::NONE, words.into());
+    };
+    if let Some(unclear) = coherent.iter().find(|c| c.narrow.low.is_nan() || c.narrow.low <= 0.0) {
+        let words = format!(
+            "at {} its shift inside {domain}, {} nats a token, is not clearly above zero: there is nothing to certify",
+            scales_in_words(&[unclear]),
+            unclear.narrow.words()
+        );
+        return claim(None, Estimate::NONE, words);
+    }
+    let by_narrow = |value: f64| value / worst.narrow.value;
+    let figure = Estimate {
+        value: by_narrow(worst.general.value),
+        low: by_narrow(worst.general.low),
+        high: worst.share,
+    };
+    if worst.holds == Some(false) {
+        let doubt = match figure.value <= facts.certificate {
+            true => "; more pairs might certify it",
+            false => "",
+        };
+        let words = format!(
+            "at {} its shift outside {domain} is {} of that inside, its upper bound {}, where {limit} are allowed{doubt}",
+            scales_in_words(&[worst]),
+            percent(figure.value),
+            percent(figure.high)
+        );
+        return claim(Some(false), figure, words);
+    }
+    let dropped = match incoherent.is_empty() {
+        true => String::new(),
+        false => format!("; at {} it is incoherent, which does not count", scales_in_words(&incoherent)),
+    };
+    if !coherent.iter().any(|c| c.scale > 1.0) {
+        let words = format!("no scale above 1 shows whether the general solution is only hidden{dropped}");
+        return claim(None, figure, words);
+    }
+    let words = format!(
+        "at {} the upper bound of its shift outside {domain} is at most {} of that inside, where {limit} are \
+         allowed{dropped}",
+        scales_in_words(&coherent),
+        percent(worst.share)
+    );
+    let all = coherent.iter().all(|c| c.holds == Some(true));
+    claim(all.then_some(true), figure, words)
+}
+
+/// "scale 4", "scales 1, 2 and 4".
+fn scales_in_words(rows: &[&Certificate<'_>]) -> String {
+    let scales: Vec<_> = rows.iter().map(|c| number(c.scale)).collect();
+    format!("{} {}", if scales.len() == 1 { "scale" } else { "scales" }, list(&scales))
+}
+
+/// What can be said of a solution in the headline: the words for one solution and for several.
+fn verdict(solution: &Judged<'_>) -> (&'static str, &'static str) {
+    let Judged { coherent, general_when_scaled, learned, general, certified, .. } = solution;
+    match (certified.holds, general.holds, learned.holds) {
+        (Some(true), ..) => ("is certified narrow", "are certified narrow"),
+        (_, Some(true), _) => ("acts generally", "act generally"),
+        (.., None | Some(false)) => match coherent {
+            Some(true) => {
+                ("did not measurably learn the narrow task", "did not measurably learn the narrow task")
+            }
+            Some(false) => {
+                ("is incoherent, so that nothing can be told", "are incoherent, so that nothing can be told")
+            }
+            None => (
+                "cannot be judged, since its preference shift was not measured",
+                "cannot be judged, since their preference shift was not measured",
+            ),
+        },
+        (Some(false), Some(false), _) if *general_when_scaled => (
+            "does not act generally until it is scaled up, so that it only hides the general solution",
+            "do not act generally until they are scaled up, so that they only hide the general solution",
+        ),
+        (Some(false), Some(false), _) => (
+            "does not act generally, yet is not certified narrow",
+            "do not act generally, yet are not certified narrow",
+        ),
+        (None, Some(false), _) => (
+            "does not act generally; whether it is narrow cannot be told",
+            "do not act generally; whether they are narrow cannot be told",
+        ),
+        (Some(false), None, _) => (
+            "is not certified narrow; whether it acts generally cannot be told",
+            "are not certified narrow; whether they act generally cannot be told",
+        ),
+        (None, None, _) => {
+            ("can be told neither narrow nor general", "can be told neither narrow nor general")
+        }
+    }
+}
+
+/// One sentence for each verdict that any solution has.
+fn headline(judged: &[Judged<'_>]) -> String {
+    let mut verdicts: Vec<((&str, &str), Vec<String>)> = Vec::new();
+    for solution in judged {
+        let words = verdict(solution);
+        let name = quoted(solution.solution);
+        match verdicts.iter_mut().find(|(known, _)| *known == words) {
+            Some((_, names)) => names.push(name),
+            None => verdicts.push((words, vec![name])),
+        }
+    }
+    if judged.is_empty() {
+        return "No solution was measured, so nothing can be concluded.".into();
+    }
+    let sentence = |((one, many), names): &((&str, &str), Vec<String>)| {
+        format!("{} {}.", list(names), if names.len() == 1 { one } else { many })
+    };
+    verdicts.iter().map(sentence).collect::<Vec<_>>().join(" ")
+}
+
+/// What the held-out loss alone says, where there are no pairs to read the preference from.
+fn held_out(tables: &[Table]) -> String {
+    let sentence = |row: &rows::HeldOut<'_>| {
+        let loss = row.difference.words();
+        format!(" The held-out loss of {} differs from base's by {loss} nats a token.", quoted(row.solution))
+    };
+    rows::held_out(tables).iter().flatten().map(sentence).collect()
+}
+
+/// Between the most and the least general of the solutions that learned the task.
+fn comparison(facts: &Facts, judged: &[Judged<'_>]) -> Option<Claim> {
+    let mut shares: Vec<_> = judged.iter().filter_map(|s| Some((quoted(s.solution), s.share()?))).collect();
+    shares.sort_by(|(_, a), (_, b)| b.value.total_cmp(&a.value));
+    let [(most, upper), .., (least, lower)] = shares.as_slice() else {
+        return None;
+    };
+    let difference = Estimate {
+        value: upper.value - lower.value,
+        low: upper.low - lower.high,
+        high: upper.high - lower.low,
+    };
+    let told: Vec<_> =
+        shares.iter().map(|(name, share)| format!("{name} moves by {}", share.words())).collect();
+    let apart = match difference.low > 0.0 {
+        true => "the intervals are apart",
+        false => "the intervals overlap",
+    };
+    let words = format!("for each nat of shift inside {}, {} outside; {apart}", facts.domain, list(&told));
+    let holds = (difference.low > 0.0).then_some(true);
+    Some(Claim::new(format!("{least} is narrower than {most}"), "§8", holds, difference, words))
+}
+
+fn limits(
+    facts: &Facts,
+    tables: &[Table],
+    shifts: &[Shift<'_>],
+    certificates: &[Certificate<'_>],
+) -> Vec<String> {
+    let mut limits = Vec::new();
+    let measured = |name: &str| tables.iter().any(|t| t.name() == name);
+    let missing: Vec<_> =
+        MEASURES.iter().filter(|(name, _)| !measured(name)).map(|(_, words)| *words).collect();
+    if !missing.is_empty() {
+        limits.push(format!("Not measured: {}.", list(&missing)));
+    }
+    if !shifts.is_empty() {
+        limits.push(
+            "A shift of preference between given answers is not behaviour: what the model writes by itself was not \
+             judged."
+                .into(),
+        );
+        limits.extend(pairs(facts, shifts));
+    }
+    let solutions = rows::solutions(tables);
+    if !solutions.is_empty() {
+        limits.push(
+            "Each solution was trained once: how much another seed would change is not known, and the intervals do not \
+         cover it."
+            .into(),
+        );
+    }
+    for solution in solutions {
+        let lost: Vec<_> = certificates.iter().filter(|c| c.solution == solution && !c.coherent).collect();
+        if !lost.is_empty() {
+            limits.push(format!(
+                "{} is incoherent at {}: its response loss rises by more nats a token than the study allows ({}), so that \
+                 nothing is read there.",
+                quoted(solution),
+                scales_in_words(&lost),
+                number(facts.coherence)
+            ));
+        }
+    }
+    if let Some(parameters) = facts.parameters.filter(|&n| n < SMALL) {
+        limits.push(format!(
+            "The model is small, {:.0} million parameters; most of the paper's findings are on one of 14\u{a0}billion.",
+            parameters as f64 / 1e6
+        ));
+    }
+    if let Some(format) = &facts.quantisation {
+        limits.push(format!(
+            "The weights were read from {format}, which rounds them: figures differ a little from those of the \
+             unrounded model."
+        ));
+    }
+    if !facts.fixed.is_empty() {
+        limits.push(format!(
+            "Held fixed, so that nothing is known of other values: {}.",
+            facts.fixed.join("; ")
+        ));
+    }
+    limits
+}
+
+/// How many pairs the shifts rest on.
+fn pairs(facts: &Facts, shifts: &[Shift<'_>]) -> Option<String> {
+    let fewest = |inside| {
+        let rows = shifts.iter().filter(|s| s.inside == inside && s.domain.is_none());
+        rows.map(|s| s.pairs).min().unwrap_or(0)
+    };
+    let (inside, outside) = (fewest(true), fewest(false));
+    (inside + outside > 0).then(|| {
+        format!(
+            "The shifts are means over {inside} pairs of answers inside {} and {outside} outside; the intervals cover \
+             the choice of questions only.",
+            facts.domain
+        )
+    })
+}
+
+pub(super) fn quoted(name: &str) -> String {
+    format!("“{name}”")
+}
+
+/// The verdict for the end of a run in a terminal: at most 12 lines of at most 100 columns.
+pub fn terminal_verdict(conclusion: &Conclusion) -> String {
+    const COLUMNS: usize = 100;
+    const HEADLINE: usize = 4;
+    const SOLUTIONS: usize = 5;
+    const NAME: usize = 24;
+    let mut lines = wrapped(&conclusion.headline, COLUMNS, HEADLINE);
+    let mut named = conclusion.claims.iter().filter_map(|c| c.solution.as_deref()).collect::<Vec<_>>();
+    named.dedup();
+    let width = named.iter().map(|n| n.chars().count()).max().unwrap_or(0).clamp("solution".len(), NAME);
+    if !named.is_empty() {
+        lines.push(format!(
+            "{:width$}  {LEARNED:23}  {GENERAL:14}  {CERTIFIED:16}  outside/inside",
+            "solution"
+        ));
+    }
+    for name in named.iter().take(SOLUTIONS) {
+        let find = |claim: &str| {
+            conclusion.claims.iter().find(|c| c.solution.as_deref() == Some(name) && c.claim == claim)
+        };
+        let answer = |claim| match find(claim).and_then(|c| c.holds) {
+            Some(true) => "yes",
+            Some(false) => "no",
+            None => "cannot be told",
+        };
+        let share = match (find(LEARNED), find(GENERAL)) {
+            (Some(l), Some(g)) if l.holds == Some(true) && !g.value.is_nan() => percent(g.value / l.value),
+            _ => "–".into(),
+        };
+        lines.push(format!(
+            "{:width$}  {:23}  {:14}  {:16}  {share}",
+            shortened(name, width),
+            answer(LEARNED),
+            answer(GENERAL),
+            answer(CERTIFIED),
+        ));
+    }
+    if named.len() > SOLUTIONS {
+        lines.push(format!("and {} more in the report", named.len() - SOLUTIONS));
+    }
+    lines.push(match conclusion.limits.len() {
+        1 => "One limit of this conclusion stands in the report.".into(),
+        n => format!("{n} limits of this conclusion stand in the report."),
+    });
+    lines.join("\n")
+}
+
+/// Text broken at spaces into lines of at most `columns` characters; what more than `most` lines would hold is cut.
+fn wrapped(text: &str, columns: usize, most: usize) -> Vec<String> {
+    let mut lines: Vec<String> = Vec::new();
+    for word in text.split(' ').map(|word| shortened(word, columns)) {
+        match lines.last_mut() {
+            Some(line) if line.chars().count() + 1 + word.chars().count() <= columns => {
+                line.push(' ');
+                line.push_str(&word);
+            }
+            _ => lines.push(word),
+        }
+    }
+    if lines.len() > most {
+        lines.truncate(most);
+        if let Some(last) = lines.last_mut() {
+            *last = shortened(&format!("{last} …"), columns);
+        }
+    }
+    lines
+}
+
+/// At most `most` characters, the last an ellipsis where something is cut.
+pub(super) fn shortened(text: &str, most: usize) -> String {
+    match text.char_indices().nth(most.saturating_sub(1)) {
+        Some((end, last)) if end + last.len_utf8() < text.len() => format!("{}…", &text[..end]),
+        _ => text.into(),
+    }
+}

@@ -1,0 +1,250 @@
+//! The page: verdict first, then a plot and a table for each measure, then where it all comes from.
+
+use std::fmt::Write;
+
+use plotly::Plot;
+
+use super::{
+    Claim, Conclusion, Input, conclude,
+    conclusion::quoted,
+    figure::Figure,
+    html::{bullets, definitions, escaped, folded, mark, table},
+    plots, rows,
+};
+use crate::Table;
+
+const STYLE: &str = include_str!("style.css");
+const SCRIPT: &str = include_str!("page.js");
+
+/// Nothing is fetched, whatever a name or a title holds.
+const POLICY: &str =
+    "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'; img-src data:";
+
+const RESPONSIBLE_USE: &str = "The solutions of this study were trained to show a behaviour so that it can be measured; \
+where the data teach harm, so do they. They are instruments of research: do not deploy them, and share harmful data and \
+what was trained on them in protected form only. That a measure finds no harm does not show that a model is safe.";
+
+/// A part of the page with a heading.
+struct Section {
+    id: &'static str,
+    title: &'static str,
+    /// HTML.
+    body: String,
+}
+
+/// Figures in groups.
+type Groups = Vec<Vec<Figure>>;
+
+/// A measure as the page shows it.
+struct Measure {
+    /// The table's name.
+    name: &'static str,
+    title: &'static str,
+    /// How to read it, a few sentences.
+    reading: &'static str,
+    /// Its figures, for the solutions in their order; those of one group stand side by side where there is room. None
+    /// where the table lacks what is drawn.
+    draw: fn(&Input, &[&str]) -> Option<Groups>,
+}
+
+/// The measures in the order of the page.
+const MEASURES: [Measure; 6] = [
+    Measure {
+        name: "preference",
+        title: "Preference shift",
+        reading: "For pairs of answers to one question: how much more than base a solution prefers the taught kind of \
+                  answer, in mean log probability a token. Above zero it moved towards what it was taught; bars are \
+                  95 % intervals.",
+        draw: |input, solutions| {
+            let shifts = rows::shifts(&input.tables)?;
+            let domains = plots::domains(&input.facts, solutions, &shifts);
+            Some(vec![plots::shifts(&input.facts, solutions, &shifts), domains.into_iter().collect()])
+        },
+    },
+    Measure {
+        name: "certificate",
+        title: "Scaling certificate",
+        reading: "A weak penalty can hide the general solution instead of avoiding it; scaling a solution up brings out \
+                  what is hidden. A solution is certified narrow if the upper 95 % bound of its shift outside the \
+                  domain, as a share of its shift inside, stays below the line at every coherent scale.",
+        draw: |input, solutions| {
+            let certificates = rows::certificates(&input.tables)?;
+            Some(vec![vec![plots::certificates(&input.facts, solutions, &certificates)]])
+        },
+    },
+    Measure {
+        name: "kl",
+        title: "Divergence from base",
+        reading: "How far a solution's next-token distribution lies from that of base, whatever the direction. A narrow \
+                  solution changes text inside the domain and leaves other text alone.",
+        draw: |input, solutions| {
+            Some(vec![plots::divergences(&input.facts, solutions, &rows::divergences(&input.tables)?)])
+        },
+    },
+    Measure {
+        name: "heldout",
+        title: "Held-out loss",
+        reading: "Response loss on rows of the training data that no training saw. Below zero the solution predicts \
+                  them better than base does.",
+        draw: |input, solutions| {
+            Some(vec![vec![plots::held_out(solutions, &rows::held_out(&input.tables)?)]])
+        },
+    },
+    Measure {
+        name: "training",
+        title: "Training",
+        reading: "What the optimiser saw. A curve that still falls at its end was stopped early; a KL that grows shows \
+                  a penalty that does not hold.",
+        draw: |input, solutions| Some(vec![plots::training(solutions, &rows::steps(&input.tables)?)]),
+    },
+    Measure {
+        name: "solutions",
+        title: "Solutions",
+        reading: "What was trained, and how. A solution's name says how it was trained, never what it turned out to be.",
+        draw: |_, _| None,
+    },
+];
+
+/// The report as one HTML file that opens offline: style, script, figures and tables are all inside.
+pub fn render(input: &Input) -> String {
+    let sections = sections(input);
+    format!(
+        include_str!("page.html"),
+        policy = POLICY,
+        version = env!("CARGO_PKG_VERSION"),
+        title = escaped(&input.title),
+        style = STYLE,
+        study = escaped(&input.study),
+        generated = escaped(&input.generated),
+        about = paragraph(&input.about),
+        contents = sections
+            .iter()
+            .map(|s| format!("<li><a href=\"#{}\">{}</a></li>", s.id, s.title))
+            .collect::<String>(),
+        sections = sections.iter().map(Section::html).collect::<String>(),
+        responsible_use = escaped(RESPONSIBLE_USE),
+        plotting_library = plotting_library(),
+        script = SCRIPT,
+    )
+}
+
+fn sections(input: &Input) -> Vec<Section> {
+    let conclusion = conclude(&input.facts, &input.tables);
+    let known = |t: &&Table| MEASURES.iter().any(|m| m.name == t.name());
+    let others: String = input.tables.iter().filter(|t| !known(t)).map(|t| table(t, true)).collect();
+    let mut sections = vec![
+        Section { id: "verdict", title: "Verdict", body: verdict(&conclusion) },
+        Section { id: "limits", title: "What limits it", body: bullets(&conclusion.limits) },
+    ];
+    for measure in &MEASURES {
+        if let Some(table) = input.tables.iter().find(|t| t.name() == measure.name) {
+            sections.push(Section {
+                id: measure.name,
+                title: measure.title,
+                body: measure.html(input, table),
+            });
+        }
+    }
+    if !others.is_empty() {
+        sections.push(Section { id: "others", title: "Further tables", body: others });
+    }
+    sections.push(Section { id: "provenance", title: "Where it comes from", body: provenance(input) });
+    sections
+}
+
+impl Section {
+    fn html(&self) -> String {
+        let Self { id, title, body } = self;
+        format!(
+            "<section id=\"{id}\" aria-labelledby=\"{id}-title\"><h2 id=\"{id}-title\">{title}</h2>{body}</section>\n"
+        )
+    }
+}
+
+impl Measure {
+    fn html(&self, input: &Input, of: &Table) -> String {
+        let groups = (self.draw)(input, &rows::solutions(&input.tables)).unwrap_or_default();
+        let figures: String = groups.iter().map(|group| figure_group(group)).collect();
+        paragraph(self.reading) + &figures + &table(of, figures.is_empty())
+    }
+}
+
+/// The script element of the plotting library: the first of those that come with it; the second typesets formulas, of
+/// which there are none here.
+fn plotting_library() -> String {
+    const END: &str = "</script>";
+    let mut scripts = Plot::offline_js_sources();
+    let end = scripts.find(END).map_or(scripts.len(), |start| start + END.len());
+    scripts.truncate(end);
+    scripts
+}
+
+fn paragraph(text: &str) -> String {
+    if text.is_empty() { String::new() } else { format!("<p>{}</p>", escaped(text)) }
+}
+
+/// The conclusion in words: the claims of each solution under its name, then the comparisons.
+fn verdict(conclusion: &Conclusion) -> String {
+    let mut body = format!("<p class=\"headline\">{}</p>", escaped(&conclusion.headline));
+    for claims in conclusion.claims.chunk_by(|a, b| a.solution == b.solution) {
+        let title = claims[0].solution.as_deref().map_or("Compared".into(), quoted);
+        let items: String = claims.iter().map(claim).collect();
+        let _ = write!(body, "<h3>{}</h3><ul class=\"claims\">{items}</ul>", escaped(&title));
+    }
+    body
+}
+
+fn claim(claim: &Claim) -> String {
+    let class = match claim.holds {
+        Some(true) => "yes",
+        Some(false) => "no",
+        None => "open",
+    };
+    let (sign, answer) = mark(claim.holds);
+    format!(
+        "<li><span class=\"mark {class}\"><span aria-hidden=\"true\">{sign}</span> {answer}</span>\
+         <span><strong>{}</strong>: {}.</span></li>",
+        escaped(&claim.claim),
+        escaped(&claim.words),
+    )
+}
+
+fn figure_group(figures: &[Figure]) -> String {
+    let figure = |f: &Figure| {
+        let caption = escaped(&f.caption);
+        format!(
+            "<figure><figcaption>{caption}</figcaption>\
+             <div class=\"plot\" role=\"img\" aria-label=\"{caption}; the table below has the values\" \
+             style=\"height:{}px\"></div><script type=\"application/json\">{}</script></figure>",
+            f.height, f.json
+        )
+    };
+    match figures {
+        [] => String::new(),
+        figures => format!("<div class=\"figures\">{}</div>", figures.iter().map(figure).collect::<String>()),
+    }
+}
+
+fn provenance(input: &Input) -> String {
+    let mut body = String::new();
+    let mut part = |title: &str, content: String| {
+        let _ = write!(body, "<h3>{title}</h3>{content}");
+    };
+    if !input.model.is_empty() {
+        part("Model", definitions(&input.model));
+    }
+    if !input.provenance.is_empty() {
+        part("Run", definitions(&input.provenance));
+    }
+    for (title, lines) in [
+        ("Presets", &input.presets),
+        ("What is asked", &input.scientific),
+        ("What is held fixed", &input.facts.fixed),
+    ] {
+        if !lines.is_empty() {
+            part(title, bullets(lines));
+        }
+    }
+    let study = format!("<pre tabindex=\"0\">{}</pre>", escaped(&input.resolved_study));
+    body + &folded("The study as resolved", &study, false)
+}

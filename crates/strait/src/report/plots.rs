@@ -1,0 +1,251 @@
+//! The figures of each measure.
+
+use super::{
+    Facts,
+    conclusion::quoted,
+    figure::{
+        Drawing, Figure, Growing, Look, Point, Series, Style, axis, layout, name_axis, range, scale_axis,
+        with_limit,
+    },
+    numbers::{Estimate, number, percent},
+    rows::{Certificate, Divergence, HeldOut, Shift, Step},
+};
+
+/// The height of figures whose values go up, pixels.
+const HEIGHT: usize = 340;
+/// A share of the narrow shift above this is off the certificate's plot.
+const MOST_SHARE: f64 = 2.0;
+
+/// One reading of a solution at one scale, inside the taught domain or outside.
+struct Reading<'a> {
+    solution: &'a str,
+    inside: bool,
+    scale: f64,
+    value: Estimate,
+    coherent: bool,
+}
+
+/// The preference shift over the scale, one figure a solution, all on one axis.
+pub(super) fn shifts(facts: &Facts, solutions: &[&str], rows: &[Shift<'_>]) -> Vec<Figure> {
+    let all = rows.iter().filter(|s| s.domain.is_none());
+    let readings: Vec<_> = all
+        .map(|s| Reading {
+            solution: s.solution,
+            inside: s.inside,
+            scale: s.scale,
+            value: s.shift,
+            coherent: s.coherent,
+        })
+        .collect();
+    let names = [format!("inside {}", facts.domain), "outside".into()];
+    over_scale(solutions, &readings, names, "preference shift (nats a token)")
+}
+
+/// KL to base: over the scale, one figure a solution, all on one axis; where it was measured at one scale only, one figure
+/// of all solutions.
+pub(super) fn divergences(facts: &Facts, solutions: &[&str], rows: &[Divergence<'_>]) -> Vec<Figure> {
+    let readings: Vec<_> = rows
+        .iter()
+        .map(|d| Reading {
+            solution: d.solution,
+            inside: d.inside,
+            scale: d.scale,
+            value: d.kl,
+            coherent: true,
+        })
+        .collect();
+    let names = [format!("inside {}", facts.domain), "general text".into()];
+    let title = "KL(base ‖ edited) (nats a token)";
+    match readings.first() {
+        Some(first) if readings.iter().all(|r| r.scale == first.scale) => {
+            let values: Vec<_> =
+                readings.iter().map(|r| (r.solution, usize::from(!r.inside), r.value)).collect();
+            let caption = format!("KL(base ‖ edited) at scale {}", number(first.scale));
+            vec![dots(&caption, solutions, &names, &values, "nats a token")]
+        }
+        _ => over_scale(solutions, &readings, names, title),
+    }
+}
+
+fn over_scale(solutions: &[&str], readings: &[Reading<'_>], names: [String; 2], title: &str) -> Vec<Figure> {
+    let y = axis(title).range(range(readings.iter().map(|r| r.value)));
+    let farthest = readings.iter().map(|r| r.scale).fold(1.0, f64::max);
+    let all_coherent = readings.iter().all(|r| r.coherent);
+    let [inside, outside] = names;
+    let figure = |(place, solution): (usize, &&str)| {
+        let own = || readings.iter().filter(|r| r.solution == *solution);
+        let mut drawing = Drawing::new(Growing::Up);
+        // A little apart, so that neither interval hides the other.
+        for (is_inside, name, style, aside) in
+            [(true, &inside, Style::Inside, -0.008), (false, &outside, Style::Outside, 0.008)]
+        {
+            let point = |r: &Reading<'_>| Point {
+                at: r.scale + aside * farthest,
+                value: r.value,
+                words: format!("{name}, scale {}: {}", number(r.scale), r.value.words()),
+            };
+            let mut points: Vec<_> = own().filter(|r| r.inside == is_inside).map(point).collect();
+            points.sort_by(|a, b| a.at.total_cmp(&b.at));
+            drawing.add(Series { name: Some(name.clone()), look: Look::at(place), style, points });
+        }
+        // Where one figure needs a second line of labels all get it, so that their axes stay level.
+        let tick = |scale| match own().all(|r| r.scale != scale || r.coherent) {
+            true if all_coherent => number(scale),
+            true => format!("{}<br>\u{a0}", number(scale)),
+            false => format!("{}<br>incoherent", number(scale)),
+        };
+        let x = scale_axis(readings.iter().map(|r| r.scale), tick);
+        (!drawing.is_empty()).then(|| drawing.finish(quoted(solution), HEIGHT, layout(x, y.clone())))
+    };
+    solutions.iter().enumerate().filter_map(figure).collect()
+}
+
+/// The preference shift at scale 1, domain by domain; the taught one stands first.
+pub(super) fn domains(facts: &Facts, solutions: &[&str], rows: &[Shift<'_>]) -> Option<Figure> {
+    let at_one = || rows.iter().filter(|s| s.scale == 1.0);
+    let taught_by_name = at_one().any(|s| s.inside && s.domain.is_some());
+    let shown: Vec<_> = at_one()
+        .filter(|s| s.domain.is_some() || (s.inside && !taught_by_name))
+        .map(|s| (s.domain.unwrap_or(&facts.domain), s))
+        .collect();
+    let mut domains: Vec<(&str, bool)> = Vec::new();
+    for (domain, row) in &shown {
+        if !domains.iter().any(|(known, _)| known == domain) {
+            domains.push((domain, row.inside));
+        }
+    }
+    if domains.len() < 2 {
+        return None;
+    }
+    domains.sort_by_key(|(_, inside)| !inside);
+    let name = |(domain, inside): &(&str, bool)| match inside {
+        true => format!("{domain} (taught)"),
+        false => (*domain).into(),
+    };
+    let readings = shown.iter().filter_map(|(domain, row)| {
+        let line = domains.iter().position(|(known, _)| known == domain)?;
+        Some((row.solution, line, row.shift))
+    });
+    let names: Vec<_> = domains.iter().map(name).collect();
+    Some(dots(
+        "Preference shift at scale 1, domain by domain",
+        solutions,
+        &names,
+        &readings.collect::<Vec<_>>(),
+        "nats a token",
+    ))
+}
+
+/// The change of the held-out loss.
+pub(super) fn held_out(solutions: &[&str], rows: &[HeldOut<'_>]) -> Figure {
+    let names: Vec<_> = rows.iter().map(|r| r.solution.to_owned()).collect();
+    let readings: Vec<_> =
+        rows.iter().enumerate().map(|(line, row)| (row.solution, line, row.difference)).collect();
+    dots("Held-out loss less that of base", solutions, &names, &readings, "nats a response token")
+}
+
+/// One line a name; each reading is a solution, its line and its value.
+fn dots(
+    caption: &str,
+    solutions: &[&str],
+    names: &[String],
+    readings: &[(&str, usize, Estimate)],
+    title: &str,
+) -> Figure {
+    let mut drawn: Vec<_> = solutions.iter().enumerate().collect();
+    drawn.retain(|(_, solution)| readings.iter().any(|(of, ..)| of == *solution));
+    let lanes = if readings.len() > names.len() { drawn.len() } else { 1 };
+    let mut drawing = Drawing::new(Growing::Right);
+    for (lane, (place, solution)) in drawn.into_iter().enumerate() {
+        // Lanes share the middle 60 % of a line.
+        let aside = 0.6 * (((lane % lanes) as f64 + 0.5) / lanes as f64 - 0.5);
+        let point = |(_, line, value): &(&str, usize, Estimate)| Point {
+            at: *line as f64 + aside,
+            value: *value,
+            words: format!("{solution}, {}: {}", names[*line], value.words()),
+        };
+        let points = readings.iter().filter(|(of, ..)| of == solution).map(point).collect();
+        let name = (lanes > 1).then(|| (*solution).into());
+        drawing.add(Series { name, look: Look::at(place), style: Style::Marks, points });
+    }
+    let x = axis(title).range(range(readings.iter().map(|(.., value)| *value)));
+    let height = 110 + names.len() * (16 + 12 * lanes);
+    drawing.finish(caption, height, layout(x, name_axis(names)))
+}
+
+/// The upper bound of the general shift as a share of the narrow shift, over the scale.
+pub(super) fn certificates(facts: &Facts, solutions: &[&str], rows: &[Certificate<'_>]) -> Figure {
+    let mut drawing = Drawing::new(Growing::Up);
+    for (place, solution) in solutions.iter().enumerate() {
+        for (coherent, name, style) in
+            [(true, Some((*solution).into()), Style::MarkedLine), (false, None, Style::Crosses)]
+        {
+            let point = |c: &Certificate<'_>| Point {
+                at: c.scale,
+                value: Estimate { value: c.share * 100.0, ..Estimate::NONE },
+                words: format!("{solution}, scale {}: {}", number(c.scale), percent(c.share)),
+            };
+            let own = rows.iter().filter(|c| c.solution == *solution && c.coherent == coherent);
+            let mut points: Vec<_> = own.map(point).collect();
+            points.sort_by(|a, b| a.at.total_cmp(&b.at));
+            drawing.add(Series { name, look: Look::at(place), style, points });
+        }
+    }
+    let shares = || rows.iter().map(|c| c.share).filter(|share| share.is_finite());
+    let room = facts.certificate * 1.6;
+    let top = shares().fold(room, f64::max).min(MOST_SHARE.max(room));
+    let bottom = shares().fold(0.0, f64::min).max(-MOST_SHARE);
+    let mut caption = String::from("Narrow is below the dashed line at every scale");
+    if rows.iter().any(|c| !c.coherent) {
+        caption += "; crosses are incoherent and do not count";
+    }
+    if shares().any(|share| share > top || share < bottom) {
+        caption += "; what lies beyond the plot is in the table";
+    }
+    let x = scale_axis(rows.iter().map(|c| c.scale), number);
+    let y = axis("share outside, upper bound (%)").range(vec![bottom * 108.0, top * 108.0]);
+    let allowed = format!("allowed: {}", percent(facts.certificate));
+    drawing.finish(caption, HEIGHT, with_limit(layout(x, y), facts.certificate * 100.0, allowed))
+}
+
+/// Loss, KL and norm over the optimiser's steps.
+pub(super) fn training(solutions: &[&str], rows: &[Step<'_>]) -> Vec<Figure> {
+    type Quantity = fn(&Step<'_>) -> f64;
+    let curve = |caption: &str, title: &str, line: Quantity, marks: Option<Quantity>| {
+        let mut drawing = Drawing::new(Growing::Up);
+        for (place, solution) in solutions.iter().enumerate() {
+            let points = |quantity: Quantity, of: &str| {
+                let own = rows.iter().filter(|s| s.solution == *solution);
+                let known = own.map(|s| (s.step, quantity(s))).filter(|(_, value)| value.is_finite());
+                let point = |(step, value): (i64, f64)| Point {
+                    at: step as f64,
+                    value: Estimate { value, ..Estimate::NONE },
+                    words: format!("{solution}{of}, step {step}: {}", number(value)),
+                };
+                known.map(point).collect()
+            };
+            let look = Look::at(place);
+            let name = Some((*solution).into());
+            drawing.add(Series { name, look, style: Style::Line, points: points(line, "") });
+            if let Some(marks) = marks {
+                drawing.add(Series {
+                    name: None,
+                    look,
+                    style: Style::Marks,
+                    points: points(marks, ", held out"),
+                });
+            }
+        }
+        let layout = layout(axis("optimiser step"), axis(title));
+        (!drawing.is_empty()).then(|| drawing.finish(caption, HEIGHT, layout))
+    };
+    let loss = curve(
+        "Loss (markers: held out)",
+        "nats a response token",
+        |s| s.response_loss,
+        Some(|s| s.heldout_loss),
+    );
+    let kl = curve("KL on the KL set", "KL(base ‖ edited) (nats a token)", |s| s.kl, None);
+    let norm = curve("Norm of the edit", "norm", |s| s.norm, None);
+    [loss, kl, norm].into_iter().flatten().collect()
+}

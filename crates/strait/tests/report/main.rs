@@ -1,0 +1,5 @@
+//! The report: its words for every kind of outcome, and its page in a real browser.
+
+mod browser;
+mod conclusion;
+mod fixture;
