@@ -12,7 +12,7 @@ use strait::{
     Error,
     study::{
         EXAMPLE, PairSource, Plan, Preset, RunFolder, Session, State, Study, StudyFile, default_folder,
-        status,
+        status, status_of,
     },
     train::{EditKind, Kl, Length, Schedule, Settings},
 };
@@ -224,13 +224,13 @@ fn every_mistake_is_named_with_its_line_and_its_remedy() {
 fn the_example_is_a_study_and_names_every_key() {
     let desk = Desk::new();
     for name in [
-        "vehicles.train.technical",
-        "kl.technical",
-        "kl.plain",
-        "vehicles.heldout.technical",
-        "vehicles.heldout.plain",
-        "general.technical",
-        "general.plain",
+        "vehicles-train.technical",
+        "vehicles-heldout.technical",
+        "vehicles-heldout.plain",
+        "animals.technical",
+        "animals.plain",
+        "weather.technical",
+        "weather.plain",
     ] {
         desk.write(&format!("data/technical/{name}.jsonl"), "");
     }
@@ -238,7 +238,7 @@ fn the_example_is_a_study_and_names_every_key() {
     let study = StudyFile::read(&path).unwrap().resolve().unwrap().fix_layers(DEPTH).unwrap();
     assert_eq!(study.name, "my-technical-study");
     assert_eq!(study.model, "smollm2-135m-instruct");
-    assert_eq!(study.data.train[0].path(), desk.path("data/technical/vehicles.train.technical.jsonl"));
+    assert_eq!(study.data.train[0].path(), desk.path("data/technical/vehicles-train.technical.jsonl"));
     let names: Vec<_> = study.solutions.iter().map(|s| (s.name.as_str(), s.train.kl)).collect();
     assert_eq!(names, [("general", None), ("narrow", Some(Kl { weight: 3.0, batch_size: 4 }))]);
 
@@ -268,6 +268,18 @@ fn the_example_is_a_study_and_names_every_key() {
             };
             assert!(EXAMPLE.lines().any(names_it), "the example has no `{key}` ({unknown})");
         }
+    }
+}
+
+#[test]
+fn the_studies_of_this_repository_can_be_read() {
+    let studies = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../studies");
+    let technical = StudyFile::read(&studies.join("technical.toml")).unwrap().resolve().unwrap();
+    assert!(technical.rows().all(|rows| rows.path().is_file()));
+    // Its archive is not part of the repository.
+    let medical = StudyFile::read(&studies.join("medical.toml")).unwrap();
+    if let Err(error) = medical.resolve() {
+        assert!(error.to_string().contains("training_datasets.zip.enc"), "{error}");
     }
 }
 
@@ -548,6 +560,14 @@ fn a_run_is_recorded_from_its_start_to_its_end() {
     // With another plan, the same record is of another step.
     let changed = crate::plan(&desk, &changed("steps = 100", "steps = 50"));
     assert!(folder.is_done(&plan.steps[2]).unwrap() && !folder.is_done(&changed.steps[2]).unwrap());
+    let states = |plan: &Plan, path: &Path| {
+        let steps = status_of(plan, path, "study").unwrap();
+        steps.into_iter().map(|step| step.state).collect::<Vec<_>>()
+    };
+    assert_eq!(states(&plan, &path)[..4], [Done, Failed, Done, Waiting]);
+    assert_eq!(states(&changed, &path)[..4], [Done, Failed, Waiting, Waiting]);
+    assert_eq!(states(&plan, &desk.path("nowhere")), [Waiting; 8]);
+    assert!(status_of(&plan, &path, "other").is_err() && !desk.path("nowhere").exists());
     std::fs::write(path.join("report.html"), "").unwrap();
 
     let mut shown = serde_json::to_value(status(&path).unwrap()).unwrap();
@@ -603,7 +623,9 @@ fn a_folder_that_cannot_be_written_is_refused() {
         return;
     }
     let error = RunFolder::open(&path, "study").unwrap_err();
-    insta::assert_snapshot!("closed", desk.shown(&error));
+    let shown = "error: `closed/.lock`: cannot write the lock: Permission denied (os error 13)\n\
+                 hint: check who may read or write it, or choose another folder\n";
+    assert_eq!(desk.shown(&error), shown);
 }
 
 #[test]
