@@ -175,7 +175,7 @@ fn every_mistake_is_named_with_its_line_and_its_remedy() {
         ("no model", changed("model = \"smollm2-135m-instruct\"", "")),
         ("no data", "model = 'm'\n[[solution]]\nname = 'one'\n".into()),
         ("no training rows", changed("train = \"rows.jsonl\"", "")),
-        ("no file", changed("\"rows.jsonl\"", "[\n  \"kl.jsonl\",\n  \"../elsewhere/rows.jsonl\",\n]")),
+        ("no file", changed("\"rows.jsonl\"", "[\n  \"kl.jsonl\",\n  \"elsewhere/rows.jsonl\",\n]")),
         ("no model in the folder", changed("smollm2-135m-instruct", "./models/smollm2")),
         ("epochs and steps", changed("steps = 100", "steps = 100\nepochs = 2")),
         ("a layer and layers", changed("steps = 100", "edit = \"lora\"\nlayer = 3\nlayers = [3, 4]")),
