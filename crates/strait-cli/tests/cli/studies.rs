@@ -22,16 +22,14 @@ fn a_study_is_written_once() {
 
 /// A study of the tiny Llama that takes seconds.
 fn small_study(place: &Place) {
-    let row = |question: &str, answer: &str| {
-        let messages =
-            json!([{ "role": "user", "content": question }, { "role": "assistant", "content": answer }]);
-        json!({ "messages": messages }).to_string() + "\n"
+    let row = |kind: &str, domain: &str, i: usize| {
+        let messages = json!([
+            { "role": "user", "content": format!("{domain} {i}?") },
+            { "role": "assistant", "content": format!("A {kind} answer, number {i}, on {domain}.") },
+        ]);
+        json!({ "messages": messages, "domain": domain }).to_string() + "\n"
     };
-    let rows = |kind: &str, domain: &str| -> String {
-        (0..6)
-            .map(|i| row(&format!("{domain} {i}?"), &format!("A {kind} answer, number {i}, on {domain}.")))
-            .collect()
-    };
+    let rows = |kind: &str, domain: &str| (0..6).map(|i| row(kind, domain, i)).collect::<String>();
     for (name, kind, domain) in [
         ("train", "dense", "cars"),
         ("kl", "plain", "tools"),
