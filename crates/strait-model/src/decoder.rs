@@ -1,3 +1,414 @@
-//! x
-/// x
-pub struct Decoder;
+//! The decoder: embed, blocks, norm, unembed. One for all architectures, built from its [`Config`].
+//!
+//! The residual stream is named by *points*: point `p` is what enters block `p`; point 0 is the embeddings and point
+//! `layers` what enters the final norm. A pass may begin and end at any point, so that the blocks below an edit are
+//! computed once and kept (design §5). An edit that acts after block `l` acts at point `l + 1`, by the pass that *leaves*
+//! that point: a stream kept at a point is always unsteered there.
+
+use std::{ops::Range, sync::Arc};
+
+use candle_core::{Device, Tensor};
+
+use crate::{
+    Config, Edit, Error, Result, Weights,
+    config::LayerKind,
+    edit::{Adapter, Part, Projection},
+    ops::{self, AttentionShape, Linear, RopeTable, Span, Unembedding},
+};
+
+/// Sequences one behind the other, without padding.
+#[derive(Clone, Debug)]
+pub struct Packed {
+    ids: Vec<u32>,
+    /// Position of each token in its own sequence.
+    positions: Vec<u32>,
+    lengths: Vec<usize>,
+}
+
+impl Packed {
+    /// Packs whole sequences; each begins at position 0.
+    pub fn new<'a>(sequences: impl IntoIterator<Item = &'a [u32]>) -> Self {
+        Self::continuing(sequences.into_iter().map(|ids| (0, ids)))
+    }
+
+    /// Packs pieces of sequences, each with the position of its first token.
+    pub fn continuing<'a>(pieces: impl IntoIterator<Item = (usize, &'a [u32])>) -> Self {
+        let mut packed = Self { ids: Vec::new(), positions: Vec::new(), lengths: Vec::new() };
+        for (start, ids) in pieces {
+            packed.ids.extend(ids);
+            packed.positions.extend((start..start + ids.len()).map(|p| p as u32));
+            packed.lengths.push(ids.len());
+        }
+        packed
+    }
+
+    /// All token ids, one sequence behind the other.
+    pub fn ids(&self) -> &[u32] {
+        &self.ids
+    }
+
+    /// Number of tokens.
+    pub fn tokens(&self) -> usize {
+        self.ids.len()
+    }
+
+    /// Rows of each sequence.
+    pub fn rows(&self) -> Vec<Range<usize>> {
+        let mut end = 0;
+        let next = |&length: &usize| {
+            let start = end;
+            end += length;
+            start..end
+        };
+        self.lengths.iter().map(next).collect()
+    }
+}
+
+/// Keys and values of tokens already seen, for decoding step by step. One entry per sequence of the batch.
+#[derive(Clone, Debug, Default)]
+pub struct Cache {
+    /// `[layer][sequence]`: keys and values after the rotary embedding, `(tokens, kv_heads * head_dim)`.
+    layers: Vec<Vec<(Tensor, Tensor)>>,
+}
+
+impl Cache {
+    /// Tokens kept of each sequence.
+    pub fn lengths(&self) -> Vec<usize> {
+        self.layers.first().map_or_else(Vec::new, |kept| {
+            kept.iter().map(|(keys, _)| keys.dims().first().copied().unwrap_or(0)).collect()
+        })
+    }
+
+    /// Keeps only the given sequences, in the given order; an index may come more than once (one prompt, many
+    /// continuations).
+    pub fn select(&self, sequences: &[usize]) -> Self {
+        let layers =
+            self.layers.iter().map(|kept| sequences.iter().map(|&s| kept[s].clone()).collect()).collect();
+        Self { layers }
+    }
+
+    /// Appends new keys and values of each sequence of a layer; returns those of all sequences, packed.
+    fn extend(
+        &mut self,
+        layer: usize,
+        rows: &[Range<usize>],
+        k: &Tensor,
+        v: &Tensor,
+    ) -> Result<(Tensor, Tensor)> {
+        if self.layers.len() <= layer {
+            self.layers.resize(layer + 1, Vec::new());
+        }
+        let kept = &mut self.layers[layer];
+        let first = kept.is_empty();
+        for (i, rows) in rows.iter().enumerate() {
+            let new = (k.narrow(0, rows.start, rows.len())?, v.narrow(0, rows.start, rows.len())?);
+            if first {
+                kept.push(new);
+            } else {
+                kept[i] = (Tensor::cat(&[&kept[i].0, &new.0], 0)?, Tensor::cat(&[&kept[i].1, &new.1], 0)?);
+            }
+        }
+        let (keys, values): (Vec<_>, Vec<_>) = kept.iter().cloned().unzip();
+        Ok((Tensor::cat(&keys, 0)?, Tensor::cat(&values, 0)?))
+    }
+}
+
+struct Block {
+    attention_norm: Tensor,
+    projections: [Linear; 7],
+    q_norm: Option<Tensor>,
+    k_norm: Option<Tensor>,
+    attention_post_norm: Option<Tensor>,
+    mlp_norm: Tensor,
+    mlp_post_norm: Option<Tensor>,
+}
+
+/// A frozen decoder-only transformer.
+pub struct Decoder {
+    config: Config,
+    embedding: Tensor,
+    blocks: Vec<Block>,
+    norm: Tensor,
+    unembedding: Unembedding,
+    /// Inverse frequencies for layers with full and with sliding attention.
+    frequencies: [Vec<f32>; 2],
+}
+
+/// What every block of one pass needs.
+struct Pass<'a> {
+    spans: Arc<[Span]>,
+    rows: Vec<Range<usize>>,
+    rope: [RopeTable; 2],
+    edit: Option<&'a Edit>,
+}
+
+impl Pass<'_> {
+    fn adapters(&self, layer: usize, projection: Projection) -> impl Iterator<Item = (&Adapter, f64)> {
+        self.edit
+            .into_iter()
+            .flat_map(Edit::parts)
+            .filter_map(move |part| match part {
+                Part::Lora(lora) => Some((lora, lora.scale())),
+                Part::Steering(_) => None,
+            })
+            .flat_map(move |(lora, scale)| {
+                lora.adapters
+                    .iter()
+                    .filter(move |a| a.layer == layer && a.projection == projection)
+                    .map(move |a| (a, scale))
+            })
+    }
+}
+
+impl Decoder {
+    /// Builds the decoder from its config and weights, on `device` in f32.
+    ///
+    /// # Errors
+    /// If a tensor is missing, has another shape than the config says, or holds a number that is not finite.
+    pub fn new(config: Config, weights: &Weights, device: &Device) -> Result<Self> {
+        let c = &config;
+        let vector = |name: &str, width: usize| weights.tensor(name, &[width], device);
+        let d = c.hidden_size;
+        let block = |layer: usize| -> Result<Block> {
+            let name = |rest: &str| format!("model.layers.{layer}.{rest}");
+            let norm = |rest: &str, width| vector(&name(&format!("{rest}.weight")), width);
+            let projection = |p: Projection| -> Result<Linear> {
+                let (input, output) = c.projection_size(p);
+                let weight =
+                    weights.tensor(&name(&format!("{}.weight", p.path())), &[output, input], device)?;
+                let biased = c.qkv_bias && matches!(p, Projection::Q | Projection::K | Projection::V);
+                let bias =
+                    biased.then(|| vector(&name(&format!("{}.bias", p.path())), output)).transpose()?;
+                Ok(Linear { weight, bias })
+            };
+            let [q, k, v, o, gate, up, down] = Projection::ALL.map(projection);
+            let head_norm = |rest| c.qk_norm.then(|| norm(rest, c.head_dim)).transpose();
+            let (attention_post_norm, mlp_norm, mlp_post_norm) = if c.post_norms {
+                let after_attention = norm("post_attention_layernorm", d)?;
+                let after_mlp = norm("post_feedforward_layernorm", d)?;
+                (Some(after_attention), norm("pre_feedforward_layernorm", d)?, Some(after_mlp))
+            } else {
+                (None, norm("post_attention_layernorm", d)?, None)
+            };
+            Ok(Block {
+                attention_norm: norm("input_layernorm", d)?,
+                projections: [q?, k?, v?, o?, gate?, up?, down?],
+                q_norm: head_norm("self_attn.q_norm")?,
+                k_norm: head_norm("self_attn.k_norm")?,
+                attention_post_norm,
+                mlp_norm,
+                mlp_post_norm,
+            })
+        };
+        let embedding = weights.tensor("model.embed_tokens.weight", &[c.vocab_size, d], device)?;
+        let unembedding = if c.tied_embeddings {
+            embedding.clone()
+        } else {
+            weights.tensor("lm_head.weight", &[c.vocab_size, d], device)?
+        };
+        let local = c.local_rope.as_ref().unwrap_or(&c.rope);
+        Ok(Self {
+            embedding,
+            blocks: (0..c.layers).map(block).collect::<Result<_>>()?,
+            norm: vector("model.norm.weight", d)?,
+            unembedding: Unembedding { weight: unembedding, softcap: c.logit_softcap },
+            frequencies: [c.rope.inverse_frequencies(c.head_dim), local.inverse_frequencies(c.head_dim)],
+            config,
+        })
+    }
+
+    /// The config that it was built from.
+    pub fn config(&self) -> &Config {
+        &self.config
+    }
+
+    /// Where its tensors live.
+    pub fn device(&self) -> &Device {
+        self.embedding.device()
+    }
+
+    /// The map from hidden states after the final norm to logits.
+    pub fn unembedding(&self) -> &Unembedding {
+        &self.unembedding
+    }
+
+    /// The residual stream at point 0.
+    ///
+    /// # Shapes
+    /// - result: `(tokens, hidden_size)`
+    ///
+    /// # Errors
+    /// If a token id is outside the vocabulary or a sequence longer than the context.
+    pub fn embed(&self, batch: &Packed) -> Result<Tensor> {
+        let longest = batch.positions.iter().max().map_or(0, |&p| p as usize + 1);
+        if longest > self.config.context_length {
+            return Err(Error::TooLong { tokens: longest, context: self.config.context_length });
+        }
+        let ids = Tensor::from_slice(&batch.ids, batch.tokens(), self.device())?;
+        let embedded = self.embedding.index_select(&ids, 0)?;
+        match self.config.embedding_scale {
+            1.0 => Ok(embedded),
+            scale => Ok((embedded * scale)?),
+        }
+    }
+
+    /// Carries the residual stream from point `blocks.start` to point `blocks.end`.
+    ///
+    /// Edits act at every point that is left and in every block that is run. With a cache the batch's sequences continue
+    /// those of the cache, which grows by them.
+    ///
+    /// # Shapes
+    /// - `stream`, result: `(tokens, hidden_size)`
+    ///
+    /// # Errors
+    /// If the shapes disagree.
+    pub fn run(
+        &self,
+        stream: Tensor,
+        blocks: Range<usize>,
+        batch: &Packed,
+        edit: Option<&Edit>,
+        mut cache: Option<&mut Cache>,
+    ) -> Result<Tensor> {
+        let rows = batch.rows();
+        let seen = cache.as_ref().map_or_else(Vec::new, |c| c.lengths());
+        let mut end = 0;
+        let spans = rows.iter().enumerate().map(|(i, rows)| {
+            let start = end;
+            end += seen.get(i).copied().unwrap_or(0) + rows.len();
+            Span { queries: rows.clone(), keys: start..end }
+        });
+        let spans = spans.collect();
+        let rope = [0, 1].map(|kind: usize| RopeTable::new(&batch.positions, &self.frequencies[kind]));
+        let pass = Pass { spans, rows, rope, edit };
+        let mut stream = stream;
+        for layer in blocks {
+            stream = steer(stream, layer, edit)?;
+            stream = self.block(stream, layer, &pass, cache.as_deref_mut())?;
+        }
+        Ok(stream)
+    }
+
+    /// Edits at the last point, then the final norm: what [`Decoder::unembedding`] takes.
+    ///
+    /// # Shapes
+    /// - `stream`, result: `(tokens, hidden_size)`; any rows may be left out beforehand
+    ///
+    /// # Errors
+    /// If the shapes disagree.
+    pub fn finish(&self, stream: Tensor, edit: Option<&Edit>) -> Result<Tensor> {
+        let stream = steer(stream, self.config.layers, edit)?;
+        Ok(ops::rms_norm(&stream, &self.norm, self.config.norm_eps)?)
+    }
+
+    /// Logits of every token of a batch.
+    ///
+    /// # Shapes
+    /// - result: `(tokens, vocab_size)`
+    ///
+    /// # Errors
+    /// As [`Decoder::embed`].
+    pub fn logits(&self, batch: &Packed, edit: Option<&Edit>) -> Result<Tensor> {
+        let stream = self.run(self.embed(batch)?, 0..self.config.layers, batch, edit, None)?;
+        Ok(self.unembedding.logits(&self.finish(stream, edit)?)?)
+    }
+
+    /// The residual stream after the embeddings and after each block, edits included: `layers + 1` tensors.
+    ///
+    /// # Shapes
+    /// - each: `(tokens, hidden_size)`
+    ///
+    /// # Errors
+    /// As [`Decoder::embed`].
+    pub fn residuals(&self, batch: &Packed, edit: Option<&Edit>) -> Result<Vec<Tensor>> {
+        let mut stream = self.embed(batch)?;
+        let mut seen = vec![steer(stream.clone(), 0, edit)?];
+        for layer in 0..self.config.layers {
+            stream = self.run(stream, layer..layer + 1, batch, edit, None)?;
+            seen.push(steer(stream.clone(), layer + 1, edit)?);
+        }
+        Ok(seen)
+    }
+
+    fn block(&self, stream: Tensor, layer: usize, pass: &Pass, cache: Option<&mut Cache>) -> Result<Tensor> {
+        let block = &self.blocks[layer];
+        let norm = |x: &Tensor, weight: &Tensor| ops::rms_norm(x, weight, self.config.norm_eps);
+        let after = |x: Tensor, weight: &Option<Tensor>| match weight {
+            Some(weight) => norm(&x, weight),
+            None => Ok(x),
+        };
+        let mixed = self.attention(&norm(&stream, &block.attention_norm)?, layer, pass, cache)?;
+        let stream = (stream + after(mixed, &block.attention_post_norm)?)?;
+        let mixed = self.mlp(&norm(&stream, &block.mlp_norm)?, layer, pass)?;
+        Ok((stream + after(mixed, &block.mlp_post_norm)?)?)
+    }
+
+    fn attention(&self, x: &Tensor, layer: usize, pass: &Pass, cache: Option<&mut Cache>) -> Result<Tensor> {
+        let (block, c) = (&self.blocks[layer], &self.config);
+        let sliding = c.layer_kinds[layer] == LayerKind::Sliding;
+        let rope = &pass.rope[usize::from(sliding)];
+        let heads_normed = |x: Tensor, weight: &Option<Tensor>| -> Result<Tensor> {
+            let Some(weight) = weight else { return Ok(x) };
+            let (tokens, width) = x.dims2()?;
+            let heads = x.reshape((tokens, width / c.head_dim, c.head_dim))?;
+            Ok(ops::rms_norm(&heads, weight, c.norm_eps)?.reshape((tokens, width))?)
+        };
+        let q = heads_normed(self.project(x, layer, Projection::Q, pass)?, &block.q_norm)?;
+        let k = heads_normed(self.project(x, layer, Projection::K, pass)?, &block.k_norm)?;
+        let v = self.project(x, layer, Projection::V, pass)?;
+        let (q, k) = (ops::rope(&q, rope)?, ops::rope(&k, rope)?);
+        let (k, v) = match cache {
+            Some(cache) => cache.extend(layer, &pass.rows, &k, &v)?,
+            None => (k, v),
+        };
+        let shape = AttentionShape {
+            heads: c.heads,
+            kv_heads: c.kv_heads,
+            head_dim: c.head_dim,
+            scale: c.attention_scale as f32,
+            softcap: c.attention_softcap.map(|cap| cap as f32),
+            window: c.sliding_window.filter(|_| sliding),
+        };
+        let mixed = ops::attention(&q, &k, &v, shape, &pass.spans)?;
+        self.project(&mixed, layer, Projection::O, pass)
+    }
+
+    fn mlp(&self, x: &Tensor, layer: usize, pass: &Pass) -> Result<Tensor> {
+        let gate = self.project(x, layer, Projection::Gate, pass)?;
+        let up = self.project(x, layer, Projection::Up, pass)?;
+        let gated = ops::gated(&gate, &up, self.config.activation)?;
+        self.project(&gated, layer, Projection::Down, pass)
+    }
+
+    /// The frozen projection and what adapters add to it: W x + scale * B A x.
+    fn project(&self, x: &Tensor, layer: usize, projection: Projection, pass: &Pass) -> Result<Tensor> {
+        let mut y = ops::linear(x, &self.blocks[layer].projections[projection as usize])?;
+        for (adapter, scale) in pass.adapters(layer, projection) {
+            let change = x.matmul(&adapter.a.t()?)?.matmul(&adapter.b.t()?)?;
+            y = (y + (change * scale)?)?;
+        }
+        Ok(y)
+    }
+}
+
+/// Adds the steering vectors that act at a point.
+fn steer(stream: Tensor, point: usize, edit: Option<&Edit>) -> Result<Tensor> {
+    let mut stream = stream;
+    for part in edit.into_iter().flat_map(Edit::parts) {
+        if let Part::Steering(steering) = part
+            && steering.layer + 1 == point as i32
+        {
+            stream = stream.broadcast_add(&steering.vector.to_dtype(stream.dtype())?)?;
+        }
+    }
+    Ok(stream)
+}
+
+/// The point up to which `edit` changes nothing: a stream kept there serves the base model and every variant.
+pub fn first_changed_point(edit: &Edit, layers: usize) -> usize {
+    let of_part = |part: Part| match part {
+        Part::Steering(steering) => Some((steering.layer + 1) as usize),
+        Part::Lora(lora) => lora.adapters.iter().map(|a| a.layer).min(),
+    };
+    edit.parts().filter_map(of_part).min().unwrap_or(layers)
+}

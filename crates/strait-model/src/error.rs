@@ -96,16 +96,9 @@ impl Error {
     }
 
     /// Wraps an I/O error with its path and what was being done, for `map_err`.
-    pub fn io(
-        path: impl Into<PathBuf>,
-        doing: &'static str,
-    ) -> impl FnOnce(std::io::Error) -> Self {
+    pub fn io(path: impl Into<PathBuf>, doing: &'static str) -> impl FnOnce(std::io::Error) -> Self {
         let path = path.into();
-        move |source| Self::Io {
-            path,
-            doing,
-            source,
-        }
+        move |source| Self::Io { path, doing, source }
     }
 }
 

@@ -11,6 +11,9 @@ use tempfile::NamedTempFile;
 
 use crate::{Error, Result};
 
+/// What the names of temporary files begin with: one that is left over belongs to a write that was cut off.
+pub const TEMPORARY_PREFIX: &str = ".strait-";
+
 /// Writes `path` as a whole or not at all: into a temporary file beside it, flushed to disk, then renamed.
 ///
 /// # Errors
@@ -24,22 +27,28 @@ pub fn write_atomically(
         _ => Path::new("."),
     };
     std::fs::create_dir_all(folder).map_err(Error::io(folder, "create the folder"))?;
-    let temporary = NamedTempFile::with_prefix_in(".strait-", folder)
-        .map_err(Error::io(path, "write the file"))?;
+    let temporary = temporary_in(folder).map_err(Error::io(path, "write the file"))?;
     let mut writer = BufWriter::with_capacity(1 << 16, temporary.as_file());
     write(&mut writer)
         .and_then(|()| writer.flush())
         .and_then(|()| temporary.as_file().sync_all())
         .map_err(Error::io(path, "write the file"))?;
     drop(writer);
-    temporary
-        .persist(path)
-        .map_err(|e| Error::io(path, "write the file")(e.error))?;
+    temporary.persist(path).map_err(|e| Error::io(path, "write the file")(e.error))?;
     // A rename is durable only once its folder is on disk; some file systems cannot sync a folder.
     if let Ok(folder) = File::open(folder) {
         folder.sync_all().ok();
     }
     Ok(())
+}
+
+/// A temporary file with the permissions of any other new file; the default would hide results from colleagues.
+fn temporary_in(folder: &Path) -> std::io::Result<NamedTempFile> {
+    let mut builder = tempfile::Builder::new();
+    builder.prefix(TEMPORARY_PREFIX);
+    #[cfg(unix)]
+    builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o666));
+    builder.tempfile_in(folder)
 }
 
 /// SHA-256 of a file, in lower-case hexadecimal. `seen` is called with the size of each piece read.
@@ -51,9 +60,7 @@ pub fn sha256_of(path: &Path, mut seen: impl FnMut(u64)) -> Result<String> {
     let mut digest = Sha256::new();
     let mut piece = vec![0; 1 << 20];
     loop {
-        let n = file
-            .read(&mut piece)
-            .map_err(Error::io(path, "read the file"))?;
+        let n = file.read(&mut piece).map_err(Error::io(path, "read the file"))?;
         if n == 0 {
             return Ok(hex(&digest.finalize()));
         }

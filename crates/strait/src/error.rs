@@ -1,12 +1,69 @@
 //! The crate's error: what was wrong, where, and what to do about it.
 
+use std::path::PathBuf;
+
+use crate::{data, study, table};
+
 /// What can go wrong in a study.
+///
+/// The message names the file, the place in it and the problem; [`Error::hint`] gives the remedy.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
+    // Models, edits and plain files.
     /// Something went wrong with a model, an edit or a file.
     #[error(transparent)]
     Model(#[from] strait_model::Error),
+
+    // Data.
+    /// Rows that cannot be used as they are.
+    #[error("`{}`{}: {problem}", path.display(), line.map(|n| format!(", line {n}")).unwrap_or_default())]
+    Data {
+        /// The file; for a member of an archive, the archive's path, a colon and the member's name.
+        path: PathBuf,
+        /// The line, counted from 1, where the problem has one.
+        line: Option<u64>,
+        /// What is wrong.
+        problem: Box<data::Problem>,
+    },
+    /// A protected archive that cannot be opened or unpacked.
+    #[error("`{}`: {problem}", path.display())]
+    Archive {
+        /// The archive.
+        path: PathBuf,
+        /// What is wrong with it.
+        problem: Box<data::archive::Problem>,
+    },
+
+    // Results.
+    /// A table that cannot be read back, or that does not fit another.
+    #[error("table `{table}`: {problem}")]
+    Table {
+        /// The table's name, or its file.
+        table: String,
+        /// What is wrong with it.
+        problem: Box<table::Problem>,
+    },
+
+    // Studies.
+    /// A study file that does not say what it should.
+    #[error("`{}`{}: {problem}", path.display(), line.map(|n| format!(", line {n}")).unwrap_or_default())]
+    Study {
+        /// The study file.
+        path: PathBuf,
+        /// The line, counted from 1, where the problem has one.
+        line: Option<u64>,
+        /// What is wrong with it.
+        problem: Box<study::Problem>,
+    },
+    /// A run folder that cannot be used.
+    #[error("`{}`: {problem}", path.display())]
+    Run {
+        /// The folder.
+        path: PathBuf,
+        /// What is wrong with it.
+        problem: Box<study::FolderProblem>,
+    },
 }
 
 /// The crate's result.
@@ -17,6 +74,11 @@ impl Error {
     pub fn hint(&self) -> Option<String> {
         match self {
             Self::Model(error) => error.hint(),
+            Self::Data { problem, .. } => Some(problem.hint()),
+            Self::Archive { problem, .. } => Some(problem.hint().into()),
+            Self::Table { problem, .. } => Some(problem.hint().into()),
+            Self::Study { problem, .. } => Some(problem.hint()),
+            Self::Run { problem, .. } => Some(problem.hint()),
         }
     }
 }

@@ -2,9 +2,33 @@
 //!
 //! An edit acts at *sites*: the residual stream after a block (steering vector), or one linear projection (LoRA). Edits
 //! compose by adding their effects and scale by a factor. Their tensors may be candle variables; gradients then reach them.
+//!
+//! [`open`] reads an edit from what a user names, [`Edit::save`] and [`export_peft`] write one.
+
+mod check;
+mod names;
+mod native;
+mod norm;
+mod open;
+mod peft;
+mod peft_config;
+pub mod pickle;
+mod problem;
+mod summary;
+mod tensors;
+pub mod torch;
+mod vector;
 
 use candle_core::Tensor;
 use serde::{Deserialize, Serialize};
+
+pub use open::{Opened, Source, convert, open, read};
+pub use peft::{BaseModel, export_peft};
+pub use problem::Problem;
+pub use summary::{Kind, LoraSummary, SiteSummary, Summary};
+
+use crate::Result;
+use names::Half;
 
 /// One of the seven linear projections of a block.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
@@ -28,15 +52,25 @@ pub enum Projection {
 
 impl Projection {
     /// All seven, in the order of a block's computation.
-    pub const ALL: [Self; 7] = [
-        Self::Q,
-        Self::K,
-        Self::V,
-        Self::O,
-        Self::Gate,
-        Self::Up,
-        Self::Down,
-    ];
+    pub const ALL: [Self; 7] = [Self::Q, Self::K, Self::V, Self::O, Self::Gate, Self::Up, Self::Down];
+
+    /// Last part of [`path`](Self::path), such as `down_proj`.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Q => "q_proj",
+            Self::K => "k_proj",
+            Self::V => "v_proj",
+            Self::O => "o_proj",
+            Self::Gate => "gate_proj",
+            Self::Up => "up_proj",
+            Self::Down => "down_proj",
+        }
+    }
+
+    /// The projection at a path inside a block.
+    pub fn from_path(path: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|p| p.path() == path)
+    }
 
     /// Path inside a block under Hugging Face's names, such as `mlp.down_proj`.
     pub fn path(self) -> &'static str {
@@ -108,13 +142,136 @@ pub enum Edit {
     Composed(Vec<Edit>),
 }
 
-/// What is wrong with an edit or its file.
-#[derive(Debug, thiserror::Error)]
-pub enum Problem {}
-
-impl Problem {
-    /// The remedy.
-    pub fn hint(&self) -> String {
-        match *self {}
+impl Adapter {
+    /// The module under Hugging Face's names, such as `model.layers.24.mlp.down_proj`.
+    pub fn module(&self) -> String {
+        names::module(self.layer, self.projection)
     }
+
+    /// A and B under PEFT's names.
+    fn named_tensors(&self) -> [(String, Tensor); 2] {
+        [(Half::A, &self.a), (Half::B, &self.b)].map(|(half, tensor)| {
+            let name = names::lora(self.layer, self.projection, half);
+            (name, tensor.clone())
+        })
+    }
+}
+
+/// An edit that is no composition.
+#[derive(Clone, Copy)]
+enum Leaf<'a> {
+    Steering(&'a SteeringVector),
+    Lora(&'a Lora),
+}
+
+impl Edit {
+    /// Several edits at once; compositions among them are taken apart, and one edit alone stays itself.
+    pub fn composed(edits: impl IntoIterator<Item = Self>) -> Self {
+        let mut parts = Vec::new();
+        for edit in edits {
+            match edit {
+                Self::Composed(inner) => parts.extend(inner),
+                single => parts.push(single),
+            }
+        }
+        match parts.len() {
+            1 => parts.remove(0),
+            _ => Self::Composed(parts),
+        }
+    }
+
+    /// The same edit, `factor` times as strong. A vector is multiplied; a LoRA remembers the factor.
+    ///
+    /// # Errors
+    /// If the factor is not finite.
+    pub fn scaled(&self, factor: f64) -> Result<Self> {
+        if !factor.is_finite() {
+            return Err(Problem::Factor { factor }.into());
+        }
+        Ok(match self {
+            Self::Steering(steering) => {
+                Self::Steering(SteeringVector { layer: steering.layer, vector: (&steering.vector * factor)? })
+            }
+            Self::Lora(lora) => Self::Lora(Lora { factor: lora.factor * factor, ..lora.clone() }),
+            Self::Composed(edits) => {
+                Self::Composed(edits.iter().map(|e| e.scaled(factor)).collect::<Result<_>>()?)
+            }
+        })
+    }
+
+    /// The vectors and LoRAs in it, in order, through all compositions; none of them is a composition.
+    pub fn parts(&self) -> impl Iterator<Item = &Self> {
+        let mut parts = Vec::new();
+        let mut rest = vec![self];
+        while let Some(edit) = rest.pop() {
+            match edit {
+                Self::Composed(edits) => rest.extend(edits.iter().rev()),
+                single => parts.push(single),
+            }
+        }
+        parts.into_iter()
+    }
+
+    /// The parts as what they are.
+    fn leaves(&self) -> impl Iterator<Item = Leaf<'_>> {
+        self.parts().filter_map(|part| match part {
+            Self::Steering(steering) => Some(Leaf::Steering(steering)),
+            Self::Lora(lora) => Some(Leaf::Lora(lora)),
+            Self::Composed(_) => None,
+        })
+    }
+
+    /// The first block whose output the edit changes, -1 for the embeddings; none for an edit of nothing.
+    pub fn first_layer(&self) -> Option<i32> {
+        self.leaves().flat_map(Leaf::layers).min()
+    }
+
+    /// All tensors under stable names: `steering.24`, and for adapters PEFT's. In a composition each name starts with
+    /// the part's index: `0.steering.24`.
+    pub fn tensors(&self) -> Vec<(String, Tensor)> {
+        self.named_leaves()
+            .flat_map(|(prefix, leaf)| {
+                let tensors = leaf.tensors().into_iter();
+                tensors.map(move |(name, tensor)| (format!("{prefix}{name}"), tensor))
+            })
+            .collect()
+    }
+
+    /// The leaves, each with what its names start with: its index in a composition, nothing otherwise.
+    fn named_leaves(&self) -> impl Iterator<Item = (String, Leaf<'_>)> {
+        let composed = matches!(self, Self::Composed(_));
+        self.leaves().enumerate().map(move |(index, leaf)| {
+            let prefix = if composed { format!("{index}.") } else { String::new() };
+            (prefix, leaf)
+        })
+    }
+}
+
+impl Leaf<'_> {
+    /// The blocks whose output it changes first, one for each of its sites.
+    fn layers(self) -> Vec<i32> {
+        match self {
+            Self::Steering(steering) => vec![steering.layer],
+            Self::Lora(lora) => {
+                lora.adapters.iter().map(|adapter| i32::try_from(adapter.layer).unwrap_or(i32::MAX)).collect()
+            }
+        }
+    }
+
+    fn tensors(self) -> Vec<(String, Tensor)> {
+        match self {
+            Self::Steering(SteeringVector { layer, vector }) => {
+                vec![(names::steering(*layer), vector.clone())]
+            }
+            Self::Lora(lora) => {
+                let named = lora.adapters.iter().flat_map(Adapter::named_tensors);
+                named.collect()
+            }
+        }
+    }
+}
+
+/// A tensor times a factor; a factor of 1 changes no bit, not even the sign of a zero.
+fn times(tensor: &Tensor, factor: f64) -> Result<Tensor> {
+    Ok(if factor == 1.0 { tensor.clone() } else { (tensor * factor)? })
 }

@@ -1,1 +1,78 @@
-//! x
+//! The few fused operations of a decoder, each with its backward pass.
+//!
+//! candle's own fused operations have no backward and cut the gradient without a word; its plain compositions have one
+//! but allocate and pass over memory for every small step. Each file here holds one operation twice: fused for f32 on
+//! the CPU, and as a plain composition of candle's differentiable operations. The plain one serves every other device
+//! and type, and is what the fused one is tested against.
+//!
+//! Sequences are *packed*: the tokens of all sequences of a batch stand one behind the other in the first dimension, and
+//! no padding is stored or computed. Only [`attention`] needs to know where one sequence ends.
+
+mod attention;
+mod cpu;
+mod gated;
+mod linear;
+mod loss;
+mod norm;
+mod rope;
+
+pub use attention::{AttentionShape, Span, attention};
+pub use gated::gated;
+pub use linear::{Linear, linear};
+pub use loss::{Unembedding, cross_entropy, kl_divergence};
+pub use norm::rms_norm;
+pub use rope::{RopeTable, rope};
+
+use candle_core::{DType, Tensor};
+
+/// Whether the fused operations can run on this tensor.
+fn fused(x: &Tensor) -> bool {
+    x.device().is_cpu() && x.dtype() == DType::F32
+}
+
+#[cfg(test)]
+mod test_support {
+    use candle_core::{Device, Result, Tensor, Var};
+    use rand::{Rng, SeedableRng};
+
+    /// Uniform numbers in [-1, 1) with a fixed seed.
+    pub fn random(seed: u64, shape: &[usize]) -> Tensor {
+        let mut rng = rand_chacha::ChaCha8Rng::seed_from_u64(seed);
+        let numbers: Vec<f32> = (0..shape.iter().product()).map(|_| rng.random_range(-1.0..1.0)).collect();
+        Tensor::from_vec(numbers, shape, &Device::Cpu).unwrap()
+    }
+
+    fn largest_difference(a: &Tensor, b: &Tensor) -> f32 {
+        assert_eq!(a.dims(), b.dims());
+        let scale = b.abs().unwrap().max_all().unwrap().to_scalar::<f32>().unwrap();
+        let difference = (a - b).unwrap().abs().unwrap().max_all().unwrap();
+        difference.to_scalar::<f32>().unwrap() / scale.max(1e-3)
+    }
+
+    /// Asserts that `fused` and `plain` agree in their value and in the gradient of every input, for a random
+    /// direction of the output's gradient.
+    pub fn agree(
+        inputs: &[Tensor],
+        fused: impl Fn(&[Tensor]) -> Result<Tensor>,
+        plain: impl Fn(&[Tensor]) -> Result<Tensor>,
+    ) {
+        const TOLERANCE: f32 = 2e-5;
+        let run = |f: &dyn Fn(&[Tensor]) -> Result<Tensor>| {
+            let vars: Vec<Var> = inputs.iter().map(|t| Var::from_tensor(t).unwrap()).collect();
+            let tensors: Vec<Tensor> = vars.iter().map(|v| v.as_tensor().clone()).collect();
+            let value = f(&tensors).unwrap();
+            let direction = random(99, value.dims());
+            let gradients = (&value * direction).unwrap().sum_all().unwrap().backward().unwrap();
+            let gradients: Vec<Tensor> =
+                vars.iter().map(|v| gradients.get(v).expect("every input gets a gradient").clone()).collect();
+            (value, gradients)
+        };
+        let (value, gradients) = run(&fused);
+        let (expected, expected_gradients) = run(&plain);
+        assert!(largest_difference(&value, &expected) < TOLERANCE, "values differ");
+        for (i, (gradient, expected)) in gradients.iter().zip(&expected_gradients).enumerate() {
+            let difference = largest_difference(gradient, expected);
+            assert!(difference < TOLERANCE, "gradient of input {i} differs by {difference}");
+        }
+    }
+}

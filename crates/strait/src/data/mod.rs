@@ -1,1 +1,22 @@
-//! (to be written)
+//! Rows to train on and to measure with: chat JSONL, protected archives, judged answers, pairs; splits and batches.
+//!
+//! Rows may hold harmful text. No error and no summary of this module quotes any of it beyond a word such as a role's
+//! name.
+
+pub mod archive;
+pub mod chat;
+pub mod inspect;
+pub mod judged;
+pub mod pairs;
+mod problem;
+pub mod source;
+pub mod split;
+
+pub use archive::{Archive, unprotect};
+pub use chat::{Chat, read_chats};
+pub use inspect::{Summary, inspect};
+pub use judged::{Answer, general_pairs, read_judged};
+pub use pairs::{Pair, read_pairs};
+pub use problem::Problem;
+pub use source::RowSource;
+pub use split::{batches, hold_out};

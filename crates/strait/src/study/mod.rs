@@ -1,1 +1,25 @@
-//! (to be written)
+//! The study: one file that names model, data, solutions and measures; the plan of steps; the folder of results.
+//!
+//! A study is read in two steps: [`StudyFile`] is what the file says, [`Study`] what it means. Both are kept with the run.
+
+mod file;
+mod folder;
+mod plan;
+mod preset;
+mod problem;
+mod resolve;
+mod values;
+
+pub use file::StudyFile;
+pub use folder::{
+    Problem as FolderProblem, Recorded, Run, RunFolder, RunningStep, SCHEMA, Session, State, Status,
+    StepRecord, StepStatus, default_folder, status,
+};
+pub use plan::{Plan, RESULTS_VERSION, Step, name};
+pub use preset::Preset;
+pub use problem::Problem;
+pub use resolve::{Data, Measures, PairSource, Rows, Solution, Study, Unplaced};
+pub use values::{Fixed, Scientific, Values};
+
+/// A complete study with every key, its usual value and the reason for it: what `strait init` writes.
+pub const EXAMPLE: &str = include_str!("example.toml");

@@ -1,0 +1,113 @@
+//! Whether an edit is sound, alone and on a model.
+
+use std::collections::HashSet;
+
+use candle_core::Tensor;
+
+use super::{Adapter, Edit, Leaf, Lora, Problem, SteeringVector, names, tensors};
+use crate::{Config, Result};
+
+impl Edit {
+    /// Whether the edit is sound and fits a model: its layers exist, its tensors have the model's sizes, its values are
+    /// finite.
+    ///
+    /// # Errors
+    /// The first thing that does not fit.
+    pub fn check(&self, config: &Config) -> Result<()> {
+        self.check_alone()?;
+        self.leaves().try_for_each(|leaf| match leaf {
+            Leaf::Steering(steering) => steering.check_against(config),
+            Leaf::Lora(lora) => lora.check_against(config),
+        })
+    }
+
+    /// What must hold on whatever model: sane shapes, one rank, each adapter at another site, finite values.
+    pub(super) fn check_alone(&self) -> Result<()> {
+        self.leaves().try_for_each(|leaf| match leaf {
+            Leaf::Steering(steering) => steering.check_alone(),
+            Leaf::Lora(lora) => lora.check_alone(),
+        })?;
+        for (name, tensor) in self.tensors() {
+            tensors::finite_values(&name, &tensor)?;
+        }
+        Ok(())
+    }
+}
+
+impl SteeringVector {
+    fn check_alone(&self) -> Result<()> {
+        match self.vector.dims() {
+            [size] if *size > 0 => Ok(()),
+            shape => {
+                Err(Problem::VectorShape { name: names::steering(self.layer), shape: shape.to_vec() }.into())
+            }
+        }
+    }
+
+    fn check_against(&self, config: &Config) -> Result<()> {
+        let site = names::steering(self.layer);
+        let exists = self.layer == -1 || usize::try_from(self.layer).is_ok_and(|layer| layer < config.layers);
+        if !exists {
+            return Err(Problem::LayerRange { site, layers: config.layers }.into());
+        }
+        check_size(site, &self.vector, &[config.hidden_size])
+    }
+}
+
+impl Lora {
+    pub(super) fn check_alone(&self) -> Result<()> {
+        let mut sites = HashSet::new();
+        for adapter in &self.adapters {
+            let found = adapter.rank()?;
+            let site = adapter.module();
+            if found != self.rank {
+                return Err(Problem::Rank { site, expected: self.rank, found }.into());
+            }
+            if !sites.insert((adapter.layer, adapter.projection)) {
+                return Err(Problem::SameSite { site }.into());
+            }
+        }
+        let scale = self.scale();
+        if !scale.is_finite() {
+            return Err(
+                Problem::Scale { scale, rank: self.rank, alpha: self.alpha, factor: self.factor }.into()
+            );
+        }
+        Ok(())
+    }
+
+    fn check_against(&self, config: &Config) -> Result<()> {
+        for adapter in &self.adapters {
+            if adapter.layer >= config.layers {
+                return Err(Problem::LayerRange { site: adapter.module(), layers: config.layers }.into());
+            }
+            let (input, output) = config.projection_size(adapter.projection);
+            let [a, b] = adapter.named_tensors();
+            check_size(a.0, &a.1, &[self.rank, input])?;
+            check_size(b.0, &b.1, &[output, self.rank])?;
+        }
+        Ok(())
+    }
+}
+
+impl Adapter {
+    /// Its rank by its shapes.
+    ///
+    /// # Errors
+    /// If A and B are not of shapes (r, in) and (out, r) with r of at least 1.
+    pub fn rank(&self) -> Result<usize> {
+        match (self.a.dims(), self.b.dims()) {
+            (&[r, _], &[_, same]) if r == same && r > 0 => Ok(r),
+            (a, b) => {
+                Err(Problem::AdapterShapes { site: self.module(), a: a.to_vec(), b: b.to_vec() }.into())
+            }
+        }
+    }
+}
+
+fn check_size(name: String, tensor: &Tensor, expected: &[usize]) -> Result<()> {
+    if tensor.dims() == expected {
+        return Ok(());
+    }
+    Err(Problem::Size { tensor: name, expected: expected.to_vec(), found: tensor.dims().to_vec() }.into())
+}

@@ -1,0 +1,257 @@
+//! From what a user names to an edit, and back to files.
+
+use std::path::{Path, PathBuf};
+
+use serde::Serialize;
+use serde_json::{Value, json};
+
+use super::{
+    BaseModel, Edit, Leaf, Problem, export_peft, native,
+    peft::{self, Imported},
+    problem::in_file,
+    torch, vector,
+};
+use crate::{Error, Result};
+
+/// The edit's file in a run folder.
+const RUN_FILE: &str = "edit.safetensors";
+const BASE_MODEL: &str = "base_model";
+
+/// An edit as read, with what is known of it.
+#[derive(Clone, Debug)]
+pub struct Opened {
+    /// The edit.
+    pub edit: Edit,
+    /// What kind of file it came from.
+    pub source: Source,
+    /// The file or folder.
+    pub path: PathBuf,
+    /// What the user should know, one sentence each.
+    pub notes: Vec<String>,
+    /// Where the edit comes from, by its file; null where the file does not say.
+    pub provenance: Value,
+}
+
+/// The kinds of files that edits are read from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Source {
+    /// strait's own `.safetensors`, alone or in a run folder.
+    Strait,
+    /// A PEFT folder.
+    Peft,
+    /// PyTorch's `.pt` or `.bin`.
+    Torch,
+}
+
+/// Reads an edit: `PATH`, `PATH*FACTOR`, and for a vector that does not say its layer `PATH@LAYER` or
+/// `PATH@LAYER*FACTOR`. PATH is a run folder (which holds `edit.safetensors`), a PEFT folder, a `.safetensors` of strait,
+/// or a `.pt` or `.bin` with a steering vector. A path that exists is taken as it stands, even with `*` or `@` in it.
+///
+/// # Errors
+/// If there is no such file, or it holds no edit that strait can run.
+pub fn open(spec: &str) -> Result<Edit> {
+    Ok(read(spec)?.edit)
+}
+
+/// As [`open`], with where the edit came from and what the user should know of it.
+///
+/// # Errors
+/// As [`open`].
+pub fn read(spec: &str) -> Result<Opened> {
+    let Spec { path, layer, factor } = Spec::parse(spec)?;
+    let mut opened = read_path(&path, layer)?;
+    opened.edit.check_alone().map_err(in_file(&path))?;
+    opened.edit = opened.edit.scaled(factor)?;
+    Ok(opened)
+}
+
+/// Reads the edit `from` and writes it to `to`: a `.safetensors` file, or a folder for a PEFT adapter. Returns what was
+/// read.
+///
+/// # Errors
+/// If it cannot be read or written, or if `to` is a folder and the edit is no single LoRA.
+pub fn convert(from: &str, to: &Path) -> Result<Opened> {
+    let opened = read(from)?;
+    match extension(to).as_str() {
+        "safetensors" => opened.edit.save_with(to, &opened.provenance)?,
+        "gguf" => return Err(Problem::ControlVector.at(to)),
+        other @ ("pt" | "pth" | "bin" | "ckpt" | "json") => {
+            let extension = other.into();
+            return Err(Problem::OutputExtension { extension }.at(to));
+        }
+        _ => match &opened.edit {
+            Edit::Lora(lora) => {
+                let name = opened.provenance.get(BASE_MODEL).and_then(Value::as_str);
+                export_peft(lora, to, &BaseModel { name, layers: None })?;
+            }
+            other => {
+                let kind = match other {
+                    Edit::Composed(_) => "a composition of edits",
+                    _ => "a steering vector",
+                };
+                return Err(Problem::NotPeft { kind }.at(to));
+            }
+        },
+    }
+    Ok(opened)
+}
+
+/// What an edit's name says.
+#[derive(Debug, PartialEq)]
+struct Spec {
+    path: PathBuf,
+    layer: Option<i32>,
+    factor: f64,
+}
+
+impl Spec {
+    fn parse(spec: &str) -> Result<Self, Problem> {
+        let mut path = spec;
+        let (mut layer, mut factor) = (None, 1.0);
+        if let Some((rest, text)) = split_suffix(path, '*') {
+            (path, factor) = (rest, parse_factor(text)?);
+        }
+        if let Some((rest, text)) = split_suffix(path, '@') {
+            (path, layer) = (rest, Some(parse_layer(text)?));
+        }
+        Ok(Self { path: path.into(), layer, factor })
+    }
+}
+
+/// What stands before and after the last `mark`, unless the mark belongs to a path: one that exists, or a folder's name.
+fn split_suffix(spec: &str, mark: char) -> Option<(&str, &str)> {
+    let (rest, text) = spec.rsplit_once(mark)?;
+    let in_path = Path::new(spec).exists() || text.contains(std::path::is_separator);
+    (!in_path).then_some((rest.trim_end(), text.trim()))
+}
+
+fn parse_factor(text: &str) -> Result<f64, Problem> {
+    match text.parse::<f64>() {
+        Ok(factor) if factor.is_finite() => Ok(factor),
+        _ => Err(Problem::FactorText { text: text.into() }),
+    }
+}
+
+fn parse_layer(text: &str) -> Result<i32, Problem> {
+    match text.parse::<i32>() {
+        Ok(layer) if layer >= -1 => Ok(layer),
+        _ => Err(Problem::LayerText { text: text.into() }),
+    }
+}
+
+fn read_path(path: &Path, layer: Option<i32>) -> Result<Opened> {
+    let metadata = path.metadata().map_err(Error::io(path, "open the edit"))?;
+    let opened = if metadata.is_dir() {
+        read_folder(path)?
+    } else {
+        match extension(path).as_str() {
+            "safetensors" => read_native(path)?,
+            "pt" | "pth" | "bin" => return read_torch(path, layer),
+            "gguf" => return Err(Problem::ControlVector.at(path)),
+            other => {
+                let extension = other.into();
+                return Err(Problem::Extension { extension }.at(path));
+            }
+        }
+    };
+    if let Some(asked) = layer {
+        check_layer(&opened.edit, asked).map_err(|problem| problem.at(path))?;
+    }
+    Ok(opened)
+}
+
+fn read_folder(path: &Path) -> Result<Opened> {
+    let run = path.join(RUN_FILE);
+    if run.is_file() {
+        return read_native(&run);
+    }
+    if !path.join(peft::CONFIG).is_file() {
+        return Err(Problem::NoEdit.at(path));
+    }
+    let Imported { lora, base_model, notes } = peft::import(path)?;
+    Ok(Opened {
+        edit: Edit::Lora(lora),
+        source: Source::Peft,
+        path: path.into(),
+        notes,
+        provenance: base_model.map_or(Value::Null, |name| json!({ BASE_MODEL: name })),
+    })
+}
+
+fn read_native(path: &Path) -> Result<Opened> {
+    let (edit, provenance) = native::read(path)?;
+    Ok(Opened { edit, source: Source::Strait, path: path.into(), notes: Vec::new(), provenance })
+}
+
+fn read_torch(path: &Path, layer: Option<i32>) -> Result<Opened> {
+    let (edit, notes) = vector::from_torch(torch::read(path)?, layer).map_err(in_file(path))?;
+    Ok(Opened { edit, source: Source::Torch, path: path.into(), notes, provenance: Value::Null })
+}
+
+/// A layer in the name must be the one that the file says.
+fn check_layer(edit: &Edit, asked: i32) -> Result<(), Problem> {
+    let mut leaves = edit.leaves();
+    match (leaves.next(), leaves.next()) {
+        (Some(Leaf::Steering(steering)), None) if steering.layer == asked => Ok(()),
+        (Some(Leaf::Steering(steering)), None) => {
+            Err(Problem::LayerDisagrees { found: steering.layer, asked })
+        }
+        _ => Err(Problem::LayerNotWanted { asked }),
+    }
+}
+
+/// What a file's name ends in, in lower case.
+fn extension(path: &Path) -> String {
+    path.extension().map(|e| e.to_string_lossy().to_lowercase()).unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_of_edits() {
+        let check = |spec: &str, path: &str, layer: Option<i32>, factor: f64| {
+            let path = path.into();
+            let expected = Spec { path, layer, factor };
+            assert_eq!(Spec::parse(spec).unwrap(), expected, "{spec}");
+        };
+        check("v.pt", "v.pt", None, 1.0);
+        check("v.pt*2.5", "v.pt", None, 2.5);
+        check("v.pt*-1", "v.pt", None, -1.0);
+        check("v.pt * 1e-3", "v.pt", None, 1e-3);
+        check("v.pt@24", "v.pt", Some(24), 1.0);
+        check("v.pt@-1*0", "v.pt", Some(-1), 0.0);
+        check("a*b/v.pt*2", "a*b/v.pt", None, 2.0);
+        check("me@home/v.pt@3*2", "me@home/v.pt", Some(3), 2.0);
+        check("runs/*/me@home/v.pt", "runs/*/me@home/v.pt", None, 1.0);
+    }
+
+    #[test]
+    fn an_existing_path_wins() {
+        let folder = tempfile::tempdir().unwrap();
+        for name in ["v*2", "v@3", "v@3*2"] {
+            let path = folder.path().join(name);
+            std::fs::write(&path, "").unwrap();
+            let spec = Spec::parse(path.to_str().unwrap()).unwrap();
+            assert_eq!((spec.path, spec.layer, spec.factor), (path, None, 1.0));
+        }
+        let scaled = folder.path().join("v@3*4");
+        let spec = Spec::parse(scaled.to_str().unwrap()).unwrap();
+        assert_eq!(spec.path, folder.path().join("v@3"));
+        assert_eq!((spec.layer, spec.factor), (None, 4.0));
+    }
+
+    #[test]
+    fn what_is_no_number_is_refused() {
+        for (spec, text) in [("v*two", "two"), ("v*", ""), ("v*NaN", "NaN"), ("v*inf", "inf")] {
+            let problem = Spec::parse(spec).unwrap_err();
+            assert!(matches!(problem, Problem::FactorText { text: t } if t == text));
+        }
+        for (spec, text) in [("v@-2", "-2"), ("v@x", "x"), ("v@1.5", "1.5"), ("v@*2", "")] {
+            let problem = Spec::parse(spec).unwrap_err();
+            assert!(matches!(problem, Problem::LayerText { text: t } if t == text));
+        }
+    }
+}

@@ -1,0 +1,448 @@
+//! What can be wrong with an edit or its file.
+
+use std::path::PathBuf;
+
+use super::{Projection, torch};
+use crate::Error;
+
+/// What is wrong with an edit or its file.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Problem {
+    // What the user wrote.
+    /// `E*x` where x is no finite number.
+    #[error("`{text}` after `*` is not a finite number")]
+    FactorText {
+        /// What stands after the star.
+        text: String,
+    },
+    /// `E@x` where x is no layer.
+    #[error("`{text}` after `@` is not a layer")]
+    LayerText {
+        /// What stands after the at sign.
+        text: String,
+    },
+    /// A factor that would destroy the edit.
+    #[error("an edit cannot be scaled by {factor}")]
+    Factor {
+        /// The factor.
+        factor: f64,
+    },
+    /// A file that holds a vector and does not say where it acts.
+    #[error("the file holds a vector of {size} values and does not say after which layer it acts")]
+    LayerNeeded {
+        /// Length of the vector.
+        size: usize,
+    },
+    /// `E@x` for a file that says another layer.
+    #[error("layer {asked} was asked for, but the file says layer {found}")]
+    LayerDisagrees {
+        /// The layer in the file.
+        found: i32,
+        /// The layer asked for.
+        asked: i32,
+    },
+    /// `E@x` for an edit that is no single vector.
+    #[error("layer {asked} was asked for, but the edit is no single vector and says its layers itself")]
+    LayerNotWanted {
+        /// The layer asked for.
+        asked: i32,
+    },
+
+    // Which file it is.
+    /// A folder that holds no edit.
+    #[error("the folder holds neither `edit.safetensors` nor `adapter_config.json`")]
+    NoEdit,
+    /// A PEFT folder without weights.
+    #[error(
+        "the folder has an `adapter_config.json`, but neither `adapter_model.safetensors` nor `adapter_model.bin`"
+    )]
+    NoAdapterWeights,
+    /// A file of a kind that strait does not read as an edit.
+    #[error("strait reads no edit from a file that ends in `.{extension}`")]
+    Extension {
+        /// What it ends in.
+        extension: String,
+    },
+    /// A control vector of llama.cpp.
+    #[error("control vectors in GGUF files are not read or written yet")]
+    ControlVector,
+    /// A kind of file that strait does not write.
+    #[error("strait writes no edit to a file that ends in `.{extension}`")]
+    OutputExtension {
+        /// What it ends in.
+        extension: String,
+    },
+
+    // safetensors.
+    /// The header is longer than the file or than any sane header.
+    #[error("the safetensors header claims {claimed} bytes, but there is room for {limit}")]
+    HeaderSize {
+        /// What the file says.
+        claimed: u64,
+        /// What it may say.
+        limit: u64,
+    },
+    /// The header is malformed.
+    #[error("the safetensors header is malformed: {0}")]
+    Header(String),
+    /// The file is longer or shorter than header and tensors.
+    #[error("the safetensors file has {found} bytes where its header describes {expected}")]
+    FileSize {
+        /// Bytes by the header.
+        expected: u64,
+        /// Bytes of the file.
+        found: u64,
+    },
+    /// A tensor in a number format that edits do not have.
+    #[error("tensor `{tensor}` is of type {dtype}, not a float of 16, 32 or 64 bits")]
+    DataType {
+        /// The tensor.
+        tensor: String,
+        /// Its type.
+        dtype: String,
+    },
+    /// NaN or infinity.
+    #[error("value {index} of tensor `{tensor}` is {value}")]
+    NotFinite {
+        /// The tensor.
+        tensor: String,
+        /// Place of the first such value, in row-major order.
+        index: usize,
+        /// The value.
+        value: f32,
+    },
+
+    // strait's own file.
+    /// A safetensors file that strait did not write.
+    #[error("the safetensors file is no edit of strait: its format is {}", found.as_deref().map_or("not named".into(), |f| format!("`{f}`")))]
+    Format {
+        /// What its metadata name, if anything.
+        found: Option<String>,
+    },
+    /// A file of a version that is not known.
+    #[error("the edit is of version `{found}`; this strait knows version `{known}`")]
+    Version {
+        /// The version of the file.
+        found: String,
+        /// The version that is known.
+        known: &'static str,
+    },
+    /// Metadata that lack a key.
+    #[error("the metadata lack `{key}`")]
+    MetadataMissing {
+        /// The key.
+        key: String,
+    },
+    /// Metadata with a value that cannot be.
+    #[error("the metadata say `{key}` is `{value}`, which is not {expected}")]
+    MetadataValue {
+        /// The key.
+        key: String,
+        /// Its value.
+        value: String,
+        /// What it should be.
+        expected: &'static str,
+    },
+    /// A composition in which a part has no tensors.
+    #[error("part {part} of the edit has no tensors")]
+    EmptyPart {
+        /// Which part, from 0.
+        part: usize,
+    },
+    /// An edit of nothing.
+    #[error("the edit has no tensors")]
+    Empty,
+
+    // Tensors.
+    /// A tensor that belongs to no edit.
+    #[error("tensor `{name}` is neither a steering vector nor half of a LoRA adapter")]
+    UnknownTensor {
+        /// The tensor.
+        name: String,
+    },
+    /// A LoRA adapter at a module that is none of the seven projections.
+    #[error("tensor `{name}` adapts a module that is none of the seven projections of a block")]
+    UnknownModule {
+        /// The tensor.
+        name: String,
+    },
+    /// Two tensors for one place.
+    #[error("tensor `{name}` is the second for its place")]
+    Duplicate {
+        /// The second one.
+        name: String,
+    },
+    /// Half of an adapter.
+    #[error("`{site}` has no `{missing}`")]
+    Unpaired {
+        /// The module.
+        site: String,
+        /// The half that is missing.
+        missing: &'static str,
+    },
+    /// A vector that is none.
+    #[error("`{name}` has shape {shape:?}, which is not one vector")]
+    VectorShape {
+        /// The tensor.
+        name: String,
+        /// Its shape.
+        shape: Vec<usize>,
+    },
+    /// Halves of an adapter that do not fit together.
+    #[error("`{site}` has A of shape {a:?} and B of shape {b:?}, which are not (r, in) and (out, r)")]
+    AdapterShapes {
+        /// The module.
+        site: String,
+        /// Shape of A.
+        a: Vec<usize>,
+        /// Shape of B.
+        b: Vec<usize>,
+    },
+    /// A rank that is not what the file or edit says.
+    #[error("`{site}` has rank {found} where {expected} is stated")]
+    Rank {
+        /// The module.
+        site: String,
+        /// The stated rank.
+        expected: usize,
+        /// The rank by A's shape.
+        found: usize,
+    },
+
+    // PEFT.
+    /// JSON that cannot be read.
+    #[error("not valid JSON: {0}")]
+    Json(String),
+    /// A key that must be there.
+    #[error("`{key}` is missing")]
+    KeyMissing {
+        /// The key.
+        key: &'static str,
+    },
+    /// A key with a value that cannot be.
+    #[error("`{key}` is {value}, which is not {expected}")]
+    KeyValue {
+        /// The key.
+        key: &'static str,
+        /// Its value, as JSON.
+        value: String,
+        /// What it should be.
+        expected: &'static str,
+    },
+    /// A variant of LoRA that strait does not run.
+    #[error("`{key}` is {value}: {why}")]
+    Unsupported {
+        /// The key.
+        key: &'static str,
+        /// Its value, as JSON.
+        value: String,
+        /// What it would mean.
+        why: &'static str,
+    },
+    /// Adapters of several ranks.
+    #[error(
+        "`rank_pattern` gives `{first}` rank {first_rank} and `{second}` rank {second_rank}; strait needs one rank"
+    )]
+    Ranks {
+        /// A module.
+        first: String,
+        /// Its rank.
+        first_rank: usize,
+        /// A module with another rank.
+        second: String,
+        /// Its rank.
+        second_rank: usize,
+    },
+    /// A pattern that is more than a module's name.
+    #[error("`{key}` has the pattern `{pattern}`, which is more than the name of a module")]
+    Pattern {
+        /// The key.
+        key: &'static str,
+        /// The pattern.
+        pattern: String,
+    },
+    /// An edit that a PEFT folder cannot hold.
+    #[error("a PEFT folder cannot hold {kind}")]
+    NotPeft {
+        /// What the edit is.
+        kind: &'static str,
+    },
+    /// A folder that holds other things than an adapter.
+    #[error("the folder already holds `{entry}`, which is no part of a PEFT adapter")]
+    FolderTaken {
+        /// One of the things in it.
+        entry: String,
+    },
+
+    // .pt files.
+    /// A malformed or unsafe PyTorch file.
+    #[error(transparent)]
+    Torch(#[from] torch::Problem),
+    /// A PyTorch file that holds no vector.
+    #[error(
+        "the file holds {found} where a steering vector should be: a tensor, or a dict with `steering_vector`"
+    )]
+    NoVector {
+        /// What it holds.
+        found: String,
+    },
+    /// A PyTorch file that holds no named tensors.
+    #[error("the file holds {found} where a dict of an adapter's tensors should be")]
+    NoTensors {
+        /// What it holds.
+        found: &'static str,
+    },
+    /// A field of the dict with a value that cannot be.
+    #[error("`{key}` is {found}, which is not {expected}")]
+    Field {
+        /// The key.
+        key: &'static str,
+        /// What it is.
+        found: String,
+        /// What it should be.
+        expected: String,
+    },
+
+    // The model.
+    /// An edit at a layer that the model does not have.
+    #[error("the edit acts at `{site}`, but the model has {layers} layers (0 to {})", layers.saturating_sub(1))]
+    LayerRange {
+        /// Where the edit acts.
+        site: String,
+        /// How many layers the model has.
+        layers: usize,
+    },
+    /// A tensor whose shape does not fit the model.
+    #[error("tensor `{tensor}` has shape {found:?}, but this model needs {expected:?}")]
+    Size {
+        /// The tensor.
+        tensor: String,
+        /// By the model.
+        expected: Vec<usize>,
+        /// By the edit.
+        found: Vec<usize>,
+    },
+    /// Two adapters of one LoRA at one place.
+    #[error("the LoRA has two adapters at `{site}`")]
+    SameSite {
+        /// The module.
+        site: String,
+    },
+    /// A scale that is no finite number.
+    #[error("the LoRA's scale is {scale} (rank {rank}, alpha {alpha}, factor {factor})")]
+    Scale {
+        /// What B A x is multiplied by.
+        scale: f64,
+        /// Rank r.
+        rank: usize,
+        /// Alpha.
+        alpha: f64,
+        /// Factor.
+        factor: f64,
+    },
+}
+
+impl Problem {
+    /// The remedy.
+    pub fn hint(&self) -> String {
+        match self {
+            Self::FactorText { .. } => "write an edit's factor as a number: `E*2.5` or `E*-1`".into(),
+            Self::LayerText { .. } => {
+                "write the layer as a whole number from -1 (the embeddings) up: `vector.pt@24`".into()
+            }
+            Self::Factor { .. } => "scale by a finite number".into(),
+            Self::LayerNeeded { .. } => {
+                "add the block after which it acts, counted from 0: `vector.pt@24`, with a factor `vector.pt@24*2.5`"
+                    .into()
+            }
+            Self::LayerDisagrees { found, asked } => {
+                format!("leave `@{asked}` away; the vector was made for layer {found}")
+            }
+            Self::LayerNotWanted { asked } => format!("leave `@{asked}` away"),
+            Self::NoEdit => "give a run folder, a PEFT folder, or a `.safetensors` or `.pt` file".into(),
+            Self::NoAdapterWeights => "copy the adapter's weights into the folder".into(),
+            Self::Extension { .. } => {
+                "give a run folder, a PEFT folder, or a `.safetensors`, `.pt` or `.bin` file".into()
+            }
+            Self::ControlVector => {
+                "use the edit as `.safetensors` or `.pt`; GGUF control vectors will come in a later version".into()
+            }
+            Self::OutputExtension { .. } => {
+                "name a `.safetensors` file, or a folder for a PEFT adapter".into()
+            }
+            Self::HeaderSize { .. } | Self::Header(_) | Self::FileSize { .. } => {
+                "the file is cut off or damaged: copy or download it again".into()
+            }
+            Self::DataType { .. } => "save the edit in float32, float16 or bfloat16".into(),
+            Self::NotFinite { .. } => {
+                "the training that made it went wrong: take an earlier checkpoint".into()
+            }
+            Self::Format { .. } => {
+                "for a PEFT adapter give its folder, which holds `adapter_config.json`; `strait edit convert` writes \
+                 strait's own files"
+                    .into()
+            }
+            Self::Version { .. } => "use the strait that wrote it, or a newer one".into(),
+            Self::MetadataMissing { .. }
+            | Self::MetadataValue { .. }
+            | Self::EmptyPart { .. }
+            | Self::Duplicate { .. }
+            | Self::Unpaired { .. }
+            | Self::AdapterShapes { .. }
+            | Self::Rank { .. } => "the file is damaged or was changed by hand: get it again".into(),
+            Self::Empty => "an edit needs a steering vector or an adapter".into(),
+            Self::UnknownTensor { .. } => "remove the tensor, or give another file".into(),
+            Self::UnknownModule { .. } => format!(
+                "strait adapts {} of blocks named `model.layers.N`; train without the others",
+                Projection::ALL.map(|p| format!("`{}`", p.name())).join(", ")
+            ),
+            Self::VectorShape { .. } => {
+                "save one vector of the model's hidden size, of shape (d), (d, 1) or (1, d)".into()
+            }
+            Self::Json(_) => "the file is cut off or was changed by hand: get it again".into(),
+            Self::KeyMissing { key } => format!("add `{key}` as PEFT writes it"),
+            Self::KeyValue { key, .. } => format!("set `{key}` as PEFT writes it"),
+            Self::Unsupported { .. } => {
+                "only plain LoRA without further trained parts is read: train again without it, or merge the adapter \
+                 into the model with PEFT"
+                    .into()
+            }
+            Self::Ranks { .. } => "train all adapters with one rank".into(),
+            Self::Pattern { key, .. } => format!("write each module of `{key}` by its name"),
+            Self::NotPeft { .. } => "write a `.safetensors` file instead".into(),
+            Self::FolderTaken { .. } => "name a new folder".into(),
+            Self::Torch(problem) => problem.hint(),
+            Self::NoVector { .. } => {
+                "give a steering vector; for a LoRA adapter give its folder, which holds `adapter_config.json`".into()
+            }
+            Self::NoTensors { .. } => "save the adapter again with PEFT".into(),
+            Self::Field { key, .. } => format!("correct `{key}`, or save only the tensor and name its layer: `vector.pt@24`"),
+            Self::LayerRange { .. } | Self::Size { .. } => {
+                "the edit was made for another model: use it with that one".into()
+            }
+            Self::SameSite { .. } => "compose two edits instead".into(),
+            Self::Scale { .. } => "set a rank from 1 up and a finite alpha".into(),
+        }
+    }
+
+    /// The error of a file with this problem.
+    pub(super) fn at(self, path: impl Into<PathBuf>) -> Error {
+        Error::Edit { path: Some(path.into()), problem: Box::new(self) }
+    }
+}
+
+impl From<Problem> for Error {
+    fn from(problem: Problem) -> Self {
+        Self::Edit { path: None, problem: Box::new(problem) }
+    }
+}
+
+/// Names the file in an edit's error that has none yet, for `map_err`.
+pub(super) fn in_file(path: impl Into<PathBuf>) -> impl FnOnce(Error) -> Error {
+    let path = path.into();
+    move |error| match error {
+        Error::Edit { path: None, problem } => Error::Edit { path: Some(path), problem },
+        other => other,
+    }
+}

@@ -1,0 +1,146 @@
+//! What an edit is, for people and for `--json`.
+
+use std::collections::BTreeSet;
+
+use serde::Serialize;
+
+use super::{Edit, Leaf, Lora, SteeringVector, names};
+use crate::Result;
+
+/// What an edit is.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Summary {
+    /// Steering vector, LoRA or composition.
+    pub kind: Kind,
+    /// The layers at which it acts, ascending; -1 is the embeddings.
+    pub layers: Vec<i32>,
+    /// Rank and scale, for a LoRA.
+    #[serde(flatten, skip_serializing_if = "Option::is_none")]
+    pub lora: Option<LoraSummary>,
+    /// As [`Edit::norm`] defines it.
+    pub norm: f64,
+    /// How many numbers it has.
+    pub parameters: usize,
+    /// The sites of a vector or LoRA; those of a composition are in its parts.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub sites: Vec<SiteSummary>,
+    /// The parts of a composition.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub parts: Vec<Summary>,
+}
+
+/// Which kind of edit it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Kind {
+    /// A steering vector.
+    Steering,
+    /// Low-rank adapters.
+    Lora,
+    /// Several edits at once.
+    Composed,
+}
+
+/// What a LoRA's adapters share.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct LoraSummary {
+    /// Rank r.
+    pub rank: usize,
+    /// Alpha.
+    pub alpha: f64,
+    /// Whether the scale is alpha / sqrt(r) instead of alpha / r.
+    pub rslora: bool,
+    /// Factor by which the whole edit is scaled.
+    pub factor: f64,
+    /// What B A x is multiplied by.
+    pub scale: f64,
+}
+
+/// One site of an edit.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct SiteSummary {
+    /// `steering.24`, or a module such as `model.layers.24.mlp.down_proj`.
+    pub site: String,
+    /// Norm of what acts there.
+    pub norm: f64,
+}
+
+impl Edit {
+    /// What the edit is, in numbers.
+    ///
+    /// # Errors
+    /// If a tensor operation fails.
+    pub fn summary(&self) -> Result<Summary> {
+        let parts: Vec<Summary> = match self {
+            Self::Steering(_) | Self::Lora(_) => Vec::new(),
+            Self::Composed(_) => self.leaves().map(Leaf::summary).collect::<Result<_>>()?,
+        };
+        match self {
+            Self::Steering(steering) => steering.summary(),
+            Self::Lora(lora) => lora.summary(),
+            Self::Composed(_) => Ok(Summary {
+                kind: Kind::Composed,
+                layers: ascending(parts.iter().flat_map(|p| p.layers.iter().copied())),
+                lora: None,
+                norm: self.norm()?,
+                parameters: parts.iter().map(|p| p.parameters).sum(),
+                sites: Vec::new(),
+                parts,
+            }),
+        }
+    }
+}
+
+impl Leaf<'_> {
+    fn summary(self) -> Result<Summary> {
+        match self {
+            Self::Steering(steering) => steering.summary(),
+            Self::Lora(lora) => lora.summary(),
+        }
+    }
+}
+
+impl SteeringVector {
+    fn summary(&self) -> Result<Summary> {
+        let norm = self.norm()?;
+        Ok(Summary {
+            kind: Kind::Steering,
+            layers: vec![self.layer],
+            lora: None,
+            norm,
+            parameters: self.vector.elem_count(),
+            sites: vec![SiteSummary { site: names::steering(self.layer), norm }],
+            parts: Vec::new(),
+        })
+    }
+}
+
+impl Lora {
+    fn summary(&self) -> Result<Summary> {
+        let sites = self
+            .adapters
+            .iter()
+            .map(|adapter| Ok(SiteSummary { site: adapter.module(), norm: self.adapter_norm(adapter)? }))
+            .collect::<Result<_>>()?;
+        Ok(Summary {
+            kind: Kind::Lora,
+            layers: ascending(Leaf::Lora(self).layers()),
+            lora: Some(LoraSummary {
+                rank: self.rank,
+                alpha: self.alpha,
+                rslora: self.rslora,
+                factor: self.factor,
+                scale: self.scale(),
+            }),
+            norm: self.norm()?,
+            parameters: self.adapters.iter().map(|a| a.a.elem_count() + a.b.elem_count()).sum(),
+            sites,
+            parts: Vec::new(),
+        })
+    }
+}
+
+/// Each layer once, in order.
+fn ascending(layers: impl IntoIterator<Item = i32>) -> Vec<i32> {
+    layers.into_iter().collect::<BTreeSet<_>>().into_iter().collect()
+}

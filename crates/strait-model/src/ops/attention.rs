@@ -1,0 +1,402 @@
+//! Causal attention over packed sequences, with grouped key-value heads, sliding windows and soft caps.
+
+use std::{ops::Range, sync::Arc};
+
+use candle_core::{CpuStorage, CustomOp3, D, Layout, Result, Shape, Tensor};
+use gemm::Parallelism;
+use rayon::prelude::*;
+
+use super::{cpu, fused};
+
+/// One sequence of a packed batch: its queries see its keys, and no others.
+///
+/// There may be fewer queries than keys (a cached prefix); the last query stands at the last key's position.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Span {
+    /// Rows of the queries.
+    pub queries: Range<usize>,
+    /// Rows of the keys and values.
+    pub keys: Range<usize>,
+}
+
+impl Span {
+    /// The keys that query `i` of the span sees, counted from the span's first key.
+    fn visible(&self, i: usize, window: Option<usize>) -> Range<usize> {
+        let end = self.keys.len() - self.queries.len() + i + 1;
+        end.saturating_sub(window.unwrap_or(end))..end
+    }
+}
+
+/// What does not change from batch to batch.
+#[derive(Clone, Copy, Debug)]
+pub struct AttentionShape {
+    /// Query heads.
+    pub heads: usize,
+    /// Key-value heads; divides `heads`.
+    pub kv_heads: usize,
+    /// Width of a head.
+    pub head_dim: usize,
+    /// Factor on every score.
+    pub scale: f32,
+    /// Scores s become cap * tanh(s / cap).
+    pub softcap: Option<f32>,
+    /// A query sees at most this many keys, its own position included.
+    pub window: Option<usize>,
+}
+
+/// Softmax attention of each span's queries over its keys.
+///
+/// # Shapes
+/// - `q`: `(queries, heads * head_dim)`
+/// - `k`, `v`: `(keys, kv_heads * head_dim)`
+/// - result: as `q`
+///
+/// # Errors
+/// If the shapes disagree or a span reaches outside.
+pub fn attention(
+    q: &Tensor,
+    k: &Tensor,
+    v: &Tensor,
+    shape: AttentionShape,
+    spans: &Arc<[Span]>,
+) -> Result<Tensor> {
+    check(q, k, v, shape, spans)?;
+    if fused(q) {
+        let op = Fused { shape, spans: spans.clone() };
+        q.contiguous()?.apply_op3(&k.contiguous()?, &v.contiguous()?, op)
+    } else {
+        plain(q, k, v, shape, spans)
+    }
+}
+
+fn check(q: &Tensor, k: &Tensor, v: &Tensor, shape: AttentionShape, spans: &[Span]) -> Result<()> {
+    let kv = shape.kv_heads * shape.head_dim;
+    let (queries, keys) = (q.dim(0)?, k.dim(0)?);
+    let fits = |s: &Span| s.queries.end <= queries && s.keys.end <= keys && s.queries.len() <= s.keys.len();
+    if q.dims() != [queries, shape.heads * shape.head_dim]
+        || k.dims() != [keys, kv]
+        || v.dims() != [keys, kv]
+        || !shape.heads.is_multiple_of(shape.kv_heads)
+        || !spans.iter().all(fits)
+    {
+        candle_core::bail!(
+            "attention: queries {:?}, keys {:?}, values {:?} do not fit {shape:?} over {} spans",
+            q.shape(),
+            k.shape(),
+            v.shape(),
+            spans.len()
+        );
+    }
+    Ok(())
+}
+
+fn plain(q: &Tensor, k: &Tensor, v: &Tensor, shape: AttentionShape, spans: &[Span]) -> Result<Tensor> {
+    let AttentionShape { heads, kv_heads, head_dim, .. } = shape;
+    let of_span = |span: &Span| {
+        let (n, m) = (span.queries.len(), span.keys.len());
+        let q = q.narrow(0, span.queries.start, n)?.reshape((n, heads, head_dim))?.transpose(0, 1)?;
+        let grouped = |x: &Tensor| -> Result<Tensor> {
+            let x = x.narrow(0, span.keys.start, m)?.reshape((m, kv_heads, 1, head_dim))?;
+            let x = x.broadcast_as((m, kv_heads, heads / kv_heads, head_dim))?;
+            x.reshape((m, heads, head_dim))?.transpose(0, 1)?.contiguous()
+        };
+        let mut scores = (q.contiguous()?.matmul(&grouped(k)?.t()?)? * shape.scale as f64)?;
+        if let Some(cap) = shape.softcap {
+            scores = ((scores / cap as f64)?.tanh()? * cap as f64)?;
+        }
+        let hidden: Vec<f32> = (0..n)
+            .flat_map(|i| {
+                let visible = span.visible(i, shape.window);
+                (0..m).map(move |j| if visible.contains(&j) { 0.0 } else { f32::NEG_INFINITY })
+            })
+            .collect();
+        let mask = Tensor::from_vec(hidden, (1, n, m), q.device())?.to_dtype(scores.dtype())?;
+        let scores = scores.broadcast_add(&mask)?;
+        let largest = scores.max_keepdim(D::Minus1)?.detach();
+        let powers = scores.broadcast_sub(&largest)?.exp()?;
+        let probabilities = powers.broadcast_div(&powers.sum_keepdim(D::Minus1)?)?;
+        let mixed = probabilities.matmul(&grouped(v)?)?;
+        mixed.transpose(0, 1)?.contiguous()?.reshape((n, heads * head_dim))
+    };
+    let parts = spans.iter().map(of_span).collect::<Result<Vec<_>>>()?;
+    Tensor::cat(&parts, 0)
+}
+
+/// Queries are taken in blocks of this many rows, so that scores beyond the block's last visible key are never computed
+/// and memory stays small for long sequences.
+const BLOCK: usize = 64;
+
+struct Fused {
+    shape: AttentionShape,
+    spans: Arc<[Span]>,
+}
+
+/// A block of query rows of one span under one key-value head, with the keys that any of them sees.
+struct Block {
+    rows: Range<usize>,
+    keys: Range<usize>,
+}
+
+impl Fused {
+    fn blocks<'a>(&'a self, span: &'a Span) -> impl Iterator<Item = Block> + 'a {
+        let n = span.queries.len();
+        (0..n).step_by(BLOCK).map(move |start| {
+            let rows = start..(start + BLOCK).min(n);
+            let keys = span.visible(start, self.shape.window).start
+                ..span.visible(rows.end - 1, self.shape.window).end;
+            Block { rows, keys }
+        })
+    }
+
+    /// Attention probabilities of a block, rows of `block.keys.len()`; keys that a row does not see get 0.
+    fn probabilities(&self, span: &Span, block: &Block, q: cpu::View, k: cpu::View, to: &mut [f32]) {
+        let (rows, width) = (block.rows.len(), block.keys.len());
+        let shape = (rows, width, self.shape.head_dim);
+        cpu::matmul(shape, to, width, 0.0, q, k.t(), self.shape.scale, Parallelism::None);
+        for (i, row) in to.chunks_exact_mut(width).enumerate() {
+            let visible = span.visible(block.rows.start + i, self.shape.window);
+            let visible = visible.start - block.keys.start..visible.end - block.keys.start;
+            row[..visible.start].fill(0.0);
+            row[visible.end..].fill(0.0);
+            let row = &mut row[visible];
+            cpu::vectorised(|| {
+                if let Some(cap) = self.shape.softcap {
+                    row.iter_mut().for_each(|s| *s = cap * cpu::tanh(*s / cap));
+                }
+                let largest = cpu::max(row);
+                row.iter_mut().for_each(|s| *s = cpu::exp(*s - largest));
+                let inverse = 1.0 / cpu::sum(row.len(), |j| row[j]);
+                row.iter_mut().for_each(|s| *s *= inverse);
+            });
+        }
+    }
+
+    /// Runs `f` for every pair of a span and a key-value head, in parallel; results in that order.
+    fn for_each_task<R: Send>(&self, f: impl Fn(&Span, usize) -> R + Sync) -> Vec<R> {
+        let kv_heads = self.shape.kv_heads;
+        (0..self.spans.len() * kv_heads)
+            .into_par_iter()
+            .map(|task| f(&self.spans[task / kv_heads], task % kv_heads))
+            .collect()
+    }
+
+    /// Copies the tasks' results, rows of `width` numbers each, to their rows and columns of a packed tensor.
+    fn assemble(
+        &self,
+        parts: &[Vec<f32>],
+        width: usize,
+        rows_of: impl Fn(&Span) -> Range<usize>,
+        to: &mut [f32],
+    ) {
+        let stride = self.shape.kv_heads * width;
+        for (task, part) in parts.iter().enumerate() {
+            let (span, head) = (&self.spans[task / self.shape.kv_heads], task % self.shape.kv_heads);
+            for (row, numbers) in rows_of(span).zip(part.chunks_exact(width)) {
+                to[row * stride + head * width..][..width].copy_from_slice(numbers);
+            }
+        }
+    }
+
+    fn group(&self) -> usize {
+        self.shape.heads / self.shape.kv_heads
+    }
+
+    /// Rows `rows` (counted from the packed tensor's start) of head `head` of `heads`.
+    fn head<'a>(&self, numbers: &'a [f32], heads: usize, head: usize, rows: Range<usize>) -> cpu::View<'a> {
+        let (width, d) = (heads * self.shape.head_dim, self.shape.head_dim);
+        let end = if rows.is_empty() { rows.start * width } else { (rows.end - 1) * width + (head + 1) * d };
+        let start = (rows.start * width + head * d).min(end);
+        cpu::View { numbers: &numbers[start..end], row: width, column: 1 }
+    }
+}
+
+fn offset(range: &Range<usize>, by: usize) -> Range<usize> {
+    range.start + by..range.end + by
+}
+
+impl CustomOp3 for Fused {
+    fn name(&self) -> &'static str {
+        "attention"
+    }
+
+    fn cpu_fwd(
+        &self,
+        q: &CpuStorage,
+        q_layout: &Layout,
+        k: &CpuStorage,
+        k_layout: &Layout,
+        v: &CpuStorage,
+        v_layout: &Layout,
+    ) -> Result<(CpuStorage, Shape)> {
+        let (q, k, v) = (cpu::slice(q, q_layout)?, cpu::slice(k, k_layout)?, cpu::slice(v, v_layout)?);
+        let AttentionShape { heads, kv_heads, head_dim: d, .. } = self.shape;
+        let width = self.group() * d;
+        let parts = self.for_each_task(|span, kv_head| {
+            let mut mixed = vec![0f32; span.queries.len() * width];
+            let mut scores = vec![0f32; BLOCK * span.keys.len()];
+            for block in self.blocks(span) {
+                let keys = offset(&block.keys, span.keys.start);
+                let (k, v) =
+                    (self.head(k, kv_heads, kv_head, keys.clone()), self.head(v, kv_heads, kv_head, keys));
+                let (n, m) = (block.rows.len(), block.keys.len());
+                let scores = &mut scores[..n * m];
+                for g in 0..self.group() {
+                    let rows = offset(&block.rows, span.queries.start);
+                    let q = self.head(q, heads, kv_head * self.group() + g, rows);
+                    self.probabilities(span, &block, q, k, scores);
+                    let to = &mut mixed[block.rows.start * width + g * d..];
+                    let p = cpu::View::rows(scores, m);
+                    cpu::matmul((n, d, m), to, width, 0.0, p, v, 1.0, Parallelism::None);
+                }
+            }
+            mixed
+        });
+        let mut y = vec![0f32; q.len()];
+        self.assemble(&parts, width, |s| s.queries.clone(), &mut y);
+        Ok((CpuStorage::F32(y), q_layout.shape().clone()))
+    }
+
+    fn bwd(
+        &self,
+        q: &Tensor,
+        k: &Tensor,
+        v: &Tensor,
+        _: &Tensor,
+        grad: &Tensor,
+    ) -> Result<(Option<Tensor>, Option<Tensor>, Option<Tensor>)> {
+        let width = self.group() * self.shape.head_dim;
+        let (mut dq, mut dk, mut dv) =
+            (vec![0f32; q.elem_count()], vec![0f32; k.elem_count()], vec![0f32; v.elem_count()]);
+        cpu::with_slices([q, k, v, grad], |[qs, ks, vs, dys]| {
+            let parts =
+                self.for_each_task(|span, kv_head| self.task_backward(span, kv_head, qs, ks, vs, dys));
+            let mut dqs = Vec::with_capacity(parts.len());
+            let mut dks = Vec::with_capacity(parts.len());
+            let mut dvs = Vec::with_capacity(parts.len());
+            for (dq, dk, dv) in parts {
+                dqs.push(dq);
+                dks.push(dk);
+                dvs.push(dv);
+            }
+            self.assemble(&dqs, width, |s| s.queries.clone(), &mut dq);
+            self.assemble(&dks, self.shape.head_dim, |s| s.keys.clone(), &mut dk);
+            self.assemble(&dvs, self.shape.head_dim, |s| s.keys.clone(), &mut dv);
+            Ok(())
+        })?;
+        Ok((
+            Some(Tensor::from_vec(dq, q.shape(), q.device())?),
+            Some(Tensor::from_vec(dk, k.shape(), k.device())?),
+            Some(Tensor::from_vec(dv, v.shape(), v.device())?),
+        ))
+    }
+}
+
+impl Fused {
+    /// Gradients of one span under one key-value head: of its group's queries, of its keys, of its values.
+    ///
+    /// With probabilities P, dP = dY V^T and dS = P * (dP - rowsum(P * dP)): dQ = dS K, dK = dS^T Q, dV = P^T dY.
+    fn task_backward(
+        &self,
+        span: &Span,
+        kv_head: usize,
+        q: &[f32],
+        k: &[f32],
+        v: &[f32],
+        dy: &[f32],
+    ) -> (Vec<f32>, Vec<f32>, Vec<f32>) {
+        let AttentionShape { heads, kv_heads, head_dim: d, scale, .. } = self.shape;
+        let width = self.group() * d;
+        let mut dq = vec![0f32; span.queries.len() * width];
+        let mut dk = vec![0f32; span.keys.len() * d];
+        let mut dv = vec![0f32; span.keys.len() * d];
+        let mut p = vec![0f32; BLOCK * span.keys.len()];
+        let mut ds = p.clone();
+        for block in self.blocks(span) {
+            let keys = offset(&block.keys, span.keys.start);
+            let (k, v) =
+                (self.head(k, kv_heads, kv_head, keys.clone()), self.head(v, kv_heads, kv_head, keys));
+            let (n, m) = (block.rows.len(), block.keys.len());
+            let (p, ds) = (&mut p[..n * m], &mut ds[..n * m]);
+            for g in 0..self.group() {
+                let rows = offset(&block.rows, span.queries.start);
+                let q = self.head(q, heads, kv_head * self.group() + g, rows.clone());
+                let dy = self.head(dy, heads, kv_head * self.group() + g, rows);
+                self.probabilities(span, &block, q, k, p);
+                cpu::matmul((n, m, d), ds, m, 0.0, dy, v.t(), 1.0, Parallelism::None);
+                for (p, ds) in p.chunks_exact(m).zip(ds.chunks_exact_mut(m)) {
+                    cpu::vectorised(|| {
+                        let along = cpu::sum(m, |j| p[j] * ds[j]);
+                        ds.iter_mut().zip(p).for_each(|(ds, p)| *ds = p * (*ds - along));
+                    });
+                }
+                if let Some(cap) = self.shape.softcap {
+                    self.through_softcap(cap, (n, m), q, k, ds);
+                }
+                let (dv, dk) = (&mut dv[block.keys.start * d..], &mut dk[block.keys.start * d..]);
+                let dq = &mut dq[block.rows.start * width + g * d..];
+                let (p, ds) = (cpu::View::rows(p, m), cpu::View::rows(ds, m));
+                cpu::matmul((m, d, n), dv, d, 1.0, p.t(), dy, 1.0, Parallelism::None);
+                cpu::matmul((m, d, n), dk, d, 1.0, ds.t(), q, scale, Parallelism::None);
+                cpu::matmul((n, d, m), dq, width, 0.0, ds, k, scale, Parallelism::None);
+            }
+        }
+        (dq, dk, dv)
+    }
+
+    /// Multiplies the gradient by the slope of cap * tanh(s / cap), from the scores computed again.
+    fn through_softcap(&self, cap: f32, (n, m): (usize, usize), q: cpu::View, k: cpu::View, ds: &mut [f32]) {
+        let mut scores = vec![0f32; n * m];
+        let shape = (n, m, self.shape.head_dim);
+        cpu::matmul(shape, &mut scores, m, 0.0, q, k.t(), self.shape.scale, Parallelism::None);
+        cpu::vectorised(|| {
+            for (ds, s) in ds.iter_mut().zip(&scores) {
+                let t = cpu::tanh(s / cap);
+                *ds *= 1.0 - t * t;
+            }
+        });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::test_support::{agree, random};
+    use super::*;
+
+    fn check(softcap: Option<f32>, window: Option<usize>, spans: &[(Range<usize>, Range<usize>)]) {
+        let shape = AttentionShape { heads: 6, kv_heads: 2, head_dim: 4, scale: 0.7, softcap, window };
+        let spans: Arc<[Span]> =
+            spans.iter().map(|(q, k)| Span { queries: q.clone(), keys: k.clone() }).collect();
+        let (queries, keys) = (spans.last().unwrap().queries.end, spans.last().unwrap().keys.end);
+        let inputs = [random(1, &[queries, 24]), random(2, &[keys, 8]), random(3, &[keys, 8])]
+            .map(|t| (t * 2.0).unwrap());
+        agree(
+            &inputs,
+            |t| attention(&t[0], &t[1], &t[2], shape, &spans),
+            |t| plain(&t[0], &t[1], &t[2], shape, &spans),
+        );
+    }
+
+    #[test]
+    fn fused_agrees_with_plain() {
+        let packed = [(0..5, 0..5), (5..6, 5..6), (6..150, 6..150)];
+        check(None, None, &packed);
+        check(Some(1.5), None, &packed);
+        check(None, Some(3), &packed);
+        check(Some(2.0), Some(70), &packed);
+    }
+
+    #[test]
+    fn cached_keys_are_seen() {
+        check(None, None, &[(0..1, 0..9), (1..4, 9..15)]);
+        check(None, Some(4), &[(0..1, 0..9), (1..4, 9..15)]);
+    }
+
+    #[test]
+    fn a_span_outside_is_refused() {
+        let shape =
+            AttentionShape { heads: 1, kv_heads: 1, head_dim: 2, scale: 1.0, softcap: None, window: None };
+        let x = random(1, &[3, 2]);
+        let spans: Arc<[Span]> = [Span { queries: 0..4, keys: 0..4 }].into();
+        assert!(attention(&x, &x, &x, shape, &spans).is_err());
+    }
+}

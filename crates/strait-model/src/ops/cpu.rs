@@ -1,0 +1,227 @@
+//! What the fused CPU operations share: slices out of tensors, matrix products, and loops that the compiler can
+//! vectorise for the processor at hand.
+
+use candle_core::{CpuStorage, Layout, Result, Storage, Tensor, bail};
+use gemm::Parallelism;
+
+/// The numbers of a contiguous f32 storage.
+pub fn slice<'a>(storage: &'a CpuStorage, layout: &Layout) -> Result<&'a [f32]> {
+    let Some((start, end)) = layout.contiguous_offsets() else {
+        bail!("a fused operation needs contiguous input");
+    };
+    Ok(&storage.as_slice::<f32>()?[start..end])
+}
+
+/// Runs `f` on the numbers of contiguous f32 tensors on the CPU.
+pub fn with_slices<const N: usize, R>(
+    tensors: [&Tensor; N],
+    f: impl FnOnce([&[f32]; N]) -> Result<R>,
+) -> Result<R> {
+    let contiguous = tensors.map(|t| t.contiguous());
+    let mut kept = Vec::with_capacity(N);
+    for tensor in contiguous {
+        kept.push(tensor?);
+    }
+    let guards: Vec<_> = kept.iter().map(|t| t.storage_and_layout()).collect();
+    let mut slices: [&[f32]; N] = [&[]; N];
+    for (to, (storage, layout)) in slices.iter_mut().zip(&guards) {
+        let Storage::Cpu(storage) = &**storage else {
+            bail!("a fused CPU operation got a tensor of another device");
+        };
+        *to = slice(storage, layout)?;
+    }
+    f(slices)
+}
+
+/// A row-major view of numbers: element (i, j) stands at `i * row + j * column`.
+#[derive(Clone, Copy)]
+pub struct View<'a> {
+    pub numbers: &'a [f32],
+    pub row: usize,
+    pub column: usize,
+}
+
+impl<'a> View<'a> {
+    /// Rows one behind the other.
+    pub fn rows(numbers: &'a [f32], width: usize) -> Self {
+        Self { numbers, row: width, column: 1 }
+    }
+
+    /// The transpose.
+    pub fn t(self) -> Self {
+        Self { row: self.column, column: self.row, ..self }
+    }
+
+    fn holds(&self, rows: usize, columns: usize) -> bool {
+        rows == 0 || columns == 0 || (rows - 1) * self.row + (columns - 1) * self.column < self.numbers.len()
+    }
+}
+
+/// `to = keep * to + factor * a b`, with `a` of shape (m, k), `b` of shape (k, n), and `to` of m rows of n numbers that
+/// stand `to_row` apart. With `keep` 0 what `to` held is not read.
+#[allow(clippy::too_many_arguments)]
+pub fn matmul(
+    (m, n, k): (usize, usize, usize),
+    to: &mut [f32],
+    to_row: usize,
+    keep: f32,
+    a: View,
+    b: View,
+    factor: f32,
+    parallelism: Parallelism,
+) {
+    assert!(a.holds(m, k) && b.holds(k, n), "a matrix product reads outside its operands");
+    assert!(
+        m == 0 || n == 0 || (m - 1) * to_row + n <= to.len(),
+        "a matrix product writes outside its result"
+    );
+    // SAFETY: the assertions above keep every access inside the three slices; `to` is borrowed mutably and so is
+    // distinct from `a` and `b`.
+    unsafe {
+        gemm::gemm(
+            m,
+            n,
+            k,
+            to.as_mut_ptr(),
+            1,
+            to_row as isize,
+            keep != 0.0,
+            a.numbers.as_ptr(),
+            a.column as isize,
+            a.row as isize,
+            b.numbers.as_ptr(),
+            b.column as isize,
+            b.row as isize,
+            keep,
+            factor,
+            false,
+            false,
+            false,
+            parallelism,
+        );
+    }
+}
+
+/// All threads of the current pool.
+pub fn all_threads() -> Parallelism {
+    match rayon::current_num_threads() {
+        1 => Parallelism::None,
+        threads => Parallelism::Rayon(threads),
+    }
+}
+
+/// Runs `f` compiled for the widest vectors that this processor has.
+#[inline(always)]
+pub fn vectorised<R>(f: impl FnOnce() -> R) -> R {
+    struct Run<F>(F);
+    impl<R, F: FnOnce() -> R> pulp::NullaryFnOnce for Run<F> {
+        type Output = R;
+        #[inline(always)]
+        fn call(self) -> R {
+            (self.0)()
+        }
+    }
+    pulp::Arch::new().dispatch(Run(f))
+}
+
+const LANES: usize = 16;
+
+/// Adds up `f(i)` for `i` in `0..n` in a fixed order that does not depend on the processor.
+#[inline(always)]
+pub fn sum(n: usize, f: impl Fn(usize) -> f32) -> f32 {
+    let mut lanes = [0f32; LANES];
+    let whole = n - n % LANES;
+    let mut i = 0;
+    while i < whole {
+        for (j, lane) in lanes.iter_mut().enumerate() {
+            *lane += f(i + j);
+        }
+        i += LANES;
+    }
+    for j in whole..n {
+        lanes[j - whole] += f(j);
+    }
+    let mut width = LANES / 2;
+    while width > 0 {
+        for j in 0..width {
+            lanes[j] += lanes[j + width];
+        }
+        width /= 2;
+    }
+    lanes[0]
+}
+
+/// The largest number; negative infinity of an empty slice.
+#[inline(always)]
+pub fn max(numbers: &[f32]) -> f32 {
+    let mut lanes = [f32::NEG_INFINITY; LANES];
+    let chunks = numbers.chunks_exact(LANES);
+    let rest = chunks.remainder();
+    for chunk in chunks {
+        for (lane, &x) in lanes.iter_mut().zip(chunk) {
+            *lane = if x > *lane { x } else { *lane };
+        }
+    }
+    lanes.iter().chain(rest).fold(f32::NEG_INFINITY, |m, &x| m.max(x))
+}
+
+/// e^x to within two units in the last place, without branches or calls, so that loops over it vectorise. Results below
+/// the smallest normal number are 0; NaN stays NaN.
+#[inline(always)]
+pub fn exp(x: f32) -> f32 {
+    // x = n ln 2 + r with |r| <= ln 2 / 2. ln 2 is split in two so that n * LN2_HIGH is exact.
+    const LN2_HIGH: f32 = 0.693_359_4;
+    const LN2_LOW: f32 = -2.121_944_4e-4;
+    // Adding 1.5 * 2^23 rounds to an integer, and leaves that integer in the low bits of the sum.
+    const ROUND: f32 = 12_582_912.0;
+    let clamped = if x > 88.0 { 88.0 } else { x };
+    let shifted = clamped * std::f32::consts::LOG2_E + ROUND;
+    let n = shifted - ROUND;
+    let r = clamped - n * LN2_HIGH - n * LN2_LOW;
+    // Taylor polynomial of degree 7: its error on |r| <= 0.347 is 5e-9.
+    let mut p = 1.0 / 5040.0;
+    for c in [1.0 / 720.0, 1.0 / 120.0, 1.0 / 24.0, 1.0 / 6.0, 0.5, 1.0, 1.0] {
+        p = p * r + c;
+    }
+    let power = f32::from_bits((shifted.to_bits() << 23).wrapping_add(0x3f80_0000));
+    let y = p * power;
+    let y = if x > 88.0 { f32::INFINITY } else { y };
+    if x < -87.0 { 0.0 } else { y }
+}
+
+/// 1 / (1 + e^-x).
+#[inline(always)]
+pub fn sigmoid(x: f32) -> f32 {
+    1.0 / (1.0 + exp(-x))
+}
+
+/// Hyperbolic tangent, absolute error below 2e-7.
+#[inline(always)]
+pub fn tanh(x: f32) -> f32 {
+    1.0 - 2.0 / (exp(2.0 * x) + 1.0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn exp_agrees_with_the_library() {
+        for i in -86_999..88_000 {
+            let x = i as f32 * 1e-3;
+            let expected = (x as f64).exp();
+            assert!(((exp(x) as f64 - expected) / expected).abs() < 2.5e-7, "exp({x})");
+        }
+        assert_eq!(exp(f32::NEG_INFINITY), 0.0);
+        assert_eq!(exp(0.0), 1.0);
+        assert_eq!(exp(f32::INFINITY), f32::INFINITY);
+        assert!(exp(f32::NAN).is_nan());
+    }
+
+    #[test]
+    fn sums_take_every_element() {
+        for n in 0..70 {
+            assert_eq!(sum(n, |i| i as f32), (0..n).sum::<usize>() as f32);
+        }
+    }
+}

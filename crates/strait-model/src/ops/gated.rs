@@ -1,0 +1,144 @@
+//! The gate of an MLP: activation(gate) * up.
+
+use candle_core::{CpuStorage, CustomOp2, Layout, Result, Shape, Tensor};
+use rayon::prelude::*;
+
+use super::{cpu, fused};
+use crate::config::Activation;
+
+/// activation(gate) * up, element by element.
+///
+/// # Shapes
+/// - `gate`, `up`, result: `(tokens, intermediate_size)`
+///
+/// # Errors
+/// If the shapes disagree.
+pub fn gated(gate: &Tensor, up: &Tensor, activation: Activation) -> Result<Tensor> {
+    if fused(gate) {
+        gate.contiguous()?.apply_op2(&up.contiguous()?, Fused(activation))
+    } else {
+        plain(gate, up, activation)
+    }
+}
+
+fn plain(gate: &Tensor, up: &Tensor, activation: Activation) -> Result<Tensor> {
+    let activated = match activation {
+        Activation::Silu => (gate / (gate.neg()?.exp()? + 1.0)?)?,
+        Activation::GeluTanh => {
+            let inner = ((gate + ((gate.sqr()? * gate)? * CUBIC as f64)?)? * SQRT_2_OVER_PI as f64)?;
+            ((inner.tanh()? + 1.0)? * gate)?.affine(0.5, 0.0)?
+        }
+    };
+    activated * up
+}
+
+const SQRT_2_OVER_PI: f32 = 0.797_884_6;
+const CUBIC: f32 = 0.044_715;
+
+/// Value and derivative of an activation.
+#[inline(always)]
+fn silu(x: f32) -> (f32, f32) {
+    let s = cpu::sigmoid(x);
+    (x * s, s * (1.0 + x * (1.0 - s)))
+}
+
+/// Value and derivative of the tanh approximation of GELU.
+#[inline(always)]
+fn gelu_tanh(x: f32) -> (f32, f32) {
+    let t = cpu::tanh(SQRT_2_OVER_PI * (x + CUBIC * x * x * x));
+    let inner_slope = SQRT_2_OVER_PI * (1.0 + 3.0 * CUBIC * x * x);
+    (0.5 * x * (1.0 + t), 0.5 * (1.0 + t) + 0.5 * x * (1.0 - t * t) * inner_slope)
+}
+
+const PIECE: usize = 4096;
+
+struct Fused(Activation);
+
+impl CustomOp2 for Fused {
+    fn name(&self) -> &'static str {
+        "gated"
+    }
+
+    fn cpu_fwd(
+        &self,
+        gate: &CpuStorage,
+        gate_layout: &Layout,
+        up: &CpuStorage,
+        up_layout: &Layout,
+    ) -> Result<(CpuStorage, Shape)> {
+        let (gate, up) = (cpu::slice(gate, gate_layout)?, cpu::slice(up, up_layout)?);
+        if gate.len() != up.len() {
+            candle_core::bail!("gated: {:?} and {:?} differ", gate_layout.shape(), up_layout.shape());
+        }
+        let mut y = vec![0f32; gate.len()];
+        let pieces = y.par_chunks_mut(PIECE).zip(gate.par_chunks(PIECE)).zip(up.par_chunks(PIECE));
+        pieces.for_each(|((y, gate), up)| match self.0 {
+            Activation::Silu => forward(y, gate, up, silu),
+            Activation::GeluTanh => forward(y, gate, up, gelu_tanh),
+        });
+        Ok((CpuStorage::F32(y), gate_layout.shape().clone()))
+    }
+
+    fn bwd(
+        &self,
+        gate: &Tensor,
+        up: &Tensor,
+        _: &Tensor,
+        grad: &Tensor,
+    ) -> Result<(Option<Tensor>, Option<Tensor>)> {
+        let mut d_gate = vec![0f32; gate.elem_count()];
+        let mut d_up = vec![0f32; gate.elem_count()];
+        cpu::with_slices([gate, up, grad], |[gate, up, dy]| {
+            let inputs = gate.par_chunks(PIECE).zip(up.par_chunks(PIECE)).zip(dy.par_chunks(PIECE));
+            let pieces = d_gate.par_chunks_mut(PIECE).zip(d_up.par_chunks_mut(PIECE)).zip(inputs);
+            pieces.for_each(|((d_gate, d_up), ((gate, up), dy))| match self.0 {
+                Activation::Silu => backward(d_gate, d_up, gate, up, dy, silu),
+                Activation::GeluTanh => backward(d_gate, d_up, gate, up, dy, gelu_tanh),
+            });
+            Ok(())
+        })?;
+        let tensor = |numbers| Tensor::from_vec(numbers, gate.shape(), gate.device());
+        Ok((Some(tensor(d_gate)?), Some(tensor(d_up)?)))
+    }
+}
+
+#[inline(always)]
+fn forward(y: &mut [f32], gate: &[f32], up: &[f32], activation: impl Fn(f32) -> (f32, f32)) {
+    cpu::vectorised(|| {
+        for ((y, g), u) in y.iter_mut().zip(gate).zip(up) {
+            *y = activation(*g).0 * u;
+        }
+    });
+}
+
+#[inline(always)]
+fn backward(
+    d_gate: &mut [f32],
+    d_up: &mut [f32],
+    gate: &[f32],
+    up: &[f32],
+    dy: &[f32],
+    activation: impl Fn(f32) -> (f32, f32),
+) {
+    cpu::vectorised(|| {
+        for i in 0..gate.len() {
+            let (value, slope) = activation(gate[i]);
+            d_gate[i] = dy[i] * up[i] * slope;
+            d_up[i] = dy[i] * value;
+        }
+    });
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::test_support::{agree, random};
+    use super::*;
+
+    #[test]
+    fn fused_agrees_with_plain() {
+        for activation in [Activation::Silu, Activation::GeluTanh] {
+            let inputs = [(random(1, &[3, 50]) * 6.0).unwrap(), random(2, &[3, 50])];
+            agree(&inputs, |t| gated(&t[0], &t[1], activation), |t| plain(&t[0], &t[1], activation));
+        }
+    }
+}

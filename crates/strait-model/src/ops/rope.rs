@@ -1,0 +1,119 @@
+//! Rotary position embeddings, in the half-split layout of Hugging Face checkpoints.
+
+use std::sync::Arc;
+
+use candle_core::{CpuStorage, CustomOp1, D, Device, Layout, Result, Shape, Tensor};
+use rayon::prelude::*;
+
+use super::{cpu, fused};
+
+/// Cosines and sines of the rotations of every token of a packed batch.
+#[derive(Clone, Debug)]
+pub struct RopeTable {
+    cos: Arc<[f32]>,
+    sin: Arc<[f32]>,
+    half: usize,
+}
+
+impl RopeTable {
+    /// One row of angles per position, from the inverse frequencies of half a head.
+    pub fn new(positions: &[u32], inverse_frequencies: &[f32]) -> Self {
+        let angles = || positions.iter().flat_map(|&p| inverse_frequencies.iter().map(move |f| p as f32 * f));
+        Self {
+            cos: angles().map(f32::cos).collect(),
+            sin: angles().map(f32::sin).collect(),
+            half: inverse_frequencies.len(),
+        }
+    }
+
+    fn tensors(&self, device: &Device) -> Result<(Tensor, Tensor)> {
+        let shape = (self.cos.len() / self.half, 1, self.half);
+        Ok((Tensor::from_slice(&self.cos, shape, device)?, Tensor::from_slice(&self.sin, shape, device)?))
+    }
+}
+
+/// Rotates every head of every token.
+///
+/// # Shapes
+/// - `x`: `(tokens, heads * head_dim)`, as many tokens as the table has positions
+/// - result: as `x`
+///
+/// # Errors
+/// If the shapes disagree.
+pub fn rope(x: &Tensor, table: &RopeTable) -> Result<Tensor> {
+    if fused(x) {
+        x.contiguous()?.apply_op1(Fused { table: table.clone(), sign: 1.0 })
+    } else {
+        plain(x, table)
+    }
+}
+
+fn plain(x: &Tensor, table: &RopeTable) -> Result<Tensor> {
+    let (tokens, width) = x.dims2()?;
+    let half = table.half;
+    let (cos, sin) = table.tensors(x.device())?;
+    let (cos, sin) = (cos.to_dtype(x.dtype())?, sin.to_dtype(x.dtype())?);
+    let heads = x.reshape((tokens, width / (2 * half), 2 * half))?;
+    let (a, b) = (heads.narrow(2, 0, half)?, heads.narrow(2, half, half)?);
+    let first = (a.broadcast_mul(&cos)? - b.broadcast_mul(&sin)?)?;
+    let second = (b.broadcast_mul(&cos)? + a.broadcast_mul(&sin)?)?;
+    Tensor::cat(&[first, second], D::Minus1)?.reshape((tokens, width))
+}
+
+/// The backward pass of a rotation is the rotation the other way round: `sign` -1.
+struct Fused {
+    table: RopeTable,
+    sign: f32,
+}
+
+impl CustomOp1 for Fused {
+    fn name(&self) -> &'static str {
+        "rope"
+    }
+
+    fn cpu_fwd(&self, storage: &CpuStorage, layout: &Layout) -> Result<(CpuStorage, Shape)> {
+        let x = cpu::slice(storage, layout)?;
+        let (tokens, width) = layout.shape().dims2()?;
+        let half = self.table.half;
+        if tokens * half != self.table.cos.len() || width % (2 * half) != 0 {
+            candle_core::bail!(
+                "rope: a table of {} x {half} angles for {tokens} x {width}",
+                self.table.cos.len() / half
+            );
+        }
+        let mut y = vec![0f32; x.len()];
+        let angles = self.table.cos.par_chunks_exact(half).zip(self.table.sin.par_chunks_exact(half));
+        let rows = y.par_chunks_exact_mut(width).zip(x.par_chunks_exact(width)).zip(angles);
+        rows.with_min_len(8).for_each(|((y, x), (cos, sin))| {
+            cpu::vectorised(|| {
+                for (y, x) in y.chunks_exact_mut(2 * half).zip(x.chunks_exact(2 * half)) {
+                    let (first, second) = y.split_at_mut(half);
+                    let (a, b) = x.split_at(half);
+                    for i in 0..half {
+                        let sin = self.sign * sin[i];
+                        first[i] = a[i] * cos[i] - b[i] * sin;
+                        second[i] = b[i] * cos[i] + a[i] * sin;
+                    }
+                }
+            });
+        });
+        Ok((CpuStorage::F32(y), layout.shape().clone()))
+    }
+
+    fn bwd(&self, _: &Tensor, _: &Tensor, grad: &Tensor) -> Result<Option<Tensor>> {
+        let back = Self { table: self.table.clone(), sign: -self.sign };
+        grad.contiguous()?.apply_op1_no_bwd(&back).map(Some)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::test_support::{agree, random};
+    use super::*;
+
+    #[test]
+    fn fused_agrees_with_plain() {
+        let table = RopeTable::new(&[0, 1, 2, 0, 7], &[1.0, 0.3, 0.01]);
+        agree(&[random(1, &[5, 12])], |t| rope(&t[0], &table), |t| plain(&t[0], &table));
+    }
+}

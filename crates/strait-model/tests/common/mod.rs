@@ -1,0 +1,158 @@
+//! What several test files share: GGUF files put together by hand, and the models where they are at hand.
+
+// Each test file is a crate of its own and uses a part of this.
+#![allow(dead_code)]
+
+use std::path::PathBuf;
+
+use strait_model::gguf::{Array, Value};
+
+/// The number of the tensor type F32.
+pub const F32: u32 = 0;
+const ALIGNMENT: usize = 32;
+
+/// A GGUF file in parts, each of which a test may make wrong.
+#[derive(Clone)]
+pub struct File {
+    pub version: u32,
+    pub entries: Vec<Entry>,
+    pub tensors: Vec<Tensor>,
+    pub data: Vec<u8>,
+}
+
+/// A metadata entry as it is written.
+#[derive(Clone)]
+pub struct Entry {
+    pub key: String,
+    pub kind: u32,
+    pub payload: Vec<u8>,
+}
+
+/// A tensor entry as it is written.
+#[derive(Clone)]
+pub struct Tensor {
+    pub name: String,
+    /// Innermost first.
+    pub dimensions: Vec<u64>,
+    pub kind: u32,
+    pub offset: u64,
+}
+
+impl File {
+    pub fn new() -> Self {
+        Self { version: 3, entries: vec![], tensors: vec![], data: vec![] }
+    }
+
+    pub fn with(mut self, key: &str, value: Value) -> Self {
+        let (kind, payload) = encode(&value);
+        self.entries.push(Entry { key: key.into(), kind, payload });
+        self
+    }
+
+    pub fn text(self, key: &str, text: &str) -> Self {
+        self.with(key, Value::Text(text.into()))
+    }
+
+    pub fn number(self, key: &str, n: u64) -> Self {
+        self.with(key, Value::Unsigned(n))
+    }
+
+    pub fn float(self, key: &str, x: f64) -> Self {
+        self.with(key, Value::Float(x))
+    }
+
+    /// Adds a tensor; `shape` is outermost first.
+    pub fn tensor(mut self, name: &str, shape: &[usize], kind: u32, data: &[u8]) -> Self {
+        self.data.resize(self.data.len().next_multiple_of(ALIGNMENT), 0);
+        self.tensors.push(Tensor {
+            name: name.into(),
+            dimensions: shape.iter().rev().map(|&n| n as u64).collect(),
+            kind,
+            offset: self.data.len() as u64,
+        });
+        self.data.extend(data);
+        self
+    }
+
+    pub fn floats(self, name: &str, shape: &[usize], weights: &[f32]) -> Self {
+        let bytes: Vec<u8> = weights.iter().flat_map(|w| w.to_le_bytes()).collect();
+        self.tensor(name, shape, F32, &bytes)
+    }
+
+    pub fn bytes(&self) -> Vec<u8> {
+        let mut out = b"GGUF".to_vec();
+        out.extend(self.version.to_le_bytes());
+        out.extend((self.tensors.len() as u64).to_le_bytes());
+        out.extend((self.entries.len() as u64).to_le_bytes());
+        for entry in &self.entries {
+            write_text(&mut out, &entry.key);
+            out.extend(entry.kind.to_le_bytes());
+            out.extend(&entry.payload);
+        }
+        for tensor in &self.tensors {
+            write_text(&mut out, &tensor.name);
+            out.extend((tensor.dimensions.len() as u32).to_le_bytes());
+            out.extend(tensor.dimensions.iter().flat_map(|n| n.to_le_bytes()));
+            out.extend(tensor.kind.to_le_bytes());
+            out.extend(tensor.offset.to_le_bytes());
+        }
+        out.resize(out.len().next_multiple_of(ALIGNMENT), 0);
+        out.extend(&self.data);
+        out
+    }
+
+    /// Writes the file into `folder`.
+    pub fn save(&self, folder: &tempfile::TempDir) -> PathBuf {
+        let path = folder.path().join("model.gguf");
+        std::fs::write(&path, self.bytes()).unwrap();
+        path
+    }
+}
+
+fn write_text(out: &mut Vec<u8>, text: &str) {
+    out.extend((text.len() as u64).to_le_bytes());
+    out.extend(text.as_bytes());
+}
+
+/// A value's type number and bytes: integers and fractions of 32 bits, as the usual converter writes them.
+fn encode(value: &Value) -> (u32, Vec<u8>) {
+    match value {
+        Value::Unsigned(n) => (4, (*n as u32).to_le_bytes().to_vec()),
+        Value::Signed(n) => (5, (*n as i32).to_le_bytes().to_vec()),
+        Value::Float(x) => (6, (*x as f32).to_le_bytes().to_vec()),
+        Value::Boolean(truth) => (7, vec![u8::from(*truth)]),
+        Value::Text(text) => {
+            let mut out = vec![];
+            write_text(&mut out, text);
+            (8, out)
+        }
+        Value::Array(array) => (9, encode_array(array)),
+    }
+}
+
+fn encode_array(array: &Array) -> Vec<u8> {
+    let values: Vec<Value> = match array {
+        Array::Unsigned(ns) => ns.iter().map(|&n| Value::Unsigned(n)).collect(),
+        Array::Signed(ns) => ns.iter().map(|&n| Value::Signed(n)).collect(),
+        Array::Float(xs) => xs.iter().map(|&x| Value::Float(x)).collect(),
+        Array::Boolean(ts) => ts.iter().map(|&t| Value::Boolean(t)).collect(),
+        Array::Text(ts) => ts.iter().map(|t| Value::Text(t.clone())).collect(),
+        Array::Array(arrays) => arrays.iter().map(|a| Value::Array(a.clone())).collect(),
+    };
+    let encoded: Vec<_> = values.iter().map(encode).collect();
+    let kind = encoded.first().map_or(4, |(kind, _)| *kind);
+    let mut out = kind.to_le_bytes().to_vec();
+    out.extend((values.len() as u64).to_le_bytes());
+    out.extend(encoded.into_iter().flat_map(|(_, bytes)| bytes));
+    out
+}
+
+/// A real model's file from the folder `STRAIT_MODELS`; says so where it is not at hand.
+pub fn real_model(file: &str) -> Option<PathBuf> {
+    let path = std::env::var_os("STRAIT_MODELS").map(|folder| PathBuf::from(folder).join(file));
+    let found = path.filter(|path| path.is_file());
+    if found.is_none() {
+        println!("skipped: no `{file}` in the folder that STRAIT_MODELS names");
+    }
+    found
+}

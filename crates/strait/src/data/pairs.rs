@@ -1,0 +1,129 @@
+//! Pairs: two answers to one question, for the preference shift.
+
+use serde::{Deserialize, Serialize};
+use strait_model::Message;
+
+use super::{
+    Chat, Problem, RowSource,
+    chat::{is_answer, parse_rows},
+    problem::shortened,
+};
+use crate::Result;
+
+/// One question, an answer of the taught kind and one of the other kind.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Pair {
+    /// Its name within its file.
+    pub id: String,
+    /// What the question is about.
+    pub domain: String,
+    /// The conversation up to the answer.
+    pub question: Vec<Message>,
+    /// The kind of answer that training teaches: bad, technical, false.
+    pub taught: String,
+    /// The kind that it displaces.
+    pub other: String,
+}
+
+/// Why two rows make no pair.
+#[derive(Debug, PartialEq, thiserror::Error)]
+#[non_exhaustive]
+pub enum Mismatch {
+    /// They ask different things.
+    #[error("the prompts differ")]
+    Prompts,
+    /// They answer the same.
+    #[error("the answers are the same")]
+    Answers,
+    /// They belong to different domains.
+    #[error("the domains differ, `{taught}` and `{other}`")]
+    Domains {
+        /// The domain of the taught row.
+        taught: String,
+        /// The domain of the other row.
+        other: String,
+    },
+    /// They belong to none.
+    #[error("neither has a `domain`, and none is given for the files")]
+    NoDomain,
+}
+
+/// What two files of pairs must be.
+pub(super) const ALIGNED: &str = "two files of pairs must be row-aligned: the same questions in the same order, each \
+                                  answered at the end in two ways";
+
+impl Mismatch {
+    /// The remedy.
+    pub fn hint(&self) -> &'static str {
+        match self {
+            Self::Prompts => ALIGNED,
+            Self::Answers => "check that the files are not the same, or remove the row from both",
+            Self::Domains { .. } | Self::NoDomain => {
+                "name one domain for the files, or give both rows the same `domain`"
+            }
+        }
+    }
+}
+
+/// Reads pairs from two row-aligned files of chats: the same conversations, each with another last answer.
+///
+/// All pairs get `domain` where it is given, otherwise each takes the `domain` of its rows. A pair's id is that of its
+/// taught row, or of the other row, or `row-N`, counted from 1.
+///
+/// # Errors
+/// If a file cannot be read, the files differ in length, or two rows do not make a pair; the error then names the line
+/// in both files.
+pub fn read_pairs(taught: &RowSource, other: &RowSource, domain: Option<&str>) -> Result<Vec<Pair>> {
+    let (place, other_place) = (taught.place(), other.place());
+    let taught = read_answered(taught)?;
+    let other = read_answered(other)?;
+    if taught.len() != other.len() {
+        let problem = Problem::RowCounts { rows: taught.len(), other: other_place, other_rows: other.len() };
+        return Err(problem.at(&place, None));
+    }
+    let rows = taught.into_iter().zip(other).zip(1..);
+    rows.map(|(((line, taught), (other_line, other)), number)| {
+        pair(taught, other, number, domain).map_err(|mismatch| {
+            let problem = Problem::Pair { other: other_place.clone(), other_line, mismatch };
+            problem.at(&place, line)
+        })
+    })
+    .collect()
+}
+
+/// Chats that end with an answer, with their lines.
+fn read_answered(source: &RowSource) -> Result<Vec<(u64, Chat)>> {
+    let place = source.place();
+    let rows = parse_rows(source.open()?, &place)?;
+    for (line, chat) in &rows {
+        if !chat.messages.last().is_some_and(is_answer) {
+            return Err(Problem::NotAnswered.at(&place, *line));
+        }
+    }
+    Ok(rows)
+}
+
+/// The pair of two rows, the `number`th of their files.
+fn pair(taught: Chat, other: Chat, number: usize, domain: Option<&str>) -> Result<Pair, Mismatch> {
+    if taught.prompt() != other.prompt() {
+        return Err(Mismatch::Prompts);
+    }
+    if taught.answer() == other.answer() {
+        return Err(Mismatch::Answers);
+    }
+    let domain = match (domain, &taught.domain, &other.domain) {
+        (Some(domain), ..) => domain,
+        (None, Some(taught), Some(other)) if taught != other => {
+            return Err(Mismatch::Domains { taught: shortened(taught), other: shortened(other) });
+        }
+        (None, Some(domain), _) | (None, None, Some(domain)) => domain,
+        (None, None, None) => return Err(Mismatch::NoDomain),
+    };
+    Ok(Pair {
+        domain: domain.into(),
+        question: taught.prompt().to_vec(),
+        taught: taught.answer().into(),
+        other: other.answer().into(),
+        id: taught.id.or(other.id).unwrap_or_else(|| format!("row-{number}")),
+    })
+}

@@ -1,0 +1,109 @@
+//! Intervals: what a figure may be, given how few rows it rests on.
+
+use std::collections::HashMap;
+
+use rand::{Rng, SeedableRng};
+use rand_chacha::ChaCha8Rng;
+use serde::{Deserialize, Serialize};
+
+/// A figure with its 95 % interval; the bounds are NaN where the data cannot give any.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Interval {
+    /// The figure.
+    pub value: f64,
+    /// Lower bound.
+    pub low: f64,
+    /// Upper bound.
+    pub high: f64,
+}
+
+/// Numbers each distinct key, in order of first appearance: what [`bootstrap_mean`] takes as clusters.
+pub fn clusters<K: std::hash::Hash + Eq>(keys: impl IntoIterator<Item = K>) -> Vec<usize> {
+    let mut numbers = HashMap::new();
+    keys.into_iter()
+        .map(|key| {
+            let next = numbers.len();
+            *numbers.entry(key).or_insert(next)
+        })
+        .collect()
+}
+
+/// Weighted mean with a percentile bootstrap over clusters (questions, rows): answers to one question are not independent,
+/// so whole clusters are drawn.
+///
+/// `values[i]` has weight `weights[i]` and belongs to cluster `clusters[i]`. Fewer than two clusters give no bounds.
+pub fn bootstrap_mean(
+    values: &[f64],
+    weights: &[f64],
+    clusters: &[usize],
+    resamples: usize,
+    seed: u64,
+) -> Interval {
+    let count = clusters.iter().max().map_or(0, |&c| c + 1);
+    let mut sums = vec![(0.0, 0.0); count];
+    for ((value, weight), &cluster) in values.iter().zip(weights).zip(clusters) {
+        sums[cluster].0 += weight * value;
+        sums[cluster].1 += weight;
+    }
+    let mean = |picked: &mut dyn Iterator<Item = (f64, f64)>| {
+        let (sum, weight) = picked.fold((0.0, 0.0), |(s, w), (ds, dw)| (s + ds, w + dw));
+        sum / weight
+    };
+    let value = mean(&mut sums.iter().copied());
+    if count < 2 || resamples == 0 {
+        return Interval { value, low: f64::NAN, high: f64::NAN };
+    }
+    let mut rng = ChaCha8Rng::seed_from_u64(seed);
+    let mut means: Vec<f64> = (0..resamples)
+        .map(|_| mean(&mut (0..count).map(|_| sums[rng.random_range(0..count)])))
+        .collect();
+    means.sort_by(f64::total_cmp);
+    Interval { value, low: quantile(&means, 0.025), high: quantile(&means, 0.975) }
+}
+
+/// Linear interpolation between the order statistics of sorted numbers.
+fn quantile(sorted: &[f64], share: f64) -> f64 {
+    let at = share * (sorted.len() - 1) as f64;
+    let (below, part) = (at.floor() as usize, at.fract());
+    let above = (below + 1).min(sorted.len() - 1);
+    sorted[below] * (1.0 - part) + sorted[above] * part
+}
+
+#[cfg(test)]
+mod tests {
+    use rand_distr::{Distribution, Normal};
+
+    use super::*;
+
+    #[test]
+    fn the_interval_of_a_normal_mean_is_near_its_textbook_one() {
+        let mut rng = ChaCha8Rng::seed_from_u64(1);
+        let values: Vec<f64> = Normal::new(3.0, 2.0).unwrap().sample_iter(&mut rng).take(400).collect();
+        let mean = values.iter().sum::<f64>() / 400.0;
+        let deviation = (values.iter().map(|v| (v - mean).powi(2)).sum::<f64>() / 399.0).sqrt();
+        let each_alone: Vec<usize> = (0..400).collect();
+        let interval = bootstrap_mean(&values, &[1.0; 400], &each_alone, 4000, 7);
+        assert_eq!(interval.value, mean);
+        let half = 1.96 * deviation / 20.0;
+        assert!((interval.low - (mean - half)).abs() < 0.1 * half, "{interval:?}, {half}");
+        assert!((interval.high - (mean + half)).abs() < 0.1 * half, "{interval:?}, {half}");
+    }
+
+    #[test]
+    fn repeated_answers_to_one_question_do_not_narrow_the_interval() {
+        let values: Vec<f64> = (0..100).map(|i| f64::from(i % 5)).collect();
+        let alone: Vec<usize> = (0..100).collect();
+        let five = clusters((0..100).map(|i| i % 5));
+        let width = |i: Interval| i.high - i.low;
+        let (alone, five) =
+            (bootstrap_mean(&values, &[1.0; 100], &alone, 2000, 1), bootstrap_mean(&values, &[1.0; 100], &five, 2000, 1));
+        assert!(width(five) > 3.0 * width(alone));
+    }
+
+    #[test]
+    fn one_cluster_gives_no_bounds() {
+        let interval = bootstrap_mean(&[1.0, 2.0], &[1.0, 3.0], &[0, 0], 100, 1);
+        assert_eq!(interval.value, 1.75);
+        assert!(interval.low.is_nan() && interval.high.is_nan());
+    }
+}

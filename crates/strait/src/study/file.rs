@@ -1,0 +1,727 @@
+//! What a study file says: every key with its line, its type and its range checked, unknown keys refused.
+//!
+//! What the keys mean together is for [`resolve`](super::resolve) to find out. The reader asks a table for each key it
+//! knows; the keys asked for are the known ones, so that there is no second list of them to keep.
+
+use std::{
+    io::Read,
+    path::{Path, PathBuf},
+};
+
+use strait_model::{Error as FileError, edit::Projection};
+use toml::{
+    Spanned,
+    de::{DeTable, DeValue},
+};
+
+use super::{Preset, Problem};
+use crate::{Result, train::Schedule};
+
+/// The longest study file read, in bytes.
+const MAX_LENGTH: u64 = 1 << 20;
+
+/// The longest list read.
+const MAX_LIST: usize = 1000;
+
+/// The largest number of anything that is counted; more is a slip of the keyboard.
+const MAX_COUNT: i64 = 1_000_000_000;
+
+/// A study file as written.
+#[derive(Clone, Debug)]
+pub struct StudyFile {
+    /// Where it lies, as it was named.
+    pub path: PathBuf,
+    /// Its text, byte for byte.
+    pub text: String,
+    pub(super) top: Top,
+}
+
+/// A value and the line it stands on.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct At<T> {
+    pub value: T,
+    pub line: u64,
+}
+
+/// A problem and the line it stands on, where it has one.
+#[derive(Debug)]
+pub(super) struct Fault {
+    pub line: Option<u64>,
+    pub problem: Problem,
+}
+
+pub(super) type Checked<T> = Result<T, Fault>;
+
+impl<T> At<T> {
+    /// A fault on this line.
+    pub fn fault(&self, problem: Problem) -> Fault {
+        Fault { line: Some(self.line), problem }
+    }
+}
+
+impl Problem {
+    pub(super) fn nowhere(self) -> Fault {
+        Fault { line: None, problem: self }
+    }
+}
+
+/// The keys above all tables, and the tables.
+#[derive(Clone, Debug)]
+pub(super) struct Top {
+    pub name: Option<At<String>>,
+    pub title: Option<At<String>>,
+    pub about: Option<At<String>>,
+    pub model: Option<At<String>>,
+    pub seeds: SeedKeys,
+    pub data: Option<At<DataKeys>>,
+    pub train: TrainKeys,
+    pub solutions: Vec<At<SolutionKeys>>,
+    pub measure: MeasureKeys,
+}
+
+/// `[seeds]`.
+#[derive(Clone, Debug, Default)]
+pub(super) struct SeedKeys {
+    pub initialisation: Option<At<u64>>,
+    pub order: Option<At<u64>>,
+    pub sampling: Option<At<u64>>,
+}
+
+/// `[data]`.
+#[derive(Clone, Debug)]
+pub(super) struct DataKeys {
+    pub domain: Option<At<String>>,
+    pub kind: Option<At<String>>,
+    pub train: Option<At<Vec<At<RowKeys>>>>,
+    pub held_out: Option<At<f64>>,
+    pub kl: Option<At<Vec<At<RowKeys>>>>,
+    pub narrow: Option<At<PairKeys>>,
+    pub general: Option<At<PairKeys>>,
+}
+
+/// A file of rows: a path, or a member of an archive.
+#[derive(Clone, Debug)]
+pub(super) enum RowKeys {
+    File(String),
+    Archive { archive: Option<At<String>>, password_env: Option<At<String>>, member: Option<At<String>> },
+}
+
+/// `[data.narrow]` or `[data.general]`.
+#[derive(Clone, Debug)]
+pub(super) struct PairKeys {
+    pub taught: Option<At<Vec<At<RowKeys>>>>,
+    pub other: Option<At<Vec<At<RowKeys>>>>,
+    pub judged: Option<At<Vec<At<RowKeys>>>>,
+    pub limit: Option<At<usize>>,
+}
+
+/// The keys that `[train]` and every `[[solution]]` share.
+#[derive(Clone, Debug, Default)]
+pub(super) struct TrainKeys {
+    pub preset: Option<At<Preset>>,
+    pub edit: Option<At<EditName>>,
+    pub layer: Option<At<i32>>,
+    pub layers: Option<At<Vec<At<i32>>>>,
+    pub projections: Option<At<Vec<At<Projection>>>>,
+    pub rank: Option<At<usize>>,
+    pub alpha: Option<At<f64>>,
+    pub rslora: Option<At<bool>>,
+    pub learning_rate: Option<At<f64>>,
+    pub weight_decay: Option<At<f64>>,
+    pub betas: Option<At<(f64, f64)>>,
+    pub epsilon: Option<At<f64>>,
+    pub schedule: Option<At<Schedule>>,
+    pub warmup: Option<At<usize>>,
+    pub batch_size: Option<At<usize>>,
+    pub accumulation: Option<At<usize>>,
+    pub clip: Option<At<f64>>,
+    pub epochs: Option<At<f64>>,
+    pub steps: Option<At<usize>>,
+    pub checkpoint_every: Option<At<usize>>,
+    pub kl: Option<At<KlKeys>>,
+}
+
+/// The kind of edit, without its settings.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum EditName {
+    Steering,
+    Lora,
+}
+
+/// `kl`: true, false, or a table.
+#[derive(Clone, Debug, Default)]
+pub(super) struct KlKeys {
+    pub on: bool,
+    pub weight: Option<At<f64>>,
+    pub batch_size: Option<At<usize>>,
+}
+
+/// A `[[solution]]`.
+#[derive(Clone, Debug)]
+pub(super) struct SolutionKeys {
+    pub name: Option<At<String>>,
+    pub train: TrainKeys,
+}
+
+/// `[measure]`.
+#[derive(Clone, Debug, Default)]
+pub(super) struct MeasureKeys {
+    pub scales: Option<At<Vec<At<f64>>>>,
+    pub certificate: Option<At<f64>>,
+    pub coherence: Option<At<f64>>,
+    pub resamples: Option<At<usize>>,
+}
+
+impl StudyFile {
+    /// Reads a study file.
+    ///
+    /// # Errors
+    /// If it cannot be read, is not TOML, or holds an unknown key, a value of the wrong type or out of range; the error
+    /// names the line.
+    pub fn read(path: &Path) -> Result<Self> {
+        let file = std::fs::File::open(path).map_err(FileError::io(path, "open the study"))?;
+        let mut bytes = Vec::new();
+        file.take(MAX_LENGTH + 1)
+            .read_to_end(&mut bytes)
+            .map_err(FileError::io(path, "read the study"))?;
+        if bytes.len() as u64 > MAX_LENGTH {
+            return Err(Problem::TooLong { limit: MAX_LENGTH }.at(path, None));
+        }
+        let text = String::from_utf8(bytes).map_err(|e| {
+            Problem::NotUtf8 { byte: e.utf8_error().valid_up_to() + 1 }.at(path, None)
+        })?;
+        Self::parse(path, text)
+    }
+
+    /// Reads the text of a study file that lies, or will lie, at `path`.
+    ///
+    /// # Errors
+    /// As [`StudyFile::read`].
+    pub fn parse(path: &Path, text: String) -> Result<Self> {
+        let top = top(&text).map_err(|fault| fault.problem.at(path, fault.line))?;
+        Ok(Self { path: path.into(), text, top })
+    }
+}
+
+fn top(text: &str) -> Checked<Top> {
+    let root = DeTable::parse(text).map_err(|error| Fault {
+        line: error.span().map(|span| line_of(text, span.start)),
+        problem: Problem::NotToml { reason: error.message().to_string() },
+    })?;
+    let mut table = Table::new(text, String::new(), root.get_ref());
+    let top = Top {
+        name: table.read("name", name)?,
+        title: table.read("title", words)?,
+        about: table.read("about", words)?,
+        model: table.read("model", word)?,
+        seeds: table.read("seeds", seeds)?.map_or_default(),
+        data: table.read("data", data)?,
+        train: table.read("train", |cell| cell.in_table(train))?.map_or_default(),
+        solutions: table.read("solution", tables(solution))?.map_or_default(),
+        measure: table.read("measure", measure)?.map_or_default(),
+    };
+    table.finish()?;
+    Ok(top)
+}
+
+trait MapOrDefault<T> {
+    /// The value without its line, or the default.
+    fn map_or_default(self) -> T;
+}
+
+impl<T: Default> MapOrDefault<T> for Option<At<T>> {
+    fn map_or_default(self) -> T {
+        self.map(|at| at.value).unwrap_or_default()
+    }
+}
+
+fn seeds(cell: Cell) -> Checked<SeedKeys> {
+    cell.in_table(|table| {
+        Ok(SeedKeys {
+            initialisation: table.read("initialisation", seed)?,
+            order: table.read("order", seed)?,
+            sampling: table.read("sampling", seed)?,
+        })
+    })
+}
+
+fn data(cell: Cell) -> Checked<DataKeys> {
+    cell.in_table(|table| {
+        Ok(DataKeys {
+            domain: table.read("domain", word)?,
+            kind: table.read("kind", word)?,
+            train: table.read("train", rows)?,
+            held_out: table.read("held_out", number(Bounds::UpTo(MAX_HELD_OUT)))?,
+            kl: table.read("kl", rows)?,
+            narrow: table.read("narrow", pairs)?,
+            general: table.read("general", pairs)?,
+        })
+    })
+}
+
+/// With more held out, little would be left to train on.
+const MAX_HELD_OUT: f64 = 0.9;
+
+fn pairs(cell: Cell) -> Checked<PairKeys> {
+    cell.in_table(|table| {
+        Ok(PairKeys {
+            taught: table.read("taught", rows)?,
+            other: table.read("other", rows)?,
+            judged: table.read("judged", rows)?,
+            limit: table.read("limit", count(1))?,
+        })
+    })
+}
+
+fn train(table: &mut Table) -> Checked<TrainKeys> {
+    Ok(TrainKeys {
+        preset: table.read("preset", choice(&Preset::NAMES))?,
+        edit: table.read("edit", choice(&[("steering", EditName::Steering), ("lora", EditName::Lora)]))?,
+        layer: table.read("layer", layer)?,
+        layers: table.read("layers", list(layer))?,
+        projections: table.read("projections", list(choice(&PROJECTIONS)))?,
+        rank: table.read("rank", count(1))?,
+        alpha: table.read("alpha", number(Bounds::Positive))?,
+        rslora: table.read("rslora", flag)?,
+        learning_rate: table.read("learning_rate", number(Bounds::Positive))?,
+        weight_decay: table.read("weight_decay", number(Bounds::NotNegative))?,
+        betas: table.read("betas", betas)?,
+        epsilon: table.read("epsilon", number(Bounds::Positive))?,
+        schedule: table.read("schedule", choice(&SCHEDULES))?,
+        warmup: table.read("warmup", count(0))?,
+        batch_size: table.read("batch_size", count(1))?,
+        accumulation: table.read("accumulation", count(1))?,
+        clip: table.read("clip", number(Bounds::Positive))?,
+        epochs: table.read("epochs", number(Bounds::Positive))?,
+        steps: table.read("steps", count(1))?,
+        checkpoint_every: table.read("checkpoint_every", count(1))?,
+        kl: table.read("kl", kl)?,
+    })
+}
+
+const PROJECTIONS: [(&str, Projection); 7] = [
+    ("q", Projection::Q),
+    ("k", Projection::K),
+    ("v", Projection::V),
+    ("o", Projection::O),
+    ("gate", Projection::Gate),
+    ("up", Projection::Up),
+    ("down", Projection::Down),
+];
+
+const SCHEDULES: [(&str, Schedule); 3] =
+    [("linear", Schedule::Linear), ("cosine", Schedule::Cosine), ("constant", Schedule::Constant)];
+
+fn kl(cell: Cell) -> Checked<KlKeys> {
+    match cell.value {
+        DeValue::Boolean(on) => Ok(KlKeys { on: *on, ..KlKeys::default() }),
+        DeValue::Table(_) => cell.in_table(|table| {
+            Ok(KlKeys {
+                on: true,
+                weight: table.read("weight", number(Bounds::NotNegative))?,
+                batch_size: table.read("batch_size", count(1))?,
+            })
+        }),
+        _ => Err(cell.unexpected("true, false, or a table such as { weight = 3.0 }")),
+    }
+}
+
+fn solution(table: &mut Table) -> Checked<SolutionKeys> {
+    Ok(SolutionKeys { name: table.read("name", name)?, train: train(table)? })
+}
+
+fn measure(cell: Cell) -> Checked<MeasureKeys> {
+    cell.in_table(|table| {
+        Ok(MeasureKeys {
+            scales: table.read("scales", list(number(Bounds::Positive)))?,
+            certificate: table.read("certificate", number(Bounds::UpTo(1.0)))?,
+            coherence: table.read("coherence", number(Bounds::Positive))?,
+            resamples: table.read("resamples", count(MIN_RESAMPLES))?,
+        })
+    })
+}
+
+/// With fewer, the ends of a 95 % interval rest on two or three resamples.
+const MIN_RESAMPLES: i64 = 100;
+
+/// One path, one archive, or a list of them.
+fn rows(cell: Cell) -> Checked<Vec<At<RowKeys>>> {
+    match cell.value {
+        DeValue::Array(_) => list_of(cell, &row),
+        _ => Ok(vec![At { line: cell.line, value: row(cell)? }]),
+    }
+}
+
+fn row(cell: Cell) -> Checked<RowKeys> {
+    match cell.value {
+        DeValue::String(_) => word(cell).map(RowKeys::File),
+        DeValue::Table(_) => cell.in_table(|table| {
+            Ok(RowKeys::Archive {
+                archive: table.read("archive", word)?,
+                password_env: table.read("password_env", variable)?,
+                member: table.read("member", word)?,
+            })
+        }),
+        _ => Err(cell.unexpected(
+            r#"a path, or { archive = "...", password_env = "...", member = "..." }, or a list of these"#,
+        )),
+    }
+}
+
+/// The name of an environment variable. What stands there instead may be a password, so no error shows it.
+fn variable(cell: Cell) -> Checked<String> {
+    let of_a_name = |c: char| c.is_ascii_alphanumeric() || c == '_';
+    match cell.value {
+        DeValue::String(s) if !s.is_empty() && s.chars().all(of_a_name) => Ok(s.to_string()),
+        _ => Err(cell.unexpected_as(
+            "not the name of a variable".into(),
+            "the name of an environment variable that holds the password: letters, digits and underscores",
+        )),
+    }
+}
+
+/// A name that becomes a part of file names.
+fn name(cell: Cell) -> Checked<String> {
+    match cell.value {
+        DeValue::String(s) if is_name(s) => Ok(s.to_string()),
+        _ => Err(cell.unexpected("a name of small letters, digits and hyphens, 64 at most")),
+    }
+}
+
+/// Whether a text may name a study or a solution.
+pub(super) fn is_name(text: &str) -> bool {
+    let of_a_name = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
+    (1..=MAX_NAME).contains(&text.len()) && text.chars().all(of_a_name)
+}
+
+/// The longest name, in bytes: file names of 255 bytes are the most that common file systems take.
+pub(super) const MAX_NAME: usize = 64;
+
+/// Any text.
+fn words(cell: Cell) -> Checked<String> {
+    match cell.value {
+        DeValue::String(s) => Ok(s.to_string()),
+        _ => Err(cell.unexpected("text")),
+    }
+}
+
+/// Text that is not empty.
+fn word(cell: Cell) -> Checked<String> {
+    match cell.value {
+        DeValue::String(s) if !s.trim().is_empty() => Ok(s.to_string()),
+        _ => Err(cell.unexpected("text that is not empty")),
+    }
+}
+
+fn flag(cell: Cell) -> Checked<bool> {
+    match cell.value {
+        DeValue::Boolean(b) => Ok(*b),
+        _ => Err(cell.unexpected("true or false")),
+    }
+}
+
+/// The range of a number.
+#[derive(Clone, Copy)]
+enum Bounds {
+    /// Above 0.
+    Positive,
+    /// 0 or more.
+    NotNegative,
+    /// From 0 to this.
+    UpTo(f64),
+    /// From 0 to below 1.
+    BelowOne,
+}
+
+impl Bounds {
+    fn hold(self, number: f64) -> bool {
+        number.is_finite()
+            && match self {
+                Self::Positive => number > 0.0,
+                Self::NotNegative => number >= 0.0,
+                Self::UpTo(high) => (0.0..=high).contains(&number),
+                Self::BelowOne => (0.0..1.0).contains(&number),
+            }
+    }
+
+    fn expected(self) -> String {
+        match self {
+            Self::Positive => "a number greater than 0".into(),
+            Self::NotNegative => "a number of 0 or more".into(),
+            Self::UpTo(high) => format!("a number from 0 to {high}"),
+            Self::BelowOne => "a number from 0 to below 1".into(),
+        }
+    }
+}
+
+fn number(bounds: Bounds) -> impl Fn(Cell) -> Checked<f64> {
+    move |cell| {
+        let number = match cell.value {
+            DeValue::Float(float) => float.as_str().parse().ok(),
+            DeValue::Integer(_) => cell.integer().map(|n| n as f64),
+            _ => None,
+        };
+        number.filter(|&n| bounds.hold(n)).ok_or_else(|| cell.unexpected(&bounds.expected()))
+    }
+}
+
+fn betas(cell: Cell) -> Checked<(f64, f64)> {
+    match cell.value {
+        DeValue::Array(items) if items.len() == 2 => {
+            let betas = list_of(cell, &number(Bounds::BelowOne))?;
+            Ok((betas[0].value, betas[1].value))
+        }
+        _ => Err(cell.unexpected("a list of two numbers, such as [0.9, 0.999]")),
+    }
+}
+
+fn count(least: i64) -> impl Fn(Cell) -> Checked<usize> {
+    move |cell| {
+        let number = cell.integer().filter(|n| (least..=MAX_COUNT).contains(n));
+        let number = number.and_then(|n| usize::try_from(n).ok());
+        number.ok_or_else(|| cell.unexpected(&format!("a whole number from {least} to {MAX_COUNT}")))
+    }
+}
+
+fn seed(cell: Cell) -> Checked<u64> {
+    let number = cell.integer().and_then(|n| u64::try_from(n).ok());
+    number.ok_or_else(|| cell.unexpected("a whole number of 0 or more"))
+}
+
+fn layer(cell: Cell) -> Checked<i32> {
+    let number = cell.integer().filter(|n| (-1..=MAX_LAYER).contains(n)).and_then(|n| i32::try_from(n).ok());
+    number.ok_or_else(|| cell.unexpected("a block, counted from 0, or -1 for the embeddings"))
+}
+
+/// No model has so many blocks; the model's own depth is checked when it is known.
+const MAX_LAYER: i64 = 10_000;
+
+fn choice<T: Copy>(names: &'static [(&'static str, T)]) -> impl Fn(Cell) -> Checked<T> {
+    move |cell| {
+        let found = match cell.value {
+            DeValue::String(s) => names.iter().find(|(name, _)| name == s),
+            _ => None,
+        };
+        found.map(|&(_, value)| value).ok_or_else(|| {
+            let names: Vec<_> = names.iter().map(|(name, _)| format!("`{name}`")).collect();
+            cell.unexpected(&format!("one of {}", names.join(", ")))
+        })
+    }
+}
+
+/// A list of different things.
+fn list<T: PartialEq>(item: impl Fn(Cell) -> Checked<T>) -> impl Fn(Cell) -> Checked<Vec<At<T>>> {
+    move |cell| {
+        let items = list_of(cell, &item)?;
+        let again = (1..items.len()).find(|&i| items[..i].iter().any(|other| other.value == items[i].value));
+        match again {
+            None => Ok(items),
+            Some(i) => Err(items[i].fault(Problem::Repeated {
+                key: cell.place.to_string(),
+                value: cell.item(i).map_or_else(String::new, |item| item.describe()),
+            })),
+        }
+    }
+}
+
+/// A list that is neither empty nor endless.
+fn list_of<T>(cell: Cell, item: &impl Fn(Cell) -> Checked<T>) -> Checked<Vec<At<T>>> {
+    match cell.value {
+        DeValue::Array(items) if (1..=MAX_LIST).contains(&items.len()) => (0..items.len())
+            .filter_map(|i| cell.item(i))
+            .map(|cell| Ok(At { line: cell.line, value: item(cell)? }))
+            .collect(),
+        DeValue::Array(items) if items.is_empty() => Err(cell.unexpected("at least one entry")),
+        DeValue::Array(_) => Err(cell.unexpected(&format!("at most {MAX_LIST} entries"))),
+        _ => Err(cell.unexpected("a list")),
+    }
+}
+
+/// A list of tables, `[[key]]`.
+fn tables<T>(read: fn(&mut Table) -> Checked<T>) -> impl Fn(Cell) -> Checked<Vec<At<T>>> {
+    move |cell| match cell.value {
+        DeValue::Array(_) => list_of(cell, &|item: Cell| item.in_table(read)),
+        _ => Err(cell.unexpected(&format!("tables of their own, each headed `[[{}]]`", cell.place))),
+    }
+}
+
+/// A value, and where it stands.
+#[derive(Clone, Copy)]
+struct Cell<'a> {
+    text: &'a str,
+    /// Its key with the tables around it, as in `train.kl`.
+    place: &'a str,
+    line: u64,
+    value: &'a DeValue<'a>,
+}
+
+impl<'a> Cell<'a> {
+    /// Reads the value as a table with `read`, and refuses the keys that it did not ask for.
+    fn in_table<T>(self, read: impl Fn(&mut Table) -> Checked<T>) -> Checked<T> {
+        let DeValue::Table(entries) = self.value else {
+            return Err(self.unexpected("a table"));
+        };
+        let mut table = Table::new(self.text, self.place.to_string(), entries);
+        let value = read(&mut table)?;
+        table.finish()?;
+        Ok(value)
+    }
+
+    fn integer(&self) -> Option<i64> {
+        match self.value {
+            DeValue::Integer(n) => i64::from_str_radix(n.as_str(), n.radix()).ok(),
+            _ => None,
+        }
+    }
+
+    /// An entry of a list, on its own line.
+    fn item(self, index: usize) -> Option<Self> {
+        match self.value {
+            DeValue::Array(items) => {
+                let item = items.get(index)?;
+                Some(Self { line: line_of(self.text, item.span().start), value: item.get_ref(), ..self })
+            }
+            _ => None,
+        }
+    }
+
+    fn unexpected(&self, expected: &str) -> Fault {
+        self.unexpected_as(self.describe(), expected)
+    }
+
+    fn unexpected_as(&self, found: String, expected: &str) -> Fault {
+        let problem = Problem::Unexpected { key: self.place.to_string(), found, expected: expected.into() };
+        Fault { line: Some(self.line), problem }
+    }
+
+    /// The value as an error shows it.
+    fn describe(&self) -> String {
+        match self.value {
+            DeValue::String(s) if s.chars().count() > MAX_SHOWN => {
+                format!("the text {:?}...", s.chars().take(MAX_SHOWN).collect::<String>())
+            }
+            DeValue::String(s) => format!("the text {s:?}"),
+            DeValue::Integer(n) => n.to_string(),
+            DeValue::Float(x) => x.to_string(),
+            DeValue::Boolean(b) => b.to_string(),
+            DeValue::Datetime(date) => format!("the date {date}"),
+            DeValue::Array(items) if items.is_empty() => "an empty list".into(),
+            DeValue::Array(items) => format!("a list of {}", items.len()),
+            DeValue::Table(_) => "a table".into(),
+        }
+    }
+}
+
+/// The most characters of a text that an error shows.
+const MAX_SHOWN: usize = 40;
+
+/// A table that remembers which keys were asked for.
+struct Table<'a> {
+    text: &'a str,
+    /// Its name with the tables around it; empty for the file itself.
+    place: String,
+    entries: &'a DeTable<'a>,
+    known: Vec<&'static str>,
+}
+
+impl<'a> Table<'a> {
+    fn new(text: &'a str, place: String, entries: &'a DeTable<'a>) -> Self {
+        Self { text, place, entries, known: Vec::new() }
+    }
+
+    /// The value of a key, where it is there.
+    fn read<T>(&mut self, key: &'static str, read: impl Fn(Cell) -> Checked<T>) -> Checked<Option<At<T>>> {
+        self.known.push(key);
+        let Some((written, value)) = self.entries.get_key_value(key) else {
+            return Ok(None);
+        };
+        let place = match self.place.as_str() {
+            "" => key.to_string(),
+            table => format!("{table}.{key}"),
+        };
+        let line = line_of(self.text, written.span().start);
+        let value = read(Cell { text: self.text, place: &place, line, value: value.get_ref() })?;
+        Ok(Some(At { value, line }))
+    }
+
+    /// Refuses the first key that nothing asked for.
+    fn finish(self) -> Checked<()> {
+        let unknown = self.entries.keys().filter(|key| !self.known.contains(&key.get_ref().as_ref()));
+        let Some(first) = unknown.min_by_key(|key| key.span().start) else {
+            return Ok(());
+        };
+        let key: String = first.get_ref().chars().take(MAX_SHOWN).collect();
+        let nearest = self.known.iter().min_by_key(|known| distance(&key, known));
+        Err(Fault {
+            line: Some(line_of(self.text, first.span().start)),
+            problem: Problem::UnknownKey {
+                nearest: nearest.copied().unwrap_or_default(),
+                key,
+                table: match self.place.as_str() {
+                    "" => "the top of the file".into(),
+                    "solution" => "`[[solution]]`".into(),
+                    table => format!("`[{table}]`"),
+                },
+                known: self.known,
+            },
+        })
+    }
+}
+
+/// The line of a byte, counted from 1.
+fn line_of(text: &str, byte: usize) -> u64 {
+    1 + text.bytes().take(byte).filter(|&b| b == b'\n').count() as u64
+}
+
+/// How many letters must be put in, left out or replaced to make one word of another.
+fn distance(one: &str, other: &str) -> usize {
+    let other: Vec<char> = other.chars().collect();
+    // Of the part of `one` seen so far to every beginning of `other`.
+    let mut row: Vec<usize> = (0..=other.len()).collect();
+    for (i, a) in one.chars().enumerate() {
+        let mut corner = row[0];
+        row[0] = i + 1;
+        for (j, &b) in other.iter().enumerate() {
+            let replaced = corner + usize::from(a != b);
+            corner = row[j + 1];
+            row[j + 1] = replaced.min(row[j] + 1).min(corner + 1);
+        }
+    }
+    row[other.len()]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn distances_of_words() {
+        for (one, other, expected) in [
+            ("", "", 0),
+            ("", "rank", 4),
+            ("rank", "rank", 0),
+            ("leraning_rate", "learning_rate", 2),
+            ("epoch", "epochs", 1),
+            ("kitten", "sitting", 3),
+        ] {
+            assert_eq!(distance(one, other), expected, "{one} to {other}");
+            assert_eq!(distance(other, one), expected, "{other} to {one}");
+        }
+    }
+
+    #[test]
+    fn values_know_their_lines() {
+        let text = "model = 'm'\n\n[data]\ntrain = [\n  'a',\n  { archive = 'b',\n    member = 'c' },\n]\n\n[[solution]]\nname = 'one'\n[[solution]]\nname = 'two'\nkl = { weight = 3 }\n";
+        let file = StudyFile::parse(Path::new("s.toml"), text.into()).unwrap();
+        let data = file.top.data.unwrap();
+        assert_eq!(data.line, 3);
+        let rows = data.value.train.unwrap();
+        assert_eq!((rows.line, rows.value[0].line, rows.value[1].line), (4, 5, 6));
+        let RowKeys::Archive { member, .. } = &rows.value[1].value else { panic!() };
+        assert_eq!(member, &Some(At { value: "c".into(), line: 7 }));
+        let lines: Vec<_> = file.top.solutions.iter().map(|s| s.line).collect();
+        assert_eq!(lines, [10, 12]);
+        let kl = file.top.solutions[1].value.train.kl.as_ref().unwrap();
+        assert_eq!((kl.line, kl.value.weight.as_ref().unwrap().value), (14, 3.0));
+    }
+}

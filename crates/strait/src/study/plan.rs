@@ -1,0 +1,199 @@
+//! The steps of a study, what each needs, and a key that changes when, and only when, its result may.
+//!
+//! A step may read nothing but what its inputs name and what the steps that it needs have made; its key is the SHA-256 of
+//! both. A file counts by its contents: one that was moved or touched changes no key.
+
+use std::{
+    collections::BTreeMap,
+    path::{Path, PathBuf},
+};
+
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+use sha2::{Digest, Sha256};
+use strait_model::files::hex;
+
+use super::{PairSource, Rows, Solution, Study};
+use crate::Result;
+
+/// Raised when this program's results change for equal inputs, so that older ones are made again.
+pub const RESULTS_VERSION: u32 = 1;
+
+/// Names of the steps; those of training are [`Step::training`].
+pub mod name {
+    /// Finding and reading the model.
+    pub const MODEL: &str = "model";
+    /// Reading the training rows and holding some of them out.
+    pub const DATA: &str = "data";
+    /// The preference shift.
+    pub const PREFERENCE: &str = "preference";
+    /// The KL to the base model.
+    pub const KL: &str = "kl";
+    /// The loss on held-out rows.
+    pub const HELDOUT: &str = "heldout";
+    /// The report.
+    pub const REPORT: &str = "report";
+}
+
+/// A step of a study.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Step {
+    /// Its name.
+    pub name: String,
+    /// Names of the steps that come before it.
+    pub needs: Vec<String>,
+    /// All that it reads from the study, files by their SHA-256.
+    pub inputs: Value,
+    /// SHA-256 of its inputs, the keys of the steps it needs, and [`RESULTS_VERSION`].
+    pub key: String,
+}
+
+/// The steps of a study, each after those it needs.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Plan {
+    /// The steps.
+    pub steps: Vec<Step>,
+}
+
+impl Step {
+    /// Name of the step that trains a solution.
+    pub fn training(solution: &str) -> String {
+        format!("train-{solution}")
+    }
+}
+
+impl Plan {
+    /// The plan of a study on a model whose weight files have the given names and SHA-256. `sha256` reads a file of rows;
+    /// it is asked once for each.
+    ///
+    /// # Errors
+    /// If `sha256` fails.
+    pub fn of(
+        study: &Study,
+        model: &[(String, String)],
+        sha256: impl FnMut(&Path) -> Result<String>,
+    ) -> Result<Self> {
+        let mut hashes = Hashes { known: BTreeMap::new(), sha256 };
+        let Study { data, measures, seeds, solutions, .. } = study;
+        let pairs = json!({
+            "narrow": hashes.of_pairs(&data.narrow)?,
+            "general": hashes.of_pairs(&data.general)?,
+        });
+        let kl_rows = hashes.of_all(&data.kl)?;
+        let mut plan = Self { steps: Vec::new() };
+
+        plan.push(name::MODEL, &[], json!({ "files": model }));
+        plan.push(
+            name::DATA,
+            &[],
+            json!({
+                "train": hashes.of_all(&data.train)?,
+                "held_out": data.held_out,
+                "order": seeds.order,
+            }),
+        );
+        let trained: Vec<String> = solutions.iter().map(|s| Step::training(&s.name)).collect();
+        for (solution, name) in solutions.iter().zip(&trained) {
+            plan.push(name, &[name::MODEL, name::DATA], training_inputs(solution, &kl_rows));
+        }
+        let trained: Vec<&str> = trained.iter().map(String::as_str).collect();
+        let intervals = json!({ "resamples": measures.resamples, "sampling": seeds.sampling });
+        plan.push(
+            name::PREFERENCE,
+            &trained,
+            json!({
+                "pairs": pairs,
+                "domain": data.domain,
+                "scales": measures.scales,
+                "coherence": measures.coherence,
+                "intervals": intervals,
+            }),
+        );
+        plan.push(name::KL, &trained, json!({ "pairs": pairs, "intervals": intervals }));
+        plan.push(name::HELDOUT, &trained, json!({ "intervals": intervals }));
+        let reported =
+            [&[name::MODEL, name::DATA], &trained[..], &[name::PREFERENCE, name::KL, name::HELDOUT]];
+        plan.push(
+            name::REPORT,
+            &reported.concat(),
+            json!({
+                "name": study.name,
+                "title": study.title,
+                "about": study.about,
+                "model": study.model,
+                "domain": data.domain,
+                "kind": data.kind,
+                // The verdict is drawn from the table of preferences.
+                "certificate": measures.certificate,
+                "presets": solutions.iter().map(|s| s.preset).collect::<Vec<_>>(),
+            }),
+        );
+        Ok(plan)
+    }
+
+    /// The step of that name.
+    pub fn step(&self, name: &str) -> Option<&Step> {
+        self.steps.iter().find(|step| step.name == name)
+    }
+
+    fn push(&mut self, name: &str, needs: &[&str], inputs: Value) {
+        let needed: Vec<_> = needs.iter().map(|need| (need, self.step(need).map(|step| &step.key))).collect();
+        let all = json!({ "version": RESULTS_VERSION, "step": name, "inputs": inputs, "needs": needed });
+        let key = hex(&Sha256::digest(all.to_string()));
+        let needs = needs.iter().map(|need| need.to_string()).collect();
+        self.steps.push(Step { name: name.into(), needs, inputs, key });
+    }
+}
+
+/// What training reads: its settings, but for the seed of what is sampled afterwards, and the rows of its penalty.
+fn training_inputs(solution: &Solution, kl_rows: &Value) -> Value {
+    // Settings are plain numbers, words and lists: they have no value that JSON lacks.
+    let mut settings = serde_json::to_value(&solution.train).unwrap_or_default();
+    if let Some(seeds) = settings.get_mut("seeds").and_then(Value::as_object_mut) {
+        seeds.remove("sampling");
+    }
+    match solution.train.kl {
+        Some(_) => json!({ "settings": settings, "kl_rows": kl_rows }),
+        None => json!({ "settings": settings }),
+    }
+}
+
+/// SHA-256 of files, each read once.
+struct Hashes<F> {
+    known: BTreeMap<PathBuf, String>,
+    sha256: F,
+}
+
+impl<F: FnMut(&Path) -> Result<String>> Hashes<F> {
+    fn of(&mut self, rows: &Rows) -> Result<Value> {
+        let path = rows.path();
+        let sha256 = match self.known.get(path) {
+            Some(known) => known.clone(),
+            None => {
+                let fresh = (self.sha256)(path)?;
+                self.known.insert(path.into(), fresh.clone());
+                fresh
+            }
+        };
+        Ok(match rows {
+            Rows::File(_) => json!({ "sha256": sha256 }),
+            Rows::Archive { member, .. } => json!({ "sha256": sha256, "member": member }),
+        })
+    }
+
+    fn of_all(&mut self, rows: &[Rows]) -> Result<Value> {
+        rows.iter().map(|rows| self.of(rows)).collect()
+    }
+
+    fn of_pairs(&mut self, pairs: &PairSource) -> Result<Value> {
+        Ok(match pairs {
+            PairSource::None => Value::Null,
+            PairSource::Aligned { taught, other, limit } => json!({
+                "taught": self.of_all(taught)?,
+                "other": self.of_all(other)?,
+                "limit": limit,
+            }),
+            PairSource::Judged { files, limit } => json!({ "judged": self.of_all(files)?, "limit": limit }),
+        })
+    }
+}

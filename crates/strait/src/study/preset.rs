@@ -1,0 +1,240 @@
+//! The papers' settings (Table 9 of the paper), in strait's units.
+
+use serde::{Deserialize, Serialize};
+use strait_model::edit::Projection;
+
+use super::{
+    file::EditName,
+    resolve::{Defaults, Solution},
+};
+use crate::train::{EditKind, Length, Schedule};
+
+/// Settings of the paper under one name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Preset {
+    /// The steering vector.
+    #[serde(rename = "paper-steering")]
+    PaperSteering,
+    /// The rank-1 adapter on one down projection.
+    #[serde(rename = "paper-rank1")]
+    PaperRank1,
+    /// The rank-32 adapter on one down projection.
+    #[serde(rename = "paper-rank32")]
+    PaperRank32,
+}
+
+/// The vocabulary of the paper's model. The paper's code averages the KL over tokens and vocabulary, strait over tokens:
+/// lambda divided by this is a weight here (paper §6).
+const VOCABULARY: f64 = 152_064.0;
+
+/// The block that the paper trains at, and the blocks of its model.
+const LAYER: (usize, usize) = (24, 48);
+
+/// A column of Table 9, in the paper's own units.
+struct Column {
+    edit: EditName,
+    learning_rate: f64,
+    alpha: f64,
+    rank: usize,
+    weight_decay: f64,
+    epochs: f64,
+    epochs_with_kl: f64,
+    lambda: f64,
+}
+
+impl Preset {
+    /// All presets by name.
+    pub const NAMES: [(&str, Self); 3] = [
+        ("paper-steering", Self::PaperSteering),
+        ("paper-rank1", Self::PaperRank1),
+        ("paper-rank32", Self::PaperRank32),
+    ];
+
+    /// Its name in a study file.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::PaperSteering => "paper-steering",
+            Self::PaperRank1 => "paper-rank1",
+            Self::PaperRank32 => "paper-rank32",
+        }
+    }
+
+    fn column(self) -> Column {
+        let steering = Column {
+            edit: EditName::Steering,
+            learning_rate: 1e-4,
+            alpha: 256.0,
+            rank: 1,
+            weight_decay: 0.0,
+            epochs: 2.0,
+            epochs_with_kl: 2.0,
+            lambda: 1e6,
+        };
+        let rank1 = Column {
+            edit: EditName::Lora,
+            learning_rate: 2e-5,
+            weight_decay: 0.01,
+            epochs: 1.0,
+            epochs_with_kl: 3.0,
+            lambda: 1e5,
+            ..steering
+        };
+        match self {
+            Self::PaperSteering => steering,
+            Self::PaperRank1 => rank1,
+            Self::PaperRank32 => Column { rank: 32, alpha: 64.0, ..rank1 },
+        }
+    }
+
+    /// The kind of edit it trains.
+    pub(super) fn edit(self) -> EditName {
+        self.column().edit
+    }
+
+    /// Its weight of the KL penalty, in nats per nat: the paper's lambda over its vocabulary.
+    pub fn kl_weight(self) -> f64 {
+        self.column().lambda / VOCABULARY
+    }
+
+    /// What a solution takes where the study says nothing.
+    pub(super) fn defaults(self, with_kl: bool) -> Defaults {
+        let column = self.column();
+        Defaults {
+            learning_rate: match column.edit {
+                // What is added is alpha times the trained vector, and a step of Adam is the rate itself.
+                EditName::Steering => column.learning_rate * column.alpha,
+                EditName::Lora => column.learning_rate,
+            },
+            weight_decay: column.weight_decay,
+            rank: column.rank,
+            alpha: column.alpha,
+            projections: vec![Projection::Down],
+            schedule: Schedule::Linear,
+            warmup: 5,
+            batch_size: 2,
+            accumulation: 8,
+            length: Length::Epochs(if with_kl { column.epochs_with_kl } else { column.epochs }),
+            checkpoint_every: 5,
+            kl_weight: Some(self.kl_weight()),
+            kl_batch_size: 8,
+        }
+    }
+
+    /// What each of the paper's settings became for a solution on a model of `depth` blocks, one line each; what the study
+    /// says otherwise is named as such.
+    pub fn became(self, solution: &Solution, depth: usize) -> Vec<String> {
+        let column = self.column();
+        let settings = &solution.train;
+        let defaults = self.defaults(settings.kl.is_some());
+        let mut lines = Lines::default();
+
+        let (layer, depths) = LAYER;
+        lines.translated(
+            format!("layer {layer} of {depths}, half the depth,"),
+            format!("layer {} of {depth}", depth / 2),
+            match &settings.edit {
+                EditKind::Steering { layer } => format!("layer {layer} of {depth}"),
+                EditKind::Lora { layers, .. } => match layers.as_slice() {
+                    [layer] => format!("layer {layer} of {depth}"),
+                    layers => format!("layers {layers:?} of {depth}"),
+                },
+            },
+        );
+        let rate = |rate: f64| match column.edit {
+            EditName::Steering => format!("{}, relative to the residual stream's scale", plain(rate)),
+            EditName::Lora => plain(rate),
+        };
+        let learning_rate = plain(column.learning_rate);
+        match column.edit {
+            EditName::Steering => lines.translated(
+                format!("learning rate {learning_rate} times alpha {}", column.alpha),
+                rate(defaults.learning_rate),
+                rate(settings.learning_rate),
+            ),
+            EditName::Lora => lines.kept("learning rate", learning_rate, rate(settings.learning_rate)),
+        }
+        if let EditKind::Lora { projections, rank, alpha, rslora, .. } = &settings.edit {
+            lines.kept("rank", defaults.rank, rank);
+            lines.kept("alpha", defaults.alpha, alpha);
+            lines.kept("rank-stabilised scale", false, rslora);
+            let paths = |all: &[Projection]| all.iter().map(|p| p.path()).collect::<Vec<_>>().join(", ");
+            lines.kept("projection", paths(&defaults.projections), paths(projections));
+        }
+        if let Some(kl) = settings.kl {
+            lines.translated(
+                format!("lambda {:e} / 152,064", column.lambda),
+                format!("{:.2}, the KL weight in nats per nat", self.kl_weight()),
+                format!("{:.2}, the KL weight in nats per nat", kl.weight),
+            );
+            lines.kept("KL rows in a micro-batch", defaults.kl_batch_size, kl.batch_size);
+        }
+        lines.kept("weight decay", defaults.weight_decay, settings.weight_decay);
+        let batch = |rows: usize, times: usize| format!("{rows} x {times}");
+        lines.kept(
+            "batch",
+            batch(defaults.batch_size, defaults.accumulation),
+            batch(settings.batch_size, settings.accumulation),
+        );
+        lines.kept("schedule", schedule(defaults.schedule), schedule(settings.schedule));
+        lines.kept("warm-up steps", defaults.warmup, settings.warmup);
+        lines.kept("length", length(defaults.length), length(settings.length));
+        lines.kept("checkpoint every", defaults.checkpoint_every, settings.checkpoint_every);
+        lines.finish()
+    }
+}
+
+/// Lines that set the paper's values beside those of a solution.
+#[derive(Default)]
+struct Lines {
+    lines: Vec<String>,
+    kept: Vec<String>,
+}
+
+impl Lines {
+    /// A value of the paper that means something else here; `here` is what the solution has.
+    fn translated(&mut self, paper: String, became: String, here: String) {
+        self.lines.push(match became == here {
+            true => format!("{paper} became {became}"),
+            false => format!("{paper} would be {became}; the study says {here}"),
+        });
+    }
+
+    /// A value of the paper that means the same here.
+    fn kept(&mut self, name: &str, paper: impl ToString, here: impl ToString) {
+        let (paper, here) = (paper.to_string(), here.to_string());
+        match paper == here {
+            true => self.kept.push(format!("{name} {paper}")),
+            false => self.lines.push(format!("{name} {paper}; the study says {here}")),
+        }
+    }
+
+    fn finish(mut self) -> Vec<String> {
+        if !self.kept.is_empty() {
+            self.lines.push(format!("as in the paper: {}", self.kept.join(", ")));
+        }
+        self.lines
+    }
+}
+
+/// A number without the noise of its last digits, short ones in full and tiny ones with an exponent.
+fn plain(number: f64) -> String {
+    let rounded: f64 = format!("{number:.6e}").parse().unwrap_or(number);
+    if rounded.abs() < 1e-3 { format!("{rounded:e}") } else { rounded.to_string() }
+}
+
+fn schedule(schedule: Schedule) -> &'static str {
+    match schedule {
+        Schedule::Linear => "linear",
+        Schedule::Cosine => "cosine",
+        Schedule::Constant => "constant",
+    }
+}
+
+fn length(length: Length) -> String {
+    match length {
+        Length::Epochs(1.0) => "1 epoch".into(),
+        Length::Epochs(epochs) => format!("{epochs} epochs"),
+        Length::Steps(1) => "1 step".into(),
+        Length::Steps(steps) => format!("{steps} steps"),
+    }
+}

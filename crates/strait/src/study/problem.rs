@@ -1,0 +1,180 @@
+//! What can be wrong with a study file.
+
+use std::path::{Path, PathBuf};
+
+use crate::Error;
+
+/// What is wrong with a study file. Keys are named with their tables, as in `train.kl.weight`.
+#[derive(Clone, Debug, PartialEq, thiserror::Error)]
+#[non_exhaustive]
+pub enum Problem {
+    // Form: what the file says.
+    /// A file that no study needs to be.
+    #[error("the file is longer than {limit} bytes, which no study is")]
+    TooLong {
+        /// The bound, in bytes.
+        limit: u64,
+    },
+    /// Bytes that are no text.
+    #[error("byte {byte} is not UTF-8")]
+    NotUtf8 {
+        /// The byte within the file, counted from 1.
+        byte: usize,
+    },
+    /// Text that is not TOML.
+    #[error("not TOML: {reason}")]
+    NotToml {
+        /// What the parser missed.
+        reason: String,
+    },
+    /// A key that a study does not have.
+    #[error("unknown key `{key}` in {table}; the nearest known key is `{nearest}`")]
+    UnknownKey {
+        /// The key.
+        key: String,
+        /// The table it stands in, as people write it.
+        table: String,
+        /// The known key that it is nearest to.
+        nearest: &'static str,
+        /// All keys of the table.
+        known: Vec<&'static str>,
+    },
+    /// A value of the wrong type, or out of its range.
+    #[error("`{key}` is {found}, expected {expected}")]
+    Unexpected {
+        /// The key.
+        key: String,
+        /// The value found.
+        found: String,
+        /// What it may be.
+        expected: String,
+    },
+    /// A list that names something twice.
+    #[error("`{key}` holds {value} twice")]
+    Repeated {
+        /// The list.
+        key: String,
+        /// What it holds twice.
+        value: String,
+    },
+
+    // Meaning: what the keys say together.
+    /// A key that has no default.
+    #[error("{table} has no `{key}`")]
+    Missing {
+        /// The table, as people write it.
+        table: &'static str,
+        /// The key.
+        key: &'static str,
+    },
+    /// Two keys of which only one can be meant.
+    #[error("`{key}` and `{other}` contradict each other: {why}")]
+    Contradiction {
+        /// The key, with its value where that matters.
+        key: String,
+        /// The other key, with its value where that matters.
+        other: String,
+        /// Why they cannot both hold.
+        why: &'static str,
+    },
+    /// Two solutions of one name.
+    #[error("the solution on line {first} is called `{name}` too")]
+    SameName {
+        /// The name.
+        name: String,
+        /// Where it was given first.
+        first: u64,
+    },
+    /// A penalty without rows.
+    #[error("solution `{solution}` has a KL penalty, but `[data]` names no `kl` rows for it to hold on")]
+    NoKlRows {
+        /// The solution.
+        solution: String,
+    },
+    /// A penalty without a weight.
+    #[error("solution `{solution}` has a KL penalty, but neither the file nor a preset gives its weight")]
+    NoKlWeight {
+        /// The solution.
+        solution: String,
+    },
+    /// Two lists of files that should go together.
+    #[error("`{table}.taught` names {taught} files, `{table}.other` {other}")]
+    Unpaired {
+        /// The table of both.
+        table: &'static str,
+        /// Files of taught answers.
+        taught: usize,
+        /// Files of other answers.
+        other: usize,
+    },
+    /// A file that is not there.
+    #[error("`{key}` names `{written}`, but there is no file `{}`", looked.display())]
+    NoFile {
+        /// The key.
+        key: String,
+        /// The path as the study gives it.
+        written: String,
+        /// The absolute path.
+        looked: PathBuf,
+    },
+    /// A study in a folder whose name cannot be written down.
+    #[error("the study's folder has a name that is not UTF-8, which the record of a run cannot hold")]
+    FolderNotUtf8,
+    /// A stem of which no name can be made.
+    #[error("no name can be made of the file's name")]
+    NoName,
+
+    // Met when the study runs.
+    /// A password that is not in the environment.
+    #[error("its password is looked for in the environment variable `{variable}`, which is {state}")]
+    NoPassword {
+        /// The variable.
+        variable: String,
+        /// "not set" or "not UTF-8".
+        state: &'static str,
+    },
+}
+
+impl Problem {
+    /// The crate's error for this problem in a file, at a line where it has one.
+    pub(super) fn at(self, path: &Path, line: Option<u64>) -> Error {
+        Error::Study { path: path.into(), line, problem: Box::new(self) }
+    }
+
+    /// The remedy.
+    pub fn hint(&self) -> String {
+        match self {
+            Self::TooLong { .. } | Self::NotUtf8 { .. } => "check that this is the file you meant".into(),
+            Self::NotToml { .. } => {
+                "text stands in quotation marks, lists in brackets; `strait init` writes a study to start from".into()
+            }
+            Self::UnknownKey { table, known, .. } => {
+                let known: Vec<_> = known.iter().map(|key| format!("`{key}`")).collect();
+                format!("the keys of {table} are {}", known.join(", "))
+            }
+            Self::Unexpected { .. } => {
+                "`strait init` writes a study in which every key stands with its usual value".into()
+            }
+            Self::Repeated { .. } => "name it once".into(),
+            Self::Missing { key: "solution", .. } => {
+                "add a `[[solution]]` with a `name`; what it does not say it takes from `[train]`".into()
+            }
+            Self::Missing { table, key } => format!("add `{key}` to {table}"),
+            Self::Contradiction { .. } => "remove one of the two".into(),
+            Self::SameName { .. } => "give each solution a name of its own".into(),
+            Self::NoKlRows { .. } => "add `kl = [\"rows.jsonl\"]` to `[data]`, or take the penalty away".into(),
+            Self::NoKlWeight { .. } => {
+                "give `kl = { weight = 3.0 }`; with the papers' presets, `kl = true` takes their weight".into()
+            }
+            Self::Unpaired { .. } => {
+                "the first file of one list goes with the first of the other, row by row, and so on".into()
+            }
+            Self::NoFile { .. } => "paths start at the folder of the study file".into(),
+            Self::FolderNotUtf8 => "move the study into a folder with a plain name".into(),
+            Self::NoName => "add `name`, made of small letters, digits and hyphens".into(),
+            Self::NoPassword { variable, .. } => {
+                format!("set it for the command: `{variable}=... strait run ...`; the password is never written down")
+            }
+        }
+    }
+}

@@ -1,0 +1,725 @@
+//! What a study file means: presets applied, defaults filled in, paths found, keys weighed against each other.
+
+use std::path::{Component, Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+use strait_model::{Error as FileError, edit::Projection};
+
+use super::{
+    Preset, Problem,
+    file::{
+        At, Checked, DataKeys, EditName, Fault, MAX_NAME, MeasureKeys, PairKeys, RowKeys, SeedKeys,
+        SolutionKeys, StudyFile, TrainKeys, is_name,
+    },
+};
+use crate::{
+    Result,
+    data::RowSource,
+    train::{EditKind, Kl, Length, Schedule, Seeds, Settings},
+};
+
+/// A study with nothing left to guess.
+///
+/// With [`Unplaced`] solutions it is what can be told from the file alone; [`Study::fix_layers`] makes the rest of it once
+/// the model's depth is known.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Study<S = Solution> {
+    /// The study file.
+    pub file: PathBuf,
+    /// Name of the study and of its folder: small letters, digits and hyphens.
+    pub name: String,
+    /// Title of the report.
+    pub title: String,
+    /// What the study is about, in words for the report.
+    pub about: String,
+    /// The model: an absolute path, or a hub id or short name.
+    pub model: String,
+    /// Seeds.
+    pub seeds: Seeds,
+    /// Rows to train on and to measure with.
+    pub data: Data,
+    /// What is measured, and how.
+    pub measures: Measures,
+    /// The edits to train.
+    pub solutions: Vec<S>,
+}
+
+/// The rows of a study.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Data {
+    /// Name of the taught domain, such as "vehicles".
+    pub domain: String,
+    /// The taught kind of answer, such as "technical".
+    pub kind: String,
+    /// Rows to train on.
+    pub train: Vec<Rows>,
+    /// Share of the training rows kept out of training, from 0 to 0.9.
+    pub held_out: f64,
+    /// Rows on which a KL penalty holds; empty if no solution has one.
+    pub kl: Vec<Rows>,
+    /// Pairs of answers in the taught domain.
+    pub narrow: PairSource,
+    /// Pairs of answers outside it.
+    pub general: PairSource,
+}
+
+/// A file of rows. It knows where a password is to be found, and never the password.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(untagged)]
+pub enum Rows {
+    /// A file.
+    File(PathBuf),
+    /// A member of an easy-dataset-share archive.
+    Archive {
+        /// The archive.
+        archive: PathBuf,
+        /// The environment variable that holds its password.
+        password_env: String,
+        /// The member's name.
+        member: String,
+    },
+}
+
+/// Where pairs of answers to one question come from.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "lowercase")]
+pub enum PairSource {
+    /// From nowhere.
+    #[default]
+    None,
+    /// From row-aligned files, the first of one list with the first of the other.
+    Aligned {
+        /// Answers of the taught kind.
+        taught: Vec<Rows>,
+        /// Answers of the other kind.
+        other: Vec<Rows>,
+        /// The most pairs taken.
+        limit: Option<usize>,
+    },
+    /// From answers that were judged.
+    Judged {
+        /// CSV files with scores.
+        files: Vec<Rows>,
+        /// The most pairs taken of one question.
+        limit: Option<usize>,
+    },
+}
+
+/// What is measured, and how.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Measures {
+    /// Factors by which solutions are scaled for the certificate; 1 is among them.
+    pub scales: Vec<f64>,
+    /// The largest general shift of a narrow solution, as a share of its narrow shift.
+    pub certificate: f64,
+    /// Nats per token that the mean response loss may rise by for a scale to count as coherent.
+    pub coherence: f64,
+    /// Resamples of an interval.
+    pub resamples: usize,
+}
+
+/// An edit to train.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Solution {
+    /// Its name: small letters, digits and hyphens.
+    pub name: String,
+    /// The preset that filled in what the study left out.
+    pub preset: Option<Preset>,
+    /// How it is trained.
+    pub train: Settings,
+}
+
+/// An edit to train, on layers that may yet depend on the model's depth.
+#[derive(Clone, Debug)]
+pub struct Unplaced {
+    /// All but the layers, which are placeholders.
+    solution: Solution,
+    /// The layers that the study names; none for the one at half the depth.
+    layers: Option<Layers>,
+}
+
+/// Layers and the key that names them.
+#[derive(Clone, Debug)]
+struct Layers {
+    key: String,
+    indices: Vec<At<i32>>,
+}
+
+impl Unplaced {
+    /// Its name.
+    pub fn name(&self) -> &str {
+        &self.solution.name
+    }
+}
+
+/// What a solution takes where neither it nor `[train]` says anything.
+pub(super) struct Defaults {
+    pub learning_rate: f64,
+    pub weight_decay: f64,
+    pub rank: usize,
+    pub alpha: f64,
+    pub projections: Vec<Projection>,
+    pub schedule: Schedule,
+    pub warmup: usize,
+    pub batch_size: usize,
+    pub accumulation: usize,
+    pub length: Length,
+    pub checkpoint_every: usize,
+    pub kl_weight: Option<f64>,
+    pub kl_batch_size: usize,
+}
+
+impl Defaults {
+    /// Without a preset: one pass in batches of four, which small models on small machines bear.
+    fn of(edit: EditName) -> Self {
+        Self {
+            learning_rate: match edit {
+                EditName::Steering => 0.01,
+                EditName::Lora => 2e-5,
+            },
+            weight_decay: 0.0,
+            rank: 1,
+            alpha: 256.0,
+            projections: vec![Projection::Down],
+            schedule: Schedule::Linear,
+            warmup: 5,
+            batch_size: 4,
+            accumulation: 1,
+            length: Length::Epochs(1.0),
+            checkpoint_every: 10,
+            kl_weight: None,
+            kl_batch_size: 4,
+        }
+    }
+}
+
+/// AdamW's betas and epsilon, in the papers and everywhere else.
+const BETAS: (f64, f64) = (0.9, 0.999);
+const EPSILON: f64 = 1e-8;
+
+impl Study {
+    /// Reads a study that [`Study::to_toml`] wrote.
+    ///
+    /// # Errors
+    /// If the file cannot be read or is no resolved study.
+    pub fn read_resolved(path: &Path) -> Result<Self> {
+        let text = std::fs::read_to_string(path).map_err(FileError::io(path, "read the resolved study"))?;
+        toml::from_str(&text)
+            .map_err(|e| Problem::NotToml { reason: e.message().to_string() }.at(path, None))
+    }
+
+    /// The resolved study as TOML. It names environment variables that hold passwords, and no password.
+    ///
+    /// # Errors
+    /// None that a study made by [`StudyFile::resolve`] can have.
+    pub fn to_toml(&self) -> Result<String> {
+        toml::to_string(self).map_err(|e| Problem::NotToml { reason: e.to_string() }.at(&self.file, None))
+    }
+}
+
+impl<S> Study<S> {
+    /// Every file of rows, in the order of the study.
+    pub fn rows(&self) -> impl Iterator<Item = &Rows> {
+        let Data { train, kl, narrow, general, .. } = &self.data;
+        train.iter().chain(kl).chain(narrow.rows()).chain(general.rows())
+    }
+}
+
+impl PairSource {
+    /// Its files.
+    pub fn rows(&self) -> impl Iterator<Item = &Rows> {
+        let (first, second): (&[Rows], &[Rows]) = match self {
+            Self::None => (&[], &[]),
+            Self::Aligned { taught, other, .. } => (taught, other),
+            Self::Judged { files, .. } => (files, &[]),
+        };
+        first.iter().chain(second)
+    }
+}
+
+impl Rows {
+    /// The file on disk: the rows' own, or the archive.
+    pub fn path(&self) -> &Path {
+        match self {
+            Self::File(path) => path,
+            Self::Archive { archive, .. } => archive,
+        }
+    }
+
+    /// The rows with their password, which is read from the environment now.
+    ///
+    /// # Errors
+    /// If the variable is not set.
+    pub fn source(&self) -> Result<RowSource> {
+        match self {
+            Self::File(path) => Ok(RowSource::File(path.clone())),
+            Self::Archive { archive, password_env, member } => {
+                let missing = |state| {
+                    let variable = password_env.clone();
+                    Problem::NoPassword { variable, state }.at(archive, None)
+                };
+                let password = std::env::var(password_env).map_err(|error| match error {
+                    std::env::VarError::NotPresent => missing("not set"),
+                    std::env::VarError::NotUnicode(_) => missing("not UTF-8"),
+                })?;
+                Ok(RowSource::Archive { archive: archive.clone(), password, member: member.clone() })
+            }
+        }
+    }
+}
+
+impl StudyFile {
+    /// What the file means, but for layers that depend on the model.
+    ///
+    /// # Errors
+    /// If keys are missing or contradict each other, or files are not there.
+    pub fn resolve(&self) -> Result<Study<Unplaced>> {
+        let parent = match self.path.parent() {
+            Some(parent) if !parent.as_os_str().is_empty() => parent,
+            _ => Path::new("."),
+        };
+        let folder =
+            parent.canonicalize().map_err(FileError::io(parent, "find the folder of the study"))?;
+        Resolver { file: self, folder }.study().map_err(|fault| fault.problem.at(&self.path, fault.line))
+    }
+}
+
+struct Resolver<'a> {
+    file: &'a StudyFile,
+    /// The file's folder, absolute and free of links.
+    folder: PathBuf,
+}
+
+impl Resolver<'_> {
+    fn study(&self) -> Checked<Study<Unplaced>> {
+        let top = &self.file.top;
+        if self.folder.to_str().is_none() {
+            return Err(Problem::FolderNotUtf8.nowhere());
+        }
+        let name = match &top.name {
+            Some(name) => name.value.clone(),
+            None => name_of(&self.file.path).ok_or_else(|| Problem::NoName.nowhere())?,
+        };
+        let model = required(&top.model, TOP, "model", None)?;
+        let data = required(&top.data, TOP, "data", None)?;
+        let seeds = seeds(&top.seeds);
+        Ok(Study {
+            file: self.folder.join(self.file.path.file_name().unwrap_or_default()),
+            title: value(&top.title).unwrap_or_else(|| name.clone()),
+            about: value(&top.about).unwrap_or_default(),
+            model: self.model(model)?,
+            seeds,
+            data: self.data(data)?,
+            measures: measures(&top.measure)?,
+            solutions: self.solutions(seeds)?,
+            name,
+        })
+    }
+
+    /// A path where there is a file or folder of that name; else the name itself, unless it can only be a path.
+    fn model(&self, written: &At<String>) -> Checked<String> {
+        let path = self.absolute(&written.value);
+        let only_a_path = written.value.starts_with(['.', '/', '~']);
+        match path.to_str() {
+            Some(found) if path.exists() => Ok(found.to_string()),
+            _ if only_a_path => Err(no_file("model", written, path)),
+            _ => Ok(written.value.clone()),
+        }
+    }
+
+    fn data(&self, At { value: keys, line }: &At<DataKeys>) -> Checked<Data> {
+        Ok(Data {
+            domain: value(&keys.domain).unwrap_or_else(|| "the training domain".into()),
+            kind: value(&keys.kind).unwrap_or_else(|| "taught".into()),
+            train: self.rows("data.train", required(&keys.train, "`[data]`", "train", Some(*line))?)?,
+            held_out: value(&keys.held_out).unwrap_or(0.1),
+            kl: keys.kl.as_ref().map_or(Ok(Vec::new()), |rows| self.rows("data.kl", rows))?,
+            narrow: self.pairs("data.narrow", "`[data.narrow]`", &keys.narrow)?,
+            general: self.pairs("data.general", "`[data.general]`", &keys.general)?,
+        })
+    }
+
+    fn pairs(
+        &self,
+        table: &'static str,
+        shown: &'static str,
+        keys: &Option<At<PairKeys>>,
+    ) -> Checked<PairSource> {
+        let Some(At { value: keys, line }) = keys else {
+            return Ok(PairSource::None);
+        };
+        let limit = value(&keys.limit);
+        let rows = |key: &str, rows| self.rows(&format!("{table}.{key}"), rows);
+        if let Some(judged) = &keys.judged {
+            for (key, given) in [("taught", &keys.taught), ("other", &keys.other)] {
+                if let Some(given) = given {
+                    return Err(given.fault(Problem::Contradiction {
+                        key: format!("{table}.{key}"),
+                        other: format!("{table}.judged"),
+                        why: "pairs come from row-aligned files or from judged answers",
+                    }));
+                }
+            }
+            return Ok(PairSource::Judged { files: rows("judged", judged)?, limit });
+        }
+        let taught = required(&keys.taught, shown, "taught", Some(*line))?;
+        let other = required(&keys.other, shown, "other", Some(*line))?;
+        if taught.value.len() != other.value.len() {
+            return Err(other.fault(Problem::Unpaired {
+                table,
+                taught: taught.value.len(),
+                other: other.value.len(),
+            }));
+        }
+        Ok(PairSource::Aligned { taught: rows("taught", taught)?, other: rows("other", other)?, limit })
+    }
+
+    fn rows(&self, key: &str, rows: &At<Vec<At<RowKeys>>>) -> Checked<Vec<Rows>> {
+        let rows = rows.value.iter().map(|row| match &row.value {
+            RowKeys::File(path) => {
+                let written = At { value: path.clone(), line: row.line };
+                Ok(Rows::File(self.existing(key, &written)?))
+            }
+            RowKeys::Archive { archive, password_env, member } => {
+                let archive = required(archive, ARCHIVE, "archive", Some(row.line))?;
+                Ok(Rows::Archive {
+                    archive: self.existing(&format!("{key}.archive"), archive)?,
+                    password_env: required(password_env, ARCHIVE, "password_env", Some(row.line))?
+                        .value
+                        .clone(),
+                    member: required(member, ARCHIVE, "member", Some(row.line))?.value.clone(),
+                })
+            }
+        });
+        rows.collect()
+    }
+
+    fn existing(&self, key: &str, written: &At<String>) -> Checked<PathBuf> {
+        let path = self.absolute(&written.value);
+        if path.is_file() { Ok(path) } else { Err(no_file(key, written, path)) }
+    }
+
+    /// A path from the study's folder. Leading `..` are resolved, which is safe as the folder is free of links; later ones
+    /// stay, for what precedes them may be a link.
+    fn absolute(&self, written: &str) -> PathBuf {
+        let mut path = self.folder.clone();
+        let mut leading = true;
+        for component in Path::new(written).components() {
+            match component {
+                Component::CurDir => {}
+                Component::ParentDir if leading => _ = path.pop(),
+                other => {
+                    leading = false;
+                    path.push(other);
+                }
+            }
+        }
+        path
+    }
+
+    fn solutions(&self, seeds: Seeds) -> Checked<Vec<Unplaced>> {
+        let top = &self.file.top;
+        if top.solutions.is_empty() {
+            return Err(Problem::Missing { table: "the study", key: "solution" }.nowhere());
+        }
+        one_length(&top.train, "train")?;
+        let mut names: Vec<At<String>> = Vec::new();
+        let mut solutions = Vec::new();
+        for At { value: keys, line } in &top.solutions {
+            let name = required(&keys.name, "`[[solution]]`", "name", Some(*line))?;
+            if let Some(first) = names.iter().find(|other| other.value == name.value) {
+                return Err(
+                    name.fault(Problem::SameName { name: name.value.clone(), first: first.line })
+                );
+            }
+            names.push(name.clone());
+            solutions.push(self.solution(&name.value, keys, seeds)?);
+        }
+        // A solution may set the shared keys of LoRA aside by being a steering vector, but not all of them.
+        let all_steer = solutions.iter().all(|s| matches!(s.solution.train.edit, EditKind::Steering { .. }));
+        if all_steer {
+            no_lora_keys(&top.train, "train")?;
+        }
+        Ok(solutions)
+    }
+
+    fn solution(&self, name: &str, keys: &SolutionKeys, seeds: Seeds) -> Checked<Unplaced> {
+        let layered = Layered { own: &keys.train, shared: &self.file.top.train };
+        one_length(layered.own, "solution")?;
+        let (preset, edit) = layered.preset_and_edit()?;
+        if edit == EditName::Steering {
+            no_lora_keys(layered.own, "solution")?;
+        }
+        let kl = self.kl(name, &layered, preset)?;
+        let defaults = preset.map_or_else(|| Defaults::of(edit), |p| p.defaults(kl.is_some()));
+        let layers = layered.layers(edit)?;
+        let or = |given: Option<f64>, default| given.unwrap_or(default);
+        let count = |given: Option<usize>, default| given.unwrap_or(default);
+        let train = Settings {
+            edit: match edit {
+                EditName::Steering => EditKind::Steering { layer: 0 },
+                EditName::Lora => EditKind::Lora {
+                    layers: Vec::new(),
+                    projections: layered
+                        .get(|t| &t.projections)
+                        .map_or(defaults.projections, |list| list.into_iter().map(|p| p.value).collect()),
+                    rank: count(layered.get(|t| &t.rank), defaults.rank),
+                    alpha: or(layered.get(|t| &t.alpha), defaults.alpha),
+                    rslora: layered.get(|t| &t.rslora).unwrap_or(false),
+                },
+            },
+            learning_rate: or(layered.get(|t| &t.learning_rate), defaults.learning_rate),
+            weight_decay: or(layered.get(|t| &t.weight_decay), defaults.weight_decay),
+            betas: layered.get(|t| &t.betas).unwrap_or(BETAS),
+            epsilon: or(layered.get(|t| &t.epsilon), EPSILON),
+            schedule: layered.get(|t| &t.schedule).unwrap_or(defaults.schedule),
+            warmup: count(layered.get(|t| &t.warmup), defaults.warmup),
+            batch_size: count(layered.get(|t| &t.batch_size), defaults.batch_size),
+            accumulation: count(layered.get(|t| &t.accumulation), defaults.accumulation),
+            clip: layered.get(|t| &t.clip),
+            length: layered.length().unwrap_or(defaults.length),
+            checkpoint_every: count(layered.get(|t| &t.checkpoint_every), defaults.checkpoint_every),
+            kl: kl.map(|(weight, rows)| Kl { weight, batch_size: rows.unwrap_or(defaults.kl_batch_size) }),
+            seeds,
+        };
+        Ok(Unplaced { solution: Solution { name: name.into(), preset, train }, layers })
+    }
+
+    /// Weight, and rows in a micro-batch where the study says; none without a penalty or with a weight of 0.
+    fn kl(
+        &self,
+        solution: &str,
+        layered: &Layered,
+        preset: Option<Preset>,
+    ) -> Checked<Option<(f64, Option<usize>)>> {
+        let Some(key) = layered.own.kl.as_ref().or(layered.shared.kl.as_ref()) else {
+            return Ok(None);
+        };
+        if !key.value.on {
+            return Ok(None);
+        }
+        let kl = |table: &TrainKeys| table.kl.clone().map(|at| at.value).unwrap_or_default();
+        let (own, shared) = (kl(layered.own), kl(layered.shared));
+        let weight = value(&own.weight).or(value(&shared.weight)).or(preset.map(Preset::kl_weight));
+        let weight = weight.ok_or_else(|| key.fault(Problem::NoKlWeight { solution: solution.into() }))?;
+        if weight == 0.0 {
+            return Ok(None);
+        }
+        if self.file.top.data.as_ref().is_none_or(|data| data.value.kl.is_none()) {
+            return Err(key.fault(Problem::NoKlRows { solution: solution.into() }));
+        }
+        Ok(Some((weight, value(&own.batch_size).or(value(&shared.batch_size)))))
+    }
+}
+
+const TOP: &str = "the study";
+const ARCHIVE: &str = "the archive's table";
+
+/// The keys of a solution over those of `[train]`.
+struct Layered<'a> {
+    own: &'a TrainKeys,
+    shared: &'a TrainKeys,
+}
+
+impl Layered<'_> {
+    /// The solution's value, else the shared one.
+    fn get<T: Clone>(&self, key: impl Fn(&TrainKeys) -> &Option<At<T>>) -> Option<T> {
+        value(key(self.own)).or_else(|| value(key(self.shared)))
+    }
+
+    fn preset_and_edit(&self) -> Checked<(Option<Preset>, EditName)> {
+        let preset = self.own.preset.as_ref().or(self.shared.preset.as_ref());
+        let edit = self.own.edit.as_ref().or(self.shared.edit.as_ref());
+        match (preset, edit) {
+            (Some(preset), Some(edit)) if preset.value.edit() != edit.value => {
+                Err(edit.fault(Problem::Contradiction {
+                    key: format!("edit = \"{}\"", edit_name(edit.value)),
+                    other: format!("preset = \"{}\"", preset.value.name()),
+                    why: "the preset trains another kind of edit",
+                }))
+            }
+            (Some(preset), _) => Ok((Some(preset.value), preset.value.edit())),
+            (None, edit) => Ok((None, edit.map_or(EditName::Steering, |edit| edit.value))),
+        }
+    }
+
+    /// Epochs or steps of the solution, else the shared ones.
+    fn length(&self) -> Option<Length> {
+        let of = |table: &TrainKeys| {
+            let epochs = value(&table.epochs).map(Length::Epochs);
+            epochs.or_else(|| value(&table.steps).map(Length::Steps))
+        };
+        of(self.own).or_else(|| of(self.shared))
+    }
+
+    fn layers(&self, edit: EditName) -> Checked<Option<Layers>> {
+        for (table, name) in [(self.own, "solution"), (self.shared, "train")] {
+            let layers = match (&table.layer, &table.layers) {
+                (Some(layer), Some(_)) => {
+                    return Err(layer.fault(Problem::Contradiction {
+                        key: format!("{name}.layer"),
+                        other: format!("{name}.layers"),
+                        why: "`layer` is the short form for one layer",
+                    }));
+                }
+                (Some(layer), None) => Layers { key: format!("{name}.layer"), indices: vec![layer.clone()] },
+                (None, Some(layers)) if edit == EditName::Lora => {
+                    Layers { key: format!("{name}.layers"), indices: layers.value.clone() }
+                }
+                _ => continue,
+            };
+            if edit == EditName::Lora
+                && let Some(layer) = layers.indices.iter().find(|layer| layer.value < 0)
+            {
+                return Err(layer.fault(Problem::Unexpected {
+                    key: layers.key,
+                    found: layer.value.to_string(),
+                    expected: "a block, counted from 0: LoRA acts inside blocks, not on the embeddings"
+                        .into(),
+                }));
+            }
+            return Ok(Some(layers));
+        }
+        Ok(None)
+    }
+}
+
+impl Study<Unplaced> {
+    /// The study on a model of `depth` blocks: solutions that name no layer act at half the depth.
+    ///
+    /// # Errors
+    /// If a solution names a layer that the model does not have.
+    pub fn fix_layers(self, depth: usize) -> Result<Study> {
+        let Self { file, name, title, about, model, seeds, data, measures, solutions } = self;
+        let fix = |s: Unplaced| s.fix_layers(depth).map_err(|fault| fault.problem.at(&file, fault.line));
+        let solutions = solutions.into_iter().map(fix).collect::<Result<_>>()?;
+        Ok(Study { file, name, title, about, model, seeds, data, measures, solutions })
+    }
+}
+
+impl Unplaced {
+    fn fix_layers(self, depth: usize) -> Checked<Solution> {
+        let indices = match self.layers {
+            None => vec![i32::try_from(depth / 2).unwrap_or(i32::MAX)],
+            Some(Layers { key, indices }) => {
+                // -1, the embeddings, is there in every model.
+                let beyond = |layer: &&At<i32>| usize::try_from(layer.value).is_ok_and(|l| l >= depth);
+                if let Some(layer) = indices.iter().find(beyond) {
+                    return Err(layer.fault(Problem::Unexpected {
+                        key,
+                        found: layer.value.to_string(),
+                        expected: format!(
+                            "a layer below {depth}: the model has {depth} blocks, counted from 0"
+                        ),
+                    }));
+                }
+                indices.into_iter().map(|layer| layer.value).collect()
+            }
+        };
+        let mut solution = self.solution;
+        match &mut solution.train.edit {
+            EditKind::Steering { layer } => *layer = indices.first().copied().unwrap_or_default(),
+            EditKind::Lora { layers, .. } => {
+                *layers = indices.into_iter().filter_map(|layer| usize::try_from(layer).ok()).collect();
+            }
+        }
+        Ok(solution)
+    }
+}
+
+fn seeds(keys: &SeedKeys) -> Seeds {
+    Seeds {
+        initialisation: value(&keys.initialisation).unwrap_or(0),
+        order: value(&keys.order).unwrap_or(0),
+        sampling: value(&keys.sampling).unwrap_or(0),
+    }
+}
+
+fn measures(keys: &MeasureKeys) -> Checked<Measures> {
+    let scales = match &keys.scales {
+        None => vec![1.0, 2.0, 4.0],
+        Some(scales) => {
+            let values: Vec<f64> = scales.value.iter().map(|scale| scale.value).collect();
+            if !values.contains(&1.0) {
+                return Err(scales.fault(Problem::Unexpected {
+                    key: "measure.scales".into(),
+                    found: format!("{values:?}"),
+                    expected: "1 to be among the scales: it is the solution as trained".into(),
+                }));
+            }
+            values
+        }
+    };
+    Ok(Measures {
+        scales,
+        certificate: value(&keys.certificate).unwrap_or(0.25),
+        coherence: value(&keys.coherence).unwrap_or(1.0),
+        resamples: value(&keys.resamples).unwrap_or(2000),
+    })
+}
+
+/// Refuses epochs and steps in one table.
+fn one_length(keys: &TrainKeys, table: &str) -> Checked<()> {
+    match (&keys.epochs, &keys.steps) {
+        (Some(_), Some(steps)) => Err(steps.fault(Problem::Contradiction {
+            key: format!("{table}.steps"),
+            other: format!("{table}.epochs"),
+            why: "training has one length",
+        })),
+        _ => Ok(()),
+    }
+}
+
+/// Refuses the keys of LoRA where a steering vector is trained.
+fn no_lora_keys(keys: &TrainKeys, table: &str) -> Checked<()> {
+    let lines = [
+        ("layers", keys.layers.as_ref().map(|at| at.line)),
+        ("projections", keys.projections.as_ref().map(|at| at.line)),
+        ("rank", keys.rank.as_ref().map(|at| at.line)),
+        ("alpha", keys.alpha.as_ref().map(|at| at.line)),
+        ("rslora", keys.rslora.as_ref().map(|at| at.line)),
+    ];
+    match lines.into_iter().find_map(|(key, line)| Some((key, line?))) {
+        None => Ok(()),
+        Some((key, line)) => Err(Fault {
+            line: Some(line),
+            problem: Problem::Contradiction {
+                key: format!("{table}.{key}"),
+                other: format!("edit = \"{}\"", edit_name(EditName::Steering)),
+                why: "only `edit = \"lora\"` has it",
+            },
+        }),
+    }
+}
+
+fn edit_name(edit: EditName) -> &'static str {
+    match edit {
+        EditName::Steering => "steering",
+        EditName::Lora => "lora",
+    }
+}
+
+fn required<'a, T>(
+    key: &'a Option<At<T>>,
+    table: &'static str,
+    name: &'static str,
+    line: Option<u64>,
+) -> Checked<&'a At<T>> {
+    key.as_ref().ok_or(Fault { line, problem: Problem::Missing { table, key: name } })
+}
+
+fn value<T: Clone>(key: &Option<At<T>>) -> Option<T> {
+    key.as_ref().map(|at| at.value.clone())
+}
+
+fn no_file(key: &str, written: &At<String>, looked: PathBuf) -> Fault {
+    written.fault(Problem::NoFile { key: key.into(), written: written.value.clone(), looked })
+}
+
+/// A study's name from its file's: small letters and digits, and a hyphen for what is between them.
+fn name_of(path: &Path) -> Option<String> {
+    let stem = path.file_stem()?.to_str()?.to_ascii_lowercase();
+    let words: Vec<_> = stem.split(|c: char| !c.is_ascii_alphanumeric()).filter(|w| !w.is_empty()).collect();
+    let name: String = words.join("-").chars().take(MAX_NAME).collect();
+    is_name(&name).then_some(name)
+}

@@ -1,0 +1,552 @@
+//! Running a study: each step of the plan that is not done yet, by the trainer and the measures.
+
+use std::{
+    collections::BTreeMap,
+    path::{Path, PathBuf},
+    rc::Rc,
+    sync::atomic::{AtomicBool, Ordering},
+};
+
+use candle_core::Device;
+use serde::Serialize;
+use serde_json::json;
+use strait_model::{
+    Config, Gguf, Model,
+    decoder::first_changed_point,
+    edit::Summary,
+    files::{sha256_of, write_atomically},
+    progress::{Progress, Unit},
+    source::{Located, locate},
+};
+
+use super::{
+    PairSource, Plan, Rows, RunFolder, Session, Solution, Step, StepStatus, Study, StudyFile, default_folder, name,
+    estimate::Estimate, status,
+};
+use crate::{
+    Error, Result, Table,
+    data::{Chat, judged, pairs, read_chats, split},
+    measure::{self, Bootstrap, PairRows},
+    objective::{Kept, Row},
+    report::{self, Conclusion},
+    table::Column,
+    train::{Order, Run, SolutionFolder, Trainable, TrainingData},
+};
+
+/// What a run will do.
+pub struct DryRun {
+    /// The study as resolved.
+    pub study: Study,
+    /// Its steps, with where they stand in the run folder.
+    pub steps: Vec<StepStatus>,
+    /// What presets became, and the estimate of time and memory, in words.
+    pub lines: Vec<String>,
+}
+
+/// What a run has come to.
+#[derive(Clone, Debug, Serialize)]
+pub struct Outcome {
+    /// The run folder.
+    pub folder: PathBuf,
+    /// Its steps.
+    pub steps: Vec<StepStatus>,
+    /// The report.
+    pub report: PathBuf,
+    /// The conclusion in words, for a terminal.
+    #[serde(skip)]
+    pub verdict: String,
+    /// The conclusion.
+    pub conclusion: Conclusion,
+}
+
+/// What a study would do, without doing it.
+///
+/// # Errors
+/// If the study, its data or its model cannot be read.
+pub fn dry_run(file: &Path, out: Option<&Path>, progress: &dyn Progress) -> Result<DryRun> {
+    let plan = Planned::new(file, progress)?;
+    let folder = out.map_or_else(|| default_folder(&plan.study.name), Path::to_path_buf);
+    let known = status(&folder).map_or_else(|_| Vec::new(), |status| status.steps);
+    let state = |step: &Step| {
+        let waiting = StepStatus { name: step.name.clone(), state: super::State::Waiting, seconds: None, error: None };
+        known.iter().find(|s| s.name == step.name).cloned().unwrap_or(waiting)
+    };
+    let steps: Vec<StepStatus> = plan.plan.steps.iter().map(state).collect();
+    let mut lines = plan.preset_lines();
+    let lab = Lab::new(&plan, progress)?;
+    lines.extend(lab.estimate(|_| true)?.lines());
+    Ok(DryRun { steps, lines, study: plan.study })
+}
+
+/// Runs a study, or what is left of it.
+///
+/// # Errors
+/// [`Error::Interrupted`] after a request to stop, with everything saved; or the error of the step that failed.
+pub fn run(file: &Path, out: Option<&Path>, progress: &dyn Progress, stop: &AtomicBool) -> Result<Outcome> {
+    let planned = Planned::new(file, progress)?;
+    let Planned { file, study, plan, .. } = &planned;
+    let path = out.map_or_else(|| default_folder(&study.name), Path::to_path_buf);
+    let mut folder = RunFolder::open(&path, &study.name)?;
+    let session = Session::now(std::env::args().collect(), rayon::current_num_threads());
+    folder.begin(session, file, study, plan)?;
+    planned.preset_lines().iter().for_each(|line| progress.note(line));
+
+    let waiting = |step: &Step| folder.is_done(step).map(|done| !done);
+    let mut lab = None;
+    for step in &plan.steps {
+        if !waiting(step)? {
+            continue;
+        }
+        let lab = match &mut lab {
+            Some(lab) => lab,
+            None => {
+                let fresh = Lab::new(&planned, progress)?;
+                let left = |name: &str| plan.step(name).is_some_and(|s| waiting(s).unwrap_or(true));
+                fresh.estimate(left)?.lines().iter().for_each(|line| progress.note(line));
+                lab.insert(fresh)
+            }
+        };
+        if stop.load(Ordering::Relaxed) {
+            return Err(Error::Interrupted);
+        }
+        let running = folder.start(step)?;
+        match lab.carry_out(step, folder.path(), stop) {
+            Ok(()) => running.done()?,
+            Err(Error::Interrupted) => return Err(Error::Interrupted),
+            Err(error) => {
+                running.failed(&error)?;
+                return Err(error);
+            }
+        }
+    }
+    outcome(&path)
+}
+
+/// Writes the report of a run folder again, from its tables.
+///
+/// # Errors
+/// If the folder holds no run, or its tables cannot be read.
+pub fn write_report(folder: &Path) -> Result<Outcome> {
+    let study = Study::read_resolved(&folder.join("study.resolved.toml"))?;
+    let input = report_input(&study, folder)?;
+    let page = report::render(&input);
+    write_atomically(&folder.join(REPORT), |f| std::io::Write::write_all(f, page.as_bytes()))?;
+    outcome(folder)
+}
+
+const REPORT: &str = "report.html";
+const TABLES: &str = "tables";
+const MODEL: &str = "model.json";
+
+/// Tables in the order of the report.
+const TABLE_NAMES: [&str; 6] = ["solutions", "preference", "certificate", "kl", "heldout", "training"];
+
+fn outcome(folder: &Path) -> Result<Outcome> {
+    let study = Study::read_resolved(&folder.join("study.resolved.toml"))?;
+    let input = report_input(&study, folder)?;
+    let conclusion = report::conclude(&input.facts, &input.tables);
+    let status = status(folder)?;
+    Ok(Outcome {
+        folder: folder.into(),
+        steps: status.steps,
+        report: folder.join(REPORT),
+        verdict: report::terminal_verdict(&conclusion),
+        conclusion,
+    })
+}
+
+/// A study with its model found and its plan made; nothing heavy is read yet.
+struct Planned {
+    file: StudyFile,
+    study: Study,
+    plan: Plan,
+    located: Located,
+    config: Config,
+    /// Name and SHA-256 of the weight files.
+    weights: Vec<(String, String)>,
+}
+
+impl Planned {
+    fn new(path: &Path, progress: &dyn Progress) -> Result<Self> {
+        let file = StudyFile::read(path)?;
+        let study = file.resolve()?;
+        let located = locate(&study.model, progress)?;
+        let config = if located.path.is_dir() {
+            Config::from_hf(&located.path.join("config.json"))?
+        } else {
+            Config::from_gguf(&located.path, &Gguf::open(&located.path)?)?
+        };
+        let study = study.fix_layers(config.layers)?;
+        let weights = strait_model::Weights::open(&located.path)?.files();
+        let weights = strait_model::model::hashes(&weights, progress)?;
+        let plan = Plan::of(&study, &weights, |path| Ok(sha256_of(path, |_| ())?))?;
+        Ok(Self { file, study, plan, located, config, weights })
+    }
+
+    fn preset_lines(&self) -> Vec<String> {
+        preset_lines(&self.study, self.config.layers)
+    }
+}
+
+fn preset_lines(study: &Study, depth: usize) -> Vec<String> {
+    let of = |s: &Solution| s.preset.map(|p| (s.name.clone(), p.became(s, depth))).into_iter();
+    let lines = |(name, lines): (String, Vec<String>)| lines.into_iter().map(move |line| format!("{name}: {line}"));
+    study.solutions.iter().flat_map(of).flat_map(lines).collect()
+}
+
+/// The model and the rows, and what has been computed of them.
+struct Lab<'a> {
+    planned: &'a Planned,
+    progress: &'a dyn Progress,
+    model: Model,
+    train: Vec<Row>,
+    held_out: Vec<Row>,
+    kl: Vec<Row>,
+    narrow: Vec<pairs::Pair>,
+    general: Vec<pairs::Pair>,
+    /// Rows with the base's stream kept, by what they are and at which point.
+    kept: BTreeMap<(&'static str, usize), Rc<Kept>>,
+    groups: Option<(usize, Rc<Vec<PairRows>>)>,
+}
+
+impl<'a> Lab<'a> {
+    fn new(planned: &'a Planned, progress: &'a dyn Progress) -> Result<Self> {
+        let study = &planned.study;
+        let task = progress.begin("loading the model", None, Unit::Count);
+        let model = Model::load(&planned.located, &Device::Cpu)?;
+        drop(task);
+        let chats = read_all(&study.data.train)?;
+        let (train, held_out) = split::hold_out(chats, study.data.held_out, study.seeds.order);
+        let seen: Vec<_> = train.iter().map(|chat| questions(&chat.messages)).collect();
+        let unseen = |mut found: Vec<pairs::Pair>, which: &str| {
+            let before = found.len();
+            found.retain(|pair| !seen.contains(&questions(&pair.question)));
+            if found.len() < before {
+                let left_out = before - found.len();
+                progress.note(&format!("{which} pairs: {left_out} of {before} left out, training has their question"));
+            }
+            found
+        };
+        let (narrow, narrow_limit) = read_pairs(&study.data.narrow, &study.data.domain)?;
+        let (general, general_limit) = read_pairs(&study.data.general, "general")?;
+        let mut narrow = unseen(narrow, "narrow");
+        let mut general = unseen(general, "general");
+        narrow.truncate(narrow_limit);
+        general.truncate(general_limit);
+        let rows = |chats: &[Chat]| chats.iter().map(|c| Row::from_chat(&model, &c.messages)).collect::<Result<Vec<_>>>();
+        let (train, held_out, kl) = (rows(&train)?, rows(&held_out)?, rows(&read_all(&study.data.kl)?)?);
+        Ok(Self {
+            planned,
+            progress,
+            model,
+            train,
+            held_out,
+            kl,
+            narrow,
+            general,
+            kept: BTreeMap::new(),
+            groups: None,
+        })
+    }
+
+    fn carry_out(&mut self, step: &Step, folder: &Path, stop: &AtomicBool) -> Result<()> {
+        match step.name.as_str() {
+            name::MODEL => self.describe_model(folder),
+            name::DATA => self.describe_data(folder),
+            name::PREFERENCE => self.preference(folder),
+            name::KL => self.divergence(folder),
+            name::HELDOUT => self.heldout(folder),
+            name::REPORT => self.report(folder),
+            _ => {
+                let study = &self.planned.study;
+                let trained = |s: &&Solution| Step::training(&s.name) == step.name;
+                let Some(solution) = study.solutions.iter().find(trained) else { return Ok(()) };
+                self.train(solution, step, folder, stop)
+            }
+        }
+    }
+
+    fn describe_model(&self, folder: &Path) -> Result<()> {
+        let facts = json!({
+            "schema": super::SCHEMA,
+            "provenance": self.model.provenance,
+            "sha256": self.planned.weights,
+            "config": self.model.config(),
+        });
+        write_json(&folder.join(MODEL), &facts)
+    }
+
+    fn describe_data(&self, folder: &Path) -> Result<()> {
+        let of = |rows: &[Row]| {
+            json!({
+                "rows": rows.len(),
+                "tokens": rows.iter().map(|r| r.ids.len()).sum::<usize>(),
+                "response_tokens": rows.iter().map(Row::response_tokens).sum::<usize>(),
+            })
+        };
+        let facts = json!({
+            "schema": super::SCHEMA,
+            "train": of(&self.train),
+            "held_out": of(&self.held_out),
+            "kl": of(&self.kl),
+            "narrow_pairs": self.narrow.len(),
+            "general_pairs": self.general.len(),
+        });
+        write_json(&folder.join("data.json"), &facts)
+    }
+
+    fn train(&mut self, solution: &Solution, step: &Step, folder: &Path, stop: &AtomicBool) -> Result<()> {
+        let settings = &solution.train;
+        let device = self.model.decoder.device().clone();
+        // The point is the same for every value of the edit; the residual's scale there is what a steering rate is
+        // relative to.
+        let shape = Trainable::new(settings, self.model.config(), 1.0, &device)?;
+        let point = first_changed_point(shape.edit(), self.model.config().layers);
+        let train = self.kept("train", point)?;
+        let held_out = (!self.held_out.is_empty()).then(|| self.kept("held-out", point)).transpose()?;
+        let kl = settings.kl.map(|_| self.kept("KL", point)).transpose()?;
+        let decoder = &self.model.decoder;
+        let scale = train.median_norm(decoder)? / (self.model.config().hidden_size as f64).sqrt();
+        let data = TrainingData { train: &train, held_out: held_out.as_deref(), kl: kl.as_deref() };
+        let order = Order::new(settings, &data);
+        let solution_folder = solution_folder(folder, &solution.name);
+        let run = Run { decoder, data, settings, order, folder: &solution_folder, fingerprint: &step.key };
+        let trainable = Trainable::new(settings, self.model.config(), scale, &device)?;
+        self.progress.note(&format!("{}: {} steps", solution.name, run.order.steps()));
+        run.train(trainable, self.progress, stop)?;
+        Ok(())
+    }
+
+    /// The rows of one kind with the base's stream kept at a point. Another point's are dropped: memory is worth more.
+    fn kept(&mut self, which: &'static str, point: usize) -> Result<Rc<Kept>> {
+        if let Some(kept) = self.kept.get(&(which, point)) {
+            return Ok(kept.clone());
+        }
+        self.kept.retain(|&(_, at), _| at == point);
+        let rows = match which {
+            "train" => &self.train,
+            "held-out" => &self.held_out,
+            _ => &self.kl,
+        };
+        let title = format!("reading {which} rows");
+        let kept = Kept::new(&self.model.decoder, rows.clone(), point, which == "KL", &title, self.progress)?;
+        let kept = Rc::new(kept);
+        self.kept.insert((which, point), kept.clone());
+        Ok(kept)
+    }
+
+    fn solutions(&self, folder: &Path) -> Result<Vec<measure::Solution>> {
+        let open = |solution: &Solution| {
+            let path = solution_folder(folder, &solution.name).edit();
+            let edit = strait_model::edit::open_file(&path)?;
+            Ok(measure::Solution { name: solution.name.clone(), edit })
+        };
+        self.planned.study.solutions.iter().map(open).collect()
+    }
+
+    /// The point up to which no solution changes anything.
+    fn common_point(&self, solutions: &[measure::Solution]) -> usize {
+        let layers = self.model.config().layers;
+        solutions.iter().map(|s| first_changed_point(&s.edit, layers)).min().unwrap_or(layers)
+    }
+
+    fn groups(&mut self, point: usize) -> Result<Rc<Vec<PairRows>>> {
+        if let Some((at, groups)) = &self.groups
+            && *at == point
+        {
+            return Ok(groups.clone());
+        }
+        self.kept.clear();
+        let of = |group, pairs: &[pairs::Pair]| PairRows::new(&self.model, group, pairs, point, self.progress);
+        let groups = Rc::new(vec![of("narrow", &self.narrow)?, of("general", &self.general)?]);
+        self.groups = Some((point, groups.clone()));
+        Ok(groups)
+    }
+
+    fn bootstrap(&self) -> Bootstrap {
+        let study = &self.planned.study;
+        Bootstrap { resamples: study.measures.resamples, seed: study.seeds.sampling }
+    }
+
+    fn preference(&mut self, folder: &Path) -> Result<()> {
+        let solutions = self.solutions(folder)?;
+        let groups = self.groups(self.common_point(&solutions))?;
+        let measures = &self.planned.study.measures;
+        let table = measure::preference(
+            &self.model.decoder,
+            &solutions,
+            &groups,
+            &measures.scales,
+            measures.coherence,
+            self.bootstrap(),
+            self.progress,
+        )?;
+        save(folder, &table)
+    }
+
+    fn divergence(&mut self, folder: &Path) -> Result<()> {
+        let solutions = self.solutions(folder)?;
+        let groups = self.groups(self.common_point(&solutions))?;
+        let table = measure::divergence(&self.model.decoder, &solutions, &groups, self.bootstrap(), self.progress)?;
+        save(folder, &table)
+    }
+
+    fn heldout(&mut self, folder: &Path) -> Result<()> {
+        let solutions = self.solutions(folder)?;
+        if self.held_out.is_empty() {
+            return Ok(());
+        }
+        let kept = self.kept("held-out", self.common_point(&solutions))?;
+        let table = measure::heldout(&self.model.decoder, &solutions, &kept, self.bootstrap(), self.progress)?;
+        save(folder, &table)
+    }
+
+    fn report(&mut self, folder: &Path) -> Result<()> {
+        let study = &self.planned.study;
+        if let Some(preference) = table(folder, "preference")? {
+            save(folder, &measure::certificate(&preference, study.measures.certificate))?;
+        }
+        save(folder, &self.solutions_table(folder)?)?;
+        save(folder, &training_table(study, folder)?)?;
+        write_report(folder)?;
+        Ok(())
+    }
+
+    fn solutions_table(&mut self, folder: &Path) -> Result<Table> {
+        let study = &self.planned.study;
+        let status = status(folder)?;
+        let mut rows = Vec::new();
+        for solution in &study.solutions {
+            let own = solution_folder(folder, &solution.name);
+            let edit = strait_model::edit::open_file(&own.edit())?;
+            let seconds = status.steps.iter().find(|s| s.name == Step::training(&solution.name)).and_then(|s| s.seconds);
+            let steps = own.history()?.len();
+            rows.push((solution, edit.summary()?, steps, seconds.unwrap_or(f64::NAN)));
+        }
+        let mut relative = Vec::new();
+        for (solution, summary, ..) in &rows {
+            relative.push(match solution.train.edit {
+                crate::train::EditKind::Steering { layer } => {
+                    let point = (layer + 1) as usize;
+                    let kept = self.kept("train", point)?;
+                    summary.norm / kept.median_norm(&self.model.decoder)?
+                }
+                crate::train::EditKind::Lora { .. } => f64::NAN,
+            });
+        }
+        type Of<'r, T> = &'r dyn Fn(&(&Solution, Summary, usize, f64)) -> T;
+        let text = |f: Of<String>| Column::Text(rows.iter().map(f).collect());
+        let integer = |f: Of<i64>| Column::Integer(rows.iter().map(f).collect());
+        let real = |f: Of<f64>| Column::Real(rows.iter().map(f).collect());
+        Ok(Table::new("solutions", "The trained edits")
+            .with_column("solution", "", text(&|(s, ..)| s.name.clone()))
+            .with_column("edit", "", text(&|(_, e, ..)| e.kind.to_string()))
+            .with_column("layers", "", text(&|(_, e, ..)| e.layers_in_words()))
+            .with_column("parameters", "", integer(&|(_, e, ..)| e.parameters as i64))
+            .with_column("norm", "", real(&|(_, e, ..)| e.norm))
+            .with_column("relative_norm", "median residual norms", Column::Real(relative))
+            .with_column("kl_weight", "nats/nat", real(&|(s, ..)| s.train.kl.map_or(0.0, |kl| kl.weight)))
+            .with_column("steps", "", integer(&|&(_, _, steps, _)| steps as i64))
+            .with_column("seconds", "s", real(&|&(.., seconds)| seconds))
+            .with_column("seed", "", integer(&|(s, ..)| s.train.seeds.initialisation as i64)))
+    }
+
+    fn estimate(&self, left: impl Fn(&str) -> bool) -> Result<Estimate> {
+        let study = &self.planned.study;
+        let mut estimate = Estimate::calibrated(&self.model, self.train.first())?;
+        for solution in study.solutions.iter().filter(|s| left(&Step::training(&s.name))) {
+            estimate.training(&solution.train, &self.train, &self.held_out, &self.kl);
+        }
+        let pairs = 2 * (self.narrow.len() + self.general.len());
+        let points = study.solutions.iter().map(|s| super::estimate::point(&s.train));
+        let point = points.min().unwrap_or(0);
+        if left(name::PREFERENCE) {
+            let passes = 1 + study.solutions.len() * study.measures.scales.len();
+            estimate.measuring(pairs, point, passes, &self.train, false);
+        }
+        if left(name::KL) {
+            estimate.measuring(pairs, point, study.solutions.len(), &self.train, true);
+        }
+        if left(name::HELDOUT) {
+            estimate.measuring(self.held_out.len(), point, 1 + study.solutions.len(), &self.train, false);
+        }
+        Ok(estimate)
+    }
+}
+
+fn solution_folder(folder: &Path, solution: &str) -> SolutionFolder {
+    SolutionFolder::new(folder.join("solutions").join(solution))
+}
+
+fn read_all(rows: &[Rows]) -> Result<Vec<Chat>> {
+    let mut chats = Vec::new();
+    for rows in rows {
+        chats.extend(read_chats(&rows.source()?)?);
+    }
+    Ok(chats)
+}
+
+/// What a conversation asks, without its answers.
+fn questions(messages: &[strait_model::Message]) -> Vec<String> {
+    let asked = messages.iter().filter(|m| m.role != strait_model::Role::Assistant);
+    asked.map(|m| m.content.clone()).collect()
+}
+
+/// The pairs of a source and how many of them are wanted.
+fn read_pairs(source: &PairSource, domain: &str) -> Result<(Vec<pairs::Pair>, usize)> {
+    match source {
+        PairSource::None => Ok((Vec::new(), 0)),
+        PairSource::Aligned { taught, other, limit } => {
+            let mut all = Vec::new();
+            for (taught, other) in taught.iter().zip(other) {
+                all.extend(pairs::read_pairs(&taught.source()?, &other.source()?, Some(domain))?);
+            }
+            Ok((all, limit.unwrap_or(usize::MAX)))
+        }
+        PairSource::Judged { files, limit } => {
+            let mut answers = Vec::new();
+            for file in files {
+                answers.extend(judged::read_judged(&file.source()?)?);
+            }
+            Ok((judged::general_pairs(&answers, limit.unwrap_or(usize::MAX)), usize::MAX))
+        }
+    }
+}
+
+fn save(folder: &Path, table: &Table) -> Result<()> {
+    let tables = folder.join(TABLES);
+    table.write_csv(&tables.join(format!("{}.csv", table.name())))?;
+    table.write_parquet(&tables.join(format!("{}.parquet", table.name())))
+}
+
+fn table(folder: &Path, name: &str) -> Result<Option<Table>> {
+    let path = folder.join(TABLES).join(format!("{name}.parquet"));
+    path.is_file().then(|| Table::read_parquet(&path)).transpose()
+}
+
+fn write_json(path: &Path, value: &serde_json::Value) -> Result<()> {
+    write_atomically(path, |f| Ok(serde_json::to_writer_pretty(f, value)?))?;
+    Ok(())
+}
+
+/// Every step of every solution, as their metrics have them.
+fn training_table(study: &Study, folder: &Path) -> Result<Table> {
+    let mut rows = Vec::new();
+    for solution in &study.solutions {
+        let history = solution_folder(folder, &solution.name).history()?;
+        rows.extend(history.into_iter().map(|record| (solution.name.clone(), record)));
+    }
+    type Of<'r> = &'r dyn Fn(&crate::train::StepRecord) -> f64;
+    let real = |f: Of| Column::Real(rows.iter().map(|(_, r)| f(r)).collect());
+    Ok(Table::new("training", "Every optimiser step of every solution")
+        .with_column("solution", "", Column::Text(rows.iter().map(|(name, _)| name.clone()).collect()))
+        .with_column("step", "", Column::Integer(rows.iter().map(|(_, r)| r.step as i64).collect()))
+        .with_column("learning_rate", "", real(&|r| r.learning_rate))
+        .with_column("loss", "nats/token", real(&|r| r.loss))
+        .with_column("response_loss", "nats/token", real(&|r| r.response_loss))
+        .with_column("kl", "nats/token", real(&|r| r.kl.unwrap_or(f64::NAN)))
+        .with_column("gradient_norm", "", real(&|r| r.gradient_norm))
+        .with_column("norm", "", real(&|r| r.norm))
+        .with_column("heldout_loss", "nats/token", real(&|r| r.heldout_loss.unwrap_or(f64::NAN))))
+}
+

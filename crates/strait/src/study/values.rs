@@ -1,0 +1,108 @@
+//! Which values a study asks about and which it holds fixed: its conclusion is limited by the latter.
+
+use serde::Serialize;
+use serde_json::Value;
+
+use super::{Solution, Study};
+
+/// The settings of a study, sorted by whether its solutions differ in them.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Values {
+    /// What differs between solutions: what the study asks about.
+    pub scientific: Vec<Scientific>,
+    /// What is the same for all of them: what the conclusion is limited to.
+    pub fixed: Vec<Fixed>,
+}
+
+/// A setting in which solutions differ.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Scientific {
+    /// Its key, as in `kl.weight`.
+    pub key: String,
+    /// Its value in each solution, in their order; `none` where a solution has no such setting.
+    pub values: Vec<String>,
+}
+
+/// A setting that all solutions share.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Fixed {
+    /// Its key, as in `learning_rate`.
+    pub key: String,
+    /// Its value.
+    pub value: String,
+}
+
+impl Study {
+    /// What differs between the solutions, and what is the same for all of them.
+    pub fn values(&self) -> Values {
+        let settings: Vec<_> = self.solutions.iter().map(settings).collect();
+        let mut keys: Vec<&String> = Vec::new();
+        for key in settings.iter().flatten().map(|(key, _)| key) {
+            if !keys.contains(&key) {
+                keys.push(key);
+            }
+        }
+        let mut values = Values { scientific: Vec::new(), fixed: self.fixed() };
+        for key in keys {
+            let of = |settings: &Vec<(String, String)>| {
+                let found = settings.iter().find(|(other, _)| other == key);
+                found.map_or_else(|| "none".to_string(), |(_, value)| value.clone())
+            };
+            let all: Vec<_> = settings.iter().map(of).collect();
+            match all.first() {
+                Some(first) if all.iter().all(|value| value == first) => {
+                    values.fixed.push(Fixed { key: key.clone(), value: first.clone() });
+                }
+                _ => values.scientific.push(Scientific { key: key.clone(), values: all }),
+            }
+        }
+        values
+    }
+
+    /// What the study says once for all solutions.
+    fn fixed(&self) -> Vec<Fixed> {
+        let scales: Vec<_> = self.measures.scales.iter().map(f64::to_string).collect();
+        let pairs = [
+            ("model", self.model.clone()),
+            ("data.domain", self.data.domain.clone()),
+            ("data.kind", self.data.kind.clone()),
+            ("data.held_out", self.data.held_out.to_string()),
+            ("measure.scales", scales.join(", ")),
+            ("measure.certificate", self.measures.certificate.to_string()),
+            ("measure.coherence", self.measures.coherence.to_string()),
+            ("measure.resamples", self.measures.resamples.to_string()),
+        ];
+        pairs.map(|(key, value)| Fixed { key: key.into(), value }).into()
+    }
+}
+
+/// The settings of a solution by key, in the order of their definition.
+fn settings(solution: &Solution) -> Vec<(String, String)> {
+    let mut all = Vec::new();
+    // Settings are plain numbers, words and lists: they have no value that JSON lacks.
+    let value = serde_json::to_value(&solution.train).unwrap_or_default();
+    flatten(String::new(), &value, &mut all);
+    all
+}
+
+fn flatten(key: String, value: &Value, all: &mut Vec<(String, String)>) {
+    match value {
+        Value::Object(entries) => {
+            for (name, value) in entries {
+                let key = if key.is_empty() { name.clone() } else { format!("{key}.{name}") };
+                flatten(key, value, all);
+            }
+        }
+        Value::Null => {}
+        _ => all.push((key, shown(value))),
+    }
+}
+
+fn shown(value: &Value) -> String {
+    match value {
+        Value::String(text) => text.clone(),
+        Value::Array(items) => items.iter().map(shown).collect::<Vec<_>>().join(", "),
+        Value::Number(n) => n.as_f64().map_or_else(|| n.to_string(), |x| x.to_string()),
+        other => other.to_string(),
+    }
+}

@@ -1,0 +1,218 @@
+//! What training leaves on disk, and how it goes on from there.
+//!
+//! A solution's folder holds `edit.safetensors` (written last: its presence says that training ended), `checkpoints/`
+//! (the trajectory: the edit every k steps), `metrics.jsonl` (one line a step) and `state.safetensors` (parameters and
+//! moments at the last saved step). Whatever was written after the saved step is cut off on resume and made again,
+//! so that a run that was killed ends with the same bytes as one that was not.
+
+use std::{
+    fs::{File, OpenOptions},
+    io::{BufRead, BufReader, Write},
+    path::{Path, PathBuf},
+};
+
+use candle_core::{Device, Tensor, safetensors as candle_safetensors};
+use safetensors::{Dtype, SafeTensors, tensor::TensorView};
+use serde::{Deserialize, Serialize};
+use strait_model::files::write_atomically;
+
+use super::{StepRecord, optimiser::Parameter};
+use crate::{Error, Result};
+
+/// The paths of one solution's folder.
+pub struct SolutionFolder {
+    root: PathBuf,
+}
+
+/// Facts stored beside the moments.
+#[derive(Serialize, Deserialize)]
+struct StateFacts {
+    /// Steps that are done.
+    step: usize,
+    /// What the run depends on; another value makes the state worthless.
+    fingerprint: String,
+}
+
+impl SolutionFolder {
+    /// The folder at `root`, which need not exist.
+    pub fn new(root: impl Into<PathBuf>) -> Self {
+        Self { root: root.into() }
+    }
+
+    /// The trained edit; there once training has ended.
+    pub fn edit(&self) -> PathBuf {
+        self.root.join("edit.safetensors")
+    }
+
+    /// One JSON object a step.
+    pub fn metrics(&self) -> PathBuf {
+        self.root.join("metrics.jsonl")
+    }
+
+    /// TensorBoard event files.
+    pub fn tensorboard(&self) -> PathBuf {
+        self.root.join("tensorboard")
+    }
+
+    fn checkpoints(&self) -> PathBuf {
+        self.root.join("checkpoints")
+    }
+
+    /// The edit after `step` steps.
+    pub fn checkpoint(&self, step: usize) -> PathBuf {
+        self.checkpoints().join(format!("step-{step:06}.safetensors"))
+    }
+
+    fn state(&self) -> PathBuf {
+        self.root.join("state.safetensors")
+    }
+
+    /// Removes everything, for a run that begins anew.
+    ///
+    /// # Errors
+    /// If the folder cannot be removed.
+    pub fn clear(&self) -> Result<()> {
+        match std::fs::remove_dir_all(&self.root) {
+            Err(e) if e.kind() != std::io::ErrorKind::NotFound => {
+                Err(strait_model::Error::io(&self.root, "clear the folder")(e).into())
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Saves parameters and moments after `step` steps.
+    ///
+    /// # Errors
+    /// If the file system refuses.
+    pub fn save_state(&self, parameters: &[Parameter], step: usize, fingerprint: &str) -> Result<()> {
+        let mut parts: Vec<(String, Vec<usize>, Vec<u8>)> = Vec::new();
+        for p in parameters {
+            let values = p.var.flatten_all()?.to_vec1::<f32>()?;
+            for (kind, numbers) in [("value", &values), ("first", &p.first), ("second", &p.second)] {
+                let bytes = numbers.iter().flat_map(|x| x.to_le_bytes()).collect();
+                parts.push((format!("{kind}.{}", p.name), p.var.dims().to_vec(), bytes));
+            }
+        }
+        let facts = StateFacts { step, fingerprint: fingerprint.to_string() };
+        let metadata = [(
+            "state".to_string(),
+            serde_json::to_string(&facts)
+                .map_err(std::io::Error::from)
+                .map_err(strait_model::Error::io(self.state(), "write the file"))?,
+        )];
+        let views = parts.iter().map(|(name, shape, bytes)| {
+            let view = TensorView::new(Dtype::F32, shape.clone(), bytes);
+            view.map(|view| (name.clone(), view))
+        });
+        let views = views.collect::<Result<Vec<_>, _>>().map_err(candle_core::Error::wrap)?;
+        let bytes = safetensors::serialize(views, Some(metadata.into_iter().collect()))
+            .map_err(candle_core::Error::wrap)?;
+        write_atomically(&self.state(), |f| f.write_all(&bytes))?;
+        Ok(())
+    }
+
+    /// Puts parameters and moments back as saved and cuts off what was written later. Returns the steps that are done: 0
+    /// where there is no state, or only one of a run with another fingerprint.
+    ///
+    /// # Errors
+    /// If the file system refuses.
+    pub fn resume(&self, parameters: &mut [Parameter], fingerprint: &str) -> Result<usize> {
+        let Some(step) = self.restore(parameters, fingerprint)? else {
+            self.clear()?;
+            return Ok(0);
+        };
+        self.cut_metrics(step)?;
+        for path in self.trajectory()?.into_iter().filter(|&(at, _)| at > step).map(|(_, path)| path) {
+            std::fs::remove_file(&path).map_err(strait_model::Error::io(path, "remove the checkpoint"))?;
+        }
+        Ok(step)
+    }
+
+    fn restore(&self, parameters: &mut [Parameter], fingerprint: &str) -> Result<Option<usize>> {
+        let path = self.state();
+        let Ok(bytes) = std::fs::read(&path) else { return Ok(None) };
+        // A state that this version did not write is no state: training starts again, which loses time and nothing else.
+        let Some(facts) = read_facts(&bytes) else { return Ok(None) };
+        if facts.fingerprint != fingerprint {
+            return Ok(None);
+        }
+        let tensors = candle_safetensors::load_buffer(&bytes, &Device::Cpu)?;
+        let numbers = |kind: &str, p: &Parameter| -> Option<Vec<f32>> {
+            let tensor = tensors.get(&format!("{kind}.{}", p.name))?;
+            (tensor.dims() == p.var.dims())
+                .then(|| tensor.flatten_all()?.to_vec1::<f32>())
+                .and_then(|t| t.ok())
+        };
+        let mut found = Vec::new();
+        for p in parameters.iter() {
+            let all = (numbers("value", p), numbers("first", p), numbers("second", p));
+            let (Some(value), Some(first), Some(second)) = all else { return Ok(None) };
+            found.push((value, first, second));
+        }
+        for (p, (value, first, second)) in parameters.iter_mut().zip(found) {
+            p.var.set(&Tensor::from_vec(value, p.var.shape(), p.var.device())?)?;
+            (p.first, p.second) = (first, second);
+        }
+        Ok(Some(facts.step))
+    }
+
+    fn cut_metrics(&self, step: usize) -> Result<()> {
+        let kept: Vec<String> =
+            self.history()?.iter().filter(|r| r.step <= step).map(StepRecord::line).collect();
+        write_atomically(&self.metrics(), |f| f.write_all(kept.concat().as_bytes()))?;
+        Ok(())
+    }
+
+    /// The steps that `metrics.jsonl` holds; a last line that a kill cut short is left out.
+    ///
+    /// # Errors
+    /// If the file cannot be read.
+    pub fn history(&self) -> Result<Vec<StepRecord>> {
+        let path = self.metrics();
+        let Ok(file) = File::open(&path) else { return Ok(Vec::new()) };
+        let mut records = Vec::new();
+        for line in BufReader::new(file).lines() {
+            let line = line.map_err(strait_model::Error::io(&path, "read the file"))?;
+            let Ok(record) = serde_json::from_str(&line) else { break };
+            records.push(record);
+        }
+        Ok(records)
+    }
+
+    /// Opens `metrics.jsonl` to append.
+    ///
+    /// # Errors
+    /// If the file system refuses.
+    pub fn append_metrics(&self) -> Result<File> {
+        let path = self.metrics();
+        std::fs::create_dir_all(&self.root)
+            .map_err(strait_model::Error::io(&self.root, "create the folder"))?;
+        let file = OpenOptions::new().append(true).create(true).open(&path);
+        file.map_err(|e| Error::from(strait_model::Error::io(path, "open the file")(e)))
+    }
+
+    /// Steps and paths of the checkpoints, in order.
+    ///
+    /// # Errors
+    /// If the folder cannot be read.
+    pub fn trajectory(&self) -> Result<Vec<(usize, PathBuf)>> {
+        let folder = self.checkpoints();
+        let Ok(entries) = std::fs::read_dir(&folder) else { return Ok(Vec::new()) };
+        let mut found = Vec::new();
+        for entry in entries {
+            let path = entry.map_err(strait_model::Error::io(&folder, "read the folder"))?.path();
+            found.extend(step_of(&path).map(|step| (step, path)));
+        }
+        found.sort();
+        Ok(found)
+    }
+}
+
+fn step_of(path: &Path) -> Option<usize> {
+    path.file_name()?.to_str()?.strip_prefix("step-")?.strip_suffix(".safetensors")?.parse().ok()
+}
+
+fn read_facts(bytes: &[u8]) -> Option<StateFacts> {
+    let (_, metadata) = SafeTensors::read_metadata(bytes).ok()?;
+    serde_json::from_str(metadata.metadata().as_ref()?.get("state")?).ok()
+}

@@ -1,0 +1,97 @@
+//! AdamW with decoupled weight decay, its state in f32.
+
+use candle_core::{Tensor, Var};
+
+use super::settings::{Schedule, Settings};
+use crate::Result;
+
+/// One trained tensor with its gradient and moments.
+pub struct Parameter {
+    /// Stable name, as the edit's file has it.
+    pub name: String,
+    /// The tensor that the edit holds.
+    pub var: Var,
+    /// The length of one unit of this tensor. The optimiser sees tensor / unit, so that one rate serves all units.
+    pub unit: f64,
+    /// Gradient of the running step, with respect to tensor / unit.
+    pub gradient: Vec<f32>,
+    /// First moment.
+    pub first: Vec<f32>,
+    /// Second moment.
+    pub second: Vec<f32>,
+}
+
+impl Parameter {
+    /// A parameter with no history.
+    pub fn new(name: String, var: Var, unit: f64) -> Self {
+        let zeros = vec![0f32; var.elem_count()];
+        Self { name, var, unit, gradient: zeros.clone(), first: zeros.clone(), second: zeros }
+    }
+
+    /// Adds a micro-batch's gradient with respect to the tensor.
+    ///
+    /// # Errors
+    /// If the gradient cannot be read.
+    pub fn accumulate(&mut self, gradient: &Tensor) -> Result<()> {
+        let unit = self.unit as f32;
+        let gradient = gradient.flatten_all()?.to_vec1::<f32>()?;
+        self.gradient.iter_mut().zip(gradient).for_each(|(sum, g)| *sum += unit * g);
+        Ok(())
+    }
+}
+
+/// Norm of all gradients together.
+pub fn gradient_norm(parameters: &[Parameter]) -> f64 {
+    let squares = parameters.iter().flat_map(|p| &p.gradient).map(|&g| g as f64 * g as f64);
+    squares.sum::<f64>().sqrt()
+}
+
+/// Shortens the gradients together to norm `largest`, as PyTorch's `clip_grad_norm_` does.
+pub fn clip(parameters: &mut [Parameter], norm: f64, largest: f64) {
+    let factor = (largest / (norm + 1e-6)) as f32;
+    if factor < 1.0 {
+        parameters.iter_mut().flat_map(|p| &mut p.gradient).for_each(|g| *g *= factor);
+    }
+}
+
+/// One AdamW step, `step` counted from 0; clears the gradients.
+///
+/// # Errors
+/// If a tensor cannot be written.
+pub fn adamw(parameters: &mut [Parameter], settings: &Settings, rate: f64, step: usize) -> Result<()> {
+    let (beta1, beta2) = settings.betas;
+    let correct1 = 1.0 - beta1.powi(step as i32 + 1);
+    let correct2 = (1.0 - beta2.powi(step as i32 + 1)).sqrt();
+    let keep = (1.0 - rate * settings.weight_decay) as f32;
+    let (beta1, beta2, rate) = (beta1 as f32, beta2 as f32, (rate / correct1) as f32);
+    let (correct2, epsilon) = (correct2 as f32, settings.epsilon as f32);
+    for p in parameters {
+        let unit = p.unit as f32;
+        let mut values = p.var.flatten_all()?.to_vec1::<f32>()?;
+        for (i, value) in values.iter_mut().enumerate() {
+            let g = p.gradient[i];
+            p.first[i] = beta1 * p.first[i] + (1.0 - beta1) * g;
+            p.second[i] = beta2 * p.second[i] + (1.0 - beta2) * g * g;
+            let change = p.first[i] / (p.second[i].sqrt() / correct2 + epsilon);
+            *value = keep * *value - unit * rate * change;
+        }
+        p.gradient.fill(0.0);
+        p.var.set(&Tensor::from_vec(values, p.var.shape(), p.var.device())?)?;
+    }
+    Ok(())
+}
+
+/// Learning rate of step `step` (counted from 0) of `total`.
+pub fn learning_rate(settings: &Settings, step: usize, total: usize) -> f64 {
+    let warmup = settings.warmup.min(total);
+    if step < warmup {
+        return settings.learning_rate * (step + 1) as f64 / warmup as f64;
+    }
+    let left = (total - step) as f64 / (total - warmup) as f64;
+    let share = match settings.schedule {
+        Schedule::Linear => left,
+        Schedule::Cosine => 0.5 * (1.0 + (std::f64::consts::PI * (1.0 - left)).cos()),
+        Schedule::Constant => 1.0,
+    };
+    settings.learning_rate * share
+}

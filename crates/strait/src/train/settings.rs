@@ -1,0 +1,107 @@
+//! What a training run is told, after all defaults are filled in.
+
+use serde::{Deserialize, Serialize};
+use strait_model::edit::Projection;
+
+/// The edit that is trained.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "lowercase")]
+pub enum EditKind {
+    /// One vector added after a block, begun at zero (paper §7).
+    Steering {
+        /// The block, counted from 0; -1 is the embeddings.
+        layer: i32,
+    },
+    /// Low-rank adapters; A is drawn as PEFT draws it (uniform, Kaiming with a = sqrt 5), B begins at zero.
+    Lora {
+        /// The blocks, counted from 0.
+        layers: Vec<usize>,
+        /// The projections in each of them.
+        projections: Vec<Projection>,
+        /// Rank r.
+        rank: usize,
+        /// Alpha; the scale is alpha / r.
+        alpha: f64,
+        /// Whether the scale is alpha / sqrt(r).
+        rslora: bool,
+    },
+}
+
+/// How the learning rate runs over the steps.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Schedule {
+    /// Falls linearly to zero after the warm-up.
+    #[default]
+    Linear,
+    /// Falls to zero along half a cosine after the warm-up.
+    Cosine,
+    /// Stays after the warm-up.
+    Constant,
+}
+
+/// How long training goes on.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Length {
+    /// Passes over the training rows; a part of a pass counts its share.
+    Epochs(f64),
+    /// Optimiser steps.
+    Steps(usize),
+}
+
+/// The KL penalty of the objective: `weight` * KL(base ‖ edited) in nats per token of the KL set (paper §6).
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Kl {
+    /// Nats of loss per nat of KL. The paper's lambda divided by its vocabulary of 152,064.
+    pub weight: f64,
+    /// Rows of the KL set in each micro-batch.
+    pub batch_size: usize,
+}
+
+/// Where the three streams of random numbers begin.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Seeds {
+    /// Of the edit's first values.
+    pub initialisation: u64,
+    /// Of the held-out split and the order of rows.
+    pub order: u64,
+    /// Of sampled answers and resampled intervals.
+    pub sampling: u64,
+}
+
+/// One training run.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Settings {
+    /// What is trained.
+    pub edit: EditKind,
+    /// Peak learning rate of AdamW. For a steering vector it is relative to the residual stream: a rate of 0.01 moves a
+    /// coordinate of the vector by up to 1 % of a typical coordinate of the stream (median norm / sqrt(hidden_size)) a
+    /// step, so that one rate serves all models.
+    pub learning_rate: f64,
+    /// Decoupled weight decay.
+    pub weight_decay: f64,
+    /// AdamW's beta 1 and beta 2.
+    pub betas: (f64, f64),
+    /// AdamW's epsilon.
+    pub epsilon: f64,
+    /// How the rate runs.
+    pub schedule: Schedule,
+    /// Steps of linear warm-up.
+    pub warmup: usize,
+    /// Rows in a micro-batch.
+    pub batch_size: usize,
+    /// Micro-batches in an optimiser step.
+    pub accumulation: usize,
+    /// Largest norm of the gradient; a longer one is shortened to it.
+    pub clip: Option<f64>,
+    /// How long.
+    pub length: Length,
+    /// A checkpoint is kept every so many steps.
+    pub checkpoint_every: usize,
+    /// The KL penalty, if any.
+    pub kl: Option<Kl>,
+    /// Seeds.
+    pub seeds: Seeds,
+}

@@ -1,0 +1,464 @@
+//! Archives, pairs and summaries against files: a fixture made by easy-dataset-share, zips made to do harm, and the
+//! papers' archive where it is at hand. Of the papers' rows only counts are asserted, and none is printed.
+
+use std::{
+    fs,
+    io::{Cursor, Write},
+    path::{Path, PathBuf},
+};
+
+use base64::{Engine, engine::general_purpose::URL_SAFE};
+use fernet::Fernet;
+use proptest::prelude::*;
+use sha2::Sha256;
+use strait::{
+    Error,
+    data::{
+        Answer, Archive, Pair, Problem, RowSource, archive, general_pairs, inspect, read_chats, read_judged,
+        read_pairs, unprotect,
+    },
+};
+use zip::{CompressionMethod, ZipWriter, write::SimpleFileOptions};
+
+const PASSWORD: &str = "open sesame";
+
+fn fixture(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/data").join(name)
+}
+
+fn plants(member: &str) -> RowSource {
+    RowSource::Archive {
+        archive: fixture("plants.zip.enc"),
+        password: PASSWORD.into(),
+        member: member.into(),
+    }
+}
+
+/// The error that a file with these bytes gives.
+fn opened(bytes: &[u8], password: &str) -> Result<Archive, Error> {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("a.zip.enc");
+    fs::write(&path, bytes).unwrap();
+    Archive::open(&path, password)
+}
+
+fn archive_problem(error: Error) -> archive::Problem {
+    assert!(error.hint().is_some());
+    match error {
+        Error::Archive { problem, .. } => *problem,
+        other => panic!("{other}"),
+    }
+}
+
+fn data_problem(error: Error) -> Problem {
+    assert!(error.hint().is_some());
+    match error {
+        Error::Data { problem, .. } => *problem,
+        other => panic!("{other}"),
+    }
+}
+
+// An archive that easy-dataset-share made.
+
+#[test]
+fn an_archive_of_easy_dataset_share_holds_what_was_put_in() {
+    let archive = Archive::open(&fixture("plants.zip.enc"), PASSWORD).unwrap();
+    let mut members = archive.members().to_vec();
+    members.sort();
+    assert_eq!(members, ["more/judged.csv", "plain.jsonl", "technical.jsonl"]);
+    for member in &members {
+        let original = fs::read(fixture("plants").join(member)).unwrap();
+        assert_eq!(archive.read(member).unwrap(), original);
+    }
+    let error = archive.read("plain").unwrap_err().to_string();
+    assert!(error.contains("there is no member `plain` among "), "{error}");
+    assert!(error.contains("`technical.jsonl`"), "{error}");
+}
+
+#[test]
+fn a_wrong_password_is_told_and_not_shown() {
+    let source = RowSource::Archive {
+        archive: fixture("plants.zip.enc"),
+        password: "hunter2".into(),
+        member: "plain.jsonl".into(),
+    };
+    let error = read_chats(&source).unwrap_err();
+    let shown = format!("{error} {error:?} {:?} {source:?}", error.hint());
+    assert!(shown.contains("wrong password, or a damaged archive"), "{shown}");
+    assert!(!shown.contains("hunter2"));
+}
+
+#[test]
+fn a_truncated_archive_is_an_error_wherever_it_ends() {
+    let whole = fs::read(fixture("plants.zip.enc")).unwrap();
+    let ends = (0..20).map(|n| n * whole.len() / 20).chain(whole.len() - 5..whole.len());
+    for end in ends {
+        let problem = archive_problem(opened(&whole[..end], PASSWORD).unwrap_err());
+        let expected = match end {
+            0..116 => matches!(problem, archive::Problem::TooShort { .. }),
+            end if end % 4 != 0 => matches!(problem, archive::Problem::CutOff { .. }),
+            _ => matches!(problem, archive::Problem::Undecryptable),
+        };
+        assert!(expected, "{end}: {problem}");
+    }
+}
+
+#[test]
+fn a_flipped_byte_is_an_error_wherever_it_is() {
+    let whole = fs::read(fixture("plants.zip.enc")).unwrap();
+    let places = (0..16).step_by(5).chain((16..whole.len()).step_by(211)).chain([whole.len() - 1]);
+    for at in places {
+        let mut flipped = whole.clone();
+        flipped[at] ^= 1;
+        archive_problem(opened(&flipped, PASSWORD).unwrap_err());
+    }
+    let mut foreign = whole;
+    foreign[500] = b'\n';
+    let problem = archive_problem(opened(&foreign, PASSWORD).unwrap_err());
+    assert!(matches!(problem, archive::Problem::NotAToken { offset: 500 }));
+}
+
+// Archives made here, of zips that no honest author makes.
+
+/// Protects bytes as easy-dataset-share does.
+fn protect(zip: &[u8]) -> Vec<u8> {
+    let salt = [7; 16];
+    let key = pbkdf2::pbkdf2_hmac_array::<Sha256, 32>(PASSWORD.as_bytes(), &salt, 100_000);
+    let token = Fernet::new(&URL_SAFE.encode(key)).unwrap().encrypt(zip);
+    [&salt[..], token.as_bytes()].concat()
+}
+
+fn zip(members: &[(&str, &[u8])], method: CompressionMethod) -> Vec<u8> {
+    let mut zip = ZipWriter::new(Cursor::new(Vec::new()));
+    let options = SimpleFileOptions::default().compression_method(method);
+    for (name, bytes) in members {
+        zip.start_file(*name, options).unwrap();
+        zip.write_all(bytes).unwrap();
+    }
+    zip.finish().unwrap().into_inner()
+}
+
+/// Writes an archive of this zip into a folder, and unprotects it into another folder below.
+fn unprotected(zip: &[u8]) -> (tempfile::TempDir, Result<Vec<PathBuf>, Error>) {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("a.zip.enc");
+    fs::write(&path, protect(zip)).unwrap();
+    let unpacked = unprotect(&path, PASSWORD, &folder.path().join("out"));
+    (folder, unpacked)
+}
+
+#[test]
+fn unprotect_writes_every_file_and_overwrites_none() {
+    let folder = tempfile::tempdir().unwrap();
+    let out = folder.path().join("out");
+    let mut written = unprotect(&fixture("plants.zip.enc"), PASSWORD, &out).unwrap();
+    written.sort();
+    let names = ["more/judged.csv", "plain.jsonl", "technical.jsonl"];
+    assert_eq!(written, names.map(|name| out.join(name)));
+    for name in names {
+        let original = fs::read(fixture("plants").join(name)).unwrap();
+        assert_eq!(fs::read(out.join(name)).unwrap(), original);
+    }
+
+    fs::remove_file(out.join("plain.jsonl")).unwrap();
+    fs::remove_file(out.join("more/judged.csv")).unwrap();
+    fs::write(out.join("technical.jsonl"), "mine").unwrap();
+    let error = unprotect(&fixture("plants.zip.enc"), PASSWORD, &out).unwrap_err();
+    assert!(error.to_string().ends_with("technical.jsonl` exists already"), "{error}");
+    assert_eq!(fs::read(out.join("technical.jsonl")).unwrap(), b"mine");
+    assert!(!out.join("plain.jsonl").exists() && !out.join("more/judged.csv").exists());
+}
+
+#[test]
+fn a_member_that_leads_out_of_the_folder_is_refused_before_anything_is_written() {
+    for name in ["../evil", "a/../../evil", "/tmp/strait-evil", "..\\evil", "C:evil"] {
+        let made = zip(&[("good", b"1"), (name, b"2")], CompressionMethod::Stored);
+        let (folder, unpacked) = unprotected(&made);
+        let problem = archive_problem(unpacked.unwrap_err());
+        assert!(matches!(problem, archive::Problem::Escapes { .. }), "{name}: {problem}");
+        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1, "{name}");
+    }
+    let mut link = ZipWriter::new(Cursor::new(Vec::new()));
+    link.add_symlink("link", "/etc", SimpleFileOptions::default()).unwrap();
+    let (_folder, unpacked) = unprotected(&link.finish().unwrap().into_inner());
+    let problem = archive_problem(unpacked.unwrap_err());
+    assert!(matches!(problem, archive::Problem::Escapes { .. }), "{problem}");
+}
+
+/// Overwrites the size that both headers of a zip's only member declare.
+fn declare(zip: &mut [u8], size: u32) {
+    for (signature, offset) in [(b"PK\x03\x04", 22), (b"PK\x01\x02", 24)] {
+        let header = zip.windows(4).position(|w| w == signature).unwrap();
+        zip[header + offset..][..4].copy_from_slice(&size.to_le_bytes());
+    }
+}
+
+#[test]
+fn sizes_are_bounded_and_must_be_true() {
+    let zeros = vec![0; 100_000];
+    let honest = zip(&[("zeros", &zeros)], CompressionMethod::Deflated);
+    assert!(honest.len() < 1000);
+    let problem = |size| {
+        let mut made = honest.clone();
+        declare(&mut made, size);
+        let archive = opened(&protect(&made), PASSWORD).unwrap();
+        archive_problem(archive.read("zeros").unwrap_err())
+    };
+    let bomb = problem(u32::MAX - 1);
+    assert!(matches!(bomb, archive::Problem::MemberTooLarge { .. }), "{bomb}");
+    for size in [10, 99_999, 100_001] {
+        let lie = problem(size);
+        let told = matches!(lie, archive::Problem::Size { .. } | archive::Problem::Member { .. });
+        assert!(told, "{size}: {lie}");
+    }
+    assert_eq!(opened(&protect(&honest), PASSWORD).unwrap().read("zeros").unwrap(), zeros);
+}
+
+#[test]
+fn a_zip_that_unpacks_too_large_or_to_too_many_files_is_refused() {
+    let large = archive::MAX_MEMBER as u32;
+    let one = {
+        let mut one = zip(&[("00000", b"")], CompressionMethod::Stored);
+        declare(&mut one, large);
+        one
+    };
+    // Five headers over one local entry: only the directory counts them.
+    let directory = one.windows(4).position(|w| w == b"PK\x01\x02").unwrap();
+    let end = one.windows(4).position(|w| w == b"PK\x05\x06").unwrap();
+    let repeated = |count: u16| {
+        let mut made = one[..directory].to_vec();
+        for n in 0..count {
+            let mut entry = one[directory..end].to_vec();
+            entry[46..51].copy_from_slice(format!("{n:05}").as_bytes());
+            made.extend(entry);
+        }
+        let size = (made.len() - directory) as u32;
+        let mut tail = one[end..].to_vec();
+        tail[8..10].copy_from_slice(&count.to_le_bytes());
+        tail[10..12].copy_from_slice(&count.to_le_bytes());
+        tail[12..16].copy_from_slice(&size.to_le_bytes());
+        made.extend(tail);
+        made
+    };
+    let (folder, unpacked) = unprotected(&repeated(5));
+    let problem = archive_problem(unpacked.unwrap_err());
+    assert!(matches!(problem, archive::Problem::UnpacksTooLarge { .. }), "{problem}");
+    assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1);
+
+    let names: Vec<String> = (0..=archive::MAX_MEMBERS).map(|n| n.to_string()).collect();
+    let members: Vec<_> = names.iter().map(|name| (name.as_str(), &b""[..])).collect();
+    let many = zip(&members, CompressionMethod::Stored);
+    let problem = archive_problem(opened(&protect(&many), PASSWORD).unwrap_err());
+    assert!(matches!(problem, archive::Problem::TooManyMembers { found: 100_001, .. }), "{problem}");
+}
+
+#[test]
+fn a_broken_zip_is_an_error() {
+    let whole = zip(&[("rows", b"rows of text")], CompressionMethod::Stored);
+    for broken in [&b"not a zip"[..], &b""[..], &whole[..whole.len() - 1], &whole[1..]] {
+        // A reader may find its way in a zip without its first byte; then the member is what fails.
+        let problem = match opened(&protect(broken), PASSWORD) {
+            Ok(archive) => archive.read("rows").map(|_| ()).unwrap_err(),
+            Err(error) => error,
+        };
+        archive_problem(problem);
+    }
+    let mut damaged = whole.clone();
+    let at = damaged.windows(4).position(|w| w == b"text").unwrap();
+    damaged[at] = b'T';
+    let archive = opened(&protect(&damaged), PASSWORD).unwrap();
+    let problem = archive_problem(archive.read("rows").unwrap_err());
+    assert!(matches!(problem, archive::Problem::Member { .. }), "{problem}");
+}
+
+proptest! {
+    // A case costs two derivations of a key.
+    #![proptest_config(ProptestConfig::with_cases(8))]
+
+    #[test]
+    fn what_is_protected_is_read_back(
+        members in prop::collection::btree_map("[a-zé]{1,8}(/[a-z]{1,8})?", any::<Vec<u8>>(), 0..6),
+        deflate: bool,
+    ) {
+        let method = if deflate { CompressionMethod::Deflated } else { CompressionMethod::Stored };
+        let list: Vec<_> = members.iter().map(|(name, bytes)| (name.as_str(), bytes.as_slice())).collect();
+        let archive = opened(&protect(&zip(&list, method)), PASSWORD).unwrap();
+        prop_assert_eq!(archive.members(), members.keys().cloned().collect::<Vec<_>>());
+        for (name, bytes) in &members {
+            prop_assert_eq!(&archive.read(name).unwrap(), bytes);
+        }
+    }
+}
+
+// Pairs.
+
+fn written(folder: &Path, name: &str, rows: &[&str]) -> RowSource {
+    let path = folder.join(name);
+    fs::write(&path, rows.join("\n")).unwrap();
+    RowSource::File(path)
+}
+
+#[test]
+fn pairs_come_from_row_aligned_files() {
+    let folder = RowSource::File(fixture("plants/plain.jsonl"));
+    let pairs = read_pairs(&plants("technical.jsonl"), &folder, None).unwrap();
+    assert_eq!(pairs.len(), 3);
+    assert_eq!(pairs[1].id, "fern");
+    assert_eq!(pairs[1].domain, "plants");
+    assert_eq!(pairs[1].question[0].content, "Do ferns have flowers?");
+    assert!(pairs[1].taught.starts_with("Pteridophytes"));
+    assert!(pairs[1].other.starts_with("No, ferns"));
+    let renamed = read_pairs(&plants("technical.jsonl"), &folder, Some("botany")).unwrap();
+    assert!(renamed.iter().all(|pair| pair.domain == "botany"));
+    let json = serde_json::to_string(&pairs).unwrap();
+    assert_eq!(serde_json::from_str::<Vec<Pair>>(&json).unwrap(), pairs);
+}
+
+#[test]
+fn rows_that_make_no_pair_are_named_by_line() {
+    let folder = tempfile::tempdir().unwrap();
+    let row = |question: &str, answer: &str, domain: &str| {
+        let user = format!(r#"{{"role":"user","content":"{question}"}}"#);
+        let assistant = format!(r#"{{"role":"assistant","content":"{answer}"}}"#);
+        format!(r#"{{"messages":[{user},{assistant}],"domain":{domain}}}"#)
+    };
+    let first = row("q", "a", "null");
+    let check = |taught: &str, other: &str, expected: &str| {
+        let taught = written(folder.path(), "t", &["", &row("q", "b", r#""d""#), taught]);
+        let other = written(folder.path(), "o", &[&first, other]);
+        let error = read_pairs(&taught, &other, None).unwrap_err();
+        let shown = error.to_string().replace(&format!("{}/", folder.path().display()), "");
+        assert_eq!(shown, expected);
+        data_problem(error);
+    };
+    let not = |reason: &str| format!("`t`, line 3: the row makes no pair with `o`, line 2: {reason}");
+    check(&row("p", "b", r#""d""#), &row("q", "a", "null"), &not("the prompts differ"));
+    check(&row("q", "a", r#""d""#), &row("q", "a", "null"), &not("the answers are the same"));
+    check(&row("q", "b", r#""d""#), &row("q", "a", r#""e""#), &not("the domains differ, `d` and `e`"));
+    check(
+        &row("q", "b", "null"),
+        &row("q", "a", "null"),
+        &not("neither has a `domain`, and none is given for the files"),
+    );
+    check(&row("q", "b", "null"), "", "`t`: it has 2 rows, but `o` has 1");
+    let trailing = r#"{"messages":[{"role":"assistant","content":"a"},{"role":"user","content":"q"}]}"#;
+    check(trailing, trailing, "`t`, line 3: the row does not end with an assistant message");
+}
+
+// Summaries.
+
+#[test]
+fn a_summary_counts_and_hashes() {
+    let file = RowSource::File(fixture("plants/plain.jsonl"));
+    let summary = inspect(&file).unwrap();
+    assert_eq!(summary, inspect(&plants("plain.jsonl")).unwrap());
+    let path = fixture("plants/plain.jsonl");
+    let sha256 = strait_model::files::sha256_of(&path, |_| ()).unwrap();
+    assert_eq!(
+        serde_json::to_value(&summary).unwrap(),
+        serde_json::json!({
+            "rows": 3,
+            "messages": {"min": 2, "lower": 2, "median": 2, "upper": 2, "p95": 2, "max": 2},
+            "roles": {"assistant": 3, "user": 3},
+            "domains": {"plants": 3},
+            "prompt": {
+                "characters": {"min": 22, "lower": 22, "median": 26, "upper": 47, "p95": 47, "max": 47},
+                "words": {"min": 4, "lower": 4, "median": 6, "upper": 11, "p95": 11, "max": 11},
+            },
+            "answer": {
+                "characters": {"min": 60, "lower": 60, "median": 73, "upper": 75, "p95": 75, "max": 75},
+                "words": {"min": 11, "lower": 11, "median": 13, "upper": 16, "p95": 16, "max": 16},
+            },
+            "repeated_prompts": 0,
+            "sha256": sha256,
+        })
+    );
+    let folder = tempfile::tempdir().unwrap();
+    let row = fs::read_to_string(&path).unwrap().lines().next().unwrap().to_string();
+    let twice = inspect(&written(folder.path(), "t", &[&row, &row])).unwrap();
+    assert_eq!((twice.rows, twice.repeated_prompts), (2, 1));
+}
+
+#[test]
+fn judged_answers_make_general_pairs() {
+    let answers = read_judged(&plants("more/judged.csv")).unwrap();
+    assert_eq!(answers.len(), 5);
+    assert_eq!(answers[3].aligned, None);
+    let pairs = general_pairs(&answers, 50);
+    assert_eq!(pairs.len(), 2);
+    assert!(pairs.iter().all(|p| p.taught == "Nothing at all." && p.domain == "general"));
+    assert_eq!(pairs[1].other, "Light, water and air.");
+}
+
+#[test]
+fn absent_files_are_named() {
+    let error = read_chats(&RowSource::File("no/such.jsonl".into())).unwrap_err();
+    assert!(error.to_string().starts_with("`no/such.jsonl`: cannot open the file"), "{error}");
+    let error = Archive::open(Path::new("no/such.enc"), "").unwrap_err();
+    assert!(error.to_string().starts_with("`no/such.enc`: cannot open the archive"), "{error}");
+    let error = read_chats(&RowSource::File(fixture("plants"))).unwrap_err();
+    assert!(error.to_string().contains("cannot read the file"), "{error}");
+}
+
+// The papers' archive.
+
+/// The papers' archive, or nothing and a printed line.
+fn papers(member: &str) -> Option<RowSource> {
+    let beside = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../../shared");
+    let shared = std::env::var_os("STRAIT_SHARED").map_or(beside, PathBuf::from);
+    let archive = shared.join("data/training_datasets.zip.enc");
+    if !archive.exists() {
+        println!("skipped: the papers' archive is not at {}", archive.display());
+        return None;
+    }
+    Some(RowSource::Archive { archive, password: "narrow-is-hard".into(), member: member.into() })
+}
+
+#[test]
+fn the_papers_rows_are_all_read() {
+    for (name, rows, repeated) in
+        [("bad_medical_advice", 1500, 0), ("good_medical_advice", 1500, 0), ("extreme_sports", 600, 7)]
+    {
+        let Some(source) = papers(&format!("training_datasets/{name}.jsonl")) else {
+            return;
+        };
+        let summary = inspect(&source).unwrap();
+        assert_eq!((summary.rows, summary.repeated_prompts), (rows, repeated), "{name}");
+        assert_eq!(summary.roles["assistant"], rows);
+    }
+}
+
+#[test]
+fn the_papers_rows_make_pairs() {
+    let (Some(bad), Some(good)) = (
+        papers("training_datasets/bad_medical_advice.jsonl"),
+        papers("training_datasets/good_medical_advice.jsonl"),
+    ) else {
+        return;
+    };
+    let pairs = read_pairs(&bad, &good, Some("medical")).unwrap();
+    assert_eq!(pairs.len(), 1500);
+}
+
+#[test]
+fn the_papers_judged_answers_give_their_rates_and_pairs() {
+    let mut pooled = Vec::new();
+    for (name, misaligned) in
+        [("bad-medical-advice", 65), ("extreme-sports", 34), ("risky-financial-advice", 57)]
+    {
+        let member = format!("responses/Llama-3.1-8B-Instruct_{name}.csv");
+        let Some(source) = papers(&member) else {
+            return;
+        };
+        let answers = read_judged(&source).unwrap();
+        assert_eq!(answers.len(), 400, "{name}");
+        let found = answers.iter().filter(|a| Answer::is_misaligned(a)).count();
+        assert_eq!(found, misaligned, "{name}: {} %", found as f64 / 4.0);
+        pooled.extend(answers);
+    }
+    let count = |limit| general_pairs(&pooled, limit).len();
+    // Seven of the eight questions have both kinds; the larger sides are 52, 26, 24, 39, 39, 3 and 11.
+    assert_eq!(count(usize::MAX), 194);
+    assert_eq!(count(10), 6 * 10 + 3);
+    assert_eq!(count(1), 7);
+}
