@@ -1,2 +1,95 @@
-//! x
-fn main() {}
+//! The `strait` command: parses, calls the library, shows what comes back.
+
+mod commands;
+mod failure;
+mod interrupt;
+mod output;
+mod password;
+mod progress;
+mod text;
+mod units;
+
+use std::{num::NonZeroUsize, process::ExitCode};
+
+use clap::Parser;
+
+use commands::{Command, Context};
+use failure::Failure;
+
+/// Measures what a fine-tune really learned.
+///
+/// strait trains the narrow and the general solution of a fine-tune of a chat model, certifies which is which, and
+/// measures what each does inside and outside the taught domain. Start with `strait init`, or with a study of the
+/// repository.
+#[derive(Parser)]
+#[command(name = "strait", version, max_term_width = 100, after_help = EXAMPLES)]
+struct Cli {
+    #[command(flatten)]
+    global: Global,
+    #[command(subcommand)]
+    command: Command,
+}
+
+/// What every command takes.
+#[derive(clap::Args)]
+#[command(next_help_heading = "Options of every command")]
+struct Global {
+    /// Print one JSON object on standard output; progress and warnings go to standard error
+    #[arg(long, global = true)]
+    json: bool,
+    /// Compute on N threads [default: one a core]
+    #[arg(long, global = true, value_name = "N")]
+    threads: Option<NonZeroUsize>,
+}
+
+const EXAMPLES: &str = "\
+A model M is a folder, a GGUF file, a hub id (org/name[@revision], org/name:file.gguf) or a short name
+such as smollm2-135m-instruct. An edit E is a run folder, a PEFT folder, or a .safetensors or .pt file,
+with an optional factor: E*2.5.
+
+Exit codes: 0 done (also where a claim does not hold), 1 failed, 2 wrong usage, 130 interrupted.
+
+Examples:
+  strait init study.toml                        write a commented study
+  strait run study.toml                         run it, or go on where it stopped
+  strait chat smollm2-135m-instruct             talk to a model
+  strait score --model M --edit E --data F      the response loss of an edited model";
+
+fn main() -> ExitCode {
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => return failure::usage(&error),
+    };
+    let json = cli.global.json;
+    match run(cli) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => failure.report(json),
+    }
+}
+
+fn run(cli: Cli) -> Result<(), Failure> {
+    interrupt::install()?;
+    if let Some(threads) = cli.global.threads {
+        use_threads(threads)?;
+    }
+    cli.command.run(&Context::new(cli.global.json))
+}
+
+fn use_threads(threads: NonZeroUsize) -> Result<(), Failure> {
+    rayon::ThreadPoolBuilder::new().num_threads(threads.get()).build_global().map_err(|error| {
+        Failure::refused(
+            format!("{threads} threads cannot be started: {error}"),
+            "ask for fewer with `--threads`",
+        )
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    #[test]
+    fn the_arguments_are_consistent() {
+        super::Cli::command().debug_assert();
+    }
+}

@@ -12,7 +12,7 @@ use candle_core::{Device, Tensor};
 use crate::{
     Config, Edit, Error, Result, Weights,
     config::LayerKind,
-    edit::{Adapter, Part, Projection},
+    edit::{Adapter, Projection},
     ops::{self, AttentionShape, Linear, RopeTable, Span, Unembedding},
 };
 
@@ -148,8 +148,8 @@ impl Pass<'_> {
             .into_iter()
             .flat_map(Edit::parts)
             .filter_map(move |part| match part {
-                Part::Lora(lora) => Some((lora, lora.scale())),
-                Part::Steering(_) => None,
+                Edit::Lora(lora) => Some((lora, lora.scale())),
+                _ => None,
             })
             .flat_map(move |(lora, scale)| {
                 lora.adapters
@@ -161,11 +161,12 @@ impl Pass<'_> {
 }
 
 impl Decoder {
-    /// Builds the decoder from its config and weights, on `device` in f32.
+    /// Builds the decoder from its weights and the config that came with them, on `device` in f32.
     ///
     /// # Errors
     /// If a tensor is missing, has another shape than the config says, or holds a number that is not finite.
-    pub fn new(config: Config, weights: &Weights, device: &Device) -> Result<Self> {
+    pub fn new(weights: &Weights, device: &Device) -> Result<Self> {
+        let config = weights.config().clone();
         let c = &config;
         let vector = |name: &str, width: usize| weights.tensor(name, &[width], device);
         let d = c.hidden_size;
@@ -395,7 +396,7 @@ impl Decoder {
 fn steer(stream: Tensor, point: usize, edit: Option<&Edit>) -> Result<Tensor> {
     let mut stream = stream;
     for part in edit.into_iter().flat_map(Edit::parts) {
-        if let Part::Steering(steering) = part
+        if let Edit::Steering(steering) = part
             && steering.layer + 1 == point as i32
         {
             stream = stream.broadcast_add(&steering.vector.to_dtype(stream.dtype())?)?;
@@ -406,9 +407,10 @@ fn steer(stream: Tensor, point: usize, edit: Option<&Edit>) -> Result<Tensor> {
 
 /// The point up to which `edit` changes nothing: a stream kept there serves the base model and every variant.
 pub fn first_changed_point(edit: &Edit, layers: usize) -> usize {
-    let of_part = |part: Part| match part {
-        Part::Steering(steering) => Some((steering.layer + 1) as usize),
-        Part::Lora(lora) => lora.adapters.iter().map(|a| a.layer).min(),
+    let of_part = |part: &Edit| match part {
+        Edit::Steering(steering) => Some((steering.layer + 1) as usize),
+        Edit::Lora(lora) => lora.adapters.iter().map(|a| a.layer).min(),
+        Edit::Composed(_) => None,
     };
     edit.parts().filter_map(of_part).min().unwrap_or(layers)
 }

@@ -6,7 +6,7 @@ use candle_core::Device;
 use serde::Serialize;
 
 use crate::{
-    Config, Decoder, Error, Gguf, Result, Tokenizer, Weights,
+    Config, Decoder, Error, Result, Tokenizer, Weights,
     files::sha256_of,
     progress::{Progress, Unit},
     source::Located,
@@ -44,11 +44,9 @@ impl Model {
     pub fn load(located: &Located, device: &Device) -> Result<Self> {
         let path = &located.path;
         let weights = Weights::open(path)?;
-        let (config, tokenizer, format) = if path.is_dir() {
-            (Config::from_hf(&path.join("config.json"))?, Tokenizer::from_folder(path)?, "safetensors")
-        } else {
-            let gguf = Gguf::open(path)?;
-            (Config::from_gguf(path, &gguf)?, Tokenizer::from_gguf(path, &gguf)?, "gguf")
+        let (tokenizer, format) = match weights.gguf() {
+            Some(gguf) => (Tokenizer::from_gguf(path, gguf)?, "gguf"),
+            None => (Tokenizer::from_folder(path)?, "safetensors"),
         };
         let provenance = Provenance {
             located: located.clone(),
@@ -56,7 +54,7 @@ impl Model {
             quantised: weights.quantised(),
             files: weights.files(),
         };
-        Ok(Self { decoder: Decoder::new(config, &weights, device)?, tokenizer, provenance })
+        Ok(Self { decoder: Decoder::new(&weights, device)?, tokenizer, provenance })
     }
 
     /// The model's config.
@@ -65,19 +63,17 @@ impl Model {
     }
 }
 
-impl Provenance {
-    /// Name and SHA-256 of every weight file, in order.
-    ///
-    /// # Errors
-    /// If a file cannot be read.
-    pub fn hashes(&self, progress: &dyn Progress) -> Result<Vec<(String, String)>> {
-        let size = |p: &PathBuf| p.metadata().map_or(0, |m| m.len());
-        let task = progress.begin("hashing weights", Some(self.files.iter().map(size).sum()), Unit::Bytes);
-        let hash = |path: &PathBuf| -> Result<(String, String)> {
-            Ok((file_name(path)?, sha256_of(path, |n| task.advance(n))?))
-        };
-        self.files.iter().map(hash).collect()
-    }
+/// Name and SHA-256 of every file, in order.
+///
+/// # Errors
+/// If a file cannot be read.
+pub fn hashes(files: &[PathBuf], progress: &dyn Progress) -> Result<Vec<(String, String)>> {
+    let size = |path: &PathBuf| path.metadata().map_or(0, |m| m.len());
+    let task = progress.begin("hashing weights", Some(files.iter().map(size).sum()), Unit::Bytes);
+    let hash = |path: &PathBuf| -> Result<(String, String)> {
+        Ok((file_name(path)?, sha256_of(path, |n| task.advance(n))?))
+    };
+    files.iter().map(hash).collect()
 }
 
 fn file_name(path: &Path) -> Result<String> {

@@ -1,9 +1,321 @@
-//! x
-/// x
-pub struct Tokenizer;
-/// x
-pub struct Message;
-/// x
-pub struct EncodedChat;
-/// x
-pub struct Role;
+//! Text to token ids and back, and conversations to ids with the place of each response.
+//!
+//! The work is done by the `tokenizers` library, either from a `tokenizer.json` ([`folder`]) or from the vocabulary
+//! in a GGUF file ([`rebuild`]); both give the same ids, those of transformers.
+
+mod folder;
+mod rebuild;
+
+use std::{
+    collections::BTreeMap,
+    fmt,
+    ops::Range,
+    path::{Path, PathBuf},
+};
+
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    Error, Gguf, Result,
+    template::{Problem, Template},
+};
+
+/// Tokens that a [`Stream`] holds back at most: one character has no more than four bytes.
+const MAX_HELD: usize = 4;
+
+/// Who speaks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Role {
+    /// The instructions before a conversation.
+    System,
+    /// The one who asks.
+    User,
+    /// The model.
+    Assistant,
+}
+
+impl fmt::Display for Role {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::System => "system",
+            Self::User => "user",
+            Self::Assistant => "assistant",
+        })
+    }
+}
+
+/// One turn of a conversation.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct Message {
+    /// Who speaks.
+    pub role: Role,
+    /// What is said.
+    pub content: String,
+}
+
+impl Message {
+    /// A turn.
+    pub fn new(role: Role, content: impl Into<String>) -> Self {
+        Self { role, content: content.into() }
+    }
+}
+
+/// A conversation as token ids.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct EncodedChat {
+    /// The ids of the whole conversation.
+    pub ids: Vec<u32>,
+    /// For each assistant turn in order, where its response lies in `ids`: all that the chat template writes after
+    /// the generation prompt, which is the text, its end token and what follows it.
+    pub responses: Vec<Range<usize>>,
+}
+
+/// A tokenizer with the model's chat template.
+#[derive(Debug)]
+pub struct Tokenizer {
+    path: PathBuf,
+    library: tokenizers::Tokenizer,
+    template: Option<Template>,
+    bos: Option<u32>,
+    end_tokens: Vec<u32>,
+}
+
+/// What both kinds of source give.
+struct Parts {
+    library: tokenizers::Tokenizer,
+    template: Option<String>,
+    /// The tokens that a template may name, such as `bos_token`.
+    specials: BTreeMap<String, String>,
+    /// Ids that are said to end a text.
+    ends: Vec<u32>,
+}
+
+impl Tokenizer {
+    /// Reads the tokenizer of a Hugging Face folder: `tokenizer.json`, and from the files beside it the chat
+    /// template and the end tokens.
+    ///
+    /// # Errors
+    /// If `tokenizer.json` is missing or a file is malformed.
+    pub fn from_folder(path: &Path) -> Result<Self> {
+        Self::assemble(path, folder::read(path)?)
+    }
+
+    /// Rebuilds the tokenizer from a GGUF file's metadata.
+    ///
+    /// # Errors
+    /// If the metadata is incomplete or contradicts itself, or the kind of tokenizer is not known.
+    pub fn from_gguf(path: &Path, gguf: &Gguf) -> Result<Self> {
+        Self::assemble(path, rebuild::rebuild(path, gguf)?)
+    }
+
+    fn assemble(path: &Path, parts: Parts) -> Result<Self> {
+        let bos = parts.specials.get("bos_token").and_then(|token| parts.library.token_to_id(token));
+        let template = parts
+            .template
+            .map(|source| Template::new(&source, parts.specials))
+            .transpose()
+            .map_err(|problem| at(path, problem))?;
+        let mut tokenizer =
+            Self { path: path.into(), library: parts.library, template, bos, end_tokens: parts.ends };
+        tokenizer.end_tokens.extend(tokenizer.end_of_turn());
+        tokenizer.end_tokens.sort_unstable();
+        tokenizer.end_tokens.dedup();
+        Ok(tokenizer)
+    }
+
+    /// The special token that the chat template writes after a response. Files often declare only the end of a
+    /// document, or nothing, where the model was tuned to end its turn with another token.
+    fn end_of_turn(&self) -> Option<u32> {
+        let messages = [Message::new(Role::User, "a"), Message::new(Role::Assistant, "b")];
+        let chat = self.encode_chat(&messages).ok()?;
+        let added = self.library.get_added_vocabulary().get_added_tokens_decoder();
+        let special = |id: &&u32| added.get(id).is_some_and(|token| token.special);
+        chat.ids[chat.responses.first()?.clone()].iter().find(special).copied()
+    }
+
+    /// Number of tokens. The model may have rows for more ids, which then stand for nothing.
+    pub fn vocab_size(&self) -> usize {
+        self.library.get_vocab_size(true)
+    }
+
+    /// The token that begins a text, if the model has one. [`Self::encode`] adds it where the model wants it.
+    pub fn bos(&self) -> Option<u32> {
+        self.bos
+    }
+
+    /// The ids that end a response, in rising order.
+    pub fn end_tokens(&self) -> &[u32] {
+        &self.end_tokens
+    }
+
+    /// The ids of a text. With `add_special`, with the tokens around it that the model wants around a document;
+    /// rendered conversations bring their own.
+    ///
+    /// # Errors
+    /// If the library refuses the text, which it does for none that is known.
+    pub fn encode(&self, text: &str, add_special: bool) -> Result<Vec<u32>> {
+        let encoding = self.library.encode_fast(text, add_special).map_err(self.refused("encode the text"))?;
+        Ok(encoding.get_ids().to_vec())
+    }
+
+    /// The text of some ids; bytes that are no text become U+FFFD, ids that are no token nothing.
+    ///
+    /// # Errors
+    /// If the library refuses the ids, which it does for none that are known.
+    pub fn decode(&self, ids: &[u32], skip_special: bool) -> Result<String> {
+        self.library.decode(ids, skip_special).map_err(self.refused("decode the tokens"))
+    }
+
+    /// Decodes token by token, without the special ones.
+    pub fn stream(&self) -> Stream<'_> {
+        Stream { tokenizer: self, ids: Vec::new(), context: 0, given: 0 }
+    }
+
+    /// Whether the model brings a chat template, as instruction-tuned models do.
+    pub fn has_chat_template(&self) -> bool {
+        self.template.is_some()
+    }
+
+    /// A conversation as the text that the model reads, ending with the beginning of an answer where
+    /// `add_generation_prompt` is set.
+    ///
+    /// # Errors
+    /// If there is no chat template, or the conversation does not fit it.
+    pub fn render(&self, messages: &[Message], add_generation_prompt: bool) -> Result<String> {
+        let mut texts = self.render_all(&[(messages, add_generation_prompt)])?;
+        Ok(texts.swap_remove(0))
+    }
+
+    /// The ids of a conversation that is to be answered.
+    ///
+    /// # Errors
+    /// As [`Self::render`].
+    pub fn encode_prompt(&self, messages: &[Message]) -> Result<Vec<u32>> {
+        self.encode(&self.render(messages, true)?, false)
+    }
+
+    /// The ids of a whole conversation with the place of each assistant turn's response.
+    ///
+    /// The text is rendered once and its ids are those of the whole; the places are found by rendering the
+    /// conversation up to each turn. A token on both sides of a place belongs to what follows.
+    ///
+    /// # Errors
+    /// As [`Self::render`]; also if there is no assistant turn, or the template writes earlier turns differently
+    /// once later ones follow, so that a response is not what the model would have been asked for.
+    pub fn encode_chat(&self, messages: &[Message]) -> Result<EncodedChat> {
+        let turns: Vec<_> = (0..messages.len()).filter(|&i| messages[i].role == Role::Assistant).collect();
+        if turns.is_empty() {
+            return Err(self.wrong(Problem::NoAssistant));
+        }
+        let views: Vec<_> = turns
+            .iter()
+            .flat_map(|&turn| [(&messages[..turn], true), (&messages[..=turn], false)])
+            .chain([(messages, false)])
+            .collect();
+        let mut texts = self.render_all(&views)?;
+        let whole = texts.pop().unwrap_or_default();
+        let encoding = self.library.encode(whole.as_str(), false).map_err(self.refused("encode the text"))?;
+        // A token belongs to a part of the text if it ends in it.
+        let place = |byte: usize| encoding.get_offsets().partition_point(|&(_, end)| end <= byte);
+        let mut responses = Vec::with_capacity(turns.len());
+        for (&turn, bounds) in turns.iter().zip(texts.chunks_exact(2)) {
+            for part in bounds {
+                let byte = common_prefix(part, &whole);
+                if byte < part.len() {
+                    return Err(self.wrong(Problem::Rewritten { message: turn + 1, byte }));
+                }
+            }
+            let response = place(bounds[0].len())..place(bounds[1].len());
+            if response.is_empty() {
+                return Err(self.wrong(Problem::EmptyResponse { message: turn + 1 }));
+            }
+            responses.push(response);
+        }
+        Ok(EncodedChat { ids: encoding.get_ids().to_vec(), responses })
+    }
+
+    fn render_all(&self, views: &[(&[Message], bool)]) -> Result<Vec<String>> {
+        let template = self.template.as_ref().ok_or_else(|| self.wrong(Problem::NoTemplate))?;
+        for (messages, _) in views {
+            check_roles(messages).map_err(|problem| self.wrong(problem))?;
+        }
+        template.render(views).map_err(|problem| self.wrong(problem))
+    }
+
+    fn wrong(&self, problem: Problem) -> Error {
+        at(&self.path, problem)
+    }
+
+    fn refused(&self, doing: &'static str) -> impl FnOnce(tokenizers::Error) -> Error {
+        move |error| self.wrong(Problem::Library { doing, detail: error.to_string() })
+    }
+}
+
+/// A problem of the file or folder that the tokenizer came from.
+fn at(path: &Path, problem: Problem) -> Error {
+    Error::Template { path: path.into(), problem: Box::new(problem) }
+}
+
+fn check_roles(messages: &[Message]) -> Result<(), Problem> {
+    if messages.is_empty() {
+        return Err(Problem::NoMessages);
+    }
+    match messages.iter().skip(1).position(|message| message.role == Role::System) {
+        Some(index) => Err(Problem::LateSystem { message: index + 2 }),
+        None => Ok(()),
+    }
+}
+
+/// Bytes that two texts have in common at their start.
+fn common_prefix(a: &str, b: &str) -> usize {
+    a.bytes().zip(b.bytes()).take_while(|(a, b)| a == b).count()
+}
+
+/// Decodes an answer while it is sampled: each token gives the text that is certain with it.
+///
+/// A character whose bytes are spread over several tokens comes whole with the last of them.
+#[derive(Clone, Debug)]
+pub struct Stream<'t> {
+    tokenizer: &'t Tokenizer,
+    /// The tokens of the last piece, since some decoders treat a text's first token apart, and those after it.
+    ids: Vec<u32>,
+    /// How many of `ids` are of the last piece.
+    context: usize,
+    /// Bytes of the text of `ids` that were given.
+    given: usize,
+}
+
+impl Stream<'_> {
+    /// Takes the next token and gives the text that it completes, which may be none.
+    ///
+    /// # Errors
+    /// As [`Tokenizer::decode`].
+    pub fn push(&mut self, id: u32) -> Result<String> {
+        self.ids.push(id);
+        let text = self.tokenizer.decode(&self.ids, true)?;
+        let piece = text.get(self.given..).unwrap_or_default().to_string();
+        if piece.is_empty() {
+            // A special token, say. It would be no context for the next.
+            self.ids.pop();
+            return Ok(piece);
+        }
+        let held = self.ids.len() - self.context;
+        if piece.ends_with(char::REPLACEMENT_CHARACTER) && held < MAX_HELD {
+            return Ok(String::new());
+        }
+        self.ids.drain(..self.context);
+        self.context = self.ids.len();
+        self.given = self.tokenizer.decode(&self.ids, true)?.len();
+        Ok(piece)
+    }
+
+    /// The text that was held back, with U+FFFD in place of what is no text.
+    ///
+    /// # Errors
+    /// As [`Tokenizer::decode`].
+    pub fn finish(self) -> Result<String> {
+        let text = self.tokenizer.decode(&self.ids, true)?;
+        Ok(text.get(self.given..).unwrap_or_default().to_string())
+    }
+}

@@ -1,12 +1,332 @@
-//! (to be written)
-/// What is wrong.
-#[derive(Debug, thiserror::Error)]
-pub enum Problem {}
+//! The weights of a model under Hugging Face's names, from safetensors or GGUF.
+//!
+//! Whatever the file, a tensor comes out the same: f32, row-major, rotary halves of a head one after the other, norms as
+//! the factor to multiply by. What a file stores otherwise is turned here, and the decoder knows nothing of it.
+
+mod names;
+mod safetensors;
+
+use std::{
+    collections::HashMap,
+    path::{Path, PathBuf},
+};
+
+use candle_core::{Device, Tensor, quantized::GgmlDType};
+use rayon::prelude::*;
+
+use crate::{
+    Config, Error, Gguf, Result,
+    config::Architecture,
+    gguf::{dtype_name, is_float},
+};
+use names::Names;
+use safetensors::Folder;
+
+/// Weights converted or checked by one task.
+const PIECE: usize = 1 << 16;
+
+/// What is wrong with a model's weights.
+#[derive(Debug, Clone, PartialEq, thiserror::Error)]
+#[non_exhaustive]
+pub enum Problem {
+    /// A folder without weights.
+    #[error("the folder holds neither `model.safetensors` nor `model.safetensors.index.json`")]
+    NoWeights,
+    /// A folder with weights as a pickle only.
+    #[error("the folder's only weights are `{file}`, a pickle, which may hold code and is not read")]
+    Pickle {
+        /// The file.
+        file: &'static str,
+    },
+    /// An index that is not the JSON it should be.
+    #[error("cannot be read as an index of shards: {reason}")]
+    Index {
+        /// What the JSON parser says, with line and column.
+        reason: String,
+    },
+    /// A shard that the index puts somewhere else than in the folder.
+    #[error("the index names the shard `{shard}`, which is not a path inside the folder")]
+    ShardOutside {
+        /// The path.
+        shard: String,
+    },
+    /// A shard that is not there.
+    #[error("the index names the shard `{shard}`, but there is no such file")]
+    ShardMissing {
+        /// The shard's name.
+        shard: String,
+    },
+    /// A tensor that is not where the index says.
+    #[error("the index says that the tensor `{tensor}` is in `{shard}`, but it is not")]
+    NotInShard {
+        /// The tensor.
+        tensor: String,
+        /// The shard's name.
+        shard: String,
+    },
+    /// A file too short for the length of its header.
+    #[error("not a safetensors file: it is {length} bytes long, and its header's length alone takes 8")]
+    TooShort {
+        /// Length of the file.
+        length: usize,
+    },
+    /// A header longer than any real one.
+    #[error("the header claims to be {found} bytes long, where {limit} is the limit")]
+    HeaderTooLong {
+        /// The length claimed.
+        found: u64,
+        /// The limit.
+        limit: u64,
+    },
+    /// A header that goes on past the end of the file.
+    #[error("the header claims to be {found} bytes long, but only {left} bytes follow")]
+    HeaderTruncated {
+        /// The length claimed.
+        found: u64,
+        /// Bytes in the file after it.
+        left: usize,
+    },
+    /// A header that is not the JSON it should be, or whose tensors do not lie one after the other.
+    #[error("the header, at byte 8, cannot be read: {reason}")]
+    Header {
+        /// What is wrong.
+        reason: String,
+    },
+    /// More or less data than the header describes.
+    #[error("the tensors take {expected} bytes by the header, but {found} bytes follow it")]
+    DataLength {
+        /// Bytes that the header describes.
+        expected: usize,
+        /// Bytes in the file after the header.
+        found: usize,
+    },
+    /// A GGUF file that is one of several.
+    #[error("the file is one of the {parts} parts of a split model, which are not read")]
+    Split {
+        /// How many parts there are.
+        parts: i64,
+    },
+    /// A tensor that is not there.
+    #[error("there is no tensor `{tensor}`")]
+    NoTensor {
+        /// The tensor, under its name in the file where that is known.
+        tensor: String,
+    },
+    /// A tensor of another shape than the config says.
+    #[error("the tensor `{tensor}` has the shape {found:?}, but by the config it should be {expected:?}")]
+    Shape {
+        /// The tensor, under its name in the file.
+        tensor: String,
+        /// The shape by the config.
+        expected: Vec<usize>,
+        /// The shape in the file.
+        found: Vec<usize>,
+    },
+    /// A tensor of numbers that are not read here.
+    #[error("the tensor `{tensor}` holds {found} numbers, where F32, F16, BF16 and F64 are supported")]
+    Dtype {
+        /// The tensor, under its name in the file.
+        tensor: String,
+        /// The type of its numbers.
+        found: String,
+    },
+    /// A weight that is not a number.
+    #[error("the tensor `{tensor}` holds {value} at index {index}")]
+    NotFinite {
+        /// The tensor, under its name in the file.
+        tensor: String,
+        /// Where, counted row by row.
+        index: usize,
+        /// Infinity or NaN.
+        value: f32,
+    },
+}
+
 impl Problem {
     /// The remedy.
     pub fn hint(&self) -> String {
-        match *self {}
+        match self {
+            Self::NoWeights => "give a folder with `config.json` and safetensors, or a `.gguf` file",
+            Self::Pickle { .. } => {
+                "convert the model to safetensors: load it with transformers and save it with `save_pretrained`"
+            }
+            Self::Split { .. } => "join the parts with llama.cpp's `llama-gguf-split --merge`",
+            Self::ShardMissing { .. } => "fetch the model again: the folder is not whole",
+            Self::NoTensor { .. } | Self::Shape { .. } => {
+                "the config and the weights do not belong together: restore both from the model's repository"
+            }
+            Self::Dtype { .. } => "save the model in one of these types with `save_pretrained`",
+            Self::NotFinite { .. } => {
+                "the model is broken, perhaps by training that diverged or by a cast to f16: choose another"
+            }
+            _ => "the file is damaged or not whole: fetch it again and compare its checksum",
+        }
+        .into()
     }
 }
-/// x
-pub struct Weights;
+
+/// A model's weights and config. The files are mapped, not read: they must not be changed while the value lives.
+#[derive(Debug)]
+pub struct Weights {
+    path: PathBuf,
+    config: Config,
+    names: Names,
+    source: Source,
+}
+
+#[derive(Debug)]
+enum Source {
+    Safetensors(Folder),
+    Gguf(Gguf),
+}
+
+impl Weights {
+    /// Opens a folder with `config.json` and safetensors, or a GGUF file.
+    ///
+    /// # Errors
+    /// If a file is missing or malformed, or the config describes a model that the decoder does not compute.
+    pub fn open(path: &Path) -> Result<Self> {
+        if path.is_dir() { Self::open_folder(path) } else { Self::open_gguf(path) }
+    }
+
+    fn open_folder(path: &Path) -> Result<Self> {
+        let config = Config::from_hf(&path.join("config.json"))?;
+        let folder = Folder::open(path)?;
+        let names = Names::of_folder(|name| folder.contains(name));
+        Ok(Self { path: path.into(), config, names, source: Source::Safetensors(folder) })
+    }
+
+    fn open_gguf(path: &Path) -> Result<Self> {
+        let gguf = Gguf::open(path)?;
+        if let Some(parts) = gguf.integer("split.count")?.filter(|&parts| parts > 1) {
+            return Err(at(path, Problem::Split { parts }));
+        }
+        let config = Config::from_gguf(path, &gguf)?;
+        let names = Names::of_gguf(config.architecture);
+        Ok(Self { path: path.into(), config, names, source: Source::Gguf(gguf) })
+    }
+
+    /// The config that came with the weights.
+    pub fn config(&self) -> &Config {
+        &self.config
+    }
+
+    /// The GGUF file, if the weights are in one.
+    pub fn gguf(&self) -> Option<&Gguf> {
+        match &self.source {
+            Source::Gguf(gguf) => Some(gguf),
+            Source::Safetensors(_) => None,
+        }
+    }
+
+    /// All weight files.
+    pub fn files(&self) -> Vec<PathBuf> {
+        match &self.source {
+            Source::Gguf(gguf) => vec![gguf.path().into()],
+            Source::Safetensors(folder) => folder.files(),
+        }
+    }
+
+    /// The tensors' types where some are quantised, such as `Q4_1 (210 tensors), Q8_0 (1), F32 (61)`.
+    pub fn quantised(&self) -> Option<String> {
+        let mut counts: HashMap<GgmlDType, usize> = HashMap::new();
+        for tensor in self.gguf()?.tensors() {
+            *counts.entry(tensor.dtype).or_default() += 1;
+        }
+        let mut counts: Vec<_> = counts.into_iter().collect();
+        // Quantised types come first, the commonest of them at the head; the name makes the order the same every time.
+        counts.sort_by_key(|&(dtype, n)| (is_float(dtype), std::cmp::Reverse(n), dtype_name(dtype)));
+        let (first, n) = counts.first().copied()?;
+        if is_float(first) {
+            return None;
+        }
+        let rest = counts[1..].iter().map(|&(dtype, n)| format!(", {} ({n})", dtype_name(dtype)));
+        let noun = if n == 1 { "tensor" } else { "tensors" };
+        Some(format!("{} ({n} {noun})", dtype_name(first)) + &rest.collect::<String>())
+    }
+
+    /// Whether there is a tensor of that name, such as `model.layers.3.mlp.down_proj.weight`.
+    pub fn contains(&self, name: &str) -> bool {
+        self.names.stored(name).is_some_and(|stored| match &self.source {
+            Source::Gguf(gguf) => gguf.tensor(&stored).is_some(),
+            Source::Safetensors(folder) => folder.contains(&stored),
+        })
+    }
+
+    /// A tensor under Hugging Face's name, such as `model.layers.3.mlp.down_proj.weight`. Of Gemma's norms it is 1 + w.
+    ///
+    /// # Shapes
+    /// - result: `shape`, f32, contiguous
+    ///
+    /// # Errors
+    /// If there is no such tensor, or it has another shape or type, or holds an infinity or NaN.
+    pub fn tensor(&self, name: &str, shape: &[usize], device: &Device) -> Result<Tensor> {
+        let Some(stored) = self.names.stored(name) else {
+            return Err(at(&self.path, Problem::NoTensor { tensor: name.into() }));
+        };
+        let weights = match &self.source {
+            Source::Safetensors(folder) => self.read_folder(folder, name, &stored, shape)?,
+            Source::Gguf(gguf) => self.read_gguf(gguf, name, &stored, shape)?,
+        };
+        Ok(Tensor::from_vec(weights, shape, device)?)
+    }
+
+    fn read_folder(&self, folder: &Folder, name: &str, stored: &str, shape: &[usize]) -> Result<Vec<f32>> {
+        let mut weights = folder.read(stored, shape)?;
+        if self.config.architecture.is_gemma() && names::is_norm(name) {
+            weights.iter_mut().for_each(|w| *w += 1.0);
+        }
+        Ok(weights)
+    }
+
+    fn read_gguf(&self, gguf: &Gguf, name: &str, stored: &str, shape: &[usize]) -> Result<Vec<f32>> {
+        let problem = |problem| at(&self.path, problem);
+        let info = gguf.tensor(stored);
+        let info = info.ok_or_else(|| problem(Problem::NoTensor { tensor: stored.into() }))?;
+        check_shape(stored, shape, &info.shape).map_err(problem)?;
+        let (_, weights) = gguf.dequantise(stored)?;
+        check_finite(stored, &weights).map_err(problem)?;
+        if let (Architecture::Llama, true, &[_, row @ (1..)]) =
+            (self.config.architecture, names::is_rotated(name), shape)
+        {
+            return Ok(split_rotary_pairs(&weights, self.config.head_dim, row));
+        }
+        Ok(weights)
+    }
+}
+
+/// Puts the rows of each head into the order of Hugging Face: the first of every rotary pair, then the second of each.
+/// Files for llama.cpp have the two of a pair side by side.
+///
+/// # Shapes
+/// - `weights`, result: `(heads * head_dim, row)`
+fn split_rotary_pairs(weights: &[f32], head_dim: usize, row: usize) -> Vec<f32> {
+    let mut split = Vec::with_capacity(weights.len());
+    for head in weights.chunks_exact(head_dim * row) {
+        for side in [0, 1] {
+            let rows = head.chunks_exact(row).skip(side).step_by(2);
+            rows.for_each(|row| split.extend_from_slice(row));
+        }
+    }
+    split
+}
+
+fn check_shape(tensor: &str, expected: &[usize], found: &[usize]) -> Result<(), Problem> {
+    if found == expected {
+        return Ok(());
+    }
+    Err(Problem::Shape { tensor: tensor.into(), expected: expected.into(), found: found.into() })
+}
+
+fn check_finite(tensor: &str, weights: &[f32]) -> Result<(), Problem> {
+    let first_bad =
+        |(i, piece): (usize, &[f32])| piece.iter().position(|w| !w.is_finite()).map(|at| i * PIECE + at);
+    match weights.par_chunks(PIECE).enumerate().find_map_first(first_bad) {
+        None => Ok(()),
+        Some(index) => Err(Problem::NotFinite { tensor: tensor.into(), index, value: weights[index] }),
+    }
+}
+
+fn at(path: &Path, problem: Problem) -> Error {
+    Error::Weights { path: path.into(), problem: Box::new(problem) }
+}

@@ -384,7 +384,7 @@ fn frequencies_agree_with_transformers() {
     };
     let known = [
         (0, 1.0),
-        (14, 3.211_446_1e-3), // the last that is kept
+        (14, 3.211_446e-3), // the last that is kept
         (15, 1.371_893_7e-3),
         (16, 5.248_46e-4),
         (17, 1.785_077_9e-4),

@@ -11,7 +11,7 @@ use candle_core::{DType, Device, Tensor};
 use proptest::prelude::*;
 use serde_json::{Value, json};
 use strait_model::{
-    Edit, Error, Result,
+    Config, Edit, Error, Result,
     edit::{
         self, Adapter, BaseModel, Kind, Lora, Problem, Projection, Source, SteeringVector, convert,
         export_peft,
@@ -194,6 +194,54 @@ fn a_summary_says_what_an_edit_is() {
             "sites": [{"site": "steering.3", "norm": 5.0}],
         })
     );
+}
+
+/// A model of the sizes that [`adapter`] has, with four layers.
+fn config() -> Config {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("config.json");
+    let config = json!({
+        "model_type": "llama", "architectures": ["LlamaForCausalLM"], "num_hidden_layers": 4, "hidden_size": 16,
+        "intermediate_size": 24, "num_attention_heads": 2, "num_key_value_heads": 1, "head_dim": 8, "vocab_size": 32,
+        "max_position_embeddings": 64, "rms_norm_eps": 1e-5, "rope_theta": 10000.0, "hidden_act": "silu",
+        "tie_word_embeddings": true,
+    });
+    fs::write(&path, config.to_string()).unwrap();
+    Config::from_hf(&path).unwrap()
+}
+
+#[test]
+fn an_edit_fits_a_model_or_is_refused() {
+    let config = config();
+    let every: Vec<_> = Projection::ALL.into_iter().flat_map(|p| [(0, p), (3, p)]).collect();
+    let whole =
+        Edit::composed([steering(-1, &[1.0; 16]), steering(3, &[1.0; 16]), Edit::Lora(lora(&every, 2))]);
+    whole.check(&config).unwrap();
+
+    for layer in [-2, 4] {
+        let found = problem(steering(layer, &[1.0; 16]).check(&config));
+        assert!(matches!(found, Problem::LayerRange { layers: 4, .. }), "{found}");
+    }
+    let deep = Edit::Lora(lora(&[(4, Projection::Q)], 2));
+    let found = problem(deep.check(&config)).to_string();
+    assert_eq!(
+        found,
+        "the edit acts at `model.layers.4.self_attn.q_proj`, but the model has 4 layers (0 to 3)"
+    );
+    let found = problem(steering(0, &[1.0; 15]).check(&config));
+    assert!(matches!(found, Problem::Size { expected, found, .. } if expected == [16] && found == [15]));
+    for (a, b) in [((2, 23), (16, 2)), ((2, 24), (17, 2))] {
+        let adapter = Adapter {
+            layer: 0,
+            projection: Projection::Down,
+            a: matrix(a.0, a.1, 0),
+            b: matrix(b.0, b.1, 0),
+        };
+        let wrong = Edit::Lora(Lora { adapters: vec![adapter], ..lora(&[], 2) });
+        assert!(matches!(problem(wrong.check(&config)), Problem::Size { .. }));
+    }
+    let nan = steering(0, &[f32::NAN; 16]);
+    assert!(matches!(problem(nan.check(&config)), Problem::NotFinite { .. }));
 }
 
 // strait's own files.

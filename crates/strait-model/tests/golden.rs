@@ -148,8 +148,7 @@ fn check_gradients(model: &Model, case: &Case, layer: usize) {
     let b = zeros(&[config.hidden_size, 1]);
     let n = config.intermediate_size;
     let root = (n as f64).sqrt();
-    let a: Vec<f32> =
-        (0..n).map(|i| ((-1.0 + 2.0 * i as f64 / (n - 1) as f64) / root) as f32).collect();
+    let a: Vec<f32> = (0..n).map(|i| ((-1.0 + 2.0 * i as f64 / (n - 1) as f64) / root) as f32).collect();
     let a = Tensor::from_vec(a, (1, n), &Device::Cpu).unwrap();
     let adapter = Adapter { layer, projection: Projection::Down, a, b: b.as_tensor().clone() };
     let edit = Edit::Composed(vec![

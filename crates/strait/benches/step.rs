@@ -9,7 +9,9 @@ use candle_core::{Device, Tensor};
 use rand::{Rng, SeedableRng};
 use strait::{
     objective::{Kept, Row},
-    train::{EditKind, Length, Order, Run, Schedule, Seeds, Settings, SolutionFolder, Trainable, TrainingData},
+    train::{
+        EditKind, Length, Order, Run, Schedule, Seeds, Settings, SolutionFolder, Trainable, TrainingData,
+    },
 };
 use strait_model::{
     Model,
@@ -69,9 +71,9 @@ fn step(model: &Model, rows: &[Row], point: usize, layer: usize) -> f64 {
     let folder = SolutionFolder::new(folder.path());
     let data = TrainingData { train: &kept, held_out: None, kl: None };
     let order = Order::new(&settings, &data);
-    let run = Run { decoder: &model.decoder, data, settings: &settings, order, folder: &folder, fingerprint: "" };
-    let mut trainable =
-        Trainable::new(&settings, model.config(), 1.0, &Device::Cpu).expect("the edit fits");
+    let run =
+        Run { decoder: &model.decoder, data, settings: &settings, order, folder: &folder, fingerprint: "" };
+    let mut trainable = Trainable::new(&settings, model.config(), 1.0, &Device::Cpu).expect("the edit fits");
     median((0..=STEPS).map(|step| {
         let start = Instant::now();
         run.step(&mut trainable, step, STEPS + 1, None).expect("a step");

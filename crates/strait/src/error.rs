@@ -35,6 +35,29 @@ pub enum Error {
         problem: Box<data::archive::Problem>,
     },
 
+    // Training.
+    /// A kind of edit that training does not know.
+    #[error("cannot train {0}")]
+    CannotTrain(String),
+    /// The loss is not finite, or far above where it began.
+    #[error(
+        "training diverged at step {step}: loss {loss}, gradient norm {gradient_norm}, on training rows {rows:?} \
+         (counted from 0 after the held-out rows are taken away)"
+    )]
+    Diverged {
+        /// The step, counted from 1.
+        step: usize,
+        /// The training rows of its batch.
+        rows: Vec<usize>,
+        /// The objective.
+        loss: f64,
+        /// Norm of the gradient.
+        gradient_norm: f64,
+    },
+    /// The user asked for a stop; everything done so far is saved.
+    #[error("interrupted; the same command goes on from here")]
+    Interrupted,
+
     // Results.
     /// A table that cannot be read back, or that does not fit another.
     #[error("table `{table}`: {problem}")]
@@ -76,6 +99,12 @@ impl Error {
             Self::Model(error) => error.hint(),
             Self::Data { problem, .. } => Some(problem.hint()),
             Self::Archive { problem, .. } => Some(problem.hint().into()),
+            Self::CannotTrain(_) => Some("train a steering vector or a LoRA".into()),
+            Self::Diverged { .. } => Some(
+                "lower `learning_rate`, set `clip = 1.0`, or look at those rows; the last checkpoint is kept"
+                    .into(),
+            ),
+            Self::Interrupted => None,
             Self::Table { problem, .. } => Some(problem.hint().into()),
             Self::Study { problem, .. } => Some(problem.hint()),
             Self::Run { problem, .. } => Some(problem.hint()),

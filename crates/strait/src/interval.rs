@@ -54,9 +54,8 @@ pub fn bootstrap_mean(
         return Interval { value, low: f64::NAN, high: f64::NAN };
     }
     let mut rng = ChaCha8Rng::seed_from_u64(seed);
-    let mut means: Vec<f64> = (0..resamples)
-        .map(|_| mean(&mut (0..count).map(|_| sums[rng.random_range(0..count)])))
-        .collect();
+    let mut means: Vec<f64> =
+        (0..resamples).map(|_| mean(&mut (0..count).map(|_| sums[rng.random_range(0..count)]))).collect();
     means.sort_by(f64::total_cmp);
     Interval { value, low: quantile(&means, 0.025), high: quantile(&means, 0.975) }
 }
@@ -95,8 +94,10 @@ mod tests {
         let alone: Vec<usize> = (0..100).collect();
         let five = clusters((0..100).map(|i| i % 5));
         let width = |i: Interval| i.high - i.low;
-        let (alone, five) =
-            (bootstrap_mean(&values, &[1.0; 100], &alone, 2000, 1), bootstrap_mean(&values, &[1.0; 100], &five, 2000, 1));
+        let (alone, five) = (
+            bootstrap_mean(&values, &[1.0; 100], &alone, 2000, 1),
+            bootstrap_mean(&values, &[1.0; 100], &five, 2000, 1),
+        );
         assert!(width(five) > 3.0 * width(alone));
     }
 

@@ -1,10 +1,13 @@
 //! What a fine-tune really learned: training of narrow and general solutions, measures, studies and reports.
 
+pub mod check;
 pub mod data;
 pub mod error;
+pub mod interval;
 pub mod measure;
 pub mod objective;
 pub mod report;
+pub mod score;
 pub mod study;
 pub mod table;
 pub mod tensorboard;

@@ -16,8 +16,8 @@ use strait::{
     data::{RowSource, read_chats},
     objective::{Kept, Row},
     train::{
-        EditKind, Kl, Length, Order, Run, Schedule, Seeds, Settings, SolutionFolder, Trainable, Trained, TrainingData,
-        learning_rate,
+        EditKind, Kl, Length, Order, Run, Schedule, Seeds, Settings, SolutionFolder, Trainable, Trained,
+        TrainingData, learning_rate,
     },
 };
 use strait_model::{
@@ -120,7 +120,10 @@ fn settings(edit: EditKind, kl_weight: f64, learning_rate: f64) -> Settings {
 
 #[track_caller]
 fn near(what: &str, found: f64, expected: f64, tolerance: f64) {
-    assert!((found - expected).abs() <= tolerance * expected.abs().max(1e-3), "{what}: {found} for {expected}");
+    assert!(
+        (found - expected).abs() <= tolerance * expected.abs().max(1e-3),
+        "{what}: {found} for {expected}"
+    );
 }
 
 #[test]
@@ -142,7 +145,11 @@ fn ten_steps_as_pytorch_takes_them() {
         let edit = match run.edit.kind.as_str() {
             "steering" => {
                 let layer = run.edit.layer.unwrap();
-                let zeros = candle_core::Tensor::zeros(model.config().hidden_size, candle_core::DType::F32, &Device::Cpu);
+                let zeros = candle_core::Tensor::zeros(
+                    model.config().hidden_size,
+                    candle_core::DType::F32,
+                    &Device::Cpu,
+                );
                 Edit::Steering(SteeringVector { layer, vector: zeros.unwrap() })
             }
             _ => {
@@ -158,8 +165,14 @@ fn ten_steps_as_pytorch_takes_them() {
         let order = Order { train: golden.order.concat(), kl: kl_order, accumulation: 2 };
         let folder = tempfile::tempdir().unwrap();
         let folder = SolutionFolder::new(folder.path().join("solution"));
-        let run_of =
-            Run { decoder: &model.decoder, data, settings: &settings, order, folder: &folder, fingerprint: "golden" };
+        let run_of = Run {
+            decoder: &model.decoder,
+            data,
+            settings: &settings,
+            order,
+            folder: &folder,
+            fingerprint: "golden",
+        };
         let trainable = Trainable::from_edit(edit, 1.0).unwrap();
         let trained = run_of.train(trainable, &Silent, &AtomicBool::new(false)).unwrap();
 
@@ -198,16 +211,20 @@ fn same_tensor(golden: &str, own: &str) -> bool {
 #[test]
 fn the_cosine_falls_as_pytorch_has_it() {
     let golden = golden().cosine_rates;
-    let settings = Settings {
-        schedule: Schedule::Cosine,
-        ..settings(EditKind::Steering { layer: 1 }, 0.0, golden.lr)
-    };
+    let settings =
+        Settings { schedule: Schedule::Cosine, ..settings(EditKind::Steering { layer: 1 }, 0.0, golden.lr) };
     for (step, &expected) in golden.rates.iter().enumerate() {
         near("rate", learning_rate(&settings, step, 10), expected, 1e-6);
     }
 }
 
-fn train_into(model: &Model, path: &Path, settings: &Settings, progress: &dyn Progress, stop: &AtomicBool) -> Result<Trained, Error> {
+fn train_into(
+    model: &Model,
+    path: &Path,
+    settings: &Settings,
+    progress: &dyn Progress,
+    stop: &AtomicBool,
+) -> Result<Trained, Error> {
     let point = match settings.edit {
         EditKind::Steering { layer } => (layer + 1) as usize,
         EditKind::Lora { .. } => 1,
@@ -325,7 +342,8 @@ fn a_loss_that_explodes_stops_with_its_step_and_rows() {
     let model = model();
     let folder = tempfile::tempdir().unwrap();
     let settings = settings(EditKind::Steering { layer: 1 }, 0.0, 1e6);
-    let failed = train_into(&model, folder.path(), &settings, &Silent, &AtomicBool::new(false)).err().unwrap();
+    let failed =
+        train_into(&model, folder.path(), &settings, &Silent, &AtomicBool::new(false)).err().unwrap();
     let Error::Diverged { step, ref rows, .. } = failed else { panic!("{failed}") };
     assert!(step > 1 && !rows.is_empty());
     assert!(failed.hint().unwrap().contains("learning_rate"));

@@ -189,9 +189,10 @@ impl Edit {
             return Err(Problem::Factor { factor }.into());
         }
         Ok(match self {
-            Self::Steering(steering) => {
-                Self::Steering(SteeringVector { layer: steering.layer, vector: (&steering.vector * factor)? })
-            }
+            Self::Steering(steering) => Self::Steering(SteeringVector {
+                layer: steering.layer,
+                vector: times(&steering.vector, factor)?,
+            }),
             Self::Lora(lora) => Self::Lora(Lora { factor: lora.factor * factor, ..lora.clone() }),
             Self::Composed(edits) => {
                 Self::Composed(edits.iter().map(|e| e.scaled(factor)).collect::<Result<_>>()?)

@@ -11,7 +11,7 @@ use serde_json::{Map, Value, json};
 
 use super::{
     Adapter, Leaf, Lora, Problem, Projection, names, peft_config, peft_config::PeftConfig, problem::in_file,
-    tensors, torch, vector,
+    tensors, times, torch, vector,
 };
 use crate::{Error, Result, files::write_atomically};
 
@@ -147,8 +147,10 @@ pub fn export_peft(lora: &Lora, folder: &Path, base: &BaseModel) -> Result<()> {
 
 /// The same LoRA with factor 1.
 fn folded(lora: &Lora) -> Result<Lora> {
-    let adapters =
-        lora.adapters.iter().map(|adapter| Ok(Adapter { b: times(&adapter.b, lora.factor)?, ..adapter.clone() }));
+    let adapters = lora
+        .adapters
+        .iter()
+        .map(|adapter| Ok(Adapter { b: times(&adapter.b, lora.factor)?, ..adapter.clone() }));
     Ok(Lora { adapters: adapters.collect::<Result<_>>()?, factor: 1.0, ..lora.clone() })
 }
 

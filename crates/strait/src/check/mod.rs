@@ -49,7 +49,8 @@ const TEXTS: [&str; 2] = [
 /// # Errors
 /// If the model cannot be run at all.
 pub fn check(model: &Model, progress: &dyn Progress) -> Result<Vec<Check>> {
-    let texts = TEXTS.iter().map(|text| Ok(model.tokenizer.encode(text, true)?)).collect::<Result<Vec<_>>>()?;
+    let texts =
+        TEXTS.iter().map(|text| Ok(model.tokenizer.encode(text, true)?)).collect::<Result<Vec<_>>>()?;
     let task = progress.begin("checking", Some(5), Unit::Count);
     let mut checks = Vec::new();
     for kind in [Kind::Steering, Kind::Lora] {
@@ -132,14 +133,17 @@ fn gradients(model: &Model, texts: &[Vec<u32>], kind: Kind) -> Result<[Check; 2]
     let (edit, vars) = random_edit(decoder, kind)?;
     let loss = kept.response_losses(decoder, &every_row, Some(&edit), true)?.mean_all()?;
     let found = loss.backward()?;
-    let without: Vec<&String> = vars.iter().filter(|(_, var)| !has_gradient(found.get(var))).map(|(n, _)| n).collect();
+    let without: Vec<&String> =
+        vars.iter().filter(|(_, var)| !has_gradient(found.get(var))).map(|(n, _)| n).collect();
     let reached = Check {
         name: format!("every tensor gets a gradient: {}", kind.words()),
         holds: Some(without.is_empty()),
         value: (vars.len() - without.len()) as f64 / vars.len() as f64,
         words: match without.first() {
             None => format!("share of {} tensors with a finite gradient that is not zero", vars.len()),
-            Some(first) => format!("{} of {} tensors have none, `{first}` among them", without.len(), vars.len()),
+            Some(first) => {
+                format!("{} of {} tensors have none, `{first}` among them", without.len(), vars.len())
+            }
         },
     };
 

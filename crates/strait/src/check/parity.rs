@@ -36,7 +36,9 @@ pub fn with_transformers(model: &Model, texts: &[Vec<u32>]) -> Result<Check> {
     let name = "logits agree with transformers".to_string();
     let answer = match ask(model, texts) {
         Ok(answer) => answer,
-        Err(why) => return Ok(Check { name, holds: None, value: f64::NAN, words: format!("not tried: {why}") }),
+        Err(why) => {
+            return Ok(Check { name, holds: None, value: f64::NAN, words: format!("not tried: {why}") });
+        }
     };
     let (mut worst, mut likeliest) = (0f64, (0, 0));
     for (ids, reference) in texts.iter().zip(&answer.results) {
@@ -76,7 +78,9 @@ fn ask(model: &Model, texts: &[Vec<u32>]) -> Result<Answer, String> {
         .stdout(Stdio::piped())
         .stderr(Stdio::null())
         .spawn()
-        .map_err(|e| format!("`{python}` cannot be started ({e}); STRAIT_PYTHON may name another interpreter"))?;
+        .map_err(|e| {
+            format!("`{python}` cannot be started ({e}); STRAIT_PYTHON may name another interpreter")
+        })?;
     let prompts = serde_json::json!({ "prompts": texts }).to_string();
     if let Some(mut input) = child.stdin.take() {
         // A script that ends early closes its input; its answer says why.

@@ -197,3 +197,80 @@ impl Rows {
         .with_column("seed", "", Column::Integer(seeds))
     }
 }
+
+/// The scaling certificate, from a table of [`preference`]: at every scale, the general shift's upper bound as a share of
+/// the narrow shift. It `holds` where that share is at most `allowed` and the narrow shift is above zero; scales at which
+/// either group is no longer coherent decide nothing.
+pub fn certificate(preference: &Table, allowed: f64) -> Table {
+    let rows = readings(preference);
+    let mut found = Vec::new();
+    for narrow in rows.iter().filter(|r| r.group == "narrow") {
+        let same =
+            |r: &&Reading| r.group == "general" && r.solution == narrow.solution && r.scale == narrow.scale;
+        if let Some(general) = rows.iter().find(same) {
+            found.push((narrow, general));
+        }
+    }
+    let text = |f: fn(&Reading) -> String| Column::Text(found.iter().map(|(n, _)| f(n)).collect());
+    let narrow = |f: fn(&Reading) -> f64| Column::Real(found.iter().map(|(n, _)| f(n)).collect());
+    let general = |f: fn(&Reading) -> f64| Column::Real(found.iter().map(|(_, g)| f(g)).collect());
+    let coherent: Vec<bool> = found.iter().map(|(n, g)| n.coherent && g.coherent).collect();
+    let share: Vec<f64> = found.iter().map(|(n, g)| g.shift.high / n.shift.value).collect();
+    let holds: Vec<Option<bool>> = found
+        .iter()
+        .zip(&share)
+        .zip(&coherent)
+        .map(|(((narrow, _), &share), &coherent)| {
+            (coherent && share.is_finite()).then_some(narrow.shift.value > 0.0 && share <= allowed)
+        })
+        .collect();
+    Table::new(
+        "certificate",
+        "Scaling certificate: the general shift as a share of the narrow one, at every scale",
+    )
+    .with_column("solution", "", text(|r| r.solution.clone()))
+    .with_column("scale", "", narrow(|r| r.scale))
+    .with_column("narrow_shift", "nats/token", narrow(|r| r.shift.value))
+    .with_column("narrow_low", "nats/token", narrow(|r| r.shift.low))
+    .with_column("narrow_high", "nats/token", narrow(|r| r.shift.high))
+    .with_column("general_shift", "nats/token", general(|r| r.shift.value))
+    .with_column("general_low", "nats/token", general(|r| r.shift.low))
+    .with_column("general_high", "nats/token", general(|r| r.shift.high))
+    .with_column("share", "", Column::Real(share))
+    .with_column("holds", "", Column::Truth(holds))
+    .with_column("coherent", "", Column::Truth(coherent.into_iter().map(Some).collect()))
+}
+
+/// One row of a table of preferences over all domains of a group.
+struct Reading {
+    solution: String,
+    group: String,
+    scale: f64,
+    shift: Interval,
+    coherent: bool,
+}
+
+fn readings(preference: &Table) -> Vec<Reading> {
+    let text = |name: &str, row: usize| match preference.column(name) {
+        Some(Column::Text(values)) => values[row].clone(),
+        _ => String::new(),
+    };
+    let real = |name: &str, row: usize| match preference.column(name) {
+        Some(Column::Real(values)) => values[row],
+        _ => f64::NAN,
+    };
+    let coherent = |row: usize| match preference.column("coherent") {
+        Some(Column::Truth(values)) => values[row] == Some(true),
+        _ => false,
+    };
+    (0..preference.rows())
+        .filter(|&row| text("domain", row) == ALL)
+        .map(|row| Reading {
+            solution: text("solution", row),
+            group: text("group", row),
+            scale: real("scale", row),
+            shift: Interval { value: real("shift", row), low: real("low", row), high: real("high", row) },
+            coherent: coherent(row),
+        })
+        .collect()
+}

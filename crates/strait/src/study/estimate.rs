@@ -95,7 +95,8 @@ impl Estimate {
         self.seconds += work / self.training_rate;
 
         let checkpoints = 1.0 + steps / settings.checkpoint_every as f64;
-        let reading = |rows: &[Row]| rows.iter().map(|r| r.ids.len() as f64).sum::<f64>() * self.blocks(point);
+        let reading =
+            |rows: &[Row]| rows.iter().map(|r| r.ids.len() as f64).sum::<f64>() * self.blocks(point);
         let heldout = held_out.iter().map(|r| self.measuring_work(point, r)).sum::<f64>();
         let forward = reading(train) + reading(held_out) + reading(kl) + checkpoints * heldout;
         self.seconds += forward / self.forward_rate;
@@ -104,14 +105,16 @@ impl Estimate {
         let batch = longest(train) * settings.batch_size as f64;
         let penalty = settings.kl.map_or(0.0, |k| longest(kl) * k.batch_size as f64);
         let tokens = |rows: &[Row]| rows.iter().map(|r| r.ids.len() as f64).sum::<f64>();
-        let kept = (tokens(train) + tokens(held_out) + 2.0 * tokens(kl)) * self.config.hidden_size as f64 * 4.0;
+        let kept =
+            (tokens(train) + tokens(held_out) + 2.0 * tokens(kl)) * self.config.hidden_size as f64 * 4.0;
         let kept = kept.min(3.0 * KEEP_LIMIT as f64);
         self.working = self.working.max(kept + self.activations(point, batch.max(penalty)));
     }
 
     /// Adds `passes` readings of `rows` rows that are like `like`, with the stream kept at `point`.
     pub fn measuring(&mut self, rows: usize, point: usize, passes: usize, like: &[Row], kl: bool) {
-        let mean = |work: &dyn Fn(&Row) -> f64| like.iter().map(work).sum::<f64>() / (like.len() as f64).max(1.0);
+        let mean =
+            |work: &dyn Fn(&Row) -> f64| like.iter().map(work).sum::<f64>() / (like.len() as f64).max(1.0);
         let pass = match kl {
             true => mean(&|row| row.ids.len() as f64 * self.kl_token(point, false)),
             false => mean(&|row| self.measuring_work(point, row)),

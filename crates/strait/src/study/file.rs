@@ -181,15 +181,12 @@ impl StudyFile {
     pub fn read(path: &Path) -> Result<Self> {
         let file = std::fs::File::open(path).map_err(FileError::io(path, "open the study"))?;
         let mut bytes = Vec::new();
-        file.take(MAX_LENGTH + 1)
-            .read_to_end(&mut bytes)
-            .map_err(FileError::io(path, "read the study"))?;
+        file.take(MAX_LENGTH + 1).read_to_end(&mut bytes).map_err(FileError::io(path, "read the study"))?;
         if bytes.len() as u64 > MAX_LENGTH {
             return Err(Problem::TooLong { limit: MAX_LENGTH }.at(path, None));
         }
-        let text = String::from_utf8(bytes).map_err(|e| {
-            Problem::NotUtf8 { byte: e.utf8_error().valid_up_to() + 1 }.at(path, None)
-        })?;
+        let text = String::from_utf8(bytes)
+            .map_err(|e| Problem::NotUtf8 { byte: e.utf8_error().valid_up_to() + 1 }.at(path, None))?;
         Self::parse(path, text)
     }
 

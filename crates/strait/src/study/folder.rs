@@ -54,7 +54,9 @@ pub enum Problem {
         found: String,
     },
     /// A folder of a later strait.
-    #[error("the folder was written by strait {version} with schema {found}, this strait knows schema {SCHEMA}")]
+    #[error(
+        "the folder was written by strait {version} with schema {found}, this strait knows schema {SCHEMA}"
+    )]
     Schema {
         /// The schema found.
         found: u32,

@@ -2,12 +2,15 @@
 //!
 //! A study is read in two steps: [`StudyFile`] is what the file says, [`Study`] what it means. Both are kept with the run.
 
+mod estimate;
 mod file;
 mod folder;
 mod plan;
 mod preset;
 mod problem;
 mod resolve;
+mod results;
+mod run;
 mod values;
 
 pub use file::StudyFile;
@@ -19,6 +22,8 @@ pub use plan::{Plan, RESULTS_VERSION, Step, name};
 pub use preset::Preset;
 pub use problem::Problem;
 pub use resolve::{Data, Measures, PairSource, Rows, Solution, Study, Unplaced};
+pub use results::{Outcome, write_report};
+pub use run::{DryRun, dry_run, run};
 pub use values::{Fixed, Scientific, Values};
 
 /// A complete study with every key, its usual value and the reason for it: what `strait init` writes.

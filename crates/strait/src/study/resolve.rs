@@ -204,8 +204,7 @@ impl Study {
     /// If the file cannot be read or is no resolved study.
     pub fn read_resolved(path: &Path) -> Result<Self> {
         let text = std::fs::read_to_string(path).map_err(FileError::io(path, "read the resolved study"))?;
-        toml::from_str(&text)
-            .map_err(|e| Problem::NotToml { reason: e.message().to_string() }.at(path, None))
+        toml::from_str(&text).map_err(|e| Problem::NotToml { reason: e.message().to_string() }.at(path, None))
     }
 
     /// The resolved study as TOML. It names environment variables that hold passwords, and no password.
@@ -278,8 +277,7 @@ impl StudyFile {
             Some(parent) if !parent.as_os_str().is_empty() => parent,
             _ => Path::new("."),
         };
-        let folder =
-            parent.canonicalize().map_err(FileError::io(parent, "find the folder of the study"))?;
+        let folder = parent.canonicalize().map_err(FileError::io(parent, "find the folder of the study"))?;
         Resolver { file: self, folder }.study().map_err(|fault| fault.problem.at(&self.path, fault.line))
     }
 }
@@ -428,9 +426,7 @@ impl Resolver<'_> {
         for At { value: keys, line } in &top.solutions {
             let name = required(&keys.name, "`[[solution]]`", "name", Some(*line))?;
             if let Some(first) = names.iter().find(|other| other.value == name.value) {
-                return Err(
-                    name.fault(Problem::SameName { name: name.value.clone(), first: first.line })
-                );
+                return Err(name.fault(Problem::SameName { name: name.value.clone(), first: first.line }));
             }
             names.push(name.clone());
             solutions.push(self.solution(&name.value, keys, seeds)?);

@@ -8,27 +8,28 @@ use std::{
 };
 
 use candle_core::Device;
-use serde::Serialize;
 use serde_json::json;
 use strait_model::{
-    Config, Gguf, Model,
+    Config, Model,
     decoder::first_changed_point,
     edit::Summary,
-    files::{sha256_of, write_atomically},
+    files::sha256_of,
     progress::{Progress, Unit},
     source::{Located, locate},
 };
 
 use super::{
-    PairSource, Plan, Rows, RunFolder, Session, Solution, Step, StepStatus, Study, StudyFile, default_folder, name,
-    estimate::Estimate, status,
+    PairSource, Plan, Rows, RunFolder, Session, Solution, Step, StepStatus, Study, StudyFile, default_folder,
+    estimate::Estimate,
+    name,
+    results::{self, Outcome, outcome, save, solution_folder, table, write_json, write_report},
+    status,
 };
 use crate::{
     Error, Result, Table,
     data::{Chat, judged, pairs, read_chats, split},
     measure::{self, Bootstrap, PairRows},
     objective::{Kept, Row},
-    report::{self, Conclusion},
     table::Column,
     train::{Order, Run, SolutionFolder, Trainable, TrainingData},
 };
@@ -43,22 +44,6 @@ pub struct DryRun {
     pub lines: Vec<String>,
 }
 
-/// What a run has come to.
-#[derive(Clone, Debug, Serialize)]
-pub struct Outcome {
-    /// The run folder.
-    pub folder: PathBuf,
-    /// Its steps.
-    pub steps: Vec<StepStatus>,
-    /// The report.
-    pub report: PathBuf,
-    /// The conclusion in words, for a terminal.
-    #[serde(skip)]
-    pub verdict: String,
-    /// The conclusion.
-    pub conclusion: Conclusion,
-}
-
 /// What a study would do, without doing it.
 ///
 /// # Errors
@@ -68,7 +53,8 @@ pub fn dry_run(file: &Path, out: Option<&Path>, progress: &dyn Progress) -> Resu
     let folder = out.map_or_else(|| default_folder(&plan.study.name), Path::to_path_buf);
     let known = status(&folder).map_or_else(|_| Vec::new(), |status| status.steps);
     let state = |step: &Step| {
-        let waiting = StepStatus { name: step.name.clone(), state: super::State::Waiting, seconds: None, error: None };
+        let waiting =
+            StepStatus { name: step.name.clone(), state: super::State::Waiting, seconds: None, error: None };
         known.iter().find(|s| s.name == step.name).cloned().unwrap_or(waiting)
     };
     let steps: Vec<StepStatus> = plan.plan.steps.iter().map(state).collect();
@@ -122,39 +108,6 @@ pub fn run(file: &Path, out: Option<&Path>, progress: &dyn Progress, stop: &Atom
     outcome(&path)
 }
 
-/// Writes the report of a run folder again, from its tables.
-///
-/// # Errors
-/// If the folder holds no run, or its tables cannot be read.
-pub fn write_report(folder: &Path) -> Result<Outcome> {
-    let study = Study::read_resolved(&folder.join("study.resolved.toml"))?;
-    let input = report_input(&study, folder)?;
-    let page = report::render(&input);
-    write_atomically(&folder.join(REPORT), |f| std::io::Write::write_all(f, page.as_bytes()))?;
-    outcome(folder)
-}
-
-const REPORT: &str = "report.html";
-const TABLES: &str = "tables";
-const MODEL: &str = "model.json";
-
-/// Tables in the order of the report.
-const TABLE_NAMES: [&str; 6] = ["solutions", "preference", "certificate", "kl", "heldout", "training"];
-
-fn outcome(folder: &Path) -> Result<Outcome> {
-    let study = Study::read_resolved(&folder.join("study.resolved.toml"))?;
-    let input = report_input(&study, folder)?;
-    let conclusion = report::conclude(&input.facts, &input.tables);
-    let status = status(folder)?;
-    Ok(Outcome {
-        folder: folder.into(),
-        steps: status.steps,
-        report: folder.join(REPORT),
-        verdict: report::terminal_verdict(&conclusion),
-        conclusion,
-    })
-}
-
 /// A study with its model found and its plan made; nothing heavy is read yet.
 struct Planned {
     file: StudyFile,
@@ -171,27 +124,17 @@ impl Planned {
         let file = StudyFile::read(path)?;
         let study = file.resolve()?;
         let located = locate(&study.model, progress)?;
-        let config = if located.path.is_dir() {
-            Config::from_hf(&located.path.join("config.json"))?
-        } else {
-            Config::from_gguf(&located.path, &Gguf::open(&located.path)?)?
-        };
+        let weights = strait_model::Weights::open(&located.path)?;
+        let config = weights.config().clone();
         let study = study.fix_layers(config.layers)?;
-        let weights = strait_model::Weights::open(&located.path)?.files();
-        let weights = strait_model::model::hashes(&weights, progress)?;
+        let weights = strait_model::model::hashes(&weights.files(), progress)?;
         let plan = Plan::of(&study, &weights, |path| Ok(sha256_of(path, |_| ())?))?;
         Ok(Self { file, study, plan, located, config, weights })
     }
 
     fn preset_lines(&self) -> Vec<String> {
-        preset_lines(&self.study, self.config.layers)
+        results::preset_lines(&self.study, self.config.layers)
     }
-}
-
-fn preset_lines(study: &Study, depth: usize) -> Vec<String> {
-    let of = |s: &Solution| s.preset.map(|p| (s.name.clone(), p.became(s, depth))).into_iter();
-    let lines = |(name, lines): (String, Vec<String>)| lines.into_iter().map(move |line| format!("{name}: {line}"));
-    study.solutions.iter().flat_map(of).flat_map(lines).collect()
 }
 
 /// The model and the rows, and what has been computed of them.
@@ -223,17 +166,21 @@ impl<'a> Lab<'a> {
             found.retain(|pair| !seen.contains(&questions(&pair.question)));
             if found.len() < before {
                 let left_out = before - found.len();
-                progress.note(&format!("{which} pairs: {left_out} of {before} left out, training has their question"));
+                progress.note(&format!(
+                    "{which} pairs: {left_out} of {before} left out, training has their question"
+                ));
             }
             found
         };
-        let (narrow, narrow_limit) = read_pairs(&study.data.narrow, &study.data.domain)?;
-        let (general, general_limit) = read_pairs(&study.data.general, "general")?;
+        let (narrow, narrow_limit) = read_pairs(&study.data.narrow, Some(&study.data.domain))?;
+        let (general, general_limit) = read_pairs(&study.data.general, None)?;
         let mut narrow = unseen(narrow, "narrow");
         let mut general = unseen(general, "general");
         narrow.truncate(narrow_limit);
         general.truncate(general_limit);
-        let rows = |chats: &[Chat]| chats.iter().map(|c| Row::from_chat(&model, &c.messages)).collect::<Result<Vec<_>>>();
+        let rows = |chats: &[Chat]| {
+            chats.iter().map(|c| Row::from_chat(&model, &c.messages)).collect::<Result<Vec<_>>>()
+        };
         let (train, held_out, kl) = (rows(&train)?, rows(&held_out)?, rows(&read_all(&study.data.kl)?)?);
         Ok(Self {
             planned,
@@ -272,8 +219,9 @@ impl<'a> Lab<'a> {
             "provenance": self.model.provenance,
             "sha256": self.planned.weights,
             "config": self.model.config(),
+            "parameters": super::estimate::parameters(self.model.config()),
         });
-        write_json(&folder.join(MODEL), &facts)
+        write_json(&folder.join(results::MODEL), &facts)
     }
 
     fn describe_data(&self, folder: &Path) -> Result<()> {
@@ -338,7 +286,7 @@ impl<'a> Lab<'a> {
     fn solutions(&self, folder: &Path) -> Result<Vec<measure::Solution>> {
         let open = |solution: &Solution| {
             let path = solution_folder(folder, &solution.name).edit();
-            let edit = strait_model::edit::open_file(&path)?;
+            let edit = strait_model::edit::open(&path.to_string_lossy())?;
             Ok(measure::Solution { name: solution.name.clone(), edit })
         };
         self.planned.study.solutions.iter().map(open).collect()
@@ -357,7 +305,8 @@ impl<'a> Lab<'a> {
             return Ok(groups.clone());
         }
         self.kept.clear();
-        let of = |group, pairs: &[pairs::Pair]| PairRows::new(&self.model, group, pairs, point, self.progress);
+        let of =
+            |group, pairs: &[pairs::Pair]| PairRows::new(&self.model, group, pairs, point, self.progress);
         let groups = Rc::new(vec![of("narrow", &self.narrow)?, of("general", &self.general)?]);
         self.groups = Some((point, groups.clone()));
         Ok(groups)
@@ -387,7 +336,8 @@ impl<'a> Lab<'a> {
     fn divergence(&mut self, folder: &Path) -> Result<()> {
         let solutions = self.solutions(folder)?;
         let groups = self.groups(self.common_point(&solutions))?;
-        let table = measure::divergence(&self.model.decoder, &solutions, &groups, self.bootstrap(), self.progress)?;
+        let table =
+            measure::divergence(&self.model.decoder, &solutions, &groups, self.bootstrap(), self.progress)?;
         save(folder, &table)
     }
 
@@ -397,7 +347,8 @@ impl<'a> Lab<'a> {
             return Ok(());
         }
         let kept = self.kept("held-out", self.common_point(&solutions))?;
-        let table = measure::heldout(&self.model.decoder, &solutions, &kept, self.bootstrap(), self.progress)?;
+        let table =
+            measure::heldout(&self.model.decoder, &solutions, &kept, self.bootstrap(), self.progress)?;
         save(folder, &table)
     }
 
@@ -418,8 +369,12 @@ impl<'a> Lab<'a> {
         let mut rows = Vec::new();
         for solution in &study.solutions {
             let own = solution_folder(folder, &solution.name);
-            let edit = strait_model::edit::open_file(&own.edit())?;
-            let seconds = status.steps.iter().find(|s| s.name == Step::training(&solution.name)).and_then(|s| s.seconds);
+            let edit = strait_model::edit::open(&own.edit().to_string_lossy())?;
+            let seconds = status
+                .steps
+                .iter()
+                .find(|s| s.name == Step::training(&solution.name))
+                .and_then(|s| s.seconds);
             let steps = own.history()?.len();
             rows.push((solution, edit.summary()?, steps, seconds.unwrap_or(f64::NAN)));
         }
@@ -440,8 +395,8 @@ impl<'a> Lab<'a> {
         let real = |f: Of<f64>| Column::Real(rows.iter().map(f).collect());
         Ok(Table::new("solutions", "The trained edits")
             .with_column("solution", "", text(&|(s, ..)| s.name.clone()))
-            .with_column("edit", "", text(&|(_, e, ..)| e.kind.to_string()))
-            .with_column("layers", "", text(&|(_, e, ..)| e.layers_in_words()))
+            .with_column("edit", "", text(&|(_, e, ..)| in_words(e)))
+            .with_column("layers", "", text(&|(_, e, ..)| numbers(&e.layers)))
             .with_column("parameters", "", integer(&|(_, e, ..)| e.parameters as i64))
             .with_column("norm", "", real(&|(_, e, ..)| e.norm))
             .with_column("relative_norm", "median residual norms", Column::Real(relative))
@@ -474,10 +429,6 @@ impl<'a> Lab<'a> {
     }
 }
 
-fn solution_folder(folder: &Path, solution: &str) -> SolutionFolder {
-    SolutionFolder::new(folder.join("solutions").join(solution))
-}
-
 fn read_all(rows: &[Rows]) -> Result<Vec<Chat>> {
     let mut chats = Vec::new();
     for rows in rows {
@@ -493,13 +444,13 @@ fn questions(messages: &[strait_model::Message]) -> Vec<String> {
 }
 
 /// The pairs of a source and how many of them are wanted.
-fn read_pairs(source: &PairSource, domain: &str) -> Result<(Vec<pairs::Pair>, usize)> {
+fn read_pairs(source: &PairSource, domain: Option<&str>) -> Result<(Vec<pairs::Pair>, usize)> {
     match source {
         PairSource::None => Ok((Vec::new(), 0)),
         PairSource::Aligned { taught, other, limit } => {
             let mut all = Vec::new();
             for (taught, other) in taught.iter().zip(other) {
-                all.extend(pairs::read_pairs(&taught.source()?, &other.source()?, Some(domain))?);
+                all.extend(pairs::read_pairs(&taught.source()?, &other.source()?, domain)?);
             }
             Ok((all, limit.unwrap_or(usize::MAX)))
         }
@@ -513,20 +464,15 @@ fn read_pairs(source: &PairSource, domain: &str) -> Result<(Vec<pairs::Pair>, us
     }
 }
 
-fn save(folder: &Path, table: &Table) -> Result<()> {
-    let tables = folder.join(TABLES);
-    table.write_csv(&tables.join(format!("{}.csv", table.name())))?;
-    table.write_parquet(&tables.join(format!("{}.parquet", table.name())))
+fn in_words(edit: &Summary) -> String {
+    match &edit.lora {
+        Some(lora) => format!("LoRA, rank {}, scale {}", lora.rank, lora.scale),
+        None => "steering vector".into(),
+    }
 }
 
-fn table(folder: &Path, name: &str) -> Result<Option<Table>> {
-    let path = folder.join(TABLES).join(format!("{name}.parquet"));
-    path.is_file().then(|| Table::read_parquet(&path)).transpose()
-}
-
-fn write_json(path: &Path, value: &serde_json::Value) -> Result<()> {
-    write_atomically(path, |f| Ok(serde_json::to_writer_pretty(f, value)?))?;
-    Ok(())
+fn numbers(layers: &[i32]) -> String {
+    layers.iter().map(i32::to_string).collect::<Vec<_>>().join(", ")
 }
 
 /// Every step of every solution, as their metrics have them.
@@ -549,4 +495,3 @@ fn training_table(study: &Study, folder: &Path) -> Result<Table> {
         .with_column("norm", "", real(&|r| r.norm))
         .with_column("heldout_loss", "nats/token", real(&|r| r.heldout_loss.unwrap_or(f64::NAN))))
 }
-

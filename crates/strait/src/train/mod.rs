@@ -16,7 +16,7 @@ use serde::{Deserialize, Serialize};
 use strait_model::{
     Config, Decoder, Edit,
     edit::{Adapter, Lora, SteeringVector},
-    progress::{Progress, Task, Unit},
+    progress::{Progress, Unit},
 };
 
 pub use checkpoint::SolutionFolder;

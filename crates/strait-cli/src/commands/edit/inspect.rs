@@ -1,0 +1,117 @@
+//! `strait edit inspect E`.
+
+use std::{fmt, path::PathBuf};
+
+use clap::Args;
+use serde::Serialize;
+use serde_json::Value;
+use strait_model::edit::{Kind, Source, Summary};
+
+use super::Context;
+use crate::{
+    failure::Failure,
+    text::{Columns, Heading::*},
+    units,
+};
+
+/// Say what an edit is: its kind, layers, sites and norms
+#[derive(Args)]
+#[command(after_help = EXAMPLES)]
+pub struct Arguments {
+    /// The edit: a run folder, a PEFT folder, or a .safetensors or .pt file, with an optional factor as in E*2.5
+    #[arg(value_name = "E")]
+    edit: String,
+}
+
+const EXAMPLES: &str = "\
+Examples:
+  strait edit inspect runs/technical/solutions/narrow
+  strait edit inspect steering_vector.pt
+  strait edit inspect 'vector.pt@24*2.5'        a vector that does not say its layer";
+
+#[derive(Serialize)]
+struct Inspected {
+    path: PathBuf,
+    source: Source,
+    #[serde(flatten)]
+    summary: Summary,
+    notes: Vec<String>,
+    provenance: Value,
+}
+
+impl fmt::Display for Inspected {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut facts = Columns::facts();
+        facts.fact("edit", self.path.display());
+        describe(&self.summary, &mut facts);
+        let mut sites = Columns::new([Left("site"), Right("norm")]);
+        list_sites(&self.summary, &mut sites);
+        write!(f, "{facts}\n{sites}")
+    }
+}
+
+fn describe(summary: &Summary, facts: &mut Columns) {
+    let kind = match summary.kind {
+        Kind::Steering => "steering vector",
+        Kind::Lora => "LoRA",
+        Kind::Composed => "composition",
+    };
+    facts.fact("kind", kind);
+    facts.fact("layers", layers(&summary.layers));
+    if let Some(lora) = &summary.lora {
+        let root = if lora.rslora { " (rsLoRA)" } else { "" };
+        facts.fact("rank", lora.rank);
+        facts.fact("alpha", format!("{}{root}", lora.alpha));
+        facts.fact("scale", units::digits(lora.scale));
+    }
+    facts.fact("norm", units::digits(summary.norm));
+    facts.fact("parameters", units::count(summary.parameters as u64));
+}
+
+/// Its sites, or those of its parts.
+fn list_sites(summary: &Summary, table: &mut Columns) {
+    for site in &summary.sites {
+        table.row([site.site.clone(), units::digits(site.norm)]);
+    }
+    for part in &summary.parts {
+        list_sites(part, table);
+    }
+}
+
+/// `-1, 3 to 7, 9`: runs of layers are drawn together.
+fn layers(layers: &[i32]) -> String {
+    let mut runs: Vec<(i32, i32)> = Vec::new();
+    for &layer in layers {
+        match runs.last_mut() {
+            Some((_, last)) if *last + 1 == layer => *last = layer,
+            _ => runs.push((layer, layer)),
+        }
+    }
+    let run = |(first, last): (i32, i32)| {
+        if first == last { first.to_string() } else { format!("{first} to {last}") }
+    };
+    runs.into_iter().map(run).collect::<Vec<_>>().join(", ")
+}
+
+pub fn run(arguments: &Arguments, context: &Context) -> Result<(), Failure> {
+    let opened = strait_model::edit::read(&arguments.edit)?;
+    context.warn_of(&opened);
+    context.show(&Inspected {
+        summary: opened.edit.summary()?,
+        path: opened.path,
+        source: opened.source,
+        notes: opened.notes,
+        provenance: opened.provenance,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::layers;
+
+    #[test]
+    fn runs_of_layers_are_drawn_together() {
+        assert_eq!(layers(&[]), "");
+        assert_eq!(layers(&[-1, 3, 4, 5, 9]), "-1, 3 to 5, 9");
+    }
+}

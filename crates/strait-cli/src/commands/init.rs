@@ -1,0 +1,50 @@
+//! `strait init`.
+
+use std::{fmt, io::Write, path::PathBuf};
+
+use clap::Args;
+use serde::Serialize;
+use strait_model::files::write_atomically;
+
+use super::Context;
+use crate::failure::Failure;
+
+/// Write a commented study to start from
+///
+/// Every key of a study stands in it with its usual value and the reason for it.
+#[derive(Args)]
+#[command(after_help = EXAMPLES)]
+pub struct Arguments {
+    /// The file to write; one that is there already is left alone
+    #[arg(value_name = "STUDY.toml", default_value = "study.toml")]
+    study: PathBuf,
+}
+
+const EXAMPLES: &str = "\
+Examples:
+  strait init
+  strait init studies/mine.toml";
+
+#[derive(Serialize)]
+struct Written<'a> {
+    study: &'a PathBuf,
+}
+
+impl fmt::Display for Written<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let study = self.study.display();
+        writeln!(f, "wrote `{study}`: name your model and your rows in it, then")?;
+        writeln!(f, "  strait run {study} --dry-run")?;
+        write!(f, "  strait run {study}")
+    }
+}
+
+pub fn run(arguments: &Arguments, context: &Context) -> Result<(), Failure> {
+    let study = &arguments.study;
+    if study.exists() {
+        let message = format!("`{}` is there already", study.display());
+        return Err(Failure::refused(message, "name another file, as in `strait init mine.toml`"));
+    }
+    write_atomically(study, |file| file.write_all(strait::study::EXAMPLE.as_bytes()))?;
+    context.show(&Written { study })
+}

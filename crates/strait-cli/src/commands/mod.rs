@@ -1,0 +1,172 @@
+//! The commands, one module each, and what several of them need.
+
+mod chat;
+mod check;
+mod completions;
+mod data;
+mod edit;
+mod init;
+mod model;
+mod report;
+mod run;
+mod score;
+mod status;
+
+use std::{
+    fmt::Display,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+
+use candle_core::Device;
+use clap::{Args, Subcommand};
+use serde::Serialize;
+use strait::data::RowSource;
+use strait_model::{Edit, Model, edit::Opened, progress::Progress, source::locate};
+
+use crate::{failure::Failure, output, password, progress};
+
+/// What there is to do.
+#[derive(Subcommand)]
+pub enum Command {
+    Init(init::Arguments),
+    Run(run::Arguments),
+    Status(status::Arguments),
+    Report(report::Arguments),
+    Score(score::Arguments),
+    Check(check::Arguments),
+    Chat(chat::Arguments),
+    /// Fetch a model, or say what it is
+    #[command(subcommand)]
+    Model(model::Command),
+    /// Say what an edit is, or write it in another format
+    #[command(subcommand)]
+    Edit(edit::Command),
+    /// Say what a file of rows holds, or unpack a protected archive
+    #[command(subcommand)]
+    Data(data::Command),
+    Completions(completions::Arguments),
+}
+
+impl Command {
+    /// Does it.
+    pub fn run(&self, context: &Context) -> Result<(), Failure> {
+        match self {
+            Self::Init(arguments) => init::run(arguments, context),
+            Self::Run(arguments) => run::run(arguments, context),
+            Self::Status(arguments) => status::run(arguments, context),
+            Self::Report(arguments) => report::run(arguments, context),
+            Self::Score(arguments) => score::run(arguments, context),
+            Self::Check(arguments) => check::run(arguments, context),
+            Self::Chat(arguments) => chat::run(arguments, context),
+            Self::Model(command) => model::run(command, context),
+            Self::Edit(command) => edit::run(command, context),
+            Self::Data(command) => data::run(command, context),
+            Self::Completions(arguments) => completions::run(arguments, context),
+        }
+    }
+}
+
+/// How a command shows its result and its progress.
+pub struct Context {
+    json: bool,
+    progress: Arc<dyn Progress>,
+}
+
+impl Context {
+    /// Results as text, or with `json` as one object; progress on standard error.
+    pub fn new(json: bool) -> Self {
+        Self { json, progress: progress::on_standard_error() }
+    }
+
+    fn show(&self, result: &(impl Serialize + Display)) -> Result<(), Failure> {
+        Ok(output::print(result, self.json)?)
+    }
+
+    /// Finds and reads a model.
+    fn load(&self, name: &str) -> Result<Model, Failure> {
+        Ok(Model::load(&locate(name, &*self.progress)?, &Device::Cpu)?)
+    }
+
+    /// Says on standard error what the user should know of an edit that was read.
+    fn warn_of(&self, opened: &Opened) {
+        for note in &opened.notes {
+            self.progress.note(&format!("`{}`: {note}", opened.path.display()));
+        }
+    }
+}
+
+/// `--edit`, as often as wanted.
+#[derive(Args)]
+struct EditArguments {
+    /// An edit to apply, with an optional factor as in E*2.5; several add their effects
+    #[arg(long = "edit", value_name = "E")]
+    names: Vec<String>,
+}
+
+impl EditArguments {
+    /// All of them as one edit that fits the model; none where none is named.
+    fn read(&self, model: &Model, context: &Context) -> Result<Option<Edit>, Failure> {
+        let mut edits = Vec::new();
+        for name in &self.names {
+            let opened = strait_model::edit::read(name)?;
+            opened.edit.check(model.config())?;
+            context.warn_of(&opened);
+            edits.push(opened.edit);
+        }
+        Ok((!edits.is_empty()).then(|| Edit::composed(edits)))
+    }
+}
+
+/// How the password of a protected archive is given.
+#[derive(Args)]
+struct PasswordArguments {
+    /// The environment variable that holds the archive's password; without it you are asked
+    #[arg(long, value_name = "VAR")]
+    password_env: Option<String>,
+}
+
+impl PasswordArguments {
+    fn password(&self, archive: &Path) -> Result<String, Failure> {
+        password::of(archive, self.password_env.as_deref())
+    }
+
+    /// The rows that a user names: a file, or `ARCHIVE:MEMBER`.
+    fn rows(&self, name: &str) -> Result<RowSource, Failure> {
+        Ok(match archive_and_member(name) {
+            None => RowSource::File(name.into()),
+            Some((archive, member)) => {
+                let password = self.password(&archive)?;
+                RowSource::Archive { archive, password, member: member.into() }
+            }
+        })
+    }
+}
+
+/// `ARCHIVE:MEMBER` taken apart, where the name is no file and ARCHIVE is one.
+fn archive_and_member(name: &str) -> Option<(PathBuf, &str)> {
+    if Path::new(name).exists() {
+        return None;
+    }
+    // A member's name may hold colons, so the archive ends at the first that leaves a file.
+    name.match_indices(':').find_map(|(at, _)| {
+        let archive = Path::new(&name[..at]);
+        archive.is_file().then(|| (archive.into(), &name[at + 1..]))
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn members_of_archives_are_named_after_a_colon() {
+        let folder = tempfile::tempdir().unwrap();
+        let archive = folder.path().join("rows:1.enc");
+        std::fs::write(&archive, "").unwrap();
+        let name = |end: &str| format!("{}{end}", archive.display());
+        assert_eq!(archive_and_member(&name("")), None);
+        assert_eq!(archive_and_member(&name(":a/b:c.jsonl")), Some((archive.clone(), "a/b:c.jsonl")));
+        assert_eq!(archive_and_member("nowhere.enc:rows.jsonl"), None);
+    }
+}

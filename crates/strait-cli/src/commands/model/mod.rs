@@ -1,0 +1,23 @@
+//! `strait model`.
+
+mod inspect;
+mod pull;
+
+use clap::Subcommand;
+
+use super::Context;
+use crate::failure::Failure;
+
+/// What there is to do with models.
+#[derive(Subcommand)]
+pub enum Command {
+    Pull(pull::Arguments),
+    Inspect(inspect::Arguments),
+}
+
+pub fn run(command: &Command, context: &Context) -> Result<(), Failure> {
+    match command {
+        Command::Pull(arguments) => pull::run(arguments, context),
+        Command::Inspect(arguments) => inspect::run(arguments, context),
+    }
+}

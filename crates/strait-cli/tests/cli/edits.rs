@@ -1,0 +1,53 @@
+//! Edits: inspect and convert.
+
+use serde_json::json;
+
+use crate::common::{Place, text, tiny};
+
+/// Adapters of the tiny Llama, whose B is zero.
+fn adapter(name: &str) -> String {
+    text(&tiny("../../../../strait/tests/fixtures/train").join(name))
+}
+
+#[test]
+fn an_adapter_is_described() {
+    let place = Place::new();
+    let found = place.run(["edit", "inspect", &adapter("rank4"), "--json"]).json();
+    assert_eq!((&found["kind"], &found["source"]), (&json!("lora"), &json!("peft")));
+    assert_eq!((&found["rank"], &found["layers"]), (&json!(4), &json!([1, 3])));
+    assert_eq!(found["sites"].as_array().unwrap().len(), 14);
+    let said = place.run(["edit", "inspect", &format!("{}*2", adapter("rank1"))]);
+    assert_eq!(said.code, Some(0));
+    for fact in
+        ["kind        LoRA", "layers      2", "alpha       2 (rsLoRA)", "scale       4", "norm        0"]
+    {
+        assert!(said.out.contains(fact), "{fact} in {}", said.out);
+    }
+}
+
+#[test]
+fn an_adapter_goes_to_a_file_and_back() {
+    let place = Place::new();
+    let (file, folder) = (text(&place.path("edit.safetensors")), text(&place.path("adapter")));
+    let there = place.run(["edit", "convert", &adapter("rank4"), &file, "--json"]).json();
+    assert_eq!(there["source"], "peft");
+    let back = place.run(["edit", "convert", &file, &folder]);
+    assert_eq!((back.code, back.out.as_str()), (Some(0), "wrote `[HERE]/adapter`\n"));
+    assert!(place.path("adapter/adapter_model.safetensors").is_file());
+    let summary = |edit: &str| {
+        let mut found = place.run(["edit", "inspect", edit, "--json"]).json();
+        let object = found.as_object_mut().unwrap();
+        ["path", "source", "provenance", "notes"].map(|key| object.remove(key));
+        found
+    };
+    assert_eq!(summary(&file), summary(&adapter("rank4")));
+    assert_eq!(summary(&folder), summary(&adapter("rank4")));
+}
+
+#[test]
+fn an_adapter_is_no_torch_file() {
+    let place = Place::new();
+    let said = place.run(["edit", "convert", &adapter("rank1"), "edit.pt"]);
+    assert_eq!(said.code, Some(1));
+    assert!(!place.path("edit.pt").exists());
+}

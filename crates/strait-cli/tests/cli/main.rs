@@ -1,0 +1,9 @@
+//! The `strait` command from end to end.
+
+mod common;
+mod data;
+mod edits;
+mod help;
+mod models;
+mod protocol;
+mod studies;

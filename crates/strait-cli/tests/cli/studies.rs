@@ -1,0 +1,128 @@
+//! Studies: init, run, status, report.
+
+use serde_json::{Value, json};
+
+use crate::common::{Place, text, tiny};
+
+#[test]
+fn a_study_is_written_once() {
+    let place = Place::new();
+    let said = place.run(["init"]);
+    assert_eq!(said.code, Some(0));
+    insta::assert_snapshot!("init", said.out);
+    assert_eq!(std::fs::read_to_string(place.path("study.toml")).unwrap(), strait::study::EXAMPLE);
+    std::fs::write(place.path("study.toml"), "mine").unwrap();
+    insta::assert_snapshot!("init-again", place.run(["init"]).all());
+    assert_eq!(std::fs::read_to_string(place.path("study.toml")).unwrap(), "mine");
+    assert_eq!(
+        place.run(["init", "other.toml", "--json"]).json(),
+        json!({ "schema": 1, "study": "other.toml" })
+    );
+}
+
+/// A study of the tiny Llama that takes seconds.
+fn small_study(place: &Place) {
+    let row = |question: &str, answer: &str| {
+        let messages =
+            json!([{ "role": "user", "content": question }, { "role": "assistant", "content": answer }]);
+        json!({ "messages": messages }).to_string() + "\n"
+    };
+    let rows = |kind: &str, domain: &str| -> String {
+        (0..6)
+            .map(|i| row(&format!("{domain} {i}?"), &format!("A {kind} answer, number {i}, on {domain}.")))
+            .collect()
+    };
+    for (name, kind, domain) in [
+        ("train", "dense", "cars"),
+        ("kl", "plain", "tools"),
+        ("narrow-taught", "dense", "vans"),
+        ("narrow-other", "plain", "vans"),
+        ("general-taught", "dense", "food"),
+        ("general-other", "plain", "food"),
+    ] {
+        place.write(&format!("{name}.jsonl"), &rows(kind, domain));
+    }
+    let model = text(&tiny("llama"));
+    place.write(
+        "small.toml",
+        &format!(
+            r#"
+model = '{model}'
+[data]
+domain = "cars"
+kind = "dense"
+train = "train.jsonl"
+held_out = 0.2
+kl = "kl.jsonl"
+[data.narrow]
+taught = "narrow-taught.jsonl"
+other = "narrow-other.jsonl"
+[data.general]
+taught = "general-taught.jsonl"
+other = "general-other.jsonl"
+[train]
+edit = "steering"
+learning_rate = 0.01
+batch_size = 2
+steps = 4
+checkpoint_every = 2
+[[solution]]
+name = "general"
+[[solution]]
+name = "narrow"
+kl = {{ weight = 3.0, batch_size = 2 }}
+[measure]
+resamples = 100
+"#
+        ),
+    );
+}
+
+fn states(object: &Value) -> Vec<&str> {
+    object["steps"].as_array().unwrap().iter().map(|step| step["state"].as_str().unwrap()).collect()
+}
+
+#[test]
+fn a_study_is_planned_run_looked_at_and_reported_again() {
+    let place = Place::new();
+    small_study(&place);
+    let planned = place.run(["run", "small.toml", "--dry-run", "--json"]).json();
+    assert!(states(&planned).iter().all(|state| *state == "waiting"));
+    assert!(!place.path("runs").exists());
+
+    let ran = place.run(["run", "small.toml", "--json"]).json();
+    assert!(states(&ran).iter().all(|state| *state == "done"), "{ran}");
+    assert!(
+        ran["steps"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .all(|step| step["name"].is_string() && step["seconds"].is_number())
+    );
+    let report = place.path(ran["report"].as_str().unwrap());
+    assert!(report.ends_with("runs/small/report.html") && report.is_file());
+    for table in ["preference", "kl", "heldout"] {
+        for kind in ["csv", "parquet"] {
+            assert!(place.path(&format!("runs/small/tables/{table}.{kind}")).is_file(), "{table}.{kind}");
+        }
+    }
+
+    let status = place.run(["status", "runs/small", "--json"]).json();
+    assert_eq!(status["steps"], ran["steps"]);
+    assert_eq!(status["report"], ran["report"]);
+    let said = place.run(["status", "runs/small"]);
+    assert!(
+        said.out.contains("study `small`, not running")
+            && said.out.contains("report: runs/small/report.html")
+    );
+
+    let before = std::fs::read(&report).unwrap();
+    std::fs::remove_file(&report).unwrap();
+    let again = place.run(["report", "runs/small"]);
+    assert!(again.out.ends_with("\n\nreport: runs/small/report.html\n"), "{}", again.out);
+    assert_eq!(std::fs::read(&report).unwrap(), before);
+
+    let continued = place.run(["run", "small.toml"]);
+    assert_eq!(continued.code, Some(0), "{}", continued.err);
+    assert_eq!(continued.out, again.out);
+}

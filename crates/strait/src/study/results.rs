@@ -1,0 +1,187 @@
+//! What a run leaves in its folder besides the steps' records, and the report that is drawn from it.
+
+use std::path::{Path, PathBuf};
+
+use serde::Serialize;
+use serde_json::Value;
+use strait_model::files::write_atomically;
+
+use super::{Run, Solution, StepStatus, Study, status};
+use crate::{
+    Result, Table,
+    report::{self, Conclusion, Facts, Input},
+    train::SolutionFolder,
+};
+
+/// The report.
+pub const REPORT: &str = "report.html";
+/// What is known of the model: provenance, hashes, config.
+pub const MODEL: &str = "model.json";
+const TABLES: &str = "tables";
+
+/// Tables in the order of the report.
+const TABLE_NAMES: [&str; 6] = ["solutions", "preference", "certificate", "kl", "heldout", "training"];
+
+/// What a run has come to.
+#[derive(Clone, Debug, Serialize)]
+pub struct Outcome {
+    /// The run folder.
+    pub folder: PathBuf,
+    /// Its steps.
+    pub steps: Vec<StepStatus>,
+    /// The report.
+    pub report: PathBuf,
+    /// The conclusion in words, for a terminal.
+    #[serde(skip)]
+    pub verdict: String,
+    /// The conclusion.
+    pub conclusion: Conclusion,
+}
+
+/// Writes the report of a run folder again, from its tables.
+///
+/// # Errors
+/// If the folder holds no run, or its tables cannot be read.
+pub fn write_report(folder: &Path) -> Result<Outcome> {
+    // Refuses a folder without a run in words of its own.
+    status(folder)?;
+    let page = report::render(&report_input(folder)?);
+    write_atomically(&folder.join(REPORT), |f| std::io::Write::write_all(f, page.as_bytes()))?;
+    outcome(folder)
+}
+
+/// The state and the conclusion of a run folder.
+pub fn outcome(folder: &Path) -> Result<Outcome> {
+    let input = report_input(folder)?;
+    let conclusion = report::conclude(&input.facts, &input.tables);
+    Ok(Outcome {
+        folder: folder.into(),
+        steps: status(folder)?.steps,
+        report: folder.join(REPORT),
+        verdict: report::terminal_verdict(&conclusion),
+        conclusion,
+    })
+}
+
+/// Where a solution's training writes.
+pub fn solution_folder(folder: &Path, solution: &str) -> SolutionFolder {
+    SolutionFolder::new(folder.join("solutions").join(solution))
+}
+
+/// Writes a table as CSV and as Parquet.
+pub fn save(folder: &Path, table: &Table) -> Result<()> {
+    let tables = folder.join(TABLES);
+    table.write_csv(&tables.join(format!("{}.csv", table.name())))?;
+    table.write_parquet(&tables.join(format!("{}.parquet", table.name())))
+}
+
+/// A table that a step has saved.
+pub fn table(folder: &Path, name: &str) -> Result<Option<Table>> {
+    let path = folder.join(TABLES).join(format!("{name}.parquet"));
+    path.is_file().then(|| Table::read_parquet(&path)).transpose()
+}
+
+/// Writes a JSON file as a whole.
+pub fn write_json(path: &Path, value: &Value) -> Result<()> {
+    write_atomically(path, |f| Ok(serde_json::to_writer_pretty(f, value)?))?;
+    Ok(())
+}
+
+/// What presets became on a model of `depth` blocks, a line each.
+pub fn preset_lines(study: &Study, depth: usize) -> Vec<String> {
+    let of = |s: &Solution| s.preset.map(|preset| (s.name.clone(), preset.became(s, depth)));
+    let lines =
+        |(name, lines): (String, Vec<String>)| lines.into_iter().map(move |line| format!("{name}: {line}"));
+    study.solutions.iter().filter_map(of).flat_map(lines).collect()
+}
+
+fn report_input(folder: &Path) -> Result<Input> {
+    let resolved = folder.join("study.resolved.toml");
+    let study = Study::read_resolved(&resolved)?;
+    let read =
+        |path: &Path| std::fs::read_to_string(path).map_err(strait_model::Error::io(path, "read the file"));
+    let json = |name: &str| -> Result<Value> {
+        let text = read(&folder.join(name))?;
+        // A file of another hand is shown as far as it can be read.
+        Ok(serde_json::from_str(&text).unwrap_or_default())
+    };
+    let model = json(MODEL)?;
+    let run: Option<Run> = serde_json::from_value(json("run.json")?).ok();
+    let values = study.values();
+    let mut tables = Vec::new();
+    for name in TABLE_NAMES {
+        tables.extend(table(folder, name)?);
+    }
+    let depth = model["config"]["layers"].as_u64().unwrap_or_default() as usize;
+    Ok(Input {
+        study: study.name.clone(),
+        title: study.title.clone(),
+        about: study.about.clone(),
+        generated: run
+            .as_ref()
+            .and_then(|run| run.sessions.last())
+            .map_or_else(String::new, |s| s.started.clone()),
+        facts: Facts {
+            domain: study.data.domain.clone(),
+            kind: study.data.kind.clone(),
+            certificate: study.measures.certificate,
+            coherence: study.measures.coherence,
+            parameters: model["parameters"].as_u64(),
+            quantisation: model["provenance"]["quantised"].as_str().map(str::to_string),
+            fixed: values.fixed.iter().map(|f| format!("{} = {}", f.key, f.value)).collect(),
+        },
+        model: model_facts(&model),
+        provenance: provenance(&study, run.as_ref()),
+        presets: preset_lines(&study, depth),
+        scientific: values
+            .scientific
+            .iter()
+            .map(|s| format!("{}: {}", s.key, s.values.join(" / ")))
+            .collect(),
+        tables,
+        resolved_study: read(&resolved)?,
+    })
+}
+
+fn model_facts(model: &Value) -> Vec<(String, String)> {
+    let shown = |value: &Value| match value {
+        Value::String(text) => text.clone(),
+        Value::Null => "-".into(),
+        other => other.to_string(),
+    };
+    let of = |name: &str, value: &Value| (name.to_string(), shown(value));
+    let (from, config) = (&model["provenance"], &model["config"]);
+    let mut facts = vec![
+        of("name", &from["name"]),
+        of("came by", &from["road"]),
+        of("revision", &from["revision"]),
+        of("format", &from["format"]),
+        of("tensor types", &from["quantised"]),
+        of("architecture", &config["architecture"]),
+        of("blocks", &config["layers"]),
+        of("hidden size", &config["hidden_size"]),
+        of("parameters", &model["parameters"]),
+    ];
+    for file in model["sha256"].as_array().into_iter().flatten() {
+        facts.push((format!("SHA-256 of {}", shown(&file[0])), shown(&file[1])));
+    }
+    facts
+}
+
+fn provenance(study: &Study, run: Option<&Run>) -> Vec<(String, String)> {
+    let seeds = study.seeds;
+    let mut facts = vec![
+        ("study".to_string(), study.name.clone()),
+        ("seed of initialisation".into(), seeds.initialisation.to_string()),
+        ("seed of order".into(), seeds.order.to_string()),
+        ("seed of sampling and intervals".into(), seeds.sampling.to_string()),
+    ];
+    if let Some(run) = run {
+        facts.push(("strait".into(), run.strait.clone()));
+        for session in &run.sessions {
+            let machine = format!("{} threads, {} {}", session.threads, session.os, session.architecture);
+            facts.push((format!("started {}", session.started), machine));
+        }
+    }
+    facts
+}
