@@ -9,10 +9,7 @@ use std::{
 };
 
 use strait_model::{Error as FileError, edit::Projection};
-use toml::{
-    Spanned,
-    de::{DeTable, DeValue},
-};
+use toml::de::{DeTable, DeValue};
 
 use super::{Preset, Problem};
 use crate::{Result, train::Schedule};

@@ -2,7 +2,7 @@
 
 use std::{
     collections::BTreeMap,
-    path::{Path, PathBuf},
+    path::Path,
     rc::Rc,
     sync::atomic::{AtomicBool, Ordering},
 };
@@ -31,7 +31,7 @@ use crate::{
     measure::{self, Bootstrap, PairRows},
     objective::{Kept, Row},
     table::Column,
-    train::{Order, Run, SolutionFolder, Trainable, TrainingData},
+    train::{Order, Run, Trainable, TrainingData},
 };
 
 /// What a run will do.
@@ -219,7 +219,7 @@ impl<'a> Lab<'a> {
             "provenance": self.model.provenance,
             "sha256": self.planned.weights,
             "config": self.model.config(),
-            "parameters": super::estimate::parameters(self.model.config()),
+            "parameters": self.model.config().parameters(),
         });
         write_json(&folder.join(results::MODEL), &facts)
     }
