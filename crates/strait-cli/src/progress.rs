@@ -10,7 +10,7 @@ use std::{
 use indicatif::{MultiProgress, ProgressBar, ProgressState, ProgressStyle};
 use strait_model::progress::{Progress, Task, Unit};
 
-use crate::{text::printable, units};
+use crate::{interrupt, text::printable, units};
 
 /// Progress as standard error can show it.
 pub fn on_standard_error() -> Arc<dyn Progress> {
@@ -46,6 +46,10 @@ impl Progress for Bars {
     fn note(&self, line: &str) {
         // Nobody is left to tell where standard error is gone.
         let _ = self.bars.println(printable(line));
+    }
+
+    fn stopped(&self) -> bool {
+        interrupt::stopped()
     }
 }
 
@@ -138,6 +142,10 @@ where
 
     fn note(&self, line: &str) {
         write_line(&self.sink, &printable(line));
+    }
+
+    fn stopped(&self) -> bool {
+        interrupt::stopped()
     }
 }
 

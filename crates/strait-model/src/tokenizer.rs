@@ -155,7 +155,8 @@ impl Tokenizer {
     /// # Errors
     /// If the library refuses the text, which it does for none that is known.
     pub fn encode(&self, text: &str, add_special: bool) -> Result<Vec<u32>> {
-        let encoding = self.library.encode_fast(text, add_special).map_err(self.refused("encode the text"))?;
+        let encoding =
+            self.library.encode_fast(text, add_special).map_err(self.refused("encode the text"))?;
         Ok(encoding.get_ids().to_vec())
     }
 
