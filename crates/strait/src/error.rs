@@ -26,6 +26,14 @@ pub enum Error {
         /// What is wrong.
         problem: Box<data::Problem>,
     },
+    /// A row that does not fit the model or its chat template.
+    #[error("{place}: {source}")]
+    Row {
+        /// The file and line, or the pair.
+        place: String,
+        /// Why not.
+        source: Box<strait_model::Error>,
+    },
     /// A protected archive that cannot be opened or unpacked.
     #[error("`{}`: {problem}", path.display())]
     Archive {
@@ -98,6 +106,7 @@ impl Error {
         match self {
             Self::Model(error) => error.hint(),
             Self::Data { problem, .. } => Some(problem.hint()),
+            Self::Row { source, .. } => source.hint(),
             Self::Archive { problem, .. } => Some(problem.hint().into()),
             Self::CannotTrain(_) => Some("train a steering vector or a LoRA".into()),
             Self::Diverged { .. } => Some(

@@ -25,15 +25,16 @@ pub struct Row {
 }
 
 impl Row {
-    /// A chat as the model's template renders it.
+    /// A chat as the model's template renders it; `place` says in errors where it stands.
     ///
     /// # Errors
     /// If the template refuses the chat, or its tokens do not fit the model's context.
-    pub fn from_chat(model: &Model, messages: &[Message]) -> Result<Self> {
-        let chat = model.tokenizer.encode_chat(messages)?;
+    pub fn from_chat(model: &Model, messages: &[Message], place: &str) -> Result<Self> {
+        let in_place = |source| Error::Row { place: place.into(), source: Box::new(source) };
+        let chat = model.tokenizer.encode_chat(messages).map_err(in_place)?;
         let context = model.config().context_length;
         if chat.ids.len() > context {
-            return Err(strait_model::Error::TooLong { tokens: chat.ids.len(), context }.into());
+            return Err(in_place(strait_model::Error::TooLong { tokens: chat.ids.len(), context }));
         }
         Ok(Self { ids: chat.ids, responses: chat.responses })
     }

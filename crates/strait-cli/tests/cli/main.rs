@@ -2,6 +2,7 @@
 
 mod common;
 mod data;
+mod disasters;
 mod edits;
 mod help;
 mod models;

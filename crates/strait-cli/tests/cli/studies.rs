@@ -21,7 +21,7 @@ fn a_study_is_written_once() {
 }
 
 /// A study of the tiny Llama that takes seconds.
-fn small_study(place: &Place, steps: usize) {
+pub fn small_study(place: &Place, steps: usize) {
     let row = |kind: &str, domain: &str, i: usize| {
         let messages = json!([
             { "role": "user", "content": format!("{domain} {i}?") },

@@ -11,6 +11,8 @@ use crate::Result;
 /// One conversation, with at least one assistant message; none of those is empty.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Chat {
+    /// Where it stands, for errors: its file and line.
+    pub place: String,
     /// The row's `id`, where it has one; a number is taken as its digits.
     pub id: Option<String>,
     /// The row's `domain`, where it has one.
@@ -56,7 +58,8 @@ pub(super) fn parse_rows(reader: impl Read, place: &Path) -> Result<Vec<(u64, Ch
     let mut lines = Lines::new(reader, place);
     let mut rows = Vec::new();
     while let Some((number, line)) = lines.next()? {
-        let chat = parse(line).map_err(|problem| problem.at(place, number))?;
+        let mut chat = parse(line).map_err(|problem| problem.at(place, number))?;
+        chat.place = format!("`{}`, line {number}", place.display());
         rows.push((number, chat));
     }
     if rows.is_empty() {
@@ -84,6 +87,7 @@ fn parse(line: &str) -> Result<Chat, Problem> {
         return Err(Problem::NoAssistant);
     }
     Ok(Chat {
+        place: String::new(),
         id: match row.get("id") {
             Some(Value::Number(number)) => Some(number.to_string()),
             _ => optional_text(row, "id")?,

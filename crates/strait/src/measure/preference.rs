@@ -38,10 +38,11 @@ impl PairRows {
     ) -> Result<Self> {
         let mut rows = Vec::with_capacity(2 * pairs.len());
         for pair in pairs {
+            let place = format!("{group} pair `{}`", pair.id);
             for answer in [&pair.taught, &pair.other] {
                 let mut messages = pair.question.clone();
                 messages.push(Message { role: Role::Assistant, content: answer.clone() });
-                rows.push(Row::from_chat(model, &messages)?);
+                rows.push(Row::from_chat(model, &messages, &place)?);
             }
         }
         let question = |pair: &Pair| pair.question.iter().map(|m| m.content.clone()).collect::<Vec<_>>();

@@ -186,7 +186,7 @@ impl<'a> Lab<'a> {
         narrow.truncate(narrow_limit);
         general.truncate(general_limit);
         let rows = |chats: &[Chat]| {
-            chats.iter().map(|c| Row::from_chat(&model, &c.messages)).collect::<Result<Vec<_>>>()
+            chats.iter().map(|c| Row::from_chat(&model, &c.messages, &c.place)).collect::<Result<Vec<_>>>()
         };
         let (train, held_out, kl) = (rows(&train)?, rows(&held_out)?, rows(&read_all(&study.data.kl)?)?);
         Ok(Self {

@@ -242,11 +242,7 @@ impl Run<'_> {
     /// # Errors
     /// [`Error::Interrupted`] after a request to stop, with everything saved; [`Error::Diverged`] where the loss is not
     /// finite or explodes; or what the file system or a tensor operation says.
-    pub fn train(
-        &self,
-        mut trainable: Trainable,
-        progress: &dyn Progress,
-    ) -> Result<Trained> {
+    pub fn train(&self, mut trainable: Trainable, progress: &dyn Progress) -> Result<Trained> {
         let total = self.order.steps();
         let done = self.folder.resume(&mut trainable.parameters, self.fingerprint)?;
         let mut history = self.folder.history()?;

@@ -1,12 +1,6 @@
 //! A conversation with a model, and beside it the same with the edited model.
 
-use std::{
-    io::Write,
-    panic::resume_unwind,
-    slice,
-    sync::{atomic::Ordering, mpsc},
-    thread,
-};
+use std::{io::Write, panic::resume_unwind, slice, sync::mpsc, thread};
 
 use serde::Serialize;
 use strait_model::{
