@@ -336,7 +336,11 @@ fn without_generation_tags(source: &str) -> String {
     while let Some(start) = rest.find("{%") {
         let (before, tag) = rest.split_at(start);
         result.push_str(before);
-        rest = match replaced_tag(tag, "generation", "if true").or(replaced_tag(tag, "endgeneration", "endif")) {
+        rest = match replaced_tag(tag, "generation", "if true").or(replaced_tag(
+            tag,
+            "endgeneration",
+            "endif",
+        )) {
             Some((replacement, after)) => {
                 result.push_str(&replacement);
                 after
@@ -402,30 +406,54 @@ mod tests {
 
     #[test]
     fn renders_as_transformers_does() {
-        check("{% for m in messages %}\n  {% if true %}\n{{ m.role }}: {{ m['content'] }}\n  {% endif %}\n{% endfor %}\n", "user: a\nassistant: b\n");
+        check(
+            "{% for m in messages %}\n  {% if true %}\n{{ m.role }}: {{ m['content'] }}\n  {% endif %}\n{% endfor %}\n",
+            "user: a\nassistant: b\n",
+        );
         check("{{ bos_token + messages[0]['content'] ~ eos_token }}", "<s>a</s>");
         check("{% if tools is none and documents is none %}x{% endif %}{{ tools }}", "xNone");
         check("{{ add_generation_prompt }} {{ 1 == 2 }} {{ 1.0 }} {{ missing }}", "True False 1.0 ");
         check("{% if missing is defined %}x{% endif %}{{ missing == '' }}", "False");
-        check("{% for i in range(5) %}{% if i == 3 %}{% break %}{% elif i == 1 %}{% continue %}{% endif %}{{ i }}{% endfor %}", "02");
-        check("{{ messages | tojson }}", r#"[{"role": "user", "content": "a"}, {"role": "assistant", "content": "b"}]"#);
+        check(
+            "{% for i in range(5) %}{% if i == 3 %}{% break %}{% elif i == 1 %}{% continue %}{% endif %}{{ i }}{% endfor %}",
+            "02",
+        );
+        check(
+            "{{ messages | tojson }}",
+            r#"[{"role": "user", "content": "a"}, {"role": "assistant", "content": "b"}]"#,
+        );
         check("{{ {'x': [1, '<é>']} | tojson(indent=1) }}", "{\n \"x\": [\n  1,\n  \"<é>\"\n ]\n}");
         check("{{ ' x '.strip() }}{{ 'a,b'.split(',')[-1] }}{{ 'abc'.startswith('ab') }}", "xbTrue");
-        check("{{ messages[0].get('tool_calls') is none }}{{ messages[::-1][0].content }}{{ 'abcd'[1:3] }}", "Truebbc");
+        check(
+            "{{ messages[0].get('tool_calls') is none }}{{ messages[::-1][0].content }}{{ 'abcd'[1:3] }}",
+            "Truebbc",
+        );
         check("{{ 'a' in 'abc' }}{{ 'role' in messages[0] }}{{ 'q' not in ['a'] }}", "TrueTrueTrue");
-        check("{% set ns = namespace(s='') %}{% for m in messages %}{% set ns.s = ns.s + m.content %}{% endfor %}{{ ns.s }}", "ab");
+        check(
+            "{% set ns = namespace(s='') %}{% for m in messages %}{% set ns.s = ns.s + m.content %}{% endfor %}{{ ns.s }}",
+            "ab",
+        );
         check("{% set s %}x{{ 1 + 2 }}{% endset %}{{ s * 2 }}{{ [1] + [2] }}", "x3x3[1, 2]");
         check("{% macro f(x) %}[{{ x }}]{% endmacro %}{{ f(1) }}{{ f(2) | upper }}", "[1][2]");
         check("{{ 'x' is sequence }}{{ messages is sequence }}{{ 1 is sequence }}", "TrueTrueFalse");
-        check("{{ ['a', 'b'] | join(', ') }}{{ 'aXa' | replace('X', '-') }}{{ 'a\nb' | indent(2) }}", "a, ba-aa\n  b");
-        check("{{ messages | selectattr('role', 'equalto', 'user') | map(attribute='content') | list | length }}", "1");
+        check(
+            "{{ ['a', 'b'] | join(', ') }}{{ 'aXa' | replace('X', '-') }}{{ 'a\nb' | indent(2) }}",
+            "a, ba-aa\n  b",
+        );
+        check(
+            "{{ messages | selectattr('role', 'equalto', 'user') | map(attribute='content') | list | length }}",
+            "1",
+        );
         check("{{ (messages | length - 1) * 2 }}{{ 7 // 2 }}{{ 7 % 4 }}{{ 2 ** 3 }}", "2338");
     }
 
     #[test]
     fn generation_blocks_print_what_they_hold() {
         check("a {%- generation -%} b {%- endgeneration %} c", "ab c");
-        check("{% generation %}{{ 'x' }}{% endgeneration %}{{ '{%' }}{% if true %}generation{% endif %}", "x{%generation");
+        check(
+            "{% generation %}{{ 'x' }}{% endgeneration %}{{ '{%' }}{% if true %}generation{% endif %}",
+            "x{%generation",
+        );
     }
 
     #[test]
@@ -442,7 +470,8 @@ mod tests {
 
     #[test]
     fn a_refusal_gives_the_templates_words() {
-        let problem = render("{{ raise_exception('Roles must alternate') }}", &conversation(), false).unwrap_err();
+        let problem =
+            render("{{ raise_exception('Roles must alternate') }}", &conversation(), false).unwrap_err();
         assert_eq!(problem.to_string(), "the chat template refuses the conversation: Roles must alternate");
         let Problem::Refused { message } = attack("{{ raise_exception('é' * 1000) }}") else { panic!() };
         assert!(message.len() < 2 * MAX_QUOTE);
@@ -450,7 +479,8 @@ mod tests {
 
     #[test]
     fn a_failure_names_its_line() {
-        let problem = render("{{ 'x' }}\n{{ messages[0].content.nothing() }}", &conversation(), false).unwrap_err();
+        let problem =
+            render("{{ 'x' }}\n{{ messages[0].content.nothing() }}", &conversation(), false).unwrap_err();
         assert!(matches!(problem, Problem::Failed { line: 2, .. }), "{problem}");
     }
 
@@ -468,7 +498,10 @@ mod tests {
             "{% for i in [0] * 1000000 %}{{ i }}{% endfor %}",
         ] {
             let problem = attack(source);
-            assert!(matches!(problem, Problem::Endless { line: 1 } | Problem::TooMuchText { line: 1 }), "{problem} for {source}");
+            assert!(
+                matches!(problem, Problem::Endless { line: 1 } | Problem::TooMuchText { line: 1 }),
+                "{problem} for {source}"
+            );
         }
     }
 
@@ -528,7 +561,19 @@ mod tests {
     #[test]
     fn bombs_of_values_do_not_go_off() {
         let doubled = "{% set ns = namespace(l=[1]) %}{% for i in range(60) %}{% set ns.l = [ns.l, ns.l] %}{% endfor %}";
-        let tail = ["{{ ns.l }}", "{{ ns.l ~ '' }}", "{{ ns.l | string }}", "{{ ns.l | tojson }}", "{{ ns.l == [ns.l] }}", "{{ 1 in ns.l }}", "{{ ns.l | join }}", "{{ ns.l | upper }}", "{{ ns.l | sort }}", "{{ ns.l is eq(ns.l) }}", "{{ ns.l < ns.l }}"];
+        let tail = [
+            "{{ ns.l }}",
+            "{{ ns.l ~ '' }}",
+            "{{ ns.l | string }}",
+            "{{ ns.l | tojson }}",
+            "{{ ns.l == [ns.l] }}",
+            "{{ 1 in ns.l }}",
+            "{{ ns.l | join }}",
+            "{{ ns.l | upper }}",
+            "{{ ns.l | sort }}",
+            "{{ ns.l is eq(ns.l) }}",
+            "{{ ns.l < ns.l }}",
+        ];
         for tail in tail {
             let problem = attack(&format!("{doubled}{tail}"));
             assert!(matches!(problem, Problem::TooMuchText { line: 1 }), "{problem} for {tail}");
@@ -555,7 +600,8 @@ mod tests {
     fn values_nested_as_deep_as_can_be_do_not_overflow_the_stack() {
         for wrap in ["[ns.l]", "{'a': ns.l}", "ns.l | list", "ns.l * 1", "ns.l + [1]", "ns.l | reverse"] {
             // About as many steps as there are, less a few for the tail.
-            let build = "{% set ns = namespace(l=[1]) %}{% for i in range(50000) %}{% set ns.l = WRAP %}{% endfor %}";
+            let build =
+                "{% set ns = namespace(l=[1]) %}{% for i in range(50000) %}{% set ns.l = WRAP %}{% endfor %}";
             let build = build.replace("WRAP", wrap);
             for tail in ["{{ ns.l }}", "{{ ns.l == [ns.l] }}", "{{ ns.l | tojson }}"] {
                 // Whether or not the template comes to its end, nothing must crash.
@@ -566,9 +612,16 @@ mod tests {
 
     #[test]
     fn no_other_template_is_read() {
-        for source in ["{% include 'chat template' %}", "{% include '/etc/passwd' %}", "{% extends 'chat template' %}", "{% import 'x' as y %}", "{% from 'x' import y %}"] {
+        for source in [
+            "{% include 'chat template' %}",
+            "{% include '/etc/passwd' %}",
+            "{% extends 'chat template' %}",
+            "{% import 'x' as y %}",
+            "{% from 'x' import y %}",
+        ] {
             let problem = attack(source);
-            let refused = matches!(&problem, Problem::Failed { detail, .. } if detail.contains("other templates"));
+            let refused =
+                matches!(&problem, Problem::Failed { detail, .. } if detail.contains("other templates"));
             assert!(refused, "{problem} for {source}");
         }
     }

@@ -15,8 +15,8 @@ use std::{
 };
 
 use minijinja::{
-    AutoEscape, Environment, Error, ErrorKind, Expression, Output, State, Value, context, escape_formatter, filters,
-    functions,
+    AutoEscape, Environment, Error, ErrorKind, Expression, Output, State, Value, context, escape_formatter,
+    filters, functions,
     machinery::{
         CompiledTemplate, Instruction, Instructions, Token, Vm, WhitespaceConfig, get_compiled_template,
         make_string_output, tokenize,
@@ -85,7 +85,7 @@ pub fn environment() -> Environment<'static> {
 /// The line of an expression of more than [`MAX_TOKENS`] tokens: the engine's compiler takes the square of their
 /// number.
 pub fn deferred(source: &str) -> Result<String, usize> {
-    let tokens = tokenize(source, false, SyntaxConfig::default(), WhitespaceConfig::default());
+    let tokens = tokenize(source, false, SyntaxConfig, WhitespaceConfig::default());
     let mut result = String::with_capacity(source.len());
     let mut copied = 0;
     let mut length = 0;
@@ -115,10 +115,8 @@ pub fn render(environment: &Environment<'static>, name: &str, context: Value) ->
     let template = environment.get_template(name)?;
     let CompiledTemplate { instructions, blocks, .. } = get_compiled_template(&template);
     let instructions = metered(instructions)?;
-    let blocks = blocks
-        .iter()
-        .map(|(&name, block)| Ok((name, metered(block)?)))
-        .collect::<Result<_, Error>>()?;
+    let blocks =
+        blocks.iter().map(|(&name, block)| Ok((name, metered(block)?))).collect::<Result<_, Error>>()?;
     let mut text = String::new();
     let mut output = make_string_output(&mut text);
     Vm::new(environment).eval(&instructions, context, &blocks, &mut output, AutoEscape::None)?;
@@ -160,7 +158,9 @@ fn metered<'source>(original: &Instructions<'source>) -> Result<Instructions<'so
             Instruction::JumpIfFalseOrPop(old) => Instruction::JumpIfFalseOrPop(target(*old)),
             Instruction::JumpIfTrueOrPop(old) => Instruction::JumpIfTrueOrPop(target(*old)),
             Instruction::BuildMacro(name, old, flags) => Instruction::BuildMacro(name, target(*old), *flags),
-            Instruction::CompareAndPreserve(_) => return Err(refused("chained comparisons are not supported")),
+            Instruction::CompareAndPreserve(_) => {
+                return Err(refused("chained comparisons are not supported"));
+            }
             Instruction::Include(_) | Instruction::LoadBlocks | Instruction::ExportLocals => {
                 return Err(refused("templates that read other templates are not supported"));
             }
@@ -382,7 +382,8 @@ fn metered_call(state: &State, function: &Value, arguments: &[Value]) -> Result<
 
 /// Charges the text that `text, old, new` grows to.
 fn charge_replacement(state: &State, arguments: &[Value]) -> Result<(), Error> {
-    let [Some(text), Some(old), Some(new)] = [0, 1, 2].map(|i| arguments.get(i).and_then(Value::as_str)) else {
+    let [Some(text), Some(old), Some(new)] = [0, 1, 2].map(|i| arguments.get(i).and_then(Value::as_str))
+    else {
         return Err(refused("`replace` needs three texts"));
     };
     charge(state, text.len())?;
@@ -405,7 +406,9 @@ fn tojson(state: &State, value: Value, indent: Option<usize>, options: Kwargs) -
     }
     options.assert_all_used()?;
     let indent = match indent {
-        Some(width) if width > MAX_INDENT => return Err(refused("an indentation that wide is not supported")),
+        Some(width) if width > MAX_INDENT => {
+            return Err(refused("an indentation that wide is not supported"));
+        }
         Some(width) => Some(" ".repeat(width)),
         None => None,
     };
@@ -414,9 +417,15 @@ fn tojson(state: &State, value: Value, indent: Option<usize>, options: Kwargs) -
     let written = match &indent {
         Some(indent) => {
             let format = serde_json::ser::PrettyFormatter::with_indent(indent.as_bytes());
-            serde::Serialize::serialize(&value, &mut serde_json::Serializer::with_formatter(&mut text, format))
+            serde::Serialize::serialize(
+                &value,
+                &mut serde_json::Serializer::with_formatter(&mut text, format),
+            )
         }
-        None => serde::Serialize::serialize(&value, &mut serde_json::Serializer::with_formatter(&mut text, Spaced)),
+        None => serde::Serialize::serialize(
+            &value,
+            &mut serde_json::Serializer::with_formatter(&mut text, Spaced),
+        ),
     };
     written.map_err(|e| refused("a value that JSON cannot hold").with_source(e))?;
     String::from_utf8(text).map_err(|e| refused("text that is not Unicode").with_source(e))
@@ -426,11 +435,19 @@ fn tojson(state: &State, value: Value, indent: Option<usize>, options: Kwargs) -
 struct Spaced;
 
 impl serde_json::ser::Formatter for Spaced {
-    fn begin_array_value<W: ?Sized + std::io::Write>(&mut self, writer: &mut W, first: bool) -> std::io::Result<()> {
+    fn begin_array_value<W: ?Sized + std::io::Write>(
+        &mut self,
+        writer: &mut W,
+        first: bool,
+    ) -> std::io::Result<()> {
         writer.write_all(if first { b"" } else { b", " })
     }
 
-    fn begin_object_key<W: ?Sized + std::io::Write>(&mut self, writer: &mut W, first: bool) -> std::io::Result<()> {
+    fn begin_object_key<W: ?Sized + std::io::Write>(
+        &mut self,
+        writer: &mut W,
+        first: bool,
+    ) -> std::io::Result<()> {
         writer.write_all(if first { b"" } else { b", " })
     }
 

@@ -90,7 +90,8 @@ pub(super) fn read(folder: &Path) -> Result<Parts> {
 }
 
 fn read_tokenizer(folder: &Path) -> Result<tokenizers::Tokenizer> {
-    let json = read_file(folder, TOKENIZER, MAX_TOKENIZER)?.ok_or_else(|| at(folder, Problem::NoTokenizer))?;
+    let json =
+        read_file(folder, TOKENIZER, MAX_TOKENIZER)?.ok_or_else(|| at(folder, Problem::NoTokenizer))?;
     let refused = |detail: String| at(folder, Problem::Library { doing: "read `tokenizer.json`", detail });
     // The library indexes past its buffers where a merge leads to no token.
     let mut library = catch_unwind(|| tokenizers::Tokenizer::from_bytes(json))

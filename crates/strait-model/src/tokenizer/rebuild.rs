@@ -272,10 +272,7 @@ fn sentence_piece(source: &Source) -> Result<(tokenizers::Tokenizer, bool)> {
     let scores = same_length(source.path, SCORES, scores, tokens)?;
     let vocabulary = source.vocabulary();
     let merges = merges_by_score(source, &vocabulary, &scores);
-    let mut model = BPE::builder()
-        .vocab_and_merges(vocabulary, merges)
-        .fuse_unk(true)
-        .byte_fallback(true);
+    let mut model = BPE::builder().vocab_and_merges(vocabulary, merges).fuse_unk(true).byte_fallback(true);
     if let Some((_, unknown)) = source.token(UNKNOWN)? {
         model = model.unk_token(unknown.into());
     }
