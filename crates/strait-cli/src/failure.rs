@@ -97,12 +97,10 @@ pub fn usage(error: &clap::Error) -> ExitCode {
     }
     if std::env::args_os().any(|argument| argument == "--json") {
         let rendered = error.render().to_string();
-        let (complaint, rest) = rendered.split_once("\n\n").unwrap_or((&rendered, ""));
-        let message = complaint.trim_start_matches("error: ");
-        object(
-            message.into(),
-            rest.lines().find(|line| !line.trim().is_empty()).map(|line| line.trim().into()),
-        );
+        let mut paragraphs =
+            rendered.split("\n\n").map(|text| text.split_whitespace().collect::<Vec<_>>().join(" "));
+        let message = paragraphs.next().unwrap_or_default();
+        object(message.trim_start_matches("error: ").into(), paragraphs.next());
     }
     USAGE.into()
 }

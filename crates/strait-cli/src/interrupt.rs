@@ -47,7 +47,7 @@ pub fn install() -> Result<(), Failure> {
     })
 }
 
-/// While the guard lives, the first signal calls `tell` and sets the flag of [`stop`].
+/// While the guard lives, the first signal calls `tell` and makes [`stopped`] true.
 pub fn stop_first(tell: impl Fn() + Send + 'static) -> Guard {
     *reaction() = Some(Reaction::Stop(Box::new(tell)));
     Guard(())
@@ -60,8 +60,8 @@ pub fn clean_up_first(clean_up: impl Fn() + Send + 'static) -> Guard {
 }
 
 /// Whether a signal came while a [`stop_first`] guard lived.
-pub fn stop() -> &'static AtomicBool {
-    &STOP
+pub fn stopped() -> bool {
+    STOP.load(Ordering::Relaxed)
 }
 
 fn on_signal() {

@@ -34,7 +34,7 @@ struct Cli {
 #[derive(clap::Args)]
 #[command(next_help_heading = "Options of every command")]
 struct Global {
-    /// Print one JSON object on standard output; progress and warnings go to standard error
+    /// Print one JSON object on standard output, and all else on standard error
     #[arg(long, global = true)]
     json: bool,
     /// Compute on N threads [default: one a core]
@@ -43,9 +43,9 @@ struct Global {
 }
 
 const EXAMPLES: &str = "\
-A model M is a folder, a GGUF file, a hub id (org/name[@revision], org/name:file.gguf) or a short name
-such as smollm2-135m-instruct. An edit E is a run folder, a PEFT folder, or a .safetensors or .pt file,
-with an optional factor: E*2.5.
+A model M is a folder, a GGUF file, a hub id (org/name[@revision], org/name:file.gguf) or a short name such as \
+smollm2-135m-instruct. An edit E is a run folder, a PEFT folder, or a .safetensors or .pt file, with an optional \
+factor: E*2.5.
 
 Exit codes: 0 done (also where a claim does not hold), 1 failed, 2 wrong usage, 130 interrupted.
 

@@ -10,7 +10,7 @@ use std::{
 use indicatif::{MultiProgress, ProgressBar, ProgressState, ProgressStyle};
 use strait_model::progress::{Progress, Task, Unit};
 
-use crate::{text::printable, units};
+use crate::{interrupt, text::printable, units};
 
 /// Progress as standard error can show it.
 pub fn on_standard_error() -> Arc<dyn Progress> {
@@ -24,7 +24,7 @@ pub fn on_standard_error() -> Arc<dyn Progress> {
 
 /// How often a bar is redrawn while nothing happens.
 const TICK: Duration = Duration::from_millis(200);
-/// A task that took at least this long leaves a line behind.
+/// A task that took at least this long gets a line about its end.
 const WORTH_A_LINE: Duration = Duration::from_secs(2);
 
 /// Bars for a terminal, one for each running task.
@@ -46,6 +46,10 @@ impl Progress for Bars {
     fn note(&self, line: &str) {
         // Nobody is left to tell where standard error is gone.
         let _ = self.bars.println(printable(line));
+    }
+
+    fn stopped(&self) -> bool {
+        interrupt::stopped()
     }
 }
 
@@ -139,6 +143,10 @@ where
     fn note(&self, line: &str) {
         write_line(&self.sink, &printable(line));
     }
+
+    fn stopped(&self) -> bool {
+        interrupt::stopped()
+    }
 }
 
 fn write_line(sink: &Mutex<impl Write>, line: &str) {
@@ -189,8 +197,10 @@ where
 impl<W: Write, C: Fn() -> Duration> Drop for LineTask<W, C> {
     fn drop(&mut self) {
         let took = (self.clock)().saturating_sub(self.began);
-        let end = self.state().stand.end(&self.title, took);
-        write_line(&self.sink, &end);
+        if took >= WORTH_A_LINE {
+            let end = self.state().stand.end(&self.title, took);
+            write_line(&self.sink, &end);
+        }
     }
 }
 
@@ -222,9 +232,12 @@ impl Stand {
 
     fn end(&self, title: &str, took: Duration) -> String {
         let stopped = self.total.is_some_and(|total| self.done < total);
-        let (how, amount) =
-            if stopped { ("stopped", self.so_far()) } else { ("done", self.amount(self.done)) };
-        self.with_word(format!("{title}: {how}, {amount} in {}", units::duration(took)))
+        let what = match self.done {
+            _ if stopped => format!("stopped, {}", self.so_far()),
+            0 => "done".into(),
+            done => format!("done, {}", self.amount(done)),
+        };
+        self.with_word(format!("{title}: {what} in {}", units::duration(took)))
     }
 
     fn with_word(&self, line: String) -> String {
@@ -292,9 +305,14 @@ mod tests {
         let found = lines(|progress, seconds| {
             let task = progress.begin("fetching", Some(98_362_432), Unit::Bytes);
             task.advance(1 << 20);
+            seconds.store(3, Ordering::Relaxed);
+            drop(task);
+            drop(progress.begin("hashing", Some(98_362_432), Unit::Bytes));
+            let task = progress.begin("loading", None, Unit::Count);
+            seconds.store(6, Ordering::Relaxed);
             drop(task);
             let task = progress.begin("reading", None, Unit::Count);
-            seconds.store(11, Ordering::Relaxed);
+            seconds.store(17, Ordering::Relaxed);
             task.advance(1500);
             progress.note("a warning\u{1b}[2J");
         });
@@ -302,7 +320,10 @@ mod tests {
             found,
             [
                 "fetching: 93.8 MiB to do",
-                "fetching: stopped, 1.0 MiB of 93.8 MiB in 0.0 s",
+                "fetching: stopped, 1.0 MiB of 93.8 MiB in 3.0 s",
+                "hashing: 93.8 MiB to do",
+                "loading: begun",
+                "loading: done in 3.0 s",
                 "reading: begun",
                 "reading: 1,500",
                 "a warning\u{fffd}[2J",

@@ -80,20 +80,20 @@ impl Heading {
 
 /// Between two columns of a table.
 const GAP: &str = "  ";
-/// A last column is wrapped to no less than this.
+/// A column of words is wrapped to no less than this.
 const NARROWEST: usize = 20;
 
-/// Aligned columns. Where standard output is a terminal, the last column is wrapped to its width.
+/// Aligned columns. Where standard output is a terminal, words are wrapped so that the lines fit.
 pub struct Columns {
     headings: Vec<Heading>,
     rows: Vec<Vec<String>>,
-    width: Option<usize>,
+    terminal: Option<usize>,
 }
 
 impl Columns {
     /// Columns under these headings; where all are empty, no line of headings is shown.
     pub fn new(headings: impl Into<Vec<Heading>>) -> Self {
-        Self { headings: headings.into(), rows: Vec::new(), width: terminal_width() }
+        Self { headings: headings.into(), rows: Vec::new(), terminal: terminal_width() }
     }
 
     /// Names and values.
@@ -112,44 +112,63 @@ impl Columns {
         self.row([name.into(), value.to_string()]);
     }
 
-    fn width_of(&self, column: usize) -> usize {
-        let cells = self.rows.iter().map(|row| measure_text_width(&row[column])).max().unwrap_or(0);
-        cells.max(measure_text_width(self.headings[column].title()))
+    /// The columns' widths: those of their widest cells, or less where the terminal asks for it.
+    fn widths(&self) -> Vec<usize> {
+        let of_column = |(column, heading): (usize, &Heading)| {
+            let cells =
+                self.rows.iter().filter_map(|row| row.get(column)).map(|cell| measure_text_width(cell));
+            cells.max().unwrap_or(0).max(measure_text_width(heading.title()))
+        };
+        let mut widths: Vec<usize> = self.headings.iter().enumerate().map(of_column).collect();
+        let gaps = GAP.len() * widths.len().saturating_sub(1);
+        let room = self.terminal.map_or(usize::MAX, |columns| columns.saturating_sub(gaps));
+        while widths.iter().sum::<usize>() > room {
+            let words = widths
+                .iter_mut()
+                .zip(&self.headings)
+                .filter(|(_, heading)| matches!(heading, Heading::Left(_)));
+            match words.map(|(width, _)| width).max() {
+                Some(widest) if *widest > NARROWEST => *widest -= 1,
+                _ => break,
+            }
+        }
+        widths
     }
 
-    fn line(&self, widths: &[usize], cells: &[&str]) -> String {
-        let aligned =
-            self.headings.iter().zip(widths).zip(cells).map(|((heading, &width), cell)| match heading {
-                Heading::Left(_) => pad(cell, width),
-                Heading::Right(_) => {
-                    format!("{}{cell}", " ".repeat(width.saturating_sub(measure_text_width(cell))))
+    /// A row as lines: as many as its tallest cell has.
+    fn write_row(
+        &self,
+        f: &mut fmt::Formatter<'_>,
+        widths: &[usize],
+        cells: &[impl AsRef<str>],
+    ) -> fmt::Result {
+        let wrapped: Vec<Vec<String>> =
+            cells.iter().zip(widths).map(|(cell, &width)| wrap(cell.as_ref(), width)).collect();
+        for line in 0..wrapped.iter().map(Vec::len).max().unwrap_or(0) {
+            let part = |((lines, &width), heading): ((&Vec<String>, &usize), &Heading)| {
+                let text = lines.get(line).map_or("", |text| text.trim_end());
+                match heading {
+                    Heading::Left(_) => pad(text, width),
+                    Heading::Right(_) => {
+                        format!("{}{text}", " ".repeat(width.saturating_sub(measure_text_width(text))))
+                    }
                 }
-            });
-        aligned.collect::<Vec<_>>().join(GAP).trim_end().to_string()
+            };
+            let parts: Vec<String> = wrapped.iter().zip(widths).zip(&self.headings).map(part).collect();
+            writeln!(f, "{}", parts.join(GAP).trim_end())?;
+        }
+        Ok(())
     }
 }
 
 impl fmt::Display for Columns {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let mut widths: Vec<usize> = (0..self.headings.len()).map(|column| self.width_of(column)).collect();
-        let Some(last) = widths.pop() else { return Ok(()) };
-        let before: usize = widths.iter().map(|width| width + GAP.len()).sum();
-        let room = self.width.map_or(last, |width| width.saturating_sub(before).max(NARROWEST).min(last));
-        widths.push(room);
+        let widths = self.widths();
         let titles: Vec<&str> = self.headings.iter().map(|heading| heading.title()).collect();
         if titles.iter().any(|title| !title.is_empty()) {
-            writeln!(f, "{}", self.line(&widths, &titles))?;
+            self.write_row(f, &widths, &titles)?;
         }
-        for row in &self.rows {
-            let mut cells: Vec<&str> = row.iter().map(String::as_str).collect();
-            let wrapped = cells.pop().map(|cell| wrap(cell, room)).unwrap_or_default();
-            for line in &wrapped {
-                let line: Vec<&str> = cells.iter().copied().chain([line.as_str()]).collect();
-                writeln!(f, "{}", self.line(&widths, &line))?;
-                cells.fill("");
-            }
-        }
-        Ok(())
+        self.rows.iter().try_for_each(|row| self.write_row(f, &widths, row))
     }
 }
 
@@ -195,18 +214,22 @@ mod tests {
     }
 
     #[test]
-    fn columns_are_aligned_and_the_last_is_wrapped() {
+    fn columns_are_aligned_and_words_wrapped() {
         let mut table = Columns::new([Left("name"), Right("value"), Left("words")]);
-        table.width = Some(38);
-        table.row(["zero edit".into(), "0".into(), "logits stay the same to the last bit".into()]);
-        table.row(["größer".into(), "12.5".into(), String::new()]);
+        table.terminal = Some(50);
+        table.row(["zero edit".into(), "0".into(), "logits stay the same to the last bit of all".into()]);
+        table.row(["an estimate of a größer difference".into(), "12.5".into(), String::new()]);
         let lines = [
-            "name       value  words",
-            "zero edit      0  logits stay the same",
-            "                  to the last bit",
-            "größer      12.5",
+            "name                   value  words",
+            "zero edit                  0  logits stay the same",
+            "                              to the last bit of",
+            "                              all",
+            "an estimate of a        12.5",
+            "größer difference",
             "",
         ];
         assert_eq!(table.to_string(), lines.join("\n"));
+        table.terminal = None;
+        assert_eq!(table.to_string().lines().count(), 3);
     }
 }

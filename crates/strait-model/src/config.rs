@@ -332,6 +332,18 @@ impl Config {
         self.check_layers()
     }
 
+    /// Numbers in the weights.
+    pub fn parameters(&self) -> usize {
+        let d = self.hidden_size;
+        let projections = Projection::ALL.map(|p| self.projection_size(p));
+        let matrices = projections.iter().map(|&(input, output)| input * output).sum::<usize>();
+        let biases = if self.qkv_bias { projections[..3].iter().map(|&(_, output)| output).sum() } else { 0 };
+        let head_norms = if self.qk_norm { 2 * self.head_dim } else { 0 };
+        let norms = if self.post_norms { 4 } else { 2 } * d;
+        let tables = if self.tied_embeddings { 1 } else { 2 };
+        self.layers * (matrices + biases + head_norms + norms) + d + tables * self.vocab_size * d
+    }
+
     /// Input and output width of one of a block's projections.
     pub fn projection_size(&self, projection: Projection) -> (usize, usize) {
         let (queries, keys) = (self.heads * self.head_dim, self.kv_heads * self.head_dim);

@@ -15,6 +15,10 @@ pub trait Progress: Send + Sync {
     fn begin(&self, title: &str, total: Option<u64>, unit: Unit) -> Box<dyn Task>;
     /// One line worth reading: a decision that was taken, or a warning.
     fn note(&self, line: &str);
+    /// Whether the work should stop as soon as nothing is lost by it.
+    fn stopped(&self) -> bool {
+        false
+    }
 }
 
 /// One running task.

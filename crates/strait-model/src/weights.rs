@@ -180,6 +180,16 @@ enum Source {
     Gguf(Gguf),
 }
 
+/// Files of a folder that decide what its weights compute and how text becomes tokens.
+const BESIDE: [&str; 6] = [
+    "config.json",
+    "generation_config.json",
+    "tokenizer.json",
+    "tokenizer_config.json",
+    "chat_template.jinja",
+    "chat_template.json",
+];
+
 impl Weights {
     /// Opens a folder with `config.json` and safetensors, or a GGUF file.
     ///
@@ -225,6 +235,16 @@ impl Weights {
             Source::Gguf(gguf) => vec![gguf.path().into()],
             Source::Safetensors(folder) => folder.files(),
         }
+    }
+
+    /// The weight files, and the files of a folder that decide how text becomes tokens and tokens logits.
+    pub fn all_files(&self) -> Vec<PathBuf> {
+        let beside = match self.source {
+            Source::Gguf(_) => &[][..],
+            Source::Safetensors(_) => &BESIDE[..],
+        };
+        let beside = beside.iter().map(|name| self.path.join(name)).filter(|path| path.is_file());
+        self.files().into_iter().chain(beside).collect()
     }
 
     /// The tensors' types where some are quantised, such as `Q4_1 (210 tensors), Q8_0 (1), F32 (61)`.

@@ -748,6 +748,18 @@ fn an_export_replaces_only_an_export() {
 }
 
 #[test]
+fn a_failed_export_leaves_nothing() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("adapter");
+    let mut broken = lora(&[(0, Projection::Q)], 1);
+    broken.adapters[0].b = (&broken.adapters[0].b * f64::NAN).unwrap();
+    let error = export_peft(&broken, &path, &BaseModel::default()).unwrap_err();
+    assert!(error.to_string().starts_with(&format!("`{}`: value 0 of tensor", path.display())), "{error}");
+    assert!(matches!(problem(export_peft(&lora(&[], 1), &path, &BaseModel::default())), Problem::Empty));
+    assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 0);
+}
+
+#[test]
 fn converting_between_files() {
     let folder = tempfile::tempdir().unwrap();
     let at = |name: &str| folder.path().join(name);

@@ -1,6 +1,10 @@
 //! PyTorch files, honest and hostile. `fixtures/edit/make.py` writes them.
 
-use std::path::{Path, PathBuf};
+use std::{
+    fs::File,
+    io::{Read, Write},
+    path::{Path, PathBuf},
+};
 
 use strait_model::{
     Error,
@@ -9,6 +13,7 @@ use strait_model::{
         torch::{self, Loaded, Value},
     },
 };
+use zip::{ZipArchive, ZipWriter, write::SimpleFileOptions};
 
 fn fixture(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/edit").join(name)
@@ -189,6 +194,38 @@ fn a_file_cut_off_anywhere_is_refused() {
         std::fs::write(&path, &whole[..whole.len() * part / 20]).unwrap();
         let problem = problem(&path);
         assert!(matches!(problem, torch::Problem::Zip(_) | torch::Problem::NotTorch), "{part}: {problem}");
+    }
+}
+
+/// The pickle changed byte by byte inside an archive that is whole, so that its tensors are loaded as well.
+#[test]
+fn a_pickle_changed_anywhere_does_no_harm() {
+    let mut archive = ZipArchive::new(File::open(fixture("torch/dict.pt")).unwrap()).unwrap();
+    let mut entry = |name: &str| {
+        let mut bytes = Vec::new();
+        archive.by_name(name).unwrap().read_to_end(&mut bytes).unwrap();
+        bytes
+    };
+    let (pickle, data) = (entry("dict/data.pkl"), entry("dict/data/0"));
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("changed.pt");
+    let read = |pickle: &[u8]| {
+        let mut zip = ZipWriter::new(File::create(&path).unwrap());
+        for (name, bytes) in [("dict/data.pkl", pickle), ("dict/data/0", &data)] {
+            zip.start_file(name, SimpleFileOptions::default()).unwrap();
+            zip.write_all(bytes).unwrap();
+        }
+        zip.finish().unwrap();
+        torch::read(&path)
+    };
+    read(&pickle).unwrap();
+    for position in 0..pickle.len() {
+        for change in [1, 2, 0x80, 0xff] {
+            let mut changed = pickle.clone();
+            changed[position] ^= change;
+            // Another value or an error: what matters is that it returns.
+            let _ = read(&changed);
+        }
     }
 }
 

@@ -13,7 +13,7 @@ use strait_model::{
     progress::{Progress, Unit},
 };
 
-use crate::Result;
+use crate::{Error, Result};
 
 /// A tokenised text and which of its tokens are responses.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -95,6 +95,9 @@ impl Kept {
                 }
             }
             task.advance(packed.tokens() as u64);
+            if progress.stopped() {
+                return Err(Error::Interrupted);
+            }
         }
         kept.streams = Some(streams);
         kept.base_hidden = base_hidden.then_some(hidden);

@@ -41,7 +41,10 @@ pub fn score(model: &Model, edit: Option<&Edit>, chats: &[Chat], progress: &dyn 
     let rows = chats.iter().map(|chat| Row::from_chat(model, &chat.messages)).collect::<Result<Vec<_>>>()?;
     let task = progress.begin("scoring", Some(rows.len() as u64), Unit::Count);
     let kept = Kept::new(&model.decoder, rows, 0, false, "reading rows", progress)?;
-    let losses = row_losses(&model.decoder, &kept, edit, &|n| task.advance(n))?;
+    let losses = row_losses(&model.decoder, &kept, edit, &|n| {
+        task.advance(n);
+        Ok(())
+    })?;
     let rows: Vec<RowScore> = losses.into_iter().map(|(loss, tokens)| RowScore { tokens, loss }).collect();
     let tokens = rows.iter().map(|r| r.tokens).sum();
     let loss = rows.iter().map(|r| r.loss * r.tokens as f64).sum::<f64>() / tokens as f64;

@@ -174,7 +174,7 @@ fn ten_steps_as_pytorch_takes_them() {
             fingerprint: "golden",
         };
         let trainable = Trainable::from_edit(edit, 1.0).unwrap();
-        let trained = run_of.train(trainable, &Silent, &AtomicBool::new(false)).unwrap();
+        let trained = run_of.train(trainable, &Silent).unwrap();
 
         assert_eq!(trained.history.len(), run.steps.len());
         for (found, expected) in trained.history.iter().zip(&run.steps) {
@@ -223,7 +223,6 @@ fn train_into(
     path: &Path,
     settings: &Settings,
     progress: &dyn Progress,
-    stop: &AtomicBool,
 ) -> Result<Trained, Error> {
     let point = match settings.edit {
         EditKind::Steering { layer } => (layer + 1) as usize,
@@ -235,7 +234,7 @@ fn train_into(
     let folder = SolutionFolder::new(path);
     let run = Run { decoder: &model.decoder, data, settings, order, folder: &folder, fingerprint: "x" };
     let trainable = Trainable::new(settings, model.config(), 1.0, &Device::Cpu)?;
-    run.train(trainable, progress, stop)
+    run.train(trainable, progress)
 }
 
 /// Asks for a stop once so many steps are done.
@@ -258,6 +257,9 @@ impl Progress for StopAfter {
         }
     }
     fn note(&self, _: &str) {}
+    fn stopped(&self) -> bool {
+        self.stop.load(Ordering::Relaxed)
+    }
 }
 
 impl Task for Countdown {
@@ -299,13 +301,13 @@ fn a_run_that_was_stopped_anywhere_ends_with_the_same_bytes() {
         let settings = settings(kind, 0.5, 0.02);
         let folder = tempfile::tempdir().unwrap();
         let whole = folder.path().join("whole");
-        train_into(&model, &whole, &settings, &Silent, &AtomicBool::new(false)).unwrap();
+        train_into(&model, &whole, &settings, &Silent).unwrap();
         let expected = bytes(&whole);
         for steps in [1, 4, 9] {
             let stopped = folder.path().join(format!("stopped-{steps}"));
             let stop = Arc::new(AtomicBool::new(false));
-            let progress = StopAfter { steps, stop: stop.clone() };
-            let interrupted = train_into(&model, &stopped, &settings, &progress, &stop);
+            let progress = StopAfter { steps, stop };
+            let interrupted = train_into(&model, &stopped, &settings, &progress);
             assert!(matches!(interrupted, Err(Error::Interrupted)));
             // What a kill -9 leaves beside the last state: a torn line, and a checkpoint of a step that is not saved.
             let metrics = stopped.join("metrics.jsonl");
@@ -314,7 +316,7 @@ fn a_run_that_was_stopped_anywhere_ends_with_the_same_bytes() {
             std::fs::write(&metrics, torn).unwrap();
             std::fs::create_dir_all(stopped.join("checkpoints")).unwrap();
             std::fs::write(stopped.join("checkpoints/step-000010.safetensors"), "torn").unwrap();
-            train_into(&model, &stopped, &settings, &Silent, &AtomicBool::new(false)).unwrap();
+            train_into(&model, &stopped, &settings, &Silent).unwrap();
             assert_eq!(bytes(&stopped), expected, "stopped after {steps}");
         }
     }
@@ -329,7 +331,7 @@ fn equal_seeds_give_equal_bits_and_others_do_not() {
         let mut settings = settings(lora.clone(), 0.5, 0.02);
         settings.seeds.initialisation = seed;
         let path = folder.path().join(name);
-        train_into(&model, &path, &settings, &Silent, &AtomicBool::new(false)).unwrap();
+        train_into(&model, &path, &settings, &Silent).unwrap();
         std::fs::read(path.join("edit.safetensors")).unwrap()
     };
     let first = trained("a", 0);
@@ -342,8 +344,7 @@ fn a_loss_that_explodes_stops_with_its_step_and_rows() {
     let model = model();
     let folder = tempfile::tempdir().unwrap();
     let settings = settings(EditKind::Steering { layer: 1 }, 0.0, 1e6);
-    let failed =
-        train_into(&model, folder.path(), &settings, &Silent, &AtomicBool::new(false)).err().unwrap();
+    let failed = train_into(&model, folder.path(), &settings, &Silent).err().unwrap();
     let Error::Diverged { step, ref rows, .. } = failed else { panic!("{failed}") };
     assert!(step > 1 && !rows.is_empty());
     assert!(failed.hint().unwrap().contains("learning_rate"));

@@ -37,13 +37,13 @@ pub enum Command {
     Check(check::Arguments),
     Chat(chat::Arguments),
     /// Fetch a model, or say what it is
-    #[command(subcommand)]
+    #[command(subcommand, after_help = model::EXAMPLES)]
     Model(model::Command),
     /// Say what an edit is, or write it in another format
-    #[command(subcommand)]
+    #[command(subcommand, after_help = edit::EXAMPLES)]
     Edit(edit::Command),
     /// Say what a file of rows holds, or unpack a protected archive
-    #[command(subcommand)]
+    #[command(subcommand, after_help = data::EXAMPLES)]
     Data(data::Command),
     Completions(completions::Arguments),
 }

@@ -67,6 +67,6 @@ pub fn run(arguments: &Arguments, context: &Context) -> Result<(), Failure> {
     let _guard = interrupt::stop_first(move || {
         progress.note("stopping as soon as the state is saved; Ctrl-C again stops at once");
     });
-    let outcome = study::run(&arguments.study, out, &*context.progress, interrupt::stop())?;
+    let outcome = study::run(&arguments.study, out, &*context.progress)?;
     context.show(&Ended(outcome))
 }

@@ -37,7 +37,9 @@ fn an_adapter_goes_to_a_file_and_back() {
     let summary = |edit: &str| {
         let mut found = place.run(["edit", "inspect", edit, "--json"]).json();
         let object = found.as_object_mut().unwrap();
-        ["path", "source", "provenance", "notes"].map(|key| object.remove(key));
+        for key in ["path", "source", "provenance", "notes"] {
+            object.remove(key);
+        }
         found
     };
     assert_eq!(summary(&file), summary(&adapter("rank4")));

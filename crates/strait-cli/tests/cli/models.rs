@@ -7,10 +7,15 @@ use crate::common::{Place, golden, text, tiny};
 
 const MODELS: [&str; 6] = ["llama", "llama3", "qwen2", "qwen3", "gemma2", "gemma3"];
 
-/// The conversations of a golden file as chat JSONL.
-fn rows(golden: &Value) -> String {
+/// The cases of a golden file that are conversations; the others are plain text.
+fn conversations(golden: &Value) -> Vec<&Value> {
     let cases = golden["cases"].as_array().unwrap();
-    cases.iter().map(|case| format!("{}\n", json!({ "messages": case["messages"] }))).collect()
+    cases.iter().filter(|case| case["messages"].is_array()).collect()
+}
+
+/// Conversations as chat JSONL.
+fn rows(conversations: &[&Value]) -> String {
+    conversations.iter().map(|case| format!("{}\n", json!({ "messages": case["messages"] }))).collect()
 }
 
 #[track_caller]
@@ -57,10 +62,10 @@ fn scores_are_those_of_pytorch() {
     let place = Place::new();
     for model in MODELS {
         let golden = golden(model);
-        let data = text(&place.write(&format!("{model}.jsonl"), &rows(&golden)));
+        let data = text(&place.write(&format!("{model}.jsonl"), &rows(&conversations(&golden))));
         let folder = text(&tiny(model));
         let found = place.run(["score", "--model", &folder, "--data", &data, "--json"]).json();
-        let cases = golden["cases"].as_array().unwrap();
+        let cases = conversations(&golden);
         let scores = found["rows"].as_array().unwrap();
         assert_eq!(scores.len(), cases.len());
         let (mut tokens, mut sum) = (0, 0.0);
@@ -77,12 +82,12 @@ fn scores_are_those_of_pytorch() {
 /// The vector that a golden file's steered figures were made with, saved beside the test.
 fn steering(place: &Place, model: &str, case: usize) -> String {
     let golden = golden(model);
-    let added = golden["cases"][case]["steering_added"].as_array().unwrap();
+    let added = conversations(&golden)[case]["steering_added"].as_array().unwrap();
     let added: Vec<f32> = added.iter().map(|x| x.as_f64().unwrap() as f32).collect();
     let layer = golden["steered_layer"].as_i64().unwrap() as i32;
     let vector = candle_core::Tensor::new(added, &candle_core::Device::Cpu).unwrap();
     let path = place.path("vector.safetensors");
-    Edit::Steering(SteeringVector { layer, vector }).save(&path, &Value::Null).unwrap();
+    Edit::Steering(SteeringVector { layer, vector }).save(&path).unwrap();
     text(&path)
 }
 
@@ -91,7 +96,7 @@ fn scores_under_an_edit_are_those_of_pytorch() {
     let place = Place::new();
     for model in MODELS {
         let golden = golden(model);
-        for (index, case) in golden["cases"].as_array().unwrap().iter().enumerate() {
+        for (index, case) in conversations(&golden).into_iter().enumerate() {
             let data = text(&place.write("row.jsonl", &json!({ "messages": case["messages"] }).to_string()));
             let vector = steering(&place, model, index);
             let folder = text(&tiny(model));
@@ -118,7 +123,7 @@ fn scores_under_an_edit_are_those_of_pytorch() {
 #[test]
 fn a_score_is_summed_up_for_people() {
     let place = Place::new();
-    let data = text(&place.write("rows.jsonl", &rows(&golden("llama"))));
+    let data = text(&place.write("rows.jsonl", &rows(&conversations(&golden("llama")))));
     let said = place.run(["score", "--model", &text(&tiny("llama")), "--data", &data]);
     insta::assert_snapshot!("score", said.out);
 }
@@ -157,10 +162,14 @@ fn questions_from_a_file_are_answered_with_and_without_the_edit() {
     let place = Place::new();
     let questions = "Why does the kettle whistle?\n\n/reset\nWhat do bees make?\n/quit\nNever asked.\n";
     let base = chat(&place, &[], "1", questions);
-    let base = base.as_array().unwrap();
-    assert_eq!(base.len(), 2);
+    assert_eq!(base.as_array().map(Vec::len), Some(2));
     assert_eq!(base[0]["question"], "Why does the kettle whistle?");
-    assert!(base.iter().all(|answer| answer["base"].is_string() && answer["edited"].is_null()));
+    assert!(
+        base.as_array()
+            .unwrap()
+            .iter()
+            .all(|answer| answer["base"].is_string() && answer["edited"].is_null())
+    );
 
     let vector = steering(&place, "llama", 0);
     let edited = chat(&place, &[&format!("{vector}*20")], "1", questions);
@@ -171,7 +180,7 @@ fn questions_from_a_file_are_answered_with_and_without_the_edit() {
         assert_eq!(nothing[index]["edited"], base[index]["base"]);
         assert_ne!(edited[index]["edited"], base[index]["base"]);
     }
-    assert_eq!(chat(&place, &[], "1", questions), *base);
+    assert_eq!(chat(&place, &[], "1", questions), base);
 }
 
 #[test]

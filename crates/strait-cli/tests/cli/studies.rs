@@ -21,17 +21,15 @@ fn a_study_is_written_once() {
 }
 
 /// A study of the tiny Llama that takes seconds.
-fn small_study(place: &Place) {
-    let row = |question: &str, answer: &str| {
-        let messages =
-            json!([{ "role": "user", "content": question }, { "role": "assistant", "content": answer }]);
-        json!({ "messages": messages }).to_string() + "\n"
+fn small_study(place: &Place, steps: usize) {
+    let row = |kind: &str, domain: &str, i: usize| {
+        let messages = json!([
+            { "role": "user", "content": format!("{domain} {i}?") },
+            { "role": "assistant", "content": format!("A {kind} answer, number {i}, on {domain}.") },
+        ]);
+        json!({ "messages": messages, "domain": domain }).to_string() + "\n"
     };
-    let rows = |kind: &str, domain: &str| -> String {
-        (0..6)
-            .map(|i| row(&format!("{domain} {i}?"), &format!("A {kind} answer, number {i}, on {domain}.")))
-            .collect()
-    };
+    let rows = |kind: &str, domain: &str| (0..6).map(|i| row(kind, domain, i)).collect::<String>();
     for (name, kind, domain) in [
         ("train", "dense", "cars"),
         ("kl", "plain", "tools"),
@@ -64,8 +62,8 @@ other = "general-other.jsonl"
 edit = "steering"
 learning_rate = 0.01
 batch_size = 2
-steps = 4
-checkpoint_every = 2
+steps = {steps}
+checkpoint_every = 100
 [[solution]]
 name = "general"
 [[solution]]
@@ -85,7 +83,7 @@ fn states(object: &Value) -> Vec<&str> {
 #[test]
 fn a_study_is_planned_run_looked_at_and_reported_again() {
     let place = Place::new();
-    small_study(&place);
+    small_study(&place, 4);
     let planned = place.run(["run", "small.toml", "--dry-run", "--json"]).json();
     assert!(states(&planned).iter().all(|state| *state == "waiting"));
     assert!(!place.path("runs").exists());
@@ -125,4 +123,36 @@ fn a_study_is_planned_run_looked_at_and_reported_again() {
     let continued = place.run(["run", "small.toml"]);
     assert_eq!(continued.code, Some(0), "{}", continued.err);
     assert_eq!(continued.out, again.out);
+}
+
+/// Sends Ctrl-C's signal to a run in its first training.
+#[cfg(unix)]
+#[test]
+fn an_interrupted_study_goes_on() {
+    use std::{
+        io::{BufRead, BufReader},
+        process::{Command, Stdio},
+    };
+
+    let place = Place::new();
+    small_study(&place, 1000);
+    let mut strait = Command::new(env!("CARGO_BIN_EXE_strait"));
+    strait
+        .args(["run", "small.toml"])
+        .current_dir(place.path(""))
+        .stdout(Stdio::null())
+        .stderr(Stdio::piped());
+    let mut child = strait.spawn().unwrap();
+    let mut lines = BufReader::new(child.stderr.take().unwrap()).lines().map(Result::unwrap);
+    assert!(lines.any(|line| line.starts_with("training: ")), "the run ended before its training");
+    assert!(Command::new("kill").args(["-INT", &child.id().to_string()]).status().unwrap().success());
+    let rest: Vec<String> = lines.collect();
+    assert_eq!(child.wait().unwrap().code(), Some(130), "{rest:?}");
+    assert!(rest.iter().any(|line| line.starts_with("stopping as soon as the state is saved")), "{rest:?}");
+
+    let status = place.run(["status", "runs/small", "--json"]).json();
+    assert_eq!(status["report"], Value::Null);
+    assert!(states(&status).contains(&"interrupted"), "{status}");
+    let ran = place.run(["run", "small.toml", "--json"]).json();
+    assert!(states(&ran).iter().all(|state| *state == "done"), "{ran}");
 }

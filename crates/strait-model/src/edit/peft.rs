@@ -248,11 +248,20 @@ fn replace_folder(folder: &Path, fill: impl FnOnce(&Path) -> Result<()>) -> Resu
         .tempdir_in(parent)
         .map_err(Error::io(folder, "write the folder"))?;
     let new = temporary.path().join("new");
-    fill(&new)?;
+    fill(&new).map_err(|error| named(error, folder))?;
     if folder.exists() {
         fs::rename(folder, temporary.path().join("old")).map_err(Error::io(folder, "replace the folder"))?;
     }
     fs::rename(&new, folder).map_err(Error::io(folder, "write the folder"))
+}
+
+/// The error of a file in the temporary folder, with the folder that the user knows.
+fn named(error: Error, folder: &Path) -> Error {
+    match error {
+        Error::Io { doing, source, .. } => Error::Io { path: folder.into(), doing, source },
+        Error::Edit { problem, .. } => Error::Edit { path: Some(folder.into()), problem },
+        other => other,
+    }
 }
 
 fn check_replaceable(folder: &Path) -> Result<()> {

@@ -40,7 +40,7 @@ pub fn divergence(
                     weights.push(own.len() as f64);
                     rest = later;
                 }
-                task.advance(batch.len() as u64);
+                super::advance(progress, &*task, batch.len() as u64)?;
             }
             let questions = clusters((0..means.len()).map(|row| group.question_of_row(row)));
             intervals.push(bootstrap_mean(&means, &weights, &questions, bootstrap.resamples, bootstrap.seed));

@@ -21,7 +21,7 @@ pub fn heldout(
 ) -> Result<Table> {
     let passes = 1 + solutions.len();
     let task = progress.begin("held-out loss", Some((rows.rows().len() * passes) as u64), Unit::Count);
-    let seen = |n| task.advance(n);
+    let seen = |n| super::advance(progress, &*task, n);
     let base = row_losses(decoder, rows, None, &seen)?;
     let weights: Vec<f64> = base.iter().map(|&(_, tokens)| tokens as f64).collect();
     let each_alone: Vec<usize> = (0..base.len()).collect();

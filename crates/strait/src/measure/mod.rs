@@ -9,9 +9,12 @@ pub use divergence::divergence;
 pub use heldout::heldout;
 pub use preference::{PairRows, certificate, preference};
 
-use strait_model::{Decoder, Edit};
+use strait_model::{
+    Decoder, Edit,
+    progress::{Progress, Task},
+};
 
-use crate::{Result, objective::Kept};
+use crate::{Error, Result, objective::Kept};
 
 /// A trained edit under the name that the study gave it.
 #[derive(Clone, Debug)]
@@ -31,12 +34,16 @@ pub struct Bootstrap {
     pub seed: u64,
 }
 
-/// Mean response loss of every row in nats a token, and the row's number of response tokens.
+/// Mean response loss of every row in nats a token, and the row's number of response tokens. `seen` is told of the rows
+/// that are done and may end the pass by an error.
+///
+/// # Errors
+/// If a tensor operation fails, or what `seen` returns.
 pub fn row_losses(
     decoder: &Decoder,
     kept: &Kept,
     edit: Option<&Edit>,
-    seen: &dyn Fn(u64),
+    seen: &dyn Fn(u64) -> Result<()>,
 ) -> Result<Vec<(f64, usize)>> {
     let mut rows = Vec::with_capacity(kept.rows().len());
     for batch in kept.batches_by_tokens() {
@@ -47,11 +54,17 @@ pub fn row_losses(
             rows.push((mean(own), own.len()));
             rest = later;
         }
-        seen(batch.len() as u64);
+        seen(batch.len() as u64)?;
     }
     Ok(rows)
 }
 
 fn mean(numbers: &[f32]) -> f64 {
     numbers.iter().map(|&x| x as f64).sum::<f64>() / numbers.len() as f64
+}
+
+/// Tells a task of rows that are done, and stops where the user asked for it.
+fn advance(progress: &dyn Progress, task: &dyn Task, rows: u64) -> Result<()> {
+    task.advance(rows);
+    if progress.stopped() { Err(Error::Interrupted) } else { Ok(()) }
 }

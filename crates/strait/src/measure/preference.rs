@@ -74,7 +74,7 @@ impl PairRows {
         &self,
         decoder: &Decoder,
         edit: Option<&Edit>,
-        seen: &dyn Fn(u64),
+        seen: &dyn Fn(u64) -> Result<()>,
     ) -> Result<Vec<(f64, f64)>> {
         let losses = row_losses(decoder, &self.kept, edit, seen)?;
         let reading = |pair: &[(f64, usize)]| {
@@ -103,7 +103,7 @@ pub fn preference(
     let passes = 1 + solutions.len() * scales.len();
     let total = groups.iter().map(|g| 2 * g.len() * passes).sum::<usize>();
     let task = progress.begin("preference", Some(total as u64), Unit::Count);
-    let seen = |n: u64| task.advance(n);
+    let seen = |n: u64| super::advance(progress, &*task, n);
     for group in groups.iter().filter(|g| !g.is_empty()) {
         let base = group.readings(decoder, None, &seen)?;
         for solution in solutions {

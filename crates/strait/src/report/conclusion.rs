@@ -375,7 +375,11 @@ fn comparison(facts: &Facts, judged: &[Judged<'_>]) -> Option<Claim> {
         true => "the intervals are apart",
         false => "the intervals overlap",
     };
-    let words = format!("for each nat of shift inside {}, {} outside; {apart}", facts.domain, list(&told));
+    let words = format!(
+        "at scale 1, for each nat of shift inside {}, {} outside; {apart}",
+        facts.domain,
+        list(&told)
+    );
     let holds = (difference.low > 0.0).then_some(true);
     Some(Claim::new(format!("{least} is narrower than {most}"), "§8", holds, difference, words))
 }

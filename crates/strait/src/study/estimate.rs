@@ -125,7 +125,7 @@ impl Estimate {
 
     /// In words.
     pub fn lines(&self) -> Vec<String> {
-        let weights = parameters(&self.config) as f64 * 4.0;
+        let weights = self.config.parameters() as f64 * 4.0;
         let logits = 64.0 * self.config.vocab_size as f64 * 4.0 * 2.0;
         let memory = weights + self.working + logits;
         vec![format!(
@@ -168,14 +168,6 @@ impl Estimate {
         let a_block = 12 * c.hidden_size + 4 * c.intermediate_size;
         tokens * ((c.layers - point) * a_block) as f64 * 4.0
     }
-}
-
-/// Numbers in the weights.
-pub fn parameters(config: &Config) -> usize {
-    let sizes = Projection::ALL.map(|p| config.projection_size(p));
-    let block = sizes.iter().map(|&(input, output)| input * output).sum::<usize>();
-    let tables = if config.tied_embeddings { 1 } else { 2 };
-    config.layers * block + tables * config.vocab_size * config.hidden_size
 }
 
 fn duration(seconds: f64) -> String {

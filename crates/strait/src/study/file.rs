@@ -9,10 +9,7 @@ use std::{
 };
 
 use strait_model::{Error as FileError, edit::Projection};
-use toml::{
-    Spanned,
-    de::{DeTable, DeValue},
-};
+use toml::de::{DeTable, DeValue};
 
 use super::{Preset, Problem};
 use crate::{Result, train::Schedule};
@@ -24,7 +21,7 @@ const MAX_LENGTH: u64 = 1 << 20;
 const MAX_LIST: usize = 1000;
 
 /// The largest number of anything that is counted; more is a slip of the keyboard.
-const MAX_COUNT: i64 = 1_000_000_000;
+const MAX_COUNT: i64 = 1_000_000_000; // a billion in errors
 
 /// A study file as written.
 #[derive(Clone, Debug)]
@@ -211,25 +208,19 @@ fn top(text: &str) -> Checked<Top> {
         title: table.read("title", words)?,
         about: table.read("about", words)?,
         model: table.read("model", word)?,
-        seeds: table.read("seeds", seeds)?.map_or_default(),
+        seeds: or_empty(table.read("seeds", seeds)?),
         data: table.read("data", data)?,
-        train: table.read("train", |cell| cell.in_table(train))?.map_or_default(),
-        solutions: table.read("solution", tables(solution))?.map_or_default(),
-        measure: table.read("measure", measure)?.map_or_default(),
+        train: or_empty(table.read("train", |cell| cell.in_table(train))?),
+        solutions: or_empty(table.read("solution", tables(solution))?),
+        measure: or_empty(table.read("measure", measure)?),
     };
     table.finish()?;
     Ok(top)
 }
 
-trait MapOrDefault<T> {
-    /// The value without its line, or the default.
-    fn map_or_default(self) -> T;
-}
-
-impl<T: Default> MapOrDefault<T> for Option<At<T>> {
-    fn map_or_default(self) -> T {
-        self.map(|at| at.value).unwrap_or_default()
-    }
+/// What a table says, or that it says nothing.
+fn or_empty<T: Default>(table: Option<At<T>>) -> T {
+    table.map(|at| at.value).unwrap_or_default()
 }
 
 fn seeds(cell: Cell) -> Checked<SeedKeys> {
@@ -476,7 +467,7 @@ fn count(least: i64) -> impl Fn(Cell) -> Checked<usize> {
     move |cell| {
         let number = cell.integer().filter(|n| (least..=MAX_COUNT).contains(n));
         let number = number.and_then(|n| usize::try_from(n).ok());
-        number.ok_or_else(|| cell.unexpected(&format!("a whole number from {least} to {MAX_COUNT}")))
+        number.ok_or_else(|| cell.unexpected(&format!("a whole number from {least} to a billion")))
     }
 }
 
@@ -550,6 +541,8 @@ struct Cell<'a> {
     place: &'a str,
     line: u64,
     value: &'a DeValue<'a>,
+    /// Whether it is one of a list under that key.
+    is_entry: bool,
 }
 
 impl<'a> Cell<'a> {
@@ -576,7 +569,8 @@ impl<'a> Cell<'a> {
         match self.value {
             DeValue::Array(items) => {
                 let item = items.get(index)?;
-                Some(Self { line: line_of(self.text, item.span().start), value: item.get_ref(), ..self })
+                let line = line_of(self.text, item.span().start);
+                Some(Self { line, value: item.get_ref(), is_entry: true, ..self })
             }
             _ => None,
         }
@@ -587,7 +581,8 @@ impl<'a> Cell<'a> {
     }
 
     fn unexpected_as(&self, found: String, expected: &str) -> Fault {
-        let problem = Problem::Unexpected { key: self.place.to_string(), found, expected: expected.into() };
+        let what = if self.is_entry { entry_of(self.place) } else { format!("`{}`", self.place) };
+        let problem = Problem::Unexpected { what, found, expected: expected.into() };
         Fault { line: Some(self.line), problem }
     }
 
@@ -607,6 +602,11 @@ impl<'a> Cell<'a> {
             DeValue::Table(_) => "a table".into(),
         }
     }
+}
+
+/// How errors name an entry of a list.
+pub(super) fn entry_of(list: &str) -> String {
+    format!("an entry of `{list}`")
 }
 
 /// The most characters of a text that an error shows.
@@ -637,7 +637,8 @@ impl<'a> Table<'a> {
             table => format!("{table}.{key}"),
         };
         let line = line_of(self.text, written.span().start);
-        let value = read(Cell { text: self.text, place: &place, line, value: value.get_ref() })?;
+        let value =
+            read(Cell { text: self.text, place: &place, line, value: value.get_ref(), is_entry: false })?;
         Ok(Some(At { value, line }))
     }
 
@@ -655,7 +656,7 @@ impl<'a> Table<'a> {
                 nearest: nearest.copied().unwrap_or_default(),
                 key,
                 table: match self.place.as_str() {
-                    "" => "the top of the file".into(),
+                    "" => "the study".into(),
                     "solution" => "`[[solution]]`".into(),
                     table => format!("`[{table}]`"),
                 },

@@ -363,35 +363,51 @@ impl RunningStep<'_> {
     }
 }
 
-/// Where the run in a folder stands. Takes nothing away from a process that works in it.
+/// Where the run in a folder stands, by the plan that it was begun with. Takes nothing away from a process that works in
+/// it.
 ///
 /// # Errors
 /// If the folder holds no run, or one that cannot be read.
 pub fn status(path: &Path) -> Result<Status> {
     let running = is_held(path)?;
     let run = read_run(path)?.ok_or_else(|| Problem::NoRun.at(path))?;
-    let plan: Option<Plan> = read_json(path, PLAN)?;
-    let mut steps = Vec::new();
-    for step in plan.map_or_else(Vec::new, |plan| plan.steps) {
+    let plan = read_json(path, PLAN)?.unwrap_or(Plan { steps: Vec::new() });
+    let report = path.join(REPORT);
+    Ok(Status {
+        schema: SCHEMA,
+        steps: standing(path, &plan, running.then_some(run.sessions.len()))?,
+        study: run.study,
+        folder: path.into(),
+        running,
+        report: report.is_file().then_some(report),
+    })
+}
+
+/// Where the steps of a plan stand in a folder, or would if the plan were begun there: `waiting` is what a run would do.
+/// The folder need not be there.
+///
+/// # Errors
+/// If a run into the folder would be refused, but for one that is at work, or its records cannot be read.
+pub fn status_of(plan: &Plan, path: &Path, study: &str) -> Result<Vec<StepStatus>> {
+    belongs_to(path, study)?;
+    let sessions = read_run(path)?.map_or(0, |run| run.sessions.len());
+    standing(path, plan, is_held(path)?.then_some(sessions))
+}
+
+/// Where each step of a plan stands, with the session that is at work.
+fn standing(path: &Path, plan: &Plan, at_work: Option<usize>) -> Result<Vec<StepStatus>> {
+    let step = |step: &Step| {
         let record = read_step(path, &step.name)?.filter(|record| record.key == step.key);
         let state = record.as_ref().map_or(State::Waiting, |record| match record.state {
             Recorded::Done => State::Done,
             Recorded::Failed => State::Failed,
-            Recorded::Running if running && record.session == run.sessions.len() => State::Running,
+            Recorded::Running if at_work == Some(record.session) => State::Running,
             Recorded::Running => State::Interrupted,
         });
         let (seconds, error) = record.map_or((None, None), |record| (record.seconds, record.error));
-        steps.push(StepStatus { name: step.name, state, seconds, error });
-    }
-    let report = path.join(REPORT);
-    Ok(Status {
-        schema: SCHEMA,
-        study: run.study,
-        folder: path.into(),
-        running,
-        steps,
-        report: report.is_file().then_some(report),
-    })
+        Ok(StepStatus { name: step.name.clone(), state, seconds, error })
+    };
+    plan.steps.iter().map(step).collect()
 }
 
 /// Refuses a folder in which a run of this study has no place.

@@ -16,7 +16,7 @@ mod values;
 pub use file::StudyFile;
 pub use folder::{
     Problem as FolderProblem, Recorded, Run, RunFolder, RunningStep, SCHEMA, Session, State, Status,
-    StepRecord, StepStatus, default_folder, status,
+    StepRecord, StepStatus, default_folder, status, status_of,
 };
 pub use plan::{Plan, RESULTS_VERSION, Step, name};
 pub use preset::Preset;

@@ -56,9 +56,12 @@ pub struct Plan {
 }
 
 impl Step {
+    /// What the names of steps that train begin with.
+    pub const TRAINING: &str = "train-";
+
     /// Name of the step that trains a solution.
     pub fn training(solution: &str) -> String {
-        format!("train-{solution}")
+        format!("{}{solution}", Self::TRAINING)
     }
 }
 

@@ -6,6 +6,7 @@ use strait_model::edit::Projection;
 use super::{
     file::EditName,
     resolve::{Defaults, Solution},
+    values::shown,
 };
 use crate::train::{EditKind, Length, Schedule};
 
@@ -115,7 +116,6 @@ impl Preset {
             accumulation: 8,
             length: Length::Epochs(if with_kl { column.epochs_with_kl } else { column.epochs }),
             checkpoint_every: 5,
-            kl_weight: Some(self.kl_weight()),
             kl_batch_size: 8,
         }
     }
@@ -139,32 +139,37 @@ impl Preset {
                     layers => format!("layers {layers:?} of {depth}"),
                 },
             },
+            "",
         );
-        let rate = |rate: f64| match column.edit {
-            EditName::Steering => format!("{}, relative to the residual stream's scale", plain(rate)),
-            EditName::Lora => plain(rate),
-        };
-        let learning_rate = plain(column.learning_rate);
-        match column.edit {
-            EditName::Steering => lines.translated(
-                format!("learning rate {learning_rate} times alpha {}", column.alpha),
-                rate(defaults.learning_rate),
-                rate(settings.learning_rate),
+        let rate = shown(column.learning_rate);
+        match &settings.edit {
+            EditKind::Steering { .. } => lines.translated(
+                format!("learning rate {rate} times alpha {}", column.alpha),
+                shown(defaults.learning_rate),
+                shown(settings.learning_rate),
+                ", relative to the residual stream's scale",
             ),
-            EditName::Lora => lines.kept("learning rate", learning_rate, rate(settings.learning_rate)),
-        }
-        if let EditKind::Lora { projections, rank, alpha, rslora, .. } = &settings.edit {
-            lines.kept("rank", defaults.rank, rank);
-            lines.kept("alpha", defaults.alpha, alpha);
-            lines.kept("rank-stabilised scale", false, rslora);
-            let paths = |all: &[Projection]| all.iter().map(|p| p.path()).collect::<Vec<_>>().join(", ");
-            lines.kept("projection", paths(&defaults.projections), paths(projections));
+            EditKind::Lora { projections, rank, alpha, rslora, .. } => {
+                let paths = |all: &[Projection]| all.iter().map(|p| p.path()).collect::<Vec<_>>().join(", ");
+                lines.kept("learning rate", rate, shown(settings.learning_rate));
+                lines.kept("rank", defaults.rank, rank);
+                lines.kept("alpha", defaults.alpha, alpha);
+                lines.kept(
+                    "scale",
+                    "alpha / rank",
+                    if *rslora { "alpha / sqrt(rank)" } else { "alpha / rank" },
+                );
+                lines.kept("projection", paths(&defaults.projections), paths(projections));
+            }
         }
         if let Some(kl) = settings.kl {
+            let weight = format!("{:.2}", self.kl_weight());
+            let same = kl.weight == self.kl_weight();
             lines.translated(
                 format!("lambda {:e} / 152,064", column.lambda),
-                format!("{:.2}, the KL weight in nats per nat", self.kl_weight()),
-                format!("{:.2}, the KL weight in nats per nat", kl.weight),
+                weight.clone(),
+                if same { weight } else { shown(kl.weight) },
+                ", the KL weight in nats per nat",
             );
             lines.kept("KL rows in a micro-batch", defaults.kl_batch_size, kl.batch_size);
         }
@@ -191,11 +196,11 @@ struct Lines {
 }
 
 impl Lines {
-    /// A value of the paper that means something else here; `here` is what the solution has.
-    fn translated(&mut self, paper: String, became: String, here: String) {
+    /// A value of the paper that means something else here; `here` is what the solution has, in the same `unit`.
+    fn translated(&mut self, paper: String, became: String, here: String, unit: &str) {
         self.lines.push(match became == here {
-            true => format!("{paper} became {became}"),
-            false => format!("{paper} would be {became}; the study says {here}"),
+            true => format!("{paper} became {became}{unit}"),
+            false => format!("{paper} would be {became}{unit}; the study says {here}"),
         });
     }
 
@@ -214,12 +219,6 @@ impl Lines {
         }
         self.lines
     }
-}
-
-/// A number without the noise of its last digits, short ones in full and tiny ones with an exponent.
-fn plain(number: f64) -> String {
-    let rounded: f64 = format!("{number:.6e}").parse().unwrap_or(number);
-    if rounded.abs() < 1e-3 { format!("{rounded:e}") } else { rounded.to_string() }
 }
 
 fn schedule(schedule: Schedule) -> &'static str {

@@ -40,10 +40,10 @@ pub enum Problem {
         known: Vec<&'static str>,
     },
     /// A value of the wrong type, or out of its range.
-    #[error("`{key}` is {found}, expected {expected}")]
+    #[error("{what} is {found}, expected {expected}")]
     Unexpected {
-        /// The key.
-        key: String,
+        /// The key, or "an entry of" it.
+        what: String,
         /// The value found.
         found: String,
         /// What it may be.
@@ -59,6 +59,9 @@ pub enum Problem {
     },
 
     // Meaning: what the keys say together.
+    /// A study in which nothing is trained.
+    #[error("the study has no `[[solution]]`")]
+    NoSolution,
     /// A key that has no default.
     #[error("{table} has no `{key}`")]
     Missing {
@@ -108,10 +111,12 @@ pub enum Problem {
         other: usize,
     },
     /// A file that is not there.
-    #[error("`{key}` names `{written}`, but there is no file `{}`", looked.display())]
+    #[error("`{key}` names `{written}`, but there is no {kind} `{}`", looked.display())]
     NoFile {
         /// The key.
         key: String,
+        /// "file", or "file or folder".
+        kind: &'static str,
         /// The path as the study gives it.
         written: String,
         /// The absolute path.
@@ -156,8 +161,11 @@ impl Problem {
                 "`strait init` writes a study in which every key stands with its usual value".into()
             }
             Self::Repeated { .. } => "name it once".into(),
-            Self::Missing { key: "solution", .. } => {
+            Self::NoSolution => {
                 "add a `[[solution]]` with a `name`; what it does not say it takes from `[train]`".into()
+            }
+            Self::Missing { key: "data", .. } => {
+                "add a table `[data]` that names the rows to `train` on".into()
             }
             Self::Missing { table, key } => format!("add `{key}` to {table}"),
             Self::Contradiction { .. } => "remove one of the two".into(),

@@ -9,7 +9,7 @@ use super::{
     Preset, Problem,
     file::{
         At, Checked, DataKeys, EditName, Fault, MAX_NAME, MeasureKeys, PairKeys, RowKeys, SeedKeys,
-        SolutionKeys, StudyFile, TrainKeys, is_name,
+        SolutionKeys, StudyFile, TrainKeys, entry_of, is_name,
     },
 };
 use crate::{
@@ -138,10 +138,10 @@ pub struct Unplaced {
     layers: Option<Layers>,
 }
 
-/// Layers and the key that names them.
+/// Layers, and how errors name one of them.
 #[derive(Clone, Debug)]
 struct Layers {
-    key: String,
+    what: String,
     indices: Vec<At<i32>>,
 }
 
@@ -165,7 +165,6 @@ pub(super) struct Defaults {
     pub accumulation: usize,
     pub length: Length,
     pub checkpoint_every: usize,
-    pub kl_weight: Option<f64>,
     pub kl_batch_size: usize,
 }
 
@@ -187,7 +186,6 @@ impl Defaults {
             accumulation: 1,
             length: Length::Epochs(1.0),
             checkpoint_every: 10,
-            kl_weight: None,
             kl_batch_size: 4,
         }
     }
@@ -320,7 +318,7 @@ impl Resolver<'_> {
         let only_a_path = written.value.starts_with(['.', '/', '~']);
         match path.to_str() {
             Some(found) if path.exists() => Ok(found.to_string()),
-            _ if only_a_path => Err(no_file("model", written, path)),
+            _ if only_a_path => Err(no_file("model", "file or folder", written, path)),
             _ => Ok(written.value.clone()),
         }
     }
@@ -394,7 +392,7 @@ impl Resolver<'_> {
 
     fn existing(&self, key: &str, written: &At<String>) -> Checked<PathBuf> {
         let path = self.absolute(&written.value);
-        if path.is_file() { Ok(path) } else { Err(no_file(key, written, path)) }
+        if path.is_file() { Ok(path) } else { Err(no_file(key, "file", written, path)) }
     }
 
     /// A path from the study's folder. Leading `..` are resolved, which is safe as the folder is free of links; later ones
@@ -418,7 +416,7 @@ impl Resolver<'_> {
     fn solutions(&self, seeds: Seeds) -> Checked<Vec<Unplaced>> {
         let top = &self.file.top;
         if top.solutions.is_empty() {
-            return Err(Problem::Missing { table: "the study", key: "solution" }.nowhere());
+            return Err(Problem::NoSolution.nowhere());
         }
         one_length(&top.train, "train")?;
         let mut names: Vec<At<String>> = Vec::new();
@@ -558,9 +556,11 @@ impl Layered<'_> {
                         why: "`layer` is the short form for one layer",
                     }));
                 }
-                (Some(layer), None) => Layers { key: format!("{name}.layer"), indices: vec![layer.clone()] },
+                (Some(layer), None) => {
+                    Layers { what: format!("`{name}.layer`"), indices: vec![layer.clone()] }
+                }
                 (None, Some(layers)) if edit == EditName::Lora => {
-                    Layers { key: format!("{name}.layers"), indices: layers.value.clone() }
+                    Layers { what: entry_of(&format!("{name}.layers")), indices: layers.value.clone() }
                 }
                 _ => continue,
             };
@@ -568,7 +568,7 @@ impl Layered<'_> {
                 && let Some(layer) = layers.indices.iter().find(|layer| layer.value < 0)
             {
                 return Err(layer.fault(Problem::Unexpected {
-                    key: layers.key,
+                    what: layers.what,
                     found: layer.value.to_string(),
                     expected: "a block, counted from 0: LoRA acts inside blocks, not on the embeddings"
                         .into(),
@@ -597,12 +597,12 @@ impl Unplaced {
     fn fix_layers(self, depth: usize) -> Checked<Solution> {
         let indices = match self.layers {
             None => vec![i32::try_from(depth / 2).unwrap_or(i32::MAX)],
-            Some(Layers { key, indices }) => {
+            Some(Layers { what, indices }) => {
                 // -1, the embeddings, is there in every model.
                 let beyond = |layer: &&At<i32>| usize::try_from(layer.value).is_ok_and(|l| l >= depth);
                 if let Some(layer) = indices.iter().find(beyond) {
                     return Err(layer.fault(Problem::Unexpected {
-                        key,
+                        what,
                         found: layer.value.to_string(),
                         expected: format!(
                             "a layer below {depth}: the model has {depth} blocks, counted from 0"
@@ -638,9 +638,9 @@ fn measures(keys: &MeasureKeys) -> Checked<Measures> {
             let values: Vec<f64> = scales.value.iter().map(|scale| scale.value).collect();
             if !values.contains(&1.0) {
                 return Err(scales.fault(Problem::Unexpected {
-                    key: "measure.scales".into(),
-                    found: format!("{values:?}"),
-                    expected: "1 to be among the scales: it is the solution as trained".into(),
+                    what: "`measure.scales`".into(),
+                    found: "without 1".into(),
+                    expected: "1 among the scales: it is the solution as trained".into(),
                 }));
             }
             values
@@ -708,8 +708,8 @@ fn value<T: Clone>(key: &Option<At<T>>) -> Option<T> {
     key.as_ref().map(|at| at.value.clone())
 }
 
-fn no_file(key: &str, written: &At<String>, looked: PathBuf) -> Fault {
-    written.fault(Problem::NoFile { key: key.into(), written: written.value.clone(), looked })
+fn no_file(key: &str, kind: &'static str, written: &At<String>, looked: PathBuf) -> Fault {
+    written.fault(Problem::NoFile { key: key.into(), kind, written: written.value.clone(), looked })
 }
 
 /// A study's name from its file's: small letters and digits, and a hyphen for what is between them.

@@ -75,9 +75,14 @@ pub fn save(folder: &Path, table: &Table) -> Result<()> {
     table.write_parquet(&tables.join(format!("{}.parquet", table.name())))
 }
 
+/// The Parquet file of a table.
+pub fn table_file(folder: &Path, name: &str) -> PathBuf {
+    folder.join(TABLES).join(format!("{name}.parquet"))
+}
+
 /// A table that a step has saved.
 pub fn table(folder: &Path, name: &str) -> Result<Option<Table>> {
-    let path = folder.join(TABLES).join(format!("{name}.parquet"));
+    let path = table_file(folder, name);
     path.is_file().then(|| Table::read_parquet(&path)).transpose()
 }
 

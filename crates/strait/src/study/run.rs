@@ -1,11 +1,6 @@
 //! Running a study: each step of the plan that is not done yet, by the trainer and the measures.
 
-use std::{
-    collections::BTreeMap,
-    path::{Path, PathBuf},
-    rc::Rc,
-    sync::atomic::{AtomicBool, Ordering},
-};
+use std::{collections::BTreeMap, path::Path, rc::Rc};
 
 use candle_core::Device;
 use serde_json::json;
@@ -21,6 +16,7 @@ use strait_model::{
 use super::{
     PairSource, Plan, Rows, RunFolder, Session, Solution, Step, StepStatus, Study, StudyFile, default_folder,
     estimate::Estimate,
+    folder::status_of,
     name,
     results::{self, Outcome, outcome, save, solution_folder, table, write_json, write_report},
     status,
@@ -31,7 +27,7 @@ use crate::{
     measure::{self, Bootstrap, PairRows},
     objective::{Kept, Row},
     table::Column,
-    train::{Order, Run, SolutionFolder, Trainable, TrainingData},
+    train::{Order, Run, Trainable, TrainingData},
 };
 
 /// What a run will do.
@@ -51,13 +47,7 @@ pub struct DryRun {
 pub fn dry_run(file: &Path, out: Option<&Path>, progress: &dyn Progress) -> Result<DryRun> {
     let plan = Planned::new(file, progress)?;
     let folder = out.map_or_else(|| default_folder(&plan.study.name), Path::to_path_buf);
-    let known = status(&folder).map_or_else(|_| Vec::new(), |status| status.steps);
-    let state = |step: &Step| {
-        let waiting =
-            StepStatus { name: step.name.clone(), state: super::State::Waiting, seconds: None, error: None };
-        known.iter().find(|s| s.name == step.name).cloned().unwrap_or(waiting)
-    };
-    let steps: Vec<StepStatus> = plan.plan.steps.iter().map(state).collect();
+    let steps = status_of(&plan.plan, &folder, &plan.study.name)?;
     let mut lines = plan.preset_lines();
     let lab = Lab::new(&plan, progress)?;
     lines.extend(lab.estimate(|_| true)?.lines());
@@ -68,7 +58,7 @@ pub fn dry_run(file: &Path, out: Option<&Path>, progress: &dyn Progress) -> Resu
 ///
 /// # Errors
 /// [`Error::Interrupted`] after a request to stop, with everything saved; or the error of the step that failed.
-pub fn run(file: &Path, out: Option<&Path>, progress: &dyn Progress, stop: &AtomicBool) -> Result<Outcome> {
+pub fn run(file: &Path, out: Option<&Path>, progress: &dyn Progress) -> Result<Outcome> {
     let planned = Planned::new(file, progress)?;
     let Planned { file, study, plan, .. } = &planned;
     let path = out.map_or_else(|| default_folder(&study.name), Path::to_path_buf);
@@ -77,7 +67,8 @@ pub fn run(file: &Path, out: Option<&Path>, progress: &dyn Progress, stop: &Atom
     folder.begin(session, file, study, plan)?;
     planned.preset_lines().iter().for_each(|line| progress.note(line));
 
-    let waiting = |step: &Step| folder.is_done(step).map(|done| !done);
+    // A step is done once its record says so and what it makes is there.
+    let waiting = |step: &Step| Ok::<_, Error>(!folder.is_done(step)? || !made(&path, step));
     let mut lab = None;
     for step in &plan.steps {
         if !waiting(step)? {
@@ -92,11 +83,11 @@ pub fn run(file: &Path, out: Option<&Path>, progress: &dyn Progress, stop: &Atom
                 lab.insert(fresh)
             }
         };
-        if stop.load(Ordering::Relaxed) {
+        if progress.stopped() {
             return Err(Error::Interrupted);
         }
         let running = folder.start(step)?;
-        match lab.carry_out(step, folder.path(), stop) {
+        match lab.carry_out(step, folder.path()) {
             Ok(()) => running.done()?,
             Err(Error::Interrupted) => return Err(Error::Interrupted),
             Err(error) => {
@@ -106,6 +97,22 @@ pub fn run(file: &Path, out: Option<&Path>, progress: &dyn Progress, stop: &Atom
         }
     }
     outcome(&path)
+}
+
+/// Whether the file that a step makes is in the folder.
+fn made(folder: &Path, step: &Step) -> bool {
+    match step.name.as_str() {
+        name::MODEL => folder.join(results::MODEL).is_file(),
+        name::DATA => true,
+        name::REPORT => folder.join(results::REPORT).is_file(),
+        measure @ (name::PREFERENCE | name::KL) => results::table_file(folder, measure).is_file(),
+        // Without held-out rows there is no such table.
+        name::HELDOUT => true,
+        training => {
+            let solution = training.trim_start_matches(Step::TRAINING);
+            solution_folder(folder, solution).edit().is_file()
+        }
+    }
 }
 
 /// A study with its model found and its plan made; nothing heavy is read yet.
@@ -127,7 +134,7 @@ impl Planned {
         let weights = strait_model::Weights::open(&located.path)?;
         let config = weights.config().clone();
         let study = study.fix_layers(config.layers)?;
-        let weights = strait_model::model::hashes(&weights.files(), progress)?;
+        let weights = strait_model::model::hashes(&weights.all_files(), progress)?;
         let plan = Plan::of(&study, &weights, |path| Ok(sha256_of(path, |_| ())?))?;
         Ok(Self { file, study, plan, located, config, weights })
     }
@@ -196,7 +203,7 @@ impl<'a> Lab<'a> {
         })
     }
 
-    fn carry_out(&mut self, step: &Step, folder: &Path, stop: &AtomicBool) -> Result<()> {
+    fn carry_out(&mut self, step: &Step, folder: &Path) -> Result<()> {
         match step.name.as_str() {
             name::MODEL => self.describe_model(folder),
             name::DATA => self.describe_data(folder),
@@ -208,7 +215,7 @@ impl<'a> Lab<'a> {
                 let study = &self.planned.study;
                 let trained = |s: &&Solution| Step::training(&s.name) == step.name;
                 let Some(solution) = study.solutions.iter().find(trained) else { return Ok(()) };
-                self.train(solution, step, folder, stop)
+                self.train(solution, step, folder)
             }
         }
     }
@@ -219,7 +226,7 @@ impl<'a> Lab<'a> {
             "provenance": self.model.provenance,
             "sha256": self.planned.weights,
             "config": self.model.config(),
-            "parameters": super::estimate::parameters(self.model.config()),
+            "parameters": self.model.config().parameters(),
         });
         write_json(&folder.join(results::MODEL), &facts)
     }
@@ -236,14 +243,11 @@ impl<'a> Lab<'a> {
             "schema": super::SCHEMA,
             "train": of(&self.train),
             "held_out": of(&self.held_out),
-            "kl": of(&self.kl),
-            "narrow_pairs": self.narrow.len(),
-            "general_pairs": self.general.len(),
         });
         write_json(&folder.join("data.json"), &facts)
     }
 
-    fn train(&mut self, solution: &Solution, step: &Step, folder: &Path, stop: &AtomicBool) -> Result<()> {
+    fn train(&mut self, solution: &Solution, step: &Step, folder: &Path) -> Result<()> {
         let settings = &solution.train;
         let device = self.model.decoder.device().clone();
         // The point is the same for every value of the edit; the residual's scale there is what a steering rate is
@@ -261,7 +265,7 @@ impl<'a> Lab<'a> {
         let run = Run { decoder, data, settings, order, folder: &solution_folder, fingerprint: &step.key };
         let trainable = Trainable::new(settings, self.model.config(), scale, &device)?;
         self.progress.note(&format!("{}: {} steps", solution.name, run.order.steps()));
-        run.train(trainable, self.progress, stop)?;
+        run.train(trainable, self.progress)?;
         Ok(())
     }
 

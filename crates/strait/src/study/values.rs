@@ -94,15 +94,21 @@ fn flatten(key: String, value: &Value, all: &mut Vec<(String, String)>) {
             }
         }
         Value::Null => {}
-        _ => all.push((key, shown(value))),
+        _ => all.push((key, text_of(value))),
     }
 }
 
-fn shown(value: &Value) -> String {
+fn text_of(value: &Value) -> String {
     match value {
         Value::String(text) => text.clone(),
-        Value::Array(items) => items.iter().map(shown).collect::<Vec<_>>().join(", "),
-        Value::Number(n) => n.as_f64().map_or_else(|| n.to_string(), |x| x.to_string()),
+        Value::Array(items) => items.iter().map(text_of).collect::<Vec<_>>().join(", "),
+        Value::Number(n) => n.as_f64().map_or_else(|| n.to_string(), shown),
         other => other.to_string(),
     }
+}
+
+/// A number as people write it: without the noise of its last digits, a tiny one with an exponent.
+pub(super) fn shown(number: f64) -> String {
+    let rounded: f64 = format!("{number:.6e}").parse().unwrap_or(number);
+    if rounded != 0.0 && rounded.abs() < 1e-3 { format!("{rounded:e}") } else { rounded.to_string() }
 }

@@ -4,10 +4,7 @@ mod checkpoint;
 mod optimiser;
 mod settings;
 
-use std::{
-    io::Write,
-    sync::atomic::{AtomicBool, Ordering},
-};
+use std::io::Write;
 
 use candle_core::{Device, Tensor, Var};
 use rand::{Rng, SeedableRng};
@@ -249,7 +246,6 @@ impl Run<'_> {
         &self,
         mut trainable: Trainable,
         progress: &dyn Progress,
-        stop: &AtomicBool,
     ) -> Result<Trained> {
         let total = self.order.steps();
         let done = self.folder.resume(&mut trainable.parameters, self.fingerprint)?;
@@ -268,7 +264,7 @@ impl Run<'_> {
             if checkpoint {
                 trainable.edit.save(&self.folder.checkpoint(step + 1))?;
             }
-            let stopped = stop.load(Ordering::Relaxed) && step + 1 < total;
+            let stopped = progress.stopped() && step + 1 < total;
             if checkpoint || stopped {
                 // The lines of the steps that a state stands for must outlive a power cut as the state does.
                 metrics

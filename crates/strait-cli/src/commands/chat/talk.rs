@@ -133,7 +133,7 @@ fn answer(
     let mut answer = String::new();
     let mut take = |text: String| {
         answer.push_str(&text);
-        (text.is_empty() || seen(text)) && !interrupt::stop().load(Ordering::Relaxed)
+        (text.is_empty() || seen(text)) && !interrupt::stopped()
     };
     let mut undecoded = Ok(());
     sample(model, prompt, edit, 1, sampling, |_, id| match stream.push(id) {

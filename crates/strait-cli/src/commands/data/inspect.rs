@@ -70,8 +70,8 @@ impl fmt::Display for Inspected<'_> {
         for (text, Lengths { characters, words }) in
             [("prompt", &summary.prompt), ("answer", &summary.answer)]
         {
-            quantiles(&mut lengths, &format!("words of a {text}"), words);
-            quantiles(&mut lengths, &format!("characters of a {text}"), characters);
+            quantiles(&mut lengths, &format!("words of the {text}"), words);
+            quantiles(&mut lengths, &format!("characters of the {text}"), characters);
         }
         write!(f, "{facts}\n{lengths}")
     }

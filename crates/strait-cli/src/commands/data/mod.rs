@@ -8,11 +8,18 @@ use clap::Subcommand;
 use super::{Context, PasswordArguments, archive_and_member};
 use crate::failure::Failure;
 
+/// What there is to do with rows.
 #[derive(Subcommand)]
 pub enum Command {
     Inspect(inspect::Arguments),
     Unprotect(unprotect::Arguments),
 }
+
+/// Shown below the help of the group.
+pub const EXAMPLES: &str = "\
+Examples:
+  strait data inspect rows.jsonl
+  strait data unprotect rows.zip.enc --password-env PASSWORD";
 
 pub fn run(command: &Command, context: &Context) -> Result<(), Failure> {
     match command {

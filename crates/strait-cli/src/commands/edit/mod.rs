@@ -15,6 +15,12 @@ pub enum Command {
     Convert(convert::Arguments),
 }
 
+/// Shown below the help of the group.
+pub const EXAMPLES: &str = "\
+Examples:
+  strait edit inspect runs/technical/solutions/narrow
+  strait edit convert steering_vector.pt vector.safetensors";
+
 pub fn run(command: &Command, context: &Context) -> Result<(), Failure> {
     match command {
         Command::Inspect(arguments) => inspect::run(arguments, context),

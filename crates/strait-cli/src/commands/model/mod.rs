@@ -15,6 +15,12 @@ pub enum Command {
     Inspect(inspect::Arguments),
 }
 
+/// Shown below the help of the group.
+pub const EXAMPLES: &str = "\
+Examples:
+  strait model pull smollm2-135m-instruct
+  strait model inspect path/to/model.gguf";
+
 pub fn run(command: &Command, context: &Context) -> Result<(), Failure> {
     match command {
         Command::Pull(arguments) => pull::run(arguments, context),
