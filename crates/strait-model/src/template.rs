@@ -371,6 +371,8 @@ fn replaced_tag<'a>(text: &'a str, name: &str, replacement: &str) -> Option<(Str
 mod tests {
     use std::time::{Duration, Instant};
 
+    use proptest::prelude::*;
+
     use super::*;
     use crate::tokenizer::Role;
 
@@ -637,5 +639,86 @@ mod tests {
         assert!(render(source, &messages, false).unwrap().len() > 2_000_000);
         let megabytes = "word ".repeat(1_000_000);
         assert!(render(source, &[Message::new(Role::User, &megabytes)], false).unwrap().len() > 4_999_990);
+    }
+
+    /// What templates are made of, to be thrown together at random.
+    const PIECES: [&str; 64] = [
+        "{{",
+        "}}",
+        "{%-",
+        "-%}",
+        "{%",
+        "%}",
+        " if ",
+        " else ",
+        " endif ",
+        " for ",
+        " in ",
+        " endfor ",
+        " set ",
+        " macro ",
+        " endmacro ",
+        "x",
+        "y",
+        " = ",
+        "messages",
+        "loop",
+        "namespace()",
+        "range(9)",
+        "(",
+        ")",
+        "[",
+        "]",
+        "{",
+        "}",
+        ":",
+        ",",
+        ".",
+        "|",
+        "+",
+        "-",
+        "*",
+        "**",
+        "/",
+        "//",
+        "%",
+        "~",
+        "==",
+        "<",
+        " and ",
+        " not ",
+        " is ",
+        "'a'",
+        "\"é\"",
+        "1",
+        "-1",
+        "0.5",
+        "9223372036854775807",
+        "99999999999999999999999",
+        "none",
+        "true",
+        "join",
+        "list",
+        "length",
+        "replace",
+        "content",
+        "role",
+        "split",
+        "string",
+        "\n",
+        "text",
+    ];
+
+    proptest! {
+        #[test]
+        fn no_template_does_harm(
+            pieces in prop::collection::vec(prop::sample::select(&PIECES[..]), 0..40),
+            expressions in prop::collection::vec(prop::collection::vec(prop::sample::select(&PIECES[6..]), 1..8), 0..6),
+        ) {
+            let _ = survive(&pieces.concat());
+            let tags = expressions.iter().map(|pieces| format!("{{{{ {} }}}}", pieces.concat()));
+            let _ = survive(&tags.collect::<String>());
+            let _ = survive(&expressions.iter().map(|e| format!("{{% set x = {} %}}", e.concat())).collect::<String>());
+        }
     }
 }

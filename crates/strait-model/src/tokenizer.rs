@@ -20,7 +20,7 @@ use crate::{
     template::{Problem, Template},
 };
 
-/// Tokens that a [`Stream`] holds back at most: one character has no more than four bytes.
+/// Tokens that one character may be spread over: no more than it has bytes.
 const MAX_HELD: usize = 4;
 
 /// Who speaks.
@@ -129,9 +129,12 @@ impl Tokenizer {
     fn end_of_turn(&self) -> Option<u32> {
         let messages = [Message::new(Role::User, "a"), Message::new(Role::Assistant, "b")];
         let chat = self.encode_chat(&messages).ok()?;
+        chat.ids[chat.responses.first()?.clone()].iter().copied().find(|&id| self.is_special(id))
+    }
+
+    fn is_special(&self, id: u32) -> bool {
         let added = self.library.get_added_vocabulary().get_added_tokens_decoder();
-        let special = |id: &&u32| added.get(id).is_some_and(|token| token.special);
-        chat.ids[chat.responses.first()?.clone()].iter().find(special).copied()
+        added.get(&id).is_some_and(|token| token.special)
     }
 
     /// Number of tokens. The model may have rows for more ids, which then stand for nothing.
@@ -170,7 +173,7 @@ impl Tokenizer {
 
     /// Decodes token by token, without the special ones.
     pub fn stream(&self) -> Stream<'_> {
-        Stream { tokenizer: self, ids: Vec::new(), context: 0, given: 0 }
+        Stream { tokenizer: self, ids: Vec::new(), context: 0, given: String::new() }
     }
 
     /// Whether the model brings a chat template, as instruction-tuned models do.
@@ -275,16 +278,17 @@ fn common_prefix(a: &str, b: &str) -> usize {
 
 /// Decodes an answer while it is sampled: each token gives the text that is certain with it.
 ///
-/// A character whose bytes are spread over several tokens comes whole with the last of them.
+/// A character whose bytes are spread over several tokens comes whole with the last of them. Only what is no text,
+/// and U+FFFD itself, may come out otherwise than from [`Tokenizer::decode`] where the model spells bytes as tokens.
 #[derive(Clone, Debug)]
 pub struct Stream<'t> {
     tokenizer: &'t Tokenizer,
-    /// The tokens of the last piece, since some decoders treat a text's first token apart, and those after it.
+    /// The tokens of the last piece, since some decoders treat a text's first token apart, and those held back.
     ids: Vec<u32>,
     /// How many of `ids` are of the last piece.
     context: usize,
-    /// Bytes of the text of `ids` that were given.
-    given: usize,
+    /// The text of those.
+    given: String,
 }
 
 impl Stream<'_> {
@@ -293,21 +297,21 @@ impl Stream<'_> {
     /// # Errors
     /// As [`Tokenizer::decode`].
     pub fn push(&mut self, id: u32) -> Result<String> {
-        self.ids.push(id);
-        let text = self.tokenizer.decode(&self.ids, true)?;
-        let piece = text.get(self.given..).unwrap_or_default().to_string();
-        if piece.is_empty() {
-            // A special token, say. It would be no context for the next.
-            self.ids.pop();
-            return Ok(piece);
-        }
-        let held = self.ids.len() - self.context;
-        if piece.ends_with(char::REPLACEMENT_CHARACTER) && held < MAX_HELD {
+        if self.tokenizer.is_special(id) || self.tokenizer.library.id_to_token(id).is_none() {
             return Ok(String::new());
         }
+        self.ids.push(id);
+        let text = self.decode(&self.ids)?;
+        let held = &self.ids[self.context..];
+        let whole = text.strip_prefix(&self.given).filter(|_| !text.ends_with(char::REPLACEMENT_CHARACTER));
+        let (piece, tokens) = match whole {
+            Some(piece) => (piece.to_string(), held.len()),
+            None if held.len() < MAX_HELD => return Ok(String::new()),
+            None => self.broken(held)?,
+        };
         self.ids.drain(..self.context);
-        self.context = self.ids.len();
-        self.given = self.tokenizer.decode(&self.ids, true)?.len();
+        self.context = tokens;
+        self.given = self.decode(&self.ids[..tokens])?;
         Ok(piece)
     }
 
@@ -316,7 +320,28 @@ impl Stream<'_> {
     /// # Errors
     /// As [`Tokenizer::decode`].
     pub fn finish(self) -> Result<String> {
-        let text = self.tokenizer.decode(&self.ids, true)?;
-        Ok(text.get(self.given..).unwrap_or_default().to_string())
+        let text = self.decode(&self.ids)?;
+        match text.strip_prefix(&self.given) {
+            Some(piece) => Ok(piece.into()),
+            None => self.decode(&self.ids[self.context..]),
+        }
+    }
+
+    /// The text of as many of these tokens as cannot be the beginning of a character that the rest completes, and
+    /// their number. There are more tokens than a character has bytes, so some are broken.
+    fn broken(&self, held: &[u32]) -> Result<(String, usize)> {
+        let text = self.decode(held)?;
+        for tokens in (1..held.len()).rev() {
+            let (first, rest) = held.split_at(tokens);
+            let first = self.decode(first)?;
+            if text.strip_prefix(&first) == Some(&self.decode(rest)?) {
+                return Ok((first, tokens));
+            }
+        }
+        Ok((text, held.len()))
+    }
+
+    fn decode(&self, ids: &[u32]) -> Result<String> {
+        self.tokenizer.decode(ids, true)
     }
 }
