@@ -86,7 +86,8 @@ impl Kept {
         let mut streams = Vec::with_capacity(kept.rows.len());
         let mut hidden = Vec::with_capacity(kept.rows.len());
         for batch in kept.batches_by_tokens() {
-            let (packed, stream) = kept.stream(decoder, &batch)?;
+            let packed = kept.packed(&batch);
+            let stream = kept.stream(decoder, &packed, &batch)?;
             let last = base_hidden.then(|| kept.base_of(decoder, &packed, &stream)).transpose()?;
             for rows in packed.rows() {
                 // A copy: a view would keep the whole batch's storage alive, and gaps with it.
@@ -134,7 +135,7 @@ impl Kept {
     pub fn median_norm(&self, decoder: &Decoder) -> Result<f64> {
         let mut norms: Vec<f32> = Vec::new();
         for batch in self.batches_by_tokens() {
-            let (_, stream) = self.stream(decoder, &batch)?;
+            let stream = self.stream(decoder, &self.packed(&batch), &batch)?;
             norms.extend(stream.sqr()?.sum(1)?.sqrt()?.to_vec1::<f32>()?);
         }
         norms.sort_by(f32::total_cmp);
@@ -155,8 +156,7 @@ impl Kept {
         edit: Option<&Edit>,
         gradient: bool,
     ) -> Result<Tensor> {
-        let (packed, stream) = self.stream(decoder, rows)?;
-        let stream = self.through(decoder, stream, &packed, edit)?;
+        let packed = self.packed(rows);
         let mut predicting = Vec::new();
         let mut targets = Vec::new();
         for (&row, at) in rows.iter().zip(packed.rows()) {
@@ -166,8 +166,14 @@ impl Kept {
                 targets.push(row.ids[token]);
             }
         }
-        let predicting = Tensor::new(predicting, stream.device())?;
-        let hidden = decoder.finish(stream.index_select(&predicting, 0)?, edit)?;
+        let predicting = Tensor::new(predicting, decoder.device())?;
+        let hidden = match (&self.base_hidden, edit) {
+            (Some(kept), None) => gather(kept, rows)?.index_select(&predicting, 0)?,
+            _ => {
+                let stream = self.through(decoder, self.stream(decoder, &packed, rows)?, &packed, edit)?;
+                decoder.finish(stream.index_select(&predicting, 0)?, edit)?
+            }
+        };
         Ok(ops::cross_entropy(&hidden, &targets, decoder.unembedding(), gradient)?)
     }
 
@@ -179,9 +185,10 @@ impl Kept {
     /// # Errors
     /// If a tensor operation fails.
     pub fn kl(&self, decoder: &Decoder, rows: &[usize], edit: &Edit, gradient: bool) -> Result<Tensor> {
-        let (packed, stream) = self.stream(decoder, rows)?;
+        let packed = self.packed(rows);
+        let stream = self.stream(decoder, &packed, rows)?;
         let base = match &self.base_hidden {
-            Some(hidden) => Tensor::cat(&rows.iter().map(|&r| &hidden[r]).collect::<Vec<_>>(), 0)?,
+            Some(kept) => gather(kept, rows)?,
             None => self.base_of(decoder, &packed, &stream)?,
         };
         let stream = self.through(decoder, stream, &packed, Some(edit))?;
@@ -189,14 +196,16 @@ impl Kept {
         Ok(ops::kl_divergence(&hidden, &base, decoder.unembedding(), gradient)?)
     }
 
-    /// The rows packed, and the base model's residual stream at the kept point.
-    fn stream(&self, decoder: &Decoder, rows: &[usize]) -> Result<(Packed, Tensor)> {
-        let packed = Packed::new(rows.iter().map(|&r| self.rows[r].ids.as_slice()));
-        let stream = match &self.streams {
-            Some(kept) => Tensor::cat(&rows.iter().map(|&r| &kept[r]).collect::<Vec<_>>(), 0)?,
-            None => decoder.run(decoder.embed(&packed)?, 0..self.point, &packed, None, None)?,
-        };
-        Ok((packed, stream))
+    fn packed(&self, rows: &[usize]) -> Packed {
+        Packed::new(rows.iter().map(|&r| self.rows[r].ids.as_slice()))
+    }
+
+    /// The base model's residual stream of packed rows at the kept point.
+    fn stream(&self, decoder: &Decoder, packed: &Packed, rows: &[usize]) -> Result<Tensor> {
+        match &self.streams {
+            Some(kept) => gather(kept, rows),
+            None => Ok(decoder.run(decoder.embed(packed)?, 0..self.point, packed, None, None)?),
+        }
     }
 
     fn through(
@@ -215,4 +224,9 @@ impl Kept {
         let stream = self.through(decoder, stream.clone(), packed, None)?;
         Ok(decoder.finish(stream, None)?)
     }
+}
+
+/// What is kept of some rows, one behind the other.
+fn gather(kept: &[Tensor], rows: &[usize]) -> Result<Tensor> {
+    Ok(Tensor::cat(&rows.iter().map(|&r| &kept[r]).collect::<Vec<_>>(), 0)?)
 }

@@ -1,6 +1,10 @@
 //! Running a study: each step of the plan that is not done yet, by the trainer and the measures.
 
-use std::{collections::BTreeMap, path::Path, rc::Rc};
+use std::{
+    collections::{BTreeMap, HashSet},
+    path::Path,
+    rc::Rc,
+};
 
 use candle_core::Device;
 use serde_json::json;
@@ -167,24 +171,10 @@ impl<'a> Lab<'a> {
         drop(task);
         let chats = read_all(&study.data.train)?;
         let (train, held_out) = split::hold_out(chats, study.data.held_out, study.seeds.order);
-        let seen: Vec<_> = train.iter().map(|chat| questions(&chat.messages)).collect();
-        let unseen = |mut found: Vec<pairs::Pair>, which: &str| {
-            let before = found.len();
-            found.retain(|pair| !seen.contains(&questions(&pair.question)));
-            if found.len() < before {
-                let left_out = before - found.len();
-                progress.note(&format!(
-                    "{which} pairs: {left_out} of {before} left out, training has their question"
-                ));
-            }
-            found
-        };
-        let (narrow, narrow_limit) = read_pairs(&study.data.narrow, Some(&study.data.domain))?;
-        let (general, general_limit) = read_pairs(&study.data.general, None)?;
-        let mut narrow = unseen(narrow, "narrow");
-        let mut general = unseen(general, "general");
-        narrow.truncate(narrow_limit);
-        general.truncate(general_limit);
+        let seen: HashSet<_> = train.iter().map(|chat| questions(&chat.messages)).collect();
+        let unseen = |pair: &pairs::Pair| !seen.contains(&questions(&pair.question));
+        let narrow = read_pairs(&study.data.narrow, Some(&study.data.domain), unseen)?;
+        let general = read_pairs(&study.data.general, None, unseen)?;
         let rows = |chats: &[Chat]| {
             chats.iter().map(|c| Row::from_chat(&model, &c.messages, &c.place)).collect::<Result<Vec<_>>>()
         };
@@ -441,31 +431,40 @@ fn read_all(rows: &[Rows]) -> Result<Vec<Chat>> {
     Ok(chats)
 }
 
-/// What a conversation asks, without its answers.
+/// What a conversation asks, without its answers. Pairs whose question is trained on measure memory, and are left out.
 fn questions(messages: &[strait_model::Message]) -> Vec<String> {
     let asked = messages.iter().filter(|m| m.role != strait_model::Role::Assistant);
     asked.map(|m| m.content.clone()).collect()
 }
 
-/// The pairs of a source and how many of them are wanted.
-fn read_pairs(source: &PairSource, domain: Option<&str>) -> Result<(Vec<pairs::Pair>, usize)> {
+/// The pairs of a source that `wanted` takes. A limit is shared evenly by the source's files, so that every domain keeps
+/// its part.
+fn read_pairs(
+    source: &PairSource,
+    domain: Option<&str>,
+    wanted: impl Fn(&pairs::Pair) -> bool,
+) -> Result<Vec<pairs::Pair>> {
+    let mut all = Vec::new();
     match source {
-        PairSource::None => Ok((Vec::new(), 0)),
+        PairSource::None => {}
         PairSource::Aligned { taught, other, limit } => {
-            let mut all = Vec::new();
+            let a_file = limit.map_or(usize::MAX, |limit| limit.div_ceil(taught.len().max(1)));
             for (taught, other) in taught.iter().zip(other) {
-                all.extend(pairs::read_pairs(&taught.source()?, &other.source()?, domain)?);
+                let found = pairs::read_pairs(&taught.source()?, &other.source()?, domain)?;
+                all.extend(found.into_iter().filter(&wanted).take(a_file));
             }
-            Ok((all, limit.unwrap_or(usize::MAX)))
+            all.truncate(limit.unwrap_or(usize::MAX));
         }
         PairSource::Judged { files, limit } => {
             let mut answers = Vec::new();
             for file in files {
                 answers.extend(judged::read_judged(&file.source()?)?);
             }
-            Ok((judged::general_pairs(&answers, limit.unwrap_or(usize::MAX)), usize::MAX))
+            let found = judged::general_pairs(&answers, limit.unwrap_or(usize::MAX));
+            all.extend(found.into_iter().filter(&wanted));
         }
     }
+    Ok(all)
 }
 
 fn in_words(edit: &Summary) -> String {
