@@ -49,6 +49,11 @@ factor: E*2.5.
 
 Exit codes: 0 done (also where a claim does not hold), 1 failed, 2 wrong usage, 130 interrupted.
 
+/// Training allocates and frees megabytes at every operation, between small tensors that stay: the system's allocator
+/// keeps twice the memory for it and spends a tenth of the time on page faults.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 Examples:
   strait init study.toml                        write a commented study
   strait run study.toml                         run it, or go on where it stopped

@@ -71,8 +71,15 @@ fn step(model: &Model, rows: &[Row], point: usize, layer: usize) -> f64 {
     let folder = SolutionFolder::new(folder.path());
     let data = TrainingData { train: &kept, held_out: None, kl: None };
     let order = Order::new(&settings, &data);
-    let run =
-        Run { decoder: &model.decoder, data, settings: &settings, order, folder: &folder, fingerprint: "" };
+    let run = Run {
+        decoder: &model.decoder,
+        data,
+        settings: &settings,
+        order,
+        folder: &folder,
+        fingerprint: "",
+        provenance: serde_json::Value::Null,
+    };
     let mut trainable = Trainable::new(&settings, model.config(), 1.0, &Device::Cpu).expect("the edit fits");
     median((0..=STEPS).map(|step| {
         let start = Instant::now();

@@ -172,6 +172,7 @@ fn ten_steps_as_pytorch_takes_them() {
             order,
             folder: &folder,
             fingerprint: "golden",
+            provenance: serde_json::Value::Null,
         };
         let trainable = Trainable::from_edit(edit, 1.0).unwrap();
         let trained = run_of.train(trainable, &Silent).unwrap();
@@ -232,7 +233,15 @@ fn train_into(
     let data = TrainingData { train: &train, held_out: Some(&kl), kl: Some(&kl) };
     let order = Order::new(settings, &data);
     let folder = SolutionFolder::new(path);
-    let run = Run { decoder: &model.decoder, data, settings, order, folder: &folder, fingerprint: "x" };
+    let run = Run {
+        decoder: &model.decoder,
+        data,
+        settings,
+        order,
+        folder: &folder,
+        fingerprint: "x",
+        provenance: serde_json::Value::Null,
+    };
     let trainable = Trainable::new(settings, model.config(), 1.0, &Device::Cpu)?;
     run.train(trainable, progress)
 }

@@ -31,7 +31,7 @@ use crate::{
     measure::{self, Bootstrap, PairRows},
     objective::{Kept, Row},
     table::Column,
-    train::{Order, Run, Trainable, TrainingData},
+    train::{EditKind, Order, Run, Trainable, TrainingData},
 };
 
 /// What a run will do.
@@ -148,6 +148,9 @@ impl Planned {
     }
 }
 
+/// Key of a trained edit's provenance: the median norm of the residual stream where it acts.
+const MEDIAN_NORM: &str = "median_residual_norm";
+
 /// The model and the rows, and what has been computed of them.
 struct Lab<'a> {
     planned: &'a Planned,
@@ -248,11 +251,26 @@ impl<'a> Lab<'a> {
         let held_out = (!self.held_out.is_empty()).then(|| self.kept("held-out", point)).transpose()?;
         let kl = settings.kl.map(|_| self.kept("KL", point)).transpose()?;
         let decoder = &self.model.decoder;
-        let scale = train.median_norm(decoder)? / (self.model.config().hidden_size as f64).sqrt();
+        let median_norm = train.median_norm(decoder)?;
+        let scale = median_norm / (self.model.config().hidden_size as f64).sqrt();
         let data = TrainingData { train: &train, held_out: held_out.as_deref(), kl: kl.as_deref() };
         let order = Order::new(settings, &data);
         let solution_folder = solution_folder(folder, &solution.name);
-        let run = Run { decoder, data, settings, order, folder: &solution_folder, fingerprint: &step.key };
+        let provenance = json!({
+            "base_model": self.planned.study.model,
+            "study": self.planned.study.name,
+            "solution": solution.name,
+            (MEDIAN_NORM): median_norm,
+        });
+        let run = Run {
+            decoder,
+            data,
+            settings,
+            order,
+            folder: &solution_folder,
+            fingerprint: &step.key,
+            provenance,
+        };
         let trainable = Trainable::new(settings, self.model.config(), scale, &device)?;
         self.progress.note(&format!("{}: {} steps", solution.name, run.order.steps()));
         run.train(trainable, self.progress)?;
@@ -346,7 +364,7 @@ impl<'a> Lab<'a> {
         save(folder, &table)
     }
 
-    fn report(&mut self, folder: &Path) -> Result<()> {
+    fn report(&self, folder: &Path) -> Result<()> {
         let study = &self.planned.study;
         if let Some(preference) = table(folder, "preference")? {
             save(folder, &measure::certificate(&preference, study.measures.certificate))?;
@@ -357,31 +375,21 @@ impl<'a> Lab<'a> {
         Ok(())
     }
 
-    fn solutions_table(&mut self, folder: &Path) -> Result<Table> {
+    fn solutions_table(&self, folder: &Path) -> Result<Table> {
         let study = &self.planned.study;
         let status = status(folder)?;
-        let mut rows = Vec::new();
+        let (mut rows, mut relative) = (Vec::new(), Vec::new());
         for solution in &study.solutions {
             let own = solution_folder(folder, &solution.name);
-            let edit = strait_model::edit::open(&own.edit().to_string_lossy())?;
-            let seconds = status
-                .steps
-                .iter()
-                .find(|s| s.name == Step::training(&solution.name))
-                .and_then(|s| s.seconds);
-            let steps = own.history()?.len();
-            rows.push((solution, edit.summary()?, steps, seconds.unwrap_or(f64::NAN)));
-        }
-        let mut relative = Vec::new();
-        for (solution, summary, ..) in &rows {
-            relative.push(match solution.train.edit {
-                crate::train::EditKind::Steering { layer } => {
-                    let point = (layer + 1) as usize;
-                    let kept = self.kept("train", point)?;
-                    summary.norm / kept.median_norm(&self.model.decoder)?
-                }
-                crate::train::EditKind::Lora { .. } => f64::NAN,
+            let opened = strait_model::edit::read(&own.edit().to_string_lossy())?;
+            let timed = status.steps.iter().find(|s| s.name == Step::training(&solution.name));
+            let seconds = timed.and_then(|s| s.seconds).unwrap_or(f64::NAN);
+            let summary = opened.edit.summary()?;
+            relative.push(match (&solution.train.edit, opened.provenance[MEDIAN_NORM].as_f64()) {
+                (EditKind::Steering { .. }, Some(median_norm)) => summary.norm / median_norm,
+                _ => f64::NAN,
             });
+            rows.push((solution, summary, own.history()?.len(), seconds));
         }
         type Of<'r, T> = &'r dyn Fn(&(&Solution, Summary, usize, f64)) -> T;
         let text = |f: Of<String>| Column::Text(rows.iter().map(f).collect());

@@ -234,6 +234,8 @@ pub struct Run<'a> {
     pub folder: &'a SolutionFolder,
     /// A value that changes with everything that the result depends on; a state with another one is not continued.
     pub fingerprint: &'a str,
+    /// Stored with the trained edit: the base model and the like.
+    pub provenance: serde_json::Value,
 }
 
 impl Run<'_> {
@@ -274,7 +276,7 @@ impl Run<'_> {
             }
         }
         let edit = trainable.frozen()?;
-        edit.save(&self.folder.edit())?;
+        edit.save_with(&self.folder.edit(), &self.provenance)?;
         Ok(Trained { edit, history })
     }
 
