@@ -16,6 +16,11 @@ use clap::Parser;
 use commands::{Command, Context};
 use failure::Failure;
 
+/// Training allocates and frees megabytes at every operation, between small tensors that stay: the system's allocator
+/// keeps twice the memory for it and spends a tenth of the time on page faults.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 /// Measures what a fine-tune really learned.
 ///
 /// strait trains the narrow and the general solution of a fine-tune of a chat model, certifies which is which, and
@@ -48,11 +53,6 @@ smollm2-135m-instruct. An edit E is a run folder, a PEFT folder, or a .safetenso
 factor: E*2.5.
 
 Exit codes: 0 done (also where a claim does not hold), 1 failed, 2 wrong usage, 130 interrupted.
-
-/// Training allocates and frees megabytes at every operation, between small tensors that stay: the system's allocator
-/// keeps twice the memory for it and spends a tenth of the time on page faults.
-#[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 Examples:
   strait init study.toml                        write a commented study
