@@ -16,11 +16,6 @@ use clap::Parser;
 use commands::{Command, Context};
 use failure::Failure;
 
-/// Training allocates and frees megabytes at every operation, between small tensors that stay: the system's allocator
-/// keeps twice the memory for it and spends a tenth of the time on page faults.
-#[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
-
 /// Measures what a fine-tune really learned.
 ///
 /// strait trains the narrow and the general solution of a fine-tune of a chat model, certifies which is which, and
