@@ -1,7 +1,7 @@
 //! Chat templates: a conversation to the text that the model was trained on.
 //!
 //! Templates are programs that come with a model from the internet. They are rendered as transformers renders them,
-//! in a [`sandbox`] that ends whatever does not end by itself.
+//! in a sandbox (`template/sandbox.rs`) that ends whatever does not end by itself.
 
 mod sandbox;
 

@@ -1,7 +1,7 @@
 //! Text to token ids and back, and conversations to ids with the place of each response.
 //!
-//! The work is done by the `tokenizers` library, either from a `tokenizer.json` ([`folder`]) or from the vocabulary
-//! in a GGUF file ([`rebuild`]); both give the same ids, those of transformers.
+//! The work is done by the `tokenizers` library, either from a `tokenizer.json` (`tokenizer/folder.rs`) or from the vocabulary
+//! in a GGUF file (`tokenizer/rebuild.rs`); both give the same ids, those of transformers.
 
 mod folder;
 mod rebuild;
