@@ -66,11 +66,11 @@ fn step(model: &Model, rows: &[Row], point: usize, layer: usize) -> f64 {
         kl: None,
         seeds: Seeds::default(),
     };
-    let kept = Kept::new(&model.decoder, rows.to_vec(), point, false, "", &Silent).expect("rows fit");
+    let kept = Kept::all(&model.decoder, rows.to_vec(), point, false, "", &Silent).expect("rows fit");
     let folder = tempfile::tempdir().expect("a folder");
     let folder = SolutionFolder::new(folder.path());
     let data = TrainingData { train: &kept, held_out: None, kl: None };
-    let order = Order::new(&settings, &data);
+    let order = Order::new(&settings, kept.rows(), &[]);
     let run = Run {
         decoder: &model.decoder,
         data,

@@ -5,7 +5,7 @@
 
 use std::ops::Range;
 
-use candle_core::Tensor;
+use candle_core::{DType, Tensor};
 use strait_model::{
     Decoder, Edit, Message, Model,
     decoder::{Packed, first_changed_point},
@@ -49,8 +49,12 @@ impl Row {
 pub struct Kept {
     rows: Vec<Row>,
     point: usize,
-    streams: Option<Vec<Tensor>>,
-    base_hidden: Option<Vec<Tensor>>,
+    /// Where each row begins in `streams` and `base_hidden`, if it is kept.
+    starts: Vec<Option<usize>>,
+    /// Shape `(tokens, hidden_size)`. One tensor for all rows: many small ones that live long, between large ones that do
+    /// not, leave the allocator with holes as large as the rest.
+    streams: Option<Tensor>,
+    base_hidden: Option<Tensor>,
 }
 
 /// Bytes that one set of rows may keep; beyond it the prefix is computed again for every batch.
@@ -60,11 +64,17 @@ pub const KEEP_LIMIT: u64 = 768 << 20;
 const TOKENS_AT_ONCE: usize = 1024;
 
 impl Kept {
-    /// Computes the base model's residual stream of every row at `point`; with `base_hidden` also its last hidden state.
+    /// Rows of which nothing is kept yet.
+    pub fn new(rows: Vec<Row>, point: usize) -> Self {
+        Self { starts: vec![None; rows.len()], rows, point, streams: None, base_hidden: None }
+    }
+
+    /// Computes and keeps the base model's residual stream of all rows at `point`; with `base_hidden` also its last
+    /// hidden state.
     ///
     /// # Errors
     /// If a row does not fit the model.
-    pub fn new(
+    pub fn all(
         decoder: &Decoder,
         rows: Vec<Row>,
         point: usize,
@@ -72,38 +82,57 @@ impl Kept {
         title: &str,
         progress: &dyn Progress,
     ) -> Result<Self> {
-        let mut kept = Self { rows, point, streams: None, base_hidden: None };
-        let tokens = kept.rows.iter().map(|r| r.ids.len() as u64).sum::<u64>();
-        let bytes = tokens * decoder.config().hidden_size as u64 * 4 * if base_hidden { 2 } else { 1 };
+        let mut kept = Self::new(rows, point);
+        let every_row: Vec<usize> = (0..kept.rows.len()).collect();
+        kept.keep(decoder, &every_row, base_hidden, title, progress)?;
+        Ok(kept)
+    }
+
+    /// Computes and keeps the base model's residual stream of some rows, in place of what was kept.
+    ///
+    /// # Errors
+    /// If a row does not fit the model.
+    pub fn keep(
+        &mut self,
+        decoder: &Decoder,
+        rows: &[usize],
+        base_hidden: bool,
+        title: &str,
+        progress: &dyn Progress,
+    ) -> Result<()> {
+        let tokens = rows.iter().map(|&r| self.rows[r].ids.len()).sum::<usize>();
+        let width = decoder.config().hidden_size;
+        let bytes = (tokens * width) as u64 * 4 * if base_hidden { 2 } else { 1 };
         if bytes > KEEP_LIMIT {
             progress.note(&format!(
                 "{title}: {:.1} GB of residual stream are computed anew for every batch instead of kept",
                 bytes as f64 / 1e9
             ));
-            return Ok(kept);
+            return Ok(());
         }
-        let task = progress.begin(title, Some(tokens), Unit::Count);
-        let mut streams = Vec::with_capacity(kept.rows.len());
-        let mut hidden = Vec::with_capacity(kept.rows.len());
-        for batch in kept.batches_by_tokens() {
-            let packed = kept.packed(&batch);
-            let stream = kept.stream(decoder, &packed, &batch)?;
-            let last = base_hidden.then(|| kept.base_of(decoder, &packed, &stream)).transpose()?;
-            for rows in packed.rows() {
-                // A copy: a view would keep the whole batch's storage alive, and gaps with it.
-                streams.push(stream.narrow(0, rows.start, rows.len())?.copy()?);
-                if let Some(last) = &last {
-                    hidden.push(last.narrow(0, rows.start, rows.len())?.copy()?);
-                }
+        let task = progress.begin(title, Some(tokens as u64), Unit::Count);
+        let empty = || Tensor::zeros((tokens, width), DType::F32, decoder.device());
+        let (streams, hidden) = (empty()?, base_hidden.then(empty).transpose()?);
+        let mut starts = vec![None; self.rows.len()];
+        let mut start = 0;
+        for batch in self.batches_of(rows) {
+            let packed = self.packed(&batch);
+            let stream = self.stream(decoder, &packed, &batch)?;
+            streams.slice_set(&stream.contiguous()?, 0, start)?;
+            if let Some(hidden) = &hidden {
+                hidden.slice_set(&self.base_of(decoder, &packed, &stream)?.contiguous()?, 0, start)?;
             }
+            for (&row, at) in batch.iter().zip(packed.rows()) {
+                starts[row] = Some(start + at.start);
+            }
+            start += packed.tokens();
             task.advance(packed.tokens() as u64);
             if progress.stopped() {
                 return Err(Error::Interrupted);
             }
         }
-        kept.streams = Some(streams);
-        kept.base_hidden = base_hidden.then_some(hidden);
-        Ok(kept)
+        (self.starts, self.streams, self.base_hidden) = (starts, Some(streams), hidden);
+        Ok(())
     }
 
     /// The rows.
@@ -111,30 +140,36 @@ impl Kept {
         &self.rows
     }
 
-    /// Consecutive rows in batches of a good size for a pass.
+    /// All rows in batches of a good size for a pass.
     pub fn batches_by_tokens(&self) -> Vec<Vec<usize>> {
+        self.batches_of(&(0..self.rows.len()).collect::<Vec<_>>())
+    }
+
+    /// Some rows, in their order, in batches of a good size for a pass.
+    fn batches_of(&self, rows: &[usize]) -> Vec<Vec<usize>> {
         let mut batches: Vec<Vec<usize>> = Vec::new();
         let mut tokens = 0;
-        for (i, row) in self.rows.iter().enumerate() {
-            if batches.is_empty() || tokens + row.ids.len() > TOKENS_AT_ONCE {
+        for &row in rows {
+            let length = self.rows[row].ids.len();
+            if batches.is_empty() || tokens + length > TOKENS_AT_ONCE {
                 batches.push(Vec::new());
                 tokens = 0;
             }
-            tokens += row.ids.len();
+            tokens += length;
             if let Some(batch) = batches.last_mut() {
-                batch.push(i);
+                batch.push(row);
             }
         }
         batches
     }
 
-    /// Median over all tokens of the residual stream's norm at the kept point: its scale there.
+    /// Median over all tokens of some rows of the residual stream's norm at the kept point: its scale there.
     ///
     /// # Errors
     /// If a tensor operation fails.
-    pub fn median_norm(&self, decoder: &Decoder) -> Result<f64> {
+    pub fn median_norm(&self, decoder: &Decoder, rows: &[usize]) -> Result<f64> {
         let mut norms: Vec<f32> = Vec::new();
-        for batch in self.batches_by_tokens() {
+        for batch in self.batches_of(rows) {
             let stream = self.stream(decoder, &self.packed(&batch), &batch)?;
             norms.extend(stream.sqr()?.sum(1)?.sqrt()?.to_vec1::<f32>()?);
         }
@@ -167,8 +202,8 @@ impl Kept {
             }
         }
         let predicting = Tensor::new(predicting, decoder.device())?;
-        let hidden = match (&self.base_hidden, edit) {
-            (Some(kept), None) => gather(kept, rows)?.index_select(&predicting, 0)?,
+        let hidden = match (self.gather(&self.base_hidden, rows)?, edit) {
+            (Some(kept), None) => kept.index_select(&predicting, 0)?,
             _ => {
                 let stream = self.through(decoder, self.stream(decoder, &packed, rows)?, &packed, edit)?;
                 decoder.finish(stream.index_select(&predicting, 0)?, edit)?
@@ -187,8 +222,8 @@ impl Kept {
     pub fn kl(&self, decoder: &Decoder, rows: &[usize], edit: &Edit, gradient: bool) -> Result<Tensor> {
         let packed = self.packed(rows);
         let stream = self.stream(decoder, &packed, rows)?;
-        let base = match &self.base_hidden {
-            Some(kept) => gather(kept, rows)?,
+        let base = match self.gather(&self.base_hidden, rows)? {
+            Some(kept) => kept,
             None => self.base_of(decoder, &packed, &stream)?,
         };
         let stream = self.through(decoder, stream, &packed, Some(edit))?;
@@ -202,8 +237,8 @@ impl Kept {
 
     /// The base model's residual stream of packed rows at the kept point.
     fn stream(&self, decoder: &Decoder, packed: &Packed, rows: &[usize]) -> Result<Tensor> {
-        match &self.streams {
-            Some(kept) => gather(kept, rows),
+        match self.gather(&self.streams, rows)? {
+            Some(kept) => Ok(kept),
             None => Ok(decoder.run(decoder.embed(packed)?, 0..self.point, packed, None, None)?),
         }
     }
@@ -224,9 +259,14 @@ impl Kept {
         let stream = self.through(decoder, stream.clone(), packed, None)?;
         Ok(decoder.finish(stream, None)?)
     }
-}
 
-/// What is kept of some rows, one behind the other.
-fn gather(kept: &[Tensor], rows: &[usize]) -> Result<Tensor> {
-    Ok(Tensor::cat(&rows.iter().map(|&r| &kept[r]).collect::<Vec<_>>(), 0)?)
+    /// What is kept of some rows, one behind the other, where all of them are kept.
+    fn gather(&self, kept: &Option<Tensor>, rows: &[usize]) -> Result<Option<Tensor>> {
+        let Some(kept) = kept else { return Ok(None) };
+        let Some(starts) = rows.iter().map(|&r| self.starts[r]).collect::<Option<Vec<_>>>() else {
+            return Ok(None);
+        };
+        let pieces = rows.iter().zip(starts).map(|(&r, start)| kept.narrow(0, start, self.rows[r].ids.len()));
+        Ok(Some(Tensor::cat(&pieces.collect::<candle_core::Result<Vec<_>>>()?, 0)?))
+    }
 }

@@ -43,7 +43,7 @@ pub fn score(model: &Model, edit: Option<&Edit>, chats: &[Chat], progress: &dyn 
         .map(|chat| Row::from_chat(model, &chat.messages, &chat.place))
         .collect::<Result<Vec<_>>>()?;
     let task = progress.begin("scoring", Some(rows.len() as u64), Unit::Count);
-    let kept = Kept::new(&model.decoder, rows, 0, false, "reading rows", progress)?;
+    let kept = Kept::all(&model.decoder, rows, 0, false, "reading rows", progress)?;
     let losses = row_losses(&model.decoder, &kept, edit, &|n| {
         task.advance(n);
         Ok(())

@@ -96,7 +96,7 @@ fn rows(model: &Model, file: &str) -> Vec<Row> {
 }
 
 fn kept(model: &Model, file: &str, point: usize) -> Kept {
-    Kept::new(&model.decoder, rows(model, file), point, true, file, &Silent).unwrap()
+    Kept::all(&model.decoder, rows(model, file), point, true, file, &Silent).unwrap()
 }
 
 fn settings(edit: EditKind, kl_weight: f64, learning_rate: f64) -> Settings {
@@ -241,7 +241,7 @@ fn train_into(
     };
     let (train, kl) = (kept(model, "rows.jsonl", point), kept(model, "kl.jsonl", point));
     let data = TrainingData { train: &train, held_out: Some(&kl), kl: Some(&kl) };
-    let order = Order::new(settings, &data);
+    let order = Order::new(settings, train.rows(), kl.rows());
     let folder = SolutionFolder::new(path);
     let run = Run {
         decoder: &model.decoder,

@@ -128,7 +128,7 @@ fn gradients(model: &Model, texts: &[Vec<u32>], kind: Kind) -> Result<[Check; 2]
         let all_but_first = 1..ids.len();
         Row { ids: ids.clone(), responses: vec![all_but_first] }
     });
-    let kept = Kept::new(decoder, rows.collect(), 0, false, "reading", &strait_model::progress::Silent)?;
+    let kept = Kept::all(decoder, rows.collect(), 0, false, "reading", &strait_model::progress::Silent)?;
     let every_row: Vec<usize> = (0..texts.len()).collect();
     let (edit, vars) = random_edit(decoder, kind)?;
     let loss = kept.response_losses(decoder, &every_row, Some(&edit), true)?.mean_all()?;

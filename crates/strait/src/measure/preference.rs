@@ -49,7 +49,7 @@ impl PairRows {
         let title = format!("reading {group} pairs");
         Ok(Self {
             group,
-            kept: Kept::new(&model.decoder, rows, point, true, &title, progress)?,
+            kept: Kept::all(&model.decoder, rows, point, true, &title, progress)?,
             domains: pairs.iter().map(|p| p.domain.clone()).collect(),
             questions: clusters(pairs.iter().map(question)),
         })

@@ -53,7 +53,7 @@ impl Estimate {
         let mut estimate = Self { config, forward_rate: 1.0, training_rate: 1.0, seconds: 0.0, working: 0.0 };
 
         let start = Instant::now();
-        let kept = Kept::new(&model.decoder, rows.clone(), middle, false, "trial", &Silent)?;
+        let kept = Kept::all(&model.decoder, rows.clone(), middle, false, "trial", &Silent)?;
         let work = rows.iter().map(|r| estimate.blocks(middle) * r.ids.len() as f64).sum::<f64>();
         estimate.forward_rate = work / start.elapsed().as_secs_f64();
 

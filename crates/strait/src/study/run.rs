@@ -1,7 +1,7 @@
 //! Running a study: each step of the plan that is not done yet, by the trainer and the measures.
 
 use std::{
-    collections::{BTreeMap, HashSet},
+    collections::HashSet,
     path::Path,
     rc::Rc,
 };
@@ -162,7 +162,7 @@ struct Lab<'a> {
     narrow: Vec<pairs::Pair>,
     general: Vec<pairs::Pair>,
     /// Rows with the base's stream kept, by what they are and at which point.
-    kept: BTreeMap<(&'static str, usize), Rc<Kept>>,
+    kept: Vec<KeptRows>,
     groups: Option<(usize, Rc<Vec<PairRows>>)>,
 }
 
@@ -191,7 +191,7 @@ impl<'a> Lab<'a> {
             kl,
             narrow,
             general,
-            kept: BTreeMap::new(),
+            kept: Vec::new(),
             groups: None,
         })
     }
@@ -247,14 +247,17 @@ impl<'a> Lab<'a> {
         // relative to.
         let shape = Trainable::new(settings, self.model.config(), 1.0, &device)?;
         let point = first_changed_point(shape.edit(), self.model.config().layers);
-        let train = self.kept("train", point)?;
-        let held_out = (!self.held_out.is_empty()).then(|| self.kept("held-out", point)).transpose()?;
-        let kl = settings.kl.map(|_| self.kept("KL", point)).transpose()?;
+        let order = Order::new(settings, &self.train, &self.kl);
+        let (train_rows, kl_rows) = (order.train_rows(), order.kl_rows());
+        let train = self.kept("train", point, &train_rows)?;
+        let every_row: Vec<usize> = (0..self.held_out.len()).collect();
+        let held_out =
+            (!every_row.is_empty()).then(|| self.kept("held-out", point, &every_row)).transpose()?;
+        let kl = (!kl_rows.is_empty()).then(|| self.kept("KL", point, &kl_rows)).transpose()?;
         let decoder = &self.model.decoder;
-        let median_norm = train.median_norm(decoder)?;
+        let median_norm = train.median_norm(decoder, &train_rows)?;
         let scale = median_norm / (self.model.config().hidden_size as f64).sqrt();
         let data = TrainingData { train: &train, held_out: held_out.as_deref(), kl: kl.as_deref() };
-        let order = Order::new(settings, &data);
         let solution_folder = solution_folder(folder, &solution.name);
         let provenance = json!({
             "base_model": self.planned.study.model,
@@ -277,21 +280,25 @@ impl<'a> Lab<'a> {
         Ok(())
     }
 
-    /// The rows of one kind with the base's stream kept at a point. Another point's are dropped: memory is worth more.
-    fn kept(&mut self, which: &'static str, point: usize) -> Result<Rc<Kept>> {
-        if let Some(kept) = self.kept.get(&(which, point)) {
-            return Ok(kept.clone());
+    /// All rows of one kind, with the base's stream of the `used` ones kept at a point. What was kept of other points and
+    /// other rows of this kind is dropped: memory is worth more.
+    fn kept(&mut self, which: &'static str, point: usize, used: &[usize]) -> Result<Rc<Kept>> {
+        self.kept.retain(|other| other.point == point);
+        let same = |k: &&KeptRows| k.which == which && k.used == used;
+        if let Some(found) = self.kept.iter().find(same) {
+            return Ok(found.kept.clone());
         }
-        self.kept.retain(|&(_, at), _| at == point);
+        self.kept.retain(|other| other.which != which);
         let rows = match which {
             "train" => &self.train,
             "held-out" => &self.held_out,
             _ => &self.kl,
         };
         let title = format!("reading {which} rows");
-        let kept = Kept::new(&self.model.decoder, rows.clone(), point, which == "KL", &title, self.progress)?;
+        let mut kept = Kept::new(rows.clone(), point);
+        kept.keep(&self.model.decoder, used, which == "KL", &title, self.progress)?;
         let kept = Rc::new(kept);
-        self.kept.insert((which, point), kept.clone());
+        self.kept.push(KeptRows { which, point, used: used.to_vec(), kept: kept.clone() });
         Ok(kept)
     }
 
@@ -358,7 +365,8 @@ impl<'a> Lab<'a> {
         if self.held_out.is_empty() {
             return Ok(());
         }
-        let kept = self.kept("held-out", self.common_point(&solutions))?;
+        let every_row: Vec<usize> = (0..self.held_out.len()).collect();
+        let kept = self.kept("held-out", self.common_point(&solutions), &every_row)?;
         let table =
             measure::heldout(&self.model.decoder, &solutions, &kept, self.bootstrap(), self.progress)?;
         save(folder, &table)
@@ -429,6 +437,14 @@ impl<'a> Lab<'a> {
         }
         Ok(estimate)
     }
+}
+
+/// Rows of one kind, some of them with the base's stream kept at a point.
+struct KeptRows {
+    which: &'static str,
+    point: usize,
+    used: Vec<usize>,
+    kept: Rc<Kept>,
 }
 
 fn read_all(rows: &[Rows]) -> Result<Vec<Chat>> {

@@ -4,7 +4,7 @@ mod checkpoint;
 mod optimiser;
 mod settings;
 
-use std::io::Write;
+use std::{collections::BTreeSet, io::Write};
 
 use candle_core::{Device, Tensor, Var};
 use rand::{Rng, SeedableRng};
@@ -20,7 +20,7 @@ pub use checkpoint::SolutionFolder;
 pub use optimiser::learning_rate;
 pub use settings::{EditKind, Kl, Length, Schedule, Seeds, Settings};
 
-use crate::{Error, Result, data::split::batches, objective::Kept, tensorboard::EventWriter};
+use crate::{Error, Result, data::split::batches, objective::{Kept, Row}, tensorboard::EventWriter};
 use optimiser::Parameter;
 
 /// What one optimiser step did: a line of `metrics.jsonl`.
@@ -75,23 +75,23 @@ pub struct Order {
 
 impl Order {
     /// Shuffled passes over the rows, batches by length, from the settings' seed.
-    pub fn new(settings: &Settings, data: &TrainingData) -> Self {
-        let lengths = |kept: &Kept| kept.rows().iter().map(|r| r.ids.len()).collect::<Vec<_>>();
+    pub fn new(settings: &Settings, train: &[Row], kl: &[Row]) -> Self {
+        let lengths = |rows: &[Row]| rows.iter().map(|r| r.ids.len()).collect::<Vec<_>>();
         let seed = settings.seeds.order;
         let epochs_of = |lengths: Vec<usize>, size: usize, seed: u64| {
             (0..).flat_map(move |epoch| batches(&lengths, size, seed, epoch))
         };
-        let rows = lengths(data.train);
+        let rows = lengths(train);
         let an_epoch = rows.len().div_ceil(settings.batch_size);
         let micro_batches = match settings.length {
             Length::Steps(steps) => steps * settings.accumulation,
             Length::Epochs(epochs) => ((epochs * an_epoch as f64).round() as usize).max(1),
         };
         let train: Vec<_> = epochs_of(rows, settings.batch_size, seed).take(micro_batches).collect();
-        let kl = match (settings.kl, data.kl) {
+        let kl = match settings.kl {
             // Another stream of random numbers, so that the order of the training rows is the same with and without.
-            (Some(kl), Some(kept)) => {
-                epochs_of(lengths(kept), kl.batch_size, seed ^ KL_STREAM).take(micro_batches).collect()
+            Some(penalty) if !kl.is_empty() => {
+                epochs_of(lengths(kl), penalty.batch_size, seed ^ KL_STREAM).take(micro_batches).collect()
             }
             _ => Vec::new(),
         };
@@ -103,12 +103,26 @@ impl Order {
         self.train.len().div_ceil(self.accumulation)
     }
 
+    /// The training rows that the run uses, each once, in file order.
+    pub fn train_rows(&self) -> Vec<usize> {
+        distinct(&self.train)
+    }
+
+    /// The KL rows that the run uses, each once, in file order.
+    pub fn kl_rows(&self) -> Vec<usize> {
+        distinct(&self.kl)
+    }
+
     /// The micro-batches of a step: training rows and KL rows.
     fn of_step(&self, step: usize) -> impl Iterator<Item = (&[usize], &[usize])> {
         let from = step * self.accumulation;
         let to = (from + self.accumulation).min(self.train.len());
         (from..to).map(|i| (self.train[i].as_slice(), self.kl.get(i).map_or(&[][..], Vec::as_slice)))
     }
+}
+
+fn distinct(batches: &[Vec<usize>]) -> Vec<usize> {
+    batches.iter().flatten().copied().collect::<BTreeSet<_>>().into_iter().collect()
 }
 
 const KL_STREAM: u64 = 0x6b6c;
