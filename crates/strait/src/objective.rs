@@ -49,6 +49,8 @@ impl Row {
 pub struct Kept {
     rows: Vec<Row>,
     point: usize,
+    /// Which rows are kept, in the order in which they were asked for.
+    kept: Vec<usize>,
     /// Where each row begins in `streams` and `base_hidden`, if it is kept.
     starts: Vec<Option<usize>>,
     /// Shape `(tokens, hidden_size)`. One tensor for all rows: many small ones that live long, between large ones that do
@@ -61,12 +63,13 @@ pub struct Kept {
 pub const KEEP_LIMIT: u64 = 768 << 20;
 
 /// Tokens that a pass over many rows takes at once: enough for full matrix products, little memory.
-const TOKENS_AT_ONCE: usize = 1024;
+pub const TOKENS_AT_ONCE: usize = 1024;
 
 impl Kept {
     /// Rows of which nothing is kept yet.
-    pub fn new(rows: Vec<Row>, point: usize) -> Self {
-        Self { starts: vec![None; rows.len()], rows, point, streams: None, base_hidden: None }
+    pub fn new(rows: Vec<Row>) -> Self {
+        let starts = vec![None; rows.len()];
+        Self { rows, point: 0, kept: Vec::new(), starts, streams: None, base_hidden: None }
     }
 
     /// Computes and keeps the base model's residual stream of all rows at `point`; with `base_hidden` also its last
@@ -82,13 +85,14 @@ impl Kept {
         title: &str,
         progress: &dyn Progress,
     ) -> Result<Self> {
-        let mut kept = Self::new(rows, point);
-        let every_row: Vec<usize> = (0..kept.rows.len()).collect();
-        kept.keep(decoder, &every_row, base_hidden, title, progress)?;
+        let mut kept = Self::new(rows);
+        let every_row = kept.every_row();
+        kept.keep(decoder, &every_row, point, base_hidden, title, progress)?;
         Ok(kept)
     }
 
-    /// Computes and keeps the base model's residual stream of some rows, in place of what was kept.
+    /// Computes and keeps the base model's residual stream of some rows at `point`, and of no others. Does nothing where
+    /// just that is kept already.
     ///
     /// # Errors
     /// If a row does not fit the model.
@@ -96,10 +100,17 @@ impl Kept {
         &mut self,
         decoder: &Decoder,
         rows: &[usize],
+        point: usize,
         base_hidden: bool,
         title: &str,
         progress: &dyn Progress,
     ) -> Result<()> {
+        let enough = self.streams.is_some() && (self.base_hidden.is_some() || !base_hidden);
+        if enough && self.point == point && self.kept == rows {
+            return Ok(());
+        }
+        self.forget();
+        self.point = point;
         let tokens = rows.iter().map(|&r| self.rows[r].ids.len()).sum::<usize>();
         let width = decoder.config().hidden_size;
         let bytes = (tokens * width) as u64 * 4 * if base_hidden { 2 } else { 1 };
@@ -132,7 +143,19 @@ impl Kept {
             }
         }
         (self.starts, self.streams, self.base_hidden) = (starts, Some(streams), hidden);
+        self.kept = rows.to_vec();
         Ok(())
+    }
+
+    /// Gives back the memory of what is kept.
+    pub fn forget(&mut self) {
+        (self.streams, self.base_hidden) = (None, None);
+        self.kept.clear();
+    }
+
+    /// Indices of all rows.
+    pub fn every_row(&self) -> Vec<usize> {
+        (0..self.rows.len()).collect()
     }
 
     /// The rows.
@@ -142,7 +165,7 @@ impl Kept {
 
     /// All rows in batches of a good size for a pass.
     pub fn batches_by_tokens(&self) -> Vec<Vec<usize>> {
-        self.batches_of(&(0..self.rows.len()).collect::<Vec<_>>())
+        self.batches_of(&self.every_row())
     }
 
     /// Some rows, in their order, in batches of a good size for a pass.

@@ -19,7 +19,7 @@ use parquet::{
 use serde_json::{Map, Value, json};
 use strait_model::files::write_atomically;
 
-use crate::{Error, Result};
+use crate::{Error, Result, interval::Interval};
 
 /// The values of one column.
 #[derive(Clone, Debug, PartialEq)]
@@ -226,6 +226,11 @@ impl Table {
         self
     }
 
+    /// A table with one row for each of `rows`, whose columns are then named one by one.
+    pub fn of_rows<R>(name: impl Into<String>, about: impl Into<String>, rows: &[R]) -> Columns<'_, R> {
+        Columns { table: Self::new(name, about), rows }
+    }
+
     /// The stem of its files.
     pub fn name(&self) -> &str {
         &self.name
@@ -249,6 +254,45 @@ impl Table {
     /// The values of the column of that name.
     pub fn column(&self, name: &str) -> Option<&Column> {
         self.columns.iter().find(|c| c.name == name).map(|c| &c.values)
+    }
+
+    /// The column of that name, if it holds words.
+    pub fn text(&self, name: &str) -> Option<&[String]> {
+        match self.column(name)? {
+            Column::Text(values) => Some(values),
+            _ => None,
+        }
+    }
+
+    /// The column of that name, if it holds whole numbers.
+    pub fn integer(&self, name: &str) -> Option<&[i64]> {
+        match self.column(name)? {
+            Column::Integer(values) => Some(values),
+            _ => None,
+        }
+    }
+
+    /// The column of that name, if it holds real numbers.
+    pub fn real(&self, name: &str) -> Option<&[f64]> {
+        match self.column(name)? {
+            Column::Real(values) => Some(values),
+            _ => None,
+        }
+    }
+
+    /// The column of that name, if it holds truths.
+    pub fn truth(&self, name: &str) -> Option<&[Option<bool>]> {
+        match self.column(name)? {
+            Column::Truth(values) => Some(values),
+            _ => None,
+        }
+    }
+
+    /// Figures and their intervals, from the three columns of those names.
+    pub fn interval(&self, [value, low, high]: [&str; 3]) -> Option<Vec<Interval>> {
+        let (value, low, high) = (self.real(value)?, self.real(low)?, self.real(high)?);
+        let rows = value.iter().zip(low).zip(high);
+        Some(rows.map(|((&value, &low), &high)| Interval { value, low, high }).collect())
     }
 
     /// Adds the rows of a table with the same columns.
@@ -432,6 +476,62 @@ impl Table {
             about: metadata(file, key::ABOUT).unwrap_or_default().into(),
             columns,
         })
+    }
+}
+
+/// A table in the making: every column is a function of a row.
+pub struct Columns<'a, R> {
+    table: Table,
+    rows: &'a [R],
+}
+
+impl<R> Columns<'_, R> {
+    /// Adds a column of words.
+    #[must_use]
+    pub fn text(self, name: &str, of: impl Fn(&R) -> String) -> Self {
+        let values = Column::Text(self.rows.iter().map(of).collect());
+        self.column(name, "", values)
+    }
+
+    /// Adds a column of whole numbers.
+    #[must_use]
+    pub fn integer(self, name: &str, unit: &str, of: impl Fn(&R) -> i64) -> Self {
+        let values = Column::Integer(self.rows.iter().map(of).collect());
+        self.column(name, unit, values)
+    }
+
+    /// Adds a column of real numbers; NaN where there is none.
+    #[must_use]
+    pub fn real(self, name: &str, unit: &str, of: impl Fn(&R) -> f64) -> Self {
+        let values = Column::Real(self.rows.iter().map(of).collect());
+        self.column(name, unit, values)
+    }
+
+    /// Adds a column of truths; none where it cannot be told.
+    #[must_use]
+    pub fn truth(self, name: &str, of: impl Fn(&R) -> Option<bool>) -> Self {
+        let values = Column::Truth(self.rows.iter().map(of).collect());
+        self.column(name, "", values)
+    }
+
+    /// Adds a figure and the bounds of its interval, as three columns of the given names.
+    #[must_use]
+    pub fn interval(self, [value, low, high]: [&str; 3], unit: &str, of: impl Fn(&R) -> Interval) -> Self {
+        self.real(value, unit, |row| of(row).value).real(low, unit, |row| of(row).low).real(
+            high,
+            unit,
+            |row| of(row).high,
+        )
+    }
+
+    /// The table.
+    #[must_use]
+    pub fn table(self) -> Table {
+        self.table
+    }
+
+    fn column(self, name: &str, unit: &str, values: Column) -> Self {
+        Self { table: self.table.with_column(name, unit, values), rows: self.rows }
     }
 }
 

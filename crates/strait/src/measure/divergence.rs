@@ -8,8 +8,7 @@ use strait_model::{
 use super::{Bootstrap, PairRows, Solution};
 use crate::{
     Result, Table,
-    interval::{bootstrap_mean, clusters},
-    table::Column,
+    interval::{Interval, bootstrap_mean, clusters},
 };
 
 /// Mean KL(base ‖ edited) in nats a token over all tokens of the pairs' conversations, at scale 1, with its interval over
@@ -26,8 +25,7 @@ pub fn divergence(
 ) -> Result<Table> {
     let total = groups.iter().map(|g| g.kept.rows().len() * solutions.len()).sum::<usize>();
     let task = progress.begin("KL to base", Some(total as u64), Unit::Count);
-    let (mut names, mut texts, mut rows, mut tokens) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
-    let mut intervals = Vec::new();
+    let mut readings = Vec::new();
     for group in groups.iter().filter(|g| !g.is_empty()) {
         for solution in solutions {
             let (mut means, mut weights) = (Vec::new(), Vec::new());
@@ -43,26 +41,33 @@ pub fn divergence(
                 super::advance(progress, &*task, batch.len() as u64)?;
             }
             let questions = clusters((0..means.len()).map(|row| group.question_of_row(row)));
-            intervals.push(bootstrap_mean(&means, &weights, &questions, bootstrap.resamples, bootstrap.seed));
-            names.push(solution.name.clone());
-            texts.push(if group.group == "narrow" { "in-domain" } else { "general" }.to_string());
-            rows.push(means.len() as i64);
-            tokens.push(weights.iter().sum::<f64>() as i64);
+            readings.push(Reading {
+                solution: solution.name.clone(),
+                text: if group.group == "narrow" { "in-domain" } else { "general" },
+                rows: means.len(),
+                tokens: weights.iter().sum::<f64>() as usize,
+                kl: bootstrap_mean(&means, &weights, &questions, bootstrap.resamples, bootstrap.seed),
+            });
         }
     }
-    let n = names.len();
-    let pick = |f: fn(&crate::interval::Interval) -> f64| Column::Real(intervals.iter().map(f).collect());
-    Ok(Table::new(
-        "kl",
-        "KL(base ‖ edited): how far the edited model's next-token distribution is from the base model's",
-    )
-    .with_column("solution", "", Column::Text(names))
-    .with_column("text", "", Column::Text(texts))
-    .with_column("scale", "", Column::Real(vec![1.0; n]))
-    .with_column("rows", "", Column::Integer(rows))
-    .with_column("tokens", "", Column::Integer(tokens))
-    .with_column("kl", "nats/token", pick(|i| i.value))
-    .with_column("low", "nats/token", pick(|i| i.low))
-    .with_column("high", "nats/token", pick(|i| i.high))
-    .with_column("seed", "", Column::Integer(vec![bootstrap.seed as i64; n])))
+    let about =
+        "KL(base ‖ edited): how far the edited model's next-token distribution is from the base model's";
+    Ok(Table::of_rows("kl", about, &readings)
+        .text("solution", |r| r.solution.clone())
+        .text("text", |r| r.text.into())
+        .real("scale", "", |_| 1.0)
+        .integer("rows", "", |r| r.rows as i64)
+        .integer("tokens", "", |r| r.tokens as i64)
+        .interval(["kl", "low", "high"], "nats/token", |r| r.kl)
+        .integer("seed", "", |_| bootstrap.seed as i64)
+        .table())
+}
+
+/// A row of the table.
+struct Reading {
+    solution: String,
+    text: &'static str,
+    rows: usize,
+    tokens: usize,
+    kl: Interval,
 }

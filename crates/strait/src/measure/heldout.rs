@@ -6,7 +6,7 @@ use strait_model::{
 };
 
 use super::{Bootstrap, Solution, row_losses};
-use crate::{Result, Table, interval::bootstrap_mean, objective::Kept, table::Column};
+use crate::{Result, Table, interval::bootstrap_mean, objective::Kept};
 
 /// Mean response loss in nats a token on held-out rows, base and edited, and the difference with its interval over rows.
 ///
@@ -27,27 +27,23 @@ pub fn heldout(
     let each_alone: Vec<usize> = (0..base.len()).collect();
     let mean =
         |losses: &[f64]| bootstrap_mean(losses, &weights, &each_alone, bootstrap.resamples, bootstrap.seed);
-    let base_losses: Vec<f64> = base.iter().map(|&(loss, _)| loss).collect();
-    let mut names = Vec::new();
-    let (mut losses, mut differences) = (Vec::new(), Vec::new());
+    let base_loss = mean(&base.iter().map(|&(loss, _)| loss).collect::<Vec<_>>()).value;
+    let mut readings = Vec::new();
     for solution in solutions {
         let edited = row_losses(decoder, rows, Some(&solution.edit), &seen)?;
+        let loss = mean(&edited.iter().map(|&(loss, _)| loss).collect::<Vec<_>>()).value;
         let changes: Vec<f64> = edited.iter().zip(&base).map(|(e, b)| e.0 - b.0).collect();
-        names.push(solution.name.clone());
-        losses.push(mean(&edited.iter().map(|&(loss, _)| loss).collect::<Vec<_>>()).value);
-        differences.push(mean(&changes));
+        readings.push((solution.name.clone(), loss, mean(&changes)));
     }
-    let n = names.len();
     let tokens = weights.iter().sum::<f64>() as i64;
-    let pick = |f: fn(&crate::interval::Interval) -> f64| Column::Real(differences.iter().map(f).collect());
-    Ok(Table::new("heldout", "Response loss on rows of the taught domain that training did not see")
-        .with_column("solution", "", Column::Text(names))
-        .with_column("rows", "", Column::Integer(vec![base.len() as i64; n]))
-        .with_column("tokens", "", Column::Integer(vec![tokens; n]))
-        .with_column("base_loss", "nats/token", Column::Real(vec![mean(&base_losses).value; n]))
-        .with_column("loss", "nats/token", Column::Real(losses))
-        .with_column("difference", "nats/token", pick(|d| d.value))
-        .with_column("low", "nats/token", pick(|d| d.low))
-        .with_column("high", "nats/token", pick(|d| d.high))
-        .with_column("seed", "", Column::Integer(vec![bootstrap.seed as i64; n])))
+    let about = "Response loss on rows of the taught domain that training did not see";
+    Ok(Table::of_rows("heldout", about, &readings)
+        .text("solution", |(name, ..)| name.clone())
+        .integer("rows", "", |_| base.len() as i64)
+        .integer("tokens", "", |_| tokens)
+        .real("base_loss", "nats/token", |_| base_loss)
+        .real("loss", "nats/token", |&(_, loss, _)| loss)
+        .interval(["difference", "low", "high"], "nats/token", |&(.., difference)| difference)
+        .integer("seed", "", |_| bootstrap.seed as i64)
+        .table())
 }

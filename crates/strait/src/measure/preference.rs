@@ -11,31 +11,24 @@ use crate::{
     data::pairs::Pair,
     interval::{Interval, bootstrap_mean, clusters},
     objective::{Kept, Row},
-    table::Column,
 };
 
 /// Pairs of answers, tokenised: rows `2 i` and `2 i + 1` are the taught and the other answer of pair `i`.
 pub struct PairRows {
     /// `narrow` or `general`.
     pub group: &'static str,
-    /// The rows, with the base model's stream kept.
+    /// The rows.
     pub kept: Kept,
     domains: Vec<String>,
     questions: Vec<usize>,
 }
 
 impl PairRows {
-    /// Tokenises pairs and computes the base model's stream at `point`.
+    /// Tokenises pairs.
     ///
     /// # Errors
     /// If a pair does not fit the model or its template.
-    pub fn new(
-        model: &Model,
-        group: &'static str,
-        pairs: &[Pair],
-        point: usize,
-        progress: &dyn Progress,
-    ) -> Result<Self> {
+    pub fn new(model: &Model, group: &'static str, pairs: &[Pair]) -> Result<Self> {
         let mut rows = Vec::with_capacity(2 * pairs.len());
         for pair in pairs {
             let place = format!("{group} pair `{}`", pair.id);
@@ -46,13 +39,21 @@ impl PairRows {
             }
         }
         let question = |pair: &Pair| pair.question.iter().map(|m| m.content.clone()).collect::<Vec<_>>();
-        let title = format!("reading {group} pairs");
         Ok(Self {
             group,
-            kept: Kept::all(&model.decoder, rows, point, true, &title, progress)?,
+            kept: Kept::new(rows),
             domains: pairs.iter().map(|p| p.domain.clone()).collect(),
             questions: clusters(pairs.iter().map(question)),
         })
+    }
+
+    /// Computes and keeps the base model's stream at `point` and its last hidden state.
+    ///
+    /// # Errors
+    /// If a tensor operation fails.
+    pub fn keep(&mut self, decoder: &Decoder, point: usize, progress: &dyn Progress) -> Result<()> {
+        let title = format!("reading {} pairs", self.group);
+        self.kept.keep(decoder, &self.kept.every_row(), point, true, &title, progress)
     }
 
     /// Number of pairs.
@@ -100,7 +101,7 @@ pub fn preference(
     bootstrap: Bootstrap,
     progress: &dyn Progress,
 ) -> Result<Table> {
-    let mut rows = Rows::default();
+    let mut rows = Vec::new();
     let passes = 1 + solutions.len() * scales.len();
     let total = groups.iter().map(|g| 2 * g.len() * passes).sum::<usize>();
     let task = progress.begin("preference", Some(total as u64), Unit::Count);
@@ -120,13 +121,42 @@ pub fn preference(
                     let ones = vec![1.0; picked.len()];
                     let shift =
                         bootstrap_mean(&of(&shifts), &ones, &questions, bootstrap.resamples, bootstrap.seed);
-                    let rise = of(&rises).iter().sum::<f64>() / picked.len() as f64;
-                    rows.push(solution, group.group, &domain, scale, picked.len(), shift, rise, coherence);
+                    rows.push(Reading {
+                        solution: solution.name.clone(),
+                        group: group.group.into(),
+                        domain,
+                        scale,
+                        pairs: picked.len(),
+                        shift,
+                        loss_rise: of(&rises).iter().sum::<f64>() / picked.len() as f64,
+                    });
                 }
             }
         }
     }
-    Ok(rows.table(bootstrap.seed))
+    let about = "Preference shift: how much likelier the taught kind of answer became than the other kind";
+    Ok(Table::of_rows("preference", about, &rows)
+        .text("solution", |r| r.solution.clone())
+        .text("group", |r| r.group.clone())
+        .text("domain", |r| r.domain.clone())
+        .real("scale", "", |r| r.scale)
+        .integer("pairs", "", |r| r.pairs as i64)
+        .interval(["shift", "low", "high"], "nats/token", |r| r.shift)
+        .real("loss_rise", "nats/token", |r| r.loss_rise)
+        .truth("coherent", |r| Some(r.loss_rise <= coherence))
+        .integer("seed", "", |_| bootstrap.seed as i64)
+        .table())
+}
+
+/// A row of the table of preferences.
+struct Reading {
+    solution: String,
+    group: String,
+    domain: String,
+    scale: f64,
+    pairs: usize,
+    shift: Interval,
+    loss_rise: f64,
 }
 
 const ALL: &str = "all";
@@ -140,138 +170,73 @@ fn domains(group: &PairRows) -> Vec<String> {
     std::iter::once(ALL.to_string()).chain(named.into_iter().filter(|_| several)).collect()
 }
 
-#[derive(Default)]
-struct Rows {
-    solution: Vec<String>,
-    group: Vec<String>,
-    domain: Vec<String>,
-    scale: Vec<f64>,
-    pairs: Vec<i64>,
-    shift: Vec<f64>,
-    low: Vec<f64>,
-    high: Vec<f64>,
-    loss_rise: Vec<f64>,
-    coherent: Vec<Option<bool>>,
-}
-
-impl Rows {
-    #[allow(clippy::too_many_arguments)]
-    fn push(
-        &mut self,
-        solution: &Solution,
-        group: &str,
-        domain: &str,
-        scale: f64,
-        pairs: usize,
-        shift: Interval,
-        rise: f64,
-        coherence: f64,
-    ) {
-        self.solution.push(solution.name.clone());
-        self.group.push(group.into());
-        self.domain.push(domain.into());
-        self.scale.push(scale);
-        self.pairs.push(pairs as i64);
-        self.shift.push(shift.value);
-        self.low.push(shift.low);
-        self.high.push(shift.high);
-        self.loss_rise.push(rise);
-        self.coherent.push(Some(rise <= coherence));
-    }
-
-    fn table(self, seed: u64) -> Table {
-        let seeds = vec![seed as i64; self.scale.len()];
-        Table::new(
-            "preference",
-            "Preference shift: how much likelier the taught kind of answer became than the other kind",
-        )
-        .with_column("solution", "", Column::Text(self.solution))
-        .with_column("group", "", Column::Text(self.group))
-        .with_column("domain", "", Column::Text(self.domain))
-        .with_column("scale", "", Column::Real(self.scale))
-        .with_column("pairs", "", Column::Integer(self.pairs))
-        .with_column("shift", "nats/token", Column::Real(self.shift))
-        .with_column("low", "nats/token", Column::Real(self.low))
-        .with_column("high", "nats/token", Column::Real(self.high))
-        .with_column("loss_rise", "nats/token", Column::Real(self.loss_rise))
-        .with_column("coherent", "", Column::Truth(self.coherent))
-        .with_column("seed", "", Column::Integer(seeds))
-    }
-}
-
 /// The scaling certificate, from a table of [`preference`]: at every scale, the general shift's upper bound as a share of
 /// the narrow shift. It `holds` where that share is at most `allowed` and the narrow shift is above zero; scales at which
 /// either group is no longer coherent decide nothing.
 pub fn certificate(preference: &Table, allowed: f64) -> Table {
-    let rows = readings(preference);
+    let sides = sides(preference).unwrap_or_default();
     let mut found = Vec::new();
-    for narrow in rows.iter().filter(|r| r.group == "narrow") {
+    for narrow in sides.iter().filter(|s| s.group == "narrow") {
         let same =
-            |r: &&Reading| r.group == "general" && r.solution == narrow.solution && r.scale == narrow.scale;
-        if let Some(general) = rows.iter().find(same) {
-            found.push((narrow, general));
+            |s: &&Side| s.group == "general" && s.solution == narrow.solution && s.scale == narrow.scale;
+        if let Some(general) = sides.iter().find(same) {
+            found.push(Scaled { narrow, general });
         }
     }
-    let text = |f: fn(&Reading) -> String| Column::Text(found.iter().map(|(n, _)| f(n)).collect());
-    let narrow = |f: fn(&Reading) -> f64| Column::Real(found.iter().map(|(n, _)| f(n)).collect());
-    let general = |f: fn(&Reading) -> f64| Column::Real(found.iter().map(|(_, g)| f(g)).collect());
-    let coherent: Vec<bool> = found.iter().map(|(n, g)| n.coherent && g.coherent).collect();
-    let share: Vec<f64> = found.iter().map(|(n, g)| g.shift.high / n.shift.value).collect();
-    let holds: Vec<Option<bool>> = found
-        .iter()
-        .zip(&share)
-        .zip(&coherent)
-        .map(|(((narrow, _), &share), &coherent)| {
-            (coherent && share.is_finite()).then_some(narrow.shift.value > 0.0 && share <= allowed)
-        })
-        .collect();
-    Table::new(
-        "certificate",
-        "Scaling certificate: the general shift as a share of the narrow one, at every scale",
-    )
-    .with_column("solution", "", text(|r| r.solution.clone()))
-    .with_column("scale", "", narrow(|r| r.scale))
-    .with_column("narrow_shift", "nats/token", narrow(|r| r.shift.value))
-    .with_column("narrow_low", "nats/token", narrow(|r| r.shift.low))
-    .with_column("narrow_high", "nats/token", narrow(|r| r.shift.high))
-    .with_column("general_shift", "nats/token", general(|r| r.shift.value))
-    .with_column("general_low", "nats/token", general(|r| r.shift.low))
-    .with_column("general_high", "nats/token", general(|r| r.shift.high))
-    .with_column("share", "", Column::Real(share))
-    .with_column("holds", "", Column::Truth(holds))
-    .with_column("coherent", "", Column::Truth(coherent.into_iter().map(Some).collect()))
+    let about = "Scaling certificate: the general shift as a share of the narrow one, at every scale";
+    Table::of_rows("certificate", about, &found)
+        .text("solution", |s| s.narrow.solution.into())
+        .real("scale", "", |s| s.narrow.scale)
+        .interval(["narrow_shift", "narrow_low", "narrow_high"], "nats/token", |s| s.narrow.shift)
+        .interval(["general_shift", "general_low", "general_high"], "nats/token", |s| s.general.shift)
+        .real("share", "", Scaled::share)
+        .truth("holds", |s| s.holds(allowed))
+        .truth("coherent", |s| Some(s.coherent()))
+        .table()
 }
 
-/// One row of a table of preferences over all domains of a group.
-struct Reading {
-    solution: String,
-    group: String,
+/// One solution at one scale.
+struct Scaled<'a> {
+    narrow: &'a Side<'a>,
+    general: &'a Side<'a>,
+}
+
+impl Scaled<'_> {
+    fn share(&self) -> f64 {
+        self.general.shift.high / self.narrow.shift.value
+    }
+
+    fn coherent(&self) -> bool {
+        self.narrow.coherent && self.general.coherent
+    }
+
+    fn holds(&self, allowed: f64) -> Option<bool> {
+        let told = self.coherent() && self.share().is_finite();
+        told.then_some(self.narrow.shift.value > 0.0 && self.share() <= allowed)
+    }
+}
+
+/// The shift inside the domain or outside it.
+struct Side<'a> {
+    solution: &'a str,
+    group: &'a str,
     scale: f64,
     shift: Interval,
     coherent: bool,
 }
 
-fn readings(preference: &Table) -> Vec<Reading> {
-    let text = |name: &str, row: usize| match preference.column(name) {
-        Some(Column::Text(values)) => values[row].clone(),
-        _ => String::new(),
+/// Those rows of a table of preferences that stand for all domains of a group; none if it is another table.
+fn sides(preference: &Table) -> Option<Vec<Side<'_>>> {
+    let text = |name| preference.text(name);
+    let (solution, group, domain) = (text("solution")?, text("group")?, text("domain")?);
+    let (scale, coherent) = (preference.real("scale")?, preference.truth("coherent")?);
+    let shift = preference.interval(["shift", "low", "high"])?;
+    let side = |row: usize| Side {
+        solution: &solution[row],
+        group: &group[row],
+        scale: scale[row],
+        shift: shift[row],
+        coherent: coherent[row] == Some(true),
     };
-    let real = |name: &str, row: usize| match preference.column(name) {
-        Some(Column::Real(values)) => values[row],
-        _ => f64::NAN,
-    };
-    let coherent = |row: usize| match preference.column("coherent") {
-        Some(Column::Truth(values)) => values[row] == Some(true),
-        _ => false,
-    };
-    (0..preference.rows())
-        .filter(|&row| text("domain", row) == ALL)
-        .map(|row| Reading {
-            solution: text("solution", row),
-            group: text("group", row),
-            scale: real("scale", row),
-            shift: Interval { value: real("shift", row), low: real("low", row), high: real("high", row) },
-            coherent: coherent(row),
-        })
-        .collect()
+    Some((0..preference.rows()).filter(|&row| domain[row] == ALL).map(side).collect())
 }

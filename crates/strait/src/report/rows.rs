@@ -3,7 +3,7 @@
 //! A table that is absent, or lacks a column, gives `None`: to the report, that measure was not made.
 
 use super::numbers::Estimate;
-use crate::{Table, table::Column};
+use crate::{Table, interval::Interval};
 
 /// The value that stands for all domains together.
 const ALL: &str = "all";
@@ -65,10 +65,10 @@ pub(super) struct Step<'a> {
 }
 
 pub(super) fn shifts(tables: &[Table]) -> Option<Vec<Shift<'_>>> {
-    let table = Reader::of(tables, "preference")?;
+    let table = table(tables, "preference")?;
     let (solution, group, domain) = (table.text("solution")?, table.text("group")?, table.text("domain")?);
     let (scale, pairs, loss_rise) = (table.real("scale")?, table.integer("pairs")?, table.real("loss_rise")?);
-    let (shift, coherent) = (table.estimate(["shift", "low", "high"])?, table.truth("coherent")?);
+    let (shift, coherent) = (estimates(table, ["shift", "low", "high"])?, table.truth("coherent")?);
     let row = |i: usize| Shift {
         solution: &solution[i],
         inside: group[i] == "narrow",
@@ -79,14 +79,14 @@ pub(super) fn shifts(tables: &[Table]) -> Option<Vec<Shift<'_>>> {
         loss_rise: loss_rise[i],
         coherent: coherent[i] == Some(true),
     };
-    Some((0..table.0.rows()).map(row).collect())
+    Some((0..table.rows()).map(row).collect())
 }
 
 pub(super) fn certificates(tables: &[Table]) -> Option<Vec<Certificate<'_>>> {
-    let table = Reader::of(tables, "certificate")?;
+    let table = table(tables, "certificate")?;
     let (solution, scale, share) = (table.text("solution")?, table.real("scale")?, table.real("share")?);
-    let narrow = table.estimate(["narrow_shift", "narrow_low", "narrow_high"])?;
-    let general = table.estimate(["general_shift", "general_low", "general_high"])?;
+    let narrow = estimates(table, ["narrow_shift", "narrow_low", "narrow_high"])?;
+    let general = estimates(table, ["general_shift", "general_low", "general_high"])?;
     let (coherent, holds) = (table.truth("coherent")?, table.truth("holds")?);
     let row = |i: usize| Certificate {
         solution: &solution[i],
@@ -97,32 +97,32 @@ pub(super) fn certificates(tables: &[Table]) -> Option<Vec<Certificate<'_>>> {
         coherent: coherent[i] == Some(true),
         holds: holds[i],
     };
-    Some((0..table.0.rows()).map(row).collect())
+    Some((0..table.rows()).map(row).collect())
 }
 
 pub(super) fn divergences(tables: &[Table]) -> Option<Vec<Divergence<'_>>> {
-    let table = Reader::of(tables, "kl")?;
+    let table = table(tables, "kl")?;
     let (solution, text, scale) = (table.text("solution")?, table.text("text")?, table.real("scale")?);
-    let kl = table.estimate(["kl", "low", "high"])?;
+    let kl = estimates(table, ["kl", "low", "high"])?;
     let row = |i: usize| Divergence {
         solution: &solution[i],
         inside: text[i] == "in-domain",
         scale: scale[i],
         kl: kl[i],
     };
-    Some((0..table.0.rows()).map(row).collect())
+    Some((0..table.rows()).map(row).collect())
 }
 
 pub(super) fn held_out(tables: &[Table]) -> Option<Vec<HeldOut<'_>>> {
-    let table = Reader::of(tables, "heldout")?;
+    let table = table(tables, "heldout")?;
     let solution = table.text("solution")?;
-    let difference = table.estimate(["difference", "low", "high"])?;
+    let difference = estimates(table, ["difference", "low", "high"])?;
     let row = |i: usize| HeldOut { solution: &solution[i], difference: difference[i] };
-    Some((0..table.0.rows()).map(row).collect())
+    Some((0..table.rows()).map(row).collect())
 }
 
 pub(super) fn steps(tables: &[Table]) -> Option<Vec<Step<'_>>> {
-    let table = Reader::of(tables, "training")?;
+    let table = table(tables, "training")?;
     let (solution, step) = (table.text("solution")?, table.integer("step")?);
     let (response_loss, kl) = (table.real("response_loss")?, table.real("kl")?);
     let (norm, heldout_loss) = (table.real("norm")?, table.real("heldout_loss")?);
@@ -134,7 +134,7 @@ pub(super) fn steps(tables: &[Table]) -> Option<Vec<Step<'_>>> {
         norm: norm[i],
         heldout_loss: heldout_loss[i],
     };
-    Some((0..table.0.rows()).map(row).collect())
+    Some((0..table.rows()).map(row).collect())
 }
 
 /// The names of all solutions in the order in which the tables first name them; `solutions` is asked first, so that a
@@ -143,7 +143,7 @@ pub(super) fn solutions(tables: &[Table]) -> Vec<&str> {
     let first = tables.iter().filter(|t| t.name() == "solutions");
     let others = tables.iter().filter(|t| t.name() != "solutions");
     let mut names = Vec::new();
-    for name in first.chain(others).filter_map(|t| Reader(t).text("solution")).flatten() {
+    for name in first.chain(others).filter_map(|t| t.text("solution")).flatten() {
         if !names.contains(&name.as_str()) {
             names.push(name);
         }
@@ -151,46 +151,12 @@ pub(super) fn solutions(tables: &[Table]) -> Vec<&str> {
     names
 }
 
-/// A table whose columns are asked for by name and kind.
-struct Reader<'a>(&'a Table);
+fn table<'a>(tables: &'a [Table], name: &str) -> Option<&'a Table> {
+    tables.iter().find(|t| t.name() == name)
+}
 
-impl<'a> Reader<'a> {
-    fn of(tables: &'a [Table], name: &str) -> Option<Self> {
-        tables.iter().find(|t| t.name() == name).map(Self)
-    }
-
-    fn text(&self, column: &str) -> Option<&'a [String]> {
-        match self.0.column(column)? {
-            Column::Text(values) => Some(values),
-            _ => None,
-        }
-    }
-
-    fn integer(&self, column: &str) -> Option<&'a [i64]> {
-        match self.0.column(column)? {
-            Column::Integer(values) => Some(values),
-            _ => None,
-        }
-    }
-
-    fn real(&self, column: &str) -> Option<&'a [f64]> {
-        match self.0.column(column)? {
-            Column::Real(values) => Some(values),
-            _ => None,
-        }
-    }
-
-    fn truth(&self, column: &str) -> Option<&'a [Option<bool>]> {
-        match self.0.column(column)? {
-            Column::Truth(values) => Some(values),
-            _ => None,
-        }
-    }
-
-    /// The columns of a value and of the two ends of its interval.
-    fn estimate(&self, [value, low, high]: [&str; 3]) -> Option<Vec<Estimate>> {
-        let (value, low, high) = (self.real(value)?, self.real(low)?, self.real(high)?);
-        let rows = value.iter().zip(low).zip(high);
-        Some(rows.map(|((&value, &low), &high)| Estimate { value, low, high }).collect())
-    }
+/// The columns of a value and of the two ends of its interval.
+fn estimates(table: &Table, columns: [&str; 3]) -> Option<Vec<Estimate>> {
+    let estimate = |Interval { value, low, high }| Estimate { value, low, high };
+    Some(table.interval(columns)?.into_iter().map(estimate).collect())
 }

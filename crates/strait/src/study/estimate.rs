@@ -5,24 +5,35 @@
 
 use std::time::Instant;
 
-use candle_core::Device;
-use strait_model::{Config, Model, decoder::first_changed_point, edit::Projection, progress::Silent};
+use strait_model::{
+    Config, Edit, Model,
+    edit::{Projection, SteeringVector},
+    progress::Silent,
+};
 
 use crate::{
     Result,
-    objective::{KEEP_LIMIT, Kept, Row},
-    train::{EditKind, Length, Settings, Trainable},
+    objective::{KEEP_LIMIT, Kept, Row, TOKENS_AT_ONCE},
+    train::{EditKind, Order, Settings, Trainable},
 };
 
 /// What has been added up so far.
 pub struct Estimate {
     config: Config,
-    /// Multiply-adds a second of a pass forward, and of a training step.
-    forward_rate: f64,
-    training_rate: f64,
+    rates: Rates,
     seconds: f64,
     /// Largest memory of any step beyond the weights, in bytes.
     working: f64,
+}
+
+/// Multiply-adds a second on this machine.
+struct Rates {
+    /// Of blocks, forward.
+    forward: f64,
+    /// Of blocks and response losses, forth and back.
+    training: f64,
+    /// Of the unembedding where KL is read, which is more than its products.
+    kl: f64,
 }
 
 /// Point up to which an edit of these settings changes nothing.
@@ -33,94 +44,116 @@ pub fn point(settings: &Settings) -> usize {
     }
 }
 
-/// Tokens of a trial pass.
-const TRIAL: usize = 256;
+/// Most rows of a trial, and most tokens of one of them.
+const TRIAL: (usize, usize) = (4, 256);
 
 impl Estimate {
-    /// Times two short passes of the model; `like` is a row such as the study has.
+    /// Times what the study will do on a few of its rows.
     ///
     /// # Errors
     /// If the model cannot be run.
-    pub fn calibrated(model: &Model, like: Option<&Row>) -> Result<Self> {
-        let config = model.config().clone();
-        let length = like.map_or(64, |row| row.ids.len()).clamp(8, TRIAL);
-        let ids: Vec<u32> = (0..length as u32).map(|i| i % config.vocab_size as u32).collect();
-        let half = length / 2..length;
-        let row = Row { ids, responses: vec![half] };
-        let rows = vec![row; TRIAL.div_ceil(length)];
-        let every_row: Vec<usize> = (0..rows.len()).collect();
+    pub fn calibrated(model: &Model, rows: &[Row]) -> Result<Self> {
+        let (most, longest) = TRIAL;
+        let cut = |row: &Row| {
+            let length = row.ids.len().min(longest);
+            Row { ids: row.ids[..length].to_vec(), responses: vec![length / 2..length] }
+        };
+        let rows: Vec<Row> = rows.iter().take(most).filter(|r| r.ids.len() > 1).map(cut).collect();
+        let (decoder, config) = (&model.decoder, model.config().clone());
         let middle = config.layers / 2;
-        let mut estimate = Self { config, forward_rate: 1.0, training_rate: 1.0, seconds: 0.0, working: 0.0 };
+        let rates = Rates { forward: 1.0, training: 1.0, kl: 1.0 };
+        let mut estimate = Self { config, rates, seconds: 0.0, working: 0.0 };
+        let tokens = rows.iter().map(|r| r.ids.len() as f64).sum::<f64>();
 
-        let start = Instant::now();
-        let kept = Kept::all(&model.decoder, rows.clone(), middle, false, "trial", &Silent)?;
-        let work = rows.iter().map(|r| estimate.blocks(middle) * r.ids.len() as f64).sum::<f64>();
-        estimate.forward_rate = work / start.elapsed().as_secs_f64();
+        let mut kept = Kept::new(rows);
+        let every_row = kept.every_row();
+        let reading = quicker(|| {
+            kept.forget();
+            kept.keep(decoder, &every_row, middle, false, "trial", &Silent)
+        })?;
+        estimate.rates.forward = tokens * estimate.blocks(middle) / reading;
 
-        let edit = strait_model::Edit::Steering(strait_model::edit::SteeringVector {
-            layer: middle as i32 - 1,
-            vector: candle_core::Tensor::zeros(
-                estimate.config.hidden_size,
-                candle_core::DType::F32,
-                &Device::Cpu,
-            )?,
-        });
+        let width = estimate.config.hidden_size;
+        let vector = candle_core::Tensor::zeros(width, candle_core::DType::F32, decoder.device())?;
+        let edit = Edit::Steering(SteeringVector { layer: middle as i32 - 1, vector });
         let trainable = Trainable::from_edit(edit, 1.0)?;
-        debug_assert!(first_changed_point(trainable.edit(), estimate.config.layers) == middle);
-        let start = Instant::now();
-        let losses = kept.response_losses(&model.decoder, &every_row, Some(trainable.edit()), true)?;
-        losses.sum_all()?.backward()?;
-        let work = rows.iter().map(|r| estimate.training_work(middle, r)).sum::<f64>();
-        estimate.training_rate = work / start.elapsed().as_secs_f64();
+        let edit = trainable.edit();
+        let step = quicker(|| {
+            let losses = kept.response_losses(decoder, &every_row, Some(edit), true)?;
+            Ok(losses.sum_all()?.backward().map(drop)?)
+        })?;
+        let work = kept.rows().iter().map(|r| estimate.training_work(middle, r)).sum::<f64>();
+        estimate.rates.training = work / step;
+
+        kept.keep(decoder, &every_row, middle, true, "trial", &Silent)?;
+        let divergence = quicker(|| kept.kl(decoder, &every_row, edit, false).map(drop))?;
+        let above = tokens * estimate.blocks(estimate.config.layers - middle) / estimate.rates.forward;
+        let unembedding = (divergence - above).max(0.1 * divergence);
+        estimate.rates.kl = 2.0 * tokens * estimate.unembedding() / unembedding;
         Ok(estimate)
     }
 
-    /// Adds the training of one solution.
-    pub fn training(&mut self, settings: &Settings, train: &[Row], held_out: &[Row], kl: &[Row]) {
+    /// Adds the training of one solution on rows to train on, held-out rows and KL rows.
+    pub fn training(&mut self, settings: &Settings, [train, held_out, kl]: [&[Row]; 3]) {
         let point = point(settings);
-        let micro_batches = match settings.length {
-            Length::Steps(steps) => (steps * settings.accumulation) as f64,
-            Length::Epochs(epochs) => epochs * train.len() as f64 / settings.batch_size as f64,
+        let order = Order::new(settings, train, kl);
+        let pick = |rows: &[Row], picked: Vec<usize>| {
+            picked.into_iter().map(|r| rows[r].clone()).collect::<Vec<_>>()
         };
-        let steps = micro_batches / settings.accumulation as f64;
-        let rows = micro_batches * settings.batch_size as f64;
-        let mean_work = |rows: &[Row], work: &dyn Fn(&Row) -> f64| {
-            rows.iter().map(work).sum::<f64>() / (rows.len() as f64).max(1.0)
+        let (used, used_kl) = (pick(train, order.train_rows()), pick(kl, order.kl_rows()));
+        let heaviest = |rows: &[Row], batches: &[Vec<usize>]| {
+            let tokens = |batch: &Vec<usize>| batch.iter().map(|&r| rows[r].ids.len()).sum::<usize>();
+            batches.iter().map(tokens).max().unwrap_or(0) as f64
         };
-        let mut work = rows * mean_work(train, &|row| self.training_work(point, row));
-        if let Some(penalty) = settings.kl {
-            let rows = micro_batches * penalty.batch_size as f64;
-            work += rows * mean_work(kl, &|row| row.ids.len() as f64 * self.kl_token(point, true));
-        }
-        self.seconds += work / self.training_rate;
 
-        let checkpoints = 1.0 + steps / settings.checkpoint_every as f64;
-        let reading =
-            |rows: &[Row]| rows.iter().map(|r| r.ids.len() as f64).sum::<f64>() * self.blocks(point);
-        let heldout = held_out.iter().map(|r| self.measuring_work(point, r)).sum::<f64>();
-        let forward = reading(train) + reading(held_out) + reading(kl) + checkpoints * heldout;
-        self.seconds += forward / self.forward_rate;
+        let rows = order.train.iter().flatten();
+        self.seconds +=
+            rows.map(|&r| self.training_work(point, &train[r])).sum::<f64>() / self.rates.training;
+        let penalised: f64 = order.kl.iter().flatten().map(|&r| kl[r].ids.len() as f64).sum();
+        let above = self.blocks(self.config.layers - point);
+        self.seconds += penalised * 2.0 * above / self.rates.training;
+        self.seconds += penalised * 3.0 * self.unembedding() / self.rates.kl;
 
-        let longest = |rows: &[Row]| rows.iter().map(|r| r.ids.len()).max().unwrap_or(0) as f64;
-        let batch = longest(train) * settings.batch_size as f64;
-        let penalty = settings.kl.map_or(0.0, |k| longest(kl) * k.batch_size as f64);
-        let tokens = |rows: &[Row]| rows.iter().map(|r| r.ids.len() as f64).sum::<f64>();
-        let kept =
-            (tokens(train) + tokens(held_out) + 2.0 * tokens(kl)) * self.config.hidden_size as f64 * 4.0;
-        let kept = kept.min(3.0 * KEEP_LIMIT as f64);
-        self.working = self.working.max(kept + self.activations(point, batch.max(penalty)));
+        self.reading(&used, point);
+        self.reading(held_out, point);
+        self.reading(&used_kl, self.config.layers);
+        let checkpoints = 1 + order.steps() / settings.checkpoint_every;
+        self.losses(held_out, point, checkpoints);
+
+        let kept = self.stream(&used) + self.stream(held_out) + 2.0 * self.stream(&used_kl);
+        let batch = heaviest(train, &order.train).max(heaviest(kl, &order.kl));
+        self.working = self.working.max(kept + self.activations(point, batch));
     }
 
-    /// Adds `passes` readings of `rows` rows that are like `like`, with the stream kept at `point`.
-    pub fn measuring(&mut self, rows: usize, point: usize, passes: usize, like: &[Row], kl: bool) {
-        let mean =
-            |work: &dyn Fn(&Row) -> f64| like.iter().map(work).sum::<f64>() / (like.len() as f64).max(1.0);
-        let pass = match kl {
-            true => mean(&|row| row.ids.len() as f64 * self.kl_token(point, false)),
-            false => mean(&|row| self.measuring_work(point, row)),
-        };
-        let reading = mean(&|row| row.ids.len() as f64 * self.blocks(self.config.layers));
-        self.seconds += rows as f64 * (passes as f64 * pass + reading) / self.forward_rate;
+    /// Adds the reading of rows of which stream and last hidden state are kept.
+    pub fn keeping(&mut self, rows: &[Row], point: usize) {
+        self.reading(rows, self.config.layers);
+        let batch = TOKENS_AT_ONCE as f64;
+        // A pass forward holds the tensors of a block at a time.
+        let passing = self.activations(point, batch) / (self.config.layers - point).max(1) as f64;
+        self.working = self.working.max(2.0 * self.stream(rows) + passing);
+    }
+
+    /// Adds so many readings of the response losses of rows whose stream is kept at `point`.
+    pub fn losses(&mut self, rows: &[Row], point: usize, passes: usize) {
+        let work = rows.iter().map(|r| self.measuring_work(point, r)).sum::<f64>();
+        self.seconds += passes as f64 * work / self.rates.forward;
+    }
+
+    /// Adds so many readings of the KL of rows whose stream is kept at `point`.
+    pub fn divergences(&mut self, rows: &[Row], point: usize, passes: usize) {
+        let above = self.blocks(self.config.layers - point);
+        let a_token = above / self.rates.forward + 2.0 * self.unembedding() / self.rates.kl;
+        self.seconds += passes as f64 * tokens(rows) * a_token;
+    }
+
+    fn reading(&mut self, rows: &[Row], blocks: usize) {
+        self.seconds += tokens(rows) * self.blocks(blocks) / self.rates.forward;
+    }
+
+    /// Bytes of the residual stream of rows, as far as it is kept.
+    fn stream(&self, rows: &[Row]) -> f64 {
+        (tokens(rows) * self.config.hidden_size as f64 * 4.0).min(KEEP_LIMIT as f64)
     }
 
     /// In words.
@@ -157,17 +190,27 @@ impl Estimate {
         above * row.ids.len() as f64 + self.unembedding() * row.response_tokens() as f64
     }
 
-    fn kl_token(&self, point: usize, training: bool) -> f64 {
-        let above = self.blocks(self.config.layers - point);
-        if training { 2.0 * above + 3.0 * self.unembedding() } else { above + 2.0 * self.unembedding() }
-    }
-
     /// Bytes that autograd holds for so many tokens above `point`: about a dozen streams and four of the MLP a block.
     fn activations(&self, point: usize, tokens: f64) -> f64 {
         let c = &self.config;
         let a_block = 12 * c.hidden_size + 4 * c.intermediate_size;
         tokens * ((c.layers - point) * a_block) as f64 * 4.0
     }
+}
+
+fn tokens(rows: &[Row]) -> f64 {
+    rows.iter().map(|r| r.ids.len() as f64).sum()
+}
+
+/// Seconds of the quicker of two tries: the first one also warms up.
+fn quicker(mut work: impl FnMut() -> Result<()>) -> Result<f64> {
+    let mut least = f64::INFINITY;
+    for _ in 0..2 {
+        let start = Instant::now();
+        work()?;
+        least = least.min(start.elapsed().as_secs_f64());
+    }
+    Ok(least)
 }
 
 fn duration(seconds: f64) -> String {

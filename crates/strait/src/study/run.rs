@@ -1,10 +1,6 @@
 //! Running a study: each step of the plan that is not done yet, by the trainer and the measures.
 
-use std::{
-    collections::HashSet,
-    path::Path,
-    rc::Rc,
-};
+use std::{collections::HashSet, path::Path};
 
 use candle_core::Device;
 use serde_json::json;
@@ -30,7 +26,6 @@ use crate::{
     data::{Chat, judged, pairs, read_chats, split},
     measure::{self, Bootstrap, PairRows},
     objective::{Kept, Row},
-    table::Column,
     train::{EditKind, Order, Run, Trainable, TrainingData},
 };
 
@@ -107,11 +102,11 @@ pub fn run(file: &Path, out: Option<&Path>, progress: &dyn Progress) -> Result<O
 fn made(folder: &Path, step: &Step) -> bool {
     match step.name.as_str() {
         name::MODEL => folder.join(results::MODEL).is_file(),
-        name::DATA => true,
+        name::DATA => folder.join(DATA).is_file(),
         name::REPORT => folder.join(results::REPORT).is_file(),
-        measure @ (name::PREFERENCE | name::KL) => results::table_file(folder, measure).is_file(),
-        // Without held-out rows there is no such table.
-        name::HELDOUT => true,
+        measure @ (name::PREFERENCE | name::KL | name::HELDOUT) => {
+            results::table_file(folder, measure).is_file()
+        }
         training => {
             let solution = training.trim_start_matches(Step::TRAINING);
             solution_folder(folder, solution).edit().is_file()
@@ -148,6 +143,9 @@ impl Planned {
     }
 }
 
+/// What is known of the rows: how many, and their tokens.
+const DATA: &str = "data.json";
+
 /// Key of a trained edit's provenance: the median norm of the residual stream where it acts.
 const MEDIAN_NORM: &str = "median_residual_norm";
 
@@ -156,14 +154,11 @@ struct Lab<'a> {
     planned: &'a Planned,
     progress: &'a dyn Progress,
     model: Model,
-    train: Vec<Row>,
-    held_out: Vec<Row>,
-    kl: Vec<Row>,
-    narrow: Vec<pairs::Pair>,
-    general: Vec<pairs::Pair>,
-    /// Rows with the base's stream kept, by what they are and at which point.
-    kept: Vec<KeptRows>,
-    groups: Option<(usize, Rc<Vec<PairRows>>)>,
+    train: Kept,
+    held_out: Kept,
+    kl: Kept,
+    /// Pairs inside the domain, and outside it.
+    pairs: [PairRows; 2],
 }
 
 impl<'a> Lab<'a> {
@@ -179,20 +174,17 @@ impl<'a> Lab<'a> {
         let narrow = read_pairs(&study.data.narrow, Some(&study.data.domain), unseen)?;
         let general = read_pairs(&study.data.general, None, unseen)?;
         let rows = |chats: &[Chat]| {
-            chats.iter().map(|c| Row::from_chat(&model, &c.messages, &c.place)).collect::<Result<Vec<_>>>()
+            let rows = chats.iter().map(|c| Row::from_chat(&model, &c.messages, &c.place));
+            Ok::<_, Error>(Kept::new(rows.collect::<Result<_>>()?))
         };
-        let (train, held_out, kl) = (rows(&train)?, rows(&held_out)?, rows(&read_all(&study.data.kl)?)?);
         Ok(Self {
+            train: rows(&train)?,
+            held_out: rows(&held_out)?,
+            kl: rows(&read_all(&study.data.kl)?)?,
+            pairs: [PairRows::new(&model, "narrow", &narrow)?, PairRows::new(&model, "general", &general)?],
             planned,
             progress,
             model,
-            train,
-            held_out,
-            kl,
-            narrow,
-            general,
-            kept: Vec::new(),
-            groups: None,
         })
     }
 
@@ -234,10 +226,10 @@ impl<'a> Lab<'a> {
         };
         let facts = json!({
             "schema": super::SCHEMA,
-            "train": of(&self.train),
-            "held_out": of(&self.held_out),
+            "train": of(self.train.rows()),
+            "held_out": of(self.held_out.rows()),
         });
-        write_json(&folder.join("data.json"), &facts)
+        write_json(&folder.join(DATA), &facts)
     }
 
     fn train(&mut self, solution: &Solution, step: &Step, folder: &Path) -> Result<()> {
@@ -247,17 +239,21 @@ impl<'a> Lab<'a> {
         // relative to.
         let shape = Trainable::new(settings, self.model.config(), 1.0, &device)?;
         let point = first_changed_point(shape.edit(), self.model.config().layers);
-        let order = Order::new(settings, &self.train, &self.kl);
-        let (train_rows, kl_rows) = (order.train_rows(), order.kl_rows());
-        let train = self.kept("train", point, &train_rows)?;
-        let every_row: Vec<usize> = (0..self.held_out.len()).collect();
-        let held_out =
-            (!every_row.is_empty()).then(|| self.kept("held-out", point, &every_row)).transpose()?;
-        let kl = (!kl_rows.is_empty()).then(|| self.kept("KL", point, &kl_rows)).transpose()?;
-        let decoder = &self.model.decoder;
-        let median_norm = train.median_norm(decoder, &train_rows)?;
+        let order = Order::new(settings, self.train.rows(), self.kl.rows());
+        let (decoder, progress) = (&self.model.decoder, self.progress);
+        self.pairs.iter_mut().for_each(|pairs| pairs.kept.forget());
+        let train_rows = order.train_rows();
+        self.train.keep(decoder, &train_rows, point, false, "reading training rows", progress)?;
+        let held_out_rows = self.held_out.every_row();
+        self.held_out.keep(decoder, &held_out_rows, point, false, "reading held-out rows", progress)?;
+        self.kl.keep(decoder, &order.kl_rows(), point, true, "reading KL rows", progress)?;
+        let median_norm = self.train.median_norm(decoder, &train_rows)?;
         let scale = median_norm / (self.model.config().hidden_size as f64).sqrt();
-        let data = TrainingData { train: &train, held_out: held_out.as_deref(), kl: kl.as_deref() };
+        let data = TrainingData {
+            train: &self.train,
+            held_out: (!held_out_rows.is_empty()).then_some(&self.held_out),
+            kl: settings.kl.map(|_| &self.kl),
+        };
         let solution_folder = solution_folder(folder, &solution.name);
         let provenance = json!({
             "base_model": self.planned.study.model,
@@ -280,28 +276,6 @@ impl<'a> Lab<'a> {
         Ok(())
     }
 
-    /// All rows of one kind, with the base's stream of the `used` ones kept at a point. What was kept of other points and
-    /// other rows of this kind is dropped: memory is worth more.
-    fn kept(&mut self, which: &'static str, point: usize, used: &[usize]) -> Result<Rc<Kept>> {
-        self.kept.retain(|other| other.point == point);
-        let same = |k: &&KeptRows| k.which == which && k.used == used;
-        if let Some(found) = self.kept.iter().find(same) {
-            return Ok(found.kept.clone());
-        }
-        self.kept.retain(|other| other.which != which);
-        let rows = match which {
-            "train" => &self.train,
-            "held-out" => &self.held_out,
-            _ => &self.kl,
-        };
-        let title = format!("reading {which} rows");
-        let mut kept = Kept::new(rows.clone(), point);
-        kept.keep(&self.model.decoder, used, which == "KL", &title, self.progress)?;
-        let kept = Rc::new(kept);
-        self.kept.push(KeptRows { which, point, used: used.to_vec(), kept: kept.clone() });
-        Ok(kept)
-    }
-
     fn solutions(&self, folder: &Path) -> Result<Vec<measure::Solution>> {
         let open = |solution: &Solution| {
             let path = solution_folder(folder, &solution.name).edit();
@@ -317,18 +291,11 @@ impl<'a> Lab<'a> {
         solutions.iter().map(|s| first_changed_point(&s.edit, layers)).min().unwrap_or(layers)
     }
 
-    fn groups(&mut self, point: usize) -> Result<Rc<Vec<PairRows>>> {
-        if let Some((at, groups)) = &self.groups
-            && *at == point
-        {
-            return Ok(groups.clone());
-        }
-        self.kept.clear();
-        let of =
-            |group, pairs: &[pairs::Pair]| PairRows::new(&self.model, group, pairs, point, self.progress);
-        let groups = Rc::new(vec![of("narrow", &self.narrow)?, of("general", &self.general)?]);
-        self.groups = Some((point, groups.clone()));
-        Ok(groups)
+    /// The pairs with the base's stream kept at a point; what training kept is given back.
+    fn keep_pairs(&mut self, point: usize) -> Result<()> {
+        [&mut self.train, &mut self.kl].into_iter().for_each(Kept::forget);
+        let decoder = &self.model.decoder;
+        self.pairs.iter_mut().try_for_each(|pairs| pairs.keep(decoder, point, self.progress))
     }
 
     fn bootstrap(&self) -> Bootstrap {
@@ -338,12 +305,12 @@ impl<'a> Lab<'a> {
 
     fn preference(&mut self, folder: &Path) -> Result<()> {
         let solutions = self.solutions(folder)?;
-        let groups = self.groups(self.common_point(&solutions))?;
+        self.keep_pairs(self.common_point(&solutions))?;
         let measures = &self.planned.study.measures;
         let table = measure::preference(
             &self.model.decoder,
             &solutions,
-            &groups,
+            &self.pairs,
             &measures.scales,
             measures.coherence,
             self.bootstrap(),
@@ -354,21 +321,23 @@ impl<'a> Lab<'a> {
 
     fn divergence(&mut self, folder: &Path) -> Result<()> {
         let solutions = self.solutions(folder)?;
-        let groups = self.groups(self.common_point(&solutions))?;
-        let table =
-            measure::divergence(&self.model.decoder, &solutions, &groups, self.bootstrap(), self.progress)?;
+        self.keep_pairs(self.common_point(&solutions))?;
+        let table = measure::divergence(
+            &self.model.decoder,
+            &solutions,
+            &self.pairs,
+            self.bootstrap(),
+            self.progress,
+        )?;
         save(folder, &table)
     }
 
     fn heldout(&mut self, folder: &Path) -> Result<()> {
         let solutions = self.solutions(folder)?;
-        if self.held_out.is_empty() {
-            return Ok(());
-        }
-        let every_row: Vec<usize> = (0..self.held_out.len()).collect();
-        let kept = self.kept("held-out", self.common_point(&solutions), &every_row)?;
-        let table =
-            measure::heldout(&self.model.decoder, &solutions, &kept, self.bootstrap(), self.progress)?;
+        let (decoder, rows) = (&self.model.decoder, self.held_out.every_row());
+        let point = self.common_point(&solutions);
+        self.held_out.keep(decoder, &rows, point, false, "reading held-out rows", self.progress)?;
+        let table = measure::heldout(decoder, &solutions, &self.held_out, self.bootstrap(), self.progress)?;
         save(folder, &table)
     }
 
@@ -386,65 +355,63 @@ impl<'a> Lab<'a> {
     fn solutions_table(&self, folder: &Path) -> Result<Table> {
         let study = &self.planned.study;
         let status = status(folder)?;
-        let (mut rows, mut relative) = (Vec::new(), Vec::new());
+        let mut rows = Vec::new();
         for solution in &study.solutions {
             let own = solution_folder(folder, &solution.name);
             let opened = strait_model::edit::read(&own.edit().to_string_lossy())?;
             let timed = status.steps.iter().find(|s| s.name == Step::training(&solution.name));
-            let seconds = timed.and_then(|s| s.seconds).unwrap_or(f64::NAN);
             let summary = opened.edit.summary()?;
-            relative.push(match (&solution.train.edit, opened.provenance[MEDIAN_NORM].as_f64()) {
-                (EditKind::Steering { .. }, Some(median_norm)) => summary.norm / median_norm,
-                _ => f64::NAN,
+            rows.push(TrainedRow {
+                solution,
+                relative_norm: match (&solution.train.edit, opened.provenance[MEDIAN_NORM].as_f64()) {
+                    (EditKind::Steering { .. }, Some(median_norm)) => summary.norm / median_norm,
+                    _ => f64::NAN,
+                },
+                summary,
+                steps: own.history()?.len(),
+                seconds: timed.and_then(|s| s.seconds).unwrap_or(f64::NAN),
             });
-            rows.push((solution, summary, own.history()?.len(), seconds));
         }
-        type Of<'r, T> = &'r dyn Fn(&(&Solution, Summary, usize, f64)) -> T;
-        let text = |f: Of<String>| Column::Text(rows.iter().map(f).collect());
-        let integer = |f: Of<i64>| Column::Integer(rows.iter().map(f).collect());
-        let real = |f: Of<f64>| Column::Real(rows.iter().map(f).collect());
-        Ok(Table::new("solutions", "The trained edits")
-            .with_column("solution", "", text(&|(s, ..)| s.name.clone()))
-            .with_column("edit", "", text(&|(_, e, ..)| in_words(e)))
-            .with_column("layers", "", text(&|(_, e, ..)| numbers(&e.layers)))
-            .with_column("parameters", "", integer(&|(_, e, ..)| e.parameters as i64))
-            .with_column("norm", "", real(&|(_, e, ..)| e.norm))
-            .with_column("relative_norm", "median residual norms", Column::Real(relative))
-            .with_column("kl_weight", "nats/nat", real(&|(s, ..)| s.train.kl.map_or(0.0, |kl| kl.weight)))
-            .with_column("steps", "", integer(&|&(_, _, steps, _)| steps as i64))
-            .with_column("seconds", "s", real(&|&(.., seconds)| seconds))
-            .with_column("seed", "", integer(&|(s, ..)| s.train.seeds.initialisation as i64)))
+        Ok(Table::of_rows("solutions", "The trained edits", &rows)
+            .text("solution", |r| r.solution.name.clone())
+            .text("edit", |r| in_words(&r.summary))
+            .text("layers", |r| numbers(&r.summary.layers))
+            .integer("parameters", "", |r| r.summary.parameters as i64)
+            .real("norm", "", |r| r.summary.norm)
+            .real("relative_norm", "median residual norms", |r| r.relative_norm)
+            .real("kl_weight", "nats/nat", |r| r.solution.train.kl.map_or(0.0, |kl| kl.weight))
+            .integer("steps", "", |r| r.steps as i64)
+            .real("seconds", "s", |r| r.seconds)
+            .integer("seed", "", |r| r.solution.train.seeds.initialisation as i64)
+            .table())
     }
 
     fn estimate(&self, left: impl Fn(&str) -> bool) -> Result<Estimate> {
         let study = &self.planned.study;
-        let mut estimate = Estimate::calibrated(&self.model, self.train.first())?;
+        let mut estimate = Estimate::calibrated(&self.model, self.train.rows())?;
         for solution in study.solutions.iter().filter(|s| left(&Step::training(&s.name))) {
-            estimate.training(&solution.train, &self.train, &self.held_out, &self.kl);
+            let rows = [&self.train, &self.held_out, &self.kl].map(Kept::rows);
+            estimate.training(&solution.train, rows);
         }
-        let pairs = 2 * (self.narrow.len() + self.general.len());
-        let points = study.solutions.iter().map(|s| super::estimate::point(&s.train));
-        let point = points.min().unwrap_or(0);
-        if left(name::PREFERENCE) {
-            let passes = 1 + study.solutions.len() * study.measures.scales.len();
-            estimate.measuring(pairs, point, passes, &self.train, false);
-        }
-        if left(name::KL) {
-            estimate.measuring(pairs, point, study.solutions.len(), &self.train, true);
+        let point = study.solutions.iter().map(|s| super::estimate::point(&s.train)).min().unwrap_or(0);
+        let scales = study.measures.scales.len();
+        for pairs in &self.pairs {
+            let rows = pairs.kept.rows();
+            if left(name::PREFERENCE) || left(name::KL) {
+                estimate.keeping(rows, point);
+            }
+            if left(name::PREFERENCE) {
+                estimate.losses(rows, point, study.solutions.len() * scales);
+            }
+            if left(name::KL) {
+                estimate.divergences(rows, point, study.solutions.len());
+            }
         }
         if left(name::HELDOUT) {
-            estimate.measuring(self.held_out.len(), point, 1 + study.solutions.len(), &self.train, false);
+            estimate.losses(self.held_out.rows(), point, 1 + study.solutions.len());
         }
         Ok(estimate)
     }
-}
-
-/// Rows of one kind, some of them with the base's stream kept at a point.
-struct KeptRows {
-    which: &'static str,
-    point: usize,
-    used: Vec<usize>,
-    kept: Rc<Kept>,
 }
 
 fn read_all(rows: &[Rows]) -> Result<Vec<Chat>> {
@@ -491,6 +458,15 @@ fn read_pairs(
     Ok(all)
 }
 
+/// A row of the table of solutions.
+struct TrainedRow<'a> {
+    solution: &'a Solution,
+    summary: Summary,
+    relative_norm: f64,
+    steps: usize,
+    seconds: f64,
+}
+
 fn in_words(edit: &Summary) -> String {
     match &edit.lora {
         Some(lora) => format!("LoRA, rank {}, scale {}", lora.rank, lora.scale),
@@ -509,16 +485,15 @@ fn training_table(study: &Study, folder: &Path) -> Result<Table> {
         let history = solution_folder(folder, &solution.name).history()?;
         rows.extend(history.into_iter().map(|record| (solution.name.clone(), record)));
     }
-    type Of<'r> = &'r dyn Fn(&crate::train::StepRecord) -> f64;
-    let real = |f: Of| Column::Real(rows.iter().map(|(_, r)| f(r)).collect());
-    Ok(Table::new("training", "Every optimiser step of every solution")
-        .with_column("solution", "", Column::Text(rows.iter().map(|(name, _)| name.clone()).collect()))
-        .with_column("step", "", Column::Integer(rows.iter().map(|(_, r)| r.step as i64).collect()))
-        .with_column("learning_rate", "", real(&|r| r.learning_rate))
-        .with_column("loss", "nats/token", real(&|r| r.loss))
-        .with_column("response_loss", "nats/token", real(&|r| r.response_loss))
-        .with_column("kl", "nats/token", real(&|r| r.kl.unwrap_or(f64::NAN)))
-        .with_column("gradient_norm", "", real(&|r| r.gradient_norm))
-        .with_column("norm", "", real(&|r| r.norm))
-        .with_column("heldout_loss", "nats/token", real(&|r| r.heldout_loss.unwrap_or(f64::NAN))))
+    Ok(Table::of_rows("training", "Every optimiser step of every solution", &rows)
+        .text("solution", |(name, _)| name.clone())
+        .integer("step", "", |(_, r)| r.step as i64)
+        .real("learning_rate", "", |(_, r)| r.learning_rate)
+        .real("loss", "nats/token", |(_, r)| r.loss)
+        .real("response_loss", "nats/token", |(_, r)| r.response_loss)
+        .real("kl", "nats/token", |(_, r)| r.kl.unwrap_or(f64::NAN))
+        .real("gradient_norm", "", |(_, r)| r.gradient_norm)
+        .real("norm", "", |(_, r)| r.norm)
+        .real("heldout_loss", "nats/token", |(_, r)| r.heldout_loss.unwrap_or(f64::NAN))
+        .table())
 }

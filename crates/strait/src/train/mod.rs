@@ -20,7 +20,12 @@ pub use checkpoint::SolutionFolder;
 pub use optimiser::learning_rate;
 pub use settings::{EditKind, Kl, Length, Schedule, Seeds, Settings};
 
-use crate::{Error, Result, data::split::batches, objective::{Kept, Row}, tensorboard::EventWriter};
+use crate::{
+    Error, Result,
+    data::split::batches,
+    objective::{Kept, Row},
+    tensorboard::EventWriter,
+};
 use optimiser::Parameter;
 
 /// What one optimiser step did: a line of `metrics.jsonl`.
