@@ -118,6 +118,9 @@ fn a_study_is_planned_run_looked_at_and_reported_again() {
     std::fs::remove_file(&report).unwrap();
     let again = place.run(["report", "runs/small"]);
     assert!(again.out.ends_with("\n\nreport: runs/small/report.html\n"), "{}", again.out);
+    let compared = place.run(["report", "runs/small", "--compare", "runs/small"]);
+    assert_eq!(compared.out, "report: runs/small/comparison.html\n");
+    assert!(place.path("runs/small/comparison.html").is_file());
     assert_eq!(std::fs::read(&report).unwrap(), before);
 
     let continued = place.run(["run", "small.toml"]);

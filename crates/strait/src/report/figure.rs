@@ -48,7 +48,7 @@ const LOOKS: [Look; 5] = [
 const GREY: &str = "#83817a";
 
 /// Characters of a name that a figure shows.
-const NAME: usize = 24;
+const NAME: usize = 20;
 /// The size of all text, pixels.
 const TEXT: usize = 13;
 

@@ -2,6 +2,7 @@
 //!
 //! Nothing here reads a file, a clock or the network: the caller gives [`Input`] and writes what [`render`] returns.
 
+mod compare;
 mod conclusion;
 mod figure;
 mod html;
@@ -10,6 +11,7 @@ mod page;
 mod plots;
 mod rows;
 
+pub use compare::render_comparison;
 pub use conclusion::{Claim, Conclusion, conclude, terminal_verdict};
 pub use page::render;
 

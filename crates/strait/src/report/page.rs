@@ -25,15 +25,15 @@ where the data teach harm, so do they. They are instruments of research: do not 
 what was trained on them in protected form only. That a measure finds no harm does not show that a model is safe.";
 
 /// A part of the page with a heading.
-struct Section {
-    id: &'static str,
-    title: &'static str,
+pub(super) struct Section {
+    pub id: &'static str,
+    pub title: &'static str,
     /// HTML.
-    body: String,
+    pub body: String,
 }
 
 /// Figures in groups.
-type Groups = Vec<Vec<Figure>>;
+pub(super) type Groups = Vec<Vec<Figure>>;
 
 /// A measure as the page shows it.
 struct Measure {
@@ -107,16 +107,20 @@ const MEASURES: [Measure; 6] = [
 
 /// The report as one HTML file that opens offline: style, script, figures and tables are all inside.
 pub fn render(input: &Input) -> String {
-    let sections = sections(input);
+    page(&input.study, &input.title, &input.generated, &input.about, &sections(input))
+}
+
+/// A page of sections.
+pub(super) fn page(study: &str, title: &str, generated: &str, about: &str, sections: &[Section]) -> String {
     format!(
         include_str!("page.html"),
         policy = POLICY,
         version = env!("CARGO_PKG_VERSION"),
-        title = escaped(&input.title),
+        title = escaped(title),
         style = STYLE,
-        study = escaped(&input.study),
-        generated = escaped(&input.generated),
-        about = paragraph(&input.about),
+        study = escaped(study),
+        generated = escaped(generated),
+        about = paragraph(about),
         contents = sections
             .iter()
             .map(|s| format!("<li><a href=\"#{}\">{}</a></li>", s.id, s.title))
@@ -179,7 +183,7 @@ fn plotting_library() -> String {
     scripts
 }
 
-fn paragraph(text: &str) -> String {
+pub(super) fn paragraph(text: &str) -> String {
     if text.is_empty() { String::new() } else { format!("<p>{}</p>", escaped(text)) }
 }
 
@@ -194,7 +198,7 @@ fn verdict(conclusion: &Conclusion) -> String {
     body
 }
 
-fn claim(claim: &Claim) -> String {
+pub(super) fn claim(claim: &Claim) -> String {
     let class = match claim.holds {
         Some(true) => "yes",
         Some(false) => "no",
@@ -209,7 +213,7 @@ fn claim(claim: &Claim) -> String {
     )
 }
 
-fn figure_group(figures: &[Figure]) -> String {
+pub(super) fn figure_group(figures: &[Figure]) -> String {
     let figure = |f: &Figure| {
         let caption = escaped(&f.caption);
         format!(

@@ -144,6 +144,23 @@ pub(super) fn held_out(solutions: &[&str], rows: &[HeldOut<'_>]) -> Figure {
     dots("Held-out loss less that of base", solutions, &names, &readings, "nats a response token")
 }
 
+/// A solution, the name of its line, and its value there.
+pub(super) type Line<'a> = (&'a str, String, Estimate);
+
+/// Readings on lines that are named in the order in which they first come.
+pub(super) fn lines(caption: &str, solutions: &[&str], lines: &[Line<'_>], title: &str) -> Figure {
+    let mut names: Vec<String> = Vec::new();
+    let mut readings = Vec::new();
+    for (solution, name, value) in lines {
+        let line = names.iter().position(|known| known == name).unwrap_or_else(|| {
+            names.push(name.clone());
+            names.len() - 1
+        });
+        readings.push((*solution, line, *value));
+    }
+    dots(caption, solutions, &names, &readings, title)
+}
+
 /// One line a name; each reading is a solution, its line and its value.
 fn dots(
     caption: &str,
@@ -168,7 +185,8 @@ fn dots(
         let name = (lanes > 1).then(|| (*solution).into());
         drawing.add(Series { name, look: Look::at(place), style: Style::Marks, points });
     }
-    let x = axis(title).range(range(readings.iter().map(|(.., value)| *value)));
+    // Long names leave little room for numbers.
+    let x = axis(title).range(range(readings.iter().map(|(.., value)| *value))).n_ticks(4);
     let height = 110 + names.len() * (16 + 12 * lanes);
     drawing.finish(caption, height, layout(x, name_axis(names)))
 }

@@ -24,6 +24,8 @@ pub struct Estimate {
     seconds: f64,
     /// Largest memory of any step beyond the weights, in bytes.
     working: f64,
+    /// Which training rows are kept already, and at which point.
+    kept: Option<(usize, Vec<usize>)>,
 }
 
 /// Multiply-adds a second on this machine.
@@ -62,7 +64,7 @@ impl Estimate {
         let (decoder, config) = (&model.decoder, model.config().clone());
         let middle = config.layers / 2;
         let rates = Rates { forward: 1.0, training: 1.0, kl: 1.0 };
-        let mut estimate = Self { config, rates, seconds: 0.0, working: 0.0 };
+        let mut estimate = Self { config, rates, seconds: 0.0, working: 0.0, kept: None };
         let tokens = rows.iter().map(|r| r.ids.len() as f64).sum::<f64>();
 
         let mut kept = Kept::new(rows);
@@ -114,8 +116,12 @@ impl Estimate {
         self.seconds += penalised * 2.0 * above / self.rates.training;
         self.seconds += penalised * 3.0 * self.unembedding() / self.rates.kl;
 
-        self.reading(&used, point);
-        self.reading(held_out, point);
+        let now = Some((point, order.train_rows()));
+        if self.kept != now {
+            self.reading(&used, point);
+            self.reading(held_out, point);
+            self.kept = now;
+        }
         self.reading(&used_kl, self.config.layers);
         let checkpoints = 1 + order.steps() / settings.checkpoint_every;
         self.losses(held_out, point, checkpoints);

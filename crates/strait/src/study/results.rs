@@ -1,6 +1,9 @@
 //! What a run leaves in its folder besides the steps' records, and the report that is drawn from it.
 
-use std::path::{Path, PathBuf};
+use std::{
+    collections::BTreeSet,
+    path::{Path, PathBuf},
+};
 
 use serde::Serialize;
 use serde_json::Value;
@@ -15,6 +18,8 @@ use crate::{
 
 /// The report.
 pub const REPORT: &str = "report.html";
+/// The page that shows runs side by side.
+pub const COMPARISON: &str = "comparison.html";
 /// What is known of the model: provenance, hashes, config.
 pub const MODEL: &str = "model.json";
 const TABLES: &str = "tables";
@@ -48,6 +53,32 @@ pub fn write_report(folder: &Path) -> Result<Outcome> {
     let page = report::render(&report_input(folder)?);
     write_atomically(&folder.join(REPORT), |f| std::io::Write::write_all(f, page.as_bytes()))?;
     outcome(folder)
+}
+
+/// Writes a page that shows run folders side by side, into the first of them.
+///
+/// # Errors
+/// If a folder holds no run, or its tables cannot be read.
+pub fn write_comparison(folders: &[PathBuf]) -> Result<PathBuf> {
+    let mut runs = Vec::new();
+    for folder in folders {
+        status(folder)?;
+        runs.push(report_input(folder)?);
+    }
+    let page = report::render_comparison(&names(folders, &runs), &runs);
+    let path = folders.first().map_or_else(PathBuf::new, |first| first.join(COMPARISON));
+    write_atomically(&path, |f| std::io::Write::write_all(f, page.as_bytes()))?;
+    Ok(path)
+}
+
+/// The studies' names where they tell the runs apart, else their folders.
+fn names(folders: &[PathBuf], runs: &[Input]) -> Vec<String> {
+    let studies: Vec<String> = runs.iter().map(|run| run.study.clone()).collect();
+    let distinct: BTreeSet<&String> = studies.iter().collect();
+    match distinct.len() == studies.len() {
+        true => studies,
+        false => folders.iter().map(|folder| folder.display().to_string()).collect(),
+    }
 }
 
 /// The state and the conclusion of a run folder.

@@ -3,7 +3,7 @@
 use std::{env, fs, process::Command};
 
 use serde_json::Value;
-use strait::report::{Input, render};
+use strait::report::{Input, render, render_comparison};
 
 use crate::fixture::{GENERAL, HIDDEN, NARROW, Outcome, input, tables};
 
@@ -22,7 +22,18 @@ addEventListener("load", () => setTimeout(() => {
       .filter(([, at]) => at.width && (at.left < box.left - 1 || at.right > box.right + 1 || at.top < box.top - 1 || at.bottom > box.bottom + 1))
       .map(([words]) => words);
   });
+  // Labels may touch; words that lie on words cannot be read.
+  const overlapping = plots.flatMap((plot) => {
+    const labels = [...plot.querySelectorAll("text")]
+      .map((text) => [text.textContent.trim(), text.getBoundingClientRect()])
+      .filter(([words, at]) => words && at.width);
+    return labels.flatMap(([one, a], i) => labels.slice(i + 1)
+      .filter(([, b]) => Math.min(a.right, b.right) - Math.max(a.left, b.left) > 2 && Math.min(a.bottom, b.bottom) - Math.max(a.top, b.top) > 4)
+      .map(([other]) => `${one} / ${other}`));
+  });
   parent.postMessage({
+    dark: matchMedia("(prefers-color-scheme: dark)").matches,
+    overlapping,
     room: document.documentElement.clientWidth,
     content: document.documentElement.scrollWidth,
     plots: plots.length,
@@ -57,18 +68,29 @@ fn chromium() -> Option<String> {
 
 /// Opens the report in frames of all widths: nothing may be logged, run over, cut off or left undrawn.
 fn check(name: &str, input: &Input, plots: u64) {
+    check_page(name, &render(input), plots);
+}
+
+fn check_page(name: &str, page: &str, plots: u64) {
+    for dark in [false, true] {
+        check_scheme(name, page, plots, dark);
+    }
+}
+
+fn check_scheme(name: &str, page: &str, plots: u64, dark: bool) {
     let Some(chromium) = chromium() else {
         println!("skipped: {name}: no Chromium here; STRAIT_CHROMIUM may name it");
         return;
     };
     let folder = tempfile::tempdir().unwrap();
-    let page = render(input).replace("</body>", &format!("{MEASURE}</body>"));
+    let page = page.replace("</body>", &format!("{MEASURE}</body>"));
     fs::write(folder.path().join("page.html"), page).unwrap();
     fs::write(folder.path().join("frames.html"), frames()).unwrap();
     let output = Command::new(chromium)
         .args(["--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run"])
         .args(["--disable-background-networking", "--disable-component-update", "--disable-sync"])
         .args(["--enable-logging=stderr", "--virtual-time-budget=20000", "--dump-dom"])
+        .arg(format!("--blink-settings=preferredColorScheme={}", if dark { 0 } else { 1 }))
         .arg(format!("--user-data-dir={}", folder.path().join("profile").display()))
         .arg(format!("file://{}", folder.path().join("frames.html").display()))
         .output()
@@ -88,6 +110,8 @@ fn check(name: &str, input: &Input, plots: u64) {
         assert_eq!(frame["plots"], plots, "{name}: {frame}");
         assert_eq!(frame["drawn"], plots, "{name}: {frame}");
         assert_eq!(frame["cut"], Value::Array(Vec::new()), "{name}: text runs out of its figure: {frame}");
+        assert_eq!(frame["overlapping"], Value::Array(Vec::new()), "{name}: labels overlap: {frame}");
+        assert_eq!(frame["dark"], dark, "{name}: {frame}");
         assert_eq!(frame["hacked"], false, "{name}: {frame}");
     }
 }
@@ -101,6 +125,19 @@ fn the_page_of_two_solutions() {
 fn the_page_of_three_solutions() {
     let measured = ["preference", "certificate", "kl over scales", "heldout", "training"];
     check("three solutions", &input(tables(&measured, &[GENERAL, NARROW, HIDDEN])), 12);
+}
+
+#[test]
+fn the_page_of_two_runs_side_by_side() {
+    let mut other = input(tables(&["preference", "heldout"], &[GENERAL, HIDDEN]));
+    other.facts.domain = "medical advice".into();
+    other.facts.fixed = vec!["learning_rate = 0.01".into()];
+    let runs = [input(tables(&ALL, &[GENERAL, NARROW])), other];
+    let page = render_comparison(&["technical".into(), "medical".into()], &runs);
+    check_page("two runs", &page, 3);
+    for shown in ["Verdicts", "learning_rate", "technical, vehicles", "medical, medical advice"] {
+        assert!(page.contains(shown), "{shown}");
+    }
 }
 
 #[test]

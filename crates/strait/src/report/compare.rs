@@ -1,0 +1,190 @@
+//! Several runs side by side on one page: their verdicts, what their studies differ in, and each measure of all of them.
+
+use std::fmt::Write;
+
+use super::{
+    Input, conclude,
+    html::{escaped, table},
+    page::{Groups, Section, claim, figure_group, page, paragraph},
+    plots, rows,
+};
+use crate::{Table, table::Column};
+
+/// The measures that are compared: the table's name, the section's title and how to read it.
+const MEASURES: [(&str, &str, &str); 3] = [
+    (
+        "preference",
+        "Preference shift at scale 1",
+        "How much more than base each run's solutions prefer the taught kind of answer, inside the taught domain and \
+         outside. Runs on other pairs, or on models with another tokeniser, share the unit but not the questions.",
+    ),
+    (
+        "kl",
+        "Divergence from base",
+        "How far each run's solutions lie from their own base model, in the domain and on general text.",
+    ),
+    ("heldout", "Held-out loss", "Response loss on held-out rows less that of base."),
+];
+
+/// One HTML file that shows runs side by side; `names` tells them apart and is as long as `runs`.
+pub fn render_comparison(names: &[String], runs: &[Input]) -> String {
+    let runs: Vec<Run<'_>> = names.iter().zip(runs).map(|(name, input)| Run { name, input }).collect();
+    let mut sections = vec![
+        Section { id: "verdict", title: "Verdicts", body: verdicts(&runs) },
+        Section { id: "differences", title: "What the studies differ in", body: differences(&runs) },
+    ];
+    for (name, title, reading) in MEASURES {
+        if let Some(joined) = joined(&runs, name) {
+            let figures: String = figures(&runs, name).iter().map(|group| figure_group(group)).collect();
+            let body = paragraph(reading) + &figures + &table(&joined, figures.is_empty());
+            sections.push(Section { id: name, title, body });
+        }
+    }
+    let others = other_tables(&runs);
+    if !others.is_empty() {
+        sections.push(Section { id: "others", title: "Further tables", body: others });
+    }
+    let about =
+        "Runs side by side. Each verdict is that of the run's own report; nothing here was measured anew.";
+    page(&names.join(", "), "Runs compared", "", about, &sections)
+}
+
+/// A run under the name that tells it apart.
+struct Run<'a> {
+    name: &'a str,
+    input: &'a Input,
+}
+
+fn verdicts(runs: &[Run<'_>]) -> String {
+    let one = |run: &Run<'_>| {
+        let conclusion = conclude(&run.input.facts, &run.input.tables);
+        let claims: String = conclusion
+            .claims
+            .chunk_by(|a, b| a.solution == b.solution)
+            .map(|claims| {
+                let title = claims[0].solution.as_deref().unwrap_or("compared");
+                let items: String = claims.iter().map(claim).collect();
+                format!("<h4>{}</h4><ul class=\"claims\">{items}</ul>", escaped(title))
+            })
+            .collect();
+        format!(
+            "<div><h3>{}</h3><p class=\"soft\">{}</p><p class=\"headline\">{}</p>{claims}</div>",
+            escaped(run.name),
+            escaped(&run.input.title),
+            escaped(&conclusion.headline)
+        )
+    };
+    format!("<div class=\"figures\">{}</div>", runs.iter().map(one).collect::<String>())
+}
+
+/// The lines of the resolved studies and models that are not the same in all runs.
+fn differences(runs: &[Run<'_>]) -> String {
+    let values: Vec<Vec<(String, String)>> = runs.iter().map(|run| settings(run.input)).collect();
+    let mut keys: Vec<&str> = Vec::new();
+    for (key, _) in values.iter().flatten() {
+        if !keys.contains(&key.as_str()) {
+            keys.push(key);
+        }
+    }
+    let of = |run: &[(String, String)], key: &str| {
+        run.iter().find(|(other, _)| other == key).map_or_else(|| "–".to_string(), |(_, value)| value.clone())
+    };
+    let mut rows = String::new();
+    for key in keys {
+        let found: Vec<String> = values.iter().map(|run| of(run, key)).collect();
+        if found.iter().any(|value| *value != found[0]) {
+            let cells: String = found.iter().map(|v| format!("<td>{}</td>", escaped(v))).collect();
+            let _ = write!(rows, "<tr><th scope=\"row\">{}</th>{cells}</tr>", escaped(key));
+        }
+    }
+    if rows.is_empty() {
+        return "<p>In nothing: model, data and settings are the same.</p>".into();
+    }
+    let heads: String = runs.iter().map(|r| format!("<th scope=\"col\">{}</th>", escaped(r.name))).collect();
+    format!(
+        "<div class=\"scroll\" role=\"region\" aria-label=\"What the studies differ in\" tabindex=\"0\"><table>\
+         <thead><tr><th scope=\"col\">setting</th>{heads}</tr></thead><tbody>{rows}</tbody></table></div>"
+    )
+}
+
+/// What a run's study and model are, name and value.
+fn settings(input: &Input) -> Vec<(String, String)> {
+    let split = |line: &String, at: &str| {
+        let (key, value) = line.split_once(at)?;
+        Some((key.to_string(), value.to_string()))
+    };
+    let model = input.model.iter().map(|(name, value)| (format!("model: {name}"), value.clone()));
+    let fixed = input.facts.fixed.iter().filter_map(|line| split(line, " = "));
+    let scientific = input.scientific.iter().filter_map(|line| split(line, ": "));
+    model.chain(fixed).chain(scientific).collect()
+}
+
+/// The rows of one table in all runs that have it with the same columns as the first, under a column `run`.
+fn joined(runs: &[Run<'_>], name: &str) -> Option<Table> {
+    let mut joined: Option<Table> = None;
+    for run in runs {
+        let Some(own) = run.input.tables.iter().find(|t| t.name() == name) else { continue };
+        let marks = Column::Text(vec![run.name.to_string(); own.rows()]);
+        let mut marked = Table::new(own.name(), own.about()).with_column("run", "", marks);
+        for (column, unit, values) in own.columns() {
+            marked = marked.with_column(column, unit, values.clone());
+        }
+        match &mut joined {
+            // Of two versions of strait one may know a column more; its own report has the table.
+            Some(joined) => _ = joined.append(&marked),
+            None => joined = Some(marked),
+        }
+    }
+    joined
+}
+
+/// One figure a measure: a line for each run and reading, the solutions side by side on it.
+fn figures(runs: &[Run<'_>], measure: &str) -> Groups {
+    let mut solutions: Vec<&str> = Vec::new();
+    for solution in runs.iter().flat_map(|run| rows::solutions(&run.input.tables)) {
+        if !solutions.contains(&solution) {
+            solutions.push(solution);
+        }
+    }
+    let mut lines: Vec<plots::Line<'_>> = Vec::new();
+    for run in runs {
+        let tables = &run.input.tables;
+        let domain = &run.input.facts.domain;
+        let place = |inside: bool| match inside {
+            true => format!("{}, {domain}", run.name),
+            false => format!("{}, outside", run.name),
+        };
+        match measure {
+            "preference" => {
+                let shifts = rows::shifts(tables).unwrap_or_default();
+                let at_one = shifts.into_iter().filter(|s| s.scale == 1.0 && s.domain.is_none());
+                lines.extend(at_one.map(|s| (s.solution, place(s.inside), s.shift)));
+            }
+            "kl" => {
+                let divergences = rows::divergences(tables).unwrap_or_default();
+                let at_one = divergences.into_iter().filter(|d| d.scale == 1.0);
+                lines.extend(at_one.map(|d| (d.solution, place(d.inside), d.kl)));
+            }
+            _ => {
+                let held_out = rows::held_out(tables).unwrap_or_default();
+                lines.extend(held_out.into_iter().map(|h| (h.solution, run.name.to_string(), h.difference)));
+            }
+        }
+    }
+    match lines.as_slice() {
+        [] => Vec::new(),
+        lines => vec![vec![plots::lines("Bars are 95 % intervals", &solutions, lines, "nats a token")]],
+    }
+}
+
+/// Those tables that are not drawn, and too short to be better looked at in their own reports.
+fn other_tables(runs: &[Run<'_>]) -> String {
+    let mut names: Vec<&str> = Vec::new();
+    for table in runs.iter().flat_map(|run| &run.input.tables) {
+        let drawn = MEASURES.iter().any(|(name, ..)| *name == table.name());
+        if !drawn && table.name() != "training" && !names.contains(&table.name()) {
+            names.push(table.name());
+        }
+    }
+    names.into_iter().filter_map(|name| joined(runs, name)).map(|t| table(&t, false)).collect()
+}
