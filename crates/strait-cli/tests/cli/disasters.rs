@@ -4,8 +4,11 @@ use std::{
     collections::BTreeMap,
     path::Path,
     process::{Command, Stdio},
-    time::Duration,
+    time::Instant,
 };
+
+use rand::{Rng, SeedableRng};
+use rand_chacha::ChaCha8Rng;
 
 use crate::{
     common::{Place, text, tiny},
@@ -19,29 +22,40 @@ fn tables(run: &Path) -> BTreeMap<String, Vec<u8>> {
     named.filter(|(name, _)| !name.starts_with("solutions")).collect()
 }
 
-/// `kill -9` at many moments; the test of the same name in hours would be the same with more of them.
+/// `kill -9` at moments drawn from a fixed seed, 8 of them; `STRAIT_KILLS` may ask for more.
 #[test]
 fn a_study_that_is_killed_again_and_again_ends_with_the_same_tables() {
+    let wanted: usize =
+        std::env::var("STRAIT_KILLS").map_or(8, |n| n.parse().expect("STRAIT_KILLS is a number"));
     let place = Place::new();
     small_study(&place, 60);
+    let started = Instant::now();
     let whole = place.run(["run", "small.toml", "--out", "whole"]);
+    let longest = started.elapsed();
     assert_eq!(whole.code, Some(0), "{}", whole.err);
     let expected = tables(&place.path("whole"));
     assert!(expected.len() >= 10, "{:?}", expected.keys());
 
+    let mut rng = ChaCha8Rng::seed_from_u64(0);
     let mut kills = 0;
-    for milliseconds in [40, 90, 150, 220, 300, 390, 490, 600, 720, 850, 990, 1140] {
+    for _ in 0..20 * wanted {
         let mut strait = Command::new(env!("CARGO_BIN_EXE_strait"));
         strait.args(["run", "small.toml", "--out", "killed"]).current_dir(place.path(""));
         let mut child = strait.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
-        std::thread::sleep(Duration::from_millis(milliseconds));
+        std::thread::sleep(longest.mul_f64(rng.random_range(0.02..0.7)));
         if child.try_wait().unwrap().is_none() {
             child.kill().unwrap();
             kills += 1;
+            child.wait().unwrap();
+        } else {
+            assert_eq!(tables(&place.path("killed")), expected, "after {kills} kills");
+            std::fs::remove_dir_all(place.path("killed")).unwrap();
         }
-        child.wait().unwrap();
+        if kills == wanted {
+            break;
+        }
     }
-    assert!(kills >= 3, "only {kills} runs were still at work when they were killed");
+    assert_eq!(kills, wanted, "too few runs were still at work when they were to be killed");
     let last = place.run(["run", "small.toml", "--out", "killed"]);
     assert_eq!(last.code, Some(0), "{}", last.err);
     assert_eq!(tables(&place.path("killed")), expected);
