@@ -110,7 +110,7 @@ pub enum Problem {
         why: String,
     },
     /// A file that the Parquet library refuses.
-    #[error("it cannot be read as Parquet: {reason}")]
+    #[error("the Parquet library refuses it: {reason}")]
     Parquet {
         /// What the library says.
         reason: String,
