@@ -39,6 +39,16 @@ impl Row {
         Ok(Self { ids: chat.ids, responses: chat.responses })
     }
 
+    /// The beginning of a plain text, `limit` tokens at most; no token of it is a response.
+    ///
+    /// # Errors
+    /// If the tokenizer refuses the text.
+    pub fn of_text(model: &Model, text: &str, limit: usize) -> Result<Self> {
+        let mut ids = model.tokenizer.encode(text, true)?;
+        ids.truncate(limit.min(model.config().context_length));
+        Ok(Self { ids, responses: Vec::new() })
+    }
+
     /// Number of response tokens.
     pub fn response_tokens(&self) -> usize {
         self.responses.iter().map(ExactSizeIterator::len).sum()
@@ -215,15 +225,7 @@ impl Kept {
         gradient: bool,
     ) -> Result<Tensor> {
         let packed = self.packed(rows);
-        let mut predicting = Vec::new();
-        let mut targets = Vec::new();
-        for (&row, at) in rows.iter().zip(packed.rows()) {
-            let row = &self.rows[row];
-            for token in row.responses.iter().flat_map(Clone::clone) {
-                predicting.push((at.start + token - 1) as u32);
-                targets.push(row.ids[token]);
-            }
-        }
+        let (predicting, targets) = self.responses(rows, &packed);
         let predicting = Tensor::new(predicting, decoder.device())?;
         let hidden = match (self.gather(&self.base_hidden, rows)?, edit) {
             (Some(kept), None) => kept.index_select(&predicting, 0)?,
@@ -252,6 +254,41 @@ impl Kept {
         let stream = self.through(decoder, stream, &packed, Some(edit))?;
         let hidden = decoder.finish(stream, Some(edit))?;
         Ok(ops::kl_divergence(&hidden, &base, decoder.unembedding(), gradient)?)
+    }
+
+    /// KL(base ‖ edited) where each response token of some rows is predicted, in nats, in the order of the rows.
+    ///
+    /// # Shapes
+    /// - result: `(response tokens)`
+    ///
+    /// # Errors
+    /// If a tensor operation fails.
+    pub fn response_kl(&self, decoder: &Decoder, rows: &[usize], edit: &Edit) -> Result<Tensor> {
+        let packed = self.packed(rows);
+        let (predicting, _) = self.responses(rows, &packed);
+        let predicting = Tensor::new(predicting, decoder.device())?;
+        let stream = self.stream(decoder, &packed, rows)?;
+        let base = match self.gather(&self.base_hidden, rows)? {
+            Some(kept) => kept,
+            None => self.base_of(decoder, &packed, &stream)?,
+        };
+        let stream = self.through(decoder, stream, &packed, Some(edit))?;
+        let hidden = decoder.finish(stream.index_select(&predicting, 0)?, Some(edit))?;
+        let base = base.index_select(&predicting, 0)?;
+        Ok(ops::kl_divergence(&hidden, &base, decoder.unembedding(), false)?)
+    }
+
+    /// Where in a packed batch the response tokens of its rows are predicted, and those tokens.
+    fn responses(&self, rows: &[usize], packed: &Packed) -> (Vec<u32>, Vec<u32>) {
+        let (mut predicting, mut targets) = (Vec::new(), Vec::new());
+        for (&row, at) in rows.iter().zip(packed.rows()) {
+            let row = &self.rows[row];
+            for token in row.responses.iter().flat_map(Clone::clone) {
+                predicting.push((at.start + token - 1) as u32);
+                targets.push(row.ids[token]);
+            }
+        }
+        (predicting, targets)
     }
 
     fn packed(&self, rows: &[usize]) -> Packed {

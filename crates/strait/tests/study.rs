@@ -159,6 +159,32 @@ fn every_mistake_is_named_with_its_line_and_its_remedy() {
         ("more held out than left", changed("domain = \"plants\"", "held_out = 0.95")),
         ("a scale of zero", changed("resamples = 500", "scales = [0, 1]")),
         ("scales without 1", changed("resamples = 500", "scales = [2, 4]")),
+        ("no row to measure", changed("resamples = 500", "rows = 0")),
+        ("factors without 1", changed("resamples = 500", "efficiency = { factors = [0, 2] }")),
+        ("a factor that is no number", changed("resamples = 500", "efficiency = { factors = [1, nan] }")),
+        ("a negative factor", changed("resamples = 500", "efficiency = { factors = [\n-1, 1] }")),
+        ("a factor twice", changed("resamples = 500", "efficiency = { factors = [1, 2, 2] }")),
+        ("no factors", changed("resamples = 500", "efficiency = { factors = [] }")),
+        ("no shared norm", changed("resamples = 500", "efficiency = { norms = 0 }")),
+        ("efficiency that is a number", changed("resamples = 500", "efficiency = 3")),
+        ("a misspelt key of efficiency", changed("resamples = 500", "efficiency = { factor = [1] }")),
+        ("noise of zero", changed("resamples = 500", "stability = { epsilons = [0, 0.5] }")),
+        ("more noise than all", changed("resamples = 500", "stability = { epsilons = [0.5, 1.5] }")),
+        ("one seed", changed("resamples = 500", "stability = { seeds = 1 }")),
+        ("significance without text", changed("resamples = 500", "significance = { passages = 9 }")),
+        ("significance that is true", changed("resamples = 500", "significance = true")),
+        (
+            "text that is not there",
+            changed("resamples = 500", "significance = { text = [\"kl.jsonl\",\n\"none.jsonl\"] }"),
+        ),
+        (
+            "a norm of zero",
+            changed("resamples = 500", "significance = { text = \"kl.jsonl\", norms = [0, 1] }"),
+        ),
+        (
+            "no random direction",
+            changed("resamples = 500", "significance = { text = \"kl.jsonl\", random = 0 }"),
+        ),
         ("an empty list", changed("[\"kl.jsonl\"]", "[]")),
         ("rows that are a number", changed("[\"kl.jsonl\"]", "[3]")),
         ("too few resamples", changed("resamples = 500", "resamples = 10")),
@@ -253,6 +279,9 @@ fn the_example_is_a_study_and_names_every_key() {
         "train.x = 1",
         "train.kl.x = 1",
         "measure.x = 1",
+        "measure.efficiency.x = 1",
+        "measure.stability.x = 1",
+        "measure.significance.x = 1",
     ] {
         let error = StudyFile::parse(Path::new("s"), unknown.into()).unwrap_err();
         let hint = error.hint().unwrap();
@@ -439,12 +468,26 @@ fn keys_change_only_where_results_may() {
     let names: Vec<_> = before.steps.iter().map(|s| s.name.as_str()).collect();
     assert_eq!(
         names,
-        ["model", "data", "train-general", "train-narrow", "preference", "kl", "heldout", "report"]
+        [
+            "model",
+            "data",
+            "train-general",
+            "train-narrow",
+            "preference",
+            "kl",
+            "heldout",
+            "efficiency",
+            "stability",
+            "report"
+        ]
     );
-    let trained = ["train-general", "train-narrow", "preference", "kl", "heldout", "report"];
+    let trained =
+        ["train-general", "train-narrow", "preference", "kl", "heldout", "efficiency", "stability", "report"];
     let narrow = &trained[1..];
-    let general = ["train-general", "preference", "kl", "heldout", "report"];
+    let general = [&trained[..1], &trained[2..]].concat();
     let measured = &trained[2..];
+    // Stability's intervals are over seeds.
+    let bootstrapped = ["preference", "kl", "heldout", "efficiency", "report"];
     let cases: &[(&str, &str, &[&str])] = &[
         ("", "# a comment\n", &[]),
         ("model =", "title = \"T\"\nmodel =", &["report"]),
@@ -452,11 +495,23 @@ fn keys_change_only_where_results_may() {
         ("model =", "name = \"n\"\nmodel =", &["report"]),
         ("domain = \"plants\"", "domain = \"plants\"\nkind = \"technical\"", &["report"]),
         ("domain = \"plants\"", "domain = \"trees\"", &["preference", "report"]),
-        ("resamples = 500", "resamples = 600", measured),
+        ("resamples = 500", "resamples = 600", &bootstrapped),
         ("resamples = 500", "resamples = 500\ncertificate = 0.5", &["report"]),
         ("resamples = 500", "resamples = 500\ncoherence = 0.5", &["preference", "report"]),
         ("resamples = 500", "resamples = 500\nscales = [1, 2]", &["preference", "report"]),
         ("resamples = 500", "resamples = 500\nscales = [1, 2, 4]", &[]),
+        ("resamples = 500", "resamples = 500\nrows = 9", &["efficiency", "stability", "report"]),
+        ("resamples = 500", "resamples = 500\nrows = 100\nefficiency = {}\nstability = true", &[]),
+        ("resamples = 500", "resamples = 500\nefficiency = { norms = 3 }", &["efficiency", "report"]),
+        ("resamples = 500", "resamples = 500\nefficiency = false", &["efficiency", "report"]),
+        ("resamples = 500", "resamples = 500\nstability = { seeds = 3 }", &["stability", "report"]),
+        ("resamples = 500", "resamples = 500\nstability = false", &["stability", "report"]),
+        ("resamples = 500", "resamples = 500\nsignificance = false", &[]),
+        (
+            "resamples = 500",
+            "resamples = 500\nsignificance = { text = 'rows.jsonl' }",
+            &["significance", "report"],
+        ),
         ("[data]", "[seeds]\nsampling = 1\n[data]", measured),
         ("[data]", "[seeds]\ninitialisation = 1\n[data]", &trained),
         ("name = \"general\"", "name = \"general\"\nlayer = 15", &[]),
@@ -491,7 +546,10 @@ fn files_count_by_their_contents() {
     for (file, untouched) in [
         ("rows.jsonl", &["model"][..]),
         ("kl.jsonl", &["model", "data", "train-general"]),
-        ("other.jsonl", &["model", "data", "train-general", "train-narrow", "heldout"]),
+        (
+            "other.jsonl",
+            &["model", "data", "train-general", "train-narrow", "heldout", "efficiency", "stability"],
+        ),
     ] {
         desk.write(file, "other rows");
         assert_eq!(other_keys(&before, &plan(&desk, STUDY)), without(untouched), "{file}");
@@ -545,7 +603,7 @@ fn a_run_is_recorded_from_its_start_to_its_end() {
     let error = RunFolder::open(&path, "study").unwrap_err();
     folder.start(&plan.steps[1]).unwrap().failed(&error).unwrap();
     let running = folder.start(&plan.steps[2]).unwrap();
-    assert_eq!(states(&path), [Done, Failed, Running, Waiting, Waiting, Waiting, Waiting, Waiting]);
+    assert_eq!(states(&path), [[Done, Failed, Running].as_slice(), &[Waiting; 7]].concat());
     drop(running);
     drop(folder);
     assert_eq!(states(&path)[..3], [Done, Failed, Interrupted]);
@@ -566,7 +624,7 @@ fn a_run_is_recorded_from_its_start_to_its_end() {
     };
     assert_eq!(states(&plan, &path)[..4], [Done, Failed, Done, Waiting]);
     assert_eq!(states(&changed, &path)[..4], [Done, Failed, Waiting, Waiting]);
-    assert_eq!(states(&plan, &desk.path("nowhere")), [Waiting; 8]);
+    assert_eq!(states(&plan, &desk.path("nowhere")), [Waiting; 10]);
     assert!(status_of(&plan, &path, "other").is_err() && !desk.path("nowhere").exists());
     std::fs::write(path.join("report.html"), "").unwrap();
 

@@ -40,6 +40,7 @@ pub fn small_study(place: &Place, steps: usize) {
     ] {
         place.write(&format!("{name}.jsonl"), &rows(kind, domain));
     }
+    place.write("passages.txt", "The tide came in early.\n\nPeel, boil, wait, eat.\n");
     let model = text(&tiny("llama"));
     place.write(
         "small.toml",
@@ -71,6 +72,10 @@ name = "narrow"
 kl = {{ weight = 3.0, batch_size = 2 }}
 [measure]
 resamples = 100
+rows = 3
+efficiency = {{ factors = [1, 2], norms = 2 }}
+stability = {{ epsilons = [0.5], seeds = 2 }}
+significance = {{ text = "passages.txt", random = 1, norms = [1] }}
 "#
         ),
     );
@@ -99,7 +104,7 @@ fn a_study_is_planned_run_looked_at_and_reported_again() {
     );
     let report = place.path(ran["report"].as_str().unwrap());
     assert!(report.ends_with("runs/small/report.html") && report.is_file());
-    for table in ["preference", "kl", "heldout"] {
+    for table in ["preference", "kl", "heldout", "efficiency", "stability", "significance"] {
         for kind in ["csv", "parquet"] {
             assert!(place.path(&format!("runs/small/tables/{table}.{kind}")).is_file(), "{table}.{kind}");
         }

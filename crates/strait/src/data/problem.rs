@@ -99,8 +99,25 @@ pub enum Problem {
     #[error("the row does not end with an assistant message")]
     NotAnswered,
 
-    // Judged answers.
-    /// A column that judged answers must have.
+    // Passages.
+    /// A file of a kind that passages are not read from.
+    #[error("passages are read from `.txt`, `.jsonl` and `.parquet` files, which this is not by its name")]
+    NotOfPassages,
+    /// A line or row that is no passage.
+    #[error("there is no passage: {why}")]
+    NoPassage {
+        /// What is wrong with it.
+        why: String,
+    },
+    /// A file that the Parquet library refuses.
+    #[error("the Parquet library refuses it: {reason}")]
+    Parquet {
+        /// What the library says.
+        reason: String,
+    },
+
+    // Judged answers and passages.
+    /// A column that must be there.
     #[error("there is no column `{column}` among {found}")]
     NoColumn {
         /// The column.
@@ -153,6 +170,15 @@ impl Problem {
             }
             Self::RowCounts { .. } | Self::NotAnswered => ALIGNED.into(),
             Self::Pair { mismatch, .. } => mismatch.hint().into(),
+            Self::NotOfPassages => "give the file the ending of what it holds".into(),
+            Self::NoPassage { .. } | Self::NoColumn { column: "text", .. } => {
+                "a passage is a paragraph of a `.txt` file, a line {\"text\": \"...\"} of a `.jsonl` file, or a row of a \
+                 `.parquet` file with a column `text`"
+                    .into()
+            }
+            Self::Parquet { .. } => {
+                "check that the file is whole and compressed with Snappy or not at all, or give its texts as `.jsonl`".into()
+            }
             Self::NoColumn { .. } | Self::Cells { .. } | Self::NotAScore { .. } => {
                 format!("judged answers are CSV with the columns {}", judged::COLUMNS.join(","))
             }

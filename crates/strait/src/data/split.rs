@@ -17,11 +17,21 @@ pub fn hold_out<T>(rows: Vec<T>, share: f64, seed: u64) -> (Vec<T>, Vec<T>) {
         count if count >= rows.len() && share < 1.0 => rows.len().saturating_sub(1),
         count => count.min(rows.len()),
     };
+    take_out(rows, count, seed)
+}
+
+/// Takes `count` rows out, and no more than there are: `(left, taken)`.
+fn take_out<T>(rows: Vec<T>, count: usize, seed: u64) -> (Vec<T>, Vec<T>) {
     let mut keep: Vec<bool> = (0..rows.len()).map(|row| row >= count).collect();
     keep.shuffle(&mut ChaCha8Rng::seed_from_u64(seed));
-    let (train, held_out): (Vec<_>, Vec<_>) = rows.into_iter().zip(keep).partition(|&(_, keep)| keep);
+    let (left, taken): (Vec<_>, Vec<_>) = rows.into_iter().zip(keep).partition(|&(_, keep)| keep);
     let plain = |rows: Vec<(T, bool)>| rows.into_iter().map(|(row, _)| row).collect();
-    (plain(train), plain(held_out))
+    (plain(left), plain(taken))
+}
+
+/// Chooses `count` rows by `seed` and their number alone, in the order of `rows`; all where there are no more.
+pub fn choose<T>(rows: Vec<T>, count: usize, seed: u64) -> Vec<T> {
+    take_out(rows, count, seed).1
 }
 
 /// Cuts rows into batches of `batch_size` (the last may be smaller) with rows of like length together, so that little
@@ -98,6 +108,14 @@ mod tests {
     }
 
     proptest! {
+        #[test]
+        fn a_choice_has_so_many_rows_in_order(rows in 0usize..300, count in 0usize..400, seed: u64) {
+            let chosen = choose((0..rows).collect(), count, seed);
+            prop_assert_eq!(&chosen, &choose((0..rows).collect(), count, seed));
+            prop_assert_eq!(chosen.len(), count.min(rows));
+            prop_assert!(chosen.windows(2).all(|two| two[0] < two[1]));
+        }
+
         #[test]
         fn a_split_has_every_row_once_in_order(rows in 0usize..300, share in 0.0..1.0, seed: u64) {
             let (train, held_out) = hold_out((0..rows).collect(), share, seed);

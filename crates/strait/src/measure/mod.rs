@@ -2,16 +2,27 @@
 //! of the command line.
 
 mod divergence;
+mod efficiency;
 mod heldout;
 mod preference;
+mod significance;
+mod stability;
 
 pub use divergence::divergence;
+pub use efficiency::{EfficiencySettings, efficiency, efficiency_of};
 pub use heldout::heldout;
 pub use preference::{PairRows, certificate, preference};
+pub use significance::{
+    BEGINNING, CONTINUATION, SignificanceSettings, continuations, random_like, significance,
+};
+pub use stability::{StabilitySettings, noise_across, perturbed, stability, stability_of};
 
+use candle_core::Tensor;
 use strait_model::{
     Decoder, Edit,
-    progress::{Progress, Task},
+    decoder::first_changed_point,
+    edit::{Adapter, Lora, SteeringVector},
+    progress::{Progress, Task, Unit},
 };
 
 use crate::{Error, Result, objective::Kept};
@@ -67,4 +78,112 @@ fn mean(numbers: &[f32]) -> f64 {
 fn advance(progress: &dyn Progress, task: &dyn Task, rows: u64) -> Result<()> {
     task.advance(rows);
     if progress.stopped() { Err(Error::Interrupted) } else { Ok(()) }
+}
+
+/// Reads the mean loss of every one of some fixed rows under an edit, or under the base model, in nats a token.
+pub type LossesOf<'a> = dyn FnMut(Option<&Edit>) -> Result<Vec<f64>> + 'a;
+
+/// What reads the response losses of all rows with everything below the edit kept, and counts `passes` of them.
+fn losses_of<'a>(
+    decoder: &'a Decoder,
+    rows: &'a mut Kept,
+    title: &str,
+    passes: usize,
+    progress: &'a dyn Progress,
+) -> impl FnMut(Option<&Edit>) -> Result<Vec<f64>> + 'a {
+    let task = progress.begin(title, Some((rows.rows().len() * passes) as u64), Unit::Count);
+    let every_row = rows.every_row();
+    let mut kept_at = None;
+    move |edit| {
+        // The base model is read wherever the rows are kept.
+        if let Some(edit) = edit {
+            let point = first_changed_point(edit, decoder.config().layers);
+            if kept_at != Some(point) {
+                rows.keep(decoder, &every_row, point, false, "reading training rows", progress)?;
+                kept_at = Some(point);
+            }
+        }
+        let losses = row_losses(decoder, rows, edit, &|n| advance(progress, &*task, n))?;
+        Ok(losses.into_iter().map(|(loss, _)| loss).collect())
+    }
+}
+
+/// The number of response tokens of every row.
+fn response_tokens(rows: &Kept) -> Vec<f64> {
+    rows.rows().iter().map(|row| row.response_tokens() as f64).collect()
+}
+
+/// Mean of the rows' figures, each row with its weight.
+fn weighted_mean(values: &[f64], weights: &[f64]) -> f64 {
+    let sum: f64 = values.iter().zip(weights).map(|(value, weight)| value * weight).sum();
+    sum / weights.iter().sum::<f64>()
+}
+
+/// Row by row, one less the other.
+fn differences(one: &[f64], other: &[f64]) -> Vec<f64> {
+    one.iter().zip(other).map(|(a, b)| a - b).collect()
+}
+
+/// Every two of some things, in their order.
+fn every_two<T>(items: &[T]) -> impl Iterator<Item = (&T, &T)> {
+    items.iter().enumerate().flat_map(|(i, one)| items[i + 1..].iter().map(move |other| (one, other)))
+}
+
+/// The kind of an edit, one word. Norms of different kinds live in different spaces and do not compare.
+fn kind(edit: &Edit) -> &'static str {
+    match edit {
+        Edit::Steering(_) => "steering",
+        Edit::Lora(_) => "lora",
+        Edit::Composed(_) => "composed",
+    }
+}
+
+/// Which of an edit's tensors.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Part {
+    /// Steering vectors.
+    Vector,
+    /// Each A of a LoRA.
+    A,
+    /// Each B of a LoRA.
+    B,
+}
+
+impl Part {
+    const ALL: [Self; 3] = [Self::Vector, Self::A, Self::B];
+
+    /// Its name in tables.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Vector => "vector",
+            Self::A => "A",
+            Self::B => "B",
+        }
+    }
+
+    /// Whether an edit has tensors of this part.
+    fn is_in(self, edit: &Edit) -> bool {
+        edit.parts().any(|part| matches!(part, Edit::Steering(_)) == (self == Self::Vector))
+    }
+}
+
+/// The edit with each of its tensors replaced by what `change` makes of it, in order.
+fn with_tensors(edit: &Edit, change: &mut dyn FnMut(Part, &Tensor) -> Result<Tensor>) -> Result<Edit> {
+    Ok(match edit {
+        Edit::Steering(steering) => Edit::Steering(SteeringVector {
+            layer: steering.layer,
+            vector: change(Part::Vector, &steering.vector)?,
+        }),
+        Edit::Lora(lora) => {
+            let mut adapters = Vec::with_capacity(lora.adapters.len());
+            for adapter in &lora.adapters {
+                let (a, b) = (change(Part::A, &adapter.a)?, change(Part::B, &adapter.b)?);
+                adapters.push(Adapter { a, b, ..*adapter });
+            }
+            Edit::Lora(Lora { adapters, ..*lora })
+        }
+        Edit::Composed(edits) => {
+            Edit::Composed(edits.iter().map(|edit| with_tensors(edit, change)).collect::<Result<_>>()?)
+        }
+    })
 }

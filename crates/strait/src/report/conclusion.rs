@@ -5,7 +5,7 @@ use serde::Serialize;
 use super::{
     Facts,
     numbers::{Estimate, list, number, percent},
-    rows::{self, Certificate, Shift},
+    rows::{self, Certificate, Difference, Shift},
 };
 use crate::Table;
 
@@ -75,6 +75,8 @@ pub fn conclude(facts: &Facts, tables: &[Table]) -> Conclusion {
         headline.push_str(&held_out(tables));
     }
     let comparison = comparison(facts, &judged);
+    let compared =
+        COMPARISONS.iter().filter_map(|measure| measure.claim(tables, &judged)).collect::<Vec<_>>();
     Conclusion {
         headline,
         limits: limits(facts, tables, &shifts, &certificates),
@@ -82,6 +84,7 @@ pub fn conclude(facts: &Facts, tables: &[Table]) -> Conclusion {
             .into_iter()
             .flat_map(|s| [s.learned, s.general, s.certified])
             .chain(comparison)
+            .chain(compared)
             .collect(),
     }
 }
@@ -382,6 +385,153 @@ fn comparison(facts: &Facts, judged: &[Judged<'_>]) -> Option<Claim> {
     );
     let holds = (difference.low > 0.0).then_some(true);
     Some(Claim::new(format!("{least} is narrower than {most}"), "§8", holds, difference, words))
+}
+
+/// A claim that compares two solutions by a table of paired differences.
+struct Comparison {
+    /// The table's name, without what it ends with.
+    measure: &'static str,
+    section: &'static str,
+    /// The column of the points at which solutions are compared, and of the things that are.
+    at: &'static str,
+    what: Option<&'static str>,
+    /// Those rows that decide; none for all.
+    decides: Option<&'static str>,
+    /// Whether a lower figure is the more of it.
+    lower: bool,
+    /// The word that is claimed, and words for a point and for its figure.
+    more: &'static str,
+    point: &'static str,
+    /// What follows a point's number.
+    unit: &'static str,
+    figure: &'static str,
+    /// What it shows if it holds, and what it does not show.
+    shows: &'static str,
+    shows_not: &'static str,
+}
+
+/// The paper's three reasons why training prefers the general solution (paper §10).
+const COMPARISONS: [Comparison; 3] = [
+    Comparison {
+        measure: "efficiency",
+        section: "§10.1",
+        at: "norm",
+        what: Some("kind"),
+        decides: Some("shared"),
+        lower: true,
+        more: "more efficient",
+        point: "norm",
+        unit: "",
+        figure: "nats a token of training loss",
+        shows: "that a change of the same length lowers the loss on these training rows more",
+        shows_not: "that this is why training finds it, nor anything of rows that were not read",
+    },
+    Comparison {
+        measure: "stability",
+        section: "§10.2",
+        at: "epsilon",
+        what: Some("part"),
+        decides: None,
+        lower: true,
+        more: "more stable",
+        point: "share of noise",
+        unit: "",
+        figure: "of the gain lost",
+        shows: "that noise of the same share takes less of its gain in training loss",
+        shows_not: "how the behaviour itself bears noise, nor that training would stay there",
+    },
+    Comparison {
+        measure: "significance",
+        section: "§10.3",
+        at: "relative_norm",
+        what: None,
+        decides: None,
+        lower: false,
+        more: "more significant",
+        point: "norm",
+        unit: " in mean norms of the solutions",
+        figure: "nats a token of KL to base on pre-training text",
+        shows: "that a change of the same length moves predictions on unrelated text more",
+        shows_not: "that what it moves was of use in pre-training, nor which behaviour it brings",
+    },
+];
+
+impl Comparison {
+    /// Whether the more general solution has more of it, at every point that is compared; none where nothing is.
+    fn claim(&self, tables: &[Table], judged: &[Judged<'_>]) -> Option<Claim> {
+        let rows = rows::differences(tables, self.measure, self.at, self.what)?;
+        let (one, other) = compared(judged, &rows)?;
+        let rows: Vec<_> = rows.iter().filter_map(|row| Some((row, row.of(one, other)?))).collect();
+        let (deciding, rest): (Vec<_>, Vec<_>) =
+            rows.into_iter().partition(|(row, _)| self.decides.is_none() || row.what == self.decides);
+        let more = |e: &Estimate| if self.lower { e.high < 0.0 } else { e.low > 0.0 };
+        let less = |e: &Estimate| if self.lower { e.low > 0.0 } else { e.high < 0.0 };
+        let count = |told: &dyn Fn(&Estimate) -> bool| deciding.iter().filter(|(_, e)| told(e)).count();
+        let (more, less, all) = (count(&more), count(&less), deciding.len());
+        let holds = match (more, less) {
+            _ if all == 0 => None,
+            (more, 0) if more == all => Some(true),
+            (_, 0) => None,
+            _ => Some(false),
+        };
+        let claim = format!("{} is {} than {}", quoted(one), self.more, quoted(other));
+        // The middle point stands for all of them.
+        let Some((row, figure)) = deciding.get(all / 2) else {
+            let words = format!("the two are edits of different kinds, of which no {} compares", self.point);
+            return Some(Claim::new(claim, self.section, None, Estimate::NONE, words));
+        };
+        if figure.value.is_nan() {
+            let words =
+                "one of the two lowers the training loss by nothing, of which no share can be lost".into();
+            return Some(Claim::new(claim, self.section, None, Estimate::NONE, words));
+        }
+        let part = match row.what {
+            Some(part) if self.decides.is_none() => format!(" ({part})"),
+            _ => String::new(),
+        };
+        let at_best = rest.first().map_or(String::new(), |(_, e)| format!(", at their optima {}", e.words()));
+        let shows = match holds {
+            Some(true) => "this shows",
+            _ => "if it held, that would show",
+        };
+        let words = format!(
+            "{more} of {all} points say so and {less} the contrary, by the 95 % intervals of paired differences; at {} \
+             {}{}{part} the difference is {} {}{at_best}; {shows} {}, but not {}",
+            self.point,
+            number(row.at),
+            self.unit,
+            figure.words(),
+            self.figure,
+            self.shows,
+            self.shows_not
+        );
+        Some(Claim::new(claim, self.section, holds, *figure, words))
+    }
+}
+
+/// The most general solution and the least; where that cannot be told, the first two that are compared.
+fn compared<'a>(judged: &[Judged<'a>], rows: &[Difference<'a>]) -> Option<(&'a str, &'a str)> {
+    let mut shares: Vec<_> = judged.iter().filter_map(|s| Some((s.solution, s.share()?.value))).collect();
+    shares.sort_by(|(_, a), (_, b)| b.total_cmp(a));
+    match shares.as_slice() {
+        [(most, _), .., (least, _)] => Some((most, least)),
+        _ => {
+            let solutions = |row: &&Difference<'_>| judged.iter().any(|s| s.solution == row.other);
+            rows.iter().find(solutions).map(|row| (row.solution, row.other))
+        }
+    }
+}
+
+impl Difference<'_> {
+    /// The difference as one solution's less the other's; none if it is of others.
+    fn of(&self, one: &str, other: &str) -> Option<Estimate> {
+        let Estimate { value, low, high } = self.difference;
+        match (self.solution == one && self.other == other, self.solution == other && self.other == one) {
+            (true, _) => Some(self.difference),
+            (_, true) => Some(Estimate { value: -value, low: -high, high: -low }),
+            _ => None,
+        }
+    }
 }
 
 fn limits(

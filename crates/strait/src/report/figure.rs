@@ -5,7 +5,7 @@
 use plotly::{
     Configuration, Layout, Plot, Scatter,
     common::{
-        Anchor, DashType, ErrorData, ErrorType, Font, HoverInfo, Line, Marker, MarkerSymbol, Mode,
+        Anchor, DashType, ErrorData, ErrorType, Fill, Font, HoverInfo, Line, Marker, MarkerSymbol, Mode,
         Orientation, Title,
     },
     configuration::DisplayModeBar,
@@ -46,6 +46,8 @@ const LOOKS: [Look; 5] = [
 
 /// What belongs to no solution.
 const GREY: &str = "#83817a";
+/// The look of random directions.
+const RANDOM: Look = Look::new(GREY, MarkerSymbol::Circle, MarkerSymbol::CircleOpen, DashType::Solid);
 
 /// Characters of a name that a figure shows.
 const NAME: usize = 20;
@@ -61,6 +63,11 @@ impl Look {
     pub fn at(place: usize) -> &'static Self {
         &LOOKS[place % LOOKS.len()]
     }
+
+    /// That of what was drawn at random.
+    pub fn of_random() -> &'static Self {
+        &RANDOM
+    }
 }
 
 /// What a series is drawn with.
@@ -68,6 +75,10 @@ impl Look {
 pub(super) enum Style {
     /// Filled markers.
     Marks,
+    /// Open markers.
+    OpenMarks,
+    /// The area that the points go round, without markers and words.
+    Band,
     /// Crosses, for what does not count.
     Crosses,
     /// The look's own line.
@@ -145,6 +156,8 @@ fn trace(series: Series, growing: Growing) -> Box<Scatter<f64, f64>> {
     let Series { name, look, style, points } = series;
     let (mode, symbol, dash) = match style {
         Style::Marks => (Mode::Markers, look.filled.clone(), DashType::Solid),
+        Style::OpenMarks => (Mode::Markers, look.open.clone(), DashType::Solid),
+        Style::Band => (Mode::Lines, look.filled.clone(), DashType::Solid),
         Style::Crosses => (Mode::Markers, MarkerSymbol::X, DashType::Solid),
         Style::Line => (Mode::Lines, look.filled.clone(), look.dash.clone()),
         Style::MarkedLine => (Mode::LinesMarkers, look.filled.clone(), look.dash.clone()),
@@ -165,6 +178,14 @@ fn trace(series: Series, growing: Growing) -> Box<Scatter<f64, f64>> {
         .hover_info(HoverInfo::Text)
         .line(Line::new().color(look.colour).width(1.5).dash(dash))
         .marker(Marker::new().color(look.colour).size(9).symbol(symbol));
+    if matches!(style, Style::Band) {
+        // The last two digits are how little of the page it covers.
+        return trace
+            .fill(Fill::ToSelf)
+            .fill_color(format!("{}30", look.colour))
+            .line(Line::new().width(0.0))
+            .hover_info(HoverInfo::Skip);
+    }
     if points.iter().all(|p| p.value.low.is_nan()) {
         return trace;
     }

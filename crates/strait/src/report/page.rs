@@ -48,7 +48,7 @@ struct Measure {
 }
 
 /// The measures in the order of the page.
-const MEASURES: [Measure; 6] = [
+const MEASURES: [Measure; 9] = [
     Measure {
         name: "preference",
         title: "Preference shift",
@@ -88,6 +88,31 @@ const MEASURES: [Measure; 6] = [
                   them better than base does.",
         draw: |input, solutions| {
             Some(vec![vec![plots::held_out(solutions, &rows::held_out(&input.tables)?)]])
+        },
+    },
+    Measure {
+        name: "efficiency",
+        title: "Efficiency",
+        reading: "Response loss on training rows as each solution is scaled, all on one axis of norms. The solution whose \
+                  curve is lower buys more with the same length; a filled marker is where its scaling does best.",
+        draw: |input, solutions| Some(vec![plots::efficiency(solutions, &rows::scaled(&input.tables)?)]),
+    },
+    Measure {
+        name: "stability",
+        title: "Stability",
+        reading: "What share of its gain in loss a solution loses when noise turns it without changing its length; bands are \
+                  one standard deviation over seeds. The lower curve stands in the flatter valley; at 100 % nothing of the \
+                  gain is left.",
+        draw: |input, solutions| Some(vec![plots::stability(solutions, &rows::turned(&input.tables)?)]),
+    },
+    Measure {
+        name: "significance",
+        title: "Significance on pre-training text",
+        reading: "How much a direction changes the predictions on plain text that has nothing to do with the task, all \
+                  directions brought to the same norms. A curve above the grey ones changes more there than random directions do; \
+                  bars are 95 % intervals over passages.",
+        draw: |input, solutions| {
+            Some(vec![plots::significance(solutions, &rows::significant(&input.tables)?)])
         },
     },
     Measure {
@@ -134,7 +159,7 @@ pub(super) fn page(study: &str, title: &str, generated: &str, about: &str, secti
 
 fn sections(input: &Input) -> Vec<Section> {
     let conclusion = conclude(&input.facts, &input.tables);
-    let known = |t: &&Table| MEASURES.iter().any(|m| m.name == t.name());
+    let known = |t: &&Table| MEASURES.iter().any(|m| m.name == t.name().trim_end_matches(rows::DIFFERENCE));
     let others: String = input.tables.iter().filter(|t| !known(t)).map(|t| table(t, true)).collect();
     let mut sections = vec![
         Section { id: "verdict", title: "Verdict", body: verdict(&conclusion) },
@@ -169,7 +194,10 @@ impl Measure {
     fn html(&self, input: &Input, of: &Table) -> String {
         let groups = (self.draw)(input, &rows::solutions(&input.tables)).unwrap_or_default();
         let figures: String = groups.iter().map(|group| figure_group(group)).collect();
-        paragraph(self.reading) + &figures + &table(of, figures.is_empty())
+        let compared =
+            input.tables.iter().filter(|t| t.name().strip_suffix(rows::DIFFERENCE) == Some(self.name));
+        let compared: String = compared.map(|t| table(t, false)).collect();
+        paragraph(self.reading) + &figures + &table(of, figures.is_empty()) + &compared
     }
 }
 

@@ -8,7 +8,7 @@ use super::{
         with_limit,
     },
     numbers::{Estimate, number, percent},
-    rows::{Certificate, Divergence, HeldOut, Shift, Step},
+    rows::{Certificate, Divergence, HeldOut, Scaled, Shift, Significant, Step, Turned},
 };
 
 /// The height of figures whose values go up, pixels.
@@ -224,6 +224,134 @@ pub(super) fn certificates(facts: &Facts, solutions: &[&str], rows: &[Certificat
     let y = axis("share outside, upper bound (%)").range(vec![bottom * 108.0, top * 108.0]);
     let allowed = format!("allowed: {}", percent(facts.certificate));
     drawing.finish(caption, HEIGHT, with_limit(layout(x, y), facts.certificate * 100.0, allowed))
+}
+
+/// The loss over the norm of solutions as they are scaled, one figure a kind of edit: norms of different kinds do not
+/// compare.
+pub(super) fn efficiency(solutions: &[&str], rows: &[Scaled<'_>]) -> Vec<Figure> {
+    let figure = |&(edit, kind): &(&str, &str)| {
+        let mut drawing = Drawing::new(Growing::Up);
+        for (place, solution) in solutions.iter().enumerate() {
+            let own = |wanted: &dyn Fn(&Scaled<'_>) -> bool, of: &str| {
+                let own = rows.iter().filter(|r| r.edit == edit && r.solution == *solution && wanted(r));
+                let point = |r: &Scaled<'_>| Point {
+                    at: r.norm,
+                    value: r.loss,
+                    words: format!(
+                        "{solution}{of}, norm {}, factor {}: {}{}",
+                        number(r.norm),
+                        number(r.factor),
+                        r.loss.words(),
+                        if r.at_edge { ", on the edge of its grid" } else { "" }
+                    ),
+                };
+                let mut points: Vec<_> = own.map(point).collect();
+                points.sort_by(|a, b| a.at.total_cmp(&b.at));
+                points
+            };
+            let look = Look::at(place);
+            // The intervals of so many points would hide the curves.
+            let mut curve = own(&|r| r.kind != "optimum", "");
+            curve
+                .iter_mut()
+                .for_each(|point| point.value = Estimate { value: point.value.value, ..Estimate::NONE });
+            drawing.add(Series { name: Some((*solution).into()), look, style: Style::Line, points: curve });
+            let trained = own(&|r| r.kind == "scale" && r.factor == 1.0, ", as trained");
+            drawing.add(Series { name: None, look, style: Style::OpenMarks, points: trained });
+            let optimum = own(&|r| r.kind == "optimum", ", optimum");
+            drawing.add(Series { name: None, look, style: Style::Marks, points: optimum });
+        }
+        let caption = format!("Loss of {} as they are scaled (filled: optimum; open: as trained)", kind);
+        let layout = layout(axis("norm of the edit"), axis("nats a response token").zero_line(false));
+        (!drawing.is_empty()).then(|| drawing.finish(caption, HEIGHT, layout))
+    };
+    KINDS.iter().filter_map(figure).collect()
+}
+
+/// Kinds of edits as tables have them, and what they are called.
+const KINDS: [(&str, &str); 3] =
+    [("steering", "vectors"), ("lora", "adapters"), ("composed", "compositions")];
+
+/// The share of the gain that noise takes, one figure a part of the edit.
+pub(super) fn stability(solutions: &[&str], rows: &[Turned<'_>]) -> Vec<Figure> {
+    let figure = |part: &str| {
+        let mut drawing = Drawing::new(Growing::Up);
+        for (place, solution) in solutions.iter().enumerate() {
+            let mut own: Vec<_> = rows.iter().filter(|r| r.part == part && r.solution == *solution).collect();
+            own.sort_by(|a, b| a.epsilon.total_cmp(&b.epsilon));
+            let percent_at = |epsilon: f64, share: f64, words: String| Point {
+                at: epsilon,
+                value: Estimate { value: 100.0 * share, ..Estimate::NONE },
+                words,
+            };
+            let edge = |sign: f64| {
+                let known = own.iter().filter(|r| r.deviation.is_finite() && r.share.value.is_finite());
+                known.map(move |r| percent_at(r.epsilon, r.share.value + sign * r.deviation, String::new()))
+            };
+            let band = edge(1.0).chain(edge(-1.0).rev()).collect();
+            let mean = |r: &&Turned<'_>| {
+                let words = format!(
+                    "{solution}, share of noise {}: {} of its gain lost ({} to {}), standard deviation {}",
+                    number(r.epsilon),
+                    percent(r.share.value),
+                    percent(r.share.low),
+                    percent(r.share.high),
+                    percent(r.deviation)
+                );
+                percent_at(r.epsilon, r.share.value, words)
+            };
+            let look = Look::at(place);
+            drawing.add(Series { name: None, look, style: Style::Band, points: band });
+            let name = Some((*solution).into());
+            let points = own.iter().filter(|r| r.share.value.is_finite()).map(mean).collect();
+            drawing.add(Series { name, look, style: Style::MarkedLine, points });
+        }
+        let caption = match part {
+            "vector" => "Noise on the vector".to_owned(),
+            part => format!("Noise on each {part}"),
+        };
+        let layout = layout(axis("share of noise ε"), axis("share of the gain lost (%)"));
+        (!drawing.is_empty()).then(|| drawing.finish(caption, HEIGHT, layout))
+    };
+    ["vector", "A", "B"].into_iter().filter_map(figure).collect()
+}
+
+/// KL to base over the norm that all directions are brought to, one figure a kind of edit.
+pub(super) fn significance(solutions: &[&str], rows: &[Significant<'_>]) -> Vec<Figure> {
+    let figure = |(edit, words): &(&str, &str)| {
+        let mut drawing = Drawing::new(Growing::Up);
+        let points = |direction: &str, random: bool| {
+            let own =
+                rows.iter().filter(|r| r.edit == *edit && r.direction == direction && r.random == random);
+            let point = |r: &Significant<'_>| Point {
+                at: r.relative_norm,
+                value: if random { Estimate { value: r.kl.value, ..Estimate::NONE } } else { r.kl },
+                words: format!("{direction}, norm {}: {}", number(r.relative_norm), r.kl.words()),
+            };
+            let mut points: Vec<_> = own.map(point).collect();
+            points.sort_by(|a, b| a.at.total_cmp(&b.at));
+            points
+        };
+        let mut random: Vec<&str> =
+            rows.iter().filter(|r| r.random && r.edit == *edit).map(|r| r.direction).collect();
+        random.sort_unstable();
+        random.dedup();
+        for (i, direction) in random.into_iter().enumerate() {
+            let name = (i == 0).then(|| "random".to_owned());
+            let points = points(direction, true);
+            drawing.add(Series { name, look: Look::of_random(), style: Style::Line, points });
+        }
+        for (place, solution) in solutions.iter().enumerate() {
+            let name = Some((*solution).into());
+            let points = points(solution, false);
+            drawing.add(Series { name, look: Look::at(place), style: Style::MarkedLine, points });
+        }
+        let text = if *edit == "lora" { "base's own continuations" } else { "passages" };
+        let caption = format!("KL(base ‖ edited) of {words} on {text}");
+        let layout = layout(axis("norm (mean norms of the solutions)"), axis("nats a token"));
+        (!drawing.is_empty()).then(|| drawing.finish(caption, HEIGHT, layout))
+    };
+    KINDS.iter().filter_map(figure).collect()
 }
 
 /// Loss, KL and norm over the optimiser's steps.

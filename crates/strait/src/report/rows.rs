@@ -54,6 +54,55 @@ pub(super) struct HeldOut<'a> {
     pub difference: Estimate,
 }
 
+/// One row of `efficiency`: a solution at one norm.
+pub(super) struct Scaled<'a> {
+    pub solution: &'a str,
+    /// The kind of edit, which decides what norms compare with.
+    pub edit: &'a str,
+    /// `shared`, `scale` or `optimum`.
+    pub kind: &'a str,
+    pub factor: f64,
+    pub norm: f64,
+    /// Nats a response token.
+    pub loss: Estimate,
+    /// Whether an optimum lies on the edge of its grid.
+    pub at_edge: bool,
+}
+
+/// One row of `stability`: a part of a solution under one share of noise.
+pub(super) struct Turned<'a> {
+    pub solution: &'a str,
+    pub part: &'a str,
+    pub epsilon: f64,
+    /// Share of the gain lost.
+    pub share: Estimate,
+    /// Its standard deviation over seeds.
+    pub deviation: f64,
+}
+
+/// One row of `significance`: a direction at one norm.
+pub(super) struct Significant<'a> {
+    pub direction: &'a str,
+    pub random: bool,
+    /// The kind of edit, which decides what text it was read on.
+    pub edit: &'a str,
+    /// As a multiple of the mean norm of the solutions.
+    pub relative_norm: f64,
+    /// Nats a token.
+    pub kl: Estimate,
+}
+
+/// One row of a table that compares: the figure of one solution less that of another.
+pub(super) struct Difference<'a> {
+    pub solution: &'a str,
+    pub other: &'a str,
+    /// What of them is compared, where a table knows several things.
+    pub what: Option<&'a str>,
+    /// The norm or the share of noise.
+    pub at: f64,
+    pub difference: Estimate,
+}
+
 /// One row of `training`.
 pub(super) struct Step<'a> {
     pub solution: &'a str,
@@ -120,6 +169,80 @@ pub(super) fn held_out(tables: &[Table]) -> Option<Vec<HeldOut<'_>>> {
     let row = |i: usize| HeldOut { solution: &solution[i], difference: difference[i] };
     Some((0..table.rows()).map(row).collect())
 }
+
+pub(super) fn scaled(tables: &[Table]) -> Option<Vec<Scaled<'_>>> {
+    let table = table(tables, "efficiency")?;
+    let (solution, edit, kind) = (table.text("solution")?, table.text("edit")?, table.text("kind")?);
+    let (factor, norm) = (table.real("factor")?, table.real("norm")?);
+    let (loss, at_edge) = (estimates(table, ["loss", "low", "high"])?, table.truth("at_edge")?);
+    let row = |i: usize| Scaled {
+        solution: &solution[i],
+        edit: &edit[i],
+        kind: &kind[i],
+        factor: factor[i],
+        norm: norm[i],
+        loss: loss[i],
+        at_edge: at_edge[i] == Some(true),
+    };
+    Some((0..table.rows()).map(row).collect())
+}
+
+pub(super) fn turned(tables: &[Table]) -> Option<Vec<Turned<'_>>> {
+    let table = table(tables, "stability")?;
+    let (solution, part, epsilon) = (table.text("solution")?, table.text("part")?, table.real("epsilon")?);
+    let (share, deviation) = (estimates(table, ["share", "low", "high"])?, table.real("deviation")?);
+    let row = |i: usize| Turned {
+        solution: &solution[i],
+        part: &part[i],
+        epsilon: epsilon[i],
+        share: share[i],
+        deviation: deviation[i],
+    };
+    Some((0..table.rows()).map(row).collect())
+}
+
+pub(super) fn significant(tables: &[Table]) -> Option<Vec<Significant<'_>>> {
+    let table = table(tables, "significance")?;
+    let (direction, random) = (table.text("direction")?, table.truth("random")?);
+    let (edit, relative_norm) = (table.text("edit")?, table.real("relative_norm")?);
+    let kl = estimates(table, ["kl", "low", "high"])?;
+    let row = |i: usize| Significant {
+        direction: &direction[i],
+        random: random[i] == Some(true),
+        edit: &edit[i],
+        relative_norm: relative_norm[i],
+        kl: kl[i],
+    };
+    Some((0..table.rows()).map(row).collect())
+}
+
+/// The rows of the table that compares what a measure's own table holds; `at` is the column of its points, `what` that of
+/// the things compared.
+pub(super) fn differences<'a>(
+    tables: &'a [Table],
+    measure: &str,
+    at: &str,
+    what: Option<&str>,
+) -> Option<Vec<Difference<'a>>> {
+    let table = table(tables, &format!("{measure}{DIFFERENCE}"))?;
+    let (solution, other, at) = (table.text("solution")?, table.text("other")?, table.real(at)?);
+    let difference = estimates(table, ["difference", "low", "high"])?;
+    let what = match what {
+        Some(column) => Some(table.text(column)?),
+        None => None,
+    };
+    let row = |i: usize| Difference {
+        solution: &solution[i],
+        other: &other[i],
+        what: what.map(|what| what[i].as_str()),
+        at: at[i],
+        difference: difference[i],
+    };
+    Some((0..table.rows()).map(row).collect())
+}
+
+/// What the name of a table that compares ends with, after the name of the measure's own table.
+pub(super) const DIFFERENCE: &str = "_difference";
 
 pub(super) fn steps(tables: &[Table]) -> Option<Vec<Step<'_>>> {
     let table = table(tables, "training")?;

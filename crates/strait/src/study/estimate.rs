@@ -13,6 +13,7 @@ use strait_model::{
 
 use crate::{
     Result,
+    measure::{BEGINNING, CONTINUATION},
     objective::{KEEP_LIMIT, Kept, Row, TOKENS_AT_ONCE},
     train::{EditKind, Order, Settings, Trainable},
 };
@@ -45,6 +46,9 @@ pub fn point(settings: &Settings) -> usize {
         EditKind::Lora { layers, .. } => layers.iter().copied().min().unwrap_or(0),
     }
 }
+
+/// How much longer a token takes that is sampled alone than one of a full batch: all weights are read for it.
+const SLOWER_ALONE: f64 = 8.0;
 
 /// Most rows of a trial, and most tokens of one of them.
 const TRIAL: (usize, usize) = (4, 256);
@@ -151,6 +155,21 @@ impl Estimate {
         let above = self.blocks(self.config.layers - point);
         let a_token = above / self.rates.forward + 2.0 * self.unembedding() / self.rates.kl;
         self.seconds += passes as f64 * tokens(rows) * a_token;
+    }
+
+    /// Adds the base model's continuations of passages, and so many readings of their KL.
+    pub fn continuations(&mut self, passages: &[Row], point: usize, passes: usize) {
+        let written = (passages.len() * CONTINUATION) as f64;
+        let begun: f64 = passages.iter().map(|row| row.ids.len().min(BEGINNING) as f64).sum();
+        let all = begun + written;
+        let whole = self.blocks(self.config.layers);
+        self.seconds += (2.0 * begun + written) * whole / self.rates.forward;
+        self.seconds += SLOWER_ALONE * written * (whole + self.unembedding()) / self.rates.forward;
+        let above = self.blocks(self.config.layers - point);
+        let a_pass = all * above / self.rates.forward + written * 2.0 * self.unembedding() / self.rates.kl;
+        self.seconds += passes as f64 * a_pass;
+        let kept = 2.0 * all * self.config.hidden_size as f64 * 4.0;
+        self.working = self.working.max(kept.min(KEEP_LIMIT as f64));
     }
 
     fn reading(&mut self, rows: &[Row], blocks: usize) {

@@ -167,6 +167,37 @@ pub(super) struct MeasureKeys {
     pub certificate: Option<At<f64>>,
     pub coherence: Option<At<f64>>,
     pub resamples: Option<At<usize>>,
+    pub rows: Option<At<usize>>,
+    pub efficiency: Option<At<EfficiencyKeys>>,
+    pub stability: Option<At<StabilityKeys>>,
+    pub significance: Option<At<SignificanceKeys>>,
+}
+
+/// `measure.efficiency`: true, false, or a table.
+#[derive(Clone, Debug, Default)]
+pub(super) struct EfficiencyKeys {
+    pub on: bool,
+    pub factors: Option<At<Vec<At<f64>>>>,
+    pub norms: Option<At<usize>>,
+}
+
+/// `measure.stability`: true, false, or a table.
+#[derive(Clone, Debug, Default)]
+pub(super) struct StabilityKeys {
+    pub on: bool,
+    pub epsilons: Option<At<Vec<At<f64>>>>,
+    pub seeds: Option<At<usize>>,
+}
+
+/// `measure.significance`: false, or a table.
+#[derive(Clone, Debug, Default)]
+pub(super) struct SignificanceKeys {
+    pub on: bool,
+    pub text: Option<At<Vec<At<String>>>>,
+    pub passages: Option<At<usize>>,
+    pub tokens: Option<At<usize>>,
+    pub random: Option<At<usize>>,
+    pub norms: Option<At<Vec<At<f64>>>>,
 }
 
 impl StudyFile {
@@ -325,8 +356,65 @@ fn measure(cell: Cell) -> Checked<MeasureKeys> {
             certificate: table.read("certificate", number(Bounds::UpTo(1.0)))?,
             coherence: table.read("coherence", number(Bounds::Positive))?,
             resamples: table.read("resamples", count(MIN_RESAMPLES))?,
+            rows: table.read("rows", count(2))?,
+            efficiency: table.read("efficiency", efficiency)?,
+            stability: table.read("stability", stability)?,
+            significance: table.read("significance", significance)?,
         })
     })
+}
+
+fn efficiency(cell: Cell) -> Checked<EfficiencyKeys> {
+    match cell.value {
+        DeValue::Boolean(on) => Ok(EfficiencyKeys { on: *on, ..EfficiencyKeys::default() }),
+        DeValue::Table(_) => cell.in_table(|table| {
+            Ok(EfficiencyKeys {
+                on: true,
+                factors: table.read("factors", list(number(Bounds::NotNegative)))?,
+                norms: table.read("norms", count(1))?,
+            })
+        }),
+        _ => Err(cell.unexpected("true, false, or a table such as { factors = [0, 1, 2] }")),
+    }
+}
+
+fn stability(cell: Cell) -> Checked<StabilityKeys> {
+    match cell.value {
+        DeValue::Boolean(on) => Ok(StabilityKeys { on: *on, ..StabilityKeys::default() }),
+        DeValue::Table(_) => cell.in_table(|table| {
+            Ok(StabilityKeys {
+                on: true,
+                epsilons: table.read("epsilons", list(number(Bounds::PositiveUpTo(1.0))))?,
+                seeds: table.read("seeds", count(2))?,
+            })
+        }),
+        _ => Err(cell.unexpected("true, false, or a table such as { seeds = 10 }")),
+    }
+}
+
+fn significance(cell: Cell) -> Checked<SignificanceKeys> {
+    match cell.value {
+        DeValue::Boolean(false) => Ok(SignificanceKeys::default()),
+        DeValue::Table(_) => cell.in_table(|table| {
+            Ok(SignificanceKeys {
+                on: true,
+                text: table.read("text", paths)?,
+                passages: table.read("passages", count(2))?,
+                tokens: table.read("tokens", count(2))?,
+                random: table.read("random", count(1))?,
+                norms: table.read("norms", list(number(Bounds::Positive)))?,
+            })
+        }),
+        _ => Err(cell.unexpected("false, or a table such as { text = \"passages.jsonl\" }")),
+    }
+}
+
+/// One path or a list of them.
+fn paths(cell: Cell) -> Checked<Vec<At<String>>> {
+    match cell.value {
+        DeValue::Array(_) => list(word)(cell),
+        _ => Ok(vec![At { line: cell.line, value: word(cell)? }]),
+    }
 }
 
 /// With fewer, the ends of a 95 % interval rest on two or three resamples.
@@ -417,6 +505,8 @@ enum Bounds {
     NotNegative,
     /// From 0 to this.
     UpTo(f64),
+    /// Above 0, up to this.
+    PositiveUpTo(f64),
     /// From 0 to below 1.
     BelowOne,
 }
@@ -428,6 +518,7 @@ impl Bounds {
                 Self::Positive => number > 0.0,
                 Self::NotNegative => number >= 0.0,
                 Self::UpTo(high) => (0.0..=high).contains(&number),
+                Self::PositiveUpTo(high) => number > 0.0 && number <= high,
                 Self::BelowOne => (0.0..1.0).contains(&number),
             }
     }
@@ -437,6 +528,7 @@ impl Bounds {
             Self::Positive => "a number greater than 0".into(),
             Self::NotNegative => "a number of 0 or more".into(),
             Self::UpTo(high) => format!("a number from 0 to {high}"),
+            Self::PositiveUpTo(high) => format!("a number greater than 0, {high} at most"),
             Self::BelowOne => "a number from 0 to below 1".into(),
         }
     }

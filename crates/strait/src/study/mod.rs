@@ -21,7 +21,7 @@ pub use folder::{
 pub use plan::{Plan, RESULTS_VERSION, Step, name};
 pub use preset::Preset;
 pub use problem::Problem;
-pub use resolve::{Data, Measures, PairSource, Rows, Solution, Study, Unplaced};
+pub use resolve::{Data, Measures, PairSource, Rows, Significance, Solution, Study, Unplaced};
 pub use results::{Outcome, write_comparison, write_report};
 pub use run::{DryRun, dry_run, run};
 pub use values::{Fixed, Scientific, Values};

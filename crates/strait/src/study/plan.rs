@@ -31,6 +31,12 @@ pub mod name {
     pub const KL: &str = "kl";
     /// The loss on held-out rows.
     pub const HELDOUT: &str = "heldout";
+    /// The loss as solutions are scaled.
+    pub const EFFICIENCY: &str = "efficiency";
+    /// The loss as solutions are turned by noise.
+    pub const STABILITY: &str = "stability";
+    /// The KL to the base model on pre-training text.
+    pub const SIGNIFICANCE: &str = "significance";
     /// The report.
     pub const REPORT: &str = "report";
 }
@@ -114,8 +120,30 @@ impl Plan {
         );
         plan.push(name::KL, &trained, json!({ "pairs": pairs, "intervals": intervals }));
         plan.push(name::HELDOUT, &trained, json!({ "intervals": intervals }));
-        let reported =
-            [&[name::MODEL, name::DATA], &trained[..], &[name::PREFERENCE, name::KL, name::HELDOUT]];
+        let mut measured = vec![name::PREFERENCE, name::KL, name::HELDOUT];
+        if let Some(efficiency) = &measures.efficiency {
+            let inputs = json!({ "rows": measures.rows, "grid": efficiency, "intervals": intervals });
+            plan.push(name::EFFICIENCY, &trained, inputs);
+            measured.push(name::EFFICIENCY);
+        }
+        if let Some(stability) = &measures.stability {
+            let inputs = json!({ "rows": measures.rows, "noise": stability, "sampling": seeds.sampling });
+            plan.push(name::STABILITY, &trained, inputs);
+            measured.push(name::STABILITY);
+        }
+        if let Some(significance) = &measures.significance {
+            let text = significance.text.iter().map(|path| hashes.of_file(path));
+            let inputs = json!({
+                "text": text.collect::<Result<Vec<_>>>()?,
+                "passages": significance.passages,
+                "tokens": significance.tokens,
+                "directions": significance.directions,
+                "intervals": intervals,
+            });
+            plan.push(name::SIGNIFICANCE, &trained, inputs);
+            measured.push(name::SIGNIFICANCE);
+        }
+        let reported = [&[name::MODEL, name::DATA], &trained[..], &measured[..]];
         plan.push(
             name::REPORT,
             &reported.concat(),
@@ -168,16 +196,17 @@ struct Hashes<F> {
 }
 
 impl<F: FnMut(&Path) -> Result<String>> Hashes<F> {
+    fn of_file(&mut self, path: &Path) -> Result<String> {
+        if let Some(known) = self.known.get(path) {
+            return Ok(known.clone());
+        }
+        let fresh = (self.sha256)(path)?;
+        self.known.insert(path.into(), fresh.clone());
+        Ok(fresh)
+    }
+
     fn of(&mut self, rows: &Rows) -> Result<Value> {
-        let path = rows.path();
-        let sha256 = match self.known.get(path) {
-            Some(known) => known.clone(),
-            None => {
-                let fresh = (self.sha256)(path)?;
-                self.known.insert(path.into(), fresh.clone());
-                fresh
-            }
-        };
+        let sha256 = self.of_file(rows.path())?;
         Ok(match rows {
             Rows::File(_) => json!({ "sha256": sha256 }),
             Rows::Archive { member, .. } => json!({ "sha256": sha256, "member": member }),

@@ -8,13 +8,14 @@ use strait_model::{Error as FileError, edit::Projection};
 use super::{
     Preset, Problem,
     file::{
-        At, Checked, DataKeys, EditName, Fault, MAX_NAME, MeasureKeys, PairKeys, RowKeys, SeedKeys,
-        SolutionKeys, StudyFile, TrainKeys, entry_of, is_name,
+        At, Checked, DataKeys, EditName, EfficiencyKeys, Fault, MAX_NAME, MeasureKeys, PairKeys, RowKeys,
+        SeedKeys, SignificanceKeys, SolutionKeys, StabilityKeys, StudyFile, TrainKeys, entry_of, is_name,
     },
 };
 use crate::{
     Result,
     data::RowSource,
+    measure::{EfficiencySettings, SignificanceSettings, StabilitySettings},
     train::{EditKind, Kl, Length, Schedule, Seeds, Settings},
 };
 
@@ -116,6 +117,32 @@ pub struct Measures {
     pub coherence: f64,
     /// Resamples of an interval.
     pub resamples: usize,
+    /// Training rows that efficiency and stability read.
+    #[serde(default)]
+    pub rows: usize,
+    /// The scaling of solutions; none where it is not measured.
+    #[serde(default)]
+    pub efficiency: Option<EfficiencySettings>,
+    /// The noise on solutions; none where it is not measured.
+    #[serde(default)]
+    pub stability: Option<StabilitySettings>,
+    /// The reading of pre-training text; none where it is not measured.
+    #[serde(default)]
+    pub significance: Option<Significance>,
+}
+
+/// Pre-training text, and the directions that are read on it.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Significance {
+    /// Files of passages.
+    pub text: Vec<PathBuf>,
+    /// Passages that are read.
+    pub passages: usize,
+    /// The most tokens of a passage that are read.
+    pub tokens: usize,
+    /// The directions.
+    #[serde(flatten)]
+    pub directions: SignificanceSettings,
 }
 
 /// An edit to train.
@@ -306,7 +333,7 @@ impl Resolver<'_> {
             model: self.model(model)?,
             seeds,
             data: self.data(data)?,
-            measures: measures(&top.measure)?,
+            measures: self.measures(&top.measure)?,
             solutions: self.solutions(seeds)?,
             name,
         })
@@ -388,6 +415,42 @@ impl Resolver<'_> {
             }
         });
         rows.collect()
+    }
+
+    fn measures(&self, keys: &MeasureKeys) -> Checked<Measures> {
+        Ok(Measures {
+            scales: with_one("measure.scales", &keys.scales, &[1.0, 2.0, 4.0])?,
+            certificate: value(&keys.certificate).unwrap_or(0.25),
+            coherence: value(&keys.coherence).unwrap_or(1.0),
+            resamples: value(&keys.resamples).unwrap_or(2000),
+            rows: value(&keys.rows).unwrap_or(100),
+            efficiency: match value(&keys.efficiency) {
+                Some(off) if !off.on => None,
+                keys => Some(efficiency(&keys.unwrap_or_default())?),
+            },
+            stability: match value(&keys.stability) {
+                Some(off) if !off.on => None,
+                keys => Some(stability(&keys.unwrap_or_default())),
+            },
+            significance: match &keys.significance {
+                Some(keys) if keys.value.on => Some(self.significance(keys)?),
+                _ => None,
+            },
+        })
+    }
+
+    fn significance(&self, At { value: keys, line }: &At<SignificanceKeys>) -> Checked<Significance> {
+        let text = required(&keys.text, "`[measure.significance]`", "text", Some(*line))?;
+        let existing = |path| self.existing("measure.significance.text", path);
+        Ok(Significance {
+            text: text.value.iter().map(existing).collect::<Checked<_>>()?,
+            passages: value(&keys.passages).unwrap_or(100),
+            tokens: value(&keys.tokens).unwrap_or(512),
+            directions: SignificanceSettings {
+                norms: values(&keys.norms).unwrap_or_else(|| vec![0.25, 0.5, 1.0, 1.5, 2.0]),
+                random: value(&keys.random).unwrap_or(5),
+            },
+        })
     }
 
     fn existing(&self, key: &str, written: &At<String>) -> Checked<PathBuf> {
@@ -631,27 +694,35 @@ fn seeds(keys: &SeedKeys) -> Seeds {
     }
 }
 
-fn measures(keys: &MeasureKeys) -> Checked<Measures> {
-    let scales = match &keys.scales {
-        None => vec![1.0, 2.0, 4.0],
-        Some(scales) => {
-            let values: Vec<f64> = scales.value.iter().map(|scale| scale.value).collect();
-            if !values.contains(&1.0) {
-                return Err(scales.fault(Problem::Unexpected {
-                    what: "`measure.scales`".into(),
-                    found: "without 1".into(),
-                    expected: "1 among the scales: it is the solution as trained".into(),
-                }));
-            }
-            values
-        }
-    };
-    Ok(Measures {
-        scales,
-        certificate: value(&keys.certificate).unwrap_or(0.25),
-        coherence: value(&keys.coherence).unwrap_or(1.0),
-        resamples: value(&keys.resamples).unwrap_or(2000),
-    })
+/// The paper's factors (paper §10.1) where the study gives none.
+fn efficiency(keys: &EfficiencyKeys) -> Checked<EfficiencySettings> {
+    let usual: Vec<f64> = (0..=8).map(|quarters| f64::from(quarters) / 4.0).collect();
+    let factors = with_one("measure.efficiency.factors", &keys.factors, &usual)?;
+    Ok(EfficiencySettings { factors, norms: value(&keys.norms).unwrap_or(8) })
+}
+
+/// About half of the paper's shares of noise (paper §10.2) where the study gives none: each costs a pass a seed.
+fn stability(keys: &StabilityKeys) -> StabilitySettings {
+    let usual = || vec![0.05, 0.1, 0.2, 0.4, 0.7, 1.0];
+    StabilitySettings {
+        epsilons: values(&keys.epsilons).unwrap_or_else(usual),
+        seeds: value(&keys.seeds).unwrap_or(10),
+    }
+}
+
+/// A list of factors, or the usual ones; a list without 1 is refused.
+fn with_one(key: &str, list: &Option<At<Vec<At<f64>>>>, usual: &[f64]) -> Checked<Vec<f64>> {
+    let Some(written) = list else { return Ok(usual.to_vec()) };
+    let factors = values(list).unwrap_or_default();
+    if factors.contains(&1.0) {
+        return Ok(factors);
+    }
+    let name = key.rsplit('.').next().unwrap_or(key);
+    Err(written.fault(Problem::Unexpected {
+        what: format!("`{key}`"),
+        found: "without 1".into(),
+        expected: format!("1 among the {name}: it is the solution as trained"),
+    }))
 }
 
 /// Refuses epochs and steps in one table.
@@ -706,6 +777,10 @@ fn required<'a, T>(
 
 fn value<T: Clone>(key: &Option<At<T>>) -> Option<T> {
     key.as_ref().map(|at| at.value.clone())
+}
+
+fn values<T: Clone>(list: &Option<At<Vec<At<T>>>>) -> Option<Vec<T>> {
+    list.as_ref().map(|list| list.value.iter().map(|entry| entry.value.clone()).collect())
 }
 
 fn no_file(key: &str, kind: &'static str, written: &At<String>, looked: PathBuf) -> Fault {

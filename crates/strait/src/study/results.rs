@@ -9,7 +9,7 @@ use serde::Serialize;
 use serde_json::Value;
 use strait_model::files::write_atomically;
 
-use super::{Run, Solution, StepStatus, Study, status};
+use super::{Measures, Run, Solution, StepStatus, Study, name, status};
 use crate::{
     Result, Table,
     report::{self, Conclusion, Facts, Input},
@@ -25,7 +25,29 @@ pub const MODEL: &str = "model.json";
 const TABLES: &str = "tables";
 
 /// Tables in the order of the report.
-const TABLE_NAMES: [&str; 6] = ["solutions", "preference", "certificate", "kl", "heldout", "training"];
+const TABLE_NAMES: [&str; 12] = [
+    "solutions",
+    "preference",
+    "certificate",
+    "kl",
+    "heldout",
+    "efficiency",
+    "efficiency_difference",
+    "stability",
+    "stability_difference",
+    "significance",
+    "significance_difference",
+    "training",
+];
+
+/// Whether a table is of a measure that the study no longer asks for, though its folder may still hold it.
+fn is_left_over(study: &Study, table: &str) -> bool {
+    let Measures { efficiency, stability, significance, .. } = &study.measures;
+    let of = |measure: &str| table.starts_with(measure);
+    (of(name::EFFICIENCY) && efficiency.is_none())
+        || (of(name::STABILITY) && stability.is_none())
+        || (of(name::SIGNIFICANCE) && significance.is_none())
+}
 
 /// What a run has come to.
 #[derive(Clone, Debug, Serialize)]
@@ -145,7 +167,7 @@ fn report_input(folder: &Path) -> Result<Input> {
     let run: Option<Run> = serde_json::from_value(json("run.json")?).ok();
     let values = study.values();
     let mut tables = Vec::new();
-    for name in TABLE_NAMES {
+    for name in TABLE_NAMES.into_iter().filter(|name| !is_left_over(&study, name)) {
         tables.extend(table(folder, name)?);
     }
     let depth = model["config"]["layers"].as_u64().unwrap_or_default() as usize;

@@ -14,7 +14,8 @@ use strait_model::{
 };
 
 use super::{
-    PairSource, Plan, Rows, RunFolder, Session, Solution, Step, StepStatus, Study, StudyFile, default_folder,
+    PairSource, Plan, Rows, RunFolder, Session, Significance, Solution, Step, StepStatus, Study, StudyFile,
+    default_folder,
     estimate::Estimate,
     folder::status_of,
     name,
@@ -23,8 +24,8 @@ use super::{
 };
 use crate::{
     Error, Result, Table,
-    data::{Chat, judged, pairs, read_chats, split},
-    measure::{self, Bootstrap, PairRows},
+    data::{Chat, Passage, choose, judged, pairs, read_chats, read_passages, split},
+    measure::{self, Bootstrap, PairRows, SignificanceSettings},
     objective::{Kept, Row},
     train::{EditKind, Order, Run, Trainable, TrainingData},
 };
@@ -107,6 +108,10 @@ fn made(folder: &Path, step: &Step) -> bool {
         measure @ (name::PREFERENCE | name::KL | name::HELDOUT) => {
             results::table_file(folder, measure).is_file()
         }
+        measure @ (name::EFFICIENCY | name::STABILITY | name::SIGNIFICANCE) => {
+            let tables = [measure.to_string(), format!("{measure}_difference")];
+            tables.iter().all(|table| results::table_file(folder, table).is_file())
+        }
         training => {
             let solution = training.trim_start_matches(Step::TRAINING);
             solution_folder(folder, solution).edit().is_file()
@@ -159,6 +164,10 @@ struct Lab<'a> {
     kl: Kept,
     /// Pairs inside the domain, and outside it.
     pairs: [PairRows; 2],
+    /// Those training rows that efficiency and stability read.
+    measured: Kept,
+    /// Pre-training text.
+    passages: Vec<Row>,
 }
 
 impl<'a> Lab<'a> {
@@ -177,8 +186,12 @@ impl<'a> Lab<'a> {
             let rows = chats.iter().map(|c| Row::from_chat(&model, &c.messages, &c.place));
             Ok::<_, Error>(Kept::new(rows.collect::<Result<_>>()?))
         };
+        let (measures, sampling) = (&study.measures, study.seeds.sampling);
+        let train_rows = rows(&train)?;
         Ok(Self {
-            train: rows(&train)?,
+            measured: Kept::new(choose(train_rows.rows().to_vec(), measures.rows, sampling)),
+            passages: read_text(&model, measures.significance.as_ref(), sampling)?,
+            train: train_rows,
             held_out: rows(&held_out)?,
             kl: rows(&read_all(&study.data.kl)?)?,
             pairs: [PairRows::new(&model, "narrow", &narrow)?, PairRows::new(&model, "general", &general)?],
@@ -195,6 +208,9 @@ impl<'a> Lab<'a> {
             name::PREFERENCE => self.preference(folder),
             name::KL => self.divergence(folder),
             name::HELDOUT => self.heldout(folder),
+            name::EFFICIENCY => self.efficiency(folder),
+            name::STABILITY => self.stability(folder),
+            name::SIGNIFICANCE => self.significance(folder),
             name::REPORT => self.report(folder),
             _ => {
                 let study = &self.planned.study;
@@ -242,6 +258,7 @@ impl<'a> Lab<'a> {
         let order = Order::new(settings, self.train.rows(), self.kl.rows());
         let (decoder, progress) = (&self.model.decoder, self.progress);
         self.pairs.iter_mut().for_each(|pairs| pairs.kept.forget());
+        self.measured.forget();
         let train_rows = order.train_rows();
         self.train.keep(decoder, &train_rows, point, false, "reading training rows", progress)?;
         let held_out_rows = self.held_out.every_row();
@@ -341,6 +358,46 @@ impl<'a> Lab<'a> {
         save(folder, &table)
     }
 
+    /// Gives back what steps before have kept, but for the rows that efficiency and stability share.
+    fn forget_all(&mut self) {
+        let pairs = self.pairs.iter_mut().map(|pairs| &mut pairs.kept);
+        pairs.chain([&mut self.train, &mut self.held_out, &mut self.kl]).for_each(Kept::forget);
+    }
+
+    fn efficiency(&mut self, folder: &Path) -> Result<()> {
+        let solutions = self.solutions(folder)?;
+        let bootstrap = self.bootstrap();
+        self.forget_all();
+        let Some(settings) = &self.planned.study.measures.efficiency else { return Ok(()) };
+        let (decoder, rows) = (&self.model.decoder, &mut self.measured);
+        let tables = measure::efficiency(decoder, &solutions, rows, settings, bootstrap, self.progress)?;
+        tables.iter().try_for_each(|table| save(folder, table))
+    }
+
+    fn stability(&mut self, folder: &Path) -> Result<()> {
+        let solutions = self.solutions(folder)?;
+        let first_seed = self.planned.study.seeds.sampling;
+        self.forget_all();
+        let Some(settings) = &self.planned.study.measures.stability else { return Ok(()) };
+        let (decoder, rows) = (&self.model.decoder, &mut self.measured);
+        let tables = measure::stability(decoder, &solutions, rows, settings, first_seed, self.progress)?;
+        tables.iter().try_for_each(|table| save(folder, table))
+    }
+
+    fn significance(&mut self, folder: &Path) -> Result<()> {
+        let solutions = self.solutions(folder)?;
+        let bootstrap = self.bootstrap();
+        self.forget_all();
+        self.measured.forget();
+        let Some(Significance { directions, .. }) = &self.planned.study.measures.significance else {
+            return Ok(());
+        };
+        let (model, passages) = (&self.model, &self.passages);
+        let tables =
+            measure::significance(model, &solutions, passages, directions, bootstrap, self.progress)?;
+        tables.iter().try_for_each(|table| save(folder, table))
+    }
+
     fn report(&self, folder: &Path) -> Result<()> {
         let study = &self.planned.study;
         if let Some(preference) = table(folder, "preference")? {
@@ -410,8 +467,53 @@ impl<'a> Lab<'a> {
         if left(name::HELDOUT) {
             estimate.losses(self.held_out.rows(), point, 1 + study.solutions.len());
         }
+        let measures = &study.measures;
+        let edits: Vec<&EditKind> = study.solutions.iter().map(|s| &s.train.edit).collect();
+        if let Some(efficiency) = measures.efficiency.as_ref().filter(|_| left(name::EFFICIENCY)) {
+            estimate.keeping(self.measured.rows(), point);
+            estimate.losses(self.measured.rows(), point, 1 + edits.len() * efficiency.passes());
+        }
+        if let Some(stability) = measures.stability.as_ref().filter(|_| left(name::STABILITY)) {
+            let passes = edits.iter().map(|edit| stability.passes(parts(edit))).sum::<usize>();
+            estimate.losses(self.measured.rows(), point, 1 + passes);
+        }
+        if let Some(significance) = measures.significance.as_ref().filter(|_| left(name::SIGNIFICANCE)) {
+            let SignificanceSettings { norms, random } = &significance.directions;
+            let (vectors, adapters): (Vec<&EditKind>, Vec<_>) =
+                edits.iter().partition(|edit| matches!(edit, EditKind::Steering { .. }));
+            let passes = |alike: &[&EditKind]| (alike.len() + random) * norms.len();
+            if !vectors.is_empty() {
+                estimate.keeping(&self.passages, point);
+                estimate.divergences(&self.passages, point, passes(&vectors));
+            }
+            if !adapters.is_empty() {
+                estimate.continuations(&self.passages, point, passes(&adapters));
+            }
+        }
         Ok(estimate)
     }
+}
+
+/// How many parts of an edit of that kind noise is put on, one by one.
+fn parts(edit: &EditKind) -> usize {
+    match edit {
+        EditKind::Steering { .. } => 1,
+        EditKind::Lora { .. } => 2,
+    }
+}
+
+/// The most passages of one file among which a study chooses.
+const MOST_PASSAGES: usize = 20_000;
+
+/// The passages that significance reads, tokenised: chosen by the seed among those of all files.
+fn read_text(model: &Model, significance: Option<&Significance>, seed: u64) -> Result<Vec<Row>> {
+    let Some(significance) = significance else { return Ok(Vec::new()) };
+    let mut passages = Vec::new();
+    for path in &significance.text {
+        passages.extend(read_passages(path, MOST_PASSAGES)?);
+    }
+    let row = |passage: Passage| Row::of_text(model, &passage.text, significance.tokens);
+    choose(passages, significance.passages, seed).into_iter().map(row).collect()
 }
 
 fn read_all(rows: &[Rows]) -> Result<Vec<Chat>> {

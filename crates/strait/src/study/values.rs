@@ -3,7 +3,7 @@
 use serde::Serialize;
 use serde_json::Value;
 
-use super::{Solution, Study};
+use super::{Measures, Solution, Study};
 
 /// The settings of a study, sorted by whether its solutions differ in them.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -62,7 +62,7 @@ impl Study {
     /// What the study says once for all solutions.
     fn fixed(&self) -> Vec<Fixed> {
         let scales: Vec<_> = self.measures.scales.iter().map(f64::to_string).collect();
-        let pairs = [
+        let mut pairs = vec![
             ("model", self.model.clone()),
             ("data.domain", self.data.domain.clone()),
             ("data.kind", self.data.kind.clone()),
@@ -72,7 +72,17 @@ impl Study {
             ("measure.coherence", self.measures.coherence.to_string()),
             ("measure.resamples", self.measures.resamples.to_string()),
         ];
-        pairs.map(|(key, value)| Fixed { key: key.into(), value }).into()
+        let Measures { rows, efficiency, stability, significance, .. } = &self.measures;
+        if efficiency.is_some() || stability.is_some() {
+            pairs.push(("measure.rows", rows.to_string()));
+        }
+        if let Some(stability) = stability {
+            pairs.push(("measure.stability.seeds", stability.seeds.to_string()));
+        }
+        if let Some(significance) = significance {
+            pairs.push(("measure.significance.passages", significance.passages.to_string()));
+        }
+        pairs.into_iter().map(|(key, value)| Fixed { key: key.into(), value }).collect()
     }
 }
 

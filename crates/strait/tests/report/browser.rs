@@ -8,6 +8,14 @@ use strait::report::{Input, render, render_comparison};
 use crate::fixture::{GENERAL, HIDDEN, NARROW, Outcome, input, tables};
 
 const ALL: [&str; 6] = ["solutions", "preference", "certificate", "kl", "heldout", "training"];
+const OF_PARAMETERS: [&str; 6] = [
+    "efficiency",
+    "efficiency_difference",
+    "stability",
+    "stability_difference",
+    "significance",
+    "significance_difference",
+];
 const WIDTHS: [u64; 2] = [1280, 400];
 
 /// Stands at the end of a copy of the page: opens all that can be opened and tells the page around it what it measured.
@@ -141,6 +149,11 @@ fn the_page_of_two_runs_side_by_side() {
 }
 
 #[test]
+fn the_page_of_the_measures_of_parameters() {
+    check("measures of parameters", &input(tables(&OF_PARAMETERS, &[GENERAL, NARROW, HIDDEN])), 5);
+}
+
+#[test]
 fn the_page_of_a_study_without_measures() {
     check("no measures", &input(Vec::new()), 0);
 }
@@ -150,20 +163,22 @@ fn names_and_titles_that_try_to_be_markup() {
     const SCRIPT: &str =
         "</script><script>window.hacked = true</script><img src=x onerror=\"window.hacked = true\">";
     let hostile = Outcome { name: SCRIPT, ..GENERAL };
-    let mut input = input(tables(&ALL, &[hostile, NARROW]));
+    let all = [&ALL[..], &OF_PARAMETERS].concat();
+    let mut input = input(tables(&all, &[hostile, NARROW]));
     for text in [&mut input.title, &mut input.about, &mut input.study, &mut input.resolved_study] {
         *text = SCRIPT.into();
     }
     input.facts.domain = SCRIPT.into();
     input.facts.kind = SCRIPT.into();
     input.facts.fixed = vec![SCRIPT.into()];
-    check("hostile text", &input, 9);
+    check("hostile text", &input, 14);
 }
 
 /// Where `STRAIT_REPORT_EXAMPLE` names a file, the report of three made-up solutions is written there, to be looked at.
 #[test]
 fn example() {
     if let Some(path) = env::var_os("STRAIT_REPORT_EXAMPLE") {
-        fs::write(path, render(&input(tables(&ALL, &[GENERAL, NARROW, HIDDEN])))).unwrap();
+        let all = [&ALL[..], &OF_PARAMETERS].concat();
+        fs::write(path, render(&input(tables(&all, &[GENERAL, NARROW, HIDDEN])))).unwrap();
     }
 }

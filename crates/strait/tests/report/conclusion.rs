@@ -29,6 +29,33 @@ fn words(measured: &[&str], outcomes: &[Outcome]) -> String {
     lines.join("\n")
 }
 
+/// What the measures of the paper's section 10 leave.
+const COMPARED: [&str; 5] =
+    ["preference", "certificate", "efficiency_difference", "stability_difference", "significance_difference"];
+
+#[test]
+fn general_is_more_efficient_stable_and_significant_than_narrow() {
+    insta::assert_snapshot!(words(&COMPARED, &[GENERAL, NARROW]));
+    // The order in the study decides nothing where it is known which of them is general.
+    let claims = |outcomes: &[Outcome]| {
+        let conclusion = conclude(&facts(), &tables(&COMPARED, outcomes));
+        conclusion.claims.into_iter().filter(|c| c.section.starts_with("§10")).collect::<Vec<_>>()
+    };
+    assert_eq!(claims(&[GENERAL, NARROW]), claims(&[NARROW, GENERAL]));
+    assert_eq!(claims(&[NARROW]), []);
+    assert!(claims(&[GENERAL, NARROW]).iter().all(|c| c.holds == Some(true)));
+    assert!(claims(&[GENERAL, Outcome { name: "twin", ..GENERAL }]).iter().all(|c| c.holds.is_none()));
+}
+
+#[test]
+fn without_a_preference_the_first_two_that_are_compared_are_claimed_of() {
+    let measured = [&["solutions"], &COMPARED[2..]].concat();
+    let conclusion = conclude(&facts(), &tables(&measured, &[NARROW, GENERAL]));
+    let claims: Vec<_> = conclusion.claims.iter().filter(|c| c.section.starts_with("§10")).collect();
+    assert_eq!(claims.len(), 3);
+    assert!(claims.iter().all(|c| c.holds == Some(false) && c.claim.starts_with("“narrow” is more")));
+}
+
 /// With another half-width of the intervals.
 fn unsure(outcome: Outcome, half: f64) -> Outcome {
     Outcome { half, ..outcome }

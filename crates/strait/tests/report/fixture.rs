@@ -87,6 +87,12 @@ pub fn tables(names: &[&str], outcomes: &[Outcome]) -> Vec<Table> {
             "kl" => kl(outcomes, 1),
             "kl over scales" => kl(outcomes, SCALES.len()),
             "heldout" => heldout(outcomes),
+            "efficiency" => efficiency(outcomes),
+            "efficiency_difference" => compared("efficiency", outcomes),
+            "stability" => stability(outcomes),
+            "stability_difference" => compared("stability", outcomes),
+            "significance" => significance(outcomes),
+            "significance_difference" => compared("significance", outcomes),
             "training" => training(outcomes),
             "solutions" => solutions(outcomes),
             name => unreachable!("no table `{name}`"),
@@ -251,6 +257,111 @@ fn heldout(outcomes: &[Outcome]) -> Table {
         .real("low", NATS, outcomes.iter().map(|o| gain(o) - 0.04))
         .real("high", NATS, outcomes.iter().map(|o| gain(o) + 0.04))
         .table
+}
+
+const NORMS: [f64; 4] = [0.5, 1.0, 1.5, 2.0];
+const EPSILONS: [f64; 4] = [0.1, 0.3, 0.6, 1.0];
+
+/// Loss of a solution at a norm: a bowl that is deeper the more general it is.
+fn loss(o: &Outcome, norm: f64) -> f64 {
+    let gain = 0.4 + o.shifts[0].1;
+    3.2 - gain * norm * (2.8 - norm) / 2.0
+}
+
+/// Share of its gain that a solution loses.
+fn lost(o: &Outcome, epsilon: f64) -> f64 {
+    (1.2 - 2.0 * o.shifts[0].1) * epsilon * epsilon
+}
+
+fn moved(o: &Outcome, norm: f64) -> f64 {
+    (0.01 + 0.2 * o.shifts[0].1) * norm * norm
+}
+
+fn efficiency(outcomes: &[Outcome]) -> Table {
+    struct Row<'a>(&'a Outcome, &'static str, f64, Option<bool>);
+    let of = |o| {
+        let shared = NORMS.map(|norm| Row(o, "shared", norm, None));
+        let scaled = [0.0, 1.2, 2.4].map(|norm| Row(o, "scale", norm, None));
+        shared.into_iter().chain(scaled).chain([Row(o, "optimum", 1.4, Some(false))])
+    };
+    let rows: Vec<_> = outcomes.iter().flat_map(of).collect();
+    Rows::of("efficiency", "Response loss as each solution is scaled.")
+        .text("solution", rows.iter().map(|r| r.0.name))
+        .text("edit", rows.iter().map(|_| "steering"))
+        .text("kind", rows.iter().map(|r| r.1))
+        .real("factor", "", rows.iter().map(|r| r.2 / 1.2))
+        .real("norm", "", rows.iter().map(|r| r.2))
+        .real("loss", NATS, rows.iter().map(|r| loss(r.0, r.2)))
+        .real("low", NATS, rows.iter().map(|r| loss(r.0, r.2) - 0.1))
+        .real("high", NATS, rows.iter().map(|r| loss(r.0, r.2) + 0.1))
+        .truth("at_edge", rows.iter().map(|r| r.3))
+        .table
+}
+
+fn stability(outcomes: &[Outcome]) -> Table {
+    let parts = [("vector", 1.0), ("A", 1.2), ("B", 0.8)];
+    let each = |o| parts.into_iter().flat_map(move |part| EPSILONS.map(|epsilon| (o, part, epsilon)));
+    let rows: Vec<_> = outcomes.iter().flat_map(each).collect();
+    let share = |&(o, (_, more), epsilon): &(&Outcome, (&str, f64), f64)| more * lost(o, epsilon);
+    Rows::of("stability", "Share of the gain lost to noise.")
+        .text("solution", rows.iter().map(|(o, ..)| o.name))
+        .text("part", rows.iter().map(|(_, (part, _), _)| *part))
+        .real("epsilon", "", rows.iter().map(|&(.., epsilon)| epsilon))
+        .real("share", "", rows.iter().map(share))
+        .real("low", "", rows.iter().map(|r| share(r) - 0.05))
+        .real("high", "", rows.iter().map(|r| share(r) + 0.05))
+        .real("deviation", "", rows.iter().map(|r| 0.1 * share(r)))
+        .table
+}
+
+fn significance(outcomes: &[Outcome]) -> Table {
+    let solved = outcomes.iter().map(|o| (o.name, false, 1.0, o));
+    let random = [("random 1", 0.9), ("random 2", 1.1)].map(|(name, size)| (name, true, size, &IDLE));
+    let directions: Vec<_> = solved.chain(random).collect();
+    let rows: Vec<_> = directions.iter().flat_map(|d| NORMS.map(|norm| (d, norm))).collect();
+    let kl = |&(&(_, _, size, o), norm): &(&(&str, bool, f64, &Outcome), f64)| size * moved(o, norm);
+    Rows::of("significance", "KL(base ‖ edited) on pre-training text.")
+        .text("direction", rows.iter().map(|(d, _)| d.0))
+        .truth("random", rows.iter().map(|(d, _)| Some(d.1)))
+        .text("edit", rows.iter().map(|_| "steering"))
+        .real("relative_norm", "mean solution norms", rows.iter().map(|&(_, norm)| norm))
+        .real("kl", NATS, rows.iter().map(kl))
+        .real("low", NATS, rows.iter().map(|r| 0.9 * kl(r)))
+        .real("high", NATS, rows.iter().map(|r| 1.1 * kl(r)))
+        .table
+}
+
+/// The table of paired differences of a measure.
+fn compared(measure: &str, outcomes: &[Outcome]) -> Table {
+    type Of = fn(&Outcome, f64) -> f64;
+    let (points, of, half): ([f64; 4], Of, f64) = match measure {
+        "efficiency" => (NORMS, loss, 0.02),
+        "stability" => (EPSILONS, lost, 0.002),
+        _ => (NORMS, moved, 0.002),
+    };
+    let mut rows = Vec::new();
+    for (i, one) in outcomes.iter().enumerate() {
+        for other in &outcomes[i + 1..] {
+            rows.extend(points.map(|at| (one, other, "shared", at)));
+            if measure == "efficiency" {
+                rows.push((one, other, "optimum", 1.4));
+            }
+        }
+    }
+    let difference = |&(one, other, _, at): &(&Outcome, &Outcome, &str, f64)| of(one, at) - of(other, at);
+    let table = Rows::of(&format!("{measure}_difference"), "One solution less another, paired.")
+        .text("solution", rows.iter().map(|r| r.0.name))
+        .text("other", rows.iter().map(|r| r.1.name))
+        .real("difference", NATS, rows.iter().map(difference))
+        .real("low", NATS, rows.iter().map(|r| difference(r) - half))
+        .real("high", NATS, rows.iter().map(|r| difference(r) + half));
+    let at = rows.iter().map(|r| r.3);
+    match measure {
+        "efficiency" => table.text("kind", rows.iter().map(|r| r.2)).real("norm", "", at),
+        "stability" => table.text("part", rows.iter().map(|_| "vector")).real("epsilon", "", at),
+        _ => table.real("relative_norm", "mean solution norms", at),
+    }
+    .table
 }
 
 fn training(outcomes: &[Outcome]) -> Table {
