@@ -252,6 +252,10 @@ fn the_example_is_a_study_and_names_every_key() {
         "data.narrow.x = 1",
         "train.x = 1",
         "train.kl.x = 1",
+        "train.mix.x = 1",
+        "measure.drift.x = 1",
+        "[[solution]]\nx = 1",
+        "[[solution]]\nwhen.x = 1",
         "measure.x = 1",
     ] {
         let error = StudyFile::parse(Path::new("s"), unknown.into()).unwrap_err();

@@ -2,10 +2,14 @@
 //! of the command line.
 
 mod divergence;
+mod drift;
+mod families;
 mod heldout;
 mod preference;
 
 pub use divergence::divergence;
+pub use drift::{DriftRows, Trajectory, drift};
+pub use families::{Member, families};
 pub use heldout::heldout;
 pub use preference::{PairRows, certificate, preference};
 

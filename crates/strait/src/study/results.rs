@@ -20,7 +20,17 @@ pub const MODEL: &str = "model.json";
 const TABLES: &str = "tables";
 
 /// Tables in the order of the report.
-const TABLE_NAMES: [&str; 6] = ["solutions", "preference", "certificate", "kl", "heldout", "training"];
+const TABLE_NAMES: [&str; 9] = [
+    "solutions",
+    "preference",
+    "families",
+    "certificate",
+    "frontier",
+    "kl",
+    "heldout",
+    "drift",
+    "training",
+];
 
 /// What a run has come to.
 #[derive(Clone, Debug, Serialize)]
@@ -73,6 +83,20 @@ pub fn save(folder: &Path, table: &Table) -> Result<()> {
     let tables = folder.join(TABLES);
     table.write_csv(&tables.join(format!("{}.csv", table.name())))?;
     table.write_parquet(&tables.join(format!("{}.parquet", table.name())))
+}
+
+/// Takes away a table that may be there from before.
+pub fn remove_table(folder: &Path, name: &str) -> Result<()> {
+    for kind in ["csv", "parquet"] {
+        let path = folder.join(TABLES).join(format!("{name}.{kind}"));
+        match std::fs::remove_file(&path) {
+            Err(e) if e.kind() != std::io::ErrorKind::NotFound => {
+                return Err(strait_model::Error::io(path, "remove the table")(e).into());
+            }
+            _ => {}
+        }
+    }
+    Ok(())
 }
 
 /// The Parquet file of a table.
