@@ -1,9 +1,9 @@
-//! Norms of edits, in f64.
+//! Norms of edits and the angles between them, in f64.
 
 use candle_core::{DType, Tensor};
 
 use super::{Adapter, Edit, Leaf, Lora, SteeringVector};
-use crate::Result;
+use crate::{Error, Result};
 
 impl Edit {
     /// How large the edit is: for a vector its length; for LoRA the root of the summed squares of ||scale * B A||_F over
@@ -20,7 +20,48 @@ impl Edit {
     }
 }
 
+impl Edit {
+    /// The inner product of what two edits change: of vectors after one block, and of the matrices scale * B A that LoRAs
+    /// add to one projection, summed over the sites that both have. None where they share no site.
+    ///
+    /// # Errors
+    /// If a tensor operation fails, as for vectors of two models.
+    pub fn dot(&self, other: &Self) -> Result<Option<f64>> {
+        let mut sum = None;
+        for one in self.leaves() {
+            for two in other.leaves() {
+                let dot = match (one, two) {
+                    (Leaf::Steering(one), Leaf::Steering(two)) => one.dot(two)?,
+                    (Leaf::Lora(one), Leaf::Lora(two)) => one.dot(two)?,
+                    _ => None,
+                };
+                sum = dot.map(|dot| dot + sum.unwrap_or(0.0)).or(sum);
+            }
+        }
+        Ok(sum)
+    }
+
+    /// The cosine between what two edits change; NaN where they share no site or one of them changes nothing.
+    ///
+    /// # Errors
+    /// As [`Edit::dot`].
+    pub fn cosine(&self, other: &Self) -> Result<f64> {
+        let length = |edit: &Self| Ok::<_, Error>(edit.dot(edit)?.unwrap_or(f64::NAN).max(0.0).sqrt());
+        let dot = self.dot(other)?.unwrap_or(f64::NAN);
+        // An edit with itself can come out above 1 by rounding.
+        Ok((dot / (length(self)? * length(other)?)).clamp(-1.0, 1.0))
+    }
+}
+
 impl SteeringVector {
+    fn dot(&self, other: &Self) -> Result<Option<f64>> {
+        if self.layer != other.layer {
+            return Ok(None);
+        }
+        let products = (wide(&self.vector)? * wide(&other.vector)?)?;
+        Ok(Some(products.sum_all()?.to_scalar::<f64>()?))
+    }
+
     /// Length of what is added to the residual stream.
     ///
     /// # Errors
@@ -31,6 +72,20 @@ impl SteeringVector {
 }
 
 impl Lora {
+    /// <B1 A1, B2 A2> = trace((B1^T B2)(A2 A1^T)), for every projection that both adapt.
+    fn dot(&self, other: &Self) -> Result<Option<f64>> {
+        let mut sum = None;
+        for one in &self.adapters {
+            let same = |two: &&Adapter| (two.layer, two.projection) == (one.layer, one.projection);
+            for two in other.adapters.iter().filter(same) {
+                let left = wide(&one.b)?.t()?.matmul(&wide(&two.b)?)?;
+                let right = wide(&one.a)?.matmul(&wide(&two.a)?.t()?)?;
+                sum = Some(sum.unwrap_or(0.0) + (left * right)?.sum_all()?.to_scalar::<f64>()?);
+            }
+        }
+        Ok(sum.map(|sum: f64| self.scale() * other.scale() * sum))
+    }
+
     /// The root of the summed squares of ||scale * B A||_F over the adapters.
     ///
     /// # Errors

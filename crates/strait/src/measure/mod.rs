@@ -2,14 +2,18 @@
 //! of the command line.
 
 mod divergence;
+mod drift;
 mod efficiency;
+mod families;
 mod heldout;
 mod preference;
 mod significance;
 mod stability;
 
 pub use divergence::divergence;
+pub use drift::{DriftRows, Trajectory, drift};
 pub use efficiency::{EfficiencySettings, efficiency, efficiency_of};
+pub use families::{Member, families};
 pub use heldout::heldout;
 pub use preference::{PairRows, certificate, preference};
 pub use significance::{

@@ -56,6 +56,24 @@ impl PairRows {
         self.kept.keep(decoder, &self.kept.every_row(), point, true, &title, progress)
     }
 
+    /// At most `most` of the pairs, evenly apart, so that every domain keeps its part; nothing of them is kept.
+    pub fn some(&self, most: usize) -> Self {
+        let count = self.len().min(most);
+        let picked: Vec<usize> = (0..count).map(|i| i * self.len() / count).collect();
+        let rows = picked.iter().flat_map(|&i| self.kept.rows()[2 * i..2 * i + 2].iter().cloned());
+        Self {
+            group: self.group,
+            kept: Kept::new(rows.collect()),
+            domains: picked.iter().map(|&i| self.domains[i].clone()).collect(),
+            questions: clusters(picked.iter().map(|&i| self.questions[i])),
+        }
+    }
+
+    /// The question of every pair.
+    pub(super) fn questions(&self) -> &[usize] {
+        &self.questions
+    }
+
     /// Number of pairs.
     pub fn len(&self) -> usize {
         self.domains.len()
@@ -72,7 +90,7 @@ impl PairRows {
     }
 
     /// Of every pair: log p per token of the taught answer minus that of the other, and the mean loss of both.
-    fn readings(
+    pub(super) fn readings(
         &self,
         decoder: &Decoder,
         edit: Option<&Edit>,
@@ -159,7 +177,7 @@ struct Reading {
     loss_rise: f64,
 }
 
-const ALL: &str = "all";
+pub(super) const ALL: &str = "all";
 
 /// "all", then each domain where there are several.
 fn domains(group: &PairRows) -> Vec<String> {

@@ -5,7 +5,7 @@ use serde::Serialize;
 use super::{
     Facts,
     numbers::{Estimate, list, number, percent},
-    rows::{self, Certificate, Difference, Shift},
+    rows::{self, Certificate, Difference, Drift, Shift, Weight},
 };
 use crate::Table;
 
@@ -49,6 +49,11 @@ pub(super) const GENERAL: &str = "acts generally";
 /// The statement of the scaling certificate.
 pub(super) const CERTIFIED: &str = "certified narrow";
 
+/// The statement that training leaves a narrow solution for the general one once its penalty is lifted.
+pub(super) const DRIFTS: &str = "drifts to the general solution";
+/// The statement that a search found a KL weight that makes a solution narrow.
+pub(super) const SEPARATED: &str = "a KL weight separates narrow from general";
+
 /// The measures that a whole report has: the table's name and the words for it.
 const MEASURES: [(&str, &str); 4] = [
     ("preference", "the preference shift"),
@@ -66,9 +71,15 @@ const SMALL: u64 = 1_000_000_000;
 pub fn conclude(facts: &Facts, tables: &[Table]) -> Conclusion {
     let shifts = rows::shifts(tables).unwrap_or_default();
     let certificates = rows::certificates(tables).unwrap_or_default();
+    let drifts = rows::drifts(tables).unwrap_or_default();
+    let weights = rows::weights(tables).unwrap_or_default();
     let judged: Vec<Judged> = rows::solutions(tables)
         .into_iter()
-        .map(|solution| Judged::new(facts, solution, &shifts, &certificates))
+        .map(|solution| Judged {
+            drifted: drifted(facts, solution, &drifts),
+            separated: separated(solution, &weights),
+            ..Judged::new(facts, solution, &shifts, &certificates)
+        })
         .collect();
     let mut headline = headline(&judged);
     if shifts.is_empty() {
@@ -82,14 +93,14 @@ pub fn conclude(facts: &Facts, tables: &[Table]) -> Conclusion {
         limits: limits(facts, tables, &shifts, &certificates),
         claims: judged
             .into_iter()
-            .flat_map(|s| [s.learned, s.general, s.certified])
+            .flat_map(|s| [s.learned, s.general, s.certified].into_iter().chain(s.separated).chain(s.drifted))
             .chain(comparison)
             .chain(compared)
             .collect(),
     }
 }
 
-/// A solution with its three claims.
+/// A solution with its claims.
 struct Judged<'a> {
     solution: &'a str,
     /// Whether it is coherent at scale 1; none where that was not measured.
@@ -99,6 +110,10 @@ struct Judged<'a> {
     learned: Claim,
     general: Claim,
     certified: Claim,
+    /// Where its KL weight was searched for.
+    separated: Option<Claim>,
+    /// Where it was freed of its start's penalty.
+    drifted: Option<Claim>,
 }
 
 impl<'a> Judged<'a> {
@@ -121,6 +136,8 @@ impl<'a> Judged<'a> {
             learned: learned(facts, narrow).of(solution),
             general: general_at_one(facts, narrow, general).of(solution),
             certified: certified(facts, &scales).of(solution),
+            separated: None,
+            drifted: None,
         }
     }
 
@@ -283,6 +300,79 @@ fn certified(facts: &Facts, scales: &[&Certificate<'_>]) -> Claim {
     );
     let all = coherent.iter().all(|c| c.holds == Some(true));
     claim(all.then_some(true), figure, words)
+}
+
+/// Whether a solution that was trained on without the penalty of its start moved outside the domain (paper §11).
+fn drifted(facts: &Facts, solution: &str, drifts: &[Drift<'_>]) -> Option<Claim> {
+    let own = || drifts.iter().filter(|d| d.solution == solution && d.freed);
+    let (start, end) = (own().next()?, own().next_back().filter(|end| end.step > 0)?);
+    let claim = |holds, words| Claim::new(DRIFTS, "§11", holds, end.rise, words).of(solution);
+    let domain = &facts.domain;
+    if !(start.coherent && end.coherent) {
+        return Some(claim(None, "its start or its end is incoherent".into()));
+    }
+    let toward = match end.cosine_change.is_nan() {
+        true => String::new(),
+        false => format!(
+            "; the cosine of its change with the way from narrow to general is {}",
+            number(end.cosine_change)
+        ),
+    };
+    let moved = format!(
+        "in {} steps without the penalty of {} its shift outside {domain} rose by {} nats a token, from {}{toward}",
+        end.step,
+        quoted(end.from),
+        end.rise.words(),
+        number(start.general.value)
+    );
+    let holds = match end.rise {
+        rise if rise.low > 0.0 => Some(true),
+        // Less than what a narrow solution may have is no drift.
+        rise if rise.high <= (facts.certificate * end.narrow.value).max(0.0) => Some(false),
+        _ => None,
+    };
+    let doubt = if holds.is_none() { ", which cannot be told from none" } else { "" };
+    Some(claim(holds, moved + doubt))
+}
+
+/// Whether the search for a solution's KL weight found one (paper §6).
+fn separated(solution: &str, weights: &[Weight<'_>]) -> Option<Claim> {
+    let own = || weights.iter().filter(|w| w.solution == solution && w.scale >= 1.0);
+    let mut chosen: Vec<_> = own().filter(|w| w.chosen && w.coherent).collect();
+    chosen.sort_by(|a, b| b.share.total_cmp(&a.share));
+    let taken = own().find(|w| w.chosen)?;
+    let tried: Vec<_> =
+        own().filter(|w| w.scale == 1.0 && w.weight > 0.0).map(|w| number(w.weight)).collect();
+    let figure = match chosen.first() {
+        Some(worst) => Estimate {
+            value: worst.general.value / worst.narrow.value,
+            low: worst.general.low / worst.narrow.value,
+            high: worst.share,
+        },
+        None => Estimate::NONE,
+    };
+    let claim = |holds, words| Some(Claim::new(SEPARATED, "§6", holds, figure, words).of(solution));
+    let weight = number(taken.weight);
+    let bound = percent(taken.bound);
+    if taken.separates && taken.keeps {
+        return claim(
+            Some(true),
+            format!(
+                "weight {weight} keeps enough of the shift inside, and its shift outside is at most {} of it, where \
+                 {bound} are allowed",
+                percent(figure.high)
+            ),
+        );
+    }
+    if tried.is_empty() {
+        return claim(None, "without a penalty nothing was learned that a penalty could keep".into());
+    }
+    let words = format!(
+        "none of the weights tried ({}) keeps enough of the shift inside and holds the shift outside to {bound} of it; \
+         the solution is that of weight {weight}, the narrowest of those that keep enough",
+        list(&tried)
+    );
+    claim(Some(false), words)
 }
 
 /// "scale 4", "scales 1, 2 and 4".
@@ -556,11 +646,17 @@ fn limits(
         limits.extend(pairs(facts, shifts));
     }
     let solutions = rows::solutions(tables);
-    if !solutions.is_empty() {
+    let families = rows::families(tables).unwrap_or_default();
+    if let Some(fewest) = families.iter().map(|f| f.seeds).min() {
+        limits.push(format!(
+            "What another seed would change is known from {fewest} seeds at least, for the sweeps over seeds alone; \
+             the intervals of single solutions do not cover it."
+        ));
+    } else if !solutions.is_empty() {
         limits.push(
             "Each solution was trained once: how much another seed would change is not known, and the intervals do not \
          cover it."
-            .into(),
+                .into(),
         );
     }
     for solution in solutions {

@@ -59,6 +59,9 @@ impl Look {
         Self { colour, filled, open, dash }
     }
 
+    /// That of what belongs to no solution.
+    pub const GREY: &'static Self = &LOOKS[LOOKS.len() - 1];
+
     /// That of the solution at a place in the study.
     pub fn at(place: usize) -> &'static Self {
         &LOOKS[place % LOOKS.len()]
@@ -275,6 +278,20 @@ pub(super) fn with_limit(layout: Layout, at: f64, words: String) -> Layout {
         .y(at)
         .y_anchor(Anchor::Bottom);
     layout.shapes(vec![line]).annotations(vec![words])
+}
+
+/// A word above each of some places.
+pub(super) fn with_labels(layout: Layout, labels: impl Iterator<Item = (f64, f64, String)>) -> Layout {
+    let label = |(x, y, words): (f64, f64, String)| {
+        Annotation::new()
+            .text(label(&words))
+            .show_arrow(false)
+            .x(x)
+            .x_anchor(Anchor::Left)
+            .y(y)
+            .y_anchor(Anchor::Bottom)
+    };
+    layout.annotations(labels.filter(|(x, y, _)| x.is_finite() && y.is_finite()).map(label).collect())
 }
 
 /// From the lowest to the highest end of all intervals, zero within, with a little room.

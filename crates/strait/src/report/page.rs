@@ -48,7 +48,7 @@ struct Measure {
 }
 
 /// The measures in the order of the page.
-const MEASURES: [Measure; 9] = [
+const MEASURES: [Measure; 12] = [
     Measure {
         name: "preference",
         title: "Preference shift",
@@ -62,6 +62,13 @@ const MEASURES: [Measure; 9] = [
         },
     },
     Measure {
+        name: "families",
+        title: "Over seeds",
+        reading: "The mean preference shift of solutions that differ in their seeds alone. Here the bars are 95 % intervals \
+                  over seeds: how far training once more might move the mean.",
+        draw: |input, _| Some(vec![plots::families(&input.facts, &rows::families(&input.tables)?)]),
+    },
+    Measure {
         name: "certificate",
         title: "Scaling certificate",
         reading: "A weak penalty can hide the general solution instead of avoiding it; scaling a solution up brings out \
@@ -71,6 +78,14 @@ const MEASURES: [Measure; 9] = [
             let certificates = rows::certificates(&input.tables)?;
             Some(vec![vec![plots::certificates(&input.facts, solutions, &certificates)]])
         },
+    },
+    Measure {
+        name: "frontier",
+        title: "The search for a KL weight",
+        reading: "Every weight that was tried, with the shift that it leaves inside the domain and the one that it lets \
+                  through outside. A weight separates if the upper 95 % bound of the shift outside stays below the \
+                  allowed share of that inside at every coherent scale.",
+        draw: |input, solutions| Some(vec![plots::frontiers(solutions, &rows::weights(&input.tables)?)]),
     },
     Measure {
         name: "kl",
@@ -114,6 +129,13 @@ const MEASURES: [Measure; 9] = [
         draw: |input, solutions| {
             Some(vec![plots::significance(solutions, &rows::significant(&input.tables)?)])
         },
+    },
+    Measure {
+        name: "drift",
+        title: "Drift",
+        reading: "Training that goes on from another solution's end. Where a penalty was lifted and the shift outside rises \
+                  towards that inside, the narrow solution was not where training stays by itself.",
+        draw: |input, solutions| Some(plots::drifts(&input.facts, solutions, &rows::drifts(&input.tables)?)),
     },
     Measure {
         name: "training",

@@ -5,10 +5,12 @@ use super::{
     conclusion::quoted,
     figure::{
         Drawing, Figure, Growing, Look, Point, Series, Style, axis, layout, name_axis, range, scale_axis,
-        with_limit,
+        with_labels, with_limit,
     },
     numbers::{Estimate, number, percent},
-    rows::{Certificate, Divergence, HeldOut, Scaled, Shift, Significant, Step, Turned},
+    rows::{
+        Certificate, Divergence, Drift, Family, HeldOut, Scaled, Shift, Significant, Step, Turned, Weight,
+    },
 };
 
 /// The height of figures whose values go up, pixels.
@@ -352,6 +354,122 @@ pub(super) fn significance(solutions: &[&str], rows: &[Significant<'_>]) -> Vec<
         (!drawing.is_empty()).then(|| drawing.finish(caption, HEIGHT, layout))
     };
     KINDS.iter().filter_map(figure).collect()
+}
+
+/// The preference shift over the scale as its mean over seeds, one figure a family, all on one axis.
+pub(super) fn families(facts: &Facts, rows: &[Family<'_>]) -> Vec<Figure> {
+    let mut names: Vec<&str> = Vec::new();
+    for row in rows {
+        if !names.contains(&row.family) {
+            names.push(row.family);
+        }
+    }
+    let readings: Vec<_> = rows
+        .iter()
+        .map(|f| Reading {
+            solution: f.family,
+            inside: f.inside,
+            scale: f.scale,
+            value: f.shift,
+            coherent: f.coherent,
+        })
+        .collect();
+    let inside = [format!("inside {}", facts.domain), "outside".into()];
+    over_scale(&names, &readings, inside, "mean preference shift over seeds (nats a token)")
+}
+
+/// The preference shift along the checkpoints of every solution that started from another one, and the cosines.
+pub(super) fn drifts(facts: &Facts, solutions: &[&str], rows: &[Drift<'_>]) -> Vec<Vec<Figure>> {
+    let inside = format!("inside {}", facts.domain);
+    let y =
+        axis("preference shift (nats a token)").range(range(rows.iter().flat_map(|d| [d.narrow, d.general])));
+    let mut groups = Vec::new();
+    for (place, solution) in solutions.iter().enumerate() {
+        let own: Vec<_> = rows.iter().filter(|d| d.solution == *solution).collect();
+        let Some(first) = own.first() else { continue };
+        let mut shifts = Drawing::new(Growing::Up);
+        type Side = fn(&Drift<'_>) -> Estimate;
+        let sides: [(&str, Style, Side); 2] =
+            [(&inside, Style::Inside, |d| d.narrow), ("outside", Style::Outside, |d| d.general)];
+        for (name, style, side) in sides {
+            let point = |d: &&Drift<'_>| Point {
+                at: d.step as f64,
+                value: side(d),
+                words: format!("{name}, step {}: {}", d.step, side(d).words()),
+            };
+            let points = own.iter().map(point).collect();
+            shifts.add(Series { name: Some(name.into()), look: Look::at(place), style, points });
+        }
+        let mut cosines = Drawing::new(Growing::Up);
+        let change =
+            ("change, with the way from narrow to general", own.iter().map(|d| d.cosine_change).collect());
+        let others = (0..first.cosines.len())
+            .map(|i| (first.cosines[i].0, own.iter().map(|d| d.cosines[i].1).collect::<Vec<_>>()));
+        for (i, (name, values)) in others.chain([change]).enumerate() {
+            let known = own.iter().zip(values).filter(|(_, cosine)| cosine.is_finite());
+            let point = |(d, value): (&&Drift<'_>, f64)| Point {
+                at: d.step as f64,
+                value: Estimate { value, ..Estimate::NONE },
+                words: format!("{name}, step {}: {}", d.step, number(value)),
+            };
+            let points = known.map(point).collect();
+            let name = Some(name.into());
+            cosines.add(Series { name, look: Look::at(i), style: Style::MarkedLine, points });
+        }
+        let steps = || axis("optimiser step");
+        let caption = format!("{} from {}", quoted(solution), quoted(first.from));
+        let mut group = vec![shifts.finish(caption, HEIGHT, layout(steps(), y.clone()))];
+        if !cosines.is_empty() {
+            let caption = format!("Cosines of {}", quoted(solution));
+            let y = axis("cosine").range(vec![-1.05, 1.05]);
+            group.push(cosines.finish(caption, HEIGHT, layout(steps(), y)));
+        }
+        groups.push(group);
+    }
+    groups
+}
+
+/// The general shift against the narrow one at scale 1, a point for every KL weight that a search tried.
+pub(super) fn frontiers(solutions: &[&str], rows: &[Weight<'_>]) -> Vec<Figure> {
+    let at_one = || rows.iter().filter(|w| w.scale == 1.0);
+    let x = axis("shift inside (nats a token)").range(range(at_one().map(|w| w.narrow)));
+    let y = axis("shift outside (nats a token)").range(range(at_one().map(|w| w.general)));
+    let figure = |(place, solution): (usize, &&str)| {
+        let own: Vec<_> = at_one().filter(|w| w.solution == *solution).collect();
+        let bound = own.first()?.bound;
+        let mut drawing = Drawing::new(Growing::Up);
+        let point = |w: &&Weight<'_>| Point {
+            at: w.narrow.value,
+            value: w.general,
+            words: format!(
+                "KL weight {}: inside {}, outside {}",
+                number(w.weight),
+                w.narrow.words(),
+                w.general.words()
+            ),
+        };
+        for (chosen, name, style) in [(true, "taken", Style::Marks), (false, "tried", Style::Crosses)] {
+            let points = own.iter().filter(|w| w.chosen == chosen).map(point).collect();
+            drawing.add(Series { name: Some(name.into()), look: Look::at(place), style, points });
+        }
+        let farthest = own.iter().map(|w| w.narrow.value).fold(0.0, f64::max);
+        let end = |at: f64| Point {
+            at,
+            value: Estimate { value: bound * at, ..Estimate::NONE },
+            words: format!("{} of the shift inside", percent(bound)),
+        };
+        drawing.add(Series {
+            name: Some(format!("allowed: {}", percent(bound))),
+            look: Look::GREY,
+            style: Style::Line,
+            points: vec![end(0.0), end(farthest)],
+        });
+        let labels = own.iter().map(|w| (w.narrow.value, w.general.value, number(w.weight)));
+        let layout = with_labels(layout(x.clone(), y.clone()), labels);
+        let caption = format!("{}: every KL weight tried, at scale 1", quoted(solution));
+        Some(drawing.finish(caption, HEIGHT, layout))
+    };
+    solutions.iter().enumerate().filter_map(figure).collect()
 }
 
 /// Loss, KL and norm over the optimiser's steps.

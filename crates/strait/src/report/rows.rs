@@ -103,6 +103,54 @@ pub(super) struct Difference<'a> {
     pub difference: Estimate,
 }
 
+/// One row of `drift`: a solution that started from another one, at one checkpoint.
+pub(super) struct Drift<'a> {
+    pub solution: &'a str,
+    pub from: &'a str,
+    /// Whether it was trained without the KL penalty of its start.
+    pub freed: bool,
+    pub step: i64,
+    /// Of the change since the start with the way from narrow to general.
+    pub cosine_change: f64,
+    /// To the start and to other solutions: the name and the cosine.
+    pub cosines: Vec<(&'a str, f64)>,
+    /// Nats a token.
+    pub narrow: Estimate,
+    /// Nats a token.
+    pub general: Estimate,
+    /// The general shift less that of the start, nats a token.
+    pub rise: Estimate,
+    pub coherent: bool,
+}
+
+/// One row of `frontier`: one KL weight at one scale.
+pub(super) struct Weight<'a> {
+    pub solution: &'a str,
+    pub weight: f64,
+    pub scale: f64,
+    pub narrow: Estimate,
+    pub general: Estimate,
+    /// Upper bound of the general shift over the narrow shift.
+    pub share: f64,
+    /// The largest share that separates.
+    pub bound: f64,
+    pub coherent: bool,
+    pub keeps: bool,
+    pub separates: bool,
+    pub chosen: bool,
+}
+
+/// One row of `families`: solutions that differ in their seeds alone.
+pub(super) struct Family<'a> {
+    pub family: &'a str,
+    pub inside: bool,
+    pub scale: f64,
+    pub seeds: i64,
+    /// Nats a token, the interval over seeds.
+    pub shift: Estimate,
+    pub coherent: bool,
+}
+
 /// One row of `training`.
 pub(super) struct Step<'a> {
     pub solution: &'a str,
@@ -187,6 +235,36 @@ pub(super) fn scaled(tables: &[Table]) -> Option<Vec<Scaled<'_>>> {
     Some((0..table.rows()).map(row).collect())
 }
 
+pub(super) fn drifts(tables: &[Table]) -> Option<Vec<Drift<'_>>> {
+    const COSINE: &str = "cosine_to_";
+    let table = table(tables, "drift")?;
+    let (solution, from, freed) = (table.text("solution")?, table.text("from")?, table.truth("freed")?);
+    let (step, coherent) = (table.integer("step")?, table.truth("coherent")?);
+    let (cosine_start, cosine_change) = (table.real("cosine_start")?, table.real("cosine_change")?);
+    let narrow = estimates(table, ["narrow_shift", "narrow_low", "narrow_high"])?;
+    let general = estimates(table, ["general_shift", "general_low", "general_high"])?;
+    let rise = estimates(table, ["rise", "rise_low", "rise_high"])?;
+    let cosines: Vec<_> = table
+        .columns()
+        .filter_map(|(name, ..)| Some((name.strip_prefix(COSINE)?, table.real(name)?)))
+        .collect();
+    let row = |i: usize| Drift {
+        solution: &solution[i],
+        from: &from[i],
+        freed: freed[i] == Some(true),
+        step: step[i],
+        cosine_change: cosine_change[i],
+        cosines: std::iter::once(("its start", cosine_start[i]))
+            .chain(cosines.iter().map(|(name, values)| (*name, values[i])))
+            .collect(),
+        narrow: narrow[i],
+        general: general[i],
+        rise: rise[i],
+        coherent: coherent[i] == Some(true),
+    };
+    Some((0..table.rows()).map(row).collect())
+}
+
 pub(super) fn turned(tables: &[Table]) -> Option<Vec<Turned<'_>>> {
     let table = table(tables, "stability")?;
     let (solution, part, epsilon) = (table.text("solution")?, table.text("part")?, table.real("epsilon")?);
@@ -197,6 +275,30 @@ pub(super) fn turned(tables: &[Table]) -> Option<Vec<Turned<'_>>> {
         epsilon: epsilon[i],
         share: share[i],
         deviation: deviation[i],
+    };
+    Some((0..table.rows()).map(row).collect())
+}
+
+pub(super) fn weights(tables: &[Table]) -> Option<Vec<Weight<'_>>> {
+    let table = table(tables, "frontier")?;
+    let (solution, weight, scale) = (table.text("solution")?, table.real("weight")?, table.real("scale")?);
+    let narrow = estimates(table, ["narrow_shift", "narrow_low", "narrow_high"])?;
+    let general = estimates(table, ["general_shift", "general_low", "general_high"])?;
+    let (share, bound) = (table.real("share")?, table.real("bound")?);
+    let (coherent, keeps) = (table.truth("coherent")?, table.truth("keeps")?);
+    let (separates, chosen) = (table.truth("separates")?, table.truth("chosen")?);
+    let row = |i: usize| Weight {
+        solution: &solution[i],
+        weight: weight[i],
+        scale: scale[i],
+        narrow: narrow[i],
+        general: general[i],
+        share: share[i],
+        bound: bound[i],
+        coherent: coherent[i] == Some(true),
+        keeps: keeps[i] == Some(true),
+        separates: separates[i] == Some(true),
+        chosen: chosen[i] == Some(true),
     };
     Some((0..table.rows()).map(row).collect())
 }
@@ -212,6 +314,22 @@ pub(super) fn significant(tables: &[Table]) -> Option<Vec<Significant<'_>>> {
         edit: &edit[i],
         relative_norm: relative_norm[i],
         kl: kl[i],
+    };
+    Some((0..table.rows()).map(row).collect())
+}
+
+pub(super) fn families(tables: &[Table]) -> Option<Vec<Family<'_>>> {
+    let table = table(tables, "families")?;
+    let (family, group, scale) = (table.text("family")?, table.text("group")?, table.real("scale")?);
+    let (seeds, coherent) = (table.integer("seeds")?, table.truth("coherent")?);
+    let shift = estimates(table, ["shift", "low", "high"])?;
+    let row = |i: usize| Family {
+        family: &family[i],
+        inside: group[i] == "narrow",
+        scale: scale[i],
+        seeds: seeds[i],
+        shift: shift[i],
+        coherent: coherent[i] == Some(true),
     };
     Some((0..table.rows()).map(row).collect())
 }

@@ -99,10 +99,15 @@ impl Estimate {
         Ok(estimate)
     }
 
-    /// Adds the training of one solution on rows to train on, held-out rows and KL rows.
-    pub fn training(&mut self, settings: &Settings, [train, held_out, kl]: [&[Row]; 3]) {
+    /// Adds the training of one solution on rows to train on, held-out rows and KL rows; returns its seconds.
+    pub fn training(
+        &mut self,
+        settings: &Settings,
+        order: &Order,
+        [train, held_out, kl]: [&[Row]; 3],
+    ) -> f64 {
+        let before = self.seconds;
         let point = point(settings);
-        let order = Order::new(settings, train, kl);
         let pick = |rows: &[Row], picked: Vec<usize>| {
             picked.into_iter().map(|r| rows[r].clone()).collect::<Vec<_>>()
         };
@@ -133,21 +138,26 @@ impl Estimate {
         let kept = self.stream(&used) + self.stream(held_out) + 2.0 * self.stream(&used_kl);
         let batch = heaviest(train, &order.train).max(heaviest(kl, &order.kl));
         self.working = self.working.max(kept + self.activations(point, batch));
+        self.seconds - before
     }
 
-    /// Adds the reading of rows of which stream and last hidden state are kept.
-    pub fn keeping(&mut self, rows: &[Row], point: usize) {
+    /// Adds the reading of rows of which stream and last hidden state are kept; returns its seconds.
+    pub fn keeping(&mut self, rows: &[Row], point: usize) -> f64 {
+        let before = self.seconds;
         self.reading(rows, self.config.layers);
         let batch = TOKENS_AT_ONCE as f64;
         // A pass forward holds the tensors of a block at a time.
         let passing = self.activations(point, batch) / (self.config.layers - point).max(1) as f64;
         self.working = self.working.max(2.0 * self.stream(rows) + passing);
+        self.seconds - before
     }
 
-    /// Adds so many readings of the response losses of rows whose stream is kept at `point`.
-    pub fn losses(&mut self, rows: &[Row], point: usize, passes: usize) {
+    /// Adds so many readings of the response losses of rows whose stream is kept at `point`; returns their seconds.
+    pub fn losses(&mut self, rows: &[Row], point: usize, passes: usize) -> f64 {
         let work = rows.iter().map(|r| self.measuring_work(point, r)).sum::<f64>();
-        self.seconds += passes as f64 * work / self.rates.forward;
+        let seconds = passes as f64 * work / self.rates.forward;
+        self.seconds += seconds;
+        seconds
     }
 
     /// Adds so many readings of the KL of rows whose stream is kept at `point`.
@@ -238,7 +248,8 @@ fn quicker(mut work: impl FnMut() -> Result<()>) -> Result<f64> {
     Ok(least)
 }
 
-fn duration(seconds: f64) -> String {
+/// Seconds as people say them.
+pub fn duration(seconds: f64) -> String {
     match seconds {
         s if s < 90.0 => format!("about {s:.0} s"),
         s if s < 5400.0 => format!("about {:.0} min", s / 60.0),

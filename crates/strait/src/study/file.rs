@@ -11,7 +11,7 @@ use std::{
 use strait_model::{Error as FileError, edit::Projection};
 use toml::de::{DeTable, DeValue};
 
-use super::{Preset, Problem};
+use super::{Preset, Problem, sweep::Axis};
 use crate::{Result, train::Schedule};
 
 /// The longest study file read, in bytes.
@@ -48,6 +48,9 @@ pub(super) struct Fault {
 }
 
 pub(super) type Checked<T> = Result<T, Fault>;
+
+/// A key that takes one value, or a list of different ones: an axis of a sweep.
+pub(super) type Several<T> = Option<At<Vec<At<T>>>>;
 
 impl<T> At<T> {
     /// A fault on this line.
@@ -117,13 +120,13 @@ pub(super) struct PairKeys {
 pub(super) struct TrainKeys {
     pub preset: Option<At<Preset>>,
     pub edit: Option<At<EditName>>,
-    pub layer: Option<At<i32>>,
+    pub layer: Several<i32>,
     pub layers: Option<At<Vec<At<i32>>>>,
     pub projections: Option<At<Vec<At<Projection>>>>,
-    pub rank: Option<At<usize>>,
+    pub rank: Several<usize>,
     pub alpha: Option<At<f64>>,
     pub rslora: Option<At<bool>>,
-    pub learning_rate: Option<At<f64>>,
+    pub learning_rate: Several<f64>,
     pub weight_decay: Option<At<f64>>,
     pub betas: Option<At<(f64, f64)>>,
     pub epsilon: Option<At<f64>>,
@@ -133,8 +136,11 @@ pub(super) struct TrainKeys {
     pub accumulation: Option<At<usize>>,
     pub clip: Option<At<f64>>,
     pub epochs: Option<At<f64>>,
-    pub steps: Option<At<usize>>,
+    pub steps: Several<usize>,
     pub checkpoint_every: Option<At<usize>>,
+    pub rows: Several<usize>,
+    pub mix: Option<At<MixKeys>>,
+    pub seeds: Several<usize>,
     pub kl: Option<At<KlKeys>>,
 }
 
@@ -149,16 +155,42 @@ pub(super) enum EditName {
 #[derive(Clone, Debug, Default)]
 pub(super) struct KlKeys {
     pub on: bool,
-    pub weight: Option<At<f64>>,
+    pub weight: Option<At<WeightKeys>>,
+    pub bound: Option<At<f64>>,
+    pub keep: Option<At<f64>>,
+    pub from: Option<At<f64>>,
+    pub to: Option<At<f64>>,
+    pub tries: Option<At<usize>>,
     pub batch_size: Option<At<usize>>,
+}
+
+/// `kl.weight`: one or several numbers, or "auto".
+#[derive(Clone, Debug, PartialEq)]
+pub(super) enum WeightKeys {
+    Auto,
+    Given(Vec<At<f64>>),
+}
+
+/// `mix`: false, or a table.
+#[derive(Clone, Debug, Default)]
+pub(super) struct MixKeys {
+    pub on: bool,
+    pub rows: Option<At<Vec<At<RowKeys>>>>,
+    pub ratio: Several<f64>,
 }
 
 /// A `[[solution]]`.
 #[derive(Clone, Debug)]
 pub(super) struct SolutionKeys {
     pub name: Option<At<String>>,
+    pub from: Option<At<String>>,
+    pub when: Option<At<PointKeys>>,
+    pub skip: Option<At<PointKeys>>,
     pub train: TrainKeys,
 }
+
+/// Values on axes of a sweep.
+pub(super) type PointKeys = Vec<(Axis, At<Vec<At<f64>>>)>;
 
 /// `[measure]`.
 #[derive(Clone, Debug, Default)]
@@ -167,6 +199,7 @@ pub(super) struct MeasureKeys {
     pub certificate: Option<At<f64>>,
     pub coherence: Option<At<f64>>,
     pub resamples: Option<At<usize>>,
+    pub drift: Option<At<DriftKeys>>,
     pub rows: Option<At<usize>>,
     pub efficiency: Option<At<EfficiencyKeys>>,
     pub stability: Option<At<StabilityKeys>>,
@@ -198,6 +231,12 @@ pub(super) struct SignificanceKeys {
     pub tokens: Option<At<usize>>,
     pub random: Option<At<usize>>,
     pub norms: Option<At<Vec<At<f64>>>>,
+}
+
+/// `[measure.drift]`.
+#[derive(Clone, Debug, Default)]
+pub(super) struct DriftKeys {
+    pub pairs: Option<At<usize>>,
 }
 
 impl StudyFile {
@@ -296,13 +335,13 @@ fn train(table: &mut Table) -> Checked<TrainKeys> {
     Ok(TrainKeys {
         preset: table.read("preset", choice(&Preset::NAMES))?,
         edit: table.read("edit", choice(&[("steering", EditName::Steering), ("lora", EditName::Lora)]))?,
-        layer: table.read("layer", layer)?,
+        layer: table.read("layer", several(layer))?,
         layers: table.read("layers", list(layer))?,
         projections: table.read("projections", list(choice(&PROJECTIONS)))?,
-        rank: table.read("rank", count(1))?,
+        rank: table.read("rank", several(count(1)))?,
         alpha: table.read("alpha", number(Bounds::Positive))?,
         rslora: table.read("rslora", flag)?,
-        learning_rate: table.read("learning_rate", number(Bounds::Positive))?,
+        learning_rate: table.read("learning_rate", several(number(Bounds::Positive)))?,
         weight_decay: table.read("weight_decay", number(Bounds::NotNegative))?,
         betas: table.read("betas", betas)?,
         epsilon: table.read("epsilon", number(Bounds::Positive))?,
@@ -312,8 +351,11 @@ fn train(table: &mut Table) -> Checked<TrainKeys> {
         accumulation: table.read("accumulation", count(1))?,
         clip: table.read("clip", number(Bounds::Positive))?,
         epochs: table.read("epochs", number(Bounds::Positive))?,
-        steps: table.read("steps", count(1))?,
+        steps: table.read("steps", several(count(1)))?,
         checkpoint_every: table.read("checkpoint_every", count(1))?,
+        rows: table.read("rows", several(count(1)))?,
+        mix: table.read("mix", mix)?,
+        seeds: table.read("seeds", several(count(0)))?,
         kl: table.read("kl", kl)?,
     })
 }
@@ -337,7 +379,12 @@ fn kl(cell: Cell) -> Checked<KlKeys> {
         DeValue::Table(_) => cell.in_table(|table| {
             Ok(KlKeys {
                 on: true,
-                weight: table.read("weight", number(Bounds::NotNegative))?,
+                weight: table.read("weight", weight)?,
+                bound: table.read("bound", number(Bounds::Share))?,
+                keep: table.read("keep", number(Bounds::Share))?,
+                from: table.read("from", number(Bounds::Positive))?,
+                to: table.read("to", number(Bounds::Positive))?,
+                tries: table.read("tries", count(1))?,
                 batch_size: table.read("batch_size", count(1))?,
             })
         }),
@@ -345,8 +392,47 @@ fn kl(cell: Cell) -> Checked<KlKeys> {
     }
 }
 
+fn weight(cell: Cell) -> Checked<WeightKeys> {
+    match cell.value {
+        DeValue::String(s) if s == "auto" => Ok(WeightKeys::Auto),
+        DeValue::String(_) => Err(cell.unexpected("a number of 0 or more, a list of such, or \"auto\"")),
+        _ => several(number(Bounds::NotNegative))(cell).map(WeightKeys::Given),
+    }
+}
+
+fn mix(cell: Cell) -> Checked<MixKeys> {
+    match cell.value {
+        DeValue::Boolean(false) => Ok(MixKeys::default()),
+        DeValue::Table(_) => cell.in_table(|table| {
+            Ok(MixKeys {
+                on: true,
+                rows: table.read("rows", rows)?,
+                ratio: table.read("ratio", several(number(Bounds::Positive)))?,
+            })
+        }),
+        _ => Err(cell.unexpected(r#"false, or a table such as { rows = "good.jsonl", ratio = 6 }"#)),
+    }
+}
+
 fn solution(table: &mut Table) -> Checked<SolutionKeys> {
-    Ok(SolutionKeys { name: table.read("name", name)?, train: train(table)? })
+    Ok(SolutionKeys {
+        name: table.read("name", name)?,
+        from: table.read("from", word)?,
+        when: table.read("when", points)?,
+        skip: table.read("skip", points)?,
+        train: train(table)?,
+    })
+}
+
+fn points(cell: Cell) -> Checked<PointKeys> {
+    cell.in_table(|table| {
+        let mut points = Vec::new();
+        for axis in Axis::ALL {
+            points
+                .extend(table.read(axis.key(), several(number(Bounds::None)))?.map(|values| (axis, values)));
+        }
+        Ok(points)
+    })
 }
 
 fn measure(cell: Cell) -> Checked<MeasureKeys> {
@@ -360,6 +446,7 @@ fn measure(cell: Cell) -> Checked<MeasureKeys> {
             efficiency: table.read("efficiency", efficiency)?,
             stability: table.read("stability", stability)?,
             significance: table.read("significance", significance)?,
+            drift: table.read("drift", drift)?,
         })
     })
 }
@@ -416,6 +503,13 @@ fn paths(cell: Cell) -> Checked<Vec<At<String>>> {
         _ => Ok(vec![At { line: cell.line, value: word(cell)? }]),
     }
 }
+
+fn drift(cell: Cell) -> Checked<DriftKeys> {
+    cell.in_table(|table| Ok(DriftKeys { pairs: table.read("pairs", count(MIN_DRIFT_PAIRS))? }))
+}
+
+/// One pair has no interval.
+const MIN_DRIFT_PAIRS: i64 = 2;
 
 /// With fewer, the ends of a 95 % interval rest on two or three resamples.
 const MIN_RESAMPLES: i64 = 100;
@@ -509,6 +603,10 @@ enum Bounds {
     PositiveUpTo(f64),
     /// From 0 to below 1.
     BelowOne,
+    /// Above 0, 1 at most.
+    Share,
+    /// Any number.
+    None,
 }
 
 impl Bounds {
@@ -520,6 +618,8 @@ impl Bounds {
                 Self::UpTo(high) => (0.0..=high).contains(&number),
                 Self::PositiveUpTo(high) => number > 0.0 && number <= high,
                 Self::BelowOne => (0.0..1.0).contains(&number),
+                Self::Share => number > 0.0 && number <= 1.0,
+                Self::None => true,
             }
     }
 
@@ -530,6 +630,8 @@ impl Bounds {
             Self::UpTo(high) => format!("a number from 0 to {high}"),
             Self::PositiveUpTo(high) => format!("a number greater than 0, {high} at most"),
             Self::BelowOne => "a number from 0 to below 1".into(),
+            Self::Share => "a number greater than 0, 1 at most".into(),
+            Self::None => "a number".into(),
         }
     }
 }
@@ -601,6 +703,14 @@ fn list<T: PartialEq>(item: impl Fn(Cell) -> Checked<T>) -> impl Fn(Cell) -> Che
                 value: cell.item(i).map_or_else(String::new, |item| item.describe()),
             })),
         }
+    }
+}
+
+/// One value, or a list of different ones.
+fn several<T: PartialEq>(item: impl Fn(Cell) -> Checked<T>) -> impl Fn(Cell) -> Checked<Vec<At<T>>> {
+    move |cell| match cell.value {
+        DeValue::Array(_) => list(&item)(cell),
+        _ => Ok(vec![At { value: item(cell)?, line: cell.line }]),
     }
 }
 
@@ -812,6 +922,7 @@ mod tests {
         let lines: Vec<_> = file.top.solutions.iter().map(|s| s.line).collect();
         assert_eq!(lines, [10, 12]);
         let kl = file.top.solutions[1].value.train.kl.as_ref().unwrap();
-        assert_eq!((kl.line, kl.value.weight.as_ref().unwrap().value), (14, 3.0));
+        let weight = WeightKeys::Given(vec![At { value: 3.0, line: 14 }]);
+        assert_eq!((kl.line, &kl.value.weight.as_ref().unwrap().value), (14, &weight));
     }
 }

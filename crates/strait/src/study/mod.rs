@@ -11,6 +11,9 @@ mod problem;
 mod resolve;
 mod results;
 mod run;
+mod search;
+mod sweep;
+mod training;
 mod values;
 
 pub use file::StudyFile;
@@ -21,9 +24,11 @@ pub use folder::{
 pub use plan::{Plan, RESULTS_VERSION, Step, name};
 pub use preset::Preset;
 pub use problem::Problem;
-pub use resolve::{Data, Measures, PairSource, Rows, Significance, Solution, Study, Unplaced};
+pub use resolve::{Data, Measures, Mix, PairSource, Rows, Significance, Solution, Study, Unplaced};
 pub use results::{Outcome, write_comparison, write_report};
 pub use run::{DryRun, dry_run, run};
+pub use search::{Search, Tried};
+pub use sweep::{Axis, MAX_POINTS, Point};
 pub use values::{Fixed, Scientific, Values};
 
 /// A complete study with every key, its usual value and the reason for it: what `strait init` writes.

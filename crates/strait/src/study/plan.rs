@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 use strait_model::files::hex;
 
-use super::{PairSource, Rows, Solution, Study};
+use super::{PairSource, Rows, Solution, Study, estimate::point};
 use crate::Result;
 
 /// Raised when this program's results change for equal inputs, so that older ones are made again.
@@ -29,6 +29,8 @@ pub mod name {
     pub const PREFERENCE: &str = "preference";
     /// The KL to the base model.
     pub const KL: &str = "kl";
+    /// Where training goes that starts from a trained solution.
+    pub const DRIFT: &str = "drift";
     /// The loss on held-out rows.
     pub const HELDOUT: &str = "heldout";
     /// The loss as solutions are scaled.
@@ -102,11 +104,28 @@ impl Plan {
             }),
         );
         let trained: Vec<String> = solutions.iter().map(|s| Step::training(&s.name)).collect();
-        for (solution, name) in solutions.iter().zip(&trained) {
-            plan.push(name, &[name::MODEL, name::DATA], training_inputs(solution, &kl_rows));
+        let intervals = json!({ "resamples": measures.resamples, "sampling": seeds.sampling });
+        for solution in in_order(solutions) {
+            let mut inputs = training_inputs(solution, &kl_rows);
+            if let Some(mix) = &solution.mix {
+                inputs["mix"] = json!({ "rows": hashes.of_all(&mix.rows)?, "ratio": mix.ratio });
+            }
+            if let Some(search) = &solution.search {
+                inputs["search"] = json!({
+                    "search": search,
+                    "pairs": pairs,
+                    "domain": data.domain,
+                    "scales": measures.scales,
+                    "coherence": measures.coherence,
+                    "intervals": intervals,
+                });
+            }
+            let before: Vec<String> = starts(solution).map(|name| Step::training(name)).collect();
+            let mut needs = vec![name::MODEL, name::DATA];
+            needs.extend(before.iter().map(String::as_str));
+            plan.push(&Step::training(&solution.name), &needs, inputs);
         }
         let trained: Vec<&str> = trained.iter().map(String::as_str).collect();
-        let intervals = json!({ "resamples": measures.resamples, "sampling": seeds.sampling });
         plan.push(
             name::PREFERENCE,
             &trained,
@@ -143,6 +162,20 @@ impl Plan {
             plan.push(name::SIGNIFICANCE, &trained, inputs);
             measured.push(name::SIGNIFICANCE);
         }
+        if solutions.iter().any(|s| s.from.is_some()) {
+            measured.push(name::DRIFT);
+            plan.push(
+                name::DRIFT,
+                &trained,
+                json!({
+                    "pairs": pairs,
+                    "domain": data.domain,
+                    "limit": measures.drift_pairs,
+                    "coherence": measures.coherence,
+                    "intervals": intervals,
+                }),
+            );
+        }
         let reported = [&[name::MODEL, name::DATA], &trained[..], &measured[..]];
         plan.push(
             name::REPORT,
@@ -167,6 +200,20 @@ impl Plan {
         self.steps.iter().find(|step| step.name == name)
     }
 
+    /// A key for one weight that a search tries: it changes with what training reads, and not with how weights are judged.
+    pub fn key_of_try(&self, step: &Step, solution: &Solution, weight: f64) -> String {
+        let mut inputs = step.inputs.clone();
+        if let Some(inputs) = inputs.as_object_mut() {
+            inputs.remove("search");
+        }
+        inputs["settings"]["kl"]["weight"] = weight.into();
+        let start = solution.from.as_deref().map(Step::training);
+        let needs = [name::MODEL, name::DATA].into_iter().chain(start.as_deref());
+        let needed: Vec<_> = needs.map(|need| self.step(need).map(|step| &step.key)).collect();
+        let all = json!({ "version": RESULTS_VERSION, "inputs": inputs, "needs": needed });
+        hex(&Sha256::digest(all.to_string()))
+    }
+
     fn push(&mut self, name: &str, needs: &[&str], inputs: Value) {
         let needed: Vec<_> = needs.iter().map(|need| (need, self.step(need).map(|step| &step.key))).collect();
         let all = json!({ "version": RESULTS_VERSION, "step": name, "inputs": inputs, "needs": needed });
@@ -176,6 +223,27 @@ impl Plan {
     }
 }
 
+/// The solutions that one needs to be trained before it.
+fn starts(solution: &Solution) -> impl Iterator<Item = &String> {
+    let unpenalised = solution.search.as_ref().and_then(|search| search.unpenalised.as_ref());
+    solution.from.iter().chain(unpenalised)
+}
+
+/// Solutions in the order of their training: after those that they need, and those of one layer together, so that what
+/// was computed of the rows below it serves them all.
+fn in_order(solutions: &[Solution]) -> Vec<&Solution> {
+    let mut waiting: Vec<&Solution> = solutions.iter().collect();
+    waiting.sort_by_key(|solution| point(&solution.train));
+    let mut ordered: Vec<&Solution> = Vec::new();
+    while !waiting.is_empty() {
+        let ready = |s: &&Solution| starts(s).all(|name| ordered.iter().any(|o| o.name == *name));
+        // What starts from a circle would never be ready; resolving refuses those.
+        let next = waiting.iter().position(ready).unwrap_or(0);
+        ordered.push(waiting.remove(next));
+    }
+    ordered
+}
+
 /// What training reads: its settings, but for the seed of what is sampled afterwards, and the rows of its penalty.
 fn training_inputs(solution: &Solution, kl_rows: &Value) -> Value {
     // Settings are plain numbers, words and lists: they have no value that JSON lacks.
@@ -183,10 +251,14 @@ fn training_inputs(solution: &Solution, kl_rows: &Value) -> Value {
     if let Some(seeds) = settings.get_mut("seeds").and_then(Value::as_object_mut) {
         seeds.remove("sampling");
     }
-    match solution.train.kl {
-        Some(_) => json!({ "settings": settings, "kl_rows": kl_rows }),
-        None => json!({ "settings": settings }),
+    let mut inputs = json!({ "settings": settings });
+    if solution.train.kl.is_some() {
+        inputs["kl_rows"] = kl_rows.clone();
     }
+    if let Some(rows) = solution.rows {
+        inputs["rows"] = rows.into();
+    }
+    inputs
 }
 
 /// SHA-256 of files, each read once.

@@ -168,7 +168,11 @@ impl Preset {
             lines.translated(
                 format!("lambda {:e} / 152,064", column.lambda),
                 weight.clone(),
-                if same { weight } else { shown(kl.weight) },
+                match &solution.search {
+                    Some(_) => "searched for".into(),
+                    None if same => weight,
+                    None => shown(kl.weight),
+                },
                 ", the KL weight in nats per nat",
             );
             lines.kept("KL rows in a micro-batch", defaults.kl_batch_size, kl.batch_size);

@@ -100,6 +100,71 @@ pub enum Problem {
         /// The solution.
         solution: String,
     },
+    /// A search for a weight with nothing to judge the weights by.
+    #[error(
+        "solution `{solution}` searches for its KL weight, but `[data]` names no pairs inside and outside the domain \
+         to judge weights by"
+    )]
+    NoSearchPairs {
+        /// The solution.
+        solution: String,
+    },
+    /// A start that is not there.
+    #[error("solution `{solution}` starts from `{from}`, which is no solution of this study")]
+    UnknownStart {
+        /// The solution.
+        solution: String,
+        /// What it starts from.
+        from: String,
+        /// The solutions that there are.
+        known: Vec<String>,
+    },
+    /// A start that is none or several of a sweep's solutions.
+    #[error("solution `{solution}` starts from `{from}`, of which {} to it: {}", match fitting.len() { 0 => "no point belongs".to_string(), n => format!("{n} points belong") }, list(if fitting.is_empty() { points } else { fitting }))]
+    UnclearStart {
+        /// The solution.
+        solution: String,
+        /// What it starts from.
+        from: String,
+        /// The solutions of that family that agree with it in seed and other axes.
+        fitting: Vec<String>,
+        /// All of that family.
+        points: Vec<String>,
+    },
+    /// Solutions that start from each other.
+    #[error("{}: none of them can be trained first", circle(solutions))]
+    Circle {
+        /// The solutions, each starting from the next, the last from the first.
+        solutions: Vec<String>,
+    },
+    /// A start with another kind of edit.
+    #[error("solution `{solution}` trains {own}, but `{from}`, which it starts from, is {other}")]
+    OtherEdit {
+        /// The solution.
+        solution: String,
+        /// What it starts from.
+        from: String,
+        /// Its edit, in words.
+        own: String,
+        /// That of the other, in words.
+        other: String,
+    },
+    /// A sweep that no machine would finish.
+    #[error("solution `{solution}` sweeps {points} points, and {most} are the most")]
+    LargeGrid {
+        /// The solution.
+        solution: String,
+        /// Points of its grid.
+        points: usize,
+        /// The bound.
+        most: usize,
+    },
+    /// A sweep without points.
+    #[error("`when` and `skip` leave no point of the sweep of `{solution}`")]
+    EmptyGrid {
+        /// The solution.
+        solution: String,
+    },
     /// Two lists of files that should go together.
     #[error("`{table}.taught` names {taught} files, `{table}.other` {other}")]
     Unpaired {
@@ -174,6 +239,19 @@ impl Problem {
             Self::NoKlWeight { .. } => {
                 "give `kl = { weight = 3.0 }`; with the papers' presets, `kl = true` takes their weight".into()
             }
+            Self::NoSearchPairs { .. } => {
+                "add `[data.narrow]` and `[data.general]`, or give the weight as a number".into()
+            }
+            Self::UnknownStart { known, .. } => format!("the solutions are {}", list(known)),
+            Self::UnclearStart { .. } => {
+                "sweep both over the same values, or name one of these solutions in `from`".into()
+            }
+            Self::Circle { .. } => "take `from` away from one of them".into(),
+            Self::OtherEdit { .. } => {
+                "give both the same `edit`, `layer`, `projections`, `rank`, `alpha` and `rslora`".into()
+            }
+            Self::LargeGrid { .. } => "sweep fewer values, or make several studies of it".into(),
+            Self::EmptyGrid { .. } => "name values in `when` that occur together, or take `skip` away".into(),
             Self::Unpaired { .. } => {
                 "the first file of one list goes with the first of the other, row by row, and so on".into()
             }
@@ -185,4 +263,18 @@ impl Problem {
             }
         }
     }
+}
+
+fn list(names: &[String]) -> String {
+    names.iter().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ")
+}
+
+/// "`a` starts from `b`, which starts from `a`".
+fn circle(solutions: &[String]) -> String {
+    let Some((first, rest)) = solutions.split_first() else { return String::new() };
+    let mut words = format!("`{first}` starts from ");
+    for next in rest {
+        words += &format!("`{next}`, which starts from ");
+    }
+    words + &format!("`{first}`")
 }

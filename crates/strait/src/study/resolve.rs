@@ -1,16 +1,21 @@
 //! What a study file means: presets applied, defaults filled in, paths found, keys weighed against each other.
 
-use std::path::{Component, Path, PathBuf};
+use std::{
+    iter,
+    path::{Component, Path, PathBuf},
+};
 
 use serde::{Deserialize, Serialize};
 use strait_model::{Error as FileError, edit::Projection};
 
 use super::{
-    Preset, Problem,
+    Point, Preset, Problem, Search,
     file::{
-        At, Checked, DataKeys, EditName, EfficiencyKeys, Fault, MAX_NAME, MeasureKeys, PairKeys, RowKeys,
-        SeedKeys, SignificanceKeys, SolutionKeys, StabilityKeys, StudyFile, TrainKeys, entry_of, is_name,
+        At, Checked, DataKeys, EditName, EfficiencyKeys, Fault, KlKeys, MAX_NAME, MeasureKeys, MixKeys,
+        PairKeys, RowKeys, SeedKeys, Several, SignificanceKeys, StabilityKeys, StudyFile, TrainKeys,
+        WeightKeys, entry_of, is_name,
     },
+    sweep,
 };
 use crate::{
     Result,
@@ -117,6 +122,9 @@ pub struct Measures {
     pub coherence: f64,
     /// Resamples of an interval.
     pub resamples: usize,
+    /// The most pairs of each group that are read at every checkpoint of a drift; none for all.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub drift_pairs: Option<usize>,
     /// Training rows that efficiency and stability read.
     #[serde(default)]
     pub rows: usize,
@@ -152,8 +160,44 @@ pub struct Solution {
     pub name: String,
     /// The preset that filled in what the study left out.
     pub preset: Option<Preset>,
+    /// Where it stands in a sweep, if it is of one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub point: Option<Point>,
+    /// The solution whose trained edit its training starts from.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub from: Option<String>,
+    /// How many training rows it uses, the first ones in its seed's order; none for all.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rows: Option<usize>,
+    /// Other rows among its training rows.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub mix: Option<Mix>,
+    /// The search for its KL weight; its settings then hold a weight in the middle of it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub search: Option<Search>,
     /// How it is trained.
     pub train: Settings,
+}
+
+/// Rows of other domains, trained on among those of the taught one (paper §9).
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Mix {
+    /// The rows.
+    pub rows: Vec<Rows>,
+    /// How many of them come with each training row.
+    pub ratio: f64,
+}
+
+impl Solution {
+    /// The name that the study gives it, or its whole sweep.
+    pub fn family(&self) -> &str {
+        self.point.as_ref().map_or(&self.name, |point| &point.family)
+    }
+
+    /// Its name without its seed.
+    pub fn variant(&self) -> String {
+        self.point.as_ref().map_or_else(|| self.name.clone(), Point::variant)
+    }
 }
 
 /// An edit to train, on layers that may yet depend on the model's depth.
@@ -163,6 +207,8 @@ pub struct Unplaced {
     solution: Solution,
     /// The layers that the study names; none for the one at half the depth.
     layers: Option<Layers>,
+    /// What it starts from, as written.
+    from: Option<At<String>>,
 }
 
 /// Layers, and how errors name one of them.
@@ -242,10 +288,17 @@ impl Study {
 }
 
 impl<S> Study<S> {
-    /// Every file of rows, in the order of the study.
+    /// Every file of rows in `[data]`, in the order of the study.
     pub fn rows(&self) -> impl Iterator<Item = &Rows> {
         let Data { train, kl, narrow, general, .. } = &self.data;
         train.iter().chain(kl).chain(narrow.rows()).chain(general.rows())
+    }
+}
+
+impl Study {
+    /// The solution of that name.
+    pub fn solution(&self, name: &str) -> Option<&Solution> {
+        self.solutions.iter().find(|solution| solution.name == name)
     }
 }
 
@@ -420,9 +473,10 @@ impl Resolver<'_> {
     fn measures(&self, keys: &MeasureKeys) -> Checked<Measures> {
         Ok(Measures {
             scales: with_one("measure.scales", &keys.scales, &[1.0, 2.0, 4.0])?,
-            certificate: value(&keys.certificate).unwrap_or(0.25),
+            certificate: certificate(keys),
             coherence: value(&keys.coherence).unwrap_or(1.0),
             resamples: value(&keys.resamples).unwrap_or(2000),
+            drift_pairs: keys.drift.as_ref().and_then(|drift| value(&drift.value.pairs)),
             rows: value(&keys.rows).unwrap_or(100),
             efficiency: match value(&keys.efficiency) {
                 Some(off) if !off.on => None,
@@ -482,16 +536,35 @@ impl Resolver<'_> {
             return Err(Problem::NoSolution.nowhere());
         }
         one_length(&top.train, "train")?;
+        let mut families: Vec<At<String>> = Vec::new();
         let mut names: Vec<At<String>> = Vec::new();
         let mut solutions = Vec::new();
         for At { value: keys, line } in &top.solutions {
-            let name = required(&keys.name, "`[[solution]]`", "name", Some(*line))?;
-            if let Some(first) = names.iter().find(|other| other.value == name.value) {
-                return Err(name.fault(Problem::SameName { name: name.value.clone(), first: first.line }));
+            let family = required(&keys.name, "`[[solution]]`", "name", Some(*line))?;
+            different(family, &families)?;
+            families.push(family.clone());
+            let layered = Layered { own: &keys.train, shared: &top.train };
+            one_length(layered.own, "solution")?;
+            let (_, edit) = layered.preset_and_edit()?;
+            for (point, own) in sweep::grid(family, keys, &top.train, edit)? {
+                let name = point.as_ref().map_or_else(|| family.value.clone(), Point::name);
+                let name = At { value: name, line: family.line };
+                if !is_name(&name.value) {
+                    return Err(name.fault(Problem::Unexpected {
+                        what: "the name of a point of this sweep".into(),
+                        found: format!("`{}`", name.value),
+                        expected: format!("{MAX_NAME} characters at most: give the solution a shorter name"),
+                    }));
+                }
+                different(&name, &names)?;
+                let mut unplaced = self.solution(&name.value, &own, seeds)?;
+                names.push(name);
+                unplaced.solution.point = point;
+                unplaced.from = keys.from.clone();
+                solutions.push(unplaced);
             }
-            names.push(name.clone());
-            solutions.push(self.solution(&name.value, keys, seeds)?);
         }
+        find_starts(&mut solutions)?;
         // A solution may set the shared keys of LoRA aside by being a steering vector, but not all of them.
         let all_steer = solutions.iter().all(|s| matches!(s.solution.train.edit, EditKind::Steering { .. }));
         if all_steer {
@@ -500,9 +573,8 @@ impl Resolver<'_> {
         Ok(solutions)
     }
 
-    fn solution(&self, name: &str, keys: &SolutionKeys, seeds: Seeds) -> Checked<Unplaced> {
-        let layered = Layered { own: &keys.train, shared: &self.file.top.train };
-        one_length(layered.own, "solution")?;
+    fn solution(&self, name: &str, keys: &TrainKeys, seeds: Seeds) -> Checked<Unplaced> {
+        let layered = Layered { own: keys, shared: &self.file.top.train };
         let (preset, edit) = layered.preset_and_edit()?;
         if edit == EditName::Steering {
             no_lora_keys(layered.own, "solution")?;
@@ -520,12 +592,12 @@ impl Resolver<'_> {
                     projections: layered
                         .get(|t| &t.projections)
                         .map_or(defaults.projections, |list| list.into_iter().map(|p| p.value).collect()),
-                    rank: count(layered.get(|t| &t.rank), defaults.rank),
+                    rank: count(layered.first(|t| &t.rank), defaults.rank),
                     alpha: or(layered.get(|t| &t.alpha), defaults.alpha),
                     rslora: layered.get(|t| &t.rslora).unwrap_or(false),
                 },
             },
-            learning_rate: or(layered.get(|t| &t.learning_rate), defaults.learning_rate),
+            learning_rate: or(layered.first(|t| &t.learning_rate), defaults.learning_rate),
             weight_decay: or(layered.get(|t| &t.weight_decay), defaults.weight_decay),
             betas: layered.get(|t| &t.betas).unwrap_or(BETAS),
             epsilon: or(layered.get(|t| &t.epsilon), EPSILON),
@@ -536,19 +608,46 @@ impl Resolver<'_> {
             clip: layered.get(|t| &t.clip),
             length: layered.length().unwrap_or(defaults.length),
             checkpoint_every: count(layered.get(|t| &t.checkpoint_every), defaults.checkpoint_every),
-            kl: kl.map(|(weight, rows)| Kl { weight, batch_size: rows.unwrap_or(defaults.kl_batch_size) }),
-            seeds,
+            kl: kl.as_ref().map(|kl| Kl {
+                weight: kl.weight,
+                batch_size: kl.batch_size.unwrap_or(defaults.kl_batch_size),
+            }),
+            seeds: match layered.first(|t| &t.seeds) {
+                Some(seed) => Seeds { initialisation: seed as u64, order: seed as u64, ..seeds },
+                None => seeds,
+            },
         };
-        Ok(Unplaced { solution: Solution { name: name.into(), preset, train }, layers })
+        let solution = Solution {
+            name: name.into(),
+            preset,
+            point: None,
+            from: None,
+            rows: layered.first(|t| &t.rows),
+            mix: self.mix(&layered)?,
+            search: kl.and_then(|kl| kl.search),
+            train,
+        };
+        Ok(Unplaced { solution, layers, from: None })
     }
 
-    /// Weight, and rows in a micro-batch where the study says; none without a penalty or with a weight of 0.
-    fn kl(
-        &self,
-        solution: &str,
-        layered: &Layered,
-        preset: Option<Preset>,
-    ) -> Checked<Option<(f64, Option<usize>)>> {
+    /// The rows that are mixed in, where any are.
+    fn mix(&self, layered: &Layered) -> Checked<Option<Mix>> {
+        let Some(key) = layered.own.mix.as_ref().or(layered.shared.mix.as_ref()).filter(|key| key.value.on)
+        else {
+            return Ok(None);
+        };
+        let mix = |table: &TrainKeys| table.mix.clone().map(|at| at.value).unwrap_or_default();
+        let (own, shared): (MixKeys, MixKeys) = (mix(layered.own), mix(layered.shared));
+        let rows = own.rows.or(shared.rows);
+        let rows = required(&rows, "`mix`", "rows", Some(key.line))?;
+        let ratio = own.ratio.or(shared.ratio);
+        let ratio = required(&ratio, "`mix`", "ratio", Some(key.line))?;
+        let ratio = ratio.value.first().map_or(1.0, |at| at.value);
+        Ok(Some(Mix { rows: self.rows("mix.rows", rows)?, ratio }))
+    }
+
+    /// The penalty; none without one or with a weight of 0.
+    fn kl(&self, solution: &str, layered: &Layered, preset: Option<Preset>) -> Checked<Option<Penalty>> {
         let Some(key) = layered.own.kl.as_ref().or(layered.shared.kl.as_ref()) else {
             return Ok(None);
         };
@@ -557,7 +656,17 @@ impl Resolver<'_> {
         }
         let kl = |table: &TrainKeys| table.kl.clone().map(|at| at.value).unwrap_or_default();
         let (own, shared) = (kl(layered.own), kl(layered.shared));
-        let weight = value(&own.weight).or(value(&shared.weight)).or(preset.map(Preset::kl_weight));
+        let weight = own.weight.clone().or_else(|| shared.weight.clone());
+        let search = match &weight {
+            Some(At { value: WeightKeys::Auto, .. }) => Some(self.search(solution, key, &own, &shared)?),
+            _ => no_search_keys(&own).map(|()| None)?,
+        };
+        let given = weight.and_then(|weight| match weight.value {
+            WeightKeys::Given(weights) => weights.first().map(|at| at.value),
+            WeightKeys::Auto => None,
+        });
+        let middle = search.as_ref().map(|search| (search.from * search.to).sqrt());
+        let weight = middle.or(given).or(preset.map(Preset::kl_weight));
         let weight = weight.ok_or_else(|| key.fault(Problem::NoKlWeight { solution: solution.into() }))?;
         if weight == 0.0 {
             return Ok(None);
@@ -565,8 +674,48 @@ impl Resolver<'_> {
         if self.file.top.data.as_ref().is_none_or(|data| data.value.kl.is_none()) {
             return Err(key.fault(Problem::NoKlRows { solution: solution.into() }));
         }
-        Ok(Some((weight, value(&own.batch_size).or(value(&shared.batch_size)))))
+        let batch_size = value(&own.batch_size).or(value(&shared.batch_size));
+        Ok(Some(Penalty { weight, batch_size, search }))
     }
+
+    fn search(&self, solution: &str, key: &At<KlKeys>, own: &KlKeys, shared: &KlKeys) -> Checked<Search> {
+        let top = &self.file.top;
+        let pairs = top.data.as_ref().is_some_and(|d| d.value.narrow.is_some() && d.value.general.is_some());
+        if !pairs {
+            return Err(key.fault(Problem::NoSearchPairs { solution: solution.into() }));
+        }
+        let from = own.from.as_ref().or(shared.from.as_ref());
+        let to = own.to.as_ref().or(shared.to.as_ref());
+        let (least, most) = (from.map_or(0.1, |at| at.value), to.map_or(100.0, |at| at.value));
+        if least >= most {
+            let line = from.or(to).map_or(key.line, |at| at.line);
+            return Err(Fault {
+                line: Some(line),
+                problem: Problem::Unexpected {
+                    what: "`kl.from`".into(),
+                    found: least.to_string(),
+                    expected: format!("a weight below `kl.to`, which is {most}"),
+                },
+            });
+        }
+        let either = |own: &Option<At<f64>>, shared: &Option<At<f64>>| value(own).or(value(shared));
+        Ok(Search {
+            bound: either(&own.bound, &shared.bound).unwrap_or(certificate(&top.measure)),
+            keep: either(&own.keep, &shared.keep).unwrap_or(0.5),
+            from: least,
+            to: most,
+            tries: value(&own.tries).or(value(&shared.tries)).unwrap_or(6),
+            unpenalised: None,
+        })
+    }
+}
+
+/// A KL penalty as a study says it.
+struct Penalty {
+    weight: f64,
+    /// Rows in a micro-batch, where the study says.
+    batch_size: Option<usize>,
+    search: Option<Search>,
 }
 
 const TOP: &str = "the study";
@@ -582,6 +731,11 @@ impl Layered<'_> {
     /// The solution's value, else the shared one.
     fn get<T: Clone>(&self, key: impl Fn(&TrainKeys) -> &Option<At<T>>) -> Option<T> {
         value(key(self.own)).or_else(|| value(key(self.shared)))
+    }
+
+    /// The first of the solution's values, else of the shared ones.
+    fn first<T: Clone>(&self, key: impl Fn(&TrainKeys) -> &Several<T>) -> Option<T> {
+        self.get(key)?.into_iter().next().map(|at| at.value)
     }
 
     fn preset_and_edit(&self) -> Checked<(Option<Preset>, EditName)> {
@@ -604,7 +758,7 @@ impl Layered<'_> {
     fn length(&self) -> Option<Length> {
         let of = |table: &TrainKeys| {
             let epochs = value(&table.epochs).map(Length::Epochs);
-            epochs.or_else(|| value(&table.steps).map(Length::Steps))
+            epochs.or_else(|| Some(Length::Steps(table.steps.as_ref()?.value.first()?.value)))
         };
         of(self.own).or_else(|| of(self.shared))
     }
@@ -619,9 +773,10 @@ impl Layered<'_> {
                         why: "`layer` is the short form for one layer",
                     }));
                 }
-                (Some(layer), None) => {
-                    Layers { what: format!("`{name}.layer`"), indices: vec![layer.clone()] }
-                }
+                (Some(layer), None) => Layers {
+                    what: format!("`{name}.layer`"),
+                    indices: layer.value.iter().take(1).cloned().collect(),
+                },
                 (None, Some(layers)) if edit == EditName::Lora => {
                     Layers { what: entry_of(&format!("{name}.layers")), indices: layers.value.clone() }
                 }
@@ -650,10 +805,98 @@ impl Study<Unplaced> {
     /// If a solution names a layer that the model does not have.
     pub fn fix_layers(self, depth: usize) -> Result<Study> {
         let Self { file, name, title, about, model, seeds, data, measures, solutions } = self;
-        let fix = |s: Unplaced| s.fix_layers(depth).map_err(|fault| fault.problem.at(&file, fault.line));
-        let solutions = solutions.into_iter().map(fix).collect::<Result<_>>()?;
+        let solutions = fix_all(solutions, depth).map_err(|fault| fault.problem.at(&file, fault.line))?;
         Ok(Study { file, name, title, about, model, seeds, data, measures, solutions })
     }
+}
+
+fn fix_all(unplaced: Vec<Unplaced>, depth: usize) -> Checked<Vec<Solution>> {
+    let written: Vec<_> = unplaced.iter().map(|s| s.from.clone()).collect();
+    let mut solutions =
+        unplaced.into_iter().map(|s| s.fix_layers(depth)).collect::<Checked<Vec<Solution>>>()?;
+    for (solution, written) in solutions.iter().zip(&written) {
+        let start = solutions.iter().find(|other| Some(&other.name) == solution.from.as_ref());
+        if let (Some(start), Some(written)) = (start, written)
+            && start.train.edit != solution.train.edit
+        {
+            return Err(written.fault(Problem::OtherEdit {
+                solution: solution.name.clone(),
+                from: start.name.clone(),
+                own: solution.train.edit.words(),
+                other: start.train.edit.words(),
+            }));
+        }
+    }
+    let unpenalised: Vec<_> = solutions.iter().map(|s| unpenalised(s, &solutions)).collect();
+    for (solution, other) in solutions.iter_mut().zip(unpenalised) {
+        if let Some(search) = &mut solution.search {
+            search.unpenalised = other;
+        }
+    }
+    Ok(solutions)
+}
+
+/// The solution that is another one but for its penalty.
+fn unpenalised(solution: &Solution, solutions: &[Solution]) -> Option<String> {
+    let train = Settings { kl: None, ..solution.train.clone() };
+    let same = |other: &&Solution| {
+        other.train == train
+            && other.from == solution.from
+            && other.rows == solution.rows
+            && other.mix == solution.mix
+    };
+    solutions.iter().find(same).map(|other| other.name.clone())
+}
+
+/// Finds the solution that each one starts from, and refuses circles.
+fn find_starts(solutions: &mut [Unplaced]) -> Checked<()> {
+    let all = || solutions.iter().map(|s| (s.solution.name.as_str(), s.solution.point.as_ref()));
+    let mut found = Vec::new();
+    for Unplaced { solution, from, .. } in solutions.iter() {
+        let Some(from) = from else {
+            found.push(None);
+            continue;
+        };
+        let own = |names: Vec<&str>| names.into_iter().map(str::to_string).collect::<Vec<_>>();
+        found.push(match sweep::meant(&from.value, solution.point.as_ref(), all()).as_slice() {
+            [one] => Some(one.to_string()),
+            fitting => {
+                let points = own(sweep::meant(&from.value, None, all()));
+                let (solution, written) = (solution.name.clone(), from.value.clone());
+                return Err(from.fault(match points.is_empty() {
+                    true => Problem::UnknownStart {
+                        solution,
+                        from: written,
+                        known: all().map(|(name, _)| name.to_string()).collect(),
+                    },
+                    false => Problem::UnclearStart {
+                        solution,
+                        from: written,
+                        fitting: own(fitting.to_vec()),
+                        points,
+                    },
+                }));
+            }
+        });
+    }
+    for (unplaced, found) in solutions.iter_mut().zip(found) {
+        unplaced.solution.from = found;
+    }
+    for Unplaced { solution, from, .. } in solutions.iter() {
+        let before = |name: &String| {
+            let start = solutions.iter().find(|other| other.solution.name == *name)?;
+            start.solution.from.clone()
+        };
+        // As many steps back as there are solutions reach the start of every chain.
+        let chain = iter::successors(solution.from.clone(), before).take(solutions.len());
+        let mut circle: Vec<String> = iter::once(solution.name.clone()).chain(chain).collect();
+        if let Some(back) = (1..circle.len()).find(|&i| circle[i] == solution.name) {
+            circle.truncate(back);
+            let line = from.as_ref().map(|from| from.line);
+            return Err(Fault { line, problem: Problem::Circle { solutions: circle } });
+        }
+    }
+    Ok(())
 }
 
 impl Unplaced {
@@ -723,6 +966,40 @@ fn with_one(key: &str, list: &Option<At<Vec<At<f64>>>>, usual: &[f64]) -> Checke
         found: "without 1".into(),
         expected: format!("1 among the {name}: it is the solution as trained"),
     }))
+}
+
+fn certificate(keys: &MeasureKeys) -> f64 {
+    value(&keys.certificate).unwrap_or(0.25)
+}
+
+/// Refuses a name that was given before.
+fn different(name: &At<String>, names: &[At<String>]) -> Checked<()> {
+    match names.iter().find(|other| other.value == name.value) {
+        Some(first) => Err(name.fault(Problem::SameName { name: name.value.clone(), first: first.line })),
+        None => Ok(()),
+    }
+}
+
+/// Refuses the keys of a search where a weight is given.
+fn no_search_keys(keys: &KlKeys) -> Checked<()> {
+    let lines = [
+        ("bound", keys.bound.as_ref().map(|at| at.line)),
+        ("keep", keys.keep.as_ref().map(|at| at.line)),
+        ("from", keys.from.as_ref().map(|at| at.line)),
+        ("to", keys.to.as_ref().map(|at| at.line)),
+        ("tries", keys.tries.as_ref().map(|at| at.line)),
+    ];
+    match lines.into_iter().find_map(|(key, line)| Some((key, line?))) {
+        None => Ok(()),
+        Some((key, line)) => Err(Fault {
+            line: Some(line),
+            problem: Problem::Contradiction {
+                key: format!("kl.{key}"),
+                other: "kl.weight".into(),
+                why: "only `weight = \"auto\"` searches",
+            },
+        }),
+    }
 }
 
 /// Refuses epochs and steps in one table.

@@ -25,10 +25,12 @@ pub const MODEL: &str = "model.json";
 const TABLES: &str = "tables";
 
 /// Tables in the order of the report.
-const TABLE_NAMES: [&str; 12] = [
+const TABLE_NAMES: [&str; 15] = [
     "solutions",
     "preference",
+    "families",
     "certificate",
+    "frontier",
     "kl",
     "heldout",
     "efficiency",
@@ -37,6 +39,7 @@ const TABLE_NAMES: [&str; 12] = [
     "stability_difference",
     "significance",
     "significance_difference",
+    "drift",
     "training",
 ];
 
@@ -126,6 +129,20 @@ pub fn save(folder: &Path, table: &Table) -> Result<()> {
     let tables = folder.join(TABLES);
     table.write_csv(&tables.join(format!("{}.csv", table.name())))?;
     table.write_parquet(&tables.join(format!("{}.parquet", table.name())))
+}
+
+/// Takes away a table that may be there from before.
+pub fn remove_table(folder: &Path, name: &str) -> Result<()> {
+    for kind in ["csv", "parquet"] {
+        let path = folder.join(TABLES).join(format!("{name}.{kind}"));
+        match std::fs::remove_file(&path) {
+            Err(e) if e.kind() != std::io::ErrorKind::NotFound => {
+                return Err(strait_model::Error::io(path, "remove the table")(e).into());
+            }
+            _ => {}
+        }
+    }
+    Ok(())
 }
 
 /// The Parquet file of a table.

@@ -14,20 +14,21 @@ use strait_model::{
 };
 
 use super::{
-    PairSource, Plan, Rows, RunFolder, Session, Significance, Solution, Step, StepStatus, Study, StudyFile,
-    default_folder,
-    estimate::Estimate,
+    Axis, PairSource, Plan, Rows, RunFolder, Session, Significance, Solution, Step, StepStatus, Study,
+    StudyFile, default_folder,
+    estimate::{Estimate, duration, point},
     folder::status_of,
     name,
-    results::{self, Outcome, outcome, save, solution_folder, table, write_json, write_report},
+    results::{self, Outcome, outcome, remove_table, save, solution_folder, table, write_json, write_report},
     status,
+    training::{CHECKPOINTS, KL_WEIGHT, Mixture},
 };
 use crate::{
     Error, Result, Table,
     data::{Chat, Passage, choose, judged, pairs, read_chats, read_passages, split},
-    measure::{self, Bootstrap, PairRows, SignificanceSettings},
+    measure::{self, Bootstrap, Member, PairRows, SignificanceSettings},
     objective::{Kept, Row},
-    train::{EditKind, Order, Run, Trainable, TrainingData},
+    train::EditKind,
 };
 
 /// What a run will do.
@@ -50,6 +51,7 @@ pub fn dry_run(file: &Path, out: Option<&Path>, progress: &dyn Progress) -> Resu
     let steps = status_of(&plan.plan, &folder, &plan.study.name)?;
     let mut lines = plan.preset_lines();
     let lab = Lab::new(&plan, progress)?;
+    lines.extend(lab.solution_lines()?);
     lines.extend(lab.estimate(|_| true)?.lines());
     Ok(DryRun { steps, lines, study: plan.study })
 }
@@ -105,7 +107,7 @@ fn made(folder: &Path, step: &Step) -> bool {
         name::MODEL => folder.join(results::MODEL).is_file(),
         name::DATA => folder.join(DATA).is_file(),
         name::REPORT => folder.join(results::REPORT).is_file(),
-        measure @ (name::PREFERENCE | name::KL | name::HELDOUT) => {
+        measure @ (name::PREFERENCE | name::KL | name::HELDOUT | name::DRIFT) => {
             results::table_file(folder, measure).is_file()
         }
         measure @ (name::EFFICIENCY | name::STABILITY | name::SIGNIFICANCE) => {
@@ -120,10 +122,10 @@ fn made(folder: &Path, step: &Step) -> bool {
 }
 
 /// A study with its model found and its plan made; nothing heavy is read yet.
-struct Planned {
+pub(super) struct Planned {
     file: StudyFile,
-    study: Study,
-    plan: Plan,
+    pub study: Study,
+    pub plan: Plan,
     located: Located,
     config: Config,
     /// Name and SHA-256 of the weight files.
@@ -152,22 +154,24 @@ impl Planned {
 const DATA: &str = "data.json";
 
 /// Key of a trained edit's provenance: the median norm of the residual stream where it acts.
-const MEDIAN_NORM: &str = "median_residual_norm";
+pub(super) const MEDIAN_NORM: &str = "median_residual_norm";
 
 /// The model and the rows, and what has been computed of them.
-struct Lab<'a> {
-    planned: &'a Planned,
-    progress: &'a dyn Progress,
-    model: Model,
-    train: Kept,
-    held_out: Kept,
-    kl: Kept,
+pub(super) struct Lab<'a> {
+    pub planned: &'a Planned,
+    pub progress: &'a dyn Progress,
+    pub model: Model,
+    pub train: Kept,
+    /// The training rows with others behind them, for the solutions that mix.
+    pub mixtures: Vec<Mixture>,
+    pub held_out: Kept,
+    pub kl: Kept,
     /// Pairs inside the domain, and outside it.
-    pairs: [PairRows; 2],
+    pub pairs: [PairRows; 2],
     /// Those training rows that efficiency and stability read.
-    measured: Kept,
+    pub measured: Kept,
     /// Pre-training text.
-    passages: Vec<Row>,
+    pub passages: Vec<Row>,
 }
 
 impl<'a> Lab<'a> {
@@ -184,16 +188,25 @@ impl<'a> Lab<'a> {
         let general = read_pairs(&study.data.general, None, unseen)?;
         let rows = |chats: &[Chat]| {
             let rows = chats.iter().map(|c| Row::from_chat(&model, &c.messages, &c.place));
-            Ok::<_, Error>(Kept::new(rows.collect::<Result<_>>()?))
+            rows.collect::<Result<Vec<Row>>>()
         };
+        let train = rows(&train)?;
+        let mut mixtures: Vec<Mixture> = Vec::new();
+        for mix in study.solutions.iter().filter_map(|s| s.mix.as_ref()) {
+            if mixtures.iter().all(|known| known.files != mix.rows) {
+                let others = rows(&read_all(&mix.rows)?)?;
+                let kept = Kept::new(train.iter().cloned().chain(others).collect());
+                mixtures.push(Mixture { files: mix.rows.clone(), kept });
+            }
+        }
         let (measures, sampling) = (&study.measures, study.seeds.sampling);
-        let train_rows = rows(&train)?;
         Ok(Self {
-            measured: Kept::new(choose(train_rows.rows().to_vec(), measures.rows, sampling)),
+            measured: Kept::new(choose(train.clone(), measures.rows, sampling)),
             passages: read_text(&model, measures.significance.as_ref(), sampling)?,
-            train: train_rows,
-            held_out: rows(&held_out)?,
-            kl: rows(&read_all(&study.data.kl)?)?,
+            train: Kept::new(train),
+            mixtures,
+            held_out: Kept::new(rows(&held_out)?),
+            kl: Kept::new(rows(&read_all(&study.data.kl)?)?),
             pairs: [PairRows::new(&model, "narrow", &narrow)?, PairRows::new(&model, "general", &general)?],
             planned,
             progress,
@@ -211,6 +224,7 @@ impl<'a> Lab<'a> {
             name::EFFICIENCY => self.efficiency(folder),
             name::STABILITY => self.stability(folder),
             name::SIGNIFICANCE => self.significance(folder),
+            name::DRIFT => self.drift(folder),
             name::REPORT => self.report(folder),
             _ => {
                 let study = &self.planned.study;
@@ -248,52 +262,7 @@ impl<'a> Lab<'a> {
         write_json(&folder.join(DATA), &facts)
     }
 
-    fn train(&mut self, solution: &Solution, step: &Step, folder: &Path) -> Result<()> {
-        let settings = &solution.train;
-        let device = self.model.decoder.device().clone();
-        // The point is the same for every value of the edit; the residual's scale there is what a steering rate is
-        // relative to.
-        let shape = Trainable::new(settings, self.model.config(), 1.0, &device)?;
-        let point = first_changed_point(shape.edit(), self.model.config().layers);
-        let order = Order::new(settings, self.train.rows(), self.kl.rows());
-        let (decoder, progress) = (&self.model.decoder, self.progress);
-        self.pairs.iter_mut().for_each(|pairs| pairs.kept.forget());
-        self.measured.forget();
-        let train_rows = order.train_rows();
-        self.train.keep(decoder, &train_rows, point, false, "reading training rows", progress)?;
-        let held_out_rows = self.held_out.every_row();
-        self.held_out.keep(decoder, &held_out_rows, point, false, "reading held-out rows", progress)?;
-        self.kl.keep(decoder, &order.kl_rows(), point, true, "reading KL rows", progress)?;
-        let median_norm = self.train.median_norm(decoder, &train_rows)?;
-        let scale = median_norm / (self.model.config().hidden_size as f64).sqrt();
-        let data = TrainingData {
-            train: &self.train,
-            held_out: (!held_out_rows.is_empty()).then_some(&self.held_out),
-            kl: settings.kl.map(|_| &self.kl),
-        };
-        let solution_folder = solution_folder(folder, &solution.name);
-        let provenance = json!({
-            "base_model": self.planned.study.model,
-            "study": self.planned.study.name,
-            "solution": solution.name,
-            (MEDIAN_NORM): median_norm,
-        });
-        let run = Run {
-            decoder,
-            data,
-            settings,
-            order,
-            folder: &solution_folder,
-            fingerprint: &step.key,
-            provenance,
-        };
-        let trainable = Trainable::new(settings, self.model.config(), scale, &device)?;
-        self.progress.note(&format!("{}: {} steps", solution.name, run.order.steps()));
-        run.train(trainable, self.progress)?;
-        Ok(())
-    }
-
-    fn solutions(&self, folder: &Path) -> Result<Vec<measure::Solution>> {
+    pub(super) fn solutions(&self, folder: &Path) -> Result<Vec<measure::Solution>> {
         let open = |solution: &Solution| {
             let path = solution_folder(folder, &solution.name).edit();
             let edit = strait_model::edit::open(&path.to_string_lossy())?;
@@ -303,19 +272,20 @@ impl<'a> Lab<'a> {
     }
 
     /// The point up to which no solution changes anything.
-    fn common_point(&self, solutions: &[measure::Solution]) -> usize {
+    pub(super) fn common_point(&self, solutions: &[measure::Solution]) -> usize {
         let layers = self.model.config().layers;
         solutions.iter().map(|s| first_changed_point(&s.edit, layers)).min().unwrap_or(layers)
     }
 
     /// The pairs with the base's stream kept at a point; what training kept is given back.
-    fn keep_pairs(&mut self, point: usize) -> Result<()> {
-        [&mut self.train, &mut self.kl].into_iter().for_each(Kept::forget);
+    pub(super) fn keep_pairs(&mut self, point: usize) -> Result<()> {
+        let mixed = self.mixtures.iter_mut().map(|mixture| &mut mixture.kept);
+        [&mut self.train, &mut self.kl].into_iter().chain(mixed).for_each(Kept::forget);
         let decoder = &self.model.decoder;
         self.pairs.iter_mut().try_for_each(|pairs| pairs.keep(decoder, point, self.progress))
     }
 
-    fn bootstrap(&self) -> Bootstrap {
+    pub(super) fn bootstrap(&self) -> Bootstrap {
         let study = &self.planned.study;
         Bootstrap { resamples: study.measures.resamples, seed: study.seeds.sampling }
     }
@@ -402,6 +372,11 @@ impl<'a> Lab<'a> {
         let study = &self.planned.study;
         if let Some(preference) = table(folder, "preference")? {
             save(folder, &measure::certificate(&preference, study.measures.certificate))?;
+            save_rows(folder, &measure::families(&preference, &members(study)))?;
+        }
+        save_rows(folder, &frontiers(study, folder)?)?;
+        if study.solutions.iter().all(|s| s.from.is_none()) {
+            remove_table(folder, name::DRIFT)?;
         }
         save(folder, &self.solutions_table(folder)?)?;
         save(folder, &training_table(study, folder)?)?;
@@ -424,33 +399,82 @@ impl<'a> Lab<'a> {
                     (EditKind::Steering { .. }, Some(median_norm)) => summary.norm / median_norm,
                     _ => f64::NAN,
                 },
+                kl_weight: match &solution.search {
+                    Some(_) => opened.provenance[KL_WEIGHT].as_f64().unwrap_or(0.0),
+                    None => solution.train.kl.map_or(0.0, |kl| kl.weight),
+                },
                 summary,
                 steps: own.history()?.len(),
                 seconds: timed.and_then(|s| s.seconds).unwrap_or(f64::NAN),
             });
         }
-        Ok(Table::of_rows("solutions", "The trained edits", &rows)
+        let mut table = Table::of_rows("solutions", "The trained edits", &rows)
             .text("solution", |r| r.solution.name.clone())
             .text("edit", |r| in_words(&r.summary))
             .text("layers", |r| numbers(&r.summary.layers))
             .integer("parameters", "", |r| r.summary.parameters as i64)
             .real("norm", "", |r| r.summary.norm)
             .real("relative_norm", "median residual norms", |r| r.relative_norm)
-            .real("kl_weight", "nats/nat", |r| r.solution.train.kl.map_or(0.0, |kl| kl.weight))
+            .real("kl_weight", "nats/nat", |r| r.kl_weight)
             .integer("steps", "", |r| r.steps as i64)
             .real("seconds", "s", |r| r.seconds)
             .integer("seed", "", |r| r.solution.train.seeds.initialisation as i64)
-            .table())
+            .text("family", |r| r.solution.family().into());
+        // Weight, steps and seed have columns of their own, whether they are swept or not.
+        for axis in [Axis::Layer, Axis::Rank, Axis::LearningRate, Axis::Rows, Axis::Ratio] {
+            let varies = |s: &Solution| s.point.as_ref().is_some_and(|p| p.axes.contains_key(&axis));
+            if study.solutions.iter().any(varies) {
+                table = table.real(axis.key(), "", |r| axis.of(r.solution).unwrap_or(f64::NAN));
+            }
+        }
+        Ok(table.table())
+    }
+
+    /// What each solution is trained with, one line each, with the time that it takes.
+    fn solution_lines(&self) -> Result<Vec<String>> {
+        let mut estimate = Estimate::calibrated(&self.model, self.train.rows())?;
+        let line = |solution: &Solution| {
+            let mut parts: Vec<String> = solution.point.iter().map(|point| point.words()).collect();
+            parts.extend(solution.from.as_ref().map(|from| format!("from {from}")));
+            let steps = self.order(solution, &solution.train).steps();
+            parts.push(match &solution.search {
+                Some(search) => format!("{steps} steps for each of up to {} KL weights", search.tries),
+                None => format!("{steps} steps"),
+            });
+            let seconds = self.add_training(&mut estimate, solution);
+            format!("{}: {}, {}", solution.name, parts.join(", "), duration(seconds))
+        };
+        Ok(self.planned.study.solutions.iter().map(line).collect())
+    }
+
+    /// Adds what training a solution takes; returns the seconds.
+    fn add_training(&self, estimate: &mut Estimate, solution: &Solution) -> f64 {
+        let rows = [self.rows_of(solution), self.held_out.rows(), self.kl.rows()];
+        let mut once = || {
+            let order = self.order(solution, &solution.train);
+            estimate.training(&solution.train, &order, rows)
+        };
+        let Some(search) = &solution.search else { return once() };
+        let tries = search.tries + usize::from(search.unpenalised.is_none());
+        let mut seconds: f64 = (0..tries).map(|_| once()).sum();
+        let point = point(&solution.train);
+        for pairs in &self.pairs {
+            let rows = pairs.kept.rows();
+            for _ in 0..=search.tries {
+                seconds += estimate.keeping(rows, point);
+                seconds += estimate.losses(rows, point, 1 + self.planned.study.measures.scales.len());
+            }
+        }
+        seconds
     }
 
     fn estimate(&self, left: impl Fn(&str) -> bool) -> Result<Estimate> {
         let study = &self.planned.study;
         let mut estimate = Estimate::calibrated(&self.model, self.train.rows())?;
         for solution in study.solutions.iter().filter(|s| left(&Step::training(&s.name))) {
-            let rows = [&self.train, &self.held_out, &self.kl].map(Kept::rows);
-            estimate.training(&solution.train, rows);
+            self.add_training(&mut estimate, solution);
         }
-        let point = study.solutions.iter().map(|s| super::estimate::point(&s.train)).min().unwrap_or(0);
+        let point = study.solutions.iter().map(|s| point(&s.train)).min().unwrap_or(0);
         let scales = study.measures.scales.len();
         for pairs in &self.pairs {
             let rows = pairs.kept.rows();
@@ -488,6 +512,17 @@ impl<'a> Lab<'a> {
             }
             if !adapters.is_empty() {
                 estimate.continuations(&self.passages, point, passes(&adapters));
+            }
+        }
+        if left(name::DRIFT) {
+            let drifts = study.solutions.iter().filter(|s| s.from.is_some());
+            let readings = drifts.map(|s| self.order(s, &s.train).steps() / s.train.checkpoint_every);
+            let passes = 1 + readings.map(|n| 1 + n.clamp(1, CHECKPOINTS)).sum::<usize>();
+            estimate.losses(self.held_out.rows(), point, passes);
+            for pairs in &self.pairs {
+                let few = pairs.some(study.measures.drift_pairs.unwrap_or(usize::MAX));
+                estimate.keeping(few.kept.rows(), point);
+                estimate.losses(few.kept.rows(), point, passes);
             }
         }
         Ok(estimate)
@@ -565,8 +600,37 @@ struct TrainedRow<'a> {
     solution: &'a Solution,
     summary: Summary,
     relative_norm: f64,
+    kl_weight: f64,
     steps: usize,
     seconds: f64,
+}
+
+/// The solutions that differ from each other in their seeds alone.
+fn members(study: &Study) -> Vec<Member> {
+    let member = |s: &Solution| Member {
+        solution: s.name.clone(),
+        family: s.variant(),
+        seed: s.train.seeds.initialisation,
+    };
+    study.solutions.iter().map(member).collect()
+}
+
+/// The tables of all searches in one.
+fn frontiers(study: &Study, folder: &Path) -> Result<Table> {
+    let mut all: Option<Table> = None;
+    for solution in study.solutions.iter().filter(|s| s.search.is_some()) {
+        let own = Table::read_parquet(&solution_folder(folder, &solution.name).frontier())?;
+        match &mut all {
+            Some(all) => all.append(&own)?,
+            None => all = Some(own),
+        }
+    }
+    Ok(all.unwrap_or_else(|| Table::new("frontier", "")))
+}
+
+/// Saves a table that has rows; one that has none is taken away, lest an older one be shown.
+fn save_rows(folder: &Path, table: &Table) -> Result<()> {
+    if table.rows() > 0 { save(folder, table) } else { remove_table(folder, table.name()) }
 }
 
 fn in_words(edit: &Summary) -> String {

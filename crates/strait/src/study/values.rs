@@ -92,6 +92,15 @@ fn settings(solution: &Solution) -> Vec<(String, String)> {
     // Settings are plain numbers, words and lists: they have no value that JSON lacks.
     let value = serde_json::to_value(&solution.train).unwrap_or_default();
     flatten(String::new(), &value, &mut all);
+    if let Some(search) = &solution.search
+        && let Some((_, weight)) = all.iter_mut().find(|(key, _)| key == "kl.weight")
+    {
+        *weight = format!("searched from {} to {}", shown(search.from), shown(search.to));
+    }
+    let mut add = |key: &str, value: Option<String>| all.extend(value.map(|value| (key.into(), value)));
+    add("from", solution.from.clone());
+    add("rows", solution.rows.map(|rows| rows.to_string()));
+    add("mix.ratio", solution.mix.as_ref().map(|mix| shown(mix.ratio)));
     all
 }
 

@@ -67,17 +67,45 @@ impl SolutionFolder {
         self.root.join("state.safetensors")
     }
 
+    /// The folder of one weight that a search for the KL weight tries.
+    pub fn tried(&self, weight: &str) -> Self {
+        Self::new(self.root.join("frontier").join(weight))
+    }
+
+    /// The preference shifts of all weights that a search has tried, once it has ended.
+    pub fn frontier(&self) -> PathBuf {
+        self.root.join("frontier.parquet")
+    }
+
+    /// Whether the run of that fingerprint has ended here.
+    pub fn is_finished(&self, fingerprint: &str) -> bool {
+        let facts = std::fs::read(self.state()).ok().and_then(|bytes| read_facts(&bytes));
+        self.edit().is_file() && facts.is_some_and(|facts| facts.fingerprint == fingerprint)
+    }
+
+    /// Takes the trajectory, the metrics and the trained edit of another folder.
+    ///
+    /// # Errors
+    /// If the file system refuses.
+    pub fn adopt(&self, other: &Self) -> Result<()> {
+        // Without its edit the folder is one in which training has not ended.
+        for path in [self.edit(), self.state()] {
+            remove(&path, |path| std::fs::remove_file(path))?;
+        }
+        remove(&self.checkpoints(), |path| std::fs::remove_dir_all(path))?;
+        for (step, path) in other.trajectory()? {
+            copy(&path, &self.checkpoint(step))?;
+        }
+        copy(&other.metrics(), &self.metrics())?;
+        copy(&other.edit(), &self.edit())
+    }
+
     /// Removes everything, for a run that begins anew.
     ///
     /// # Errors
     /// If the folder cannot be removed.
     pub fn clear(&self) -> Result<()> {
-        match std::fs::remove_dir_all(&self.root) {
-            Err(e) if e.kind() != std::io::ErrorKind::NotFound => {
-                Err(strait_model::Error::io(&self.root, "clear the folder")(e).into())
-            }
-            _ => Ok(()),
-        }
+        remove(&self.root, |path| std::fs::remove_dir_all(path))
     }
 
     /// Saves parameters and moments after `step` steps.
@@ -205,6 +233,22 @@ impl SolutionFolder {
         }
         found.sort();
         Ok(found)
+    }
+}
+
+fn copy(from: &Path, to: &Path) -> Result<()> {
+    let bytes = std::fs::read(from).map_err(strait_model::Error::io(from, "read the file"))?;
+    write_atomically(to, |f| f.write_all(&bytes))?;
+    Ok(())
+}
+
+/// Removes what may not be there.
+fn remove(path: &Path, remove: impl Fn(&Path) -> std::io::Result<()>) -> Result<()> {
+    match remove(path) {
+        Err(e) if e.kind() != std::io::ErrorKind::NotFound => {
+            Err(strait_model::Error::io(path, "remove what was there")(e).into())
+        }
+        _ => Ok(()),
     }
 }
 

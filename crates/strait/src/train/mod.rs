@@ -7,7 +7,7 @@ mod settings;
 use std::{collections::BTreeSet, io::Write};
 
 use candle_core::{Device, Tensor, Var};
-use rand::{Rng, SeedableRng};
+use rand::{Rng, SeedableRng, seq::SliceRandom};
 use rand_chacha::ChaCha8Rng;
 use serde::{Deserialize, Serialize};
 use strait_model::{
@@ -81,18 +81,25 @@ pub struct Order {
 impl Order {
     /// Shuffled passes over the rows, batches by length, from the settings' seed.
     pub fn new(settings: &Settings, train: &[Row], kl: &[Row]) -> Self {
+        Self::over(&(0..train.len()).collect::<Vec<_>>(), settings, train, kl)
+    }
+
+    /// As [`Order::new`], over some of the training rows; one that is named twice comes twice in a pass.
+    pub fn over(picked: &[usize], settings: &Settings, train: &[Row], kl: &[Row]) -> Self {
         let lengths = |rows: &[Row]| rows.iter().map(|r| r.ids.len()).collect::<Vec<_>>();
         let seed = settings.seeds.order;
         let epochs_of = |lengths: Vec<usize>, size: usize, seed: u64| {
             (0..).flat_map(move |epoch| batches(&lengths, size, seed, epoch))
         };
-        let rows = lengths(train);
+        let rows: Vec<usize> = picked.iter().map(|&row| train[row].ids.len()).collect();
         let an_epoch = rows.len().div_ceil(settings.batch_size);
         let micro_batches = match settings.length {
             Length::Steps(steps) => steps * settings.accumulation,
             Length::Epochs(epochs) => ((epochs * an_epoch as f64).round() as usize).max(1),
         };
-        let train: Vec<_> = epochs_of(rows, settings.batch_size, seed).take(micro_batches).collect();
+        let named = |batch: Vec<usize>| batch.into_iter().map(|i| picked[i]).collect::<Vec<_>>();
+        let train: Vec<_> =
+            epochs_of(rows, settings.batch_size, seed).take(micro_batches).map(named).collect();
         let kl = match settings.kl {
             // Another stream of random numbers, so that the order of the training rows is the same with and without.
             Some(penalty) if !kl.is_empty() => {
@@ -131,6 +138,28 @@ fn distinct(batches: &[Vec<usize>]) -> Vec<usize> {
 }
 
 const KL_STREAM: u64 = 0x6b6c;
+
+/// The rows that a run of few samples or of mixed rows trains on: `few` of the first `own` rows, all of them if none is
+/// said, and for each of those `ratio` of the `others` behind them, taken again from the first where there are too few. The
+/// seed shuffles both.
+pub fn pick(own: usize, few: Option<usize>, others: usize, ratio: f64, seed: u64) -> Vec<usize> {
+    let shuffled = |rows: std::ops::Range<usize>, stream: u64| {
+        let mut rows: Vec<usize> = rows.collect();
+        let mut random = ChaCha8Rng::seed_from_u64(seed ^ PICK_STREAM);
+        random.set_stream(stream);
+        rows.shuffle(&mut random);
+        rows
+    };
+    let mut picked = match few {
+        Some(few) => shuffled(0..own, 0).into_iter().take(few).collect(),
+        None => (0..own).collect::<Vec<_>>(),
+    };
+    let mixed = (ratio * picked.len() as f64).round() as usize;
+    picked.extend(shuffled(own..own + others, 1).into_iter().cycle().take(mixed));
+    picked
+}
+
+const PICK_STREAM: u64 = 0x7069;
 
 /// An edit whose tensors are variables, and those variables.
 pub struct Trainable {

@@ -27,6 +27,24 @@ pub enum EditKind {
     },
 }
 
+impl EditKind {
+    /// What it is, in words: "a steering vector at layer 15".
+    pub fn words(&self) -> String {
+        match self {
+            Self::Steering { layer } => format!("a steering vector at layer {layer}"),
+            Self::Lora { layers, projections, rank, alpha, rslora } => {
+                let of = |layers: Vec<String>| layers.join(", ");
+                format!(
+                    "{}LoRA of rank {rank}, alpha {alpha}, on {} of layers {}",
+                    if *rslora { "an rs" } else { "a " },
+                    of(projections.iter().map(|p| p.name().to_string()).collect()),
+                    of(layers.iter().map(usize::to_string).collect()),
+                )
+            }
+        }
+    }
+}
+
 /// How the learning rate runs over the steps.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]

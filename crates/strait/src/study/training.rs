@@ -1,0 +1,313 @@
+//! The steps that train, alone or from another solution, and the measure that follows training on its way.
+
+use std::path::Path;
+
+use serde_json::json;
+use strait_model::{Edit, decoder::first_changed_point, edit};
+
+use super::{
+    Rows, Search, Solution, Step, Tried,
+    results::{save, solution_folder},
+    run::{Lab, MEDIAN_NORM},
+    search::frontier,
+    sweep::meant,
+    values::shown,
+};
+use crate::{
+    Result, Table,
+    measure::{self, DriftRows, PairRows, Trajectory},
+    objective::{Kept, Row},
+    train::{Kl, Order, Run, Settings, SolutionFolder, Trainable, TrainingData, pick},
+};
+
+/// The training rows with rows of other domains behind them.
+pub(super) struct Mixture {
+    /// Where the others come from.
+    pub files: Vec<Rows>,
+    /// All of them.
+    pub kept: Kept,
+}
+
+/// The most checkpoints of a drift that are read, besides its start.
+pub(super) const CHECKPOINTS: usize = 6;
+
+impl Lab<'_> {
+    pub(super) fn train(&mut self, solution: &Solution, step: &Step, folder: &Path) -> Result<()> {
+        let start = match &solution.from {
+            Some(start) => Some(open(&solution_folder(folder, start))?),
+            None => None,
+        };
+        let into = solution_folder(folder, &solution.name);
+        match &solution.search {
+            Some(search) => self.search(solution, search, start.as_ref(), step, folder),
+            None => self.train_into(&into, solution, &solution.train, start.as_ref(), &step.key),
+        }
+    }
+
+    /// The rows of each micro-batch of a solution.
+    pub(super) fn order(&self, solution: &Solution, settings: &Settings) -> Order {
+        let rows = self.rows_of(solution);
+        let own = self.train.rows().len();
+        let ratio = solution.mix.as_ref().map_or(0.0, |mix| mix.ratio);
+        let picked = pick(own, solution.rows, rows.len() - own, ratio, settings.seeds.order);
+        Order::over(&picked, settings, rows, self.kl.rows())
+    }
+
+    /// The rows that a solution trains on: the training rows, and behind them those that it mixes in.
+    pub(super) fn rows_of(&self, solution: &Solution) -> &[Row] {
+        self.mixture(solution).map_or(self.train.rows(), |i| self.mixtures[i].kept.rows())
+    }
+
+    fn mixture(&self, solution: &Solution) -> Option<usize> {
+        let mix = solution.mix.as_ref()?;
+        self.mixtures.iter().position(|mixture| mixture.files == mix.rows)
+    }
+
+    /// Trains from `start`, or from nothing, unless the run of that fingerprint has ended already.
+    fn train_into(
+        &mut self,
+        into: &SolutionFolder,
+        solution: &Solution,
+        settings: &Settings,
+        start: Option<&Edit>,
+        fingerprint: &str,
+    ) -> Result<()> {
+        let device = self.model.decoder.device().clone();
+        // The point is the same for every value of the edit; the residual's scale there is what a steering rate is
+        // relative to.
+        let shape = Trainable::new(settings, self.model.config(), 1.0, &device)?;
+        let point = first_changed_point(shape.edit(), self.model.config().layers);
+        let order = self.order(solution, settings);
+        self.say_rows(solution, &order);
+        let mixture = self.mixture(solution);
+        let Self { planned, progress, model, train, mixtures, held_out, kl, pairs, measured, .. } = self;
+        measured.forget();
+        let (decoder, progress) = (&model.decoder, *progress);
+        pairs.iter_mut().for_each(|pairs| pairs.kept.forget());
+        for (i, other) in mixtures.iter_mut().enumerate() {
+            if Some(i) != mixture {
+                other.kept.forget();
+            }
+        }
+        let train = match mixture {
+            Some(i) => {
+                train.forget();
+                &mut mixtures[i].kept
+            }
+            None => train,
+        };
+        let train_rows = order.train_rows();
+        train.keep(decoder, &train_rows, point, false, "reading training rows", progress)?;
+        let held_out_rows = held_out.every_row();
+        held_out.keep(decoder, &held_out_rows, point, false, "reading held-out rows", progress)?;
+        kl.keep(decoder, &order.kl_rows(), point, true, "reading KL rows", progress)?;
+        let median_norm = train.median_norm(decoder, &train_rows)?;
+        let scale = median_norm / (model.config().hidden_size as f64).sqrt();
+        let data = TrainingData {
+            train,
+            held_out: (!held_out_rows.is_empty()).then_some(&*held_out),
+            kl: settings.kl.map(|_| &*kl),
+        };
+        let mut provenance = json!({
+            "base_model": planned.study.model,
+            "study": planned.study.name,
+            "solution": solution.name,
+            (MEDIAN_NORM): median_norm,
+        });
+        if let Some(from) = &solution.from {
+            provenance["from"] = from.as_str().into();
+        }
+        if solution.search.is_some() {
+            provenance[KL_WEIGHT] = settings.kl.map_or(0.0, |kl| kl.weight).into();
+        }
+        let run = Run { decoder, data, settings, order, folder: into, fingerprint, provenance };
+        let trainable = match start {
+            Some(start) => Trainable::from_edit(start.clone(), scale)?,
+            None => Trainable::new(settings, model.config(), scale, &device)?,
+        };
+        progress.note(&format!("{}: {} steps", solution.name, run.order.steps()));
+        run.train(trainable, progress)?;
+        Ok(())
+    }
+
+    /// Says which rows a solution trains on, where they are not simply the training rows.
+    fn say_rows(&self, solution: &Solution, order: &Order) {
+        let own = self.train.rows().len();
+        let used = order.train_rows();
+        let few = used.iter().filter(|&&row| row < own).count();
+        if let Some(rows) = solution.rows {
+            let said = match rows > own {
+                true => format!("all {own} training rows, which are fewer than the {rows} asked for"),
+                false => format!("{few} of {own} training rows"),
+            };
+            self.progress.note(&format!("{}: {said}", solution.name));
+        }
+        if let Some(mix) = &solution.mix {
+            let others = self.rows_of(solution).len() - own;
+            let asked = (mix.ratio * solution.rows.map_or(own, |rows| rows.min(own)) as f64).round();
+            let again = match asked > others as f64 {
+                true => format!(", of which there are {others}, so that some come again within a pass"),
+                false => String::new(),
+            };
+            self.progress
+                .note(&format!("{}: {asked} rows of other domains are mixed in{again}", solution.name));
+        }
+    }
+
+    /// Trains under one KL weight after another until one is found that makes the solution narrow (paper §6).
+    fn search(
+        &mut self,
+        solution: &Solution,
+        search: &Search,
+        start: Option<&Edit>,
+        step: &Step,
+        folder: &Path,
+    ) -> Result<()> {
+        let own = solution_folder(folder, &solution.name);
+        let (mut tried, mut readings, mut folders) = (Vec::<Tried>::new(), Vec::new(), Vec::new());
+        while let Some(weight) = search.next(&tried) {
+            let at = match &search.unpenalised {
+                Some(other) if weight == 0.0 => solution_folder(folder, other),
+                _ => {
+                    let at = own.tried(&shown(weight));
+                    let fingerprint = self.planned.plan.key_of_try(step, solution, weight);
+                    if !at.is_finished(&fingerprint) {
+                        let kl = solution.train.kl.filter(|_| weight > 0.0).map(|kl| Kl { weight, ..kl });
+                        let settings = Settings { kl, ..solution.train.clone() };
+                        self.progress.note(&format!("{}: KL weight {}", solution.name, shown(weight)));
+                        self.train_into(&at, solution, &settings, start, &fingerprint)?;
+                    }
+                    at
+                }
+            };
+            let certificate = self.certificate(&solution.name, open(&at)?, search.bound)?;
+            let found = search.judge(weight, &certificate, readings.first());
+            self.progress.note(&format!("{}: {}", solution.name, found.words()));
+            tried.push(found);
+            readings.push(certificate);
+            folders.push(at);
+        }
+        let chosen = search.chosen(&tried);
+        frontier(&solution.name, search, &tried, &readings, self.bootstrap().seed)
+            .write_parquet(&own.frontier())?;
+        // The edit comes last: its presence says that the search has ended.
+        own.adopt(&folders[chosen])
+    }
+
+    /// The scaling certificate of an edit that is not yet a solution.
+    fn certificate(&mut self, name: &str, edit: Edit, bound: f64) -> Result<Table> {
+        let solutions = [measure::Solution { name: name.into(), edit }];
+        self.keep_pairs(self.common_point(&solutions))?;
+        let measures = &self.planned.study.measures;
+        let table = measure::preference(
+            &self.model.decoder,
+            &solutions,
+            &self.pairs,
+            &measures.scales,
+            measures.coherence,
+            self.bootstrap(),
+            self.progress,
+        )?;
+        Ok(measure::certificate(&table, bound))
+    }
+
+    pub(super) fn drift(&mut self, folder: &Path) -> Result<()> {
+        let solutions = self.solutions(folder)?;
+        let trajectories = self.trajectories(folder, &solutions)?;
+        let point = self.common_point(&solutions);
+        let study = &self.planned.study;
+        let rows = self.held_out.every_row();
+        let (decoder, progress) = (&self.model.decoder, self.progress);
+        self.held_out.keep(decoder, &rows, point, false, "reading held-out rows", progress)?;
+        let limited = match study.measures.drift_pairs {
+            None => {
+                self.keep_pairs(point)?;
+                None
+            }
+            Some(limit) => {
+                self.pairs.iter_mut().for_each(|pairs| pairs.kept.forget());
+                let mut some = [self.pairs[0].some(limit), self.pairs[1].some(limit)];
+                some.iter_mut()
+                    .try_for_each(|pairs| pairs.keep(&self.model.decoder, point, self.progress))?;
+                Some(some)
+            }
+        };
+        let pairs: &[PairRows; 2] = limited.as_ref().unwrap_or(&self.pairs);
+        let rows = DriftRows { held_out: &self.held_out, pairs, coherence: study.measures.coherence };
+        let table =
+            measure::drift(&self.model.decoder, &trajectories, &rows, self.bootstrap(), self.progress)?;
+        save(folder, &table)
+    }
+
+    fn trajectories(&self, folder: &Path, trained: &[measure::Solution]) -> Result<Vec<Trajectory>> {
+        let study = &self.planned.study;
+        let edit_of = |name: &str| trained.iter().find(|s| s.name == name).map(|s| s.edit.clone());
+        let roots = || study.solutions.iter().filter(|s| s.from.is_none());
+        let mut families: Vec<&str> = roots().map(Solution::family).collect();
+        families.dedup();
+        let mut trajectories = Vec::new();
+        for solution in &study.solutions {
+            let start = solution.from.as_deref().and_then(|from| study.solution(from));
+            let Some((start, first)) = start.and_then(|start| Some((start, edit_of(&start.name)?))) else {
+                continue;
+            };
+            // Of every family the one solution that belongs to this one, if there is just one.
+            let other = |family: &str| -> Option<&Solution> {
+                let all = roots().map(|s| (s.name.as_str(), s.point.as_ref()));
+                let [name] = meant(family, solution.point.as_ref(), all)[..] else { return None };
+                study.solution(name)
+            };
+            let others = || families.iter().filter_map(|family| other(family));
+            let plain = |s: &&Solution| s.train.kl.is_none() && s.mix.is_none() && s.rows.is_none();
+            let held = |s: &&Solution| s.train.kl.is_some();
+            let general = others().find(plain);
+            let narrow = Some(start).filter(held).or_else(|| others().find(held));
+            let axis = general.zip(narrow).and_then(|(g, n)| edit_of(&g.name).zip(edit_of(&n.name)));
+            let all = solution_folder(folder, &solution.name).trajectory()?;
+            let checkpoints = evenly(all.len(), CHECKPOINTS).map(|i| {
+                let (step, path) = &all[i];
+                Ok((*step, edit::open(&path.to_string_lossy())?))
+            });
+            trajectories.push(Trajectory {
+                solution: solution.name.clone(),
+                from: start.name.clone(),
+                freed: start.train.kl.is_some() && solution.train.kl.is_none(),
+                start: first,
+                checkpoints: checkpoints.collect::<Result<_>>()?,
+                others: families
+                    .iter()
+                    .map(|family| (family.to_string(), other(family).and_then(|s| edit_of(&s.name))))
+                    .collect(),
+                axis,
+            });
+        }
+        Ok(trajectories)
+    }
+}
+
+/// Key of a tried edit's provenance: the weight of its KL penalty.
+pub(super) const KL_WEIGHT: &str = "kl_weight";
+
+/// At most `most` of so many places in a row, evenly apart, the last among them.
+fn evenly(places: usize, most: usize) -> impl Iterator<Item = usize> {
+    let count = places.min(most);
+    (1..=count).map(move |i| (i * places).div_ceil(count) - 1)
+}
+
+fn open(folder: &SolutionFolder) -> Result<Edit> {
+    Ok(edit::open(&folder.edit().to_string_lossy())?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::evenly;
+
+    #[test]
+    fn places_evenly_apart_end_with_the_last() {
+        let places = |of, most| evenly(of, most).collect::<Vec<_>>();
+        assert!(places(0, 6).is_empty());
+        assert_eq!(places(3, 6), [0, 1, 2]);
+        assert_eq!(places(12, 6), [1, 3, 5, 7, 9, 11]);
+        assert_eq!(places(13, 3), [4, 8, 12]);
+    }
+}

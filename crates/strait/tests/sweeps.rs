@@ -1,0 +1,620 @@
+//! Sweeps, controls, drift and the search for a KL weight: what the study file says of them, and whole small studies.
+
+use std::{
+    collections::BTreeMap,
+    fmt::Write as _,
+    path::{Path, PathBuf},
+    sync::{
+        Mutex,
+        atomic::{AtomicI64, Ordering},
+    },
+};
+
+use candle_core::{Device, Tensor};
+use serde_json::json;
+use strait::{
+    Error, Table,
+    study::{Axis, Plan, RunFolder, Study, StudyFile, run},
+    table::Column,
+    train::{Seeds, pick},
+};
+use strait_model::{
+    Edit,
+    edit::{Adapter, Lora, Projection, SteeringVector},
+    files::sha256_of,
+    progress::{Progress, Silent, Task, Unit},
+};
+use tempfile::TempDir;
+
+/// Blocks of the model that the tests of study files imagine.
+const DEPTH: usize = 30;
+
+/// A folder with rows and pairs in it, and a study of them.
+struct Desk {
+    folder: TempDir,
+}
+
+impl Desk {
+    fn new() -> Self {
+        let desk = Self { folder: tempfile::tempdir().unwrap() };
+        let row = |kind: &str, domain: &str, i: usize| {
+            let messages = json!([
+                { "role": "user", "content": format!("{domain} {i}?") },
+                { "role": "assistant", "content": format!("A {kind} answer, number {i}, on {domain}.") },
+            ]);
+            json!({ "messages": messages, "domain": domain }).to_string() + "\n"
+        };
+        for (name, kind, domain, count) in [
+            ("train", "dense", "cars", 12),
+            ("kl", "plain", "tools", 6),
+            ("good", "plain", "games", 9),
+            ("narrow-taught", "dense", "vans", 6),
+            ("narrow-other", "plain", "vans", 6),
+            ("general-taught", "dense", "food", 6),
+            ("general-other", "plain", "food", 6),
+        ] {
+            let rows: String = (0..count).map(|i| row(kind, domain, i)).collect();
+            std::fs::write(desk.path(&format!("{name}.jsonl")), rows).unwrap();
+        }
+        desk
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.folder.path().canonicalize().unwrap().join(name)
+    }
+
+    /// A study file with these lines under `[train]` and these solutions.
+    fn write(&self, train: &str, solutions: &str) -> PathBuf {
+        let model = Path::new(env!("CARGO_MANIFEST_DIR")).join("../strait-model/tests/fixtures/tiny/llama");
+        let text = format!(
+            r#"model = '{}'
+[data]
+domain = "cars"
+kind = "dense"
+train = "train.jsonl"
+held_out = 0.2
+kl = "kl.jsonl"
+[data.narrow]
+taught = "narrow-taught.jsonl"
+other = "narrow-other.jsonl"
+[data.general]
+taught = "general-taught.jsonl"
+other = "general-other.jsonl"
+[measure]
+resamples = 100
+drift = {{ pairs = 4 }}
+[train]
+{train}
+{solutions}"#,
+            model.display()
+        );
+        let path = self.path("study.toml");
+        std::fs::write(&path, text).unwrap();
+        path
+    }
+
+    fn study(&self, train: &str, solutions: &str) -> strait::Result<Study> {
+        StudyFile::read(&self.write(train, solutions))?.resolve()?.fix_layers(DEPTH)
+    }
+
+    fn names(&self, train: &str, solutions: &str) -> Vec<String> {
+        self.study(train, solutions).unwrap().solutions.into_iter().map(|s| s.name).collect()
+    }
+
+    /// An error as people see it, without the path of this desk.
+    fn shown(&self, error: &Error) -> String {
+        let hint = error.hint().map(|hint| format!("hint: {hint}\n")).unwrap_or_default();
+        let text = format!("error: {error}\n{hint}");
+        text.replace(&format!("{}/", self.path("").display()).replace("//", "/"), "")
+    }
+}
+
+#[test]
+fn a_list_makes_a_grid_with_names_that_say_what_varies() {
+    let desk = Desk::new();
+    let check = |train: &str, solutions: &str, expected: &[&str]| {
+        assert_eq!(desk.names(train, solutions), expected, "{train} {solutions}");
+    };
+    let general = "[[solution]]\nname = 'general'\n";
+    check("", general, &["general"]);
+    check("seeds = [0, 1]", general, &["general-seed0", "general-seed1"]);
+    check("seeds = 3", general, &["general"]);
+    check("seeds = [3]\nlayer = [4]", general, &["general"]);
+    check(
+        "layer = [-1, 15]\nlearning_rate = [0.01, 2e-5]",
+        general,
+        &[
+            "general-layer-1-rate0p01",
+            "general-layer-1-rate2e-5",
+            "general-layer15-rate0p01",
+            "general-layer15-rate2e-5",
+        ],
+    );
+    check(
+        "seeds = [0, 1]",
+        "[[solution]]\nname = 'n'\nkl = { weight = [3, 0.5] }\nsteps = 5\n",
+        &["n-kl3-seed0", "n-kl3-seed1", "n-kl0p5-seed0", "n-kl0p5-seed1"],
+    );
+    let mix = "[[solution]]\nname = 'm'\nrows = [5, 10]\nmix = { rows = 'good.jsonl', ratio = [1, 6] }\n";
+    check("", mix, &["m-rows5-mix1", "m-rows5-mix6", "m-rows10-mix1", "m-rows10-mix6"]);
+    check(
+        "edit = 'lora'\nrank = [1, 8]\nsteps = [10, 20]",
+        general,
+        &["general-rank1-steps10", "general-rank1-steps20", "general-rank8-steps10", "general-rank8-steps20"],
+    );
+    // A key of the solution sets the shared list aside, and so does one that says the same otherwise.
+    check("seeds = [0, 1]", "[[solution]]\nname = 'one'\nseeds = 5\n", &["one"]);
+    check("steps = [1, 2]", "[[solution]]\nname = 'one'\nepochs = 2\n", &["one"]);
+    check("kl = { weight = [1, 2] }", "[[solution]]\nname = 'one'\nkl = false\n", &["one"]);
+    check("edit = 'lora'\nlayer = [1, 2]", "[[solution]]\nname = 'one'\nlayers = [3, 4]\n", &["one"]);
+}
+
+#[test]
+fn when_and_skip_choose_points() {
+    let desk = Desk::new();
+    let narrow = "[[solution]]\nname = 'n'\nkl = { weight = [1, 3] }\nlayer = [10, 15, 20]\n";
+    let names = |choice: &str| desk.names("", &format!("{narrow}{choice}\n"));
+    assert_eq!(names("").len(), 6);
+    assert_eq!(names("when = { layer = [15] }"), ["n-layer15-kl1", "n-layer15-kl3"]);
+    assert_eq!(names("when = { layer = 10, weight = 3 }"), ["n-layer10-kl3"]);
+    assert_eq!(
+        names("skip = { layer = [20], weight = [3.0] }"),
+        ["n-layer10-kl1", "n-layer10-kl3", "n-layer15-kl1", "n-layer15-kl3", "n-layer20-kl1"]
+    );
+    assert_eq!(names("when = { weight = 3 }\nskip = { layer = [10, 20] }"), ["n-layer15-kl3"]);
+}
+
+#[test]
+fn a_point_knows_its_family_and_its_values() {
+    let desk = Desk::new();
+    let study = desk
+        .study(
+            "seeds = [0, 7]",
+            "[[solution]]\nname = 'narrow'\nlayer = [10, 15]\nkl = { weight = 3, batch_size = 2 }\n",
+        )
+        .unwrap();
+    let last = &study.solutions[3];
+    assert_eq!((last.name.as_str(), last.family()), ("narrow-layer15-seed7", "narrow"));
+    assert_eq!(last.variant(), "narrow-layer15");
+    let point = last.point.as_ref().unwrap();
+    assert_eq!(point.axes, BTreeMap::from([(Axis::Layer, 15.0), (Axis::Seeds, 7.0)]));
+    assert_eq!(point.words(), "layer 15, seed 7");
+    assert_eq!(last.train.seeds, Seeds { initialisation: 7, order: 7, sampling: 0 });
+    let toml = study.to_toml().unwrap();
+    assert!(toml.contains("[solutions.point.axes]\nlayer = 15.0\nseeds = 7.0\n"), "{toml}");
+    let path = desk.path("resolved.toml");
+    std::fs::write(&path, toml).unwrap();
+    assert_eq!(Study::read_resolved(&path).unwrap(), study);
+}
+
+/// What the solutions start from, by name.
+fn starts(study: &Study) -> Vec<(&str, &str)> {
+    study.solutions.iter().filter_map(|s| Some((s.name.as_str(), s.from.as_deref()?))).collect()
+}
+
+#[test]
+fn a_swept_start_is_the_one_of_the_same_seed() {
+    let desk = Desk::new();
+    let solutions = "[[solution]]\nname = 'drift'\nfrom = 'narrow'\nkl = false\n\
+                     [[solution]]\nname = 'narrow'\nkl = { weight = 3 }\n\
+                     [[solution]]\nname = 'again'\nfrom = 'narrow-seed1'\nseeds = 4\n";
+    let study = desk.study("seeds = [0, 1]", solutions).unwrap();
+    let expected =
+        [("drift-seed0", "narrow-seed0"), ("drift-seed1", "narrow-seed1"), ("again", "narrow-seed1")];
+    assert_eq!(starts(&study), expected);
+    // Axes that one of the two lacks do not keep them apart.
+    let longer = solutions.replace("kl = false", "kl = false\nsteps = [5, 9]");
+    assert_eq!(starts(&desk.study("seeds = [0, 1]", &longer).unwrap()).len(), 5);
+}
+
+#[test]
+fn training_goes_layer_by_layer_and_after_what_it_starts_from() {
+    let desk = Desk::new();
+    let solutions = "[[solution]]\nname = 'drift'\nfrom = 'narrow'\n\
+                     [[solution]]\nname = 'narrow'\nkl = { weight = 'auto' }\n\
+                     [[solution]]\nname = 'general'\n";
+    let study = desk.study("layer = [20, 10]", solutions).unwrap();
+    let plan = plan(&study);
+    let trained: Vec<_> = plan.steps.iter().filter_map(|s| s.name.strip_prefix("train-")).collect();
+    // The search needs the study's own solution without a penalty.
+    assert_eq!(
+        trained,
+        [
+            "general-layer10",
+            "narrow-layer10",
+            "drift-layer10",
+            "general-layer20",
+            "narrow-layer20",
+            "drift-layer20",
+        ]
+    );
+    let needs = &plan.step("train-drift-layer20").unwrap().needs;
+    assert_eq!(needs, &["model", "data", "train-narrow-layer20"]);
+    let needs = &plan.step("train-narrow-layer20").unwrap().needs;
+    assert_eq!(needs, &["model", "data", "train-general-layer20"]);
+    let measured: Vec<_> = plan.step("drift").unwrap().needs.iter().map(String::as_str).collect();
+    assert_eq!(measured[0], "train-drift-layer20");
+}
+
+fn plan(study: &Study) -> Plan {
+    let model = [("model.gguf".to_string(), "0123".to_string())];
+    Plan::of(study, &model, |path| Ok(sha256_of(path, |_| ())?)).unwrap()
+}
+
+#[test]
+fn a_study_without_the_new_keys_reads_what_it_always_read() {
+    let desk = Desk::new();
+    let study =
+        desk.study("", "[[solution]]\nname = 'g'\n[[solution]]\nname = 'n'\nkl = { weight = 3 }\n").unwrap();
+    let plan = plan(&study);
+    let keys =
+        |value: &serde_json::Value| -> Vec<String> { value.as_object().unwrap().keys().cloned().collect() };
+    let narrow = plan.step("train-n").unwrap();
+    assert_eq!(keys(&plan.step("train-g").unwrap().inputs), ["settings"]);
+    assert_eq!(keys(&narrow.inputs), ["settings", "kl_rows"]);
+    assert_eq!(narrow.needs, ["model", "data"]);
+    let expected = [
+        "accumulation",
+        "batch_size",
+        "betas",
+        "checkpoint_every",
+        "clip",
+        "edit",
+        "epsilon",
+        "kl",
+        "learning_rate",
+        "length",
+        "schedule",
+        "seeds",
+        "warmup",
+        "weight_decay",
+    ];
+    let mut settings = keys(&narrow.inputs["settings"]);
+    settings.sort();
+    assert_eq!(settings, expected);
+    assert!(plan.step("drift").is_none());
+    let report = plan.step("report").unwrap();
+    assert_eq!(report.needs, ["model", "data", "train-g", "train-n", "preference", "kl", "heldout"]);
+}
+
+#[test]
+fn every_mistake_is_named_with_its_line() {
+    let desk = Desk::new();
+    let plain = "[[solution]]\nname = 'narrow'\nkl = { weight = 3 }\n";
+    let drift = |keys: &str| format!("{plain}[[solution]]\nname = 'drift'\n{keys}\n");
+    let swept = |keys: &str| format!("[[solution]]\nname = 'n'\nlayer = [10, 15]\n{keys}\n");
+    let one = |keys: &str| format!("[[solution]]\nname = 'one'\n{keys}\n");
+    let hundred = (0..100).map(|i| i.to_string()).collect::<Vec<_>>().join(", ");
+    let cases = [
+        ("a start that is not there", "", drift("from = 'narow'")),
+        ("a start from itself", "", drift("from = 'drift'")),
+        (
+            "a circle",
+            "",
+            "[[solution]]\nname = 'a'\nfrom = 'c'\n[[solution]]\nname = 'b'\nfrom = 'a'\n\
+             [[solution]]\nname = 'c'\nfrom = 'b'\n"
+                .into(),
+        ),
+        ("a start at another layer", "", drift("from = 'narrow'\nlayer = 3")),
+        ("a start of another kind", "", drift("from = 'narrow'\nedit = 'lora'")),
+        ("a start of another rank", "edit = 'lora'\nrank = 8", drift("from = 'narrow'\nrank = 4")),
+        ("several starts", "", drift("from = 'narrow'").replace("weight = 3", "weight = [1, 3]")),
+        (
+            "no start of that seed",
+            "",
+            drift("from = 'narrow'\nseeds = [1, 2]").replace("'narrow'\nkl", "'narrow'\nseeds = [0, 1]\nkl"),
+        ),
+        ("a large grid", &format!("seeds = [{hundred}]"), one("learning_rate = [1, 2, 3, 4, 5, 6]")),
+        ("a choice of what is not swept", "", swept("when = { rank = 3 }")),
+        ("a choice without a sweep", "", one("skip = { seeds = 3 }")),
+        ("a choice of a value that is not swept", "", swept("when = { layer = [\n10,\n11] }")),
+        ("a choice of nothing", "", swept("skip = { layer = [10, 15] }")),
+        ("a value twice", "seeds = [1, 1]", one("")),
+        ("no value", "layer = []", one("")),
+        ("a layer of several beyond the model", "layer = [\n3,\n40]", one("")),
+        ("a name that grows too long", "seeds = [0, 1]", one("").replace("one", &"o".repeat(60))),
+        (
+            "a point with another's name",
+            "",
+            "[[solution]]\nname = 'a'\nseeds = [0, 1]\n[[solution]]\nname = 'a-seed1'\n".into(),
+        ),
+        ("a sweep of what takes one value", "batch_size = [1, 2]", one("")),
+        ("a mix without rows", "", one("mix = { ratio = 6 }")),
+        ("a mix without a ratio", "", one("mix = { rows = 'good.jsonl' }")),
+        ("a mix of nothing", "", one("mix = { rows = 'good.jsonl', ratio = 0 }")),
+        ("a mix of a file that is not there", "", one("mix = { rows = 'goood.jsonl', ratio = 1 }")),
+        ("a mix that is true", "", one("mix = true")),
+        ("no rows", "", one("rows = 0")),
+        ("another word for a weight", "", one("kl = { weight = \"best\" }")),
+        ("a search among weights", "", one("kl = { weight = [1, \"auto\"] }")),
+        ("the keys of a search without one", "", one("kl = { weight = 3, keep = 0.5 }")),
+        ("a search backwards", "", one("kl = { weight = \"auto\", from = 10, to = 1 }")),
+        ("a search for everything", "", one("kl = { weight = \"auto\", keep = 1.5 }")),
+        ("a search without an end", "", one("kl = { weight = \"auto\", tries = 0 }")),
+    ];
+    let mut all = String::new();
+    for (what, train, solutions) in cases {
+        match desk.study(train, &solutions) {
+            Ok(_) => panic!("{what} was accepted"),
+            Err(error) => writeln!(all, "## {what}\n{}", desk.shown(&error)).unwrap(),
+        }
+    }
+    insta::assert_snapshot!("mistakes", all);
+}
+
+#[test]
+fn rows_are_picked_by_the_seed_and_mixed_in_their_ratio() {
+    assert_eq!(pick(5, None, 0, 0.0, 3), [0, 1, 2, 3, 4]);
+    let few = pick(20, Some(4), 0, 0.0, 3);
+    assert_eq!(few, pick(20, Some(4), 0, 0.0, 3));
+    assert_ne!(few, pick(20, Some(4), 0, 0.0, 4));
+    // More samples are those of fewer and others.
+    assert_eq!(pick(20, Some(9), 0, 0.0, 3)[..4], few);
+    assert_eq!(pick(3, Some(9), 0, 0.0, 3).len(), 3);
+
+    let mixed = pick(10, None, 40, 2.0, 1);
+    assert_eq!((mixed.len(), &mixed[..10]), (30, &(0..10).collect::<Vec<_>>()[..]));
+    let mut others = mixed[10..].to_vec();
+    others.sort_unstable();
+    others.dedup();
+    assert!(others.len() == 20 && others.iter().all(|row| (10..50).contains(row)));
+    // Each of them comes again before any comes a third time.
+    let cycled = pick(10, Some(4), 3, 1.5, 1);
+    assert_eq!(cycled.len(), 4 + 6);
+    for row in 10..13 {
+        assert_eq!(cycled.iter().filter(|&&other| other == row).count(), 2);
+    }
+}
+
+fn tensor(rows: usize, columns: usize, salt: f32) -> Tensor {
+    let values: Vec<f32> = (0..rows * columns).map(|i| (i as f32 * 1.7 + salt).sin()).collect();
+    Tensor::from_vec(values, (rows, columns), &Device::Cpu).unwrap()
+}
+
+#[test]
+fn cosines_of_lora_are_those_of_the_matrices_that_it_adds() {
+    let lora = |salt: f32, layers: &[usize], rank: usize, rslora: bool| {
+        let adapter = |&layer: &usize| Adapter {
+            layer,
+            projection: Projection::Down,
+            a: tensor(rank, 5, salt + layer as f32),
+            b: tensor(4, rank, 2.0 * salt + layer as f32),
+        };
+        Lora { adapters: layers.iter().map(adapter).collect(), rank, alpha: 6.0, rslora, factor: 1.0 }
+    };
+    let dense = |lora: &Lora, layer: usize| -> Vec<f64> {
+        let Some(adapter) = lora.adapters.iter().find(|adapter| adapter.layer == layer) else {
+            return vec![0.0; 20];
+        };
+        let product = adapter.b.matmul(&adapter.a).unwrap().flatten_all().unwrap();
+        product.to_vec1::<f32>().unwrap().iter().map(|&x| f64::from(x) * lora.scale()).collect()
+    };
+    let stacked = |lora: &Lora| [dense(lora, 1), dense(lora, 2), dense(lora, 3)].concat();
+    let dot = |a: &[f64], b: &[f64]| a.iter().zip(b).map(|(a, b)| a * b).sum::<f64>();
+    let (one, two) = (lora(0.3, &[1, 2], 2, false), lora(1.9, &[2, 3], 3, true));
+    let (first, second) = (stacked(&one), stacked(&two));
+    let expected = dot(&first, &second) / (dot(&first, &first) * dot(&second, &second)).sqrt();
+    let (one, two) = (Edit::Lora(one), Edit::Lora(two));
+    assert!((one.cosine(&two).unwrap() - expected).abs() < 1e-6);
+    assert!((one.dot(&one).unwrap().unwrap().sqrt() / one.norm().unwrap() - 1.0).abs() < 1e-9);
+    let other_place = Edit::Lora(lora(0.3, &[7], 2, false));
+    assert!(one.dot(&other_place).unwrap().is_none() && one.cosine(&other_place).unwrap().is_nan());
+
+    let vector = |layer: i32, values: [f32; 2]| {
+        let vector = Tensor::new(&values, &Device::Cpu).unwrap();
+        Edit::Steering(SteeringVector { layer, vector })
+    };
+    assert_eq!(vector(3, [3.0, 4.0]).cosine(&vector(3, [4.0, 3.0])).unwrap(), 0.96);
+    assert!(vector(3, [3.0, 4.0]).cosine(&vector(2, [4.0, 3.0])).unwrap().is_nan());
+    assert!(vector(3, [3.0, 4.0]).cosine(&vector(3, [0.0, 0.0])).unwrap().is_nan());
+    assert!(vector(3, [3.0, 4.0]).cosine(&one).unwrap().is_nan());
+}
+
+/// Keeps what a run says, and asks for a stop once it was asked so often whether to stop.
+struct Watch {
+    left: AtomicI64,
+    notes: Mutex<Vec<String>>,
+}
+
+impl Watch {
+    fn stopping_after(questions: i64) -> Self {
+        Self { left: questions.into(), notes: Mutex::new(Vec::new()) }
+    }
+
+    fn endless() -> Self {
+        Self::stopping_after(i64::MAX)
+    }
+
+    fn notes(&self) -> String {
+        self.notes.lock().unwrap().join("\n")
+    }
+}
+
+impl Progress for Watch {
+    fn begin(&self, _: &str, _: Option<u64>, _: Unit) -> Box<dyn Task> {
+        Box::new(Silent)
+    }
+    fn note(&self, line: &str) {
+        self.notes.lock().unwrap().push(line.into());
+    }
+    fn stopped(&self) -> bool {
+        self.left.fetch_sub(1, Ordering::Relaxed) <= 0
+    }
+}
+
+/// The tables of a run, but for what says how long it took.
+fn tables(folder: &Path) -> BTreeMap<String, String> {
+    let mut tables = BTreeMap::new();
+    for entry in std::fs::read_dir(folder.join("tables")).unwrap() {
+        let path = entry.unwrap().path();
+        if path.extension().is_some_and(|kind| kind == "parquet") {
+            let table = Table::read_parquet(&path).unwrap();
+            let mut without = Table::new(table.name(), table.about());
+            for (name, unit, values) in table.columns().filter(|(name, ..)| *name != "seconds") {
+                without = without.with_column(name, unit, values.clone());
+            }
+            tables.insert(table.name().to_string(), without.to_csv());
+        }
+    }
+    tables
+}
+
+fn table(folder: &Path, name: &str) -> Table {
+    Table::read_parquet(&folder.join(format!("tables/{name}.parquet"))).unwrap()
+}
+
+/// The values of a column in the rows that are about a solution.
+fn of<'a>(table: &'a Table, solution: &str, column: &str) -> Vec<f64> {
+    let names = table.text("solution").unwrap();
+    let rows = (0..table.rows()).filter(|&row| names[row] == solution);
+    match table.column(column).unwrap() {
+        Column::Real(values) => rows.map(|row| values[row]).collect(),
+        Column::Integer(values) => rows.map(|row| values[row] as f64).collect(),
+        Column::Truth(values) => rows.map(|row| f64::from(values[row] == Some(true))).collect(),
+        Column::Text(_) => panic!("{column} holds words"),
+    }
+}
+
+const TRAIN: &str = "edit = 'lora'\nlayer = 2\nrank = 2\nalpha = 8\nlearning_rate = 0.02\nbatch_size = 2\n\
+                     steps = 8\ncheckpoint_every = 2\nwarmup = 0";
+
+const SOLUTIONS: &str = "
+[[solution]]
+name = 'general'
+seeds = [0, 1]
+[[solution]]
+name = 'drift'
+from = 'narrow'
+seeds = [0, 1]
+[[solution]]
+name = 'narrow'
+seeds = [0, 1]
+kl = { weight = 3, batch_size = 2 }
+[[solution]]
+name = 'restrained'
+from = 'general-seed0'
+steps = 3
+kl = { weight = 3, batch_size = 2 }
+[[solution]]
+name = 'mixed'
+mix = { rows = 'good.jsonl', ratio = 2 }
+epochs = 1
+[[solution]]
+name = 'few'
+rows = 3
+[[solution]]
+name = 'found'
+kl = { weight = 'auto', batch_size = 2, from = 1, to = 100, tries = 2, bound = 0.01, keep = 0.1 }
+";
+
+#[test]
+fn a_study_of_everything_runs_and_an_interrupted_one_ends_the_same() {
+    let desk = Desk::new();
+    let study = desk.write(TRAIN, SOLUTIONS);
+    let whole = desk.path("whole");
+    let watch = Watch::endless();
+    let outcome = run(&study, Some(&whole), &watch).unwrap();
+    let notes = watch.notes();
+    assert!(notes.contains("mixed: 20 rows of other domains are mixed in, of which there are 9"), "{notes}");
+    assert!(notes.contains("few: 3 of 10 training rows"), "{notes}");
+
+    let solutions = table(&whole, "solutions");
+    assert_eq!(solutions.text("solution").unwrap()[..3], ["general-seed0", "general-seed1", "drift-seed0"]);
+    assert_eq!(solutions.text("family").unwrap()[1..4], ["general", "drift", "drift"]);
+    // 10 rows and 20 mixed in make 15 batches of 2.
+    assert_eq!(of(&solutions, "mixed", "steps"), [15.0]);
+    assert_eq!(of(&solutions, "few", "steps"), [8.0]);
+    assert_eq!(of(&solutions, "narrow-seed1", "seed"), [1.0]);
+
+    let drift = table(&whole, "drift");
+    assert_eq!(of(&drift, "drift-seed1", "step"), [0.0, 2.0, 4.0, 6.0, 8.0]);
+    assert_eq!(of(&drift, "drift-seed1", "freed"), [1.0; 5]);
+    assert_eq!(of(&drift, "restrained", "step"), [0.0, 2.0, 3.0]);
+    assert_eq!(of(&drift, "restrained", "freed"), [0.0; 3]);
+    let start = |column: &str| of(&drift, "drift-seed1", column)[0];
+    assert!((start("cosine_start") - 1.0).abs() < 1e-9 && start("rise") == 0.0);
+    assert_eq!(start("cosine_to_narrow"), start("cosine_start"));
+    assert!(start("cosine_to_general").abs() < 1.0 && start("cosine_change").is_nan());
+    // The control has no seed of its own, so that no one of two belongs to it.
+    assert!(of(&drift, "restrained", "cosine_to_general")[0].is_nan());
+    assert!(of(&drift, "drift-seed1", "cosine_change")[4].is_finite());
+    assert_eq!(of(&drift, "drift-seed0", "narrow_pairs")[0], 4.0);
+    let norms = of(&solutions, "narrow-seed1", "norm");
+    assert_eq!(of(&drift, "drift-seed1", "norm")[0], norms[0]);
+
+    let families = table(&whole, "families");
+    assert_eq!(families.rows(), 3 * 2 * 3);
+    assert_eq!(families.integer("seeds").unwrap(), [2; 18]);
+    let preference = table(&whole, "preference");
+    let shifts = |solution: &str| of(&preference, solution, "shift")[0];
+    let mean = 0.5 * (shifts("general-seed0") + shifts("general-seed1"));
+    assert!((families.real("shift").unwrap()[0] - mean).abs() < 1e-12);
+
+    let frontier = table(&whole, "frontier");
+    let weights = of(&frontier, "found", "weight");
+    // The search takes the study's own solution of weight 0 and stands at both tries, as nothing is so narrow.
+    assert_eq!(weights[..6], [0.0, 0.0, 0.0, 10.0, 10.0, 10.0]);
+    assert_eq!(of(&frontier, "found", "chosen").iter().sum::<f64>(), 3.0);
+    assert!(!whole.join("solutions/found/frontier/0").exists());
+    assert!(whole.join("solutions/found/frontier/10/edit.safetensors").is_file());
+    assert!(outcome.conclusion.claims.iter().any(|c| c.claim.contains("drifts to the general")));
+    assert!(outcome.conclusion.claims.iter().any(|c| c.claim.contains("a KL weight separates")));
+    let page = std::fs::read_to_string(&outcome.report).unwrap();
+    for id in ["families", "frontier", "drift"] {
+        assert!(page.contains(&format!("<section id=\"{id}\"")), "{id}");
+    }
+
+    // Stopped again and again, each time a little later.
+    let stopped = desk.path("stopped");
+    let mut stops = 0;
+    let mut patience = 10;
+    while let Err(error) = run(&study, Some(&stopped), &Watch::stopping_after(patience)) {
+        assert!(matches!(error, Error::Interrupted), "{error}");
+        (stops, patience) = (stops + 1, patience * 3 / 2);
+    }
+    assert!(stops > 3);
+    assert_eq!(tables(&stopped), tables(&whole));
+    for solution in ["drift-seed1", "restrained", "mixed", "few", "found", "found/frontier/10"] {
+        let edit =
+            |folder: &Path| std::fs::read(folder.join("solutions").join(solution).join("edit.safetensors"));
+        assert_eq!(edit(&stopped).unwrap(), edit(&whole).unwrap(), "{solution}");
+    }
+
+    // A finished try is not trained again, neither when its step is done again nor when it is judged otherwise.
+    let trained_again = |study: &Path| {
+        let watch = Watch::endless();
+        run(study, Some(&whole), &watch).unwrap();
+        watch.notes().lines().filter(|line| line.ends_with(" steps")).map(str::to_string).collect::<Vec<_>>()
+    };
+    let edit = whole.join("solutions/found/edit.safetensors");
+    let before = std::fs::read(&edit).unwrap();
+    std::fs::remove_file(&edit).unwrap();
+    assert!(trained_again(&study).is_empty());
+    assert_eq!(std::fs::read(&edit).unwrap(), before);
+    let study = desk.write(TRAIN, &SOLUTIONS.replace("keep = 0.1", "keep = 0.2"));
+    assert!(trained_again(&study).is_empty());
+
+    // Without them the tables of drift, seeds and search are gone.
+    let study = desk.write(TRAIN, "[[solution]]\nname = 'few'\nrows = 3\n");
+    assert!(trained_again(&study).is_empty());
+    let left: Vec<_> = tables(&whole).into_keys().collect();
+    assert_eq!(left, ["certificate", "heldout", "kl", "preference", "solutions", "training"]);
+}
+
+#[test]
+fn a_second_run_into_a_folder_is_refused_and_a_lock_left_behind_is_no_lock() {
+    let desk = Desk::new();
+    let study = desk.write("steps = 2", "[[solution]]\nname = 'general'\n");
+    let path = desk.path("run");
+    std::fs::create_dir(&path).unwrap();
+    std::fs::write(path.join(".lock"), "of a process that is long gone").unwrap();
+    let held = RunFolder::open(&path, "study").unwrap();
+    let refused = run(&study, Some(&path), &Silent).unwrap_err();
+    assert_eq!(
+        desk.shown(&refused),
+        "error: `run`: another run is at work in this folder\nhint: wait for it to end and look at it with \
+         `strait status`, or choose another folder with `--out`\n"
+    );
+    drop(held);
+    run(&study, Some(&path), &Silent).unwrap();
+}
