@@ -74,8 +74,7 @@ pub fn mean_of_draws(draws: &[f64]) -> Interval {
 
 /// The 97.5 % quantile of Student's t; beyond ten degrees of freedom by its expansion in their inverse, to four digits.
 fn students_t(freedom: usize) -> f64 {
-    const FEW: [f64; 10] =
-        [12.7062, 4.3027, 3.1824, 2.7764, 2.5706, 2.4469, 2.3646, 2.3060, 2.2622, 2.2281];
+    const FEW: [f64; 10] = [12.7062, 4.3027, 3.1824, 2.7764, 2.5706, 2.4469, 2.3646, 2.3060, 2.2622, 2.2281];
     const Z: f64 = 1.959_964;
     let n = freedom as f64;
     let first = (Z.powi(3) + Z) / (4.0 * n);

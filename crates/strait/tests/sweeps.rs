@@ -14,6 +14,8 @@ use candle_core::{Device, Tensor};
 use serde_json::json;
 use strait::{
     Error, Table,
+    interval::Interval,
+    report::{Facts, conclude},
     study::{Axis, Plan, RunFolder, Study, StudyFile, run},
     table::Column,
     train::{Seeds, pick},
@@ -137,12 +139,11 @@ fn a_list_makes_a_grid_with_names_that_say_what_varies() {
     );
     let mix = "[[solution]]\nname = 'm'\nrows = [5, 10]\nmix = { rows = 'good.jsonl', ratio = [1, 6] }\n";
     check("", mix, &["m-rows5-mix1", "m-rows5-mix6", "m-rows10-mix1", "m-rows10-mix6"]);
-    check("edit = 'lora'\nrank = [1, 8]\nsteps = [10, 20]", general, &[
-        "general-rank1-steps10",
-        "general-rank1-steps20",
-        "general-rank8-steps10",
-        "general-rank8-steps20",
-    ]);
+    check(
+        "edit = 'lora'\nrank = [1, 8]\nsteps = [10, 20]",
+        general,
+        &["general-rank1-steps10", "general-rank1-steps20", "general-rank8-steps10", "general-rank8-steps20"],
+    );
     // A key of the solution sets the shared list aside, and so does one that says the same otherwise.
     check("seeds = [0, 1]", "[[solution]]\nname = 'one'\nseeds = 5\n", &["one"]);
     check("steps = [1, 2]", "[[solution]]\nname = 'one'\nepochs = 2\n", &["one"]);
@@ -218,14 +219,17 @@ fn training_goes_layer_by_layer_and_after_what_it_starts_from() {
     let plan = plan(&study);
     let trained: Vec<_> = plan.steps.iter().filter_map(|s| s.name.strip_prefix("train-")).collect();
     // The search needs the study's own solution without a penalty.
-    assert_eq!(trained, [
-        "general-layer10",
-        "narrow-layer10",
-        "drift-layer10",
-        "general-layer20",
-        "narrow-layer20",
-        "drift-layer20",
-    ]);
+    assert_eq!(
+        trained,
+        [
+            "general-layer10",
+            "narrow-layer10",
+            "drift-layer10",
+            "general-layer20",
+            "narrow-layer20",
+            "drift-layer20",
+        ]
+    );
     let needs = &plan.step("train-drift-layer20").unwrap().needs;
     assert_eq!(needs, &["model", "data", "train-narrow-layer20"]);
     let needs = &plan.step("train-narrow-layer20").unwrap().needs;
@@ -242,13 +246,11 @@ fn plan(study: &Study) -> Plan {
 #[test]
 fn a_study_without_the_new_keys_reads_what_it_always_read() {
     let desk = Desk::new();
-    let study = desk
-        .study("", "[[solution]]\nname = 'g'\n[[solution]]\nname = 'n'\nkl = { weight = 3 }\n")
-        .unwrap();
+    let study =
+        desk.study("", "[[solution]]\nname = 'g'\n[[solution]]\nname = 'n'\nkl = { weight = 3 }\n").unwrap();
     let plan = plan(&study);
-    let keys = |value: &serde_json::Value| -> Vec<String> {
-        value.as_object().unwrap().keys().cloned().collect()
-    };
+    let keys =
+        |value: &serde_json::Value| -> Vec<String> { value.as_object().unwrap().keys().cloned().collect() };
     let narrow = plan.step("train-n").unwrap();
     assert_eq!(keys(&plan.step("train-g").unwrap().inputs), ["settings"]);
     assert_eq!(keys(&narrow.inputs), ["settings", "kl_rows"]);
@@ -297,11 +299,7 @@ fn every_mistake_is_named_with_its_line() {
         ),
         ("a start at another layer", "", drift("from = 'narrow'\nlayer = 3")),
         ("a start of another kind", "", drift("from = 'narrow'\nedit = 'lora'")),
-        (
-            "a start of another rank",
-            "edit = 'lora'\nrank = 8",
-            drift("from = 'narrow'\nrank = 4"),
-        ),
+        ("a start of another rank", "edit = 'lora'\nrank = 8", drift("from = 'narrow'\nrank = 4")),
         ("several starts", "", drift("from = 'narrow'").replace("weight = 3", "weight = [1, 3]")),
         (
             "no start of that seed",
@@ -468,7 +466,7 @@ fn table(folder: &Path, name: &str) -> Table {
 }
 
 /// The values of a column in the rows that are about a solution.
-fn of<'a>(table: &'a Table, solution: &str, column: &str) -> Vec<f64> {
+fn of(table: &Table, solution: &str, column: &str) -> Vec<f64> {
     let names = table.text("solution").unwrap();
     let rows = (0..table.rows()).filter(|&row| names[row] == solution);
     match table.column(column).unwrap() {
@@ -579,7 +577,8 @@ fn a_study_of_everything_runs_and_an_interrupted_one_ends_the_same() {
     assert!(stops > 3);
     assert_eq!(tables(&stopped), tables(&whole));
     for solution in ["drift-seed1", "restrained", "mixed", "few", "found", "found/frontier/10"] {
-        let edit = |folder: &Path| std::fs::read(folder.join("solutions").join(solution).join("edit.safetensors"));
+        let edit =
+            |folder: &Path| std::fs::read(folder.join("solutions").join(solution).join("edit.safetensors"));
         assert_eq!(edit(&stopped).unwrap(), edit(&whole).unwrap(), "{solution}");
     }
 
@@ -602,6 +601,77 @@ fn a_study_of_everything_runs_and_an_interrupted_one_ends_the_same() {
     assert!(trained_again(&study).is_empty());
     let left: Vec<_> = tables(&whole).into_keys().collect();
     assert_eq!(left, ["certificate", "heldout", "kl", "preference", "solutions", "training"]);
+}
+
+/// What is concluded of a solution freed of its penalty whose general shift rises so, and whose narrow shift is 1.
+fn drifted([value, low, high]: [f64; 3], coherent: bool) -> (Option<bool>, String) {
+    let rows = [(0, [0.0; 3]), (40, [value, low, high])];
+    let interval = |[value, low, high]: [f64; 3]| Interval { value, low, high };
+    let table = Table::of_rows("drift", "", &rows)
+        .text("solution", |_| "drift".into())
+        .text("from", |_| "narrow".into())
+        .truth("freed", |_| Some(true))
+        .integer("step", "", |(step, _)| *step)
+        .real("cosine_start", "", |_| 0.9)
+        .real("cosine_change", "", |_| 0.5)
+        .interval(["narrow_shift", "narrow_low", "narrow_high"], "", |_| interval([1.0, 0.9, 1.1]))
+        .interval(["general_shift", "general_low", "general_high"], "", |_| interval([0.1, 0.0, 0.2]))
+        .interval(["rise", "rise_low", "rise_high"], "", |(_, rise)| interval(*rise))
+        .truth("coherent", |_| Some(coherent))
+        .table();
+    claim(&[table], "drifts to the general solution")
+}
+
+/// What is concluded of a search in which a weight was taken that separates or does not.
+fn searched(separates: bool, keeps: bool) -> (Option<bool>, String) {
+    let interval = |value: f64| Interval { value, low: value - 0.1, high: value + 0.1 };
+    let table = Table::of_rows("frontier", "", &[(0.0, false), (3.16, true)])
+        .text("solution", |_| "found".into())
+        .real("weight", "", |(weight, _)| *weight)
+        .real("scale", "", |_| 1.0)
+        .interval(["narrow_shift", "narrow_low", "narrow_high"], "", |_| interval(1.0))
+        .interval(["general_shift", "general_low", "general_high"], "", |_| interval(0.1))
+        .real("share", "", |_| 0.2)
+        .truth("coherent", |_| Some(true))
+        .real("bound", "", |_| 0.25)
+        .truth("keeps", |_| Some(keeps))
+        .truth("separates", |_| Some(separates))
+        .truth("chosen", |(_, chosen)| Some(*chosen))
+        .table();
+    claim(&[table], "a KL weight separates narrow from general")
+}
+
+fn claim(tables: &[Table], claim: &str) -> (Option<bool>, String) {
+    let facts = Facts {
+        domain: "cars".into(),
+        kind: "dense".into(),
+        certificate: 0.25,
+        coherence: 1.0,
+        parameters: None,
+        quantisation: None,
+        fixed: Vec::new(),
+    };
+    let conclusion = conclude(&facts, tables);
+    let found = conclusion.claims.into_iter().find(|c| c.claim == claim).unwrap();
+    (found.holds, format!("{}: {}", found.claim, found.words))
+}
+
+#[test]
+fn what_is_concluded_of_drift_and_of_a_search() {
+    let mut all = String::new();
+    for ((holds, words), expected) in [
+        (drifted([0.5, 0.3, 0.7], true), Some(true)),
+        (drifted([0.02, -0.1, 0.14], true), Some(false)),
+        (drifted([-0.3, -0.5, -0.1], true), Some(false)),
+        (drifted([0.3, -0.1, 0.7], true), None),
+        (drifted([0.5, 0.3, 0.7], false), None),
+        (searched(true, true), Some(true)),
+        (searched(false, true), Some(false)),
+    ] {
+        assert_eq!(holds, expected, "{words}");
+        writeln!(all, "{words}").unwrap();
+    }
+    insta::assert_snapshot!("claims", all);
 }
 
 #[test]

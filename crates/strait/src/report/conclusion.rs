@@ -316,7 +316,7 @@ fn drifted(facts: &Facts, solution: &str, drifts: &[Drift<'_>]) -> Option<Claim>
         ),
     };
     let moved = format!(
-        "in {} steps without the penalty of {} its shift outside {domain} rose by {} nats a token, from {}{toward}",
+        "in {} steps without the penalty of {} its shift outside {domain} changed by {} nats a token, from {}",
         end.step,
         quoted(end.from),
         end.rise.words(),
@@ -329,7 +329,7 @@ fn drifted(facts: &Facts, solution: &str, drifts: &[Drift<'_>]) -> Option<Claim>
         _ => None,
     };
     let doubt = if holds.is_none() { ", which cannot be told from none" } else { "" };
-    Some(claim(holds, moved + doubt))
+    Some(claim(holds, moved + doubt + &toward))
 }
 
 /// Whether the search for a solution's KL weight found one (paper §6).
@@ -338,7 +338,8 @@ fn separated(solution: &str, weights: &[Weight<'_>]) -> Option<Claim> {
     let mut chosen: Vec<_> = own().filter(|w| w.chosen && w.coherent).collect();
     chosen.sort_by(|a, b| b.share.total_cmp(&a.share));
     let taken = own().find(|w| w.chosen)?;
-    let tried: Vec<_> = own().filter(|w| w.scale == 1.0 && w.weight > 0.0).map(|w| number(w.weight)).collect();
+    let tried: Vec<_> =
+        own().filter(|w| w.scale == 1.0 && w.weight > 0.0).map(|w| number(w.weight)).collect();
     let figure = match chosen.first() {
         Some(worst) => Estimate {
             value: worst.general.value / worst.narrow.value,

@@ -85,9 +85,7 @@ const MEASURES: [Measure; 9] = [
         reading: "Every weight that was tried, with the shift that it leaves inside the domain and the one that it lets \
                   through outside. A weight separates if the upper 95 % bound of the shift outside stays below the \
                   allowed share of that inside at every coherent scale.",
-        draw: |input, solutions| {
-            Some(vec![plots::frontiers(solutions, &rows::weights(&input.tables)?)])
-        },
+        draw: |input, solutions| Some(vec![plots::frontiers(solutions, &rows::weights(&input.tables)?)]),
     },
     Measure {
         name: "kl",

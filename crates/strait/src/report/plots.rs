@@ -233,8 +233,8 @@ pub(super) fn families(facts: &Facts, rows: &[Family<'_>]) -> Vec<Figure> {
 /// The preference shift along the checkpoints of every solution that started from another one, and the cosines.
 pub(super) fn drifts(facts: &Facts, solutions: &[&str], rows: &[Drift<'_>]) -> Vec<Vec<Figure>> {
     let inside = format!("inside {}", facts.domain);
-    let y = axis("preference shift (nats a token)")
-        .range(range(rows.iter().flat_map(|d| [d.narrow, d.general])));
+    let y =
+        axis("preference shift (nats a token)").range(range(rows.iter().flat_map(|d| [d.narrow, d.general])));
     let mut groups = Vec::new();
     for (place, solution) in solutions.iter().enumerate() {
         let own: Vec<_> = rows.iter().filter(|d| d.solution == *solution).collect();
@@ -253,7 +253,8 @@ pub(super) fn drifts(facts: &Facts, solutions: &[&str], rows: &[Drift<'_>]) -> V
             shifts.add(Series { name: Some(name.into()), look: Look::at(place), style, points });
         }
         let mut cosines = Drawing::new(Growing::Up);
-        let change = ("change, with the way from narrow to general", own.iter().map(|d| d.cosine_change).collect());
+        let change =
+            ("change, with the way from narrow to general", own.iter().map(|d| d.cosine_change).collect());
         let others = (0..first.cosines.len())
             .map(|i| (first.cosines[i].0, own.iter().map(|d| d.cosines[i].1).collect::<Vec<_>>()));
         for (i, (name, values)) in others.chain([change]).enumerate() {
@@ -299,9 +300,7 @@ pub(super) fn frontiers(solutions: &[&str], rows: &[Weight<'_>]) -> Vec<Figure> 
                 w.general.words()
             ),
         };
-        for (chosen, name, style) in
-            [(true, "taken", Style::Marks), (false, "tried", Style::Crosses)]
-        {
+        for (chosen, name, style) in [(true, "taken", Style::Marks), (false, "tried", Style::Crosses)] {
             let points = own.iter().filter(|w| w.chosen == chosen).map(point).collect();
             drawing.add(Series { name: Some(name.into()), look: Look::at(place), style, points });
         }

@@ -397,7 +397,8 @@ fn points(cell: Cell) -> Checked<PointKeys> {
     cell.in_table(|table| {
         let mut points = Vec::new();
         for axis in Axis::ALL {
-            points.extend(table.read(axis.key(), several(number(Bounds::None)))?.map(|values| (axis, values)));
+            points
+                .extend(table.read(axis.key(), several(number(Bounds::None)))?.map(|values| (axis, values)));
         }
         Ok(points)
     })

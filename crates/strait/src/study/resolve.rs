@@ -708,9 +708,10 @@ impl Layered<'_> {
                         why: "`layer` is the short form for one layer",
                     }));
                 }
-                (Some(layer), None) => {
-                    Layers { what: format!("`{name}.layer`"), indices: layer.value.iter().take(1).cloned().collect() }
-                }
+                (Some(layer), None) => Layers {
+                    what: format!("`{name}.layer`"),
+                    indices: layer.value.iter().take(1).cloned().collect(),
+                },
                 (None, Some(layers)) if edit == EditName::Lora => {
                     Layers { what: entry_of(&format!("{name}.layers")), indices: layers.value.clone() }
                 }

@@ -20,17 +20,8 @@ pub const MODEL: &str = "model.json";
 const TABLES: &str = "tables";
 
 /// Tables in the order of the report.
-const TABLE_NAMES: [&str; 9] = [
-    "solutions",
-    "preference",
-    "families",
-    "certificate",
-    "frontier",
-    "kl",
-    "heldout",
-    "drift",
-    "training",
-];
+const TABLE_NAMES: [&str; 9] =
+    ["solutions", "preference", "families", "certificate", "frontier", "kl", "heldout", "drift", "training"];
 
 /// What a run has come to.
 #[derive(Clone, Debug, Serialize)]

@@ -170,7 +170,8 @@ fn three_digits(weight: f64) -> f64 {
 mod tests {
     use super::*;
 
-    const SEARCH: Search = Search { bound: 0.25, keep: 0.5, from: 0.1, to: 100.0, tries: 6, unpenalised: None };
+    const SEARCH: Search =
+        Search { bound: 0.25, keep: 0.5, from: 0.1, to: 100.0, tries: 6, unpenalised: None };
 
     /// The weights that are tried where the share falls below the bound from one weight on, and enough is kept up to
     /// another.

@@ -160,7 +160,8 @@ impl Axis {
             Self::Steps => keys.steps = Some(one(at.value as usize, line)),
             Self::Rows => keys.rows = Some(one(at.value as usize, line)),
             Self::Ratio => {
-                let mix = keys.mix.get_or_insert(At { value: MixKeys { on: true, ..MixKeys::default() }, line });
+                let mix =
+                    keys.mix.get_or_insert(At { value: MixKeys { on: true, ..MixKeys::default() }, line });
                 mix.value.ratio = Some(one(at.value, line));
             }
             Self::Seeds => keys.seeds = Some(one(at.value as usize, line)),
@@ -191,7 +192,8 @@ impl Point {
     }
 
     fn named(&self, axes: &BTreeMap<Axis, f64>) -> String {
-        let part = |(axis, value): (&Axis, &f64)| format!("-{}{}", axis.tag(), shown(*value).replace('.', "p"));
+        let part =
+            |(axis, value): (&Axis, &f64)| format!("-{}{}", axis.tag(), shown(*value).replace('.', "p"));
         format!("{}{}", self.family, axes.iter().map(part).collect::<String>())
     }
 
@@ -281,18 +283,26 @@ fn on_the_grid(key: &str, points: &PointKeys, axes: &[(Axis, Vec<At<f64>>)]) -> 
         let Some((_, known)) = axes.iter().find(|(other, _)| other == axis) else {
             return Err(values.fault(Problem::Unexpected {
                 what,
-                found: "a key that this solution does not sweep".into(),
-                expected: format!("a key with several values, which {}", match axes {
-                    [] => "this solution has none of".to_string(),
-                    axes => format!("are {}", list(axes.iter().map(|(axis, _)| axis.key()))),
-                }),
+                found: "a key of one value".into(),
+                expected: match axes {
+                    [] => "a key with a list of values, of which this solution has none".into(),
+                    axes => {
+                        format!(
+                            "a key with a list of values: {}",
+                            list(axes.iter().map(|(axis, _)| axis.key()))
+                        )
+                    }
+                },
             }));
         };
         if let Some(other) = values.value.iter().find(|at| known.iter().all(|k| k.value != at.value)) {
             return Err(other.fault(Problem::Unexpected {
                 what,
                 found: shown(other.value),
-                expected: format!("one of the values swept: {}", list(known.iter().map(|at| shown(at.value)))),
+                expected: format!(
+                    "one of the values swept: {}",
+                    list(known.iter().map(|at| shown(at.value)))
+                ),
             }));
         }
     }

@@ -3,11 +3,7 @@
 use std::path::Path;
 
 use serde_json::json;
-use strait_model::{
-    Edit,
-    decoder::first_changed_point,
-    edit,
-};
+use strait_model::{Edit, decoder::first_changed_point, edit};
 
 use super::{
     Rows, Search, Solution, Step, Tried,
@@ -36,12 +32,7 @@ pub(super) struct Mixture {
 pub(super) const CHECKPOINTS: usize = 6;
 
 impl Lab<'_> {
-    pub(super) fn train(
-        &mut self,
-        solution: &Solution,
-        step: &Step,
-        folder: &Path,
-    ) -> Result<()> {
+    pub(super) fn train(&mut self, solution: &Solution, step: &Step, folder: &Path) -> Result<()> {
         let start = match &solution.from {
             Some(start) => Some(open(&solution_folder(folder, start))?),
             None => None,
@@ -157,10 +148,8 @@ impl Lab<'_> {
                 true => format!(", of which there are {others}, so that some come again within a pass"),
                 false => String::new(),
             };
-            self.progress.note(&format!(
-                "{}: {asked} rows of other domains are mixed in{again}",
-                solution.name
-            ));
+            self.progress
+                .note(&format!("{}: {asked} rows of other domains are mixed in{again}", solution.name));
         }
     }
 
@@ -237,7 +226,8 @@ impl Lab<'_> {
             Some(limit) => {
                 self.pairs.iter_mut().for_each(|pairs| pairs.kept.forget());
                 let mut some = [self.pairs[0].some(limit), self.pairs[1].some(limit)];
-                some.iter_mut().try_for_each(|pairs| pairs.keep(&self.model.decoder, point, self.progress))?;
+                some.iter_mut()
+                    .try_for_each(|pairs| pairs.keep(&self.model.decoder, point, self.progress))?;
                 Some(some)
             }
         };
@@ -248,11 +238,7 @@ impl Lab<'_> {
         save(folder, &table)
     }
 
-    fn trajectories(
-        &self,
-        folder: &Path,
-        trained: &[measure::Solution],
-    ) -> Result<Vec<Trajectory>> {
+    fn trajectories(&self, folder: &Path, trained: &[measure::Solution]) -> Result<Vec<Trajectory>> {
         let study = &self.planned.study;
         let edit_of = |name: &str| trained.iter().find(|s| s.name == name).map(|s| s.edit.clone());
         let roots = || study.solutions.iter().filter(|s| s.from.is_none());
