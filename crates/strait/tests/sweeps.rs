@@ -14,6 +14,8 @@ use candle_core::{Device, Tensor};
 use serde_json::json;
 use strait::{
     Error, Table,
+    interval::Interval,
+    report::{Facts, conclude},
     study::{Axis, Plan, RunFolder, Study, StudyFile, run},
     table::Column,
     train::{Seeds, pick},
@@ -464,7 +466,7 @@ fn table(folder: &Path, name: &str) -> Table {
 }
 
 /// The values of a column in the rows that are about a solution.
-fn of<'a>(table: &'a Table, solution: &str, column: &str) -> Vec<f64> {
+fn of(table: &Table, solution: &str, column: &str) -> Vec<f64> {
     let names = table.text("solution").unwrap();
     let rows = (0..table.rows()).filter(|&row| names[row] == solution);
     match table.column(column).unwrap() {
@@ -599,6 +601,77 @@ fn a_study_of_everything_runs_and_an_interrupted_one_ends_the_same() {
     assert!(trained_again(&study).is_empty());
     let left: Vec<_> = tables(&whole).into_keys().collect();
     assert_eq!(left, ["certificate", "heldout", "kl", "preference", "solutions", "training"]);
+}
+
+/// What is concluded of a solution freed of its penalty whose general shift rises so, and whose narrow shift is 1.
+fn drifted([value, low, high]: [f64; 3], coherent: bool) -> (Option<bool>, String) {
+    let rows = [(0, [0.0; 3]), (40, [value, low, high])];
+    let interval = |[value, low, high]: [f64; 3]| Interval { value, low, high };
+    let table = Table::of_rows("drift", "", &rows)
+        .text("solution", |_| "drift".into())
+        .text("from", |_| "narrow".into())
+        .truth("freed", |_| Some(true))
+        .integer("step", "", |(step, _)| *step)
+        .real("cosine_start", "", |_| 0.9)
+        .real("cosine_change", "", |_| 0.5)
+        .interval(["narrow_shift", "narrow_low", "narrow_high"], "", |_| interval([1.0, 0.9, 1.1]))
+        .interval(["general_shift", "general_low", "general_high"], "", |_| interval([0.1, 0.0, 0.2]))
+        .interval(["rise", "rise_low", "rise_high"], "", |(_, rise)| interval(*rise))
+        .truth("coherent", |_| Some(coherent))
+        .table();
+    claim(&[table], "drifts to the general solution")
+}
+
+/// What is concluded of a search in which a weight was taken that separates or does not.
+fn searched(separates: bool, keeps: bool) -> (Option<bool>, String) {
+    let interval = |value: f64| Interval { value, low: value - 0.1, high: value + 0.1 };
+    let table = Table::of_rows("frontier", "", &[(0.0, false), (3.16, true)])
+        .text("solution", |_| "found".into())
+        .real("weight", "", |(weight, _)| *weight)
+        .real("scale", "", |_| 1.0)
+        .interval(["narrow_shift", "narrow_low", "narrow_high"], "", |_| interval(1.0))
+        .interval(["general_shift", "general_low", "general_high"], "", |_| interval(0.1))
+        .real("share", "", |_| 0.2)
+        .truth("coherent", |_| Some(true))
+        .real("bound", "", |_| 0.25)
+        .truth("keeps", |_| Some(keeps))
+        .truth("separates", |_| Some(separates))
+        .truth("chosen", |(_, chosen)| Some(*chosen))
+        .table();
+    claim(&[table], "a KL weight separates narrow from general")
+}
+
+fn claim(tables: &[Table], claim: &str) -> (Option<bool>, String) {
+    let facts = Facts {
+        domain: "cars".into(),
+        kind: "dense".into(),
+        certificate: 0.25,
+        coherence: 1.0,
+        parameters: None,
+        quantisation: None,
+        fixed: Vec::new(),
+    };
+    let conclusion = conclude(&facts, tables);
+    let found = conclusion.claims.into_iter().find(|c| c.claim == claim).unwrap();
+    (found.holds, format!("{}: {}", found.claim, found.words))
+}
+
+#[test]
+fn what_is_concluded_of_drift_and_of_a_search() {
+    let mut all = String::new();
+    for ((holds, words), expected) in [
+        (drifted([0.5, 0.3, 0.7], true), Some(true)),
+        (drifted([0.02, -0.1, 0.14], true), Some(false)),
+        (drifted([-0.3, -0.5, -0.1], true), Some(false)),
+        (drifted([0.3, -0.1, 0.7], true), None),
+        (drifted([0.5, 0.3, 0.7], false), None),
+        (searched(true, true), Some(true)),
+        (searched(false, true), Some(false)),
+    ] {
+        assert_eq!(holds, expected, "{words}");
+        writeln!(all, "{words}").unwrap();
+    }
+    insta::assert_snapshot!("claims", all);
 }
 
 #[test]

@@ -319,7 +319,7 @@ fn drifted(facts: &Facts, solution: &str, drifts: &[Drift<'_>]) -> Option<Claim>
         ),
     };
     let moved = format!(
-        "in {} steps without the penalty of {} its shift outside {domain} rose by {} nats a token, from {}{toward}",
+        "in {} steps without the penalty of {} its shift outside {domain} changed by {} nats a token, from {}",
         end.step,
         quoted(end.from),
         end.rise.words(),
@@ -332,7 +332,7 @@ fn drifted(facts: &Facts, solution: &str, drifts: &[Drift<'_>]) -> Option<Claim>
         _ => None,
     };
     let doubt = if holds.is_none() { ", which cannot be told from none" } else { "" };
-    Some(claim(holds, moved + doubt))
+    Some(claim(holds, moved + doubt + &toward))
 }
 
 /// Whether the search for a solution's KL weight found one (paper §6).

@@ -120,7 +120,7 @@ pub enum Problem {
         known: Vec<String>,
     },
     /// A start that is none or several of a sweep's solutions.
-    #[error("solution `{solution}` starts from `{from}`, of which {} to it: {}", match fitting.len() { 0 => "no point belongs".to_string(), n => format!("{n} points belong") }, list(if fitting.is_empty() { points } else { fitting }))]
+    #[error("solution `{solution}` starts from `{from}`, {}", unclear(fitting, points))]
     UnclearStart {
         /// The solution.
         solution: String,
@@ -267,6 +267,14 @@ impl Problem {
 
 fn list(names: &[String]) -> String {
     names.iter().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ")
+}
+
+/// Why a start is none or several of a family's solutions.
+fn unclear(fitting: &[String], points: &[String]) -> String {
+    match fitting {
+        [] => format!("none of whose points has the same values: they are {}", list(points)),
+        several => format!("{} points of which could be meant: {}", several.len(), list(several)),
+    }
 }
 
 /// "`a` starts from `b`, which starts from `a`".

@@ -283,14 +283,16 @@ fn on_the_grid(key: &str, points: &PointKeys, axes: &[(Axis, Vec<At<f64>>)]) -> 
         let Some((_, known)) = axes.iter().find(|(other, _)| other == axis) else {
             return Err(values.fault(Problem::Unexpected {
                 what,
-                found: "a key that this solution does not sweep".into(),
-                expected: format!(
-                    "a key with several values, which {}",
-                    match axes {
-                        [] => "this solution has none of".to_string(),
-                        axes => format!("are {}", list(axes.iter().map(|(axis, _)| axis.key()))),
+                found: "a key of one value".into(),
+                expected: match axes {
+                    [] => "a key with a list of values, of which this solution has none".into(),
+                    axes => {
+                        format!(
+                            "a key with a list of values: {}",
+                            list(axes.iter().map(|(axis, _)| axis.key()))
+                        )
                     }
-                ),
+                },
             }));
         };
         if let Some(other) = values.value.iter().find(|at| known.iter().all(|k| k.value != at.value)) {
