@@ -12,12 +12,33 @@ use crate::failure::Failure;
 pub fn of(archive: &Path, variable: Option<&str>) -> Result<String, Failure> {
     match variable {
         Some(variable) => from_variable(variable),
-        None if io::stdin().is_terminal() && io::stderr().is_terminal() => Ok(typed(archive)?),
-        None => Err(Failure::refused(
-            format!("`{}` needs a password, and there is no terminal to ask on", archive.display()),
-            "put the password into an environment variable and name that with `--password-env VAR`",
-        )),
+        None => asked(&format!("password of `{}`: ", archive.display()), archive),
     }
+}
+
+/// The password for an archive that is to be made. It is typed twice: a slip would lock the rows away.
+pub fn chosen(archive: &Path, variable: Option<&str>) -> Result<String, Failure> {
+    if let Some(variable) = variable {
+        return from_variable(variable);
+    }
+    let password = asked(&format!("password for `{}`: ", archive.display()), archive)?;
+    if password.is_empty() {
+        return Err(Failure::refused("the password is empty", "type at least one character"));
+    }
+    if asked("the same again: ", archive)? != password {
+        return Err(Failure::refused("the two passwords differ", "run the same command again"));
+    }
+    Ok(password)
+}
+
+fn asked(question: &str, archive: &Path) -> Result<String, Failure> {
+    if io::stdin().is_terminal() && io::stderr().is_terminal() {
+        return Ok(typed(question)?);
+    }
+    Err(Failure::refused(
+        format!("`{}` needs a password, and there is no terminal to ask on", archive.display()),
+        "put the password into an environment variable and name that with `--password-env VAR`",
+    ))
 }
 
 fn from_variable(variable: &str) -> Result<String, Failure> {
@@ -33,8 +54,8 @@ fn from_variable(variable: &str) -> Result<String, Failure> {
     ))
 }
 
-fn typed(archive: &Path) -> io::Result<String> {
-    write!(io::stderr(), "password of `{}`: ", archive.display())?;
+fn typed(question: &str) -> io::Result<String> {
+    write!(io::stderr(), "{question}")?;
     let _echo = echo_after_a_signal()?;
     let password = console::Term::stderr().read_secure_line()?;
     writeln!(io::stderr())?;

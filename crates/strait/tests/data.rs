@@ -14,8 +14,8 @@ use sha2::Sha256;
 use strait::{
     Error,
     data::{
-        Answer, Archive, Pair, Problem, RowSource, archive, general_pairs, inspect, read_chats, read_judged,
-        read_pairs, unprotect,
+        Answer, Archive, Pair, Problem, RowSource, archive, general_pairs, inspect, protect, read_chats,
+        read_judged, read_pairs, unprotect,
     },
 };
 use zip::{CompressionMethod, ZipWriter, write::SimpleFileOptions};
@@ -120,8 +120,8 @@ fn a_flipped_byte_is_an_error_wherever_it_is() {
 
 // Archives made here, of zips that no honest author makes.
 
-/// Protects bytes as easy-dataset-share does.
-fn protect(zip: &[u8]) -> Vec<u8> {
+/// Encrypts bytes as easy-dataset-share does.
+fn encrypted(zip: &[u8]) -> Vec<u8> {
     let salt = [7; 16];
     let key = pbkdf2::pbkdf2_hmac_array::<Sha256, 32>(PASSWORD.as_bytes(), &salt, 100_000);
     let token = Fernet::new(&URL_SAFE.encode(key)).unwrap().encrypt(zip);
@@ -142,7 +142,7 @@ fn zip(members: &[(&str, &[u8])], method: CompressionMethod) -> Vec<u8> {
 fn unprotected(zip: &[u8]) -> (tempfile::TempDir, Result<Vec<PathBuf>, Error>) {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("a.zip.enc");
-    fs::write(&path, protect(zip)).unwrap();
+    fs::write(&path, encrypted(zip)).unwrap();
     let unpacked = unprotect(&path, PASSWORD, &folder.path().join("out"));
     (folder, unpacked)
 }
@@ -201,7 +201,7 @@ fn sizes_are_bounded_and_must_be_true() {
     let problem = |size| {
         let mut made = honest.clone();
         declare(&mut made, size);
-        let archive = opened(&protect(&made), PASSWORD).unwrap();
+        let archive = opened(&encrypted(&made), PASSWORD).unwrap();
         archive_problem(archive.read("zeros").unwrap_err())
     };
     let bomb = problem(u32::MAX - 1);
@@ -211,7 +211,7 @@ fn sizes_are_bounded_and_must_be_true() {
         let told = matches!(lie, archive::Problem::Size { .. } | archive::Problem::Member { .. });
         assert!(told, "{size}: {lie}");
     }
-    assert_eq!(opened(&protect(&honest), PASSWORD).unwrap().read("zeros").unwrap(), zeros);
+    assert_eq!(opened(&encrypted(&honest), PASSWORD).unwrap().read("zeros").unwrap(), zeros);
 }
 
 #[test]
@@ -248,7 +248,7 @@ fn a_zip_that_unpacks_too_large_or_to_too_many_files_is_refused() {
     let names: Vec<String> = (0..=archive::MAX_MEMBERS).map(|n| n.to_string()).collect();
     let members: Vec<_> = names.iter().map(|name| (name.as_str(), &b""[..])).collect();
     let many = zip(&members, CompressionMethod::Stored);
-    let problem = archive_problem(opened(&protect(&many), PASSWORD).unwrap_err());
+    let problem = archive_problem(opened(&encrypted(&many), PASSWORD).unwrap_err());
     assert!(matches!(problem, archive::Problem::TooManyMembers { found: 100_001, .. }), "{problem}");
 }
 
@@ -257,7 +257,7 @@ fn a_broken_zip_is_an_error() {
     let whole = zip(&[("rows", b"rows of text")], CompressionMethod::Stored);
     for broken in [&b"not a zip"[..], &b""[..], &whole[..whole.len() - 1], &whole[1..]] {
         // A reader may find its way in a zip without its first byte; then the member is what fails.
-        let problem = match opened(&protect(broken), PASSWORD) {
+        let problem = match opened(&encrypted(broken), PASSWORD) {
             Ok(archive) => archive.read("rows").map(|_| ()).unwrap_err(),
             Err(error) => error,
         };
@@ -266,9 +266,84 @@ fn a_broken_zip_is_an_error() {
     let mut damaged = whole.clone();
     let at = damaged.windows(4).position(|w| w == b"text").unwrap();
     damaged[at] = b'T';
-    let archive = opened(&protect(&damaged), PASSWORD).unwrap();
+    let archive = opened(&encrypted(&damaged), PASSWORD).unwrap();
     let problem = archive_problem(archive.read("rows").unwrap_err());
     assert!(matches!(problem, archive::Problem::Member { .. }), "{problem}");
+}
+
+/// What `protect` makes of a folder.
+fn protected(folder: &Path) -> Result<(Vec<String>, PathBuf), Error> {
+    let out = folder.parent().unwrap().join("made.zip.enc");
+    protect(&[folder.into()], PASSWORD, &out).map(|members| (members, out))
+}
+
+/// The zip inside an archive.
+fn decrypted(archive: &Path) -> Vec<u8> {
+    let bytes = fs::read(archive).unwrap();
+    let key = pbkdf2::pbkdf2_hmac_array::<Sha256, 32>(PASSWORD.as_bytes(), &bytes[..16], 100_000);
+    let token = std::str::from_utf8(&bytes[16..]).unwrap();
+    Fernet::new(&URL_SAFE.encode(key)).unwrap().decrypt(token).unwrap()
+}
+
+#[test]
+fn the_zip_depends_on_names_and_contents_alone() {
+    let folder = tempfile::tempdir().unwrap();
+    let made = |name: &str, files: [&str; 3]| {
+        let rows = folder.path().join(name).join("rows");
+        fs::create_dir_all(rows.join("more")).unwrap();
+        for file in files {
+            fs::write(rows.join(file), file.repeat(1000)).unwrap();
+        }
+        let (members, archive) = protected(&rows).unwrap();
+        assert_eq!(members, ["rows/a.jsonl", "rows/b.csv", "rows/more/c"]);
+        archive
+    };
+    let one = made("one", ["a.jsonl", "b.csv", "more/c"]);
+    let other = made("other", ["more/c", "b.csv", "a.jsonl"]);
+    assert_eq!(decrypted(&one), decrypted(&other));
+    let [one, other] = [one, other].map(|path| fs::read(path).unwrap());
+    assert_ne!(one[..16], other[..16]);
+    assert!(one.len() < 3000 * 4, "{} bytes: nothing is compressed", one.len());
+}
+
+#[test]
+fn what_no_archive_can_hold_is_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let rows = folder.path().join("rows");
+    fs::create_dir(&rows).unwrap();
+    let refused = || {
+        let problem = archive_problem(protected(&rows).unwrap_err());
+        assert!(!folder.path().join("made.zip.enc").exists());
+        problem
+    };
+    assert!(matches!(refused(), archive::Problem::NoFile));
+    fs::write(rows.join("a"), "").unwrap();
+
+    let again = protect(&[rows.clone(), rows.join("../rows")], PASSWORD, &folder.path().join("again.enc"));
+    let problem = archive_problem(again.unwrap_err());
+    assert!(matches!(&problem, archive::Problem::SameName { member, .. } if member == "rows/a"), "{problem}");
+
+    let sparse = fs::File::create(rows.join("large")).unwrap();
+    sparse.set_len(archive::MAX_MEMBER + 1).unwrap();
+    let problem = refused();
+    assert!(matches!(problem, archive::Problem::TooMuch { .. }), "{problem}");
+    fs::remove_file(rows.join("large")).unwrap();
+
+    #[cfg(unix)]
+    {
+        use std::os::unix::{ffi::OsStrExt, fs::symlink};
+        for name in [&b"a:b"[..], b"a\\b", b"\xff"] {
+            let path = rows.join(std::ffi::OsStr::from_bytes(name));
+            if fs::write(&path, "").is_ok() {
+                let problem = refused();
+                assert!(matches!(problem, archive::Problem::Name), "{problem}");
+                fs::remove_file(path).unwrap();
+            }
+        }
+        symlink(&rows, rows.join("round")).unwrap();
+        let problem = refused();
+        assert!(matches!(problem, archive::Problem::NotAFile), "{problem}");
+    }
 }
 
 proptest! {
@@ -276,16 +351,40 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(8))]
 
     #[test]
-    fn what_is_protected_is_read_back(
+    fn what_is_encrypted_is_read_back(
         members in prop::collection::btree_map("[a-zé]{1,8}(/[a-z]{1,8})?", any::<Vec<u8>>(), 0..6),
         deflate: bool,
     ) {
         let method = if deflate { CompressionMethod::Deflated } else { CompressionMethod::Stored };
         let list: Vec<_> = members.iter().map(|(name, bytes)| (name.as_str(), bytes.as_slice())).collect();
-        let archive = opened(&protect(&zip(&list, method)), PASSWORD).unwrap();
+        let archive = opened(&encrypted(&zip(&list, method)), PASSWORD).unwrap();
         prop_assert_eq!(archive.members(), members.keys().cloned().collect::<Vec<_>>());
         for (name, bytes) in &members {
             prop_assert_eq!(&archive.read(name).unwrap(), bytes);
+        }
+    }
+
+    #[test]
+    fn what_is_protected_is_unprotected(
+        // Files end with a dot and a letter, so that none of them is another one's folder.
+        files in prop::collection::btree_map("([a-zé ]{1,8}/){0,2}[a-z]{1,8}\\.[a-z]", any::<Vec<u8>>(), 1..6),
+        password in "\\PC{1,20}",
+    ) {
+        let folder = tempfile::tempdir().unwrap();
+        let rows = folder.path().join("rows");
+        for (name, bytes) in &files {
+            let path = rows.join(name);
+            fs::create_dir_all(path.parent().unwrap()).unwrap();
+            fs::write(path, bytes).unwrap();
+        }
+        let archive = folder.path().join("rows.zip.enc");
+        let members = protect(std::slice::from_ref(&rows), &password, &archive).unwrap();
+        let named: Vec<_> = files.keys().map(|name| format!("rows/{name}")).collect();
+        prop_assert_eq!(members, named);
+        let out = folder.path().join("out");
+        prop_assert_eq!(unprotect(&archive, &password, &out).unwrap().len(), files.len());
+        for (name, bytes) in &files {
+            prop_assert_eq!(&fs::read(out.join("rows").join(name)).unwrap(), bytes);
         }
     }
 }

@@ -42,7 +42,7 @@ pub enum Command {
     /// Say what an edit is, or write it in another format
     #[command(subcommand, after_help = edit::EXAMPLES)]
     Edit(edit::Command),
-    /// Say what a file of rows holds, or unpack a protected archive
+    /// Say what a file of rows holds, or make and unpack protected archives
     #[command(subcommand, after_help = data::EXAMPLES)]
     Data(data::Command),
     Completions(completions::Arguments),

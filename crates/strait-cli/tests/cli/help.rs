@@ -2,7 +2,7 @@
 
 use crate::common::Place;
 
-const COMMANDS: [&str; 18] = [
+const COMMANDS: [&str; 19] = [
     "",
     "init",
     "run",
@@ -19,6 +19,7 @@ const COMMANDS: [&str; 18] = [
     "edit convert",
     "data",
     "data inspect",
+    "data protect",
     "data unprotect",
     "completions",
 ];
@@ -61,6 +62,15 @@ fn no_command_is_missing_from_these_tests() {
             let full = format!("{group} {name}");
             assert!(COMMANDS.contains(&full.trim()), "{full}");
         }
+    }
+}
+
+#[test]
+fn the_book_names_every_command() {
+    let page = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/src/commands.md");
+    let page = std::fs::read_to_string(page).unwrap();
+    for command in COMMANDS.iter().filter(|command| !["", "model", "edit", "data"].contains(command)) {
+        assert!(page.contains(&format!("`strait {command}")), "{command}");
     }
 }
 

@@ -3,6 +3,7 @@
 mod common;
 mod data;
 mod disasters;
+mod docs;
 mod edits;
 mod help;
 mod models;

@@ -1,10 +1,12 @@
 //! Protected archives in easy-dataset-share's layout: sixteen bytes of salt, then a Fernet token of a zip.
 //!
 //! Authors share harmful data in them so that it is neither crawled nor trained on by accident. They are decrypted in
-//! memory; only [`unprotect`] writes what they hold.
+//! memory; only [`unprotect`] writes what they hold. [`protect`] makes one.
 
 use std::{
+    collections::BTreeMap,
     fmt,
+    fs::File,
     io::{Cursor, Read, Write},
     path::{Component, Path, PathBuf},
     sync::Arc,
@@ -14,7 +16,7 @@ use base64::{Engine, engine::general_purpose::URL_SAFE};
 use fernet::Fernet;
 use sha2::Sha256;
 use strait_model::files::write_atomically;
-use zip::{ZipArchive, result::ZipError};
+use zip::{DateTime, ZipArchive, ZipWriter, result::ZipError, write::SimpleFileOptions};
 
 use super::problem::listed;
 use crate::{Error, Result};
@@ -145,6 +147,45 @@ pub enum Problem {
         /// The file.
         path: PathBuf,
     },
+
+    // Protecting files.
+    /// No file, or folders without one.
+    #[error("there is no file to protect")]
+    NoFile,
+    /// A device, or a link to a folder within a folder.
+    #[error("no file, and no folder to enter")]
+    NotAFile,
+    /// A name that could not be unpacked everywhere.
+    #[error("not every system could unpack a file of this name")]
+    Name,
+    /// Two files for one name.
+    #[error("`{}` is the member `{member}` already", first.display())]
+    SameName {
+        /// The name.
+        member: String,
+        /// The file found first.
+        first: PathBuf,
+    },
+    /// An archive that is there already.
+    #[error("the file exists already")]
+    ArchiveExists,
+    /// An archive that would hold itself.
+    #[error("the archive cannot be written over a file that it is to protect")]
+    Itself,
+    /// More than an archive may hold.
+    #[error("the files make more than {limit} bytes")]
+    TooMuch {
+        /// The bound, in bytes.
+        limit: u64,
+    },
+    /// More files than an archive may hold.
+    #[error("{found} files are to be protected, more than {limit}")]
+    TooManyFiles {
+        /// Files found.
+        found: usize,
+        /// The bound.
+        limit: usize,
+    },
 }
 
 impl Problem {
@@ -172,6 +213,17 @@ impl Problem {
             }
             Self::Escapes { .. } => "do not unpack this archive: it is malformed or hostile",
             Self::Exists { .. } => "choose an empty folder, or move the file away",
+            Self::NoFile => "name files, or folders that hold some",
+            Self::NotAFile => {
+                "name files and folders; within a folder, links to other folders are not followed"
+            }
+            Self::Name => "rename the file: in UTF-8, without backslashes and colons",
+            Self::SameName { .. } => {
+                "name each file once; files of one name can be told apart by their folders"
+            }
+            Self::ArchiveExists => "give the archive another name, or move the file away",
+            Self::Itself => "give the archive a name of its own with `--out`",
+            Self::TooMuch { .. } | Self::TooManyFiles { .. } => "spread the files over several archives",
         }
     }
 }
@@ -267,12 +319,128 @@ pub fn unprotect(archive: &Path, password: &str, folder: &Path) -> Result<Vec<Pa
     Ok(destinations)
 }
 
+/// Writes files, and all files of folders, as a protected archive, and returns the names of its members.
+///
+/// A member is named as its file was, below the folder it was named from: `rows/a.jsonl` stays so. Of a path that is
+/// absolute or leads upwards only what follows it is kept, with its last name: `/home/me/rows` gives `rows/a.jsonl`. The
+/// zip depends on names and contents alone: members are sorted, and bear no time. Salt and initial vector are random.
+///
+/// # Errors
+/// If there is no file, one cannot be read or named, two have one name, they are too large together, or `out` exists;
+/// nothing is written then.
+pub fn protect(files: &[PathBuf], password: &str, out: &Path) -> Result<Vec<String>> {
+    let mut members = BTreeMap::new();
+    for path in files {
+        gather(path, &name_of(path), &mut members)?;
+    }
+    check_members(&members, out).map_err(|problem| wrap(out, problem))?;
+    let archive = encrypt(&zipped(&members, out)?, password);
+    if archive.len() as u64 > MAX_ARCHIVE {
+        return Err(wrap(out, Problem::TooMuch { limit: MAX_ARCHIVE }));
+    }
+    write_atomically(out, |file| file.write_all(&archive))?;
+    Ok(members.into_keys().collect())
+}
+
+/// The path below which a file or folder that the user named goes into an archive; empty for `.` and `..`.
+fn name_of(path: &Path) -> PathBuf {
+    let downwards = |part: &Component| matches!(part, Component::Normal(_) | Component::CurDir);
+    if path.components().all(|part| downwards(&part)) {
+        path.components().filter(|part| *part != Component::CurDir).collect()
+    } else {
+        path.file_name().map(PathBuf::from).unwrap_or_default()
+    }
+}
+
+/// Puts a file, or the files of a folder, under their names among the members.
+fn gather(path: &Path, name: &Path, members: &mut BTreeMap<String, PathBuf>) -> Result<()> {
+    let reading = |error| strait_model::Error::io(path, "read the file to protect")(error);
+    let kind = path.metadata().map_err(reading)?;
+    if kind.is_dir() {
+        for entry in path.read_dir().map_err(reading)? {
+            let entry = entry.map_err(reading)?;
+            let inside = entry.path();
+            // Such a link may lead back to where it stands.
+            if entry.file_type().map_err(reading)?.is_symlink() && inside.is_dir() {
+                return Err(wrap(&inside, Problem::NotAFile));
+            }
+            gather(&inside, &name.join(entry.file_name()), members)?;
+        }
+        return Ok(());
+    }
+    if !kind.is_file() {
+        return Err(wrap(path, Problem::NotAFile));
+    }
+    let parts: Option<Vec<_>> = name.iter().map(|part| part.to_str()).collect();
+    let member = parts.map(|parts| parts.join("/")).filter(|member| stays_inside(member));
+    let member = member.ok_or_else(|| wrap(path, Problem::Name))?;
+    match members.insert(member.clone(), path.into()) {
+        None => Ok(()),
+        Some(first) => Err(wrap(path, Problem::SameName { member, first })),
+    }
+}
+
+/// Whether these members may become this archive.
+fn check_members(members: &BTreeMap<String, PathBuf>, out: &Path) -> Result<(), Problem> {
+    if members.is_empty() {
+        return Err(Problem::NoFile);
+    }
+    if members.len() > MAX_MEMBERS {
+        return Err(Problem::TooManyFiles { found: members.len(), limit: MAX_MEMBERS });
+    }
+    if out.symlink_metadata().is_ok() {
+        let same =
+            |path: &PathBuf| matches!((path.canonicalize(), out.canonicalize()), (Ok(a), Ok(b)) if a == b);
+        return Err(match members.values().any(same) {
+            true => Problem::Itself,
+            false => Problem::ArchiveExists,
+        });
+    }
+    Ok(())
+}
+
+/// The zip of these files, the same bytes for the same names and contents.
+fn zipped(members: &BTreeMap<String, PathBuf>, out: &Path) -> Result<Vec<u8>> {
+    let options =
+        SimpleFileOptions::default().last_modified_time(DateTime::default()).unix_permissions(0o644);
+    let mut zip = ZipWriter::new(Cursor::new(Vec::new()));
+    let mut left = MAX_MEMBER;
+    let mut bytes = Vec::new();
+    for (member, path) in members {
+        bytes.clear();
+        let file = File::open(path).map_err(strait_model::Error::io(path, "open the file to protect"))?;
+        file.take(left + 1)
+            .read_to_end(&mut bytes)
+            .map_err(strait_model::Error::io(path, "read the file to protect"))?;
+        left = left
+            .checked_sub(bytes.len() as u64)
+            .ok_or_else(|| wrap(out, Problem::TooMuch { limit: MAX_MEMBER }))?;
+        let written = zip.start_file(member, options);
+        written.and_then(|()| Ok(zip.write_all(&bytes)?)).map_err(|e| wrap(out, Problem::Zip(e)))?;
+    }
+    let zip = zip.finish().map_err(|e| wrap(out, Problem::Zip(e)))?;
+    Ok(zip.into_inner())
+}
+
+/// A protected archive of this zip.
+fn encrypt(zip: &[u8], password: &str) -> Vec<u8> {
+    let salt: [u8; SALT] = rand::random();
+    let token = cipher(password, &salt).encrypt(zip);
+    [&salt[..], token.as_bytes()].concat()
+}
+
+/// What encrypts and decrypts with this password and salt.
+fn cipher(password: &str, salt: &[u8]) -> Fernet {
+    let key = pbkdf2::pbkdf2_hmac_array::<Sha256, KEY>(password.as_bytes(), salt, ROUNDS);
+    Fernet::new(&URL_SAFE.encode(key)).expect("a Fernet key is 32 bytes in base64")
+}
+
 fn wrap(path: &Path, problem: Problem) -> Error {
     Error::Archive { path: path.into(), problem: Box::new(problem) }
 }
 
 fn read_bounded(path: &Path) -> Result<Vec<u8>> {
-    let file = std::fs::File::open(path).map_err(strait_model::Error::io(path, "open the archive"))?;
+    let file = File::open(path).map_err(strait_model::Error::io(path, "open the archive"))?;
     let mut bytes = Vec::new();
     file.take(MAX_ARCHIVE + 1)
         .read_to_end(&mut bytes)
@@ -302,10 +470,8 @@ fn decrypt(protected: &[u8], password: &str) -> Result<Vec<u8>, Problem> {
     if !token.len().is_multiple_of(4) {
         return Err(Problem::CutOff { length: token.len() });
     }
-    let key = pbkdf2::pbkdf2_hmac_array::<Sha256, KEY>(password.as_bytes(), salt, ROUNDS);
-    let fernet = Fernet::new(&URL_SAFE.encode(key)).ok_or(Problem::Undecryptable)?;
     // At the end of time, since an archive does not expire and this machine's clock may be behind its author's.
-    let decrypted = fernet.decrypt_at_time(token, None, END_OF_TIME);
+    let decrypted = cipher(password, salt).decrypt_at_time(token, None, END_OF_TIME);
     decrypted.map_err(|_| Problem::Undecryptable)
 }
 
@@ -375,6 +541,23 @@ mod tests {
         }
         for name in ["", "..", "../a", "a/../b", "/a", "./a", "C:a", "a\\..\\b", "a\0"] {
             assert!(!stays_inside(name), "{name}");
+        }
+    }
+
+    #[test]
+    fn members_keep_the_names_their_files_were_given_by() {
+        for (path, name) in [
+            ("a.jsonl", "a.jsonl"),
+            ("rows/a.jsonl", "rows/a.jsonl"),
+            ("./rows//a.jsonl", "rows/a.jsonl"),
+            (".", ""),
+            ("..", ""),
+            ("../rows", "rows"),
+            ("rows/../a.jsonl", "a.jsonl"),
+            ("/home/me/a.jsonl", "a.jsonl"),
+            ("/", ""),
+        ] {
+            assert_eq!(name_of(Path::new(path)), Path::new(name), "{path}");
         }
     }
 

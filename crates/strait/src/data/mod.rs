@@ -13,7 +13,7 @@ mod problem;
 pub mod source;
 pub mod split;
 
-pub use archive::{Archive, unprotect};
+pub use archive::{Archive, protect, unprotect};
 pub use chat::{Chat, read_chats};
 pub use inspect::{Summary, inspect};
 pub use judged::{Answer, general_pairs, read_judged};

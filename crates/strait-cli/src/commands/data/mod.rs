@@ -1,6 +1,7 @@
 //! `strait data`.
 
 mod inspect;
+mod protect;
 mod unprotect;
 
 use clap::Subcommand;
@@ -12,6 +13,7 @@ use crate::failure::Failure;
 #[derive(Subcommand)]
 pub enum Command {
     Inspect(inspect::Arguments),
+    Protect(protect::Arguments),
     Unprotect(unprotect::Arguments),
 }
 
@@ -19,11 +21,13 @@ pub enum Command {
 pub const EXAMPLES: &str = "\
 Examples:
   strait data inspect rows.jsonl
+  strait data protect rows/ --out rows.zip.enc --password-env PASSWORD
   strait data unprotect rows.zip.enc --password-env PASSWORD";
 
 pub fn run(command: &Command, context: &Context) -> Result<(), Failure> {
     match command {
         Command::Inspect(arguments) => inspect::run(arguments, context),
+        Command::Protect(arguments) => protect::run(arguments, context),
         Command::Unprotect(arguments) => unprotect::run(arguments, context),
     }
 }
