@@ -220,11 +220,10 @@ fn assigned(line: &str) -> Option<&str> {
     line.split_once(" = ").map(|(key, _)| key).filter(|key| !key.is_empty() && key.chars().all(of_a_key))
 }
 
-/// The example's lines, those with a key that it leaves out without their mark.
+/// The example's lines, those with a key or a table that it leaves out without their mark.
 fn lines() -> impl Iterator<Item = &'static str> {
-    EXAMPLE
-        .lines()
-        .map(|line| line.strip_prefix("# ").filter(|rest| assigned(rest).is_some()).unwrap_or(line))
+    let is_code = |rest: &&str| assigned(rest).is_some() || rest.starts_with("[[");
+    EXAMPLE.lines().map(move |line| line.strip_prefix("# ").filter(is_code).unwrap_or(line))
 }
 
 /// The words beside every key of the example and every heading of a table, or above it, by full names.

@@ -134,7 +134,8 @@ const MEASURES: [Measure; 12] = [
         name: "drift",
         title: "Drift",
         reading: "Training that goes on from another solution's end. Where a penalty was lifted and the shift outside rises \
-                  towards that inside, the narrow solution was not where training stays by itself.",
+                  towards that inside, the narrow solution was not where training stays by itself. The cosine of the change \
+                  is that with the way from a narrow solution to a general one.",
         draw: |input, solutions| Some(plots::drifts(&input.facts, solutions, &rows::drifts(&input.tables)?)),
     },
     Measure {

@@ -401,9 +401,11 @@ pub(super) fn drifts(facts: &Facts, solutions: &[&str], rows: &[Drift<'_>]) -> V
             shifts.add(Series { name: Some(name.into()), look: Look::at(place), style, points });
         }
         let mut cosines = Drawing::new(Growing::Up);
-        let change =
-            ("change, with the way from narrow to general", own.iter().map(|d| d.cosine_change).collect());
+        let change = ("change since the start", own.iter().map(|d| d.cosine_change).collect());
+        // The family that it started from is its start again.
+        let is_start = |i: usize| i > 0 && own.iter().all(|d| d.cosines[i].1 == d.cosines[0].1);
         let others = (0..first.cosines.len())
+            .filter(|&i| !is_start(i))
             .map(|i| (first.cosines[i].0, own.iter().map(|d| d.cosines[i].1).collect::<Vec<_>>()));
         for (i, (name, values)) in others.chain([change]).enumerate() {
             let known = own.iter().zip(values).filter(|(_, cosine)| cosine.is_finite());

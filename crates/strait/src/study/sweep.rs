@@ -197,6 +197,12 @@ impl Point {
         format!("{}{}", self.family, axes.iter().map(part).collect::<String>())
     }
 
+    /// This point with the values of another one on the axes that it lacks.
+    pub fn with(&self, other: &Self) -> Self {
+        let axes = other.axes.clone().into_iter().chain(self.axes.clone());
+        Self { family: self.family.clone(), axes: axes.collect() }
+    }
+
     /// The values of its axes in words, as in "layer 15, KL weight 3".
     pub fn words(&self) -> String {
         let words = self.axes.iter().map(|(axis, value)| format!("{} {}", axis.words(), shown(*value)));

@@ -251,10 +251,14 @@ impl Lab<'_> {
             let Some((start, first)) = start.and_then(|start| Some((start, edit_of(&start.name)?))) else {
                 continue;
             };
+            let point = match (&solution.point, &start.point) {
+                (Some(own), Some(of_start)) => Some(own.with(of_start)),
+                (own, of_start) => own.clone().or_else(|| of_start.clone()),
+            };
             // Of every family the one solution that belongs to this one, if there is just one.
             let other = |family: &str| -> Option<&Solution> {
                 let all = roots().map(|s| (s.name.as_str(), s.point.as_ref()));
-                let [name] = meant(family, solution.point.as_ref(), all)[..] else { return None };
+                let [name] = meant(family, point.as_ref(), all)[..] else { return None };
                 study.solution(name)
             };
             let others = || families.iter().filter_map(|family| other(family));
