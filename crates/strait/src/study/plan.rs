@@ -126,6 +126,8 @@ impl Plan {
             plan.push(&Step::training(&solution.name), &needs, inputs);
         }
         let trained: Vec<&str> = trained.iter().map(String::as_str).collect();
+        let roots: Vec<&str> =
+            trained.iter().zip(solutions).filter(|(_, s)| s.from.is_none()).map(|(name, _)| *name).collect();
         plan.push(
             name::PREFERENCE,
             &trained,
@@ -142,12 +144,12 @@ impl Plan {
         let mut measured = vec![name::PREFERENCE, name::KL, name::HELDOUT];
         if let Some(efficiency) = &measures.efficiency {
             let inputs = json!({ "rows": measures.rows, "grid": efficiency, "intervals": intervals });
-            plan.push(name::EFFICIENCY, &trained, inputs);
+            plan.push(name::EFFICIENCY, &roots, inputs);
             measured.push(name::EFFICIENCY);
         }
         if let Some(stability) = &measures.stability {
             let inputs = json!({ "rows": measures.rows, "noise": stability, "sampling": seeds.sampling });
-            plan.push(name::STABILITY, &trained, inputs);
+            plan.push(name::STABILITY, &roots, inputs);
             measured.push(name::STABILITY);
         }
         if let Some(significance) = &measures.significance {
@@ -159,7 +161,7 @@ impl Plan {
                 "directions": significance.directions,
                 "intervals": intervals,
             });
-            plan.push(name::SIGNIFICANCE, &trained, inputs);
+            plan.push(name::SIGNIFICANCE, &roots, inputs);
             measured.push(name::SIGNIFICANCE);
         }
         if solutions.iter().any(|s| s.from.is_some()) {

@@ -296,6 +296,11 @@ impl<S> Study<S> {
 }
 
 impl Study {
+    /// The solutions that start from nothing rather than from another one.
+    pub fn roots(&self) -> impl Iterator<Item = &Solution> + Clone {
+        self.solutions.iter().filter(|solution| solution.from.is_none())
+    }
+
     /// The solution of that name.
     pub fn solution(&self, name: &str) -> Option<&Solution> {
         self.solutions.iter().find(|solution| solution.name == name)

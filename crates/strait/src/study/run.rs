@@ -271,6 +271,12 @@ impl<'a> Lab<'a> {
         self.planned.study.solutions.iter().map(open).collect()
     }
 
+    /// The solutions that started from nothing; the others are followed on their way by the measure of drift.
+    fn roots(&self, folder: &Path) -> Result<Vec<measure::Solution>> {
+        let is_root = |name: &str| self.planned.study.roots().any(|root| root.name == name);
+        Ok(self.solutions(folder)?.into_iter().filter(|s| is_root(&s.name)).collect())
+    }
+
     /// The point up to which no solution changes anything.
     pub(super) fn common_point(&self, solutions: &[measure::Solution]) -> usize {
         let layers = self.model.config().layers;
@@ -335,7 +341,7 @@ impl<'a> Lab<'a> {
     }
 
     fn efficiency(&mut self, folder: &Path) -> Result<()> {
-        let solutions = self.solutions(folder)?;
+        let solutions = self.roots(folder)?;
         let bootstrap = self.bootstrap();
         self.forget_all();
         let Some(settings) = &self.planned.study.measures.efficiency else { return Ok(()) };
@@ -345,7 +351,7 @@ impl<'a> Lab<'a> {
     }
 
     fn stability(&mut self, folder: &Path) -> Result<()> {
-        let solutions = self.solutions(folder)?;
+        let solutions = self.roots(folder)?;
         let first_seed = self.planned.study.seeds.sampling;
         self.forget_all();
         let Some(settings) = &self.planned.study.measures.stability else { return Ok(()) };
@@ -355,7 +361,7 @@ impl<'a> Lab<'a> {
     }
 
     fn significance(&mut self, folder: &Path) -> Result<()> {
-        let solutions = self.solutions(folder)?;
+        let solutions = self.roots(folder)?;
         let bootstrap = self.bootstrap();
         self.forget_all();
         self.measured.forget();
@@ -492,7 +498,7 @@ impl<'a> Lab<'a> {
             estimate.losses(self.held_out.rows(), point, 1 + study.solutions.len());
         }
         let measures = &study.measures;
-        let edits: Vec<&EditKind> = study.solutions.iter().map(|s| &s.train.edit).collect();
+        let edits: Vec<&EditKind> = study.roots().map(|s| &s.train.edit).collect();
         if let Some(efficiency) = measures.efficiency.as_ref().filter(|_| left(name::EFFICIENCY)) {
             estimate.keeping(self.measured.rows(), point);
             estimate.losses(self.measured.rows(), point, 1 + edits.len() * efficiency.passes());

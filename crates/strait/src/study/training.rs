@@ -242,7 +242,7 @@ impl Lab<'_> {
     fn trajectories(&self, folder: &Path, trained: &[measure::Solution]) -> Result<Vec<Trajectory>> {
         let study = &self.planned.study;
         let edit_of = |name: &str| trained.iter().find(|s| s.name == name).map(|s| s.edit.clone());
-        let roots = || study.solutions.iter().filter(|s| s.from.is_none());
+        let roots = || study.roots();
         let mut families: Vec<&str> = roots().map(Solution::family).collect();
         families.dedup();
         let mut trajectories = Vec::new();
