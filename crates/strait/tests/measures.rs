@@ -380,9 +380,7 @@ fn stability_reads_the_loss_that_a_whole_pass_has() {
         let edit = &solutions[usize::from(row > 1)].edit;
         let trained = plain_loss(&model, &rows, Some(edit));
         let epsilon = table.real("epsilon").unwrap()[row];
-        let loss = |seed| {
-            plain_loss(&model, &rows, Some(&perturbed(edit, part, epsilon, seed).unwrap()))
-        };
+        let loss = |seed| plain_loss(&model, &rows, Some(&perturbed(edit, part, epsilon, seed).unwrap()));
         let mean = (loss(7) + loss(8)) / 2.0;
         near(table.real("loss").unwrap()[row], mean, 1e-5);
         near(table.real("loss_deviation").unwrap()[row], (loss(7) - loss(8)).abs() / 2f64.sqrt(), 1e-4);
@@ -415,8 +413,7 @@ fn significance_of_vectors_is_the_kl_on_all_tokens_of_the_passages() {
         let edit = match solutions.iter().find(|s| &s.name == direction) {
             Some(solution) => solution.edit.clone(),
             None => {
-                let (number, like) =
-                    direction.strip_prefix("random ").unwrap().split_once(" like ").unwrap();
+                let (number, like) = direction.strip_prefix("random ").unwrap().split_once(" like ").unwrap();
                 let like = solutions.iter().find(|s| s.name == like).unwrap();
                 random_like(&like.edit, BOOTSTRAP.seed, number.parse().unwrap()).unwrap()
             }
@@ -444,13 +441,12 @@ fn significance_of_adapters_is_the_kl_on_what_base_writes_itself() {
     let passages = passages(&model);
     let solutions = [solution("lora", lora(0.3))];
     let settings = SignificanceSettings { norms: vec![1.0], random: 1 };
-    let [table, _] =
-        significance(&model, &solutions, &passages, &settings, BOOTSTRAP, &Silent).unwrap();
+    let [table, _] = significance(&model, &solutions, &passages, &settings, BOOTSTRAP, &Silent).unwrap();
     let written = continuations(&model, &passages, BOOTSTRAP.seed, &Silent).unwrap();
     for (row, passage) in written.iter().zip(&passages) {
         let start = passage.ids.len().min(BEGINNING);
         assert_eq!(row.ids[..start], passage.ids[..start]);
-        assert_eq!(row.responses, [start..row.ids.len()]);
+        assert_eq!(row.responses, std::slice::from_ref(&(start..row.ids.len())));
         assert!((1..=CONTINUATION).contains(&row.response_tokens()));
     }
     let predicting = |row: &Row| (row.responses[0].start - 1..row.responses[0].end - 1).collect();
@@ -499,14 +495,14 @@ fn equal_seeds_give_equal_tables_and_others_do_not() {
 fn an_edit_without_length_is_measured_where_that_has_a_meaning() {
     let model = model();
     let passages = passages(&model);
-    let solutions = [solution("none", vector(1, &[0.0; 32])), solution("one", vector(1, &wave(32, 0.5, 0.0)))];
+    let solutions =
+        [solution("none", vector(1, &[0.0; 32])), solution("one", vector(1, &wave(32, 0.5, 0.0)))];
     let settings = SignificanceSettings { norms: vec![1.0], random: 1 };
     let [table, _] = significance(&model, &solutions, &passages, &settings, BOOTSTRAP, &Silent).unwrap();
     assert_eq!(table.text("direction").unwrap(), ["one", "random 1"]);
     let grid = EfficiencySettings { factors: vec![1.0], norms: 2 };
     let mut kept = Kept::new(rows(&model));
-    let [table, _] =
-        efficiency(&model.decoder, &solutions, &mut kept, &grid, BOOTSTRAP, &Silent).unwrap();
+    let [table, _] = efficiency(&model.decoder, &solutions, &mut kept, &grid, BOOTSTRAP, &Silent).unwrap();
     let shared = where_is(&table, "kind", "shared");
     assert_eq!(shared.len(), 1 + 3);
 }
@@ -542,7 +538,10 @@ fn every_measure_stops_where_it_is_asked_to() {
             stability(decoder, &solutions, &mut kept, &noise, 0, &stop()).err(),
             significance(&model, &solutions, &passages, &norms, BOOTSTRAP, &stop()).err(),
         ];
-        assert!(stopped.iter().all(|error| matches!(error, Some(Error::Interrupted))), "{asked}: {stopped:?}");
+        assert!(
+            stopped.iter().all(|error| matches!(error, Some(Error::Interrupted))),
+            "{asked}: {stopped:?}"
+        );
     }
 }
 
@@ -576,9 +575,21 @@ fn passages_are_read_from_text_lines_and_columns() {
 fn what_is_no_passage_is_named_with_its_place_and_its_remedy() {
     let folder = tempfile::tempdir().unwrap();
     let path = |name: &str| folder.path().join(name);
-    Table::of_rows("t", "", &["a"]).text("words", |w| w.to_string()).table().write_parquet(&path("no-column.parquet")).unwrap();
-    Table::of_rows("t", "", &["a", " "]).text("text", |w| w.to_string()).table().write_parquet(&path("empty-row.parquet")).unwrap();
-    Table::of_rows("t", "", &[1.0]).real("text", "", |&x| x).table().write_parquet(&path("number.parquet")).unwrap();
+    Table::of_rows("t", "", &["a"])
+        .text("words", |w| w.to_string())
+        .table()
+        .write_parquet(&path("no-column.parquet"))
+        .unwrap();
+    Table::of_rows("t", "", &["a", " "])
+        .text("text", |w| w.to_string())
+        .table()
+        .write_parquet(&path("empty-row.parquet"))
+        .unwrap();
+    Table::of_rows("t", "", &[1.0])
+        .real("text", "", |&x| x)
+        .table()
+        .write_parquet(&path("number.parquet"))
+        .unwrap();
     for (name, bytes) in [
         ("empty.txt", &b"\n \n"[..]),
         ("bytes.txt", b"good\n\nbad \xff\n"),
@@ -595,7 +606,8 @@ fn what_is_no_passage_is_named_with_its_place_and_its_remedy() {
         std::fs::write(path(name), bytes).unwrap();
     }
     let mut all = String::new();
-    let mut names: Vec<_> = std::fs::read_dir(folder.path()).unwrap().map(|entry| entry.unwrap().path()).collect();
+    let mut names: Vec<_> =
+        std::fs::read_dir(folder.path()).unwrap().map(|entry| entry.unwrap().path()).collect();
     names.push(path("nowhere.txt"));
     names.sort();
     for name in names {

@@ -481,16 +481,8 @@ fn keys_change_only_where_results_may() {
             "report"
         ]
     );
-    let trained = [
-        "train-general",
-        "train-narrow",
-        "preference",
-        "kl",
-        "heldout",
-        "efficiency",
-        "stability",
-        "report",
-    ];
+    let trained =
+        ["train-general", "train-narrow", "preference", "kl", "heldout", "efficiency", "stability", "report"];
     let narrow = &trained[1..];
     let general = [&trained[..1], &trained[2..]].concat();
     let measured = &trained[2..];

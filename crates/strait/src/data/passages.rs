@@ -83,9 +83,8 @@ fn json_lines(path: &Path, most: usize) -> Result<Vec<Passage>> {
 
 /// The text of one line of JSON.
 fn text_of(line: &str) -> Result<String, Problem> {
-    let row: Value = serde_json::from_str(line).map_err(|e| Problem::NoPassage {
-        why: format!("it is not JSON from column {} on", e.column()),
-    })?;
+    let row: Value = serde_json::from_str(line)
+        .map_err(|e| Problem::NoPassage { why: format!("it is not JSON from column {} on", e.column()) })?;
     match row.get(TEXT) {
         Some(Value::String(text)) if text.trim().is_empty() => {
             Err(Problem::NoPassage { why: format!("its `{TEXT}` is empty") })

@@ -105,7 +105,9 @@ pub fn efficiency_of(
 /// The largest norm that a solution of a kind was trained to.
 fn largest_norm(solutions: &[Solution], of: &str) -> Result<f64> {
     let alike = solutions.iter().filter(|solution| kind(&solution.edit) == of);
-    alike.map(|solution| Ok(solution.edit.norm()?)).try_fold(0.0, |most: f64, norm: Result<f64>| Ok(most.max(norm?)))
+    alike
+        .map(|solution| Ok(solution.edit.norm()?))
+        .try_fold(0.0, |most: f64, norm: Result<f64>| Ok(most.max(norm?)))
 }
 
 /// A solution at one factor.
@@ -130,10 +132,7 @@ struct Curve<'a> {
 
 /// The reading with the least mean loss, refined between the neighbours of the grid's best by parabolas, or golden sections
 /// where these lead nowhere; and whether the grid's best lies on its edge, where it is taken as it is.
-fn optimum(
-    mut grid: Vec<Reading>,
-    read: &mut impl FnMut(f64) -> Result<Reading>,
-) -> Result<(Reading, bool)> {
+fn optimum(mut grid: Vec<Reading>, read: &mut impl FnMut(f64) -> Result<Reading>) -> Result<(Reading, bool)> {
     grid.sort_by(|a, b| a.factor.total_cmp(&b.factor));
     let best = (0..grid.len()).min_by(|&i, &j| grid[i].mean.total_cmp(&grid[j].mean)).unwrap_or(0);
     if best == 0 || best + 1 == grid.len() {

@@ -168,10 +168,7 @@ impl Part {
 }
 
 /// The edit with each of its tensors replaced by what `change` makes of it, in order.
-fn with_tensors(
-    edit: &Edit,
-    change: &mut dyn FnMut(Part, &Tensor) -> Result<Tensor>,
-) -> Result<Edit> {
+fn with_tensors(edit: &Edit, change: &mut dyn FnMut(Part, &Tensor) -> Result<Tensor>) -> Result<Edit> {
     Ok(match edit {
         Edit::Steering(steering) => Edit::Steering(SteeringVector {
             layer: steering.layer,

@@ -75,7 +75,8 @@ pub fn conclude(facts: &Facts, tables: &[Table]) -> Conclusion {
         headline.push_str(&held_out(tables));
     }
     let comparison = comparison(facts, &judged);
-    let compared = COMPARISONS.iter().filter_map(|measure| measure.claim(tables, &judged)).collect::<Vec<_>>();
+    let compared =
+        COMPARISONS.iter().filter_map(|measure| measure.claim(tables, &judged)).collect::<Vec<_>>();
     Conclusion {
         headline,
         limits: limits(facts, tables, &shifts, &certificates),
@@ -480,7 +481,8 @@ impl Comparison {
             return Some(Claim::new(claim, self.section, None, Estimate::NONE, words));
         };
         if figure.value.is_nan() {
-            let words = "one of the two lowers the training loss by nothing, of which no share can be lost".into();
+            let words =
+                "one of the two lowers the training loss by nothing, of which no share can be lost".into();
             return Some(Claim::new(claim, self.section, None, Estimate::NONE, words));
         }
         let part = match row.what {
@@ -509,8 +511,7 @@ impl Comparison {
 
 /// The most general solution and the least; where that cannot be told, the first two that are compared.
 fn compared<'a>(judged: &[Judged<'a>], rows: &[Difference<'a>]) -> Option<(&'a str, &'a str)> {
-    let mut shares: Vec<_> =
-        judged.iter().filter_map(|s| Some((s.solution, s.share()?.value))).collect();
+    let mut shares: Vec<_> = judged.iter().filter_map(|s| Some((s.solution, s.share()?.value))).collect();
     shares.sort_by(|(_, a), (_, b)| b.total_cmp(a));
     match shares.as_slice() {
         [(most, _), .., (least, _)] => Some((most, least)),

@@ -101,7 +101,7 @@ const MEASURES: [Measure; 9] = [
         name: "stability",
         title: "Stability",
         reading: "What share of its gain in loss a solution loses when noise turns it without changing its length; bands are \
-                  one standard deviation over seeds. The lower curve stands in the flatter valley; at 100 % nothing of the \
+                  one standard deviation over seeds. The lower curve bears the same noise better; at 100 % nothing of the \
                   gain is left.",
         draw: |input, solutions| Some(vec![plots::stability(solutions, &rows::turned(&input.tables)?)]),
     },
@@ -111,7 +111,9 @@ const MEASURES: [Measure; 9] = [
         reading: "How much a direction changes the predictions on plain text that has nothing to do with the task, all \
                   directions brought to the same norms. A curve above the grey ones changes more there than random directions do; \
                   bars are 95 % intervals over passages.",
-        draw: |input, solutions| Some(vec![plots::significance(solutions, &rows::significant(&input.tables)?)]),
+        draw: |input, solutions| {
+            Some(vec![plots::significance(solutions, &rows::significant(&input.tables)?)])
+        },
     },
     Measure {
         name: "training",
@@ -188,7 +190,8 @@ impl Measure {
     fn html(&self, input: &Input, of: &Table) -> String {
         let groups = (self.draw)(input, &rows::solutions(&input.tables)).unwrap_or_default();
         let figures: String = groups.iter().map(|group| figure_group(group)).collect();
-        let compared = input.tables.iter().filter(|t| t.name().strip_suffix(rows::DIFFERENCE) == Some(self.name));
+        let compared =
+            input.tables.iter().filter(|t| t.name().strip_suffix(rows::DIFFERENCE) == Some(self.name));
         let compared: String = compared.map(|t| table(t, false)).collect();
         paragraph(self.reading) + &figures + &table(of, figures.is_empty()) + &compared
     }

@@ -234,7 +234,9 @@ pub(super) fn efficiency(solutions: &[&str], rows: &[Scaled<'_>]) -> Vec<Figure>
             let look = Look::at(place);
             // The intervals of so many points would hide the curves.
             let mut curve = own(&|r| r.kind != "optimum", "");
-            curve.iter_mut().for_each(|point| point.value = Estimate { value: point.value.value, ..Estimate::NONE });
+            curve
+                .iter_mut()
+                .for_each(|point| point.value = Estimate { value: point.value.value, ..Estimate::NONE });
             drawing.add(Series { name: Some((*solution).into()), look, style: Style::Line, points: curve });
             let trained = own(&|r| r.kind == "scale" && r.factor == 1.0, ", as trained");
             drawing.add(Series { name: None, look, style: Style::OpenMarks, points: trained });
@@ -249,15 +251,15 @@ pub(super) fn efficiency(solutions: &[&str], rows: &[Scaled<'_>]) -> Vec<Figure>
 }
 
 /// Kinds of edits as tables have them, and what they are called.
-const KINDS: [(&str, &str); 3] = [("steering", "vectors"), ("lora", "adapters"), ("composed", "compositions")];
+const KINDS: [(&str, &str); 3] =
+    [("steering", "vectors"), ("lora", "adapters"), ("composed", "compositions")];
 
 /// The share of the gain that noise takes, one figure a part of the edit.
 pub(super) fn stability(solutions: &[&str], rows: &[Turned<'_>]) -> Vec<Figure> {
     let figure = |part: &str| {
         let mut drawing = Drawing::new(Growing::Up);
         for (place, solution) in solutions.iter().enumerate() {
-            let mut own: Vec<_> =
-                rows.iter().filter(|r| r.part == part && r.solution == *solution).collect();
+            let mut own: Vec<_> = rows.iter().filter(|r| r.part == part && r.solution == *solution).collect();
             own.sort_by(|a, b| a.epsilon.total_cmp(&b.epsilon));
             let percent_at = |epsilon: f64, share: f64, words: String| Point {
                 at: epsilon,
@@ -301,7 +303,8 @@ pub(super) fn significance(solutions: &[&str], rows: &[Significant<'_>]) -> Vec<
     let figure = |(edit, words): &(&str, &str)| {
         let mut drawing = Drawing::new(Growing::Up);
         let points = |direction: &str, random: bool| {
-            let own = rows.iter().filter(|r| r.edit == *edit && r.direction == direction && r.random == random);
+            let own =
+                rows.iter().filter(|r| r.edit == *edit && r.direction == direction && r.random == random);
             let point = |r: &Significant<'_>| Point {
                 at: r.relative_norm,
                 value: if random { Estimate { value: r.kl.value, ..Estimate::NONE } } else { r.kl },

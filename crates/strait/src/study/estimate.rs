@@ -60,7 +60,7 @@ impl Estimate {
         let (most, longest) = TRIAL;
         let cut = |row: &Row| {
             let length = row.ids.len().min(longest);
-            Row { ids: row.ids[..length].to_vec(), responses: vec![length / 2..length] }
+            Row { ids: row.ids[..length].to_vec(), responses: std::iter::once(length / 2..length).collect() }
         };
         let rows: Vec<Row> = rows.iter().take(most).filter(|r| r.ids.len() > 1).map(cut).collect();
         let (decoder, config) = (&model.decoder, model.config().clone());

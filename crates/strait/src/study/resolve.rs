@@ -8,8 +8,8 @@ use strait_model::{Error as FileError, edit::Projection};
 use super::{
     Preset, Problem,
     file::{
-        At, Checked, DataKeys, EditName, EfficiencyKeys, Fault, MAX_NAME, MeasureKeys, PairKeys, RowKeys, SeedKeys,
-        SignificanceKeys, SolutionKeys, StabilityKeys, StudyFile, TrainKeys, entry_of, is_name,
+        At, Checked, DataKeys, EditName, EfficiencyKeys, Fault, MAX_NAME, MeasureKeys, PairKeys, RowKeys,
+        SeedKeys, SignificanceKeys, SolutionKeys, StabilityKeys, StudyFile, TrainKeys, entry_of, is_name,
     },
 };
 use crate::{

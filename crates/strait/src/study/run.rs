@@ -14,7 +14,8 @@ use strait_model::{
 };
 
 use super::{
-    PairSource, Plan, Rows, RunFolder, Session, Significance, Solution, Step, StepStatus, Study, StudyFile, default_folder,
+    PairSource, Plan, Rows, RunFolder, Session, Significance, Solution, Step, StepStatus, Study, StudyFile,
+    default_folder,
     estimate::Estimate,
     folder::status_of,
     name,
