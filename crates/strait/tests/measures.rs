@@ -446,7 +446,7 @@ fn significance_of_adapters_is_the_kl_on_what_base_writes_itself() {
     for (row, passage) in written.iter().zip(&passages) {
         let start = passage.ids.len().min(BEGINNING);
         assert_eq!(row.ids[..start], passage.ids[..start]);
-        assert_eq!(row.responses, [start..row.ids.len()]);
+        assert_eq!(row.responses, std::slice::from_ref(&(start..row.ids.len())));
         assert!((1..=CONTINUATION).contains(&row.response_tokens()));
     }
     let predicting = |row: &Row| (row.responses[0].start - 1..row.responses[0].end - 1).collect();

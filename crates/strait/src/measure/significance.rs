@@ -171,7 +171,7 @@ pub fn continuations(
         ids.extend(written.into_iter().flat_map(|continuation| continuation.ids));
         // A beginning that fills the model's context has no continuation.
         if ids.len() > start {
-            rows.push(Row { responses: vec![start..ids.len()], ids });
+            rows.push(Row { responses: std::iter::once(start..ids.len()).collect(), ids });
         }
         super::advance(progress, &*task, 1)?;
     }

@@ -116,7 +116,7 @@ const MEASURES: [Measure; 12] = [
         name: "stability",
         title: "Stability",
         reading: "What share of its gain in loss a solution loses when noise turns it without changing its length; bands are \
-                  one standard deviation over seeds. The lower curve stands in the flatter valley; at 100 % nothing of the \
+                  one standard deviation over seeds. The lower curve bears the same noise better; at 100 % nothing of the \
                   gain is left.",
         draw: |input, solutions| Some(vec![plots::stability(solutions, &rows::turned(&input.tables)?)]),
     },
