@@ -694,3 +694,49 @@ fn a_second_run_into_a_folder_is_refused_and_a_lock_left_behind_is_no_lock() {
     drop(held);
     run(&study, Some(&path), &Silent).unwrap();
 }
+
+#[test]
+fn predictions_are_sealed_before_the_first_step_and_scored() {
+    let desk = Desk::new();
+    let solutions = |probability: &str| {
+        format!(
+            "[[solution]]\nname = 'general'\n[[solution]]\nname = 'narrow'\nkl = {{ weight = 3 }}\n\
+             [[prediction]]\nclaim = 'narrow: acts generally'\nprobability = {probability}\n\
+             [[prediction]]\nclaim = '“general” is more efficient than “narrow”'\nprobability = 0.9\n"
+        )
+    };
+    let run_of = |probability: &str| {
+        run(&desk.write("steps = 2", &solutions(probability)), Some(&desk.path("run")), &Silent)
+    };
+    let outcome = run_of("0.25").unwrap();
+    let sentences: Vec<_> = outcome.conclusion.claims.iter().map(|claim| claim.sentence()).collect();
+    let study = desk.study("steps = 2", &solutions("0.25")).unwrap();
+    assert!(sentences.iter().all(|said| study.claims().contains(said)), "{sentences:?}");
+
+    let scores = table(&desk.path("run"), "predictions");
+    assert_eq!(
+        scores.text("claim").unwrap(),
+        ["narrow: acts generally", "general is more efficient than narrow"]
+    );
+    for (row, probability) in [0.25, 0.9].into_iter().enumerate() {
+        let expected = match scores.truth("holds").unwrap()[row] {
+            Some(holds) => (probability - f64::from(u8::from(holds))).powi(2),
+            None => f64::NAN,
+        };
+        let found = scores.real("score").unwrap()[row];
+        assert!(found == expected || (found.is_nan() && expected.is_nan()), "{found}");
+    }
+    assert!(scores.about().starts_with("Predictions, sealed 2"), "{}", scores.about());
+
+    // Neither another probability afterwards nor one that comes late.
+    let error = run_of("0.99").unwrap_err();
+    assert!(desk.shown(&error).contains("are not those that were sealed before its first step"), "{error}");
+    assert!(run_of("0.25").is_ok());
+    let error = desk.study("", &solutions("0.5").replace("acts generally", "acts well")).unwrap_err();
+    let shown = desk.shown(&error);
+    assert!(shown.contains("no report of this study says `narrow: acts well`"), "{shown}");
+    assert!(
+        shown.contains("`narrow: acts generally`") && shown.contains("general is more stable than narrow"),
+        "{shown}"
+    );
+}

@@ -85,9 +85,12 @@ pub fn conclude(facts: &Facts, tables: &[Table]) -> Conclusion {
     if shifts.is_empty() {
         headline.push_str(&held_out(tables));
     }
-    let comparison = comparison(facts, &judged);
-    let compared =
-        COMPARISONS.iter().filter_map(|measure| measure.claim(tables, &judged)).collect::<Vec<_>>();
+    let opposed = rows::opposed(tables);
+    let comparison = opposed.and_then(|opposed| comparison(facts, &judged, opposed));
+    let compared = opposed
+        .into_iter()
+        .flat_map(|opposed| COMPARISONS.iter().filter_map(move |c| c.claim(tables, opposed)));
+    let compared: Vec<_> = compared.collect();
     Conclusion {
         headline,
         limits: limits(facts, tables, &shifts, &certificates),
@@ -163,6 +166,11 @@ impl Claim {
     fn of(mut self, solution: &str) -> Self {
         self.solution = Some(solution.into());
         self
+    }
+
+    /// The statement with its subject, as people write it in a prediction.
+    pub fn sentence(&self) -> String {
+        sentence(self.solution.as_deref(), &self.claim)
     }
 
     pub(super) fn estimate(&self) -> Estimate {
@@ -381,6 +389,42 @@ fn scales_in_words(rows: &[&Certificate<'_>]) -> String {
     format!("{} {}", if scales.len() == 1 { "scale" } else { "scales" }, list(&scales))
 }
 
+/// A solution that is yet to be trained.
+#[derive(Clone, Copy, Debug)]
+pub struct Expected<'a> {
+    /// Its name.
+    pub name: &'a str,
+    /// Whether it is held to base by a KL penalty.
+    pub penalised: bool,
+    /// Whether the weight of its penalty is searched for.
+    pub searched: bool,
+    /// Whether it goes on from another solution, without that one's penalty.
+    pub freed: bool,
+}
+
+/// The sentences that the conclusion on these solutions may hold, before anything is measured: what a prediction can be
+/// about. `measures` are the tables that the study will have.
+pub fn sentences(solutions: &[Expected<'_>], measures: &[&str]) -> Vec<String> {
+    let mut all = Vec::new();
+    for solution in solutions {
+        let own = [(true, LEARNED), (true, GENERAL), (true, CERTIFIED)];
+        let own = own.into_iter().chain([(solution.searched, SEPARATED), (solution.freed, DRIFTS)]);
+        all.extend(own.filter(|(made, _)| *made).map(|(_, claim)| sentence(Some(solution.name), claim)));
+    }
+    let named: Vec<_> = solutions.iter().map(|s| (s.name, s.penalised)).collect();
+    if let Some([plain, held]) = rows::opposed_of(&named) {
+        all.push(sentence(None, &narrower(plain, held)));
+        let made = COMPARISONS.iter().filter(|c| measures.contains(&c.measure));
+        all.extend(made.map(|c| sentence(None, &c.statement([plain, held]))));
+    }
+    all
+}
+
+fn sentence(solution: Option<&str>, claim: &str) -> String {
+    let claim = claim.replace(['“', '”'], "");
+    solution.map_or(claim.clone(), |name| format!("{name}: {claim}"))
+}
+
 /// What can be said of a solution in the headline: the words for one solution and for several.
 fn verdict(solution: &Judged<'_>) -> (&'static str, &'static str) {
     let Judged { coherent, general_when_scaled, learned, general, certified, .. } = solution;
@@ -450,31 +494,31 @@ fn held_out(tables: &[Table]) -> String {
     rows::held_out(tables).iter().flatten().map(sentence).collect()
 }
 
-/// Between the most and the least general of the solutions that learned the task.
-fn comparison(facts: &Facts, judged: &[Judged<'_>]) -> Option<Claim> {
-    let mut shares: Vec<_> = judged.iter().filter_map(|s| Some((quoted(s.solution), s.share()?))).collect();
-    shares.sort_by(|(_, a), (_, b)| b.value.total_cmp(&a.value));
-    let [(most, upper), .., (least, lower)] = shares.as_slice() else {
-        return None;
-    };
-    let difference = Estimate {
-        value: upper.value - lower.value,
-        low: upper.low - lower.high,
-        high: upper.high - lower.low,
-    };
-    let told: Vec<_> =
-        shares.iter().map(|(name, share)| format!("{name} moves by {}", share.words())).collect();
-    let apart = match difference.low > 0.0 {
-        true => "the intervals are apart",
-        false => "the intervals overlap",
+/// Whether the solution that was held to base moves less outside for what it moves inside; none where one of the two did
+/// not learn the task.
+fn comparison(facts: &Facts, judged: &[Judged<'_>], [plain, held]: [&str; 2]) -> Option<Claim> {
+    let share = |name| judged.iter().find(|s| s.solution == name).and_then(Judged::share);
+    let (wide, slim) = (share(plain)?, share(held)?);
+    let difference =
+        Estimate { value: wide.value - slim.value, low: wide.low - slim.high, high: wide.high - slim.low };
+    let (holds, apart) = match difference {
+        Estimate { low, .. } if low > 0.0 => (Some(true), "the intervals are apart"),
+        Estimate { high, .. } if high < 0.0 => (Some(false), "the intervals are apart"),
+        _ => (None, "the intervals overlap"),
     };
     let words = format!(
-        "at scale 1, for each nat of shift inside {}, {} outside; {apart}",
+        "at scale 1, for each nat of shift inside {}, {} moves by {} and {} moves by {} outside; {apart}",
         facts.domain,
-        list(&told)
+        quoted(plain),
+        wide.words(),
+        quoted(held),
+        slim.words()
     );
-    let holds = (difference.low > 0.0).then_some(true);
-    Some(Claim::new(format!("{least} is narrower than {most}"), "§8", holds, difference, words))
+    Some(Claim::new(narrower(plain, held), "§8", holds, difference, words))
+}
+
+fn narrower(plain: &str, held: &str) -> String {
+    format!("{} is narrower than {}", quoted(held), quoted(plain))
 }
 
 /// A claim that compares two solutions by a table of paired differences.
@@ -547,10 +591,13 @@ const COMPARISONS: [Comparison; 3] = [
 ];
 
 impl Comparison {
-    /// Whether the more general solution has more of it, at every point that is compared; none where nothing is.
-    fn claim(&self, tables: &[Table], judged: &[Judged<'_>]) -> Option<Claim> {
+    fn statement(&self, [plain, held]: [&str; 2]) -> String {
+        format!("{} is {} than {}", quoted(plain), self.more, quoted(held))
+    }
+
+    /// Whether the plain solution has more of it, at every point that is compared; none where nothing is.
+    fn claim(&self, tables: &[Table], [one, other]: [&str; 2]) -> Option<Claim> {
         let rows = rows::differences(tables, self.measure, self.at, self.what)?;
-        let (one, other) = compared(judged, &rows)?;
         let rows: Vec<_> = rows.iter().filter_map(|row| Some((row, row.of(one, other)?))).collect();
         let (deciding, rest): (Vec<_>, Vec<_>) =
             rows.into_iter().partition(|(row, _)| self.decides.is_none() || row.what == self.decides);
@@ -564,7 +611,7 @@ impl Comparison {
             (_, 0) => None,
             _ => Some(false),
         };
-        let claim = format!("{} is {} than {}", quoted(one), self.more, quoted(other));
+        let claim = self.statement([one, other]);
         // The middle point stands for all of them.
         let Some((row, figure)) = deciding.get(all / 2) else {
             let words = format!("the two are edits of different kinds, of which no {} compares", self.point);
@@ -596,19 +643,6 @@ impl Comparison {
             self.shows_not
         );
         Some(Claim::new(claim, self.section, holds, *figure, words))
-    }
-}
-
-/// The most general solution and the least; where that cannot be told, the first two that are compared.
-fn compared<'a>(judged: &[Judged<'a>], rows: &[Difference<'a>]) -> Option<(&'a str, &'a str)> {
-    let mut shares: Vec<_> = judged.iter().filter_map(|s| Some((s.solution, s.share()?.value))).collect();
-    shares.sort_by(|(_, a), (_, b)| b.total_cmp(a));
-    match shares.as_slice() {
-        [(most, _), .., (least, _)] => Some((most, least)),
-        _ => {
-            let solutions = |row: &&Difference<'_>| judged.iter().any(|s| s.solution == row.other);
-            rows.iter().find(solutions).map(|row| (row.solution, row.other))
-        }
     }
 }
 

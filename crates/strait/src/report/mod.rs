@@ -12,7 +12,7 @@ mod plots;
 mod rows;
 
 pub use compare::render_comparison;
-pub use conclusion::{Claim, Conclusion, conclude, terminal_verdict};
+pub use conclusion::{Claim, Conclusion, Expected, conclude, sentences, terminal_verdict};
 pub use page::render;
 
 use crate::Table;

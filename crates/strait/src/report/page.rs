@@ -48,7 +48,14 @@ struct Measure {
 }
 
 /// The measures in the order of the page.
-const MEASURES: [Measure; 12] = [
+const MEASURES: [Measure; 13] = [
+    Measure {
+        name: "predictions",
+        title: "What was predicted",
+        reading: "What the study's author expected of each claim before the first step, and what came out. The score is the \
+                  square of how far the probability was from the outcome: 0 is best, a half always scores 0.25.",
+        draw: |_, _| None,
+    },
     Measure {
         name: "preference",
         title: "Preference shift",

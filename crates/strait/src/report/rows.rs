@@ -392,6 +392,31 @@ pub(super) fn solutions(tables: &[Table]) -> Vec<&str> {
     names
 }
 
+/// The two solutions that claims compare: the first without a KL penalty and the first with one; where there are no two such,
+/// the first two.
+pub(super) fn opposed(tables: &[Table]) -> Option<[&str; 2]> {
+    let weights = || {
+        Some((table(tables, "solutions")?.text("solution")?, table(tables, "solutions")?.real("kl_weight")?))
+    };
+    let penalised = |name: &str| {
+        let (names, weights) = weights()?;
+        names.iter().zip(weights).find(|(known, _)| *known == name).map(|(_, weight)| *weight > 0.0)
+    };
+    let named: Vec<_> =
+        solutions(tables).into_iter().map(|name| (name, penalised(name).unwrap_or(false))).collect();
+    opposed_of(&named)
+}
+
+/// As [`opposed`], of names and whether each has a penalty.
+pub(super) fn opposed_of<'a>(solutions: &[(&'a str, bool)]) -> Option<[&'a str; 2]> {
+    let first = |penalised| solutions.iter().find(|(_, p)| *p == penalised).map(|(name, _)| *name);
+    match (first(false), first(true), solutions) {
+        (Some(plain), Some(held), _) => Some([plain, held]),
+        (.., [(one, _), (other, _), ..]) => Some([one, other]),
+        _ => None,
+    }
+}
+
 fn table<'a>(tables: &'a [Table], name: &str) -> Option<&'a Table> {
     tables.iter().find(|t| t.name() == name)
 }

@@ -76,6 +76,7 @@ pub(super) struct Top {
     pub data: Option<At<DataKeys>>,
     pub train: TrainKeys,
     pub solutions: Vec<At<SolutionKeys>>,
+    pub predictions: Vec<At<PredictionKeys>>,
     pub measure: MeasureKeys,
 }
 
@@ -192,6 +193,13 @@ pub(super) struct SolutionKeys {
 /// Values on axes of a sweep.
 pub(super) type PointKeys = Vec<(Axis, At<Vec<At<f64>>>)>;
 
+/// A `[[prediction]]`.
+#[derive(Clone, Debug)]
+pub(super) struct PredictionKeys {
+    pub claim: Option<At<String>>,
+    pub probability: Option<At<f64>>,
+}
+
 /// `[measure]`.
 #[derive(Clone, Debug, Default)]
 pub(super) struct MeasureKeys {
@@ -282,6 +290,7 @@ fn top(text: &str) -> Checked<Top> {
         data: table.read("data", data)?,
         train: or_empty(table.read("train", |cell| cell.in_table(train))?),
         solutions: or_empty(table.read("solution", tables(solution))?),
+        predictions: or_empty(table.read("prediction", tables(prediction))?),
         measure: or_empty(table.read("measure", measure)?),
     };
     table.finish()?;
@@ -432,6 +441,13 @@ fn points(cell: Cell) -> Checked<PointKeys> {
                 .extend(table.read(axis.key(), several(number(Bounds::None)))?.map(|values| (axis, values)));
         }
         Ok(points)
+    })
+}
+
+fn prediction(table: &mut Table) -> Checked<PredictionKeys> {
+    Ok(PredictionKeys {
+        claim: table.read("claim", words)?,
+        probability: table.read("probability", number(Bounds::UpTo(1.0)))?,
     })
 }
 

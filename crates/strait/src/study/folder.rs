@@ -17,7 +17,7 @@ use strait_model::{
     files::{TEMPORARY_PREFIX, write_atomically},
 };
 
-use super::{Plan, Step, Study, StudyFile};
+use super::{Plan, Seal, Step, Study, StudyFile};
 use crate::{Error, Result};
 
 /// Version of the files of a run folder and of what `status` prints.
@@ -26,6 +26,7 @@ pub const SCHEMA: u32 = 1;
 const LOCK: &str = ".lock";
 const RUN: &str = "run.json";
 const PLAN: &str = "plan.json";
+const PREDICTIONS: &str = "predictions.json";
 const STEPS: &str = "steps";
 const REPORT: &str = "report.html";
 
@@ -74,6 +75,9 @@ pub enum Problem {
     /// A folder that another process works in.
     #[error("another run is at work in this folder")]
     Locked,
+    /// Predictions that changed once they were sealed, or came once a step was begun.
+    #[error("the study's predictions are not those that were sealed before its first step")]
+    Predictions,
 }
 
 impl Problem {
@@ -92,6 +96,11 @@ impl Problem {
             Self::Schema { .. } => "use that strait, or choose another folder with `--out`".into(),
             Self::Malformed { .. } => {
                 "run the study into another folder with `--out`; edits and tables in this one can still be read".into()
+            }
+            Self::Predictions => {
+                "take them back to what `predictions.json` holds (or out, if it is not there), or run into another folder \
+                 with `--out`"
+                    .into()
             }
             Self::Locked => {
                 "wait for it to end and look at it with `strait status`, or choose another folder with `--out`".into()
@@ -287,6 +296,7 @@ impl RunFolder {
     /// # Errors
     /// If a file cannot be written.
     pub fn begin(&mut self, session: Session, file: &StudyFile, study: &Study, plan: &Plan) -> Result<()> {
+        self.seal(study, plan)?;
         let mut sessions = read_run(&self.path)?.map_or_else(Vec::new, |run| run.sessions);
         let strait = session.strait.clone();
         sessions.push(session);
@@ -295,6 +305,24 @@ impl RunFolder {
         self.write("study.toml", file.text.as_bytes())?;
         self.write("study.resolved.toml", study.to_toml()?.as_bytes())?;
         self.write_json(PLAN, plan)
+    }
+
+    /// Seals the study's predictions where no step has been begun; later it only looks whether they are still the same.
+    fn seal(&self, study: &Study, plan: &Plan) -> Result<()> {
+        let sealed = self.sealed()?.map_or_else(Vec::new, |seal| seal.predictions);
+        if sealed == study.predictions {
+            return Ok(());
+        }
+        for step in &plan.steps {
+            if read_step(&self.path, &step.name)?.is_some() {
+                return Err(Problem::Predictions.at(&self.path));
+            }
+        }
+        self.write_json(PREDICTIONS, &Seal::new(utc(SystemTime::now()), &study.predictions))
+    }
+
+    fn sealed(&self) -> Result<Option<Seal>> {
+        sealed(&self.path)
     }
 
     /// Whether the results of a step are there and are those of the plan.
@@ -544,6 +572,11 @@ fn read_json<T: DeserializeOwned>(folder: &Path, name: &str) -> Result<Option<T>
     serde_json::from_slice(&bytes)
         .map(Some)
         .map_err(|e| Problem::Malformed { file: name.into(), reason: e.to_string() }.at(folder))
+}
+
+/// The predictions that were sealed in a run folder.
+pub fn sealed(folder: &Path) -> Result<Option<Seal>> {
+    read_json(folder, PREDICTIONS)
 }
 
 /// A time as `2026-02-28T23:59:59Z`.

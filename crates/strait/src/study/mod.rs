@@ -6,6 +6,7 @@ mod estimate;
 mod file;
 mod folder;
 mod plan;
+mod prediction;
 mod preset;
 mod problem;
 mod resolve;
@@ -22,6 +23,7 @@ pub use folder::{
     StepRecord, StepStatus, default_folder, status, status_of,
 };
 pub use plan::{Plan, RESULTS_VERSION, Step, name};
+pub use prediction::{Prediction, Seal};
 pub use preset::Preset;
 pub use problem::Problem;
 pub use resolve::{Data, Measures, Mix, PairSource, Rows, Significance, Solution, Study, Unplaced};

@@ -179,21 +179,21 @@ impl Plan {
             );
         }
         let reported = [&[name::MODEL, name::DATA], &trained[..], &measured[..]];
-        plan.push(
-            name::REPORT,
-            &reported.concat(),
-            json!({
-                "name": study.name,
-                "title": study.title,
-                "about": study.about,
-                "model": study.model,
-                "domain": data.domain,
-                "kind": data.kind,
-                // The verdict is drawn from the table of preferences.
-                "certificate": measures.certificate,
-                "presets": solutions.iter().map(|s| s.preset).collect::<Vec<_>>(),
-            }),
-        );
+        let mut shown = json!({
+            "name": study.name,
+            "title": study.title,
+            "about": study.about,
+            "model": study.model,
+            "domain": data.domain,
+            "kind": data.kind,
+            // The verdict is drawn from the table of preferences.
+            "certificate": measures.certificate,
+            "presets": solutions.iter().map(|s| s.preset).collect::<Vec<_>>(),
+        });
+        if !study.predictions.is_empty() {
+            shown["predictions"] = json!(study.predictions);
+        }
+        plan.push(name::REPORT, &reported.concat(), shown);
         Ok(plan)
     }
 

@@ -88,6 +88,14 @@ pub enum Problem {
         /// Where it was given first.
         first: u64,
     },
+    /// A prediction of something that the report will not say.
+    #[error("no report of this study says `{claim}`")]
+    UnknownClaim {
+        /// What was predicted.
+        claim: String,
+        /// What can be.
+        known: Vec<String>,
+    },
     /// A penalty without rows.
     #[error("solution `{solution}` has a KL penalty, but `[data]` names no `kl` rows for it to hold on")]
     NoKlRows {
@@ -235,6 +243,7 @@ impl Problem {
             Self::Missing { table, key } => format!("add `{key}` to {table}"),
             Self::Contradiction { .. } => "remove one of the two".into(),
             Self::SameName { .. } => "give each solution a name of its own".into(),
+            Self::UnknownClaim { known, .. } => format!("what it may say: {}", list(known)),
             Self::NoKlRows { .. } => "add `kl = [\"rows.jsonl\"]` to `[data]`, or take the penalty away".into(),
             Self::NoKlWeight { .. } => {
                 "give `kl = { weight = 3.0 }`; with the papers' presets, `kl = true` takes their weight".into()

@@ -9,18 +9,19 @@ use serde::{Deserialize, Serialize};
 use strait_model::{Error as FileError, edit::Projection};
 
 use super::{
-    Point, Preset, Problem, Search,
+    Point, Prediction, Preset, Problem, Search,
     file::{
         At, Checked, DataKeys, EditName, EfficiencyKeys, Fault, KlKeys, MAX_NAME, MeasureKeys, MixKeys,
-        PairKeys, RowKeys, SeedKeys, Several, SignificanceKeys, StabilityKeys, StudyFile, TrainKeys,
-        WeightKeys, entry_of, is_name,
+        PairKeys, PredictionKeys, RowKeys, SeedKeys, Several, SignificanceKeys, StabilityKeys, StudyFile,
+        TrainKeys, WeightKeys, entry_of, is_name,
     },
-    sweep,
+    name, sweep,
 };
 use crate::{
     Result,
     data::RowSource,
     measure::{EfficiencySettings, SignificanceSettings, StabilitySettings},
+    report::{Expected, sentences},
     train::{EditKind, Kl, Length, Schedule, Seeds, Settings},
 };
 
@@ -48,6 +49,9 @@ pub struct Study<S = Solution> {
     pub measures: Measures,
     /// The edits to train.
     pub solutions: Vec<S>,
+    /// What its author expects.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub predictions: Vec<Prediction>,
 }
 
 /// The rows of a study.
@@ -301,6 +305,11 @@ impl Study {
         self.solutions.iter().filter(|solution| solution.from.is_none())
     }
 
+    /// The sentences that its report may conclude with: what a prediction can be about.
+    pub fn claims(&self) -> Vec<String> {
+        claims(&self.solutions.iter().collect::<Vec<_>>(), &self.measures)
+    }
+
     /// The solution of that name.
     pub fn solution(&self, name: &str) -> Option<&Solution> {
         self.solutions.iter().find(|solution| solution.name == name)
@@ -384,15 +393,18 @@ impl Resolver<'_> {
         let model = required(&top.model, TOP, "model", None)?;
         let data = required(&top.data, TOP, "data", None)?;
         let seeds = seeds(&top.seeds);
+        let (solutions, measures) = (self.solutions(seeds)?, self.measures(&top.measure)?);
+        let known: Vec<&Solution> = solutions.iter().map(|unplaced| &unplaced.solution).collect();
         Ok(Study {
+            predictions: predictions(&top.predictions, &claims(&known, &measures))?,
             file: self.folder.join(self.file.path.file_name().unwrap_or_default()),
             title: value(&top.title).unwrap_or_else(|| name.clone()),
             about: value(&top.about).unwrap_or_default(),
             model: self.model(model)?,
             seeds,
             data: self.data(data)?,
-            measures: self.measures(&top.measure)?,
-            solutions: self.solutions(seeds)?,
+            measures,
+            solutions,
             name,
         })
     }
@@ -809,9 +821,9 @@ impl Study<Unplaced> {
     /// # Errors
     /// If a solution names a layer that the model does not have.
     pub fn fix_layers(self, depth: usize) -> Result<Study> {
-        let Self { file, name, title, about, model, seeds, data, measures, solutions } = self;
+        let Self { file, name, title, about, model, seeds, data, measures, solutions, predictions } = self;
         let solutions = fix_all(solutions, depth).map_err(|fault| fault.problem.at(&file, fault.line))?;
-        Ok(Study { file, name, title, about, model, seeds, data, measures, solutions })
+        Ok(Study { file, name, title, about, model, seeds, data, measures, solutions, predictions })
     }
 }
 
@@ -971,6 +983,47 @@ fn with_one(key: &str, list: &Option<At<Vec<At<f64>>>>, usual: &[f64]) -> Checke
         found: "without 1".into(),
         expected: format!("1 among the {name}: it is the solution as trained"),
     }))
+}
+
+/// The sentences that the report on these solutions may conclude with.
+fn claims(solutions: &[&Solution], measures: &Measures) -> Vec<String> {
+    let penalised = |name: &String| solutions.iter().any(|s| s.name == *name && s.train.kl.is_some());
+    let expected: Vec<Expected<'_>> = solutions
+        .iter()
+        .map(|solution| Expected {
+            name: &solution.name,
+            penalised: solution.train.kl.is_some(),
+            searched: solution.search.is_some(),
+            freed: solution.train.kl.is_none() && solution.from.as_ref().is_some_and(penalised),
+        })
+        .collect();
+    let measured = [
+        (name::EFFICIENCY, measures.efficiency.is_some()),
+        (name::STABILITY, measures.stability.is_some()),
+        (name::SIGNIFICANCE, measures.significance.is_some()),
+    ];
+    let measured: Vec<_> = measured.into_iter().filter(|(_, on)| *on).map(|(name, _)| name).collect();
+    sentences(&expected, &measured)
+}
+
+fn predictions(written: &[At<PredictionKeys>], known: &[String]) -> Checked<Vec<Prediction>> {
+    let mut predictions: Vec<Prediction> = Vec::new();
+    for At { value: keys, line } in written {
+        let claim = required(&keys.claim, "`[[prediction]]`", "claim", Some(*line))?;
+        let probability = required(&keys.probability, "`[[prediction]]`", "probability", Some(*line))?.value;
+        // People may quote names as the report does.
+        let sentence = claim.value.replace(['“', '”'], "");
+        if !known.contains(&sentence) {
+            return Err(claim.fault(Problem::UnknownClaim { claim: sentence, known: known.to_vec() }));
+        }
+        if predictions.iter().any(|p| p.claim == sentence) {
+            return Err(
+                claim.fault(Problem::Repeated { key: "prediction".into(), value: format!("`{sentence}`") })
+            );
+        }
+        predictions.push(Prediction { claim: sentence, probability });
+    }
+    Ok(predictions)
 }
 
 fn certificate(keys: &MeasureKeys) -> f64 {

@@ -25,7 +25,8 @@ pub const MODEL: &str = "model.json";
 const TABLES: &str = "tables";
 
 /// Tables in the order of the report.
-const TABLE_NAMES: [&str; 15] = [
+const TABLE_NAMES: [&str; 16] = [
+    "predictions",
     "solutions",
     "preference",
     "families",

@@ -17,7 +17,7 @@ use super::{
     Axis, PairSource, Plan, Rows, RunFolder, Session, Significance, Solution, Step, StepStatus, Study,
     StudyFile, default_folder,
     estimate::{Estimate, duration, point},
-    folder::status_of,
+    folder::{sealed, status_of},
     name,
     results::{self, Outcome, outcome, remove_table, save, solution_folder, table, write_json, write_report},
     status,
@@ -52,6 +52,10 @@ pub fn dry_run(file: &Path, out: Option<&Path>, progress: &dyn Progress) -> Resu
     let mut lines = plan.preset_lines();
     let lab = Lab::new(&plan, progress)?;
     lines.extend(lab.solution_lines()?);
+    lines.push(
+        "the report will say of each of these whether it holds ([[prediction]] takes them as claims):".into(),
+    );
+    lines.extend(plan.study.claims().into_iter().map(|claim| format!("  {claim}")));
     lines.extend(lab.estimate(|_| true)?.lines());
     Ok(DryRun { steps, lines, study: plan.study })
 }
@@ -386,6 +390,10 @@ impl<'a> Lab<'a> {
         }
         save(folder, &self.solutions_table(folder)?)?;
         save(folder, &training_table(study, folder)?)?;
+        if let Some(seal) = sealed(folder)? {
+            let claims = outcome(folder)?.conclusion.claims;
+            save(folder, &seal.table(&claims))?;
+        }
         write_report(folder)?;
         Ok(())
     }
