@@ -740,3 +740,16 @@ fn predictions_are_sealed_before_the_first_step_and_scored() {
         "{shown}"
     );
 }
+
+#[test]
+fn without_held_out_rows_the_report_says_that_nothing_was_measured_on_them() {
+    let desk = Desk::new();
+    let study = desk.write("steps = 2", "[[solution]]\nname = 'general'\n");
+    let text = std::fs::read_to_string(&study).unwrap().replace("held_out = 0.2", "held_out = 0");
+    std::fs::write(&study, text).unwrap();
+    let outcome = run(&study, Some(&desk.path("run")), &Silent).unwrap();
+    assert_eq!(table(&desk.path("run"), "heldout").rows(), 0);
+    assert!(outcome.conclusion.limits.iter().any(|l| l.starts_with("Not measured: the held-out loss")));
+    let page = std::fs::read_to_string(&outcome.report).unwrap();
+    assert!(!page.contains("<section id=\"heldout\""));
+}

@@ -29,7 +29,8 @@ pub fn heldout(
         |losses: &[f64]| bootstrap_mean(losses, &weights, &each_alone, bootstrap.resamples, bootstrap.seed);
     let base_loss = mean(&base.iter().map(|&(loss, _)| loss).collect::<Vec<_>>()).value;
     let mut readings = Vec::new();
-    for solution in solutions {
+    // Without rows there is nothing to say of any solution.
+    for solution in solutions.iter().filter(|_| !base.is_empty()) {
         let edited = row_losses(decoder, rows, Some(&solution.edit), &seen)?;
         let loss = mean(&edited.iter().map(|&(loss, _)| loss).collect::<Vec<_>>()).value;
         let changes: Vec<f64> = edited.iter().zip(&base).map(|(e, b)| e.0 - b.0).collect();

@@ -309,7 +309,7 @@ impl RunFolder {
 
     /// Seals the study's predictions where no step has been begun; later it only looks whether they are still the same.
     fn seal(&self, study: &Study, plan: &Plan) -> Result<()> {
-        let sealed = self.sealed()?.map_or_else(Vec::new, |seal| seal.predictions);
+        let sealed = sealed(&self.path)?.map_or_else(Vec::new, |seal| seal.predictions);
         if sealed == study.predictions {
             return Ok(());
         }
@@ -319,10 +319,6 @@ impl RunFolder {
             }
         }
         self.write_json(PREDICTIONS, &Seal::new(utc(SystemTime::now()), &study.predictions))
-    }
-
-    fn sealed(&self) -> Result<Option<Seal>> {
-        sealed(&self.path)
     }
 
     /// Whether the results of a step are there and are those of the plan.

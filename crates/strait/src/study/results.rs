@@ -186,7 +186,8 @@ fn report_input(folder: &Path) -> Result<Input> {
     let values = study.values();
     let mut tables = Vec::new();
     for name in TABLE_NAMES.into_iter().filter(|name| !is_left_over(&study, name)) {
-        tables.extend(table(folder, name)?);
+        // A table without rows is of a measure that had nothing to read.
+        tables.extend(table(folder, name)?.filter(|table| table.rows() > 0));
     }
     let depth = model["config"]["layers"].as_u64().unwrap_or_default() as usize;
     Ok(Input {
