@@ -65,6 +65,12 @@ pub enum Error {
     /// The user asked for a stop; everything done so far is saved.
     #[error("interrupted; the same command goes on from here")]
     Interrupted,
+    /// The system gives no more threads.
+    #[error("threads cannot be started: {reason}")]
+    Threads {
+        /// What the system says.
+        reason: String,
+    },
 
     // Results.
     /// A table that cannot be read back, or that does not fit another.
@@ -114,6 +120,7 @@ impl Error {
                     .into(),
             ),
             Self::Interrupted => None,
+            Self::Threads { .. } => Some("ask for fewer with `--threads` or `--jobs`".into()),
             Self::Table { problem, .. } => Some(problem.hint().into()),
             Self::Study { problem, .. } => Some(problem.hint()),
             Self::Run { problem, .. } => Some(problem.hint()),

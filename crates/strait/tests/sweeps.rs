@@ -3,6 +3,7 @@
 use std::{
     collections::BTreeMap,
     fmt::Write as _,
+    num::NonZeroUsize,
     path::{Path, PathBuf},
     sync::{
         Mutex,
@@ -516,7 +517,7 @@ fn a_study_of_everything_runs_and_an_interrupted_one_ends_the_same() {
     let study = desk.write(TRAIN, SOLUTIONS);
     let whole = desk.path("whole");
     let watch = Watch::endless();
-    let outcome = run(&study, Some(&whole), &watch).unwrap();
+    let outcome = run(&study, Some(&whole), None, &watch).unwrap();
     let notes = watch.notes();
     assert!(notes.contains("mixed: 20 rows of other domains are mixed in, of which there are 9"), "{notes}");
     assert!(notes.contains("few: 3 of 10 training rows"), "{notes}");
@@ -567,26 +568,31 @@ fn a_study_of_everything_runs_and_an_interrupted_one_ends_the_same() {
         assert!(page.contains(&format!("<section id=\"{id}\"")), "{id}");
     }
 
-    // Stopped again and again, each time a little later.
-    let stopped = desk.path("stopped");
-    let mut stops = 0;
-    let mut patience = 10;
-    while let Err(error) = run(&study, Some(&stopped), &Watch::stopping_after(patience)) {
-        assert!(matches!(error, Error::Interrupted), "{error}");
-        (stops, patience) = (stops + 1, patience * 3 / 2);
-    }
-    assert!(stops > 3);
-    assert_eq!(tables(&stopped), tables(&whole));
-    for solution in ["drift-seed1", "restrained", "mixed", "few", "found", "found/frontier/10"] {
-        let edit =
-            |folder: &Path| std::fs::read(folder.join("solutions").join(solution).join("edit.safetensors"));
-        assert_eq!(edit(&stopped).unwrap(), edit(&whole).unwrap(), "{solution}");
+    // Stopped again and again, each time a little later, with steps one by one and beside each other.
+    for jobs in [1, 3] {
+        let stopped = desk.path(&format!("stopped-{jobs}"));
+        let mut stops = 0;
+        let mut patience = 10;
+        let go_on =
+            |patience| run(&study, Some(&stopped), NonZeroUsize::new(jobs), &Watch::stopping_after(patience));
+        while let Err(error) = go_on(patience) {
+            assert!(matches!(error, Error::Interrupted), "{error}");
+            (stops, patience) = (stops + 1, patience * 3 / 2);
+        }
+        assert!(stops > 3);
+        assert_eq!(tables(&stopped), tables(&whole));
+        for solution in ["drift-seed1", "restrained", "mixed", "few", "found", "found/frontier/10"] {
+            let edit = |folder: &Path| {
+                std::fs::read(folder.join("solutions").join(solution).join("edit.safetensors"))
+            };
+            assert_eq!(edit(&stopped).unwrap(), edit(&whole).unwrap(), "{solution}");
+        }
     }
 
     // A finished try is not trained again, neither when its step is done again nor when it is judged otherwise.
     let trained_again = |study: &Path| {
         let watch = Watch::endless();
-        run(study, Some(&whole), &watch).unwrap();
+        run(study, Some(&whole), None, &watch).unwrap();
         watch.notes().lines().filter(|line| line.ends_with(" steps")).map(str::to_string).collect::<Vec<_>>()
     };
     let edit = whole.join("solutions/found/edit.safetensors");
@@ -685,14 +691,14 @@ fn a_second_run_into_a_folder_is_refused_and_a_lock_left_behind_is_no_lock() {
     std::fs::create_dir(&path).unwrap();
     std::fs::write(path.join(".lock"), "of a process that is long gone").unwrap();
     let held = RunFolder::open(&path, "study").unwrap();
-    let refused = run(&study, Some(&path), &Silent).unwrap_err();
+    let refused = run(&study, Some(&path), None, &Silent).unwrap_err();
     assert_eq!(
         desk.shown(&refused),
         "error: `run`: another run is at work in this folder\nhint: wait for it to end and look at it with \
          `strait status`, or choose another folder with `--out`\n"
     );
     drop(held);
-    run(&study, Some(&path), &Silent).unwrap();
+    run(&study, Some(&path), None, &Silent).unwrap();
 }
 
 #[test]
@@ -706,7 +712,7 @@ fn predictions_are_sealed_before_the_first_step_and_scored() {
         )
     };
     let run_of = |probability: &str| {
-        run(&desk.write("steps = 2", &solutions(probability)), Some(&desk.path("run")), &Silent)
+        run(&desk.write("steps = 2", &solutions(probability)), Some(&desk.path("run")), None, &Silent)
     };
     let outcome = run_of("0.25").unwrap();
     let sentences: Vec<_> = outcome.conclusion.claims.iter().map(|claim| claim.sentence()).collect();
@@ -747,7 +753,7 @@ fn without_held_out_rows_the_report_says_that_nothing_was_measured_on_them() {
     let study = desk.write("steps = 2", "[[solution]]\nname = 'general'\n");
     let text = std::fs::read_to_string(&study).unwrap().replace("held_out = 0.2", "held_out = 0");
     std::fs::write(&study, text).unwrap();
-    let outcome = run(&study, Some(&desk.path("run")), &Silent).unwrap();
+    let outcome = run(&study, Some(&desk.path("run")), None, &Silent).unwrap();
     assert_eq!(table(&desk.path("run"), "heldout").rows(), 0);
     assert!(outcome.conclusion.limits.iter().any(|l| l.starts_with("Not measured: the held-out loss")));
     let page = std::fs::read_to_string(&outcome.report).unwrap();

@@ -1,6 +1,6 @@
 //! `strait run STUDY.toml`.
 
-use std::{fmt, path::PathBuf};
+use std::{fmt, num::NonZeroUsize, path::PathBuf};
 
 use clap::Args;
 use serde::Serialize;
@@ -22,6 +22,10 @@ pub struct Arguments {
     /// The folder for the results [default: runs/ and the study's name]
     #[arg(long, value_name = "DIR")]
     out: Option<PathBuf>,
+    /// Do N steps that do not need each other at the same time, sharing the threads [default: as many as use four threads
+    /// each, while memory lasts]
+    #[arg(long, value_name = "N")]
+    jobs: Option<NonZeroUsize>,
     /// Check the study and say what would be done, with its time and memory, and do nothing
     #[arg(long)]
     dry_run: bool,
@@ -31,7 +35,8 @@ const EXAMPLES: &str = "\
 Examples:
   strait run studies/technical.toml
   strait run studies/technical.toml --dry-run
-  strait run my.toml --out /data/runs/my --threads 8";
+  strait run my.toml --out /data/runs/my --threads 8
+  strait run studies/technical-full.toml --jobs 2";
 
 #[derive(Serialize)]
 struct Plan {
@@ -67,6 +72,6 @@ pub fn run(arguments: &Arguments, context: &Context) -> Result<(), Failure> {
     let _guard = interrupt::stop_first(move || {
         progress.note("stopping as soon as the state is saved; Ctrl-C again stops at once");
     });
-    let outcome = study::run(&arguments.study, out, &*context.progress)?;
+    let outcome = study::run(&arguments.study, out, arguments.jobs, &*context.progress)?;
     context.show(&Ended(outcome))
 }

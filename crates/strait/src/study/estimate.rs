@@ -21,6 +21,8 @@ use crate::{
 /// What has been added up so far.
 pub struct Estimate {
     config: Config,
+    /// Bytes of the model's files, which are mapped while they are read.
+    mapped: f64,
     rates: Rates,
     seconds: f64,
     /// Largest memory of any step beyond the weights, in bytes.
@@ -50,6 +52,12 @@ pub fn point(settings: &Settings) -> usize {
 /// How much longer a token takes that is sampled alone than one of a full batch: all weights are read for it.
 const SLOWER_ALONE: f64 = 8.0;
 
+/// Bytes of the program itself, its tokenizer and what its allocator does not give back.
+const PROGRAM: f64 = 128.0 * (1 << 20) as f64;
+
+/// Threads that one step makes good use of: its products are small.
+const THREADS_A_STEP: usize = 4;
+
 /// Most rows of a trial, and most tokens of one of them.
 const TRIAL: (usize, usize) = (4, 256);
 
@@ -68,7 +76,9 @@ impl Estimate {
         let (decoder, config) = (&model.decoder, model.config().clone());
         let middle = config.layers / 2;
         let rates = Rates { forward: 1.0, training: 1.0, kl: 1.0 };
-        let mut estimate = Self { config, rates, seconds: 0.0, working: 0.0, kept: None };
+        let size = |file: &std::path::PathBuf| file.metadata().map_or(0.0, |found| found.len() as f64);
+        let mapped = model.provenance.files.iter().map(size).sum();
+        let mut estimate = Self { config, mapped, rates, seconds: 0.0, working: 0.0, kept: None };
         let tokens = rows.iter().map(|r| r.ids.len() as f64).sum::<f64>();
 
         let mut kept = Kept::new(rows);
@@ -191,13 +201,25 @@ impl Estimate {
         (tokens(rows) * self.config.hidden_size as f64 * 4.0).min(KEEP_LIMIT as f64)
     }
 
-    /// In words.
-    pub fn lines(&self) -> Vec<String> {
+    /// How many steps to do beside each other: few threads serve one step best, and each needs memory of its own.
+    pub fn jobs(&self) -> usize {
+        let threads = rayon::current_num_threads() / THREADS_A_STEP;
+        let room = memory_left().map_or(usize::MAX, |bytes| (0.8 * bytes / self.of_a_step()) as usize);
+        threads.min(room).max(1)
+    }
+
+    /// Bytes beyond the weights that the largest step needs.
+    fn of_a_step(&self) -> f64 {
+        self.working + 64.0 * self.config.vocab_size as f64 * 4.0 * 2.0
+    }
+
+    /// In words, with so many steps beside each other.
+    pub fn lines(&self, jobs: usize) -> Vec<String> {
         let weights = self.config.parameters() as f64 * 4.0;
-        let logits = 64.0 * self.config.vocab_size as f64 * 4.0 * 2.0;
-        let memory = weights + self.working + logits;
+        let memory = PROGRAM + self.mapped + weights + jobs as f64 * self.of_a_step();
+        let beside = if jobs > 1 { format!(", {jobs} steps beside each other") } else { String::new() };
         vec![format!(
-            "estimate: {} and {:.1} GiB of memory, of which the weights take {:.1}",
+            "estimate: {} and {:.1} GiB of memory, of which the weights take {:.1}{beside}",
             duration(self.seconds),
             memory / f64::from(1 << 30),
             weights / f64::from(1 << 30),
@@ -231,6 +253,14 @@ impl Estimate {
         let a_block = 12 * c.hidden_size + 4 * c.intermediate_size;
         tokens * ((c.layers - point) * a_block) as f64 * 4.0
     }
+}
+
+/// Bytes of memory that this machine has left, where it says so.
+fn memory_left() -> Option<f64> {
+    let said = std::fs::read_to_string("/proc/meminfo").ok()?;
+    let line = said.lines().find_map(|line| line.strip_prefix("MemAvailable:"))?;
+    let kibibytes: f64 = line.trim().trim_end_matches(" kB").parse().ok()?;
+    Some(kibibytes * 1024.0)
 }
 
 fn tokens(rows: &[Row]) -> f64 {

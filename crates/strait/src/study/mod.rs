@@ -2,6 +2,7 @@
 //!
 //! A study is read in two steps: [`StudyFile`] is what the file says, [`Study`] what it means. Both are kept with the run.
 
+mod crew;
 mod estimate;
 mod file;
 mod folder;

@@ -1,6 +1,14 @@
 //! Running a study: each step of the plan that is not done yet, by the trainer and the measures.
 
-use std::{collections::HashSet, path::Path};
+use std::{
+    collections::HashSet,
+    num::NonZeroUsize,
+    path::Path,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+};
 
 use candle_core::Device;
 use serde_json::json;
@@ -15,7 +23,9 @@ use strait_model::{
 
 use super::{
     Axis, PairSource, Plan, Rows, RunFolder, Session, Significance, Solution, Step, StepStatus, Study,
-    StudyFile, default_folder,
+    StudyFile,
+    crew::{Beside, carry_out},
+    default_folder,
     estimate::{Estimate, duration, point},
     folder::{sealed, status_of},
     name,
@@ -56,15 +66,21 @@ pub fn dry_run(file: &Path, out: Option<&Path>, progress: &dyn Progress) -> Resu
         "the report will say of each of these whether it holds ([[prediction]] takes them as claims):".into(),
     );
     lines.extend(plan.study.claims().into_iter().map(|claim| format!("  {claim}")));
-    lines.extend(lab.estimate(|_| true)?.lines());
+    lines.extend(lab.estimate(|_| true)?.lines(1));
     Ok(DryRun { steps, lines, study: plan.study })
 }
 
-/// Runs a study, or what is left of it.
+/// Runs a study, or what is left of it: so many steps beside each other, or, where `jobs` is none, as many as threads and
+/// memory allow. Results do not depend on it.
 ///
 /// # Errors
 /// [`Error::Interrupted`] after a request to stop, with everything saved; or the error of the step that failed.
-pub fn run(file: &Path, out: Option<&Path>, progress: &dyn Progress) -> Result<Outcome> {
+pub fn run(
+    file: &Path,
+    out: Option<&Path>,
+    jobs: Option<NonZeroUsize>,
+    progress: &dyn Progress,
+) -> Result<Outcome> {
     let planned = Planned::new(file, progress)?;
     let Planned { file, study, plan, .. } = &planned;
     let path = out.map_or_else(|| default_folder(&study.name), Path::to_path_buf);
@@ -73,36 +89,64 @@ pub fn run(file: &Path, out: Option<&Path>, progress: &dyn Progress) -> Result<O
     folder.begin(session, file, study, plan)?;
     planned.preset_lines().iter().for_each(|line| progress.note(line));
 
-    // A step is done once its record says so and what it makes is there.
-    let waiting = |step: &Step| Ok::<_, Error>(!folder.is_done(step)? || !made(&path, step));
-    let mut lab = None;
+    let mut left = Vec::new();
     for step in &plan.steps {
-        if !waiting(step)? {
-            continue;
+        // A step is done once its record says so and what it makes is there.
+        if !(folder.is_done(step)? && made(&path, step)) {
+            left.push(step);
         }
-        let lab = match &mut lab {
-            Some(lab) => lab,
-            None => {
-                let fresh = Lab::new(&planned, progress)?;
-                let left = |name: &str| plan.step(name).is_some_and(|s| waiting(s).unwrap_or(true));
-                fresh.estimate(left)?.lines().iter().for_each(|line| progress.note(line));
-                lab.insert(fresh)
-            }
-        };
-        if progress.stopped() {
-            return Err(Error::Interrupted);
-        }
-        let running = folder.start(step)?;
-        match lab.carry_out(step, folder.path()) {
-            Ok(()) => running.done()?,
-            Err(Error::Interrupted) => return Err(Error::Interrupted),
-            Err(error) => {
-                running.failed(&error)?;
-                return Err(error);
-            }
+    }
+    if !left.is_empty() {
+        let lab = Lab::new(&planned, progress)?;
+        let estimate = lab.estimate(|name| left.iter().any(|step| step.name == name))?;
+        let jobs = jobs.map_or_else(|| estimate.jobs(), NonZeroUsize::get).min(left.len());
+        estimate.lines(jobs).iter().for_each(|line| progress.note(line));
+        match jobs {
+            1 => one_by_one(left, lab, &folder)?,
+            _ => beside_each_other(left, lab, &folder, jobs)?,
         }
     }
     outcome(&path)
+}
+
+fn one_by_one(steps: Vec<&Step>, mut lab: Lab, folder: &RunFolder) -> Result<()> {
+    steps.into_iter().try_for_each(|step| recorded(step, &mut lab, folder))
+}
+
+/// Does steps by `jobs` workers, each with rows and threads of its own.
+fn beside_each_other(steps: Vec<&Step>, lab: Lab, folder: &RunFolder, jobs: usize) -> Result<()> {
+    let halted = AtomicBool::new(false);
+    let voices: Vec<_> = (0..jobs).map(|_| Beside::new(lab.progress, &halted)).collect();
+    let threads = rayon::current_num_threads().div_ceil(jobs);
+    let mut workers = Vec::with_capacity(jobs);
+    for voice in &voices {
+        let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build();
+        let pool = pool.map_err(|e| Error::Threads { reason: e.to_string() })?;
+        workers.push((pool, voice, lab.beside(voice)));
+    }
+    carry_out(steps, workers, |(pool, voice, lab), step| {
+        voice.turn_to(&step.name);
+        let result = pool.install(|| recorded(step, lab, folder));
+        if result.is_err() {
+            halted.store(true, Ordering::Relaxed);
+        }
+        result
+    })
+}
+
+/// Does a step and keeps record of it.
+fn recorded(step: &Step, lab: &mut Lab, folder: &RunFolder) -> Result<()> {
+    if lab.progress.stopped() {
+        return Err(Error::Interrupted);
+    }
+    let running = folder.start(step)?;
+    let result = lab.carry_out(step, folder.path());
+    match &result {
+        Ok(()) => running.done()?,
+        Err(Error::Interrupted) => {}
+        Err(error) => running.failed(error)?,
+    }
+    result
 }
 
 /// Whether the file that a step makes is in the folder.
@@ -164,7 +208,7 @@ pub(super) const MEDIAN_NORM: &str = "median_residual_norm";
 pub(super) struct Lab<'a> {
     pub planned: &'a Planned,
     pub progress: &'a dyn Progress,
-    pub model: Model,
+    pub model: Arc<Model>,
     pub train: Kept,
     /// The training rows with others behind them, for the solutions that mix.
     pub mixtures: Vec<Mixture>,
@@ -182,7 +226,7 @@ impl<'a> Lab<'a> {
     fn new(planned: &'a Planned, progress: &'a dyn Progress) -> Result<Self> {
         let study = &planned.study;
         let task = progress.begin("loading the model", None, Unit::Count);
-        let model = Model::load(&planned.located, &Device::Cpu)?;
+        let model = Arc::new(Model::load(&planned.located, &Device::Cpu)?);
         drop(task);
         let chats = read_all(&study.data.train)?;
         let (train, held_out) = split::hold_out(chats, study.data.held_out, study.seeds.order);
@@ -216,6 +260,27 @@ impl<'a> Lab<'a> {
             progress,
             model,
         })
+    }
+
+    /// The same model and rows for another worker, with nothing kept of them.
+    fn beside<'b>(&self, progress: &'b dyn Progress) -> Lab<'b>
+    where
+        'a: 'b,
+    {
+        let fresh = |kept: &Kept| Kept::new(kept.rows().to_vec());
+        let mixture = |m: &Mixture| Mixture { files: m.files.clone(), kept: fresh(&m.kept) };
+        Lab {
+            planned: self.planned,
+            progress,
+            model: Arc::clone(&self.model),
+            train: fresh(&self.train),
+            mixtures: self.mixtures.iter().map(mixture).collect(),
+            held_out: fresh(&self.held_out),
+            kl: fresh(&self.kl),
+            pairs: [self.pairs[0].some(usize::MAX), self.pairs[1].some(usize::MAX)],
+            measured: fresh(&self.measured),
+            passages: self.passages.clone(),
+        }
     }
 
     fn carry_out(&mut self, step: &Step, folder: &Path) -> Result<()> {
