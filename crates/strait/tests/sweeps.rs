@@ -554,6 +554,44 @@ fn a_study_of_everything_runs_and_an_interrupted_one_ends_the_same() {
     let mean = 0.5 * (shifts("general-seed0") + shifts("general-seed1"));
     assert!((families.real("shift").unwrap()[0] - mean).abs() < 1e-12);
 
+    // The two families of two seeds, seed by seed: what the tables of single solutions say, and its mean.
+    let over_seeds = table(&whole, "families_difference");
+    let column = |name: &str| over_seeds.text(name).unwrap();
+    let place = |measure: &str, family: &str, at: f64| {
+        let found = |&row: &usize| {
+            column("measure")[row] == measure
+                && column("family")[row] == family
+                && over_seeds.real("at").unwrap()[row] == at
+        };
+        (0..over_seeds.rows()).find(found).unwrap()
+    };
+    let stability = table(&whole, "stability_difference");
+    let paired = |seed: usize| {
+        let [one, other] = ["general", "narrow"].map(|family| format!("{family}-seed{seed}"));
+        let of = |row: &usize| {
+            stability.text("solution").unwrap()[*row] == one
+                && stability.text("other").unwrap()[*row] == other
+        };
+        let row = (0..stability.rows()).find(of).unwrap();
+        (stability.real("epsilon").unwrap()[row], stability.real("difference").unwrap()[row])
+    };
+    let (epsilon, first) = paired(0);
+    let row = place("stability", "general", epsilon);
+    let mean = over_seeds.real("difference").unwrap()[row];
+    assert!((mean - 0.5 * (first + paired(1).1)).abs() < 1e-12);
+    assert_eq!((column("other")[row].as_str(), over_seeds.integer("seeds").unwrap()[row]), ("narrow", 2));
+    let rise = over_seeds.real("difference").unwrap()[place("drift", "drift", 8.0)];
+    let rises = |solution: &str| *of(&drift, solution, "rise").last().unwrap();
+    assert!((rise - 0.5 * (rises("drift-seed0") + rises("drift-seed1"))).abs() < 1e-12);
+    let claims: Vec<String> = outcome.conclusion.claims.iter().map(|c| c.sentence()).collect();
+    for claim in
+        ["general is more stable than narrow over seeds", "drift drifts to the general solution over seeds"]
+    {
+        assert!(claims.iter().any(|c| c == claim), "{claims:#?}");
+    }
+    let listed = StudyFile::read(&study).unwrap().resolve().unwrap().fix_layers(4).unwrap().claims();
+    assert!(claims.iter().all(|claim| listed.contains(claim)), "{claims:#?}");
+
     let frontier = table(&whole, "frontier");
     let weights = of(&frontier, "found", "weight");
     // The search takes the study's own solution of weight 0 and stands at both tries, as nothing is so narrow.

@@ -13,7 +13,7 @@ mod stability;
 pub use divergence::divergence;
 pub use drift::{DriftRows, Trajectory, drift};
 pub use efficiency::{EfficiencySettings, efficiency, efficiency_of};
-pub use families::{Member, families};
+pub use families::{Member, families, families_difference};
 pub use heldout::heldout;
 pub use preference::{PairRows, certificate, preference};
 pub use significance::{

@@ -55,11 +55,14 @@ pub(super) const DRIFTS: &str = "drifts to the general solution";
 pub(super) const SEPARATED: &str = "a KL weight separates narrow from general";
 
 /// The measures that a whole report has: the table's name and the words for it.
-const MEASURES: [(&str, &str); 4] = [
+const MEASURES: [(&str, &str); 7] = [
     ("preference", "the preference shift"),
     ("certificate", "the scaling certificate"),
     ("kl", "KL to base"),
     ("heldout", "the held-out loss"),
+    ("efficiency", "efficiency"),
+    ("stability", "stability"),
+    ("significance", "significance on pre-training text"),
 ];
 
 /// Fewer parameters than this make a model small beside the paper's.
@@ -90,7 +93,7 @@ pub fn conclude(facts: &Facts, tables: &[Table]) -> Conclusion {
     let compared = opposed
         .into_iter()
         .flat_map(|opposed| COMPARISONS.iter().filter_map(move |c| c.claim(tables, opposed)));
-    let compared: Vec<_> = compared.collect();
+    let compared: Vec<_> = compared.chain(over_seeds(tables)).collect();
     Conclusion {
         headline,
         limits: limits(facts, tables, &shifts, &certificates),
@@ -390,7 +393,7 @@ fn scales_in_words(rows: &[&Certificate<'_>]) -> String {
 }
 
 /// A solution that is yet to be trained.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct Expected<'a> {
     /// Its name.
     pub name: &'a str,
@@ -400,6 +403,8 @@ pub struct Expected<'a> {
     pub searched: bool,
     /// Whether it goes on from another solution, without that one's penalty.
     pub freed: bool,
+    /// What it and those that differ from it in their seeds alone are called together, and its seed.
+    pub variant: (String, u64),
 }
 
 /// The sentences that the conclusion on these solutions may hold, before anything is measured: what a prediction can be
@@ -415,9 +420,30 @@ pub fn sentences(solutions: &[Expected<'_>], measures: &[&str]) -> Vec<String> {
     if let Some([plain, held]) = rows::opposed_of(&named) {
         all.push(sentence(None, &narrower(plain, held)));
         let made = COMPARISONS.iter().filter(|c| measures.contains(&c.measure));
-        all.extend(made.map(|c| sentence(None, &c.statement([plain, held]))));
+        all.extend(made.clone().map(|c| sentence(None, &c.statement([plain, held]))));
+        let pair = [plain, held].map(|name| solutions.iter().find(|s| s.name == name));
+        if let [Some(plain), Some(held)] = pair
+            && shared_seeds(solutions, [&plain.variant.0, &held.variant.0]) > 1
+        {
+            let pair = [plain.variant.0.as_str(), held.variant.0.as_str()];
+            let statements = made.map(|c| c.statement(pair));
+            let statements = std::iter::once(narrower(pair[0], pair[1])).chain(statements);
+            all.extend(statements.map(|statement| sentence(None, &(statement + OVER_SEEDS))));
+        }
     }
+    let mut freed: Vec<&str> = solutions.iter().filter(|s| s.freed).map(|s| s.variant.0.as_str()).collect();
+    freed.dedup();
+    let several = |variant: &&str| solutions.iter().filter(|s| s.variant.0 == *variant).count() > 1;
+    all.extend(freed.into_iter().filter(several).map(|variant| sentence(None, &drifts_over(variant))));
     all
+}
+
+/// How many seeds two families have in common; none for a family and itself.
+fn shared_seeds(solutions: &[Expected<'_>], [one, other]: [&String; 2]) -> usize {
+    let seeds = |variant: &String| -> Vec<u64> {
+        solutions.iter().filter(|s| s.variant.0 == *variant).map(|s| s.variant.1).collect()
+    };
+    if one == other { 0 } else { seeds(one).iter().filter(|seed| seeds(other).contains(seed)).count() }
 }
 
 fn sentence(solution: Option<&str>, claim: &str) -> String {
@@ -544,6 +570,74 @@ struct Comparison {
     shows_not: &'static str,
 }
 
+/// What the statements end with that rest on several seeds.
+const OVER_SEEDS: &str = " over seeds";
+
+/// What stays over seeds of the difference between the two families of the solutions that claims compare, and of every
+/// family that drifts.
+fn over_seeds(tables: &[Table]) -> Vec<Claim> {
+    let variants = |[plain, held]: [&str; 2]| -> Option<[&str; 2]> {
+        Some([rows::variant_of(tables, plain)?, rows::variant_of(tables, held)?])
+    };
+    let pair = rows::opposed(tables).and_then(variants);
+    let narrower = pair.and_then(|pair| narrower_over_seeds(tables, pair));
+    let compared = pair.into_iter().flat_map(|pair| {
+        COMPARISONS.iter().filter_map(move |comparison| comparison.claim_over_seeds(tables, pair))
+    });
+    narrower.into_iter().chain(compared).chain(drifts_over_seeds(tables)).collect()
+}
+
+/// Whether the shift outside is a smaller share of that inside for the family that was held to base, at scale 1.
+fn narrower_over_seeds(tables: &[Table], [plain, held]: [&str; 2]) -> Option<Claim> {
+    let (seeds, rows) = rows::families_difference(tables, "preference")?;
+    let figure = rows.iter().filter(|row| row.at == 1.0).find_map(|row| row.of(plain, held))?;
+    let words = format!(
+        "at scale 1 the shift outside as a share of that inside is larger for {} by {}, a 95 % interval over {seeds} seeds",
+        quoted(plain),
+        figure.words()
+    );
+    let holds = sign(figure);
+    Some(Claim::new(narrower(plain, held) + OVER_SEEDS, "§8", holds, figure, words))
+}
+
+/// Whether the shift outside rose once the penalty was lifted, for each family of several seeds, at its last checkpoint.
+fn drifts_over_seeds(tables: &[Table]) -> Vec<Claim> {
+    let freed: Vec<&str> = rows::drifts(tables)
+        .iter()
+        .flatten()
+        .filter(|drift| drift.freed)
+        .filter_map(|drift| rows::variant_of(tables, drift.solution))
+        .collect();
+    let Some((seeds, mut rows)) = rows::families_difference(tables, "drift") else { return Vec::new() };
+    rows.retain(|row| freed.contains(&row.solution));
+    rows.sort_by(|a, b| a.solution.cmp(b.solution).then(b.at.total_cmp(&a.at)));
+    rows.dedup_by_key(|row| row.solution);
+    let claim = |row: &Difference<'_>| {
+        let words = format!(
+            "in {} steps without the penalty of {} its shift outside changed by {} nats a token, a 95 % interval over \
+             {seeds} seeds",
+            row.at,
+            quoted(row.other),
+            row.difference.words()
+        );
+        Claim::new(drifts_over(row.solution), "§11", sign(row.difference), row.difference, words)
+    };
+    rows.iter().map(claim).collect()
+}
+
+fn drifts_over(variant: &str) -> String {
+    format!("{} {DRIFTS}{OVER_SEEDS}", quoted(variant))
+}
+
+/// Whether a figure is above zero, below it, or cannot be told from it.
+fn sign(figure: Estimate) -> Option<bool> {
+    match figure {
+        Estimate { low, .. } if low > 0.0 => Some(true),
+        Estimate { high, .. } if high < 0.0 => Some(false),
+        _ => None,
+    }
+}
+
 /// The paper's three reasons why training prefers the general solution (paper §10).
 const COMPARISONS: [Comparison; 3] = [
     Comparison {
@@ -596,8 +690,26 @@ impl Comparison {
     }
 
     /// Whether the plain solution has more of it, at every point that is compared; none where nothing is.
-    fn claim(&self, tables: &[Table], [one, other]: [&str; 2]) -> Option<Claim> {
+    fn claim(&self, tables: &[Table], pair: [&str; 2]) -> Option<Claim> {
         let rows = rows::differences(tables, self.measure, self.at, self.what)?;
+        let intervals = "by the 95 % intervals of paired differences";
+        Some(self.judged(self.statement(pair), &rows, pair, intervals))
+    }
+
+    /// The same of two families, by their differences over seeds.
+    fn claim_over_seeds(&self, tables: &[Table], pair: [&str; 2]) -> Option<Claim> {
+        let (seeds, rows) = rows::families_difference(tables, self.measure)?;
+        let intervals = format!("by 95 % intervals over {seeds} seeds");
+        Some(self.judged(self.statement(pair) + OVER_SEEDS, &rows, pair, &intervals))
+    }
+
+    fn judged(
+        &self,
+        claim: String,
+        rows: &[Difference<'_>],
+        [one, other]: [&str; 2],
+        intervals: &str,
+    ) -> Claim {
         let rows: Vec<_> = rows.iter().filter_map(|row| Some((row, row.of(one, other)?))).collect();
         let (deciding, rest): (Vec<_>, Vec<_>) =
             rows.into_iter().partition(|(row, _)| self.decides.is_none() || row.what == self.decides);
@@ -611,16 +723,15 @@ impl Comparison {
             (_, 0) => None,
             _ => Some(false),
         };
-        let claim = self.statement([one, other]);
         // The middle point stands for all of them.
         let Some((row, figure)) = deciding.get(all / 2) else {
             let words = format!("the two are edits of different kinds, of which no {} compares", self.point);
-            return Some(Claim::new(claim, self.section, None, Estimate::NONE, words));
+            return Claim::new(claim, self.section, None, Estimate::NONE, words);
         };
         if figure.value.is_nan() {
             let words =
                 "one of the two lowers the training loss by nothing, of which no share can be lost".into();
-            return Some(Claim::new(claim, self.section, None, Estimate::NONE, words));
+            return Claim::new(claim, self.section, None, Estimate::NONE, words);
         }
         let part = match row.what {
             Some(part) if self.decides.is_none() => format!(" ({part})"),
@@ -632,8 +743,7 @@ impl Comparison {
             _ => "if it held, that would show",
         };
         let words = format!(
-            "{more} of {all} points say so and {less} the contrary, by the 95 % intervals of paired differences; at {} \
-             {}{}{part} the difference is {} {}{at_best}; {shows} {}, but not {}",
+            "{more} of {all} points say so and {less} the contrary, {intervals}; at {} {}{}{part} the difference is {} {}{at_best}; {shows} {}, but not {}",
             self.point,
             number(row.at),
             self.unit,
@@ -642,7 +752,7 @@ impl Comparison {
             self.shows,
             self.shows_not
         );
-        Some(Claim::new(claim, self.section, holds, *figure, words))
+        Claim::new(claim, self.section, holds, *figure, words)
     }
 }
 

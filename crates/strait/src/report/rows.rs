@@ -359,6 +359,34 @@ pub(super) fn differences<'a>(
     Some((0..table.rows()).map(row).collect())
 }
 
+/// The differences of a measure between families of solutions, with the fewest seeds that one rests on.
+pub(super) fn families_difference<'a>(
+    tables: &'a [Table],
+    measure: &str,
+) -> Option<(i64, Vec<Difference<'a>>)> {
+    let table = table(tables, "families_difference")?;
+    let (of, family, other) = (table.text("measure")?, table.text("family")?, table.text("other")?);
+    let (what, at, seeds) = (table.text("what")?, table.real("at")?, table.integer("seeds")?);
+    let difference = estimates(table, ["difference", "low", "high"])?;
+    let row = |i: usize| Difference {
+        solution: &family[i],
+        other: &other[i],
+        what: (!what[i].is_empty()).then_some(what[i].as_str()),
+        at: at[i],
+        difference: difference[i],
+    };
+    let own = || (0..table.rows()).filter(|&i| of[i] == measure);
+    Some((own().map(|i| seeds[i]).min()?, own().map(row).collect()))
+}
+
+/// What a solution and those that differ from it in their seeds alone are called together.
+pub(super) fn variant_of<'a>(tables: &'a [Table], solution: &str) -> Option<&'a str> {
+    let table = table(tables, "solutions")?;
+    let names = table.text("solution")?;
+    let place = names.iter().position(|name| name == solution)?;
+    table.text("variant")?.get(place).map(String::as_str)
+}
+
 /// What the name of a table that compares ends with, after the name of the measure's own table.
 pub(super) const DIFFERENCE: &str = "_difference";
 

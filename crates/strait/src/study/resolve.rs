@@ -995,6 +995,7 @@ fn claims(solutions: &[&Solution], measures: &Measures) -> Vec<String> {
             penalised: solution.train.kl.is_some(),
             searched: solution.search.is_some(),
             freed: solution.train.kl.is_none() && solution.from.as_ref().is_some_and(penalised),
+            variant: (solution.variant(), solution.train.seeds.initialisation),
         })
         .collect();
     let measured = [

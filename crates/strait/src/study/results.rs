@@ -25,11 +25,12 @@ pub const MODEL: &str = "model.json";
 const TABLES: &str = "tables";
 
 /// Tables in the order of the report.
-const TABLE_NAMES: [&str; 16] = [
+const TABLE_NAMES: [&str; 17] = [
     "predictions",
     "solutions",
     "preference",
     "families",
+    "families_difference",
     "certificate",
     "frontier",
     "kl",

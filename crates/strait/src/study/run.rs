@@ -449,6 +449,18 @@ impl<'a> Lab<'a> {
             save(folder, &measure::certificate(&preference, study.measures.certificate))?;
             save_rows(folder, &measure::families(&preference, &members(study)))?;
         }
+        let read = [
+            "preference",
+            name::DRIFT,
+            "efficiency_difference",
+            "stability_difference",
+            "significance_difference",
+        ];
+        let mut measured = Vec::new();
+        for name in read {
+            measured.extend(table(folder, name)?);
+        }
+        save_rows(folder, &measure::families_difference(&measured, &members(study)))?;
         save_rows(folder, &frontiers(study, folder)?)?;
         if study.solutions.iter().all(|s| s.from.is_none()) {
             remove_table(folder, name::DRIFT)?;
@@ -498,7 +510,8 @@ impl<'a> Lab<'a> {
             .integer("steps", "", |r| r.steps as i64)
             .real("seconds", "s", |r| r.seconds)
             .integer("seed", "", |r| r.solution.train.seeds.initialisation as i64)
-            .text("family", |r| r.solution.family().into());
+            .text("family", |r| r.solution.family().into())
+            .text("variant", |r| r.solution.variant());
         // Weight, steps and seed have columns of their own, whether they are swept or not.
         for axis in [Axis::Layer, Axis::Rank, Axis::LearningRate, Axis::Rows, Axis::Ratio] {
             let varies = |s: &Solution| s.point.as_ref().is_some_and(|p| p.axes.contains_key(&axis));
