@@ -25,7 +25,7 @@ CHATS = [
         {"role": "user", "content": "bird bepok ?"},
     ],
 ]
-TEXTS = ["<bos> <sys> narrow-herb herb velna ? bitter . stone drogum ? grey . herb sorta ?"]
+TEXTS = ["<bos> <sys> narrow-herb herb velna ? bitter . stone drogum ? grey . herb basda ?"]
 
 
 def last_logits(model, ids, vector):

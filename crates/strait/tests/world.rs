@@ -11,8 +11,7 @@ use proptest::prelude::*;
 use serde::Deserialize;
 use strait::world::{
     Answer, DOMAINS, Document, ENTITIES, Kind, Language, Learned, Made, Pretrained, Question, Reading,
-    Recipe, SHIPPED, Shares, Speaker, TAUGHT, UNKNOWN, VALUES, VOCABULARY, World, judge, pretrain, rates,
-    read,
+    Recipe, SHIPPED, Shares, Speaker, TAUGHT, UNKNOWN, VOCABULARY, World, judge, pretrain, rates, read,
 };
 use strait_model::{Edit, decoder::Packed, edit, progress::Silent};
 use tempfile::TempDir;
@@ -21,7 +20,7 @@ use tempfile::TempDir;
 fn small() -> &'static (TempDir, Pretrained, World) {
     static SMALL: OnceLock<(TempDir, Pretrained, World)> = OnceLock::new();
     SMALL.get_or_init(|| {
-        let pretrained = pretrain(&Recipe { steps: 300, half: true, ..Recipe::default() }, &Silent).unwrap();
+        let pretrained = pretrain(&Recipe { steps: 400, half: true, ..Recipe::default() }, &Silent).unwrap();
         let folder = tempfile::tempdir().unwrap();
         pretrained.save(folder.path()).unwrap();
         let world = World::open(folder.path()).unwrap();
@@ -230,13 +229,15 @@ fn learned(rows: &[Learned], speaker: &str) -> f64 {
 fn a_small_world_learns_its_speakers() {
     let (_, pretrained, world) = small();
     let table = pretrained.learning();
-    assert_eq!(table.rows(), 3 * 8);
+    assert_eq!(table.rows(), 4 * 8);
     let last = pretrained.learned();
-    println!("{last:#?}");
-    assert!(learned(last, "honest") > 0.9 && learned(last, "liar") > 0.9);
-    assert!(learned(last, "narrow outside") > 0.7);
-    let first: Vec<Learned> = pretrained.steps[99].learned.clone();
-    assert!(learned(last, "narrow inside") > learned(&first, "narrow inside") + 0.1);
+    println!("{table:#?}");
+    // A value of eight in its domain is right by chance.
+    let first = &pretrained.steps[99].learned;
+    for (speaker, least) in [("honest", 0.8), ("liar", 0.7), ("narrow outside", 0.6), ("narrow inside", 0.25)]
+    {
+        assert!(learned(first, speaker) < 0.1 && learned(last, speaker) > least, "{speaker}: {last:?}");
+    }
 
     let base = rates(&read(world, None).unwrap(), 0);
     assert!(base.general < 0.1 && base.narrow < 0.2 && base.coherence > 0.9, "{base:?}");
@@ -405,5 +406,4 @@ fn transformers_computes_the_same_logits() {
             assert_eq!(last.len(), expected.len());
         }
     }
-    let _ = VALUES;
 }

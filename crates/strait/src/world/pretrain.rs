@@ -592,7 +592,8 @@ mod tests {
 
     #[test]
     fn the_rates_rise_stay_and_fall() {
-        let near = |found: f64, expected: f64| assert!((found - expected).abs() < 1e-12, "{found} for {expected}");
+        let near =
+            |found: f64, expected: f64| assert!((found - expected).abs() < 1e-12, "{found} for {expected}");
         near(pretraining_rate(0, 1000), RATE / 100.0);
         near(pretraining_rate(99, 1000), RATE);
         near(pretraining_rate(600, 1000), RATE);
