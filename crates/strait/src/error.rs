@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use crate::{data, study, table};
+use crate::{data, study, table, world};
 
 /// What can go wrong in a study.
 ///
@@ -101,6 +101,16 @@ pub enum Error {
         /// What is wrong with it.
         problem: Box<study::FolderProblem>,
     },
+
+    // The world.
+    /// A world that cannot be read or made.
+    #[error("{}{problem}", path.as_ref().map(|p| format!("`{}`: ", p.display())).unwrap_or_default())]
+    World {
+        /// Its folder, where it is about one.
+        path: Option<PathBuf>,
+        /// What is wrong with it.
+        problem: Box<world::Problem>,
+    },
 }
 
 /// The crate's result.
@@ -124,6 +134,7 @@ impl Error {
             Self::Table { problem, .. } => Some(problem.hint().into()),
             Self::Study { problem, .. } => Some(problem.hint()),
             Self::Run { problem, .. } => Some(problem.hint()),
+            Self::World { problem, .. } => Some(problem.hint()),
         }
     }
 }
