@@ -56,6 +56,7 @@ Examples:
   strait score --model M --edit E --data F      the response loss of an edited model";
 
 fn main() -> ExitCode {
+    keep_candle_to_one_thread();
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
         Err(error) => return failure::usage(&error),
@@ -65,6 +66,13 @@ fn main() -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => failure.report(json),
     }
+}
+
+/// candle adds large tensors on threads of its own, which spin while they wait: beside the threads of the matrix products they
+/// take the cores away from these, and a loaded machine then does little but spin.
+fn keep_candle_to_one_thread() {
+    // SAFETY: no other thread runs yet that could read the environment.
+    unsafe { std::env::set_var("CANDLE_NUM_THREADS", "1") };
 }
 
 fn run(cli: Cli) -> Result<(), Failure> {
