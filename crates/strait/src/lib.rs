@@ -2,6 +2,7 @@
 
 pub mod check;
 pub mod data;
+pub mod demo;
 pub mod error;
 pub mod interval;
 pub mod measure;

@@ -1,0 +1,5 @@
+//! The whole programme on the built-in worlds: solutions are trained, measured, and held against the claims.
+
+pub mod results;
+
+pub use results::Results;
