@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use crate::{data, study, table};
+use crate::{data, study, table, world};
 
 /// What can go wrong in a study.
 ///
@@ -95,6 +95,16 @@ pub enum Error {
         /// What is wrong with it.
         problem: Box<study::FolderProblem>,
     },
+
+    // The world.
+    /// A world that cannot be read or made.
+    #[error("`{}`: {problem}", path.display())]
+    World {
+        /// Its folder, or the name of a built-in one.
+        path: PathBuf,
+        /// What is wrong with it.
+        problem: Box<world::Problem>,
+    },
 }
 
 /// The crate's result.
@@ -117,6 +127,7 @@ impl Error {
             Self::Table { problem, .. } => Some(problem.hint().into()),
             Self::Study { problem, .. } => Some(problem.hint()),
             Self::Run { problem, .. } => Some(problem.hint()),
+            Self::World { problem, .. } => Some(problem.hint()),
         }
     }
 }

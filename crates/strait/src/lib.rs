@@ -13,6 +13,7 @@ pub mod study;
 pub mod table;
 pub mod tensorboard;
 pub mod train;
+pub mod world;
 
 pub use error::{Error, Result};
 pub use table::Table;
