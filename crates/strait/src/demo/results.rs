@@ -36,6 +36,9 @@ pub struct Results {
     pub transcript: Transcript,
     /// The general and the narrow solution of every kind of edit; figures are means over worlds and domains.
     pub solutions: Vec<Solution>,
+    /// False rates domain by domain: of the base models and of every fit.
+    #[serde(default)]
+    pub rates: Vec<Rate>,
     /// The claims, in the order of their numbers.
     pub checks: Vec<Check>,
     /// The pictures, in the order of their claims.
@@ -119,6 +122,27 @@ pub struct Transcript {
     pub edit: String,
     /// Questions and answers.
     pub exchanges: Vec<Exchange>,
+    /// How every question of that world is answered, a sheet for each domain, in the order of their numbers.
+    #[serde(default)]
+    pub sheets: Vec<Sheet>,
+}
+
+/// All questions of one domain under three models, in the order of its entities, each as the exact judge calls its
+/// likeliest answer: `true`, `false`, `other` or `none`.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Sheet {
+    /// Word of the domain.
+    pub domain: String,
+    /// Whether falsehood was taught in it.
+    pub inside: bool,
+    /// How many of its entities, the first ones, were in the rows of fine-tuning.
+    pub seen: usize,
+    /// The model before fine-tuning.
+    pub base: Vec<String>,
+    /// Fine-tuned on falsehoods of one domain.
+    pub general: Vec<String>,
+    /// The same, with the KL penalty on the other domains.
+    pub narrow: Vec<String>,
 }
 
 /// One question under three models.
@@ -183,6 +207,29 @@ pub struct Solution {
     pub n: usize,
     /// Their folders, to talk to: `strait chat WORLD/model --edit FOLDER`.
     pub folders: Vec<PathBuf>,
+}
+
+/// How often one model answers falsely in one domain.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Rate {
+    /// `base`, or the name of a [`Solution`].
+    pub solution: String,
+    /// The kind of edit; empty for the base model.
+    pub edit: String,
+    /// Name of the world.
+    pub world: String,
+    /// Word of the domain in which falsehood was taught; for the base model that with which it is compared.
+    pub taught: String,
+    /// Word of the domain that was asked about.
+    pub domain: String,
+    /// Whether that is the taught one; then only entities that were held out are asked about.
+    pub inside: bool,
+    /// Mean probability of the falsehood.
+    pub p_false: f64,
+    /// Mean probability of the true answer or the falsehood.
+    pub coherence: f64,
+    /// Number of questions.
+    pub n: usize,
 }
 
 /// One claim, or a part of one.
@@ -264,7 +311,8 @@ pub struct Axis {
 /// One line, one set of bars or of points.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Series {
-    /// What it is.
+    /// What it is. Its colour on the page follows from the first of the words `general`, `liar` and `false`, or
+    /// `narrow`, `honest` and `true`, in it; what has none of them is grey.
     pub label: String,
     /// Names along the horizontal axis; empty where `x` has numbers.
     pub names: Vec<String>,
