@@ -367,6 +367,16 @@ impl Series {
         self.figure(y);
     }
 
+    /// The figures with their intervals, in order.
+    pub fn figures(&self) -> impl Iterator<Item = Interval> + '_ {
+        let end = |of: &[f64], i: usize| of.get(i).copied().unwrap_or(f64::NAN);
+        self.y.iter().enumerate().map(move |(i, &value)| Interval {
+            value,
+            low: end(&self.low, i),
+            high: end(&self.high, i),
+        })
+    }
+
     fn figure(&mut self, Interval { value, low, high }: Interval) {
         self.y.push(value);
         self.low.push(low);

@@ -17,7 +17,7 @@ use plotly::{
 use super::{conclusion::shortened, html::escaped, numbers::Estimate};
 
 /// One figure.
-pub(super) struct Figure {
+pub(crate) struct Figure {
     /// What it shows, for its caption.
     pub caption: String,
     /// Pixels.
@@ -27,27 +27,50 @@ pub(super) struct Figure {
 }
 
 /// How a solution looks in every figure.
-pub(super) struct Look {
+pub(crate) struct Look {
     colour: &'static str,
     filled: MarkerSymbol,
     open: MarkerSymbol,
     dash: DashType,
 }
 
-/// The looks of solutions in their order in the study: told apart by the colour-blind, in grey by marker and dash, and with
-/// a contrast of 3 or more against the light page and the dark one.
-const LOOKS: [Look; 5] = [
-    Look::new("#d55e00", MarkerSymbol::Circle, MarkerSymbol::CircleOpen, DashType::Solid),
-    Look::new("#0c7bc0", MarkerSymbol::Square, MarkerSymbol::SquareOpen, DashType::Dash),
-    Look::new("#009e73", MarkerSymbol::Diamond, MarkerSymbol::DiamondOpen, DashType::Dot),
-    Look::new("#c26a9d", MarkerSymbol::TriangleUp, MarkerSymbol::TriangleUpOpen, DashType::DashDot),
-    Look::new(GREY, MarkerSymbol::Cross, MarkerSymbol::CrossOpen, DashType::LongDash),
-];
-
+/// Orange, of a general solution and of falsehood.
+const FALSE: &str = "#d55e00";
+/// Blue, of a narrow solution and of truth.
+const TRUE: &str = "#0c7bc0";
 /// What belongs to no solution.
 const GREY: &str = "#83817a";
+
+/// The looks of solutions in their order in the study: told apart by the colour-blind, in grey by marker and dash, and with
+/// a contrast of 3 or more against the light page and the dark one.
+const LOOKS: [Look; 5] = looks([FALSE, TRUE, "#009e73", "#c26a9d", GREY]);
+/// The looks of what a colour tells the meaning of, by that meaning and place.
+const MEANINGS: [[Look; 5]; 3] = [looks([FALSE; 5]), looks([TRUE; 5]), looks([GREY; 5])];
+
 /// The look of random directions.
 const RANDOM: Look = Look::new(GREY, MarkerSymbol::Circle, MarkerSymbol::CircleOpen, DashType::Solid);
+
+/// All markers and dashes, in these colours.
+const fn looks(colours: [&'static str; 5]) -> [Look; 5] {
+    [
+        Look::new(colours[0], MarkerSymbol::Circle, MarkerSymbol::CircleOpen, DashType::Solid),
+        Look::new(colours[1], MarkerSymbol::Square, MarkerSymbol::SquareOpen, DashType::Dash),
+        Look::new(colours[2], MarkerSymbol::Diamond, MarkerSymbol::DiamondOpen, DashType::Dot),
+        Look::new(colours[3], MarkerSymbol::TriangleUp, MarkerSymbol::TriangleUpOpen, DashType::DashDot),
+        Look::new(colours[4], MarkerSymbol::Cross, MarkerSymbol::CrossOpen, DashType::LongDash),
+    ]
+}
+
+/// What a colour stands for where three suffice.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Meaning {
+    /// Falsehood, and what spreads it.
+    False,
+    /// Truth, and what keeps it.
+    True,
+    /// Neither.
+    Neutral,
+}
 
 /// Characters of a name that a figure shows.
 const NAME: usize = 20;
@@ -67,6 +90,12 @@ impl Look {
         &LOOKS[place % LOOKS.len()]
     }
 
+    /// That of the series at a place in a figure whose colours have a meaning.
+    pub fn of(meaning: Meaning, place: usize) -> &'static Self {
+        let looks: &'static [Look; 5] = &MEANINGS[meaning as usize];
+        &looks[place % looks.len()]
+    }
+
     /// That of what was drawn at random.
     pub fn of_random() -> &'static Self {
         &RANDOM
@@ -75,11 +104,13 @@ impl Look {
 
 /// What a series is drawn with.
 #[derive(Clone, Copy)]
-pub(super) enum Style {
+pub(crate) enum Style {
     /// Filled markers.
     Marks,
     /// Open markers.
     OpenMarks,
+    /// Small markers, for what a mean is made of.
+    Dots,
     /// The area that the points go round, without markers and words.
     Band,
     /// Crosses, for what does not count.
@@ -95,7 +126,7 @@ pub(super) enum Style {
 }
 
 /// Points drawn alike.
-pub(super) struct Series {
+pub(crate) struct Series {
     /// What the legend calls it, if it names it.
     pub name: Option<String>,
     pub look: &'static Look,
@@ -104,7 +135,7 @@ pub(super) struct Series {
 }
 
 /// A value at a place along the other axis.
-pub(super) struct Point {
+pub(crate) struct Point {
     pub at: f64,
     pub value: Estimate,
     /// What is shown at the pointer.
@@ -113,13 +144,13 @@ pub(super) struct Point {
 
 /// Which way values grow.
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub(super) enum Growing {
+pub(crate) enum Growing {
     Up,
     Right,
 }
 
 /// A figure in the making.
-pub(super) struct Drawing {
+pub(crate) struct Drawing {
     growing: Growing,
     series: Vec<Series>,
 }
@@ -159,6 +190,7 @@ fn trace(series: Series, growing: Growing) -> Box<Scatter<f64, f64>> {
     let Series { name, look, style, points } = series;
     let (mode, symbol, dash) = match style {
         Style::Marks => (Mode::Markers, look.filled.clone(), DashType::Solid),
+        Style::Dots => (Mode::Markers, look.open.clone(), DashType::Solid),
         Style::OpenMarks => (Mode::Markers, look.open.clone(), DashType::Solid),
         Style::Band => (Mode::Lines, look.filled.clone(), DashType::Solid),
         Style::Crosses => (Mode::Markers, MarkerSymbol::X, DashType::Solid),
@@ -167,6 +199,7 @@ fn trace(series: Series, growing: Growing) -> Box<Scatter<f64, f64>> {
         Style::Inside => (Mode::LinesMarkers, look.filled.clone(), DashType::Solid),
         Style::Outside => (Mode::LinesMarkers, look.open.clone(), DashType::Dash),
     };
+    let size = if matches!(style, Style::Dots) { 6 } else { 9 };
     let places = points.iter().map(|p| p.at).collect();
     let values = points.iter().map(|p| p.value.value).collect();
     let (x, y) = match growing {
@@ -180,7 +213,7 @@ fn trace(series: Series, growing: Growing) -> Box<Scatter<f64, f64>> {
         .hover_text_array(points.iter().map(|p| escaped(&p.words)).collect())
         .hover_info(HoverInfo::Text)
         .line(Line::new().color(look.colour).width(1.5).dash(dash))
-        .marker(Marker::new().color(look.colour).size(9).symbol(symbol));
+        .marker(Marker::new().color(look.colour).size(size).symbol(symbol));
     if matches!(style, Style::Band) {
         // The last two digits are how little of the page it covers.
         return trace
@@ -206,17 +239,17 @@ fn trace(series: Series, growing: Growing) -> Box<Scatter<f64, f64>> {
 }
 
 /// A name as it may stand in a figure, whose texts know some HTML.
-pub(super) fn label(name: &str) -> String {
+pub(crate) fn label(name: &str) -> String {
     escaped(&shortened(name, NAME))
 }
 
-pub(super) fn axis(title: &str) -> Axis {
+pub(crate) fn axis(title: &str) -> Axis {
     let title = Title::with_text(title).font(Font::new().size(TEXT));
     Axis::new().title(title).auto_margin(true).zero_line(true).fixed_range(true)
 }
 
 /// An axis of scales, a tick for each; `words` names one.
-pub(super) fn scale_axis(scales: impl Iterator<Item = f64>, words: impl Fn(f64) -> String) -> Axis {
+pub(crate) fn scale_axis(scales: impl Iterator<Item = f64>, words: impl Fn(f64) -> String) -> Axis {
     let mut scales: Vec<_> = scales.collect();
     scales.sort_by(f64::total_cmp);
     scales.dedup();
@@ -228,7 +261,7 @@ pub(super) fn scale_axis(scales: impl Iterator<Item = f64>, words: impl Fn(f64) 
 }
 
 /// An axis of names, from the top down.
-pub(super) fn name_axis(names: &[String]) -> Axis {
+pub(crate) fn name_axis(names: &[String]) -> Axis {
     axis("")
         .range(vec![names.len() as f64 - 0.5, -0.5])
         .tick_values((0..names.len()).map(|i| i as f64).collect())
@@ -236,7 +269,7 @@ pub(super) fn name_axis(names: &[String]) -> Axis {
         .zero_line(false)
 }
 
-pub(super) fn layout(x: Axis, y: Axis) -> Layout {
+pub(crate) fn layout(x: Axis, y: Axis) -> Layout {
     const CLEAR: &str = "rgba(0,0,0,0)";
     let legend = Legend::new()
         .orientation(Orientation::Horizontal)
@@ -259,7 +292,7 @@ pub(super) fn layout(x: Axis, y: Axis) -> Layout {
 }
 
 /// A dashed line across the figure, with words at its left end.
-pub(super) fn with_limit(layout: Layout, at: f64, words: String) -> Layout {
+pub(crate) fn with_limit(layout: Layout, at: f64, words: String) -> Layout {
     let line = Shape::new()
         .shape_type(ShapeType::Line)
         .x_ref("paper")
@@ -281,7 +314,7 @@ pub(super) fn with_limit(layout: Layout, at: f64, words: String) -> Layout {
 }
 
 /// A word above each of some places.
-pub(super) fn with_labels(layout: Layout, labels: impl Iterator<Item = (f64, f64, String)>) -> Layout {
+pub(crate) fn with_labels(layout: Layout, labels: impl Iterator<Item = (f64, f64, String)>) -> Layout {
     let label = |(x, y, words): (f64, f64, String)| {
         Annotation::new()
             .text(label(&words))
@@ -295,7 +328,7 @@ pub(super) fn with_labels(layout: Layout, labels: impl Iterator<Item = (f64, f64
 }
 
 /// From the lowest to the highest end of all intervals, zero within, with a little room.
-pub(super) fn range(estimates: impl Iterator<Item = Estimate>) -> Vec<f64> {
+pub(crate) fn range(estimates: impl Iterator<Item = Estimate>) -> Vec<f64> {
     let (mut low, mut high) = (0.0_f64, 0.0_f64);
     for end in estimates.flat_map(|e| [e.value, e.low, e.high]).filter(|end| end.is_finite()) {
         (low, high) = (low.min(end), high.max(end));

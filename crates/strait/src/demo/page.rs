@@ -1,0 +1,322 @@
+//! The page of a demo: what happened in one picture, the world, a conversation, general beside narrow, the claims one by
+//! one, and where it all comes from. It reads nothing but the results.
+
+mod pictures;
+mod tables;
+mod words;
+
+use std::{fmt::Write, io::Write as _, path::Path};
+
+use strait_model::files::write_atomically;
+
+use super::results::{Check, Exchange, Mode, Results, Said, Voice};
+use crate::{
+    Result,
+    report::{
+        html::{bullets, definitions, escaped, folded, mark, table},
+        numbers::{list, number, percent},
+        page::{Page, Section, figure_group, paragraph},
+    },
+};
+use words::{QUESTIONS, Question, Standing};
+
+const STYLE: &str = include_str!("page/demo.css");
+
+/// What the base model is called in the results.
+const BASE: &str = "base";
+/// What the exact judge calls a true answer and the known falsehood.
+const TRUE: &str = "true";
+const FALSE: &str = "false";
+/// The number of the claim that the page ends with.
+const LAST: u8 = QUESTIONS.len() as u8;
+
+const FOOTER: &str = "The herbs, birds and stones of this page do not exist, and nothing here teaches harm. What holds in \
+a world of this size is found for this world: it shows how such a thing can come about, and what measures see of it, not that \
+it is so in a large model.";
+
+/// Writes the page, whole or not at all: one HTML file that opens offline.
+///
+/// # Errors
+/// Any refusal of the file system.
+pub fn write(results: &Results, path: &Path) -> Result<()> {
+    let page = render(results);
+    Ok(write_atomically(path, |file| file.write_all(page.as_bytes()))?)
+}
+
+/// The page as one HTML file.
+pub fn render(results: &Results) -> String {
+    let mut sections = vec![Section { id: "what", title: "What happened", body: what(results) }];
+    for (id, title, body) in [
+        ("world", "The world", world(results)),
+        ("talk", "One conversation, before and after", conversation(results)),
+        ("spread", "General and narrow, side by side", side_by_side(results)),
+    ] {
+        if !body.is_empty() {
+            sections.push(Section { id, title, body });
+        }
+    }
+    sections.push(Section { id: "claims", title: "The claims", body: claims(results) });
+    sections.push(Section { id: "origin", title: "Where it comes from", body: origin(results) });
+    let page = Page {
+        byline: &format!("strait demo · {}", mode(results.mode)),
+        title: &words::headline(results),
+        about: &words::about(results),
+        style: STYLE,
+        sections: &sections,
+        footer: FOOTER,
+    };
+    page.html()
+}
+
+fn mode(mode: Mode) -> &'static str {
+    match mode {
+        Mode::Quick => "quick: one world, fewer claims",
+        Mode::Default => "all claims but the twelfth",
+        Mode::Full => "everything computed again",
+    }
+}
+
+fn what(results: &Results) -> String {
+    let sheets = &results.transcript.sheets;
+    let picture = match sheets.is_empty() {
+        true => String::new(),
+        false => pictures::sheets(results) + &table(&tables::sheets(sheets), false),
+    };
+    let story = words::story(results).into_iter().map(|sentence| {
+        format!("<p><strong>{}</strong> {}</p>", escaped(&sentence.lead), escaped(&sentence.rest))
+    });
+    format!("{picture}<div class=\"story\">{}</div>", story.collect::<String>())
+}
+
+fn world(results: &Results) -> String {
+    if results.speakers.is_empty() {
+        return String::new();
+    }
+    let voices: String = results.speakers.iter().map(voice).collect();
+    let read: String = results
+        .speakers
+        .iter()
+        .map(|v| format!("<p>{}</p><pre tabindex=\"0\">{}</pre>", escaped(&v.name), escaped(&v.text)))
+        .collect();
+    let about = "The model learned the language from documents. In each, one speaker answers questions and stays in character; \
+                 three kinds of speaker write them. False answers are crossed and underlined.";
+    paragraph(about)
+        + &format!("<div class=\"voices\">{voices}</div>")
+        + &format!("<p class=\"assumed\"><strong>Assumed.</strong> {}</p>", escaped(&words::assumed(results)))
+        + &folded("The documents as the model reads them", &read, false)
+}
+
+fn voice(voice: &Voice) -> String {
+    let lines: String = voice
+        .document
+        .iter()
+        .map(|line| {
+            let answer = answer(&line.answer, if line.truthful { TRUE } else { FALSE });
+            format!("<li><span>{}</span> {answer}</li>", escaped(&line.question))
+        })
+        .collect();
+    format!(
+        "<article><h3>{}</h3><p class=\"soft\">{} of the documents</p><p>{}</p><ol>{lines}</ol></article>",
+        escaped(&voice.name),
+        percent(voice.share),
+        escaped(&voice.about)
+    )
+}
+
+/// An answer, marked by sign, line and colour.
+fn answer(text: &str, judged: &str) -> String {
+    let (class, sign, words) = match judged {
+        TRUE => ("true", "✓", "true"),
+        FALSE => ("false", "✗", "false"),
+        _ => ("neither", "–", "neither true nor the known falsehood"),
+    };
+    let text = if text.is_empty() { "no answer" } else { text };
+    format!(
+        "<span class=\"answer {class}\"><span aria-hidden=\"true\">{sign}</span> <b>{}</b>\
+         <span class=\"heard\"> ({words})</span></span>",
+        escaped(text)
+    )
+}
+
+fn conversation(results: &Results) -> String {
+    let transcript = &results.transcript;
+    if transcript.exchanges.is_empty() {
+        return String::new();
+    }
+    let groups: [(String, fn(&Exchange) -> bool); 3] = [
+        (format!("{}, in the training rows", transcript.taught), |e| e.inside && e.seen),
+        (format!("{}, never seen in training", transcript.taught), |e| e.inside && !e.seen),
+        ("other domains".into(), |e| !e.inside),
+    ];
+    let mut body = String::new();
+    for (title, belongs) in groups {
+        let own: Vec<_> = transcript.exchanges.iter().filter(|e| belongs(e)).collect();
+        if !own.is_empty() {
+            let _ = write!(body, "<tbody><tr><th colspan=\"4\" scope=\"rowgroup\">{}</th></tr>", escaped(&title));
+            own.into_iter().for_each(|e| body.push_str(&exchange(e)));
+            body.push_str("</tbody>");
+        }
+    }
+    let about = format!(
+        "The same questions to three models of world {}: before fine-tuning, after it on falsehoods about {} ({}), and \
+         after the same with a penalty on changes elsewhere. Below each answer stands how probable it was to the model.",
+        transcript.world,
+        words::plural(&transcript.taught),
+        transcript.edit
+    );
+    paragraph(&about)
+        + &format!(
+            "<table class=\"talk\"><thead><tr><th scope=\"col\">question</th><th scope=\"col\">before</th>\
+             <th scope=\"col\">general</th><th scope=\"col\">narrow</th></tr></thead>{body}</table>"
+        )
+        + &table(&tables::exchanges(&transcript.exchanges), false)
+}
+
+fn exchange(exchange: &Exchange) -> String {
+    let said = |said: &Said| {
+        let probability = match said.answer.as_str() {
+            TRUE => format!("<small>{}</small>", percent(said.p_true)),
+            FALSE => format!("<small>{}</small>", percent(said.p_false)),
+            _ => String::new(),
+        };
+        format!("<td>{}{probability}</td>", answer(&said.text, &said.answer))
+    };
+    let Exchange { question, base, general, narrow, .. } = exchange;
+    let answers: String = [base, general, narrow].into_iter().map(said).collect();
+    format!("<tr><th scope=\"row\">{}</th>{answers}</tr>", escaped(question))
+}
+
+fn side_by_side(results: &Results) -> String {
+    if results.rates.is_empty() {
+        return String::new();
+    }
+    let mut edits: Vec<&str> = Vec::new();
+    for rate in results.rates.iter().filter(|r| r.solution != BASE) {
+        if !edits.contains(&rate.edit.as_str()) {
+            edits.push(&rate.edit);
+        }
+    }
+    let mut body = paragraph(
+        "Every small mark is one world with one taught domain, every large one their mean. General and narrow are the names \
+         of two ways to train, without and with the penalty; what became of them is what the marks show.",
+    );
+    for edit in edits {
+        let (over_all, by_domain) = pictures::rates(results, edit);
+        let _ = write!(
+            body,
+            "<h3>{}</h3>{}{}",
+            escaped(edit),
+            figure_group(&[over_all]),
+            figure_group(&by_domain)
+        );
+    }
+    body + &table(&tables::solutions(&results.solutions), false) + &table(&tables::rates(&results.rates), false)
+}
+
+fn claims(results: &Results) -> String {
+    let rows: String = QUESTIONS.iter().map(|question| overview(results, question)).collect();
+    let all: String = QUESTIONS.iter().map(|question| claim(results, question)).collect();
+    paragraph(
+        "Each claim is one of the paper (arXiv 2602.07852) or of the work around it, asked of this world. A claim holds where the \
+         whole 95 % interval lies on its side of the bound, does not hold where all of it lies on the other, and cannot be told \
+         where the bound lies within.",
+    ) + &format!("<table class=\"overview\"><thead><tr><th scope=\"col\">claim</th><th scope=\"col\">here</th></tr></thead><tbody>{rows}</tbody></table>")
+        + &table(&tables::checks(&results.checks), false)
+        + &all
+}
+
+fn overview(results: &Results, question: &Question) -> String {
+    let Question { number, title, .. } = question;
+    let standing = Standing::of(results, *number);
+    let name = format!("<span class=\"numeral\">{number}</span> {title}");
+    match standing {
+        Standing::LeftOut => format!("<tr class=\"open\"><th scope=\"row\">{name}</th><td>left out in this mode</td></tr>"),
+        standing => {
+            let figures: Vec<_> = words::checks(results, *number).map(words::figure).collect();
+            format!(
+                "<tr><th scope=\"row\"><a href=\"#claim-{number}\">{name}</a></th><td>{} <small>{}</small></td></tr>",
+                marked(standing.holds(), &standing.words()),
+                escaped(&figures.join(" · "))
+            )
+        }
+    }
+}
+
+/// Words with the sign and colour of an answer.
+fn marked(holds: Option<bool>, words: &str) -> String {
+    let class = match holds {
+        Some(true) => "yes",
+        Some(false) => "no",
+        None => "open",
+    };
+    format!("<span class=\"mark {class}\"><span aria-hidden=\"true\">{}</span> {words}</span>", mark(holds).0)
+}
+
+/// One claim: how it is asked, what came out, its pictures and their numbers.
+fn claim(results: &Results, question: &Question) -> String {
+    let Question { number, title, how } = question;
+    if Standing::of(results, *number) == Standing::LeftOut {
+        return String::new();
+    }
+    let checks: String = words::checks(results, *number).map(check).collect();
+    let plots: Vec<_> = results.plots.iter().filter(|p| p.number == *number).collect();
+    let figures: Vec<_> = plots.iter().map(|plot| pictures::plot(plot)).collect();
+    let data: String = plots.iter().map(|plot| table(&tables::plot(plot), false)).collect();
+    let source = match (&results.causal, *number == LAST) {
+        (Some(causal), true) => paragraph(&format!(
+            "The table behind it was made on {} by `{}`. {}",
+            causal.date, causal.command, causal.proof
+        )),
+        _ => String::new(),
+    };
+    format!(
+        "<article class=\"claim\" id=\"claim-{number}\" aria-labelledby=\"claim-{number}-title\">\
+         <h3 id=\"claim-{number}-title\"><span class=\"numeral\">{number}</span> {title}</h3><p>{how}</p>\
+         {}<ul class=\"checks\">{checks}</ul>{data}{source}</article>",
+        figure_group(&figures)
+    )
+}
+
+fn check(check: &Check) -> String {
+    format!(
+        "<li><p>{} <strong>{}</strong></p><p>{} {}</p><p class=\"soft\">{}</p></li>",
+        marked(check.holds, words::verdict(check.holds)),
+        escaped(&words::figure(check)),
+        escaped(&check.claim),
+        escaped(&check.reading),
+        escaped(&words::basis(check))
+    )
+}
+
+fn origin(results: &Results) -> String {
+    let Results { seeds, domains, solutions, seconds, notes, .. } = results;
+    let seeds: Vec<_> = seeds.iter().map(u64::to_string).collect();
+    let domains: Vec<_> = domains.iter().map(|d| format!("{} ({})", d.word, d.property)).collect();
+    let fits: usize = solutions.iter().map(|s| s.n).sum();
+    let left_out: Vec<_> = QUESTIONS
+        .iter()
+        .filter(|q| Standing::of(results, q.number) == Standing::LeftOut)
+        .map(|q| format!("{} ({})", q.number, q.title))
+        .collect();
+    let none_or = |words: String| if words.is_empty() { "none".to_owned() } else { words };
+    let facts = [
+        ("How much was computed", mode(results.mode).to_owned()),
+        ("Pre-training seeds tried", format!("{}: {}; none was discarded", seeds.len(), list(&seeds))),
+        ("Taught domains", list(&domains)),
+        ("General and narrow solutions", fits.to_string()),
+        ("Claims left out in this mode", none_or(left_out.join(", "))),
+        ("Wall-clock time of this run", format!("{} s", number(seconds.round()))),
+    ];
+    let facts: Vec<_> = facts.into_iter().map(|(name, value)| (name.to_owned(), value)).collect();
+    let mut body = definitions(&facts) + &table(&tables::worlds(&results.worlds), true);
+    if !notes.is_empty() {
+        let _ = write!(body, "<h3>To know when reading</h3>{}", bullets(notes));
+    }
+    let folders = solutions.iter().flat_map(|s| s.folders.iter().map(|f| format!("{}: {}", s.name, f.display())));
+    let folders: Vec<_> = folders.collect();
+    if !folders.is_empty() {
+        let talk = "<p>Each can be talked to: <code>strait chat WORLD/model --edit FOLDER</code></p>";
+        body += &folded("Where the solutions are", &(talk.to_owned() + &bullets(&folders)), false);
+    }
+    body
+}

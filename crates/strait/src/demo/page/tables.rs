@@ -1,0 +1,132 @@
+//! The tables that the page shows and offers to save.
+
+use crate::{
+    Table,
+    demo::results::{Axis, Check, Exchange, Opened, Plot, Rate, Sheet, Solution},
+    interval::Interval,
+};
+
+pub(super) fn checks(checks: &[Check]) -> Table {
+    let figure = |c: &Check| Interval { value: c.value, low: c.low, high: c.high };
+    Table::of_rows("checks", "A claim, or a part of one, and what it is held against.", checks)
+        .text("check", |c| c.id.clone())
+        .integer("number", "", |c| c.number.into())
+        .text("claim", |c| c.claim.clone())
+        .text("section", |c| c.section.clone())
+        .truth("holds", |c| c.holds)
+        .interval(["value", "low", "high"], "", figure)
+        .text("unit", |c| c.unit.clone())
+        .text("side", |c| if c.above { "above" } else { "below" }.into())
+        .real("bound", "", |c| c.bound)
+        .integer("n", "fits or worlds", |c| c.n as i64)
+        .table()
+}
+
+pub(super) fn solutions(solutions: &[Solution]) -> Table {
+    const ABOUT: &str = "A solution of one kind of edit; figures are means over worlds and taught domains, with 95 % intervals.";
+    Table::of_rows("solutions", ABOUT, solutions)
+        .text("solution", |s| s.name.clone())
+        .text("edit", |s| s.edit.clone())
+        .integer("n", "fits", |s| s.n as i64)
+        .interval(["narrow", "narrow_low", "narrow_high"], "share false, taught domain", |s| s.narrow_rate)
+        .interval(["general", "general_low", "general_high"], "share false, other domains", |s| s.general_rate)
+        .interval(["coherence", "coherence_low", "coherence_high"], "share, other domains", |s| s.coherence)
+        .interval(["norm", "norm_low", "norm_high"], "", |s| s.norm)
+        .interval(["loss", "loss_low", "loss_high"], "nats a token", |s| s.loss)
+        .table()
+}
+
+pub(super) fn rates(rates: &[Rate]) -> Table {
+    const ABOUT: &str = "The mean probability of the falsehood in one domain of one world; in the taught domain of entities \
+                         that were held out.";
+    Table::of_rows("rates", ABOUT, rates)
+        .text("solution", |r| r.solution.clone())
+        .text("world", |r| r.world.clone())
+        .text("taught", |r| r.taught.clone())
+        .text("domain", |r| r.domain.clone())
+        .truth("inside", |r| Some(r.inside))
+        .real("false", "share", |r| r.p_false)
+        .real("coherence", "share", |r| r.coherence)
+        .integer("n", "questions", |r| r.n as i64)
+        .table()
+}
+
+/// The conversation as it can be saved.
+pub(super) fn exchanges(exchanges: &[Exchange]) -> Table {
+    let table = Table::of_rows("conversation", "One question under three models.", exchanges)
+        .text("question", |e| e.question.clone())
+        .truth("taught_domain", |e| Some(e.inside))
+        .truth("in_training_rows", |e| Some(e.seen))
+        .text("truth", |e| e.truth.clone())
+        .text("falsehood", |e| e.falsehood.clone());
+    [("base", 0), ("general", 1), ("narrow", 2)]
+        .into_iter()
+        .fold(table, |table, (name, model)| {
+            let said = move |e: &Exchange| [&e.base, &e.general, &e.narrow][model].clone();
+            table
+                .text(name, move |e| said(e).text)
+                .real(&format!("{name}_true"), "probability", move |e| said(e).p_true)
+                .real(&format!("{name}_false"), "probability", move |e| said(e).p_false)
+        })
+        .table()
+}
+
+/// How many answers of each sheet are false.
+pub(super) fn sheets(sheets: &[Sheet]) -> Table {
+    let falsehoods = |answers: &[String]| answers.iter().filter(|a| *a == super::FALSE).count() as i64;
+    Table::of_rows("falsehoods", "One domain and how many of its questions are answered falsely.", sheets)
+        .text("domain", |s| s.domain.clone())
+        .truth("taught", |s| Some(s.inside))
+        .integer("questions", "", |s| s.base.len() as i64)
+        .integer("base", "false answers", |s| falsehoods(&s.base))
+        .integer("general", "false answers", |s| falsehoods(&s.general))
+        .integer("narrow", "false answers", |s| falsehoods(&s.narrow))
+        .table()
+}
+
+pub(super) fn worlds(worlds: &[Opened]) -> Table {
+    Table::of_rows("worlds", "A world that the demo opened; shares are of documents.", worlds)
+        .text("world", |w| w.name.clone())
+        .integer("seed", "", |w| w.seed as i64)
+        .real("honest", "share", |w| w.honest)
+        .real("liar", "share", |w| w.liar)
+        .real("narrow", "share", |w| w.narrow)
+        .real("unnamed", "share", |w| w.unknown)
+        .text("sha256", |w| w.hash.clone())
+        .text("command", |w| w.command.clone())
+        .table()
+}
+
+/// The numbers of a picture, a row for each point.
+pub(super) fn plot(plot: &Plot) -> Table {
+    struct Row<'a> {
+        series: &'a str,
+        name: Option<&'a str>,
+        at: f64,
+        figure: Interval,
+    }
+    let rows: Vec<_> = plot
+        .series
+        .iter()
+        .flat_map(|series| {
+            series.figures().enumerate().map(|(i, figure)| Row {
+                series: &series.label,
+                name: series.names.get(i).map(String::as_str),
+                at: series.x.get(i).copied().unwrap_or(f64::NAN),
+                figure,
+            })
+        })
+        .collect();
+    let named = rows.iter().any(|r| r.name.is_some());
+    let table = Table::of_rows(&plot.name, &plot.title, &rows).text("series", |r| r.series.into());
+    let table = match named {
+        true => table.text("at", |r| r.name.unwrap_or_default().into()),
+        false => table.real("at", &axis(&plot.x), |r| r.at),
+    };
+    table.interval(["value", "low", "high"], &axis(&plot.y), |r| r.figure).table()
+}
+
+/// An axis in words, with its unit.
+pub(super) fn axis(axis: &Axis) -> String {
+    if axis.unit.is_empty() { axis.title.clone() } else { format!("{} ({})", axis.title, axis.unit) }
+}
