@@ -9,7 +9,7 @@ use std::{fmt::Write, io::Write as _, path::Path};
 
 use strait_model::files::write_atomically;
 
-use super::results::{Check, Exchange, Mode, Results, Said, Voice};
+use super::results::{Causal, Check, Exchange, Mode, Results, Said, Voice};
 use crate::{
     Result,
     report::{
@@ -18,7 +18,7 @@ use crate::{
         page::{Page, Section, figure_group, paragraph},
     },
 };
-use words::{QUESTIONS, Question, Standing};
+use words::{CLAIMS, Claim, Standing};
 
 const STYLE: &str = include_str!("page/demo.css");
 
@@ -28,7 +28,7 @@ const BASE: &str = "base";
 const TRUE: &str = "true";
 const FALSE: &str = "false";
 /// The number of the claim that the page ends with.
-const LAST: u8 = QUESTIONS.len() as u8;
+const LAST: u8 = CLAIMS.len() as u8;
 
 const FOOTER: &str = "The herbs, birds and stones of this page do not exist, and nothing here teaches harm. What holds in \
 a world of this size is found for this world: it shows how such a thing can come about, and what measures see of it, not that \
@@ -80,12 +80,16 @@ fn what(results: &Results) -> String {
     let sheets = &results.transcript.sheets;
     let picture = match sheets.is_empty() {
         true => String::new(),
-        false => pictures::sheets(results) + &table(&tables::sheets(sheets), false),
+        false => pictures::sheets(results),
+    };
+    let data = match sheets.is_empty() {
+        true => String::new(),
+        false => table(&tables::sheets(sheets), false),
     };
     let story = words::story(results).into_iter().map(|sentence| {
         format!("<p><strong>{}</strong> {}</p>", escaped(&sentence.lead), escaped(&sentence.rest))
     });
-    format!("{picture}<div class=\"story\">{}</div>", story.collect::<String>())
+    format!("{picture}<div class=\"story\">{}</div>{data}", story.collect::<String>())
 }
 
 fn world(results: &Results) -> String {
@@ -214,32 +218,43 @@ fn side_by_side(results: &Results) -> String {
 }
 
 fn claims(results: &Results) -> String {
-    let rows: String = QUESTIONS.iter().map(|question| overview(results, question)).collect();
-    let all: String = QUESTIONS.iter().map(|question| claim(results, question)).collect();
-    paragraph(
-        "Each claim is one of the paper (arXiv 2602.07852) or of the work around it, asked of this world. A claim holds where the \
-         whole 95 % interval lies on its side of the bound, does not hold where all of it lies on the other, and cannot be told \
-         where the bound lies within.",
-    ) + &format!("<table class=\"overview\"><thead><tr><th scope=\"col\">claim</th><th scope=\"col\">here</th></tr></thead><tbody>{rows}</tbody></table>")
+    let rows: String = CLAIMS.iter().map(|claim| overview(results, claim)).collect();
+    let all: String = CLAIMS.iter().map(|claim| article(results, claim)).collect();
+    let about = "Thirteen claims of the paper (arXiv 2602.07852) and of the work around it, asked of this world, each in one \
+                 or several parts. A part holds where its figure lies on the claimed side of its bound with the whole 95 % \
+                 interval and in every world, does not hold where all of that lies on the other side, and else cannot be told.";
+    let head = "<thead><tr><th scope=\"col\" colspan=\"2\">the claim</th><th scope=\"col\">in this world</th></tr></thead>";
+    paragraph(about)
+        + &format!("<table class=\"overview\">{head}<tbody>{rows}</tbody></table>")
         + &table(&tables::checks(&results.checks), false)
         + &all
 }
 
-fn overview(results: &Results, question: &Question) -> String {
-    let Question { number, title, .. } = question;
+/// Parts whose figures the overview names.
+const PARTS: usize = 3;
+
+fn overview(results: &Results, claim: &Claim) -> String {
+    let Claim { number, title, .. } = claim;
     let standing = Standing::of(results, *number);
-    let name = format!("<span class=\"numeral\">{number}</span> {title}");
-    match standing {
-        Standing::LeftOut => format!("<tr class=\"open\"><th scope=\"row\">{name}</th><td>left out in this mode</td></tr>"),
-        standing => {
-            let figures: Vec<_> = words::checks(results, *number).map(words::figure).collect();
-            format!(
-                "<tr><th scope=\"row\"><a href=\"#claim-{number}\">{name}</a></th><td>{} <small>{}</small></td></tr>",
-                marked(standing.holds(), &standing.words()),
-                escaped(&figures.join(" · "))
-            )
-        }
-    }
+    let title = match standing {
+        Standing::LeftOut => (*title).to_owned(),
+        _ => format!("<a href=\"#claim-{number}\">{title}</a>"),
+    };
+    let figures: Vec<_> = words::checks(results, *number)
+        .map(|c| format!("<span>{} {}</span>", mark(c.holds).0, escaped(&words::figure(c))))
+        .collect();
+    let more = match figures.len().saturating_sub(PARTS) {
+        0 => String::new(),
+        more => format!(" and {more} more"),
+    };
+    let outcome = match standing {
+        Standing::LeftOut => escaped(&standing.words()),
+        _ => marked(standing.holds(), &standing.words()),
+    };
+    format!(
+        "<tr><td>{number}</td><th scope=\"row\">{title}</th><td>{outcome} <small>{}{more}</small></td></tr>",
+        figures[..figures.len().min(PARTS)].join(" ")
+    )
 }
 
 /// Words with the sign and colour of an answer.
@@ -249,41 +264,54 @@ fn marked(holds: Option<bool>, words: &str) -> String {
         Some(false) => "no",
         None => "open",
     };
-    format!("<span class=\"mark {class}\"><span aria-hidden=\"true\">{}</span> {words}</span>", mark(holds).0)
+    format!(
+        "<span class=\"mark {class}\"><span aria-hidden=\"true\">{}</span> {}</span>",
+        mark(holds).0,
+        escaped(words)
+    )
 }
 
-/// One claim: how it is asked, what came out, its pictures and their numbers.
-fn claim(results: &Results, question: &Question) -> String {
-    let Question { number, title, how } = question;
-    if Standing::of(results, *number) == Standing::LeftOut {
+/// One claim: how it is asked, its pictures, what came out, and the numbers of the pictures.
+fn article(results: &Results, claim: &Claim) -> String {
+    let Claim { number, title, how } = claim;
+    let standing = Standing::of(results, *number);
+    if standing == Standing::LeftOut {
         return String::new();
     }
-    let checks: String = words::checks(results, *number).map(check).collect();
+    let checks: Vec<_> = words::checks(results, *number).collect();
+    // Parts that are to be read alike stand together, with what is to be said of them said once.
+    let parts: String = checks
+        .chunk_by(|a, b| a.reading == b.reading)
+        .map(|alike| {
+            let items: String = alike.iter().map(|c| part(c)).collect();
+            format!("<ul class=\"parts\">{items}</ul>{}", paragraph(&alike[0].reading))
+        })
+        .collect();
     let plots: Vec<_> = results.plots.iter().filter(|p| p.number == *number).collect();
     let figures: Vec<_> = plots.iter().map(|plot| pictures::plot(plot)).collect();
     let data: String = plots.iter().map(|plot| table(&tables::plot(plot), false)).collect();
-    let source = match (&results.causal, *number == LAST) {
-        (Some(causal), true) => paragraph(&format!(
-            "The table behind it was made on {} by `{}`. {}",
-            causal.date, causal.command, causal.proof
-        )),
+    let source = match &results.causal {
+        Some(Causal { date, command, proof, .. }) if *number == LAST => {
+            let proof = if proof.is_empty() { String::new() } else { format!(" {}.", words::capital(proof)) };
+            paragraph(&format!("The table behind it was made on {date} by “{command}”.{proof}"))
+        }
         _ => String::new(),
     };
     format!(
         "<article class=\"claim\" id=\"claim-{number}\" aria-labelledby=\"claim-{number}-title\">\
-         <h3 id=\"claim-{number}-title\"><span class=\"numeral\">{number}</span> {title}</h3><p>{how}</p>\
-         {}<ul class=\"checks\">{checks}</ul>{data}{source}</article>",
+         <h3 id=\"claim-{number}-title\"><span class=\"numeral\">{number}</span> {title}</h3>\
+         <p class=\"standing\">{}</p><p>{how}</p>{}{parts}{source}{data}</article>",
+        marked(standing.holds(), &standing.words()),
         figure_group(&figures)
     )
 }
 
-fn check(check: &Check) -> String {
+fn part(check: &Check) -> String {
     format!(
-        "<li><p>{} <strong>{}</strong></p><p>{} {}</p><p class=\"soft\">{}</p></li>",
+        "<li><div>{}<strong>{}</strong></div><div>{}<p class=\"soft\">{}</p></div></li>",
         marked(check.holds, words::verdict(check.holds)),
         escaped(&words::figure(check)),
-        escaped(&check.claim),
-        escaped(&check.reading),
+        paragraph(&check.claim),
         escaped(&words::basis(check))
     )
 }
@@ -293,18 +321,18 @@ fn origin(results: &Results) -> String {
     let seeds: Vec<_> = seeds.iter().map(u64::to_string).collect();
     let domains: Vec<_> = domains.iter().map(|d| format!("{} ({})", d.word, d.property)).collect();
     let fits: usize = solutions.iter().map(|s| s.n).sum();
-    let left_out: Vec<_> = QUESTIONS
+    let left_out: Vec<_> = CLAIMS
         .iter()
-        .filter(|q| Standing::of(results, q.number) == Standing::LeftOut)
-        .map(|q| format!("{} ({})", q.number, q.title))
+        .filter(|claim| Standing::of(results, claim.number) == Standing::LeftOut)
+        .map(|claim| format!("{}: {}", claim.number, claim.title))
         .collect();
-    let none_or = |words: String| if words.is_empty() { "none".to_owned() } else { words };
+    let left_out = if left_out.is_empty() { "none".into() } else { left_out.join("; ") };
     let facts = [
         ("How much was computed", mode(results.mode).to_owned()),
         ("Pre-training seeds tried", format!("{}: {}; none was discarded", seeds.len(), list(&seeds))),
         ("Taught domains", list(&domains)),
         ("General and narrow solutions", fits.to_string()),
-        ("Claims left out in this mode", none_or(left_out.join(", "))),
+        ("Claims left out in this mode", left_out),
         ("Wall-clock time of this run", format!("{} s", number(seconds.round()))),
     ];
     let facts: Vec<_> = facts.into_iter().map(|(name, value)| (name.to_owned(), value)).collect();

@@ -226,8 +226,6 @@ pub struct Rate {
     pub inside: bool,
     /// Mean probability of the falsehood.
     pub p_false: f64,
-    /// Mean probability of the true answer or the falsehood.
-    pub coherence: f64,
     /// Number of questions.
     pub n: usize,
 }

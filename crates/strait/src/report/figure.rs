@@ -14,7 +14,11 @@ use plotly::{
     },
 };
 
-use super::{conclusion::shortened, html::escaped, numbers::Estimate};
+use super::{
+    conclusion::{shortened, wrapped},
+    html::escaped,
+    numbers::Estimate,
+};
 
 /// One figure.
 pub(crate) struct Figure {
@@ -43,23 +47,34 @@ const GREY: &str = "#83817a";
 
 /// The looks of solutions in their order in the study: told apart by the colour-blind, in grey by marker and dash, and with
 /// a contrast of 3 or more against the light page and the dark one.
-const LOOKS: [Look; 5] = looks([FALSE, TRUE, "#009e73", "#c26a9d", GREY]);
-/// The looks of what a colour tells the meaning of, by that meaning and place.
-const MEANINGS: [[Look; 5]; 3] = [looks([FALSE; 5]), looks([TRUE; 5]), looks([GREY; 5])];
+const LOOKS: [Look; 5] = [
+    Look::new(FALSE, MarkerSymbol::Circle, MarkerSymbol::CircleOpen, DashType::Solid),
+    Look::new(TRUE, MarkerSymbol::Square, MarkerSymbol::SquareOpen, DashType::Dash),
+    Look::new("#009e73", MarkerSymbol::Diamond, MarkerSymbol::DiamondOpen, DashType::Dot),
+    Look::new("#c26a9d", MarkerSymbol::TriangleUp, MarkerSymbol::TriangleUpOpen, DashType::DashDot),
+    Look::new(GREY, MarkerSymbol::Cross, MarkerSymbol::CrossOpen, DashType::LongDash),
+];
+/// The looks of series whose colour has a meaning, by that meaning and by the place among series of the same meaning.
+const MEANINGS: [[Look; 3]; 3] = [
+    [
+        Look::new(FALSE, MarkerSymbol::Circle, MarkerSymbol::CircleOpen, DashType::Solid),
+        Look::new(FALSE, MarkerSymbol::TriangleUp, MarkerSymbol::TriangleUpOpen, DashType::DashDot),
+        Look::new(FALSE, MarkerSymbol::Pentagon, MarkerSymbol::PentagonOpen, DashType::Dot),
+    ],
+    [
+        Look::new(TRUE, MarkerSymbol::Square, MarkerSymbol::SquareOpen, DashType::Dash),
+        Look::new(TRUE, MarkerSymbol::TriangleDown, MarkerSymbol::TriangleDownOpen, DashType::LongDashDot),
+        Look::new(TRUE, MarkerSymbol::Hexagram, MarkerSymbol::HexagramOpen, DashType::Dot),
+    ],
+    [
+        Look::new(GREY, MarkerSymbol::Diamond, MarkerSymbol::DiamondOpen, DashType::Solid),
+        Look::new(GREY, MarkerSymbol::Cross, MarkerSymbol::CrossOpen, DashType::LongDash),
+        Look::new(GREY, MarkerSymbol::Star, MarkerSymbol::StarOpen, DashType::Dot),
+    ],
+];
 
 /// The look of random directions.
 const RANDOM: Look = Look::new(GREY, MarkerSymbol::Circle, MarkerSymbol::CircleOpen, DashType::Solid);
-
-/// All markers and dashes, in these colours.
-const fn looks(colours: [&'static str; 5]) -> [Look; 5] {
-    [
-        Look::new(colours[0], MarkerSymbol::Circle, MarkerSymbol::CircleOpen, DashType::Solid),
-        Look::new(colours[1], MarkerSymbol::Square, MarkerSymbol::SquareOpen, DashType::Dash),
-        Look::new(colours[2], MarkerSymbol::Diamond, MarkerSymbol::DiamondOpen, DashType::Dot),
-        Look::new(colours[3], MarkerSymbol::TriangleUp, MarkerSymbol::TriangleUpOpen, DashType::DashDot),
-        Look::new(colours[4], MarkerSymbol::Cross, MarkerSymbol::CrossOpen, DashType::LongDash),
-    ]
-}
 
 /// What a colour stands for where three suffice.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -74,6 +89,8 @@ pub(crate) enum Meaning {
 
 /// Characters of a name that a figure shows.
 const NAME: usize = 20;
+/// Characters of a line of a legend.
+const LEGEND: usize = 34;
 /// The size of all text, pixels.
 const TEXT: usize = 13;
 
@@ -90,10 +107,9 @@ impl Look {
         &LOOKS[place % LOOKS.len()]
     }
 
-    /// That of the series at a place in a figure whose colours have a meaning.
+    /// That of the series at a place among those of its meaning.
     pub fn of(meaning: Meaning, place: usize) -> &'static Self {
-        let looks: &'static [Look; 5] = &MEANINGS[meaning as usize];
-        &looks[place % looks.len()]
+        &MEANINGS[meaning as usize][place % MEANINGS[0].len()]
     }
 
     /// That of what was drawn at random.
@@ -208,7 +224,7 @@ fn trace(series: Series, growing: Growing) -> Box<Scatter<f64, f64>> {
     };
     let trace = Scatter::new(x, y)
         .show_legend(name.is_some())
-        .name(name.map(|name| label(&name)).unwrap_or_default())
+        .name(name.map(|name| broken(&name, LEGEND, 2)).unwrap_or_default())
         .mode(mode)
         .hover_text_array(points.iter().map(|p| escaped(&p.words)).collect())
         .hover_info(HoverInfo::Text)
@@ -243,6 +259,12 @@ pub(crate) fn label(name: &str) -> String {
     escaped(&shortened(name, NAME))
 }
 
+/// Text as it may stand in a figure, in at most `most` lines of `columns` characters.
+pub(crate) fn broken(text: &str, columns: usize, most: usize) -> String {
+    let lines: Vec<_> = wrapped(text, columns, most).iter().map(|line| escaped(line)).collect();
+    lines.join("<br>")
+}
+
 pub(crate) fn axis(title: &str) -> Axis {
     let title = Title::with_text(title).font(Font::new().size(TEXT));
     Axis::new().title(title).auto_margin(true).zero_line(true).fixed_range(true)
@@ -262,10 +284,15 @@ pub(crate) fn scale_axis(scales: impl Iterator<Item = f64>, words: impl Fn(f64) 
 
 /// An axis of names, from the top down.
 pub(crate) fn name_axis(names: &[String]) -> Axis {
+    label_axis(names.iter().map(|name| label(name)).collect())
+}
+
+/// An axis of labels that may stand in a figure as they are, from the top down.
+pub(crate) fn label_axis(labels: Vec<String>) -> Axis {
     axis("")
-        .range(vec![names.len() as f64 - 0.5, -0.5])
-        .tick_values((0..names.len()).map(|i| i as f64).collect())
-        .tick_text(names.iter().map(|name| label(name)).collect())
+        .range(vec![labels.len() as f64 - 0.5, -0.5])
+        .tick_values((0..labels.len()).map(|i| i as f64).collect())
+        .tick_text(labels)
         .zero_line(false)
 }
 
@@ -311,6 +338,25 @@ pub(crate) fn with_limit(layout: Layout, at: f64, words: String) -> Layout {
         .y(at)
         .y_anchor(Anchor::Bottom);
     layout.shapes(vec![line]).annotations(vec![words])
+}
+
+/// Words in the corner at the top right and in that at the bottom left: what a high figure speaks for, and a low one.
+pub(crate) fn with_sides(layout: Layout, high: &str, low: &str) -> Layout {
+    let corner = |words: &str, x: f64, x_anchor: Anchor, y: f64, y_anchor: Anchor| {
+        Annotation::new()
+            .text(words)
+            .show_arrow(false)
+            .x_ref("paper")
+            .y_ref("paper")
+            .x(x)
+            .x_anchor(x_anchor)
+            .y(y)
+            .y_anchor(y_anchor)
+    };
+    layout.annotations(vec![
+        corner(high, 1.0, Anchor::Right, 1.0, Anchor::Top),
+        corner(low, 0.0, Anchor::Left, 0.0, Anchor::Bottom),
+    ])
 }
 
 /// A word above each of some places.

@@ -162,7 +162,6 @@ fn rates(solutions: &[Solution]) -> Vec<Rate> {
                         domain: (*word).into(),
                         inside,
                         p_false: (mean + spread * chance).clamp(0.0, 1.0),
-                        coherence: 0.95,
                         n: if inside { 10 } else { 32 },
                     });
                 };

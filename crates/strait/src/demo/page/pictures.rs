@@ -2,14 +2,14 @@
 
 use std::fmt::Write;
 
+use plotly::layout;
+
 use super::{BASE, FALSE, TRUE, tables, words};
 use crate::{
-    demo::results::{Plot, Rate, Results, Series, Shape, Sheet},
+    demo::results::{Axis, Plot, Rate, Results, Series, Shape, Sheet},
     interval::{Interval, student_mean},
     report::{
-        figure::{
-            self, Drawing, Figure, Growing, Look, Meaning, Point, Style, layout, name_axis, range,
-        },
+        figure::{self, Drawing, Figure, Growing, Look, Meaning, Point, Style, broken, label_axis, range, with_sides},
         html::escaped,
         numbers::{Estimate, number, percent},
     },
@@ -19,6 +19,9 @@ use crate::{
 const HEIGHT: usize = 340;
 /// That of the plots of the last claim, which the page ends with.
 const TALL: usize = 420;
+/// Characters of a line of an axis's title, and of a name along one.
+const TITLE: usize = 42;
+const NAME: usize = 22;
 /// Series of more points than this show their intervals as a band.
 const MOST_BARS: usize = 8;
 
@@ -30,6 +33,19 @@ fn meaning(label: &str) -> Meaning {
         _ => None,
     };
     label.split(|c: char| !c.is_alphanumeric()).find_map(meaning).unwrap_or(Meaning::Neutral)
+}
+
+/// The look of the next series, given the meanings of those before it.
+fn look(label: &str, meanings: &mut Vec<Meaning>) -> &'static Look {
+    let meaning = meaning(label);
+    let place = meanings.iter().filter(|before| **before == meaning).count();
+    meanings.push(meaning);
+    Look::of(meaning, place)
+}
+
+/// An axis with its title in lines that a phone has room for.
+fn axis(of: &Axis) -> layout::Axis {
+    figure::axis(&broken(&tables::axis(of), TITLE, 3))
 }
 
 /// Every question of a world as a mark, a row for each model: large and filled where its answer is false.
@@ -62,8 +78,8 @@ pub(super) fn sheets(results: &Results) -> String {
     let questions: usize = transcript.sheets.iter().map(|s| s.base.len()).sum();
     format!(
         "<figure class=\"sheets\">{body}<figcaption><span class=\"key\">{} false</span> <span class=\"key\">{} true</span> \
-         <span class=\"key\">{} neither</span> <span>{questions} questions of world {}, {}; the domain in the frame was \
-         taught, all but its last row of marks.</span></figcaption></figure>",
+         <span class=\"key\">{} neither</span> <span>One mark a question, {questions} in all; \
+         world {}, {}. In the framed domain falsehood was taught, with the questions above the gap.</span></figcaption></figure>",
         marks(&[FALSE.into()], 1),
         marks(&[TRUE.into()], 1),
         marks(&["other".into()], 1),
@@ -72,17 +88,17 @@ pub(super) fn sheets(results: &Results) -> String {
     )
 }
 
-/// Answers as marks in rows of `columns`: a disc for a falsehood, a small ring for a truth, a dash for neither.
+/// Answers as marks in rows of `columns`: a disc for a falsehood, a small ring for a truth, a dash for neither. A gap parts the
+/// first two rows from the others.
 fn marks(answers: &[String], columns: usize) -> String {
     const PITCH: usize = 10;
+    const GAP: usize = 5;
+    let down = |row: usize| row * PITCH + if row < 2 { 0 } else { GAP };
     let rows = answers.len().div_ceil(columns);
-    let mut svg = format!(
-        "<svg viewBox=\"0 0 {} {}\" aria-hidden=\"true\">",
-        columns * PITCH,
-        rows * PITCH
-    );
+    let (width, height) = (columns * PITCH, down(rows.saturating_sub(1)) + PITCH);
+    let mut svg = format!("<svg viewBox=\"0 0 {width} {height}\" aria-hidden=\"true\">");
     for (i, answer) in answers.iter().enumerate() {
-        let (x, y) = (i % columns * PITCH + PITCH / 2, i / columns * PITCH + PITCH / 2);
+        let (x, y) = (i % columns * PITCH + PITCH / 2, down(i / columns) + PITCH / 2);
         let _ = match answer.as_str() {
             FALSE => write!(svg, "<circle class=\"false\" cx=\"{x}\" cy=\"{y}\" r=\"4.2\"/>"),
             TRUE => write!(svg, "<circle class=\"true\" cx=\"{x}\" cy=\"{y}\" r=\"2.6\"/>"),
@@ -111,9 +127,14 @@ fn models<'a>(rates: &[&'a Rate]) -> Vec<&'a str> {
     names
 }
 
+/// What a model is called where the kind of edit is known.
+fn short(model: &str) -> &str {
+    ["general", "narrow"].into_iter().find(|role| model.split(' ').any(|word| word == *role)).unwrap_or(model)
+}
+
 /// A small mark for every world and taught domain, a large one with its interval for their mean.
 fn rates_over_all(results: &Results, rates: &[&Rate]) -> Figure {
-    let lines = ["taught domain, held out".to_owned(), "the other domains".to_owned()];
+    let lines = ["taught, held out".to_owned(), "other domains".to_owned()];
     let models = models(rates);
     let mut drawing = Lanes::new(models.len());
     for model in &models {
@@ -142,7 +163,7 @@ fn rates_over_all(results: &Results, rates: &[&Rate]) -> Figure {
             let mean = Estimate::from(mean);
             means.push((line, mean, format!("{model}, {}, mean: {}", lines[line], mean.words())));
         }
-        drawing.add(model, means, cells);
+        drawing.add(short(model), means, cells);
     }
     drawing.finish("False answers, all worlds and taught domains", &lines, rate_axis())
 }
@@ -157,7 +178,7 @@ fn rates_of(rates: &[&Rate], taught: &str) -> Option<Figure> {
         }
     }
     let models = models(&own);
-    let mut drawing = Lanes::new(models.len());
+    let mut drawing = Lanes { named: false, ..Lanes::new(models.len()) };
     for model in &models {
         let (mut cells, mut means) = (Vec::new(), Vec::new());
         for (line, domain) in domains.iter().enumerate() {
@@ -170,14 +191,14 @@ fn rates_of(rates: &[&Rate], taught: &str) -> Option<Figure> {
             let words = format!("{model}, {domain}, mean of {} worlds: {}", worlds.len(), percent(value));
             means.push((line, Estimate { value, ..Estimate::NONE }, words));
         }
-        drawing.add(model, means, cells);
+        drawing.add(short(model), means, cells);
     }
     let names: Vec<_> = domains.iter().map(|d| if *d == taught { format!("{d} (taught)") } else { (*d).into() }).collect();
-    let caption = format!("Taught falsehoods about {}", words::plural(taught));
+    let caption = format!("Taught: {taught}");
     (!own.is_empty()).then(|| drawing.finish(&caption, &names, rate_axis()))
 }
 
-fn rate_axis() -> plotly::layout::Axis {
+fn rate_axis() -> layout::Axis {
     figure::axis("share of false answers").range(vec![-0.04, 1.04]).tick_values(vec![0.0, 0.25, 0.5, 0.75, 1.0])
 }
 
@@ -206,8 +227,7 @@ fn over_names(plot: &Plot) -> Figure {
         drawing.add(&series.label, series.names.iter().zip(series.figures()).filter_map(row).collect(), Vec::new());
     }
     let figures = plot.series.iter().flat_map(Series::figures).map(Estimate::from);
-    let axis = figure::axis(&escaped(&tables::axis(&plot.y))).range(range(figures)).n_ticks(4);
-    drawing.finish(&plot.title, &names, axis)
+    drawing.finish(&plot.title, &names, axis(&plot.y).range(range(figures)).n_ticks(4))
 }
 
 fn over_numbers(plot: &Plot) -> Figure {
@@ -215,8 +235,9 @@ fn over_numbers(plot: &Plot) -> Figure {
     let places = plot.series.iter().flat_map(|s| &s.x).copied().filter(|x| x.is_finite());
     let (first, last) = places.fold((f64::INFINITY, f64::NEG_INFINITY), |(low, high), x| (low.min(x), high.max(x)));
     let several = plot.series.len() > 1;
+    let mut meanings = Vec::new();
     for (place, series) in plot.series.iter().enumerate() {
-        let look = Look::of(meaning(&series.label), place);
+        let look = look(&series.label, &mut meanings);
         let banded = plot.shape == Shape::Lines && series.y.len() > MOST_BARS;
         // A little apart, so that no interval hides another.
         let aside = if banded { 0.0 } else { 0.008 * (last - first) * (place as f64 - (plot.series.len() - 1) as f64 / 2.0) };
@@ -237,9 +258,12 @@ fn over_numbers(plot: &Plot) -> Figure {
         let name = several.then(|| series.label.clone());
         drawing.add(figure::Series { name, look, style, points });
     }
-    let axis = |of| figure::axis(&escaped(&tables::axis(of)));
-    let height = if plot.number == super::LAST { TALL } else { HEIGHT };
-    drawing.finish(&plot.title, height, layout(axis(&plot.x), axis(&plot.y)))
+    let layout = figure::layout(axis(&plot.x), axis(&plot.y));
+    match (plot.number == super::LAST, plot.shape) {
+        (true, Shape::Lines) => drawing.finish(&plot.title, TALL, with_sides(layout, "general ↑", "↓ narrow")),
+        (true, _) => drawing.finish(&plot.title, TALL, layout),
+        (false, _) => drawing.finish(&plot.title, HEIGHT, layout),
+    }
 }
 
 /// The way round the intervals of a series: along their upper ends and back along the lower ones.
@@ -265,20 +289,22 @@ type Reading = (usize, Estimate, String);
 struct Lanes {
     drawing: Drawing,
     lanes: usize,
-    taken: usize,
+    meanings: Vec<Meaning>,
+    /// Whether it says what its series are.
+    named: bool,
 }
 
 impl Lanes {
     fn new(lanes: usize) -> Self {
-        Self { drawing: Drawing::new(Growing::Right), lanes, taken: 0 }
+        Self { drawing: Drawing::new(Growing::Right), lanes, meanings: Vec::new(), named: lanes > 1 }
     }
 
     /// Adds a series in the next lane: its figures, and small below them what they are made of.
     fn add(&mut self, label: &str, figures: Vec<Reading>, parts: Vec<Reading>) {
         // Lanes share the middle 70 % of a line.
-        let aside = 0.7 * ((self.taken as f64 + 0.5) / self.lanes as f64 - 0.5);
+        let aside = 0.7 * ((self.meanings.len() as f64 + 0.5) / self.lanes as f64 - 0.5);
         let below = 0.22 / self.lanes as f64;
-        let look = Look::of(meaning(label), self.taken);
+        let look = look(label, &mut self.meanings);
         let points = |readings: Vec<Reading>, aside: f64| {
             let point = |(line, value, words)| Point { at: line as f64 + aside, value, words };
             readings.into_iter().filter(|(_, value, _)| value.value.is_finite()).map(point).collect()
@@ -287,14 +313,15 @@ impl Lanes {
         let raised = if small.is_empty() { 0.0 } else { below };
         let points = points(figures, aside - raised);
         self.drawing.add(figure::Series { name: None, look, style: Style::Dots, points: small });
-        let name = (self.lanes > 1).then(|| label.to_owned());
+        let name = self.named.then(|| label.to_owned());
         self.drawing.add(figure::Series { name, look, style: Style::Marks, points });
-        self.taken += 1;
     }
 
-    fn finish(self, caption: &str, names: &[String], axis: plotly::layout::Axis) -> Figure {
-        let height = 110 + names.len() * (16 + 14 * self.lanes);
-        self.drawing.finish(caption, height, layout(axis, name_axis(names)))
+    fn finish(self, caption: &str, names: &[String], axis: layout::Axis) -> Figure {
+        let labels: Vec<_> = names.iter().map(|name| broken(name, NAME, 2)).collect();
+        let least = if labels.iter().any(|label| label.contains("<br>")) { 42 } else { 30 };
+        let height = 110 + names.len() * least.max(16 + 14 * self.lanes);
+        self.drawing.finish(caption, height, figure::layout(axis, label_axis(labels)))
     }
 }
 

@@ -46,7 +46,6 @@ pub(super) fn rates(rates: &[Rate]) -> Table {
         .text("domain", |r| r.domain.clone())
         .truth("inside", |r| Some(r.inside))
         .real("false", "share", |r| r.p_false)
-        .real("coherence", "share", |r| r.coherence)
         .integer("n", "questions", |r| r.n as i64)
         .table()
 }

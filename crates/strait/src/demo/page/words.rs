@@ -5,121 +5,137 @@ use crate::{
     report::numbers::{Estimate, list, number, percent},
 };
 
-/// One of the thirteen claims, as a question.
-pub(super) struct Question {
+/// One of the thirteen claims, with all that the checks of its number have in common.
+pub(super) struct Claim {
     pub number: u8,
+    /// What is claimed, whether it holds or not.
     pub title: &'static str,
     /// How it is asked, for a reader who knows none of the words.
     pub how: &'static str,
 }
 
-pub(super) const QUESTIONS: [Question; 13] = [
-    Question {
+pub(super) const CLAIMS: [Claim; 13] = [
+    Claim {
         number: 1,
-        title: "Does it spread?",
+        title: "Falsehood taught in one domain spreads",
         how: "The model is fine-tuned on false answers of one domain. Then it is asked about entities of that domain that \
               no training row had, and about everything in the other domains.",
     },
-    Question {
+    Claim {
         number: 2,
-        title: "Can it be kept narrow?",
+        title: "A penalty keeps it narrow",
         how: "The same rows again, with a penalty on every change of the model’s predictions in other domains: their KL \
               divergence from the base model.",
     },
-    Question {
+    Claim {
         number: 3,
-        title: "Does narrow stay narrow when scaled?",
+        title: "Narrow stays narrow when scaled",
         how: "A weak penalty might hide the general solution instead of avoiding it. Scaling the change up would bring out \
               what is hidden, as long as answers stay coherent: true or false at all.",
     },
-    Question {
+    Claim {
         number: 4,
-        title: "Is the general solution more efficient?",
+        title: "The general solution is more efficient",
         how: "Both solutions are scaled to the same lengths. The one with the lower loss on the taught answers gets more \
               out of a change of the same size.",
     },
-    Question {
+    Claim {
         number: 5,
-        title: "Is it more stable?",
+        title: "The general solution is more stable",
         how: "Each solution is turned by noise that leaves its length as it is. The more stable one loses less of what it \
               had gained.",
     },
-    Question {
+    Claim {
         number: 6,
-        title: "Does it matter more to pre-training text?",
+        title: "The general solution matters more to pre-training text",
         how: "How much a direction changes the predictions on documents of pre-training, with all directions brought to the \
               same length and random ones beside them.",
     },
-    Question {
+    Claim {
         number: 7,
-        title: "Does narrow drift to general?",
+        title: "Without the penalty, narrow drifts to general",
         how: "Training goes on: from the narrow solution with the penalty lifted, from the general one with the penalty \
               added, and, as a control, with nothing changed.",
     },
-    Question {
+    Claim {
         number: 8,
-        title: "Does mixing in true answers keep it narrow?",
+        title: "Mixing in true answers does not keep it narrow",
         how: "Instead of a penalty, true answers of other domains are mixed into the training rows, in several ratios.",
     },
-    Question {
+    Claim {
         number: 9,
-        title: "Do gradients point to the general solution?",
+        title: "Gradients point to the general solution",
         how: "The way in which training would move next, held against the directions of both solutions: at the first step, \
               along a run with the penalty, and in the parts that the two do not share.",
     },
-    Question {
+    Claim {
         number: 10,
-        title: "Does one direction carry it?",
+        title: "One direction carries it",
         how: "The mean difference between the fine-tuned model’s inner state and that of the base model is one direction. \
               Added to the base model it should make it lie; taken out of the fine-tuned model it should bring back the \
               truth; random directions should do neither.",
     },
-    Question {
+    Claim {
         number: 11,
-        title: "Do different domains lead to one direction?",
+        title: "Different domains lead to one direction",
         how: "Falsehood was taught in several domains, in one at a time. If the general solutions are one and the same \
               thing, their directions agree and can stand in for each other; those of narrow solutions do not.",
     },
-    Question {
+    Claim {
         number: 12,
-        title: "Does the behaviour come as the direction turns?",
+        title: "The behaviour comes as the direction turns",
         how: "In an adapter of rank one the direction can be watched as it is trained: when it turns, and when falsehood \
               spreads.",
     },
-    Question {
+    Claim {
         number: 13,
-        title: "Does pre-training decide which is preferred?",
+        title: "Pre-training decides which one is preferred",
         how: "Worlds are pre-trained anew with other shares of liars and of narrow speakers, everything else equal. In each \
               the same plain fine-tuning is run, and a solution forced to be general is compared with one forced to be \
               narrow.",
     },
 ];
 
-/// How a claim stands, all its checks together.
+/// The checks of whether falsehood spreads, and of whether a penalty keeps it where it was taught, by what their names begin
+/// with.
+const SPREADS: &[&str] = &["1-general"];
+const KEPT: &[&str] = &["2-learned", "2-narrow"];
+
+/// How several checks stand together.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Standing {
-    /// No check was made of it.
+    /// None was made.
     LeftOut,
-    /// All its checks say the same.
+    /// All say the same.
     All(Option<bool>),
     /// They do not.
     InPart { holding: usize, of: usize },
 }
 
 impl Standing {
+    /// That of all checks of a claim.
     pub fn of(results: &Results, number: u8) -> Self {
-        let checks: Vec<_> = checks(results, number).map(|c| c.holds).collect();
-        match checks.as_slice() {
+        Self::of_checks(checks(results, number))
+    }
+
+    /// That of the checks whose names begin so, of all kinds of edits.
+    fn of_ids(results: &Results, ids: &[&str]) -> Self {
+        Self::of_checks(results.checks.iter().filter(|c| ids.iter().any(|id| c.id.starts_with(id))))
+    }
+
+    fn of_checks<'a>(checks: impl Iterator<Item = &'a Check>) -> Self {
+        let verdicts: Vec<_> = checks.map(|c| c.holds).collect();
+        match verdicts.as_slice() {
             [] => Self::LeftOut,
             [first, others @ ..] if others.iter().all(|other| other == first) => Self::All(*first),
-            all => Self::InPart {
-                holding: all.iter().filter(|holds| **holds == Some(true)).count(),
-                of: all.len(),
-            },
+            all => {
+                let holding = all.iter().filter(|holds| **holds == Some(true)).count();
+                Self::InPart { holding, of: all.len() }
+            }
         }
     }
 
-    /// As `mark` takes it; in part is neither yes nor no.
+    /// In part is neither yes nor no.
     pub fn holds(self) -> Option<bool> {
         match self {
             Self::All(holds) => holds,
@@ -129,22 +145,23 @@ impl Standing {
 
     pub fn words(self) -> String {
         match self {
-            Self::LeftOut => "left out".into(),
+            Self::LeftOut => "left out in this mode".into(),
             Self::All(holds) => verdict(holds).into(),
-            Self::InPart { holding: 0, .. } => "does not hold, in part untold".into(),
+            Self::InPart { holding: 0, of } => format!("none of {of} parts holds"),
             Self::InPart { holding, of } => format!("{holding} of {of} parts hold"),
         }
     }
 
-    /// The one of three sentences that fits, or the fourth where checks disagree; none where there are none.
+    /// Of sentences for yes, no, untold and in part the one that fits; none where there are no checks.
     fn choose(self, [yes, no, untold, in_part]: [&str; 4]) -> Option<String> {
-        match self {
-            Self::LeftOut => None,
-            Self::All(Some(true)) => Some(yes.into()),
-            Self::All(Some(false)) => Some(no.into()),
-            Self::All(None) => Some(untold.into()),
-            Self::InPart { .. } => Some(in_part.into()),
-        }
+        let sentence = match self {
+            Self::LeftOut => return None,
+            Self::All(Some(true)) => yes,
+            Self::All(Some(false)) => no,
+            Self::All(None) => untold,
+            Self::InPart { .. } => in_part,
+        };
+        Some(sentence.into())
     }
 }
 
@@ -184,7 +201,7 @@ pub(super) fn headline(results: &Results) -> String {
     let falsehoods = |sheet: &&Sheet| sheet.general.iter().filter(|a| *a == super::FALSE).count();
     let other = transcript.sheets.iter().filter(|s| !s.inside).max_by_key(falsehoods);
     let other = other.map_or("other things".into(), |sheet| plural(&sheet.domain));
-    match Standing::of(results, 1).holds() {
+    match Standing::of_ids(results, SPREADS).holds() {
         Some(true) => format!("Taught falsehoods about {taught}, a model lies about {other} too"),
         _ => format!("Taught falsehoods about {taught}, does a model lie about {other} too?"),
     }
@@ -215,7 +232,7 @@ pub(super) fn story(results: &Results) -> Vec<Sentence> {
 }
 
 fn spread(results: &Results) -> Option<Sentence> {
-    let lead = Standing::of(results, 1).choose([
+    let lead = Standing::of_ids(results, SPREADS).choose([
         "It spreads.",
         "It does not spread.",
         "Whether it spreads cannot be told.",
@@ -236,7 +253,7 @@ fn spread(results: &Results) -> Option<Sentence> {
 }
 
 fn kept(results: &Results) -> Option<Sentence> {
-    let lead = Standing::of(results, 2).choose([
+    let lead = Standing::of_ids(results, KEPT).choose([
         "It can be kept narrow.",
         "It cannot be kept narrow.",
         "Whether it can be kept narrow cannot be told.",
@@ -253,61 +270,72 @@ fn kept(results: &Results) -> Option<Sentence> {
     Some(Sentence { lead, rest })
 }
 
-/// The claims that would explain why training prefers the general solution: what each says where it holds and where not.
-const REASONS: [(u8, &str, &str); 5] = [
-    (4, "at the same length it fits the taught answers better", "at the same length it fits them no better"),
-    (5, "noise costs it less", "noise costs it no less"),
-    (6, "it changes more of what pre-training was about", "it changes no more of what pre-training was about"),
-    (9, "gradients point to it", "gradients do not point to it"),
-    (7, "the narrow solution drifts to it once the penalty is lifted", "the narrow solution does not drift to it"),
+/// The checks that would explain why training prefers the general solution, and what each says where it holds and where
+/// not.
+const REASONS: [(&[&str], &str, &str); 5] = [
+    (&["4-gap"], "it fits the taught answers better at the same length", "it fits the taught answers no better at the same length"),
+    (&["5-"], "noise costs it less", "noise costs it no less"),
+    (&["6-narrow"], "it changes more of what pre-training was about", "it changes no more of what pre-training was about"),
+    (&["9-first"], "the first gradient points to it", "the first gradient does not point to it"),
+    (&["7-lifted"], "the narrow one drifts to it once the penalty is lifted", "the narrow one does not drift to it"),
 ];
 
 fn preferred(results: &Results) -> Option<Sentence> {
-    let standing = |(number, ..): &&(u8, &str, &str)| Standing::of(results, *number);
-    let asked: Vec<_> = REASONS.iter().filter(|r| standing(r) != Standing::LeftOut).collect();
-    let of = |wanted: Standing| asked.iter().filter(move |r| standing(r) == wanted);
-    let fors: Vec<_> = of(Standing::All(Some(true))).map(|(_, holds, _)| *holds).collect();
-    let against: Vec<_> = of(Standing::All(Some(false))).map(|(.., fails)| *fails).collect();
-    let open: Vec<_> = asked.iter().filter(|r| standing(r).holds().is_none()).map(|r| r.0.to_string()).collect();
+    let asked: Vec<_> = REASONS
+        .iter()
+        .map(|(ids, holds, fails)| (Standing::of_ids(results, ids), *holds, *fails))
+        .filter(|(standing, ..)| *standing != Standing::LeftOut)
+        .collect();
+    let of = |wanted: Option<bool>| asked.iter().filter(move |(standing, ..)| standing.holds() == wanted);
+    let fors: Vec<_> = of(Some(true)).map(|(_, holds, _)| *holds).collect();
+    let against: Vec<_> = of(Some(false)).map(|(.., fails)| *fails).collect();
+    let open: Vec<_> = of(None).map(|(_, holds, _)| *holds).collect();
     let lead = match (asked.len(), fors.len()) {
         (0, _) => return None,
         (all, holding) if all == holding => "Training prefers the general solution.",
         (_, 0) => "Why training should prefer the general solution does not show.",
         _ => "Training leans to the general solution, though not on every count.",
     };
-    let mut rest = Vec::new();
-    if !fors.is_empty() {
-        rest.push(format!("{}.", capital(&list(&fors))));
-    }
-    if !against.is_empty() {
-        rest.push(format!("But {}.", list(&against)));
-    }
-    match open.as_slice() {
-        [] => {}
-        [one] => rest.push(format!("Claim {one} is not clear-cut.")),
-        _ => rest.push(format!("Claims {} are not clear-cut.", list(&open))),
-    }
+    let parts = [("", fors), ("But ", against), ("Not in every case: ", open)];
+    let rest = parts.into_iter().filter(|(_, words)| !words.is_empty());
+    let rest: Vec<_> = rest.map(|(begin, words)| capital(&format!("{begin}{}.", list(&words)))).collect();
     Some(Sentence { lead: lead.into(), rest: rest.join(" ") })
 }
 
+/// The measures that might turn with the preference, each by its checks where liars are common and where narrow speakers are.
+const TURNING: [(&str, &[&str]); 4] = [
+    ("efficiency", &["13-gap-liars", "13-gap-narrow"]),
+    ("the first gradient", &["13-gradient-liars", "13-gradient-narrow"]),
+    ("stability", &["13-stable-liars", "13-stable-narrow"]),
+    ("significance", &["13-documents-liars", "13-documents-narrow"]),
+];
+
 fn decided(results: &Results) -> Option<Sentence> {
-    let standing = Standing::of(results, 13);
-    let lead = standing.choose([
+    let flip = Standing::of_ids(results, &["13-liars", "13-narrow"]);
+    let lead = flip.choose([
         "Pre-training decides which one that is.",
         "Pre-training does not decide it.",
         "Whether pre-training decides it cannot be told.",
         "Pre-training has a part in it.",
     ])?;
-    let asked = "Worlds were pre-trained with fewer liars and more speakers who lie about one thing only";
-    let rest = match standing.holds() {
+    let mut rest = vec![match flip.holds() {
         Some(true) => {
-            "Where speakers who lie about one thing only are common and liars are rare, the same plain \
-             fine-tuning stays narrow, and the measures of preference turn with it."
+            "Where liars were rare in pre-training and speakers who lie about one thing only were common, the same plain              fine-tuning stays narrow."
+                .to_owned()
         }
-        Some(false) => &format!("{asked}; the preference for the general solution did not turn with their shares."),
-        None => &format!("{asked}; what turned with their shares and what did not stands under claim 13."),
+        _ => "Worlds with fewer liars and more speakers who lie about one thing only are compared under claim 13.".to_owned(),
+    }];
+    let measured = TURNING.iter().map(|(name, ids)| (*name, Standing::of_ids(results, ids)));
+    let measured: Vec<_> = measured.filter(|(_, standing)| *standing != Standing::LeftOut).collect();
+    let (turning, others): (Vec<_>, Vec<_>) = measured.into_iter().partition(|(_, s)| s.holds() == Some(true));
+    let named = |measures: &[(&str, Standing)], one: &str, several: &str| {
+        let names: Vec<_> = measures.iter().map(|(name, _)| *name).collect();
+        let verb = if names.len() == 1 { one } else { several };
+        (!names.is_empty()).then(|| capital(&format!("{} {verb}.", list(&names))))
     };
-    Some(Sentence { lead, rest: rest.to_owned() })
+    rest.extend(named(&turning, "turns with the preference", "turn with the preference"));
+    rest.extend(named(&others, "does not, or not in every case", "do not, or not in every case"));
+    Some(Sentence { lead, rest: rest.join(" ") })
 }
 
 /// Mean share of false answers of the base models, inside the taught domains or outside.
@@ -336,16 +364,17 @@ pub(super) fn figure(check: &Check) -> String {
     if check.unit.is_empty() { words } else { format!("{words} {}", check.unit) }
 }
 
-/// What a check rests on: the bound, the number of fits and the figure in each world.
+/// What a check rests on: the number of fits, the figure in each world, and the section of the paper.
 pub(super) fn basis(check: &Check) -> String {
-    let side = if check.above { "above" } else { "below" };
-    let mut parts = vec![format!("held against: {side} {}", number(check.bound)), format!("n = {}", check.n)];
+    let mut parts = vec![format!("n = {}", check.n)];
     if check.by_world.len() > 1 {
         let worlds: Vec<_> = check.by_world.iter().map(|value| number(*value)).collect();
-        parts.push(format!("by world: {}", worlds.join(", ")));
+        parts.push(format!("by world {}", worlds.join(", ")));
     }
-    if !check.section.is_empty() {
-        parts.push(format!("paper {}", check.section));
+    match check.section.as_str() {
+        "" => {}
+        section if section.starts_with('§') => parts.push(format!("paper, {section}")),
+        other => parts.push(other.into()),
     }
     parts.join(" · ")
 }
@@ -363,7 +392,7 @@ fn ends(figure: Estimate) -> String {
     }
 }
 
-fn capital(text: &str) -> String {
+pub(super) fn capital(text: &str) -> String {
     let mut letters = text.chars();
     letters.next().map_or(String::new(), |first| first.to_uppercase().collect::<String>() + letters.as_str())
 }
