@@ -5,6 +5,7 @@ mod divergence;
 mod drift;
 mod efficiency;
 mod families;
+mod gradient;
 mod heldout;
 mod preference;
 mod significance;
@@ -14,6 +15,7 @@ pub use divergence::divergence;
 pub use drift::{DriftRows, Trajectory, drift};
 pub use efficiency::{EfficiencySettings, efficiency, efficiency_of};
 pub use families::{Member, families};
+pub use gradient::{Pull, descent, flat, pull};
 pub use heldout::heldout;
 pub use preference::{PairRows, certificate, preference};
 pub use significance::{

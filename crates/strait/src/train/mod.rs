@@ -242,7 +242,10 @@ impl Trainable {
     }
 
     /// The edit as it is now, apart from its variables.
-    fn frozen(&self) -> Result<Edit> {
+    ///
+    /// # Errors
+    /// If a tensor cannot be copied.
+    pub fn frozen(&self) -> Result<Edit> {
         Ok(match &self.edit {
             Edit::Steering(s) => {
                 Edit::Steering(SteeringVector { layer: s.layer, vector: s.vector.detach().copy()? })
