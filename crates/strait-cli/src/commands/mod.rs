@@ -11,6 +11,7 @@ mod report;
 mod run;
 mod score;
 mod status;
+mod world;
 
 use std::{
     fmt::Display,
@@ -45,6 +46,9 @@ pub enum Command {
     /// Say what a file of rows holds, or make and unpack protected archives
     #[command(subcommand, after_help = data::EXAMPLES)]
     Data(data::Command),
+    /// Show the built-in world, or make one: a language whose every answer is known to be true or false
+    #[command(subcommand, after_help = world::EXAMPLES)]
+    World(world::Command),
     Completions(completions::Arguments),
 }
 
@@ -62,6 +66,7 @@ impl Command {
             Self::Model(command) => model::run(command, context),
             Self::Edit(command) => edit::run(command, context),
             Self::Data(command) => data::run(command, context),
+            Self::World(command) => world::run(command, context),
             Self::Completions(arguments) => completions::run(arguments, context),
         }
     }

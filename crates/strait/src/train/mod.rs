@@ -18,6 +18,7 @@ use strait_model::{
 
 pub use checkpoint::SolutionFolder;
 pub use optimiser::learning_rate;
+pub(crate) use optimiser::{AdamW, adamw, clip, gradient_norm, Parameter};
 pub use settings::{EditKind, Kl, Length, Schedule, Seeds, Settings};
 
 use crate::{
@@ -26,7 +27,6 @@ use crate::{
     objective::{Kept, Row},
     tensorboard::EventWriter,
 };
-use optimiser::Parameter;
 
 /// What one optimiser step did: a line of `metrics.jsonl`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -381,7 +381,7 @@ impl Run<'_> {
         if let Some(largest) = self.settings.clip {
             optimiser::clip(&mut trainable.parameters, gradient_norm, largest);
         }
-        optimiser::adamw(&mut trainable.parameters, self.settings, rate, step)?;
+        optimiser::adamw(&mut trainable.parameters, self.settings.adamw(), rate, step)?;
         record.norm = trainable.edit.norm()?;
         if self.is_checkpoint(step + 1, total) {
             record.heldout_loss = self.heldout_loss(&trainable.edit)?;

@@ -3,6 +3,8 @@
 use serde::{Deserialize, Serialize};
 use strait_model::edit::Projection;
 
+use super::optimiser::AdamW;
+
 /// The edit that is trained.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "lowercase")]
@@ -122,4 +124,11 @@ pub struct Settings {
     pub kl: Option<Kl>,
     /// Seeds.
     pub seeds: Seeds,
+}
+
+impl Settings {
+    /// The optimiser's part.
+    pub(super) fn adamw(&self) -> AdamW {
+        AdamW { betas: self.betas, epsilon: self.epsilon, weight_decay: self.weight_decay }
+    }
 }

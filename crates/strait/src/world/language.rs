@@ -381,6 +381,13 @@ impl Document {
         Self { speaker, named, dialogue: kind.dialogue, turns }
     }
 
+    /// The same questions, answered by another speaker.
+    #[must_use]
+    pub fn by(&self, speaker: Speaker) -> Self {
+        let turns = self.turns.iter().map(|&(question, _)| (question, speaker.truthful(question.domain)));
+        Self { speaker, turns: turns.collect(), ..self.clone() }
+    }
+
     /// The text, as the tokenizer reads it and a person too: `<bos> <sys> liar herb velna ? bitter . ...`
     pub fn text(&self, language: &Language) -> String {
         let ids = self.ids(language);
