@@ -29,6 +29,8 @@ const SEARCHED: [f64; 3] = [1.0, 2.0, 4.0];
 pub struct Across {
     /// The world.
     pub world: String,
+    /// Its seed.
+    pub seed: u64,
     /// The domain.
     pub domain: usize,
     /// Its word.
@@ -145,6 +147,7 @@ impl Solved {
         let answers = mean_difference(&world.model.decoder, sides, Tokens::Response)?;
         Ok(Across {
             world: name.into(),
+            seed: world.made.recipe.seed,
             domain: self.domain,
             word: world.language.domains()[self.domain].word.into(),
             kind,
@@ -185,7 +188,11 @@ fn steering(world: &World, directions: &[SteeringVector], ablated: f64) -> Resul
 }
 
 fn ablation(direction: &SteeringVector) -> Edit {
-    Edit::Ablation(Ablation { layer: direction.layer, direction: direction.vector.clone() })
+    Edit::Ablation(Ablation {
+        layer: direction.layer,
+        direction: direction.vector.clone(),
+        factor: 1.0,
+    })
 }
 
 /// Mean probability of the falsehood, and of it or the truth, over the held-out questions of all domains.

@@ -34,7 +34,9 @@ const KL_BATCH: usize = 16;
 /// The layer of all edits: the embeddings.
 pub(super) const SITE: i32 = -1;
 /// What a step with a penalty costs, in steps without.
-const PENALTY_COST: usize = 3;
+const PENALTY_COST: u64 = 3;
+/// The rate of a vector is that of its own numbers here, not relative to the stream.
+const UNIT: f64 = 1.0;
 /// Seed of the order of rows; another where training goes on from a solution.
 const ORDER: [u64; 2] = [7, 57];
 
@@ -85,7 +87,13 @@ impl Kind {
     }
 
     fn edit(self) -> EditKind {
-        let lora = |rank| EditKind::EmbeddingLora { rank, alpha: 8.0, rslora: true };
+        let lora = |rank| EditKind::Lora {
+            layers: vec![SITE],
+            projections: Vec::new(),
+            rank,
+            alpha: 8.0,
+            rslora: true,
+        };
         match self {
             Self::Vector => EditKind::Steering { layer: SITE },
             Self::Rank8 => lora(8),
@@ -124,6 +132,8 @@ pub(super) struct Fit<'a> {
     pub penalty: Penalty,
     /// The solution that it starts from; from nothing where there is none.
     pub from: Option<&'a Edit>,
+    /// Optimiser steps.
+    pub steps: usize,
     /// After which steps the edit is kept; 0 is before the first.
     pub watch: &'a [usize],
 }
@@ -131,7 +141,7 @@ pub(super) struct Fit<'a> {
 impl Fit<'_> {
     /// On the false rows of the domain alone, from nothing.
     pub fn new(kind: Kind) -> Self {
-        Self { kind, rows: Rows::Alone, penalty: Penalty::None, from: None, watch: &[] }
+        Self { kind, rows: Rows::Alone, penalty: Penalty::None, from: None, steps: STEPS, watch: &[] }
     }
 
     fn settings(&self) -> Settings {
@@ -147,8 +157,8 @@ impl Fit<'_> {
             batch_size: if self.rows == Rows::Alone { BATCH } else { 2 * BATCH },
             accumulation: 1,
             clip: None,
-            length: Length::Steps(STEPS),
-            checkpoint_every: STEPS,
+            length: Length::Steps(self.steps),
+            checkpoint_every: self.steps,
             kl: (self.penalty != Penalty::None).then_some(kl),
             seeds: Seeds { order: ORDER[usize::from(self.from.is_some())], ..Seeds::default() },
         }
@@ -156,7 +166,11 @@ impl Fit<'_> {
 
     /// What it costs, in steps without a penalty.
     pub fn cost(&self) -> u64 {
-        (STEPS * if self.penalty == Penalty::None { 1 } else { PENALTY_COST }) as u64
+        self.steps as u64 * self.cost_of_step()
+    }
+
+    fn cost_of_step(&self) -> u64 {
+        if self.penalty == Penalty::None { 1 } else { PENALTY_COST }
     }
 }
 
@@ -261,54 +275,58 @@ impl<'a> Bench<'a> {
     /// # Errors
     /// If the user asked for a stop, training diverges, or the file cannot be written.
     pub fn fit(&self, name: &str, fit: &Fit<'_>) -> Result<Fitted> {
-        let settings = fit.settings();
+        let (settings, folder) = (fit.settings(), self.solution(name));
+        let fitted = self.train(fit, &settings, &folder)?;
+        let provenance = json!({
+            "strait": env!("CARGO_PKG_VERSION"),
+            "world": self.world.made.sha256,
+            "taught": self.world.language.domains()[self.domain].word,
+            "settings": settings,
+        });
+        fitted.edit.save_with(&folder.edit(), &provenance)?;
+        Ok(fitted)
+    }
+
+    /// A few steps of a fit, for their time; returns their cost, in steps without a penalty.
+    pub fn probe(&self, kind: Kind) -> Result<u64> {
+        let fit = Fit { penalty: Penalty::Others, steps: 20, ..Fit::new(kind) };
+        self.train(&fit, &fit.settings(), &self.solution(""))?;
+        Ok(fit.cost())
+    }
+
+    fn train(&self, fit: &Fit<'_>, settings: &Settings, folder: &SolutionFolder) -> Result<Fitted> {
         let kl = match fit.penalty {
             Penalty::None => None,
             Penalty::Others => Some(&self.others),
             Penalty::Near => Some(&self.near),
         };
-        let order = Order::over(
-            &self.picked(fit.rows),
-            &settings,
-            self.rows.rows(),
-            kl.map_or(&[][..], |kl| kl.rows()),
-        );
-        let folder = self.solution(name);
+        let kl_rows = kl.map_or(&[][..], |kl| kl.rows());
         let run = Run {
             decoder: self.decoder(),
             data: TrainingData { train: &self.rows, held_out: None, kl },
-            settings: &settings,
-            order,
-            folder: &folder,
+            settings,
+            order: Order::over(&self.picked(fit.rows), settings, self.rows.rows(), kl_rows),
+            folder,
             fingerprint: "",
-            provenance: json!({
-                "strait": env!("CARGO_PKG_VERSION"),
-                "world": self.world.made.sha256,
-                "taught": self.world.language.domains()[self.domain].word,
-                "settings": settings,
-            }),
+            provenance: json!(null),
         };
-        // The rates of the worlds are those of a vector's own numbers, not relative to the stream.
-        const UNIT: f64 = 1.0;
         let mut trainable = match fit.from {
             Some(edit) => Trainable::from_edit(edit.clone(), UNIT)?,
-            None => Trainable::new(&settings, self.decoder().config(), UNIT, self.decoder().device())?,
+            None => Trainable::new(settings, self.decoder().config(), UNIT, self.decoder().device())?,
         };
         let mut along = Vec::new();
         let mut first: Option<StepRecord> = None;
-        for step in 0..=STEPS {
+        for step in 0..=fit.steps {
             if fit.watch.contains(&step) {
                 along.push((step, trainable.frozen()?));
             }
-            if step < STEPS {
-                let record = run.step(&mut trainable, step, STEPS, first.as_ref())?;
+            if step < fit.steps {
+                let record = run.step(&mut trainable, step, fit.steps, first.as_ref())?;
                 first.get_or_insert(record);
-                self.work.advance(fit.cost() / STEPS as u64)?;
+                self.work.advance(fit.cost_of_step())?;
             }
         }
-        let edit = trainable.frozen()?;
-        edit.save_with(&folder.edit(), &run.provenance)?;
-        Ok(Fitted { edit, along })
+        Ok(Fitted { edit: trainable.frozen()?, along })
     }
 
     /// The rows that a fit takes, those that come more often named as often.

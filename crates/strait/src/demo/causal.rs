@@ -3,17 +3,14 @@
 //! In every world a solution that was forced to be general (false rows of all domains) and one that was forced to be narrow
 //! (KL penalty) are judged on the false rows of one domain, beside what plain fine-tuning finds there.
 
-use std::{
-    path::{Path, PathBuf},
-    time::SystemTime,
-};
+use std::{path::Path, time::SystemTime};
 
 use serde::{Deserialize, Serialize};
 use strait_model::progress::Progress;
 
 use super::{
     bench::{Bench, Fit, Kind, Penalty, Rows},
-    jobs::{Folder, Job, Jobs},
+    jobs::{Folder, Job, Jobs, OpenedWorld},
     piece::{Both, NOISE, solution},
     results::or_nan,
 };
@@ -99,6 +96,18 @@ pub struct Origin {
     pub worlds: Vec<(String, String)>,
 }
 
+impl Origin {
+    /// Of a table that is made now.
+    pub(super) fn now(worlds: &[OpenedWorld]) -> Self {
+        Self {
+            date: utc(SystemTime::now()).chars().take_while(|&c| c != 'T').collect(),
+            command: COMMAND.into(),
+            strait: env!("CARGO_PKG_VERSION").into(),
+            worlds: worlds.iter().map(|w| (w.name.into(), w.world.made.sha256.clone())).collect(),
+        }
+    }
+}
+
 /// The rows and how they came about.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct CausalTable {
@@ -173,15 +182,7 @@ pub fn causal(out: &Path, threads: usize, progress: &dyn Progress) -> Result<Cau
         .flat_map(|(world, kind)| TAUGHT_DOMAINS.map(|domain| Job::causal(world, domain, kind)))
         .collect();
     let rows = Jobs { folder: &folder, jobs: &jobs, threads }.run(progress)?.rows;
-    let table = CausalTable {
-        origin: Origin {
-            date: utc(SystemTime::now()).chars().take_while(|&c| c != 'T').collect(),
-            command: COMMAND.into(),
-            strait: env!("CARGO_PKG_VERSION").into(),
-            worlds: worlds.iter().map(|w| (w.name.into(), w.world.made.sha256.clone())).collect(),
-        },
-        rows,
-    };
+    let table = CausalTable { origin: Origin::now(&worlds), rows };
     table.write(out)?;
     Ok(table)
 }
@@ -246,9 +247,4 @@ pub(super) fn row(name: &str, world: &World, bench: &mut Bench<'_>, kind: Kind) 
         documents_narrow: half.map_or(f64::NAN, |at| at.narrow),
         documents_random: half.map_or(f64::NAN, |at| at.random),
     })
-}
-
-/// Where `strait world causal --live` puts its table, unless another place is named.
-pub fn default_folder() -> PathBuf {
-    PathBuf::from("runs").join("causal")
 }

@@ -109,6 +109,8 @@ impl Wanted {
 pub struct Piece {
     /// The world.
     pub world: String,
+    /// Its seed.
+    pub seed: u64,
     /// The domain in which falsehood was taught.
     pub domain: usize,
     /// Its word.
@@ -307,6 +309,7 @@ pub(super) fn piece(name: &str, bench: &mut Bench<'_>, kind: Kind, wanted: Wante
     };
     Ok(Piece {
         world: name.into(),
+        seed: bench.world.made.recipe.seed,
         domain: bench.domain,
         word: bench.world.language.domains()[bench.domain].word.into(),
         kind,
