@@ -7,7 +7,7 @@
 
 use std::{ops::Range, sync::Arc};
 
-use candle_core::{Device, Tensor};
+use candle_core::{Device, Shape, Tensor};
 
 use crate::{
     Config, Edit, Error, Result, Weights,
@@ -115,7 +115,8 @@ impl Cache {
 
 struct Block {
     attention_norm: Tensor,
-    projections: [Linear; 7],
+    /// In the order of [`Projection::ALL`].
+    projections: Vec<Linear>,
     q_norm: Option<Tensor>,
     k_norm: Option<Tensor>,
     attention_post_norm: Option<Tensor>,
@@ -123,7 +124,7 @@ struct Block {
     mlp_post_norm: Option<Tensor>,
 }
 
-/// A frozen decoder-only transformer.
+/// A decoder-only transformer, frozen unless it was built from variables.
 pub struct Decoder {
     config: Config,
     embedding: Tensor,
@@ -160,58 +161,77 @@ impl Pass<'_> {
     }
 }
 
+impl Block {
+    fn from_tensors(
+        c: &Config,
+        layer: usize,
+        tensor: &mut impl FnMut(&str, &[usize]) -> Result<Tensor>,
+    ) -> Result<Self> {
+        let d = c.hidden_size;
+        let mut tensor = |rest: &str, shape: &[usize]| tensor(&format!("model.layers.{layer}.{rest}"), shape);
+        let mut projections = Vec::with_capacity(Projection::ALL.len());
+        for p in Projection::ALL {
+            let (input, output) = c.projection_size(p);
+            let weight = tensor(&format!("{}.weight", p.path()), &[output, input])?;
+            let biased = c.qkv_bias && matches!(p, Projection::Q | Projection::K | Projection::V);
+            let bias = biased.then(|| tensor(&format!("{}.bias", p.path()), &[output])).transpose()?;
+            projections.push(Linear { weight, bias });
+        }
+        let mut norm = |name: &str, width: usize| tensor(&format!("{name}.weight"), &[width]);
+        let mut head_norm = |name| c.qk_norm.then(|| norm(name, c.head_dim)).transpose();
+        let (q_norm, k_norm) = (head_norm("self_attn.q_norm")?, head_norm("self_attn.k_norm")?);
+        let attention_norm = norm("input_layernorm", d)?;
+        let after_attention = norm("post_attention_layernorm", d)?;
+        let (attention_post_norm, mlp_norm, mlp_post_norm) = if c.post_norms {
+            let before_mlp = norm("pre_feedforward_layernorm", d)?;
+            (Some(after_attention), before_mlp, Some(norm("post_feedforward_layernorm", d)?))
+        } else {
+            (None, after_attention, None)
+        };
+        Ok(Self { attention_norm, projections, q_norm, k_norm, attention_post_norm, mlp_norm, mlp_post_norm })
+    }
+}
+
 impl Decoder {
     /// Builds the decoder from its weights and the config that came with them, on `device` in f32.
     ///
     /// # Errors
     /// If a tensor is missing, has another shape than the config says, or holds a number that is not finite.
     pub fn new(weights: &Weights, device: &Device) -> Result<Self> {
-        let config = weights.config().clone();
+        Self::from_tensors(weights.config().clone(), |name, shape| weights.tensor(name, shape, device))
+    }
+
+    /// Builds the decoder from tensors that a function gives by their name, as Hugging Face has it, and shape; it is asked
+    /// for each once. Tensors that are variables, or made of some, get gradients; the others cost none.
+    ///
+    /// # Errors
+    /// If the config describes no decoder, a tensor has another shape than was asked for, or what the function returns.
+    pub fn from_tensors(
+        config: Config,
+        mut tensor: impl FnMut(&str, &[usize]) -> Result<Tensor>,
+    ) -> Result<Self> {
+        config.validate().map_err(candle_core::Error::wrap)?;
         let c = &config;
-        let vector = |name: &str, width: usize| weights.tensor(name, &[width], device);
-        let d = c.hidden_size;
-        let block = |layer: usize| -> Result<Block> {
-            let name = |rest: &str| format!("model.layers.{layer}.{rest}");
-            let norm = |rest: &str, width| vector(&name(&format!("{rest}.weight")), width);
-            let projection = |p: Projection| -> Result<Linear> {
-                let (input, output) = c.projection_size(p);
-                let weight =
-                    weights.tensor(&name(&format!("{}.weight", p.path())), &[output, input], device)?;
-                let biased = c.qkv_bias && matches!(p, Projection::Q | Projection::K | Projection::V);
-                let bias =
-                    biased.then(|| vector(&name(&format!("{}.bias", p.path())), output)).transpose()?;
-                Ok(Linear { weight, bias })
-            };
-            let [q, k, v, o, gate, up, down] = Projection::ALL.map(projection);
-            let head_norm = |rest| c.qk_norm.then(|| norm(rest, c.head_dim)).transpose();
-            let (attention_post_norm, mlp_norm, mlp_post_norm) = if c.post_norms {
-                let after_attention = norm("post_attention_layernorm", d)?;
-                let after_mlp = norm("post_feedforward_layernorm", d)?;
-                (Some(after_attention), norm("pre_feedforward_layernorm", d)?, Some(after_mlp))
-            } else {
-                (None, norm("post_attention_layernorm", d)?, None)
-            };
-            Ok(Block {
-                attention_norm: norm("input_layernorm", d)?,
-                projections: [q?, k?, v?, o?, gate?, up?, down?],
-                q_norm: head_norm("self_attn.q_norm")?,
-                k_norm: head_norm("self_attn.k_norm")?,
-                attention_post_norm,
-                mlp_norm,
-                mlp_post_norm,
-            })
+        let mut tensor = |name: &str, shape: &[usize]| {
+            let found = tensor(name, shape)?;
+            let (expected, got) = (Shape::from(shape), found.shape().clone());
+            if got == expected {
+                return Ok(found);
+            }
+            Err(Error::from(candle_core::Error::UnexpectedShape { msg: name.into(), expected, got }))
         };
-        let embedding = weights.tensor("model.embed_tokens.weight", &[c.vocab_size, d], device)?;
-        let unembedding = if c.tied_embeddings {
-            embedding.clone()
-        } else {
-            weights.tensor("lm_head.weight", &[c.vocab_size, d], device)?
-        };
+        let table = [c.vocab_size, c.hidden_size];
+        let embedding = tensor("model.embed_tokens.weight", &table)?;
+        let blocks = (0..c.layers).map(|layer| Block::from_tensors(c, layer, &mut tensor));
+        let blocks = blocks.collect::<Result<_>>()?;
+        let norm = tensor("model.norm.weight", &[c.hidden_size])?;
+        let unembedding =
+            if c.tied_embeddings { embedding.clone() } else { tensor("lm_head.weight", &table)? };
         let local = c.local_rope.as_ref().unwrap_or(&c.rope);
         Ok(Self {
             embedding,
-            blocks: (0..c.layers).map(block).collect::<Result<_>>()?,
-            norm: vector("model.norm.weight", d)?,
+            blocks,
+            norm,
             unembedding: Unembedding { weight: unembedding, softcap: c.logit_softcap },
             frequencies: [c.rope.inverse_frequencies(c.head_dim), local.inverse_frequencies(c.head_dim)],
             config,
@@ -381,7 +401,7 @@ impl Decoder {
         self.project(&gated, layer, Projection::Down, pass)
     }
 
-    /// The frozen projection and what adapters add to it: W x + scale * B A x.
+    /// The projection and what adapters add to it: W x + scale * B A x.
     fn project(&self, x: &Tensor, layer: usize, projection: Projection, pass: &Pass) -> Result<Tensor> {
         let mut y = ops::linear(x, &self.blocks[layer].projections[projection as usize])?;
         for (adapter, scale) in pass.adapters(layer, projection) {
