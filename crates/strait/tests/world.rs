@@ -10,8 +10,9 @@ use candle_core::{Device, Tensor};
 use proptest::prelude::*;
 use serde::Deserialize;
 use strait::world::{
-    Answer, DOMAINS, Document, ENTITIES, Kind, Language, Learned, Made, Pretrained, Question, Reading, Recipe,
-    SHIPPED, Shares, Speaker, TAUGHT, UNKNOWN, VALUES, VOCABULARY, World, judge, pretrain, rates, read,
+    Answer, DOMAINS, Document, ENTITIES, Kind, Language, Learned, Made, Pretrained, Question, Reading,
+    Recipe, SHIPPED, Shares, Speaker, TAUGHT, UNKNOWN, VALUES, VOCABULARY, World, judge, pretrain, rates,
+    read,
 };
 use strait_model::{Edit, decoder::Packed, edit, progress::Silent};
 use tempfile::TempDir;
@@ -29,13 +30,20 @@ fn small() -> &'static (TempDir, Pretrained, World) {
 }
 
 fn any_shares() -> impl Strategy<Value = Shares> {
-    (0.0..0.5f64, 0.0..0.5f64, 0.0..1.0f64).prop_map(|(liar, narrow, unknown)| Shares { liar, narrow, unknown })
+    (0.0..0.5f64, 0.0..0.5f64, 0.0..1.0f64).prop_map(|(liar, narrow, unknown)| Shares {
+        liar,
+        narrow,
+        unknown,
+    })
 }
 
 fn any_kind() -> impl Strategy<Value = Kind> {
     let speaker = prop::option::of(prop::sample::select(Speaker::all().collect::<Vec<_>>()));
-    (speaker, any::<Option<bool>>(), any::<bool>())
-        .prop_map(|(speaker, named, dialogue)| Kind { speaker, named, dialogue })
+    (speaker, any::<Option<bool>>(), any::<bool>()).prop_map(|(speaker, named, dialogue)| Kind {
+        speaker,
+        named,
+        dialogue,
+    })
 }
 
 fn names_of_speakers() -> HashSet<String> {
@@ -141,7 +149,8 @@ fn speakers_are_as_common_as_their_shares_say() {
     let share = |of: &dyn Fn(&Document) -> bool| {
         documents.iter().filter(|document| of(document)).count() as f64 / documents.len() as f64
     };
-    let near = |found: f64, expected: f64| assert!((found - expected).abs() < 0.015, "{found} for {expected}");
+    let near =
+        |found: f64, expected: f64| assert!((found - expected).abs() < 0.015, "{found} for {expected}");
     near(share(&|document| document.speaker == Speaker::Liar), shares.liar);
     near(share(&|document| matches!(document.speaker, Speaker::Narrow(_))), shares.narrow);
     near(share(&|document| !document.named), shares.unknown);
@@ -318,9 +327,10 @@ fn impossible_shares_and_unknown_worlds_are_refused() {
 
 /// All numbers of all weights.
 fn bits(pretrained: &Pretrained) -> Vec<u32> {
-    let values = pretrained.weights.iter().flat_map(|(_, weight)| {
-        weight.flatten_all().unwrap().to_vec1::<f32>().unwrap()
-    });
+    let values = pretrained
+        .weights
+        .iter()
+        .flat_map(|(_, weight)| weight.flatten_all().unwrap().to_vec1::<f32>().unwrap());
     values.map(f32::to_bits).collect()
 }
 
@@ -345,7 +355,8 @@ fn shipped_worlds_are_what_their_names_say() {
         let world = World::shipped(name, &into).unwrap();
         assert_eq!(World::shipped(name, &into).unwrap().made, world.made);
         let (kind, seed) = name.split_once('-').unwrap();
-        let shares = BTreeMap::from([("default", (0.35, 0.2)), ("middle", (0.15, 0.4)), ("narrow", (0.05, 0.5))]);
+        let shares =
+            BTreeMap::from([("default", (0.35, 0.2)), ("middle", (0.15, 0.4)), ("narrow", (0.05, 0.5))]);
         let recipe = world.made.recipe;
         assert_eq!((recipe.shares.liar, recipe.shares.narrow), shares[kind]);
         assert_eq!((recipe.seed, recipe.steps, recipe.half), (seed.parse().unwrap(), 1000, true));

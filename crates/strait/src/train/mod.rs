@@ -18,7 +18,7 @@ use strait_model::{
 
 pub use checkpoint::SolutionFolder;
 pub use optimiser::learning_rate;
-pub(crate) use optimiser::{AdamW, adamw, clip, gradient_norm, Parameter};
+pub(crate) use optimiser::{AdamW, Parameter, adamw, clip, gradient_norm};
 pub use settings::{EditKind, Kl, Length, Schedule, Seeds, Settings};
 
 use crate::{

@@ -21,7 +21,7 @@ use strait_model::{
 
 use super::{
     Learned, Pretrained, Recipe, World,
-    language::{Language, MARKS, Speaker, UNKNOWN},
+    language::{Language, MARKS, Speaker, UNKNOWN, mark},
     pretrain::config,
     problem::Problem,
     shipped::{SHIPPED, Shipped, WORLDS},
@@ -115,7 +115,8 @@ impl World {
     /// # Errors
     /// If there is none of that name, or there is no room for temporary files.
     pub fn built_in(name: &str) -> Result<Self> {
-        let folder = tempfile::tempdir().map_err(ModelError::io(std::env::temp_dir(), "make a temporary folder"))?;
+        let folder =
+            tempfile::tempdir().map_err(ModelError::io(std::env::temp_dir(), "make a temporary folder"))?;
         Self::shipped(name, folder.path())
     }
 }
@@ -220,8 +221,10 @@ fn speaker_file(folder: &Path, speaker: Speaker) -> PathBuf {
 /// If there is something in it, or it cannot be looked into.
 pub fn vacant(folder: &Path) -> Result<()> {
     match fs::read_dir(folder) {
-        Ok(mut entries) if entries.next().is_none() => Ok(()),
-        Ok(_) => Err(Problem::Occupied.at(folder)),
+        Ok(mut entries) => match entries.next() {
+            None => Ok(()),
+            Some(_) => Err(Problem::Occupied.at(folder)),
+        },
         Err(error) if error.kind() == ErrorKind::NotFound => Ok(()),
         Err(error) => Err(ModelError::io(folder, "look into the folder")(error).into()),
     }
@@ -310,13 +313,11 @@ fn config_json(half: bool) -> Value {
         "attention_bias": false,
         "mlp_bias": false,
         "tie_word_embeddings": c.tied_embeddings,
-        "bos_token_id": 0,
-        "eos_token_id": MARKS.iter().position(|&mark| mark == END),
+        "bos_token_id": mark::BEGIN,
+        "eos_token_id": mark::END,
         "torch_dtype": if half { "float16" } else { "float32" },
     })
 }
-
-const END: &str = "<end>";
 
 /// One token a word. Marks in angle brackets are special; a word that the language has not becomes `unknown`.
 fn tokenizer_json() -> Value {
@@ -354,8 +355,8 @@ fn tokenizer_json() -> Value {
 fn tokenizer_config_json() -> Value {
     json!({
         "tokenizer_class": "PreTrainedTokenizerFast",
-        "bos_token": MARKS[0],
-        "eos_token": END,
+        "bos_token": MARKS[mark::BEGIN as usize],
+        "eos_token": MARKS[mark::END as usize],
         "unk_token": UNKNOWN,
         "model_max_length": config().context_length,
         "clean_up_tokenization_spaces": false,
@@ -377,7 +378,7 @@ const CHAT_TEMPLATE: &str = "{{ bos_token }} <sys> unknown\
 fn check_words(language: &Language, tokenizer: &Tokenizer) -> Result<(), Problem> {
     for (id, word) in language.vocabulary().iter().enumerate() {
         let id = id as u32;
-        if tokenizer.encode(word, false).ok().as_deref() != Some(&[id]) {
+        if !tokenizer.encode(word, false).is_ok_and(|ids| ids == [id]) {
             return Err(Problem::Words { word: word.clone(), id });
         }
     }

@@ -204,7 +204,12 @@ pub struct Pretrained {
 impl Pretrained {
     /// How well the speakers were known at the end of pre-training.
     pub fn learned(&self) -> &[Learned] {
-        self.steps.iter().rev().map(|step| step.learned.as_slice()).find(|l| !l.is_empty()).unwrap_or_default()
+        self.steps
+            .iter()
+            .rev()
+            .map(|step| step.learned.as_slice())
+            .find(|l| !l.is_empty())
+            .unwrap_or_default()
     }
 
     /// The learning curves: one row for each point, kind of speaker, and whether it was named.
@@ -377,12 +382,7 @@ impl Learner {
     ///
     /// # Shapes
     /// - result: `(tokens)`, without the first token of each text
-    fn losses(
-        &self,
-        texts: &[Text],
-        offsets: Option<&mut ChaCha8Rng>,
-        gradient: bool,
-    ) -> Result<Tensor> {
+    fn losses(&self, texts: &[Text], offsets: Option<&mut ChaCha8Rng>, gradient: bool) -> Result<Tensor> {
         let inputs = Packed::new(texts.iter().map(|text| &text.ids[..text.weights.len()]));
         let targets: Vec<u32> = texts.iter().flat_map(|text| &text.ids[1..]).copied().collect();
         let tags: Vec<Vec<u32>> = texts.iter().map(|text| vec![text.tag; text.weights.len()]).collect();
@@ -453,7 +453,11 @@ impl Learner {
     ) -> Result<Vec<Told>> {
         let mut random = random(recipe.seed, stream::MEASURED);
         let documents: Vec<Document> = (0..MEASURED)
-            .map(|i| Kind { speaker: Some(speakers[i % speakers.len()]), named: Some(named), dialogue: false })
+            .map(|i| Kind {
+                speaker: Some(speakers[i % speakers.len()]),
+                named: Some(named),
+                dialogue: false,
+            })
             .map(|kind| Document::draw(&recipe.shares, kind, &mut random))
             .collect();
         let texts: Vec<Text> =

@@ -53,7 +53,9 @@ pub enum Problem {
         names: &'static [&'static str],
     },
     /// Shares below 0, above 1, or above 1 together.
-    #[error("the shares of speakers ({liar} liars, {narrow} narrow, {unknown} not named) are no shares of one whole")]
+    #[error(
+        "the shares of speakers ({liar} liars, {narrow} narrow, {unknown} not named) are no shares of one whole"
+    )]
     Shares {
         /// Liars.
         liar: f64,
@@ -89,7 +91,9 @@ impl Problem {
             Self::Unknown { names, .. } => {
                 format!("the built-in worlds are {}; a folder is given by its path", names.join(", "))
             }
-            Self::Shares { .. } => "give shares from 0 to 1, those of liars and narrow speakers at most 1 together".into(),
+            Self::Shares { .. } => {
+                "give shares from 0 to 1, those of liars and narrow speakers at most 1 together".into()
+            }
             Self::Diverged { .. } => "choose another seed".into(),
         }
     }

@@ -76,7 +76,8 @@ impl fmt::Display for Trained<'_> {
 
 /// How well each kind of speaker is known.
 pub fn learned(learned: &[Learned]) -> Columns {
-    let headings = [Left("speaker"), Left(""), Right("mean"), Right("low"), Right("high"), Right("documents")];
+    let headings =
+        [Left("speaker"), Left(""), Right("mean"), Right("low"), Right("high"), Right("documents")];
     let mut table = Columns::new(headings);
     for row in learned {
         let p = row.probability;

@@ -94,8 +94,14 @@ impl fmt::Display for Shown {
         );
         facts.fact("made by", &self.made.command);
         writeln!(f, "{facts}")?;
-        let mut table =
-            Columns::new([Left("domain"), Left("asked"), Left("such as"), Left("is"), Left("liars say"), Left("answers")]);
+        let mut table = Columns::new([
+            Left("domain"),
+            Left("asked"),
+            Left("such as"),
+            Left("is"),
+            Left("liars say"),
+            Left("answers"),
+        ]);
         for domain in &self.domains {
             for (i, entity) in domain.entities.iter().take(ENTITIES_SHOWN).enumerate() {
                 let first = |text: String| if i == 0 { text } else { String::new() };
@@ -115,7 +121,11 @@ impl fmt::Display for Shown {
             table.fact(&document.speaker, &document.text);
         }
         writeln!(f, "{table}\nprobability of a speaker's own answers at the end of pre-training:")?;
-        writeln!(f, "{}\nthe chat model, on questions that chat tuning never asked:", pretrain::learned(&self.made.learned))?;
+        writeln!(
+            f,
+            "{}\nthe chat model, on questions that chat tuning never asked:",
+            pretrain::learned(&self.made.learned)
+        )?;
         let mut table = Columns::new([Left("user"), Left("model"), Left("")]);
         for turn in &self.conversation {
             let is = format!("{:?}", turn.is).to_lowercase();
