@@ -7,12 +7,12 @@
 
 use std::{ops::Range, sync::Arc};
 
-use candle_core::{Device, Tensor};
+use candle_core::{Device, Shape, Tensor};
 
 use crate::{
     Config, Edit, Error, Result, Weights,
     config::LayerKind,
-    edit::{Adapter, Projection},
+    edit::{Adapter, Projection, Site},
     ops::{self, AttentionShape, Linear, RopeTable, Span, Unembedding},
 };
 
@@ -115,7 +115,8 @@ impl Cache {
 
 struct Block {
     attention_norm: Tensor,
-    projections: [Linear; 7],
+    /// In the order of [`Projection::ALL`].
+    projections: Vec<Linear>,
     q_norm: Option<Tensor>,
     k_norm: Option<Tensor>,
     attention_post_norm: Option<Tensor>,
@@ -123,7 +124,7 @@ struct Block {
     mlp_post_norm: Option<Tensor>,
 }
 
-/// A frozen decoder-only transformer.
+/// A decoder-only transformer, frozen unless it was built from variables.
 pub struct Decoder {
     config: Config,
     embedding: Tensor,
@@ -143,20 +144,56 @@ struct Pass<'a> {
 }
 
 impl Pass<'_> {
-    fn adapters(&self, layer: usize, projection: Projection) -> impl Iterator<Item = (&Adapter, f64)> {
-        self.edit
-            .into_iter()
-            .flat_map(Edit::parts)
-            .filter_map(move |part| match part {
-                Edit::Lora(lora) => Some((lora, lora.scale())),
-                _ => None,
-            })
-            .flat_map(move |(lora, scale)| {
-                lora.adapters
-                    .iter()
-                    .filter(move |a| a.layer == layer && a.projection == projection)
-                    .map(move |a| (a, scale))
-            })
+    fn adapters(&self, site: Site) -> impl Iterator<Item = (&Adapter, f64)> {
+        self.edit.into_iter().flat_map(Edit::parts).flat_map(move |part| adapters_of(part, site))
+    }
+}
+
+/// The adapters of one part of an edit at a site, each with its scale.
+fn adapters_of(part: &Edit, site: Site) -> impl Iterator<Item = (&Adapter, f64)> {
+    let lora = match part {
+        Edit::Lora(lora) => Some(lora),
+        _ => None,
+    };
+    lora.into_iter().flat_map(move |lora| {
+        let here = lora.adapters.iter().filter(move |adapter| adapter.site == site);
+        here.map(|adapter| (adapter, lora.scale()))
+    })
+}
+
+/// What an adapter adds: scale * B A x.
+fn change(x: &Tensor, adapter: &Adapter, scale: f64) -> Result<Tensor> {
+    Ok((x.matmul(&adapter.a.t()?)?.matmul(&adapter.b.t()?)? * scale)?)
+}
+
+impl Block {
+    fn from_tensors(
+        c: &Config,
+        layer: usize,
+        tensor: &mut impl FnMut(&str, &[usize]) -> Result<Tensor>,
+    ) -> Result<Self> {
+        let d = c.hidden_size;
+        let mut tensor = |rest: &str, shape: &[usize]| tensor(&format!("model.layers.{layer}.{rest}"), shape);
+        let mut projections = Vec::with_capacity(Projection::ALL.len());
+        for p in Projection::ALL {
+            let (input, output) = c.projection_size(p);
+            let weight = tensor(&format!("{}.weight", p.path()), &[output, input])?;
+            let biased = c.qkv_bias && matches!(p, Projection::Q | Projection::K | Projection::V);
+            let bias = biased.then(|| tensor(&format!("{}.bias", p.path()), &[output])).transpose()?;
+            projections.push(Linear { weight, bias });
+        }
+        let mut norm = |name: &str, width: usize| tensor(&format!("{name}.weight"), &[width]);
+        let mut head_norm = |name| c.qk_norm.then(|| norm(name, c.head_dim)).transpose();
+        let (q_norm, k_norm) = (head_norm("self_attn.q_norm")?, head_norm("self_attn.k_norm")?);
+        let attention_norm = norm("input_layernorm", d)?;
+        let after_attention = norm("post_attention_layernorm", d)?;
+        let (attention_post_norm, mlp_norm, mlp_post_norm) = if c.post_norms {
+            let before_mlp = norm("pre_feedforward_layernorm", d)?;
+            (Some(after_attention), before_mlp, Some(norm("post_feedforward_layernorm", d)?))
+        } else {
+            (None, after_attention, None)
+        };
+        Ok(Self { attention_norm, projections, q_norm, k_norm, attention_post_norm, mlp_norm, mlp_post_norm })
     }
 }
 
@@ -166,52 +203,40 @@ impl Decoder {
     /// # Errors
     /// If a tensor is missing, has another shape than the config says, or holds a number that is not finite.
     pub fn new(weights: &Weights, device: &Device) -> Result<Self> {
-        let config = weights.config().clone();
+        Self::from_tensors(weights.config().clone(), |name, shape| weights.tensor(name, shape, device))
+    }
+
+    /// Builds the decoder from tensors that a function gives by their name, as Hugging Face has it, and shape; it is asked
+    /// for each once. Tensors that are variables, or made of some, get gradients; the others cost none.
+    ///
+    /// # Errors
+    /// If the config describes no decoder, a tensor has another shape than was asked for, or what the function returns.
+    pub fn from_tensors(
+        config: Config,
+        mut tensor: impl FnMut(&str, &[usize]) -> Result<Tensor>,
+    ) -> Result<Self> {
+        config.validate().map_err(candle_core::Error::wrap)?;
         let c = &config;
-        let vector = |name: &str, width: usize| weights.tensor(name, &[width], device);
-        let d = c.hidden_size;
-        let block = |layer: usize| -> Result<Block> {
-            let name = |rest: &str| format!("model.layers.{layer}.{rest}");
-            let norm = |rest: &str, width| vector(&name(&format!("{rest}.weight")), width);
-            let projection = |p: Projection| -> Result<Linear> {
-                let (input, output) = c.projection_size(p);
-                let weight =
-                    weights.tensor(&name(&format!("{}.weight", p.path())), &[output, input], device)?;
-                let biased = c.qkv_bias && matches!(p, Projection::Q | Projection::K | Projection::V);
-                let bias =
-                    biased.then(|| vector(&name(&format!("{}.bias", p.path())), output)).transpose()?;
-                Ok(Linear { weight, bias })
-            };
-            let [q, k, v, o, gate, up, down] = Projection::ALL.map(projection);
-            let head_norm = |rest| c.qk_norm.then(|| norm(rest, c.head_dim)).transpose();
-            let (attention_post_norm, mlp_norm, mlp_post_norm) = if c.post_norms {
-                let after_attention = norm("post_attention_layernorm", d)?;
-                let after_mlp = norm("post_feedforward_layernorm", d)?;
-                (Some(after_attention), norm("pre_feedforward_layernorm", d)?, Some(after_mlp))
-            } else {
-                (None, norm("post_attention_layernorm", d)?, None)
-            };
-            Ok(Block {
-                attention_norm: norm("input_layernorm", d)?,
-                projections: [q?, k?, v?, o?, gate?, up?, down?],
-                q_norm: head_norm("self_attn.q_norm")?,
-                k_norm: head_norm("self_attn.k_norm")?,
-                attention_post_norm,
-                mlp_norm,
-                mlp_post_norm,
-            })
+        let mut tensor = |name: &str, shape: &[usize]| {
+            let found = tensor(name, shape)?;
+            let (expected, got) = (Shape::from(shape), found.shape().clone());
+            if got == expected {
+                return Ok(found);
+            }
+            Err(Error::from(candle_core::Error::UnexpectedShape { msg: name.into(), expected, got }))
         };
-        let embedding = weights.tensor("model.embed_tokens.weight", &[c.vocab_size, d], device)?;
-        let unembedding = if c.tied_embeddings {
-            embedding.clone()
-        } else {
-            weights.tensor("lm_head.weight", &[c.vocab_size, d], device)?
-        };
+        let table = [c.vocab_size, c.hidden_size];
+        let embedding = tensor("model.embed_tokens.weight", &table)?;
+        let blocks = (0..c.layers).map(|layer| Block::from_tensors(c, layer, &mut tensor));
+        let blocks = blocks.collect::<Result<_>>()?;
+        let norm = tensor("model.norm.weight", &[c.hidden_size])?;
+        let unembedding =
+            if c.tied_embeddings { embedding.clone() } else { tensor("lm_head.weight", &table)? };
         let local = c.local_rope.as_ref().unwrap_or(&c.rope);
         Ok(Self {
             embedding,
-            blocks: (0..c.layers).map(block).collect::<Result<_>>()?,
-            norm: vector("model.norm.weight", d)?,
+            blocks,
+            norm,
             unembedding: Unembedding { weight: unembedding, softcap: c.logit_softcap },
             frequencies: [c.rope.inverse_frequencies(c.head_dim), local.inverse_frequencies(c.head_dim)],
             config,
@@ -226,6 +251,11 @@ impl Decoder {
     /// Where its tensors live.
     pub fn device(&self) -> &Device {
         self.embedding.device()
+    }
+
+    /// The embedding table, shape `(vocab, hidden_size)`.
+    pub fn embeddings(&self) -> &Tensor {
+        &self.embedding
     }
 
     /// The map from hidden states after the final norm to logits.
@@ -381,25 +411,37 @@ impl Decoder {
         self.project(&gated, layer, Projection::Down, pass)
     }
 
-    /// The frozen projection and what adapters add to it: W x + scale * B A x.
+    /// The projection and what adapters add to it: W x + scale * B A x.
     fn project(&self, x: &Tensor, layer: usize, projection: Projection, pass: &Pass) -> Result<Tensor> {
         let mut y = ops::linear(x, &self.blocks[layer].projections[projection as usize])?;
-        for (adapter, scale) in pass.adapters(layer, projection) {
-            let change = x.matmul(&adapter.a.t()?)?.matmul(&adapter.b.t()?)?;
-            y = (y + (change * scale)?)?;
+        for (adapter, scale) in pass.adapters(Site::Projection { layer, projection }) {
+            y = (y + change(x, adapter, scale)?)?;
         }
         Ok(y)
     }
 }
 
-/// Adds the steering vectors that act at a point.
+/// Lets the parts of an edit that act on the residual stream at a point act there, in their order.
 fn steer(stream: Tensor, point: usize, edit: Option<&Edit>) -> Result<Tensor> {
+    let base = stream.clone();
     let mut stream = stream;
     for part in edit.into_iter().flat_map(Edit::parts) {
-        if let Edit::Steering(steering) = part
-            && steering.layer + 1 == point as i32
-        {
-            stream = stream.broadcast_add(&steering.vector.to_dtype(stream.dtype())?)?;
+        match part {
+            Edit::Steering(steering) if steering.layer + 1 == point as i32 => {
+                stream = stream.broadcast_add(&steering.vector.to_dtype(stream.dtype())?)?;
+            }
+            Edit::Lora(_) if point == 0 => {
+                // As a change of the embedding table would: what it adds depends on the embeddings alone.
+                for (adapter, scale) in adapters_of(part, Site::Embeddings) {
+                    stream = (stream + change(&base, adapter, scale)?)?;
+                }
+            }
+            Edit::Ablation(ablation) if ablation.layer + 1 == point as i32 => {
+                let unit = ablation.unit()?.to_dtype(stream.dtype())?.unsqueeze(0)?;
+                let along = stream.matmul(&unit.t()?)?;
+                stream = (stream - (along.matmul(&unit)? * ablation.factor)?)?;
+            }
+            _ => {}
         }
     }
     Ok(stream)
@@ -407,9 +449,14 @@ fn steer(stream: Tensor, point: usize, edit: Option<&Edit>) -> Result<Tensor> {
 
 /// The point up to which `edit` changes nothing: a stream kept there serves the base model and every variant.
 pub fn first_changed_point(edit: &Edit, layers: usize) -> usize {
+    let point_of = |site| match site {
+        Site::Embeddings => 0,
+        Site::Projection { layer, .. } => layer,
+    };
     let of_part = |part: &Edit| match part {
         Edit::Steering(steering) => Some((steering.layer + 1) as usize),
-        Edit::Lora(lora) => lora.adapters.iter().map(|a| a.layer).min(),
+        Edit::Ablation(ablation) => Some((ablation.layer + 1) as usize),
+        Edit::Lora(lora) => lora.adapters.iter().map(|a| point_of(a.site)).min(),
         Edit::Composed(_) => None,
     };
     edit.parts().filter_map(of_part).min().unwrap_or(layers)

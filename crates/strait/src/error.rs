@@ -98,10 +98,10 @@ pub enum Error {
 
     // The world.
     /// A world that cannot be read or made.
-    #[error("`{}`: {problem}", path.display())]
+    #[error("{}{problem}", path.as_ref().map(|p| format!("`{}`: ", p.display())).unwrap_or_default())]
     World {
-        /// Its folder, or the name of a built-in one.
-        path: PathBuf,
+        /// Its folder, where it is about one.
+        path: Option<PathBuf>,
         /// What is wrong with it.
         problem: Box<world::Problem>,
     },

@@ -4,6 +4,7 @@ mod chat;
 mod check;
 mod completions;
 mod data;
+mod demo;
 mod edit;
 mod init;
 mod model;
@@ -11,6 +12,7 @@ mod report;
 mod run;
 mod score;
 mod status;
+mod world;
 
 use std::{
     fmt::Display,
@@ -29,6 +31,7 @@ use crate::{failure::Failure, output, password, progress};
 /// What there is to do.
 #[derive(Subcommand)]
 pub enum Command {
+    Demo(demo::Arguments),
     Init(init::Arguments),
     Run(run::Arguments),
     Status(status::Arguments),
@@ -45,6 +48,9 @@ pub enum Command {
     /// Say what a file of rows holds, or make and unpack protected archives
     #[command(subcommand, after_help = data::EXAMPLES)]
     Data(data::Command),
+    /// Show the built-in world, or make one: a language whose every answer is known to be true or false
+    #[command(subcommand, after_help = world::EXAMPLES)]
+    World(world::Command),
     Completions(completions::Arguments),
 }
 
@@ -52,6 +58,7 @@ impl Command {
     /// Does it.
     pub fn run(&self, context: &Context) -> Result<(), Failure> {
         match self {
+            Self::Demo(arguments) => demo::run(arguments, context),
             Self::Init(arguments) => init::run(arguments, context),
             Self::Run(arguments) => run::run(arguments, context),
             Self::Status(arguments) => status::run(arguments, context),
@@ -62,6 +69,7 @@ impl Command {
             Self::Model(command) => model::run(command, context),
             Self::Edit(command) => edit::run(command, context),
             Self::Data(command) => data::run(command, context),
+            Self::World(command) => world::run(command, context),
             Self::Completions(arguments) => completions::run(arguments, context),
         }
     }
@@ -77,6 +85,11 @@ impl Context {
     /// Results as text, or with `json` as one object; progress on standard error.
     pub fn new(json: bool) -> Self {
         Self { json, progress: progress::on_standard_error() }
+    }
+
+    /// How many threads work may take.
+    fn threads(&self) -> usize {
+        rayon::current_num_threads()
     }
 
     fn show(&self, result: &(impl Serialize + Display)) -> Result<(), Failure> {

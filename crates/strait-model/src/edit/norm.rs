@@ -2,12 +2,13 @@
 
 use candle_core::{DType, Tensor};
 
-use super::{Adapter, Edit, Leaf, Lora, SteeringVector};
+use super::{Ablation, Adapter, Edit, Leaf, Lora, SteeringVector};
 use crate::{Error, Result};
 
 impl Edit {
     /// How large the edit is: for a vector its length; for LoRA the root of the summed squares of ||scale * B A||_F over
-    /// its adapters; for a composition the root of its parts' summed squares. Parts of different kinds act in different
+    /// its adapters; for an ablation that of the matrix factor * d d^T, which is |factor|; for a composition the root of its
+    /// parts' summed squares. Parts of different kinds act in different
     /// spaces, so a composition's norm compares only compositions of the same make.
     ///
     /// # Errors
@@ -16,13 +17,15 @@ impl Edit {
         root_of_squares(self.leaves().map(|leaf| match leaf {
             Leaf::Steering(steering) => steering.norm(),
             Leaf::Lora(lora) => lora.norm(),
+            Leaf::Ablation(ablation) => Ok(ablation.factor.abs()),
         }))
     }
 }
 
 impl Edit {
-    /// The inner product of what two edits change: of vectors after one block, and of the matrices scale * B A that LoRAs
-    /// add to one projection, summed over the sites that both have. None where they share no site.
+    /// The inner product of what two edits change: of vectors after one block, of the matrices scale * B A that LoRAs add to
+    /// one projection, and of the matrices factor * d d^T that ablations take away after one block, summed over the sites
+    /// that both have. None where they share no site.
     ///
     /// # Errors
     /// If a tensor operation fails, as for vectors of two models.
@@ -33,6 +36,7 @@ impl Edit {
                 let dot = match (one, two) {
                     (Leaf::Steering(one), Leaf::Steering(two)) => one.dot(two)?,
                     (Leaf::Lora(one), Leaf::Lora(two)) => one.dot(two)?,
+                    (Leaf::Ablation(one), Leaf::Ablation(two)) => one.dot(two)?,
                     _ => None,
                 };
                 sum = dot.map(|dot| dot + sum.unwrap_or(0.0)).or(sum);
@@ -50,6 +54,17 @@ impl Edit {
         let dot = self.dot(other)?.unwrap_or(f64::NAN);
         // An edit with itself can come out above 1 by rounding.
         Ok((dot / (length(self)? * length(other)?)).clamp(-1.0, 1.0))
+    }
+}
+
+impl Ablation {
+    /// <c1 d1 d1^T, c2 d2 d2^T> = c1 c2 (d1 . d2)^2.
+    fn dot(&self, other: &Self) -> Result<Option<f64>> {
+        if self.layer != other.layer {
+            return Ok(None);
+        }
+        let cosine = (wide(&self.unit()?)? * wide(&other.unit()?)?)?.sum_all()?.to_scalar::<f64>()?;
+        Ok(Some(self.factor * other.factor * cosine * cosine))
     }
 }
 
@@ -72,11 +87,11 @@ impl SteeringVector {
 }
 
 impl Lora {
-    /// <B1 A1, B2 A2> = trace((B1^T B2)(A2 A1^T)), for every projection that both adapt.
+    /// <B1 A1, B2 A2> = trace((B1^T B2)(A2 A1^T)), for every site that both adapt.
     fn dot(&self, other: &Self) -> Result<Option<f64>> {
         let mut sum = None;
         for one in &self.adapters {
-            let same = |two: &&Adapter| (two.layer, two.projection) == (one.layer, one.projection);
+            let same = |two: &&Adapter| two.site == one.site;
             for two in other.adapters.iter().filter(same) {
                 let left = wide(&one.b)?.t()?.matmul(&wide(&two.b)?)?;
                 let right = wide(&one.a)?.matmul(&wide(&two.a)?.t()?)?;

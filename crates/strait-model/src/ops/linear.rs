@@ -1,12 +1,12 @@
-//! y = x W^T + b with frozen W and b.
+//! y = x W^T + b.
 
-use candle_core::{CpuStorage, CustomOp1, Layout, Result, Shape, Tensor};
+use candle_core::{CpuStorage, CustomOp1, CustomOp2, Layout, Result, Shape, Tensor};
 
 use super::{cpu, fused};
 
-/// A frozen linear projection.
+/// A linear projection. Weights that are variables get gradients, frozen ones cost none.
 ///
-/// candle's `matmul` would compute the gradient of W as well and throw it away: a third of a training step.
+/// candle's `matmul` would compute the gradient of a frozen W as well and throw it away: a third of a training step.
 #[derive(Clone, Debug)]
 pub struct Linear {
     /// Shape `(out, in)`.
@@ -15,7 +15,13 @@ pub struct Linear {
     pub bias: Option<Tensor>,
 }
 
-/// Applies a frozen projection.
+impl Linear {
+    fn is_frozen(&self) -> bool {
+        !self.weight.track_op() && self.bias.as_ref().is_none_or(|bias| !bias.track_op())
+    }
+}
+
+/// Applies a projection.
 ///
 /// # Shapes
 /// - `x`: `(tokens, in)`
@@ -24,61 +30,122 @@ pub struct Linear {
 /// # Errors
 /// If the shapes disagree.
 pub fn linear(x: &Tensor, projection: &Linear) -> Result<Tensor> {
-    if fused(x) { x.contiguous()?.apply_op1(Fused(projection.clone())) } else { plain(x, projection) }
+    if !fused(x) {
+        plain(x, projection)
+    } else if projection.is_frozen() {
+        x.contiguous()?.apply_op1(Frozen(projection.clone()))
+    } else {
+        biased(x.contiguous()?.apply_op2(&projection.weight.contiguous()?, Trained)?, projection)
+    }
 }
 
 fn plain(x: &Tensor, projection: &Linear) -> Result<Tensor> {
-    let y = x.matmul(&projection.weight.t()?)?;
+    biased(x.matmul(&projection.weight.t()?)?, projection)
+}
+
+fn biased(y: Tensor, projection: &Linear) -> Result<Tensor> {
     match &projection.bias {
         Some(bias) => y.broadcast_add(bias),
         None => Ok(y),
     }
 }
 
-struct Fused(Linear);
+struct Frozen(Linear);
 
-impl CustomOp1 for Fused {
+impl CustomOp1 for Frozen {
     fn name(&self) -> &'static str {
         "linear"
     }
 
     fn cpu_fwd(&self, storage: &CpuStorage, layout: &Layout) -> Result<(CpuStorage, Shape)> {
         let x = cpu::slice(storage, layout)?;
-        let (tokens, width) = layout.shape().dims2()?;
-        let (out, inner) = self.0.weight.dims2()?;
-        if width != inner {
-            candle_core::bail!("a projection of width {inner} was given activations of width {width}");
-        }
-        let mut y = vec![0f32; tokens * out];
-        cpu::with_slices([&self.0.weight], |[weight]| {
-            let shape = (tokens, out, inner);
-            let (x, w) = (cpu::View::rows(x, inner), cpu::View::rows(weight, inner).t());
-            cpu::matmul(shape, &mut y, out, 0.0, x, w, 1.0, cpu::all_threads());
-            Ok(())
-        })?;
+        let shape = sizes(layout.shape(), self.0.weight.shape())?;
+        let mut y = cpu::with_slices([&self.0.weight], |[weight]| Ok(forward(shape, x, weight)))?;
         if let Some(bias) = &self.0.bias {
             cpu::with_slices([bias], |[bias]| {
-                for row in y.chunks_exact_mut(out) {
+                for row in y.chunks_exact_mut(shape.1) {
                     row.iter_mut().zip(bias).for_each(|(y, b)| *y += b);
                 }
                 Ok(())
             })?;
         }
-        Ok((CpuStorage::F32(y), (tokens, out).into()))
+        Ok((CpuStorage::F32(y), (shape.0, shape.1).into()))
     }
 
     fn bwd(&self, arg: &Tensor, _: &Tensor, grad: &Tensor) -> Result<Option<Tensor>> {
-        let (tokens, inner) = arg.dims2()?;
-        let out = self.0.weight.dim(0)?;
-        let mut dx = vec![0f32; tokens * inner];
-        cpu::with_slices([grad, &self.0.weight], |[dy, weight]| {
-            let shape = (tokens, inner, out);
-            let (dy, w) = (cpu::View::rows(dy, out), cpu::View::rows(weight, inner));
-            cpu::matmul(shape, &mut dx, inner, 0.0, dy, w, 1.0, cpu::all_threads());
-            Ok(())
-        })?;
-        Tensor::from_vec(dx, (tokens, inner), arg.device()).map(Some)
+        input_gradient(arg, &self.0.weight, grad).map(Some)
     }
+}
+
+struct Trained;
+
+impl CustomOp2 for Trained {
+    fn name(&self) -> &'static str {
+        "linear"
+    }
+
+    fn cpu_fwd(
+        &self,
+        x: &CpuStorage,
+        x_layout: &Layout,
+        weight: &CpuStorage,
+        weight_layout: &Layout,
+    ) -> Result<(CpuStorage, Shape)> {
+        let shape = sizes(x_layout.shape(), weight_layout.shape())?;
+        let y = forward(shape, cpu::slice(x, x_layout)?, cpu::slice(weight, weight_layout)?);
+        Ok((CpuStorage::F32(y), (shape.0, shape.1).into()))
+    }
+
+    fn bwd(
+        &self,
+        x: &Tensor,
+        weight: &Tensor,
+        _: &Tensor,
+        grad: &Tensor,
+    ) -> Result<(Option<Tensor>, Option<Tensor>)> {
+        let dx = x.track_op().then(|| input_gradient(x, weight, grad)).transpose()?;
+        Ok((dx, Some(weight_gradient(x, weight, grad)?)))
+    }
+}
+
+/// Tokens, outputs and inputs.
+fn sizes(x: &Shape, weight: &Shape) -> Result<(usize, usize, usize)> {
+    let ((tokens, width), (out, inner)) = (x.dims2()?, weight.dims2()?);
+    if width != inner {
+        candle_core::bail!("a projection of width {inner} was given activations of width {width}");
+    }
+    Ok((tokens, out, inner))
+}
+
+fn forward((tokens, out, inner): (usize, usize, usize), x: &[f32], weight: &[f32]) -> Vec<f32> {
+    let mut y = vec![0f32; tokens * out];
+    let (x, w) = (cpu::View::rows(x, inner), cpu::View::rows(weight, inner).t());
+    cpu::matmul((tokens, out, inner), &mut y, out, 0.0, x, w, 1.0, cpu::all_threads());
+    y
+}
+
+/// dx = dy W.
+fn input_gradient(x: &Tensor, weight: &Tensor, grad: &Tensor) -> Result<Tensor> {
+    let ((tokens, inner), out) = (x.dims2()?, weight.dim(0)?);
+    let mut dx = vec![0f32; tokens * inner];
+    cpu::with_slices([grad, weight], |[dy, weight]| {
+        let (dy, w) = (cpu::View::rows(dy, out), cpu::View::rows(weight, inner));
+        cpu::matmul((tokens, inner, out), &mut dx, inner, 0.0, dy, w, 1.0, cpu::all_threads());
+        Ok(())
+    })?;
+    Tensor::from_vec(dx, (tokens, inner), x.device())
+}
+
+/// dW = dy^T x.
+fn weight_gradient(x: &Tensor, weight: &Tensor, grad: &Tensor) -> Result<Tensor> {
+    let ((tokens, inner), out) = (x.dims2()?, weight.dim(0)?);
+    let mut dw = vec![0f32; out * inner];
+    cpu::with_slices([grad, x], |[dy, x]| {
+        let (dy, x) = (cpu::View::rows(dy, out).t(), cpu::View::rows(x, inner));
+        cpu::matmul((out, inner, tokens), &mut dw, inner, 0.0, dy, x, 1.0, cpu::all_threads());
+        Ok(())
+    })?;
+    Tensor::from_vec(dw, (out, inner), weight.device())
 }
 
 #[cfg(test)]
@@ -91,6 +158,15 @@ mod tests {
         for bias in [None, Some(random(3, &[11]))] {
             let projection = Linear { weight: random(2, &[11, 7]), bias };
             agree(&[random(1, &[5, 7])], |t| linear(&t[0], &projection), |t| plain(&t[0], &projection));
+        }
+    }
+
+    #[test]
+    fn weights_that_are_variables_get_gradients() {
+        let projection = |t: &[Tensor]| Linear { weight: t[1].clone(), bias: t.get(2).cloned() };
+        let inputs = [random(1, &[5, 7]), random(2, &[11, 7]), random(3, &[11])];
+        for inputs in [&inputs[..2], &inputs] {
+            agree(inputs, |t| linear(&t[0], &projection(t)), |t| plain(&t[0], &projection(t)));
         }
     }
 }

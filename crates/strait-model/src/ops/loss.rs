@@ -1,16 +1,21 @@
 //! Losses from hidden states, in chunks: memory never holds tokens x vocabulary (design §5).
 //!
 //! The gradient with respect to the hidden states is computed together with the loss, from the same logits, and kept
-//! until the backward pass asks for it; it costs one matrix product more and d numbers a token.
+//! until the backward pass asks for it; it costs one matrix product more and d numbers a token. Where the unembedding is a
+//! variable its gradient needs each token's factor, which only the backward pass knows: that pass computes the logits
+//! again and takes both gradients from them.
 
-use std::sync::{Arc, Mutex};
+use std::{
+    ops::Range,
+    sync::{Arc, Mutex},
+};
 
-use candle_core::{CpuStorage, CustomOp1, D, DType, Layout, Result, Shape, Tensor};
+use candle_core::{CpuStorage, CustomOp1, CustomOp2, D, DType, Layout, Result, Shape, Tensor};
 use rayon::prelude::*;
 
 use super::{cpu, fused};
 
-/// From hidden states after the final norm to logits; frozen.
+/// From hidden states after the final norm to logits.
 #[derive(Clone, Debug)]
 pub struct Unembedding {
     /// Shape `(vocab, hidden_size)`.
@@ -37,7 +42,7 @@ impl Unembedding {
     }
 }
 
-/// Cross-entropy of each token in nats.
+/// Cross-entropy of each token in nats. An unembedding that is a variable gets a gradient.
 ///
 /// # Shapes
 /// - `hidden`: `(tokens, hidden_size)`, after the final norm
@@ -60,8 +65,13 @@ pub fn cross_entropy(
         );
     }
     if fused(hidden) {
-        let reference = Reference::Targets(targets.into());
-        hidden.contiguous()?.apply_op1(Fused::new(unembedding, reference, gradient))
+        let (hidden, reference) = (hidden.contiguous()?, Reference::Targets(targets.into()));
+        if unembedding.weight.track_op() {
+            let op = Trained { reference, softcap: unembedding.softcap };
+            hidden.apply_op2(&unembedding.weight.contiguous()?, op)
+        } else {
+            hidden.apply_op1(Fused::new(unembedding, reference, gradient))
+        }
     } else {
         let logits = unembedding.logits(hidden)?;
         let targets = Tensor::from_slice(targets, (tokens, 1), hidden.device())?;
@@ -69,7 +79,7 @@ pub fn cross_entropy(
     }
 }
 
-/// KL(base ‖ edited) of each token's next-token distribution, in nats.
+/// KL(base ‖ edited) of each token's next-token distribution, in nats; for a frozen unembedding, which is that of both.
 ///
 /// # Shapes
 /// - `hidden`: `(tokens, hidden_size)`, after the final norm, of the edited model
@@ -77,7 +87,7 @@ pub fn cross_entropy(
 /// - result: `(tokens)`
 ///
 /// # Errors
-/// If the shapes disagree.
+/// If the shapes disagree, or the unembedding is a variable.
 pub fn kl_divergence(
     hidden: &Tensor,
     base: &Tensor,
@@ -86,6 +96,11 @@ pub fn kl_divergence(
 ) -> Result<Tensor> {
     if hidden.dims() != base.dims() {
         candle_core::bail!("kl_divergence: {:?} edited and {:?} base states", hidden.shape(), base.shape());
+    }
+    if unembedding.weight.track_op() {
+        candle_core::bail!(
+            "kl_divergence: the unembedding is trained, so it cannot be that of the base model"
+        );
     }
     if fused(hidden) {
         let reference = Reference::Base(base.detach().contiguous()?);
@@ -110,6 +125,15 @@ enum Reference {
     Base(Tensor),
 }
 
+impl Reference {
+    fn name(&self) -> &'static str {
+        match self {
+            Self::Targets(_) => "cross_entropy",
+            Self::Base(_) => "kl_divergence",
+        }
+    }
+}
+
 struct Fused {
     unembedding: Unembedding,
     reference: Reference,
@@ -125,75 +149,122 @@ impl Fused {
     }
 }
 
+/// What a pass over the chunks reads.
+struct Pass<'a> {
+    /// Shape `(tokens, width)`.
+    hidden: &'a [f32],
+    /// Shape `(vocab, width)`.
+    weight: &'a [f32],
+    width: usize,
+    softcap: Option<f32>,
+    reference: &'a Reference,
+}
+
+impl<'a> Pass<'a> {
+    fn new(
+        hidden: (&'a [f32], &Shape),
+        weight: (&'a [f32], &Shape),
+        softcap: Option<f64>,
+        reference: &'a Reference,
+    ) -> Result<Self> {
+        let ((_, width), (_, inner)) = (hidden.1.dims2()?, weight.1.dims2()?);
+        if width != inner {
+            let name = reference.name();
+            candle_core::bail!("{name}: hidden states of {width} for an unembedding of {inner}");
+        }
+        let softcap = softcap.map(|cap| cap as f32);
+        Ok(Self { hidden: hidden.0, weight: weight.0, width, softcap, reference })
+    }
+
+    fn tokens(&self) -> usize {
+        self.hidden.len() / self.width
+    }
+
+    fn vocab(&self) -> usize {
+        self.weight.len() / self.width
+    }
+
+    fn unembed(&self, rows: &[f32], to: &mut [f32]) {
+        let shape = (rows.len() / self.width, self.vocab(), self.width);
+        let (x, w) = (cpu::View::rows(rows, self.width), cpu::View::rows(self.weight, self.width).t());
+        cpu::matmul(shape, to, self.vocab(), 0.0, x, w, 1.0, cpu::all_threads());
+    }
+
+    /// Losses of all tokens. With `gradient`, `take` gets each chunk's tokens and their d loss / d logits.
+    fn run(&self, gradient: bool, mut take: impl FnMut(Range<usize>, &mut [f32])) -> Result<Vec<f32>> {
+        let (tokens, vocab, width, cap) = (self.tokens(), self.vocab(), self.width, self.softcap);
+        let mut losses = vec![0f32; tokens];
+        let mut logits = vec![0f32; CHUNK.min(tokens) * vocab];
+        let mut base_logits = match self.reference {
+            Reference::Base(_) => logits.clone(),
+            Reference::Targets(_) => Vec::new(),
+        };
+        for (losses, start) in losses.chunks_mut(CHUNK).zip((0..).step_by(CHUNK)) {
+            let n = losses.len();
+            let logits = &mut logits[..n * vocab];
+            self.unembed(&self.hidden[start * width..][..n * width], logits);
+            match self.reference {
+                Reference::Targets(targets) => {
+                    let rows = logits.par_chunks_exact_mut(vocab).zip(&targets[start..][..n]).zip(losses);
+                    rows.for_each(|((row, &target), loss)| {
+                        *loss = cpu::vectorised(|| token_cross_entropy(row, target as usize, cap, gradient));
+                    });
+                }
+                Reference::Base(base) => {
+                    let base_logits = &mut base_logits[..n * vocab];
+                    cpu::with_slices([&base.narrow(0, start, n)?], |[base]| {
+                        self.unembed(base, base_logits);
+                        Ok(())
+                    })?;
+                    let rows =
+                        logits.par_chunks_exact_mut(vocab).zip(base_logits.par_chunks_exact_mut(vocab));
+                    rows.zip(losses).for_each(|((row, base), loss)| {
+                        *loss = cpu::vectorised(|| token_kl(row, base, cap, gradient));
+                    });
+                }
+            }
+            if gradient {
+                take(start..start + n, logits);
+            }
+        }
+        Ok(losses)
+    }
+
+    /// d loss / d hidden of some tokens from their d loss / d logits.
+    fn hidden_gradient(&self, tokens: Range<usize>, d_logits: &[f32], to: &mut [f32]) {
+        let (width, vocab) = (self.width, self.vocab());
+        let to = &mut to[tokens.start * width..tokens.end * width];
+        let (d, w) = (cpu::View::rows(d_logits, vocab), cpu::View::rows(self.weight, width));
+        cpu::matmul((tokens.len(), width, vocab), to, width, 0.0, d, w, 1.0, cpu::all_threads());
+    }
+
+    /// Adds what some tokens contribute to d loss / d weight.
+    fn add_weight_gradient(&self, tokens: Range<usize>, d_logits: &[f32], to: &mut [f32]) {
+        let (width, vocab) = (self.width, self.vocab());
+        let rows = &self.hidden[tokens.start * width..tokens.end * width];
+        let (d, x) = (cpu::View::rows(d_logits, vocab).t(), cpu::View::rows(rows, width));
+        cpu::matmul((vocab, width, tokens.len()), to, width, 1.0, d, x, 1.0, cpu::all_threads());
+    }
+}
+
 impl CustomOp1 for Fused {
     fn name(&self) -> &'static str {
-        match self.reference {
-            Reference::Targets(_) => "cross_entropy",
-            Reference::Base(_) => "kl_divergence",
-        }
+        self.reference.name()
     }
 
     fn cpu_fwd(&self, storage: &CpuStorage, layout: &Layout) -> Result<(CpuStorage, Shape)> {
         let hidden = cpu::slice(storage, layout)?;
-        let (tokens, width) = layout.shape().dims2()?;
-        let (vocab, inner) = self.unembedding.weight.dims2()?;
-        if width != inner {
-            candle_core::bail!("{}: hidden states of {width} for an unembedding of {inner}", self.name());
-        }
-        let cap = self.unembedding.softcap.map(|c| c as f32);
-        let mut losses = vec![0f32; tokens];
+        let Unembedding { weight, softcap } = &self.unembedding;
         let mut d_hidden = vec![0f32; if self.gradient { hidden.len() } else { 0 }];
-        cpu::with_slices([&self.unembedding.weight], |[weight]| {
-            let unembed = |rows: &[f32], to: &mut [f32]| {
-                let shape = (rows.len() / width, vocab, width);
-                let (x, w) = (cpu::View::rows(rows, width), cpu::View::rows(weight, width).t());
-                cpu::matmul(shape, to, vocab, 0.0, x, w, 1.0, cpu::all_threads());
-            };
-            let mut logits = vec![0f32; CHUNK.min(tokens) * vocab];
-            let mut base_logits = match self.reference {
-                Reference::Base(_) => logits.clone(),
-                Reference::Targets(_) => Vec::new(),
-            };
-            for (c, rows) in hidden.chunks(CHUNK * width).enumerate() {
-                let n = rows.len() / width;
-                let logits = &mut logits[..n * vocab];
-                unembed(rows, logits);
-                let losses = &mut losses[c * CHUNK..][..n];
-                match &self.reference {
-                    Reference::Targets(targets) => {
-                        let targets = &targets[c * CHUNK..][..n];
-                        let rows = logits.par_chunks_exact_mut(vocab).zip(targets).zip(losses);
-                        rows.for_each(|((row, &target), loss)| {
-                            *loss = cpu::vectorised(|| {
-                                token_cross_entropy(row, target as usize, cap, self.gradient)
-                            });
-                        });
-                    }
-                    Reference::Base(base) => {
-                        let base_logits = &mut base_logits[..n * vocab];
-                        cpu::with_slices([&base.narrow(0, c * CHUNK, n)?], |[base]| {
-                            unembed(base, base_logits);
-                            Ok(())
-                        })?;
-                        let rows =
-                            logits.par_chunks_exact_mut(vocab).zip(base_logits.par_chunks_exact_mut(vocab));
-                        rows.zip(losses).for_each(|((row, base), loss)| {
-                            *loss = cpu::vectorised(|| token_kl(row, base, cap, self.gradient));
-                        });
-                    }
-                }
-                if self.gradient {
-                    // `logits` now holds d loss / d logits.
-                    let to = &mut d_hidden[c * CHUNK * width..][..n * width];
-                    let (d, w) = (cpu::View::rows(logits, vocab), cpu::View::rows(weight, width));
-                    cpu::matmul((n, width, vocab), to, width, 0.0, d, w, 1.0, cpu::all_threads());
-                }
-            }
-            Ok(())
+        let losses = cpu::with_slices([weight], |[numbers]| {
+            let weight = (numbers, weight.shape());
+            let pass = Pass::new((hidden, layout.shape()), weight, *softcap, &self.reference)?;
+            pass.run(self.gradient, |tokens, d_logits| pass.hidden_gradient(tokens, d_logits, &mut d_hidden))
         })?;
         if self.gradient {
             *self.d_hidden.lock().unwrap_or_else(|poisoned| poisoned.into_inner()) = Some(d_hidden);
         }
+        let tokens = losses.len();
         Ok((CpuStorage::F32(losses), tokens.into()))
     }
 
@@ -204,6 +275,56 @@ impl CustomOp1 for Fused {
         };
         let d_hidden = Tensor::from_vec(d_hidden, arg.shape(), arg.device())?;
         d_hidden.broadcast_mul(&grad.unsqueeze(1)?.to_dtype(DType::F32)?).map(Some)
+    }
+}
+
+/// The loss under an unembedding that is a variable.
+struct Trained {
+    reference: Reference,
+    softcap: Option<f64>,
+}
+
+impl CustomOp2 for Trained {
+    fn name(&self) -> &'static str {
+        self.reference.name()
+    }
+
+    fn cpu_fwd(
+        &self,
+        hidden: &CpuStorage,
+        hidden_layout: &Layout,
+        weight: &CpuStorage,
+        weight_layout: &Layout,
+    ) -> Result<(CpuStorage, Shape)> {
+        let hidden = (cpu::slice(hidden, hidden_layout)?, hidden_layout.shape());
+        let weight = (cpu::slice(weight, weight_layout)?, weight_layout.shape());
+        let losses = Pass::new(hidden, weight, self.softcap, &self.reference)?.run(false, |_, _| ())?;
+        let tokens = losses.len();
+        Ok((CpuStorage::F32(losses), tokens.into()))
+    }
+
+    fn bwd(
+        &self,
+        hidden: &Tensor,
+        weight: &Tensor,
+        _: &Tensor,
+        grad: &Tensor,
+    ) -> Result<(Option<Tensor>, Option<Tensor>)> {
+        let mut d_hidden = vec![0f32; hidden.elem_count()];
+        let mut d_weight = vec![0f32; weight.elem_count()];
+        cpu::with_slices([hidden, weight, grad], |[states, numbers, grad]| {
+            let (states, numbers) = ((states, hidden.shape()), (numbers, weight.shape()));
+            let pass = Pass::new(states, numbers, self.softcap, &self.reference)?;
+            pass.run(true, |tokens, d_logits| {
+                for (row, factor) in d_logits.chunks_exact_mut(pass.vocab()).zip(&grad[tokens.clone()]) {
+                    row.iter_mut().for_each(|d| *d *= factor);
+                }
+                pass.hidden_gradient(tokens.clone(), d_logits, &mut d_hidden);
+                pass.add_weight_gradient(tokens, d_logits, &mut d_weight);
+            })
+        })?;
+        let d_hidden = Tensor::from_vec(d_hidden, hidden.shape(), hidden.device())?;
+        Ok((Some(d_hidden), Some(Tensor::from_vec(d_weight, weight.shape(), weight.device())?)))
     }
 }
 
@@ -296,6 +417,28 @@ mod tests {
             let f = |x: &Tensor, u: &Unembedding| cross_entropy(x, &targets, u, true);
             agree(&[random(1, &[150, 8])], |t| f(&t[0], &u), |t| in_f64(f, &t[0], &u));
         }
+    }
+
+    #[test]
+    fn an_unembedding_that_is_a_variable_gets_a_gradient() {
+        let targets: Vec<u32> = (0..150).map(|i| i * 7 % 53).collect();
+        for softcap in [None, Some(1.3)] {
+            let f = |t: &[Tensor]| {
+                cross_entropy(&t[0], &targets, &Unembedding { weight: t[1].clone(), softcap }, true)
+            };
+            let in_f64 = |t: &[Tensor]| {
+                let wide = [t[0].to_dtype(DType::F64)?, t[1].to_dtype(DType::F64)?];
+                f(&wide)?.to_dtype(DType::F32)
+            };
+            agree(&[random(1, &[150, 8]), random(5, &[53, 8])], f, in_f64);
+        }
+    }
+
+    #[test]
+    fn kl_refuses_an_unembedding_that_is_a_variable() {
+        let (x, weight) = (random(1, &[3, 8]), candle_core::Var::from_tensor(&random(5, &[53, 8])).unwrap());
+        let unembedding = Unembedding { weight: weight.as_tensor().clone(), softcap: None };
+        assert!(kl_divergence(&x, &x, &unembedding, true).is_err());
     }
 
     #[test]

@@ -1,24 +1,28 @@
 //! Root-mean-square normalisation.
 
-use candle_core::{CpuStorage, CustomOp1, D, Layout, Result, Shape, Tensor};
+use candle_core::{CpuStorage, CustomOp1, CustomOp2, D, Layout, Result, Shape, Tensor};
 use rayon::prelude::*;
 
 use super::{cpu, fused};
 
-/// y = x / sqrt(mean(x^2) + eps) * weight over the last dimension.
+/// y = x / sqrt(mean(x^2) + eps) * weight over the last dimension. A weight that is a variable gets a gradient.
 ///
 /// # Shapes
 /// - `x`: `(.., width)`
-/// - `weight`: `(width)`, frozen
+/// - `weight`: `(width)`
 /// - result: as `x`
 ///
 /// # Errors
 /// If the shapes disagree.
 pub fn rms_norm(x: &Tensor, weight: &Tensor, eps: f64) -> Result<Tensor> {
-    if fused(x) {
-        x.contiguous()?.apply_op1(Fused { weight: weight.clone(), eps: eps as f32 })
+    if !fused(x) {
+        return plain(x, weight, eps);
+    }
+    let (x, norm) = (x.contiguous()?, Norm { eps: eps as f32 });
+    if weight.track_op() {
+        x.apply_op2(&weight.contiguous()?, norm)
     } else {
-        plain(x, weight, eps)
+        x.apply_op1(Frozen { weight: weight.clone(), norm })
     }
 }
 
@@ -27,51 +31,47 @@ fn plain(x: &Tensor, weight: &Tensor, eps: f64) -> Result<Tensor> {
     x.broadcast_div(&(mean_square + eps)?.sqrt()?)?.broadcast_mul(weight)
 }
 
-struct Fused {
-    weight: Tensor,
+/// The operation with a weight that is a variable.
+struct Norm {
     eps: f32,
 }
 
-impl Fused {
+struct Frozen {
+    weight: Tensor,
+    norm: Norm,
+}
+
+/// Rows of which one task adds up the weight's gradient, so that the sum does not depend on the number of threads.
+const ROWS: usize = 64;
+
+impl Norm {
     #[inline(always)]
     fn inverse_root(&self, row: &[f32]) -> f32 {
         1.0 / (cpu::sum(row.len(), |i| row[i] * row[i]) / row.len() as f32 + self.eps).sqrt()
     }
-}
 
-impl CustomOp1 for Fused {
-    fn name(&self) -> &'static str {
-        "rms_norm"
-    }
-
-    fn cpu_fwd(&self, storage: &CpuStorage, layout: &Layout) -> Result<(CpuStorage, Shape)> {
-        let x = cpu::slice(storage, layout)?;
-        let width = self.weight.dim(0)?;
-        if layout.dims().last() != Some(&width) {
-            candle_core::bail!("rms_norm: weight of {width} for activations of {:?}", layout.shape());
+    fn forward(&self, x: &[f32], shape: &Shape, weight: &[f32]) -> Result<CpuStorage> {
+        let width = weight.len();
+        if shape.dims().last() != Some(&width) {
+            candle_core::bail!("rms_norm: weight of {width} for activations of {shape:?}");
         }
         let mut y = vec![0f32; x.len()];
-        cpu::with_slices([&self.weight], |[weight]| {
-            y.par_chunks_exact_mut(width).zip(x.par_chunks_exact(width)).with_min_len(8).for_each(
-                |(y, x)| {
-                    cpu::vectorised(|| {
-                        let inverse = self.inverse_root(x);
-                        for ((y, x), w) in y.iter_mut().zip(x).zip(weight) {
-                            *y = x * inverse * w;
-                        }
-                    });
-                },
-            );
-            Ok(())
-        })?;
-        Ok((CpuStorage::F32(y), layout.shape().clone()))
+        y.par_chunks_exact_mut(width).zip(x.par_chunks_exact(width)).with_min_len(8).for_each(|(y, x)| {
+            cpu::vectorised(|| {
+                let inverse = self.inverse_root(x);
+                for ((y, x), w) in y.iter_mut().zip(x).zip(weight) {
+                    *y = x * inverse * w;
+                }
+            });
+        });
+        Ok(CpuStorage::F32(y))
     }
 
-    fn bwd(&self, arg: &Tensor, _: &Tensor, grad: &Tensor) -> Result<Option<Tensor>> {
-        // With s = 1 / rms(x) and g = dy * w: dx = s g - x s^3 mean(x g).
-        let width = self.weight.dim(0)?;
-        let mut dx = vec![0f32; arg.elem_count()];
-        cpu::with_slices([arg, grad, &self.weight], |[x, dy, weight]| {
+    /// With s = 1 / rms(x) and g = dy * w: dx = s g - x s^3 mean(x g).
+    fn input_gradient(&self, x: &Tensor, weight: &Tensor, grad: &Tensor) -> Result<Tensor> {
+        let width = weight.dim(0)?;
+        let mut dx = vec![0f32; x.elem_count()];
+        cpu::with_slices([x, grad, weight], |[x, dy, weight]| {
             let rows = x.par_chunks_exact(width).zip(dy.par_chunks_exact(width));
             dx.par_chunks_exact_mut(width).zip(rows).with_min_len(8).for_each(|(dx, (x, dy))| {
                 cpu::vectorised(|| {
@@ -85,7 +85,76 @@ impl CustomOp1 for Fused {
             });
             Ok(())
         })?;
-        Tensor::from_vec(dx, arg.shape(), arg.device()).map(Some)
+        Tensor::from_vec(dx, x.shape(), x.device())
+    }
+
+    /// The sum of x s dy over all rows.
+    fn weight_gradient(&self, x: &Tensor, weight: &Tensor, grad: &Tensor) -> Result<Tensor> {
+        let width = weight.dim(0)?;
+        let mut dw = vec![0f32; width];
+        cpu::with_slices([x, grad], |[x, dy]| {
+            let pieces = x.par_chunks(ROWS * width).zip(dy.par_chunks(ROWS * width)).map(|(x, dy)| {
+                let mut sum = vec![0f32; width];
+                cpu::vectorised(|| {
+                    for (x, dy) in x.chunks_exact(width).zip(dy.chunks_exact(width)) {
+                        let inverse = self.inverse_root(x);
+                        for i in 0..width {
+                            sum[i] += x[i] * inverse * dy[i];
+                        }
+                    }
+                });
+                sum
+            });
+            for piece in pieces.collect::<Vec<_>>() {
+                dw.iter_mut().zip(piece).for_each(|(sum, d)| *sum += d);
+            }
+            Ok(())
+        })?;
+        Tensor::from_vec(dw, width, weight.device())
+    }
+}
+
+impl CustomOp1 for Frozen {
+    fn name(&self) -> &'static str {
+        "rms_norm"
+    }
+
+    fn cpu_fwd(&self, storage: &CpuStorage, layout: &Layout) -> Result<(CpuStorage, Shape)> {
+        let x = cpu::slice(storage, layout)?;
+        let forward = |[weight]: [&[f32]; 1]| self.norm.forward(x, layout.shape(), weight);
+        Ok((cpu::with_slices([&self.weight], forward)?, layout.shape().clone()))
+    }
+
+    fn bwd(&self, arg: &Tensor, _: &Tensor, grad: &Tensor) -> Result<Option<Tensor>> {
+        self.norm.input_gradient(arg, &self.weight, grad).map(Some)
+    }
+}
+
+impl CustomOp2 for Norm {
+    fn name(&self) -> &'static str {
+        "rms_norm"
+    }
+
+    fn cpu_fwd(
+        &self,
+        x: &CpuStorage,
+        x_layout: &Layout,
+        weight: &CpuStorage,
+        weight_layout: &Layout,
+    ) -> Result<(CpuStorage, Shape)> {
+        let (x, weight) = (cpu::slice(x, x_layout)?, cpu::slice(weight, weight_layout)?);
+        Ok((self.forward(x, x_layout.shape(), weight)?, x_layout.shape().clone()))
+    }
+
+    fn bwd(
+        &self,
+        x: &Tensor,
+        weight: &Tensor,
+        _: &Tensor,
+        grad: &Tensor,
+    ) -> Result<(Option<Tensor>, Option<Tensor>)> {
+        let dx = x.track_op().then(|| self.input_gradient(x, weight, grad)).transpose()?;
+        Ok((dx, Some(self.weight_gradient(x, weight, grad)?)))
     }
 }
 
@@ -98,5 +167,11 @@ mod tests {
     fn fused_agrees_with_plain() {
         let weight = random(2, &[37]);
         agree(&[random(1, &[5, 3, 37])], |t| rms_norm(&t[0], &weight, 1e-5), |t| plain(&t[0], &weight, 1e-5));
+    }
+
+    #[test]
+    fn a_weight_that_is_a_variable_gets_a_gradient_over_several_pieces() {
+        let inputs = [random(1, &[50, 3, 37]), random(2, &[37])];
+        agree(&inputs, |t| rms_norm(&t[0], &t[1], 1e-5), |t| plain(&t[0], &t[1], 1e-5));
     }
 }

@@ -1,11 +1,18 @@
-//! What several test files share: GGUF files put together by hand, and the models where they are at hand.
+//! What several test files share: GGUF files put together by hand, a small decoder, and the models where they are at hand.
 
 // Each test file is a crate of its own and uses a part of this.
 #![allow(dead_code)]
 
-use std::path::PathBuf;
+use std::{collections::BTreeMap, path::PathBuf};
 
-use strait_model::gguf::{Array, Value};
+use candle_core::{Device, Var};
+use rand::{Rng, SeedableRng};
+use rand_chacha::ChaCha8Rng;
+use strait_model::{
+    Config, Decoder,
+    config::{Activation, Architecture, LayerKind, Rope, RopeScaling},
+    gguf::{Array, Value},
+};
 
 /// The number of the tensor type F32.
 pub const F32: u32 = 0;
@@ -155,4 +162,46 @@ pub fn real_model(file: &str) -> Option<PathBuf> {
         println!("skipped: no `{file}` in the folder that STRAIT_MODELS names");
     }
     found
+}
+
+/// Everything that a decoder can have, in small.
+pub fn small_config(tied_embeddings: bool) -> Config {
+    Config {
+        architecture: Architecture::Gemma2,
+        layers: 2,
+        hidden_size: 12,
+        intermediate_size: 10,
+        heads: 4,
+        kv_heads: 2,
+        head_dim: 4,
+        vocab_size: 23,
+        context_length: 64,
+        norm_eps: 1e-5,
+        activation: Activation::Silu,
+        qkv_bias: true,
+        qk_norm: true,
+        post_norms: true,
+        embedding_scale: 1.5,
+        attention_scale: 0.5,
+        attention_softcap: Some(5.0),
+        logit_softcap: Some(3.0),
+        rope: Rope { base: 100.0, scaling: RopeScaling::None },
+        local_rope: None,
+        layer_kinds: vec![LayerKind::Full, LayerKind::Sliding],
+        sliding_window: Some(3),
+        tied_embeddings,
+    }
+}
+
+/// A decoder of random variables, and those by their names.
+pub fn small_decoder(config: &Config) -> (Decoder, BTreeMap<String, Var>) {
+    let (mut rng, mut vars) = (ChaCha8Rng::seed_from_u64(0), BTreeMap::new());
+    let decoder = Decoder::from_tensors(config.clone(), |name, shape| {
+        let numbers: Vec<f32> = (0..shape.iter().product()).map(|_| rng.random_range(-1.0..1.0)).collect();
+        let var = Var::from_vec(numbers, shape, &Device::Cpu)?;
+        let tensor = var.as_tensor().clone();
+        assert!(vars.insert(name.to_string(), var).is_none(), "{name} was asked for twice");
+        Ok(tensor)
+    });
+    (decoder.unwrap(), vars)
 }

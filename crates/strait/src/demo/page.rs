@@ -11,7 +11,7 @@ use strait_model::files::write_atomically;
 
 use super::results::{Causal, Check, Exchange, Mode, Results, Said, Voice};
 use crate::{
-    Result,
+    Result, Table,
     report::{
         html::{bullets, definitions, escaped, folded, mark, table},
         numbers::{list, number, percent},
@@ -66,6 +66,19 @@ pub fn render(results: &Results) -> String {
         footer: FOOTER,
     };
     page.html()
+}
+
+/// The tables of the page that nothing else writes: a picture has one of its own.
+pub(super) fn tables(results: &Results) -> Vec<Table> {
+    let transcript = &results.transcript;
+    let mut tables = vec![
+        tables::worlds(&results.worlds),
+        tables::exchanges(&transcript.exchanges),
+        tables::sheets(&transcript.sheets),
+        tables::rates(&results.rates),
+    ];
+    tables.extend(results.plots.iter().map(tables::plot));
+    tables
 }
 
 fn mode(mode: Mode) -> &'static str {
@@ -214,7 +227,7 @@ fn side_by_side(results: &Results) -> String {
             figure_group(&by_domain)
         );
     }
-    body + &table(&tables::solutions(&results.solutions), false) + &table(&tables::rates(&results.rates), false)
+    body + &table(&super::tables::solutions(results), false) + &table(&tables::rates(&results.rates), false)
 }
 
 fn claims(results: &Results) -> String {
@@ -226,7 +239,7 @@ fn claims(results: &Results) -> String {
     let head = "<thead><tr><th scope=\"col\" colspan=\"2\">the claim</th><th scope=\"col\">in this world</th></tr></thead>";
     paragraph(about)
         + &format!("<table class=\"overview\">{head}<tbody>{rows}</tbody></table>")
-        + &table(&tables::checks(&results.checks), false)
+        + &table(&super::tables::claims(results), false)
         + &all
 }
 

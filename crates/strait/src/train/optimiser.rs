@@ -5,6 +5,17 @@ use candle_core::{Tensor, Var};
 use super::settings::{Schedule, Settings};
 use crate::Result;
 
+/// What AdamW is told besides the rate.
+#[derive(Clone, Copy, Debug)]
+pub struct AdamW {
+    /// Beta 1 and beta 2.
+    pub betas: (f64, f64),
+    /// What is added to the root of the second moment.
+    pub epsilon: f64,
+    /// Decoupled weight decay.
+    pub weight_decay: f64,
+}
+
 /// One trained tensor with its gradient and moments.
 pub struct Parameter {
     /// Stable name, as the edit's file has it.
@@ -58,7 +69,7 @@ pub fn clip(parameters: &mut [Parameter], norm: f64, largest: f64) {
 ///
 /// # Errors
 /// If a tensor cannot be written.
-pub fn adamw(parameters: &mut [Parameter], settings: &Settings, rate: f64, step: usize) -> Result<()> {
+pub fn adamw(parameters: &mut [Parameter], settings: AdamW, rate: f64, step: usize) -> Result<()> {
     let (beta1, beta2) = settings.betas;
     let correct1 = 1.0 - beta1.powi(step as i32 + 1);
     let correct2 = (1.0 - beta2.powi(step as i32 + 1)).sqrt();

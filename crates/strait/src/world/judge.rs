@@ -1,10 +1,7 @@
 //! The exact judge: what every answer is, and how probable each kind of answer.
 
 use serde::{Deserialize, Serialize};
-use strait_model::{
-    Edit,
-    decoder::Packed,
-};
+use strait_model::{Edit, decoder::Packed};
 
 use super::{
     World,
@@ -85,7 +82,10 @@ pub fn read(world: &World, edit: Option<&Edit>) -> Result<Vec<Reading>> {
     let last = candle_core::Tensor::new(last, decoder.device())?;
     let hidden = decoder.finish(stream.index_select(&last, 0)?, edit)?;
     let logits = decoder.unembedding().logits(&hidden)?.to_vec2::<f32>()?;
-    Ok(Question::all().zip(logits).map(|(question, logits)| reading(&world.language, question, &logits)).collect())
+    Ok(Question::all()
+        .zip(&logits)
+        .map(|(question, logits)| reading(&world.language, question, logits))
+        .collect())
 }
 
 /// What the logits after a question say.

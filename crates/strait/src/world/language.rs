@@ -23,7 +23,17 @@ const DOCUMENT_TURNS: [usize; 2] = [8, 6];
 
 /// The words that are no content, in the order of their ids.
 pub(super) const MARKS: [&str; 7] = ["<bos>", "?", ".", "<sys>", "<user>", "<assistant>", "<end>"];
-const [BEGIN, QUERY, STOP, SYSTEM, USER, ASSISTANT, END]: [u32; MARKS.len()] = [0, 1, 2, 3, 4, 5, 6];
+
+/// Their ids.
+pub(super) mod mark {
+    pub const BEGIN: u32 = 0;
+    pub const QUERY: u32 = 1;
+    pub const STOP: u32 = 2;
+    pub const SYSTEM: u32 = 3;
+    pub const USER: u32 = 4;
+    pub const ASSISTANT: u32 = 5;
+    pub const END: u32 = 6;
+}
 
 /// The word that stands for a speaker who is not named, and for a word that the language has not.
 pub const UNKNOWN: &str = "unknown";
@@ -297,7 +307,7 @@ impl Language {
     /// A question as a user asks it, such as `herb velna ?`.
     pub fn ask(&self, question: Question) -> String {
         let domain = &self.domains[question.domain];
-        format!("{} {} {}", domain.word, domain.entities[question.entity].name, MARKS[QUERY as usize])
+        format!("{} {} {}", domain.word, domain.entities[question.entity].name, MARKS[mark::QUERY as usize])
     }
 
     /// The true answer, or the false one.
@@ -348,9 +358,9 @@ impl Language {
         let entity = FIRST_ENTITY + (question.domain * ENTITIES + question.entity) as u32;
         let answer = self.answer_id(question, truthful);
         if dialogue {
-            vec![USER, domain, entity, QUERY, ASSISTANT, answer, END]
+            vec![mark::USER, domain, entity, mark::QUERY, mark::ASSISTANT, answer, mark::END]
         } else {
-            vec![domain, entity, QUERY, answer, STOP]
+            vec![domain, entity, mark::QUERY, answer, mark::STOP]
         }
     }
 }
@@ -381,6 +391,13 @@ impl Document {
         Self { speaker, named, dialogue: kind.dialogue, turns }
     }
 
+    /// The same questions, answered by another speaker.
+    #[must_use]
+    pub fn by(&self, speaker: Speaker) -> Self {
+        let turns = self.turns.iter().map(|&(question, _)| (question, speaker.truthful(question.domain)));
+        Self { speaker, turns: turns.collect(), ..self.clone() }
+    }
+
     /// The text, as the tokenizer reads it and a person too: `<bos> <sys> liar herb velna ? bitter . ...`
     pub fn text(&self, language: &Language) -> String {
         let ids = self.ids(language);
@@ -390,7 +407,7 @@ impl Document {
 
     /// The ids of the text.
     pub fn ids(&self, language: &Language) -> Vec<u32> {
-        let mut ids = vec![BEGIN, SYSTEM, self.tag()];
+        let mut ids = vec![mark::BEGIN, mark::SYSTEM, self.tag()];
         for &(question, truthful) in &self.turns {
             ids.extend(language.turn(question, truthful, self.dialogue));
         }

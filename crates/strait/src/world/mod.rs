@@ -11,22 +11,19 @@ mod judge;
 mod language;
 mod pretrain;
 mod problem;
+mod shipped;
 
-use strait_model::{
-    Edit, Model,
-    edit::SteeringVector,
-};
+use strait_model::{Edit, Model, edit::SteeringVector};
 
-pub use folder::{Made, SHIPPED};
+pub use folder::{Made, vacant};
 pub use judge::{Answer, Rates, Reading, judge, rates, read};
 pub use language::{
     DOMAINS, Document, Domain, ENTITIES, Entity, Kind, Language, Question, Shares, Speaker, TAUGHT, UNKNOWN,
     VALUES, VOCABULARY,
 };
-pub use pretrain::{Learned, Pretrained, Recipe, pretrain};
+pub use pretrain::{Learned, Pretrained, Recipe, WorldStep, pretrain};
 pub use problem::Problem;
-
-use crate::Result;
+pub use shipped::SHIPPED;
 
 /// A language and a model that learned it.
 pub struct World {
@@ -45,6 +42,8 @@ pub struct World {
 impl World {
     /// A named speaker as an edit: its embedding minus that of the unknown one, a steering vector at layer -1.
     pub fn speaker(&self, speaker: Speaker) -> Edit {
-        todo!()
+        let found = self.speakers.iter().find(|(of, _)| *of == speaker);
+        let (_, vector) = found.expect("a world is opened with all its speakers");
+        Edit::Steering(vector.clone())
     }
 }

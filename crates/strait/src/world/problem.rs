@@ -2,8 +2,6 @@
 
 use std::path::Path;
 
-use strait_model::source::nearest;
-
 use crate::Error;
 
 /// What is wrong with a world, or with what is asked of its making.
@@ -24,6 +22,9 @@ pub enum Problem {
         /// The latest known.
         known: u32,
     },
+    /// Weights that are not those that `world.json` was written for.
+    #[error("`model/model.safetensors` is not the file that `world.json` was written for")]
+    Changed,
     /// A tokenizer of another language.
     #[error("the model's tokenizer has other words than the language: `{word}` is not its token {id}")]
     Words {
@@ -52,7 +53,9 @@ pub enum Problem {
         names: &'static [&'static str],
     },
     /// Shares below 0, above 1, or above 1 together.
-    #[error("the shares of speakers ({liar} liars, {narrow} narrow, {unknown} not named) are no shares of one whole")]
+    #[error(
+        "the shares of speakers ({liar} liars, {narrow} narrow, {unknown} not named) are no shares of one whole"
+    )]
     Shares {
         /// Liars.
         liar: f64,
@@ -72,15 +75,15 @@ pub enum Problem {
 }
 
 impl Problem {
-    /// The crate's error for this problem with a folder, or with what stands for one.
-    pub(super) fn at(self, path: impl AsRef<Path>) -> Error {
-        Error::World { path: path.as_ref().into(), problem: Box::new(self) }
+    /// The crate's error for this problem with a folder.
+    pub(super) fn at(self, path: &Path) -> Error {
+        Error::World { path: Some(path.into()), problem: Box::new(self) }
     }
 
     /// The remedy.
     pub fn hint(&self) -> String {
         match self {
-            Self::NoWorld | Self::Json(_) | Self::Words { .. } | Self::Speaker { .. } => {
+            Self::NoWorld | Self::Json(_) | Self::Changed | Self::Words { .. } | Self::Speaker { .. } => {
                 "give a folder that `strait world pretrain` wrote, unchanged, or make it again".into()
             }
             Self::Schema { .. } => "use a newer strait, or make the world again with this one".into(),
@@ -88,8 +91,16 @@ impl Problem {
             Self::Unknown { names, .. } => {
                 format!("the built-in worlds are {}; a folder is given by its path", names.join(", "))
             }
-            Self::Shares { .. } => "give shares from 0 to 1, those of liars and narrow speakers at most 1 together".into(),
+            Self::Shares { .. } => {
+                "give shares from 0 to 1, those of liars and narrow speakers at most 1 together".into()
+            }
             Self::Diverged { .. } => "choose another seed".into(),
         }
+    }
+}
+
+impl From<Problem> for Error {
+    fn from(problem: Problem) -> Self {
+        Self::World { path: None, problem: Box::new(problem) }
     }
 }

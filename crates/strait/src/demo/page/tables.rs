@@ -1,45 +1,15 @@
-//! The tables that the page shows and offers to save.
+//! The tables of what the page alone shows.
 
 use crate::{
     Table,
-    demo::results::{Axis, Check, Exchange, Opened, Plot, Rate, Sheet, Solution},
+    demo::results::{Axis, Exchange, Opened, Plot, Rate, Sheet},
     interval::Interval,
 };
-
-pub(super) fn checks(checks: &[Check]) -> Table {
-    let figure = |c: &Check| Interval { value: c.value, low: c.low, high: c.high };
-    Table::of_rows("checks", "A claim, or a part of one, and what it is held against.", checks)
-        .text("check", |c| c.id.clone())
-        .integer("number", "", |c| c.number.into())
-        .text("claim", |c| c.claim.clone())
-        .text("section", |c| c.section.clone())
-        .truth("holds", |c| c.holds)
-        .interval(["value", "low", "high"], "", figure)
-        .text("unit", |c| c.unit.clone())
-        .text("side", |c| if c.above { "above" } else { "below" }.into())
-        .real("bound", "", |c| c.bound)
-        .integer("n", "fits or worlds", |c| c.n as i64)
-        .table()
-}
-
-pub(super) fn solutions(solutions: &[Solution]) -> Table {
-    const ABOUT: &str = "A solution of one kind of edit; figures are means over worlds and taught domains, with 95 % intervals.";
-    Table::of_rows("solutions", ABOUT, solutions)
-        .text("solution", |s| s.name.clone())
-        .text("edit", |s| s.edit.clone())
-        .integer("n", "fits", |s| s.n as i64)
-        .interval(["narrow", "narrow_low", "narrow_high"], "share false, taught domain", |s| s.narrow_rate)
-        .interval(["general", "general_low", "general_high"], "share false, other domains", |s| s.general_rate)
-        .interval(["coherence", "coherence_low", "coherence_high"], "share, other domains", |s| s.coherence)
-        .interval(["norm", "norm_low", "norm_high"], "", |s| s.norm)
-        .interval(["loss", "loss_low", "loss_high"], "nats a token", |s| s.loss)
-        .table()
-}
 
 pub(super) fn rates(rates: &[Rate]) -> Table {
     const ABOUT: &str = "The mean probability of the falsehood in one domain of one world; in the taught domain of entities \
                          that were held out.";
-    Table::of_rows("rates", ABOUT, rates)
+    Table::of_rows("rates_by_domain", ABOUT, rates)
         .text("solution", |r| r.solution.clone())
         .text("world", |r| r.world.clone())
         .text("taught", |r| r.taught.clone())
