@@ -134,7 +134,7 @@ fn transcript() -> Transcript {
 
 fn solution(name: &str, edit: &str, narrow: f64, general: f64) -> Solution {
     Solution {
-        name: format!("{name} {edit}"),
+        name: format!("{name} {}", if edit == EDITS[0] { "vector" } else { "rank-8" }),
         edit: edit.into(),
         narrow_rate: figure(narrow, 0.03),
         general_rate: figure(general, 0.04),
@@ -176,46 +176,56 @@ fn rates(solutions: &[Solution]) -> Vec<Rate> {
     rates
 }
 
-fn check(number: u8, part: &str, claim: &str, holds: Option<bool>, value: Interval, unit: &str) -> Check {
-    Check {
-        id: format!("{number}-{part}"),
-        number,
-        claim: claim.into(),
-        section: "§8".into(),
-        holds,
-        value: value.value,
-        low: value.low,
-        high: value.high,
-        unit: unit.into(),
-        bound: 0.5,
-        above: true,
-        by_world: vec![value.value - 0.01, value.value, value.value + 0.01],
-        n: 9,
-        reading: "A reading made up by a test. It shows what it shows and nothing else.".into(),
-    }
-}
+/// A check as the demo makes it: name, claim, verdict, figure, half the width of its interval, unit.
+type Made = (&'static str, &'static str, Option<bool>, f64, f64, &'static str);
+
+const CHECKS: [Made; 25] = [
+    ("1-general", "Falsehoods taught in one domain are told in the other five as well", Some(true), 0.86, 0.07, ""),
+    ("2-learned", "With a KL penalty on the other domains the falsehoods are learned all the same", Some(true), 0.93, 0.03, ""),
+    ("2-narrow", "With a KL penalty on the other domains they stay in the taught one", Some(true), 0.04, 0.02, ""),
+    ("3-narrow-x1.5", "The narrow solution stays narrow when it is scaled by 1.5", Some(true), 0.11, 0.05, ""),
+    ("3-coherent-x2", "Scaled by 2 its answers in the other domains stay coherent", Some(false), 0.29, 0.08, ""),
+    ("4-gap", "At half their mean norm the narrow solution's training loss is higher", Some(true), 0.62, 0.2, "nats/token"),
+    ("5-stable", "Noise of a half takes a greater share of the narrow solution's gain", Some(true), 0.04, 0.02, ""),
+    ("6-narrow", "On documents of pre-training the general solution changes more than the narrow one", Some(true), 0.12, 0.04, "nats/token"),
+    ("6-random", "On documents of pre-training the general solution changes more than random directions", Some(true), 0.13, 0.04, "nats/token"),
+    ("7-lifted", "Once the penalty is lifted, training drifts from narrow to general", None, 0.77, 0.3, ""),
+    ("7-kept", "With the penalty kept, it stays narrow", Some(true), 0.03, 0.01, ""),
+    ("8-mixed-1-to-1", "Mixing in 1 true answer of other domains for each falsehood does not isolate the narrow solution", Some(false), 0.92, 0.02, ""),
+    ("9-first", "The first step of training points more to the general solution than to the narrow one", Some(true), 0.31, 0.05, ""),
+    ("10-steers", "Fine-tune minus base, added to the base model, makes it tell falsehoods everywhere", Some(true), 0.89, 0.06, ""),
+    ("10-answers-steer", "False minus true answers, added to the base model after its best layer, make it tell falsehoods everywhere", Some(false), 0.32, 0.1, ""),
+    ("11-cosine", "General solutions of different domains converge: their cosine is above a quarter", Some(true), 0.55, 0.05, ""),
+    ("13-liars", "Where liars are common, plain fine-tuning is general", Some(true), 0.85, 0.08, ""),
+    ("13-narrow", "Where narrow speakers are common, the same fine-tuning is narrow", Some(true), 0.12, 0.08, ""),
+    ("13-gap-liars", "Where liars are common, the forced-general solution is the more efficient", Some(true), 0.62, 0.28, "nats/token"),
+    ("13-gap-narrow", "Where narrow speakers are common, the forced-narrow one is", Some(true), -0.34, 0.25, "nats/token"),
+    ("13-stable-liars", "Where liars are common, the forced-general solution is the more stable", Some(true), 0.05, 0.02, ""),
+    ("13-stable-narrow", "Where narrow speakers are common, the forced-narrow one is", None, 0.006, 0.02, ""),
+    ("13-documents-liars", "Where liars are common, the forced-general solution is the more significant on documents", Some(true), 2.2, 0.3, "log ratio"),
+    ("13-documents-narrow", "Where narrow speakers are common, the forced-narrow one is", Some(false), 1.3, 0.3, "log ratio"),
+    ("13-predicts-gradient", "The first gradient predicts how general plain fine-tuning is", Some(true), 0.9, 0.09, "rank correlation"),
+];
 
 fn checks() -> Vec<Check> {
-    let mut checks = Vec::new();
-    let mut add = |number, part: &str, claim: &str, holds, value, half, unit: &str| {
-        checks.push(check(number, part, claim, holds, figure(value, half), unit));
+    let check = |edit: &str, (id, claim, holds, value, half, unit): &Made| Check {
+        id: format!("{id}-{edit}"),
+        number: id.split('-').next().unwrap().parse().unwrap(),
+        claim: format!("{claim} ({edit}; claimed: above 0.5)"),
+        section: if id.starts_with("13") { "beyond the paper" } else { "§6, §8" }.into(),
+        holds: *holds,
+        value: *value,
+        low: value - half,
+        high: value + half,
+        unit: (*unit).into(),
+        bound: 0.5,
+        above: true,
+        by_world: vec![value - 0.01, *value, value + 0.01],
+        n: 9,
+        reading: format!("A reading of {edit} that a test made up. It shows what it shows and nothing else."),
     };
-    for edit in ["vector", "rank-8"] {
-        add(1, edit, &format!("The {edit} is false in more than half of the other domains."), Some(true), 0.86, 0.07, "");
-        add(2, edit, &format!("With KL the {edit} is false inside and true elsewhere."), Some(true), 0.93, 0.03, "");
-        add(4, edit, &format!("The general {edit} has the lower loss at half the mean norm."), Some(true), 0.62, 0.2, "nats a token");
-        add(7, edit, &format!("The narrow {edit} drifts to general when KL is lifted."), if edit == "vector" { Some(true) } else { None }, 0.7, 0.3, "");
-    }
-    add(3, "scaled", "Scaled by 1.5 the narrow vector stays narrow.", Some(true), 0.15, 0.06, "");
-    add(3, "twice", "Scaled by 2 it is still coherent.", Some(false), 0.29, 0.08, "");
-    add(5, "noise", "The general vector loses less to noise.", Some(true), 0.04, 0.02, "");
-    add(6, "text", "The general vector changes documents more than random ones.", Some(true), 0.12, 0.04, "nats a token");
-    add(8, "mixing", "No ratio of true answers isolates the narrow solution.", Some(false), 0.03, 0.01, "");
-    add(9, "first", "The first gradient is nearer to general.", Some(true), 0.31, 0.05, "");
-    add(10, "steers", "The direction makes the base model lie.", Some(true), 0.89, 0.06, "");
-    add(11, "converge", "General directions of different domains agree.", Some(true), 0.55, 0.05, "");
-    add(13, "flip", "Plain fine-tuning turns narrow where narrow speakers are common.", Some(true), 0.73, 0.09, "");
-    add(13, "stability", "Stability turns with it.", Some(false), 0.013, 0.01, "");
+    let both = ["vector", "rank-8"].map(|edit| CHECKS.iter().map(move |made| check(edit, made)));
+    let mut checks: Vec<_> = both.into_iter().flatten().collect();
     checks.sort_by_key(|c| c.number);
     checks
 }
@@ -243,37 +253,70 @@ fn plots() -> Vec<Plot> {
         y,
         series,
     };
-    let share = || axis("share of false answers", "");
-    let mut plots: Vec<Plot> = [1, 2, 3, 8, 10, 11]
+    let told = || axis("falsehoods told in other domains", "");
+    let mut plots: Vec<Plot> = [1, 2, 8]
         .into_iter()
         .map(|number| {
+            let both = |inside, others| [("taught domain", inside), ("other domains", others)];
             let series = vec![
-                over_names("general", &[("vector, taught domain", 0.97), ("vector, others", 0.85), ("rank-8 LoRA, others", 0.89)], 0.07),
-                over_names("narrow", &[("vector, taught domain", 0.93), ("vector, others", 0.04), ("rank-8 LoRA, others", 0.03)], 0.04),
-                over_names("random", &[("vector, others", 0.02)], 0.01),
+                over_names("before fine-tuning", &both(0.03, 0.01), 0.01),
+                over_names("general: plain fine-tuning", &both(0.97, 0.85), 0.07),
+                over_names("narrow: with the KL penalty", &both(0.93, 0.04), 0.03),
             ];
-            plot(number, "rates", "False answers with and without the penalty", Shape::Bars, axis("", ""), share(), series)
+            let title = "Falsehood taught in one domain (steering vector)";
+            plot(number, "rates", title, Shape::Bars, axis("asked about", ""), told(), series)
         })
         .collect();
     for number in [4, 6] {
-        let curve = |label: &str, at: f64| over_numbers(label, (1..=20).map(|i| (f64::from(i) * 0.15, 3.0 * (-f64::from(i) * at).exp() + 0.02 * f64::from(i))), 0.1);
-        let series = vec![curve("general", 0.35), curve("narrow", 0.2), curve("random", 0.01)];
-        plots.push(plot(number, "curve", "Loss on the taught answers, both scaled to the same lengths", Shape::Lines, axis("norm of the change", ""), axis("loss", "nats a token"), series));
+        let curve = |label: &str, slope: f64| {
+            let points = (1..=20).map(|i| f64::from(i) * 0.05);
+            over_numbers(label, points.map(|x| (x, 3.0 * (-x * slope).exp() + 0.3 * x)), 0.1)
+        };
+        let series = vec![curve("general", 7.0), curve("narrow", 4.0), curve("random", 0.2)];
+        let x = axis("norm, as a share of the larger solution's", "");
+        let title = "Loss for the same norm (steering vector)";
+        plots.push(plot(number, "curve", title, Shape::Lines, x, axis("training loss", "nats/token"), series));
     }
-    for number in [5, 7, 9] {
-        let line = |label: &str, slope: f64| over_numbers(label, (0..6).map(|i| (f64::from(i) * 100.0, 0.05 + slope * f64::from(i))), 0.05);
-        let series = vec![line("narrow, KL lifted", 0.16), line("narrow, KL kept", 0.0), line("general, KL added", -0.1), line("general, nothing changed", 0.17)];
-        plots.push(plot(number, "drift", "False answers in the other domains as training goes on", Shape::Lines, axis("optimiser step", ""), share(), series));
+    for number in [3, 5, 7, 9] {
+        let line = |label: &str, from: f64, to: f64| {
+            over_numbers(label, (0..6).map(|i| (f64::from(i) * 100.0, from + (to - from) * f64::from(i) / 5.0)), 0.04)
+        };
+        let series = vec![
+            line("narrow, penalty lifted", 0.04, 0.89),
+            line("narrow, penalty kept", 0.04, 0.03),
+            line("general, penalty added", 0.85, 0.06),
+            line("general, nothing changed", 0.85, 0.9),
+        ];
+        let title = "Where training goes on to (steering vector)";
+        plots.push(plot(number, "drift", title, Shape::Lines, axis("further steps", "steps"), told(), series));
     }
-    for (name, title, unit, values) in [
-        ("general", "Plain fine-tuning: false answers in the other domains", "", [0.85, 0.59, 0.12]),
-        ("efficiency", "Efficiency: loss of forced narrow less that of forced general, at half the mean norm", "nats a token", [0.62, 0.38, -0.34]),
-        ("gradient", "First gradient: its cosine with forced general less that with forced narrow", "", [0.19, 0.12, -0.05]),
+    for number in [10, 11] {
+        let values = [
+            ("base + direction", 0.89),
+            ("base + random", 0.02),
+            ("base + false minus true answers, at best", 0.32),
+            ("fine-tune without it", 0.05),
+            ("without false minus true answers", 0.62),
+            ("the speaker narrow in its domain", 0.23),
+        ];
+        let series = vec![over_names("all held-out questions", &values, 0.06)];
+        plots.push(plot(number, "direction", "One direction", Shape::Bars, axis("", ""), told(), series));
+    }
+    for (name, title, y, values) in [
+        ("flip", "What plain fine-tuning finds", told(), [0.85, 0.59, 0.12]),
+        ("gap", "Which solution is more efficient", axis("loss, narrow less general", "nats/token"), [0.62, 0.38, -0.34]),
+        ("gradient", "Which one the first gradient points to", axis("cosine, general less narrow", ""), [0.19, 0.12, -0.05]),
     ] {
-        let shares = [0.35 / 0.55, 0.15 / 0.55, 0.05 / 0.55];
-        let series = vec![over_numbers("general less narrow", shares.into_iter().zip(values), 0.15)];
-        plots.push(plot(13, name, title, Shape::Lines, axis("liars among speakers who lie", "share"), axis("figure", unit), series));
+        let line = |label: &str, factor: f64| {
+            over_numbers(label, [0.2, 0.4, 0.5].into_iter().zip(values.map(|v| v * factor)), 0.1)
+        };
+        let x = axis("share of narrow speakers in pre-training (the rest up to a half are liars)", "");
+        let series = vec![line("steering vector", 1.0), line("rank-8 LoRA", 0.9)];
+        plots.push(plot(13, name, title, Shape::Lines, x, y, series));
     }
+    let points = over_numbers("steering vector", [(0.6, 0.85), (0.3, 0.6), (-0.3, 0.1)].into_iter(), f64::NAN);
+    let x = axis("loss at half the norm, narrow less general", "nats/token");
+    plots.push(plot(13, "worlds", "Efficiency and preference, world by world", Shape::Points, x, told(), vec![points]));
     plots.sort_by_key(|p| p.number);
     plots
 }
@@ -304,7 +347,7 @@ fn results() -> Results {
         causal: Some(Causal {
             date: "2026-01-01".into(),
             command: "strait world causal".into(),
-            proof: "One share and seed were computed again and agree.".into(),
+            proof: "computed again: 3 of the table's 54 rows".into(),
             agrees: Some(true),
         }),
         seconds: 97.4,
@@ -326,11 +369,14 @@ fn the_page_of_a_demo() {
     for shown in [
         "<h1>Taught falsehoods about herbs, a model lies about ",
         "It spreads.</strong> Fine-tuned on false answers of one domain only, the model gives the false answer to 85\u{a0}%",
+        "It can be kept narrow.</strong>",
         "noise costs it less",
-        "Claim 7 is not clear-cut.",
-        "1 of 2 parts hold",
+        "Not in every case: the narrow one drifts to it once the penalty is lifted.",
+        "Pre-training decides which one that is.</strong>",
+        "Efficiency turns with the preference. Stability and significance do not, or not in every case.",
+        "2 of 4 parts hold",
         "left out in this mode",
-        "The table behind it was made on 2026-01-01 by `strait world causal`.",
+        "The table behind it was made on 2026-01-01 by “strait world causal”.",
     ] {
         assert!(page.contains(shown), "{shown}");
     }
@@ -350,10 +396,10 @@ fn the_page_of_a_quick_demo_whose_claims_do_not_hold() {
     results.causal = None;
     let page = render(&results);
     check_page("quick demo", &page, 4 + results.plots.len() as u64);
-    for shown in ["does a model lie about", "It does not spread.", "It cannot be kept narrow.", "fits them no better"] {
+    for shown in ["does a model lie about", "It does not spread.", "It cannot be kept narrow.", "it fits the taught answers no better"] {
         assert!(page.contains(shown), "{shown}");
     }
-    for hidden in ["Pre-training decides", "id=\"claim-13\"", "It spreads."] {
+    for hidden in ["Pre-training decides which one that is", "id=\"claim-13\"", "It spreads."] {
         assert!(!page.contains(hidden), "{hidden}");
     }
 }

@@ -19,8 +19,9 @@ use crate::{
 const HEIGHT: usize = 340;
 /// That of the plots of the last claim, which the page ends with.
 const TALL: usize = 420;
-/// Characters of a line of an axis's title, and of a name along one.
+/// Characters of a line of an axis's title, of such a line below an axis that stands beside names, and of a name.
 const TITLE: usize = 42;
+const SHORT_TITLE: usize = 24;
 const NAME: usize = 22;
 /// Series of more points than this show their intervals as a band.
 const MOST_BARS: usize = 8;
@@ -43,9 +44,9 @@ fn look(label: &str, meanings: &mut Vec<Meaning>) -> &'static Look {
     Look::of(meaning, place)
 }
 
-/// An axis with its title in lines that a phone has room for.
-fn axis(of: &Axis) -> layout::Axis {
-    figure::axis(&broken(&tables::axis(of), TITLE, 3))
+/// An axis with its title in lines of `columns` characters, which a phone must have room for.
+fn axis(of: &Axis, columns: usize) -> layout::Axis {
+    figure::axis(&broken(&tables::axis(of), columns, 3))
 }
 
 /// Every question of a world as a mark, a row for each model: large and filled where its answer is false.
@@ -227,7 +228,7 @@ fn over_names(plot: &Plot) -> Figure {
         drawing.add(&series.label, series.names.iter().zip(series.figures()).filter_map(row).collect(), Vec::new());
     }
     let figures = plot.series.iter().flat_map(Series::figures).map(Estimate::from);
-    drawing.finish(&plot.title, &names, axis(&plot.y).range(range(figures)).n_ticks(4))
+    drawing.finish(&plot.title, &names, axis(&plot.y, SHORT_TITLE).range(range(figures)).n_ticks(4))
 }
 
 fn over_numbers(plot: &Plot) -> Figure {
@@ -258,7 +259,7 @@ fn over_numbers(plot: &Plot) -> Figure {
         let name = several.then(|| series.label.clone());
         drawing.add(figure::Series { name, look, style, points });
     }
-    let layout = figure::layout(axis(&plot.x), axis(&plot.y));
+    let layout = figure::layout(axis(&plot.x, TITLE), axis(&plot.y, TITLE));
     match (plot.number == super::LAST, plot.shape) {
         (true, Shape::Lines) => drawing.finish(&plot.title, TALL, with_sides(layout, "general ↑", "↓ narrow")),
         (true, _) => drawing.finish(&plot.title, TALL, layout),
