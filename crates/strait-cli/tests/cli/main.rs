@@ -9,3 +9,4 @@ mod help;
 mod models;
 mod protocol;
 mod studies;
+mod world;
