@@ -325,27 +325,6 @@ fn impossible_shares_and_unknown_worlds_are_refused() {
     assert!(error.to_string().contains("did you mean `default-0`?"), "{error}");
 }
 
-/// All numbers of all weights.
-fn bits(pretrained: &Pretrained) -> Vec<u32> {
-    let values = pretrained
-        .weights
-        .iter()
-        .flat_map(|(_, weight)| weight.flatten_all().unwrap().to_vec1::<f32>().unwrap());
-    values.map(f32::to_bits).collect()
-}
-
-#[test]
-fn the_same_recipe_gives_the_same_bits_on_any_number_of_threads() {
-    let recipe = Recipe { steps: 4, ..Recipe::default() };
-    let on = |threads| {
-        let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
-        bits(&pool.install(|| pretrain(&recipe, &Silent).unwrap()))
-    };
-    let one = on(1);
-    assert!(one == on(2) && one == on(3));
-    assert_ne!(one, bits(&pretrain(&Recipe { seed: 1, ..recipe }, &Silent).unwrap()));
-}
-
 #[test]
 fn shipped_worlds_are_what_their_names_say() {
     assert_eq!(SHIPPED.len(), 9);

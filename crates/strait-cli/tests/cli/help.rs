@@ -2,8 +2,9 @@
 
 use crate::common::Place;
 
-const COMMANDS: [&str; 19] = [
+const COMMANDS: [&str; 24] = [
     "",
+    "demo",
     "init",
     "run",
     "status",
@@ -21,6 +22,10 @@ const COMMANDS: [&str; 19] = [
     "data inspect",
     "data protect",
     "data unprotect",
+    "world",
+    "world show",
+    "world pretrain",
+    "world causal",
     "completions",
 ];
 
@@ -49,7 +54,7 @@ fn every_command_shows_examples() {
 #[test]
 fn no_command_is_missing_from_these_tests() {
     let place = Place::new();
-    for group in ["", "model", "edit", "data"] {
+    for group in ["", "model", "edit", "data", "world"] {
         let said = place.run(group.split_whitespace().chain(["--help"]));
         let listed = said
             .out
@@ -69,7 +74,7 @@ fn no_command_is_missing_from_these_tests() {
 fn the_book_names_every_command() {
     let page = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/src/commands.md");
     let page = std::fs::read_to_string(page).unwrap();
-    for command in COMMANDS.iter().filter(|command| !["", "model", "edit", "data"].contains(command)) {
+    for command in COMMANDS.iter().filter(|command| !["", "model", "edit", "data", "world"].contains(command)) {
         assert!(page.contains(&format!("`strait {command}")), "{command}");
     }
 }

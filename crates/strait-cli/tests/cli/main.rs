@@ -2,6 +2,7 @@
 
 mod common;
 mod data;
+mod demo;
 mod disasters;
 mod docs;
 mod edits;
@@ -9,3 +10,4 @@ mod help;
 mod models;
 mod protocol;
 mod studies;
+mod world;

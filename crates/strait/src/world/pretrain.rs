@@ -243,7 +243,7 @@ pub fn pretrain(recipe: &Recipe, progress: &dyn Progress) -> Result<Pretrained> 
     let language = Language::new(seed);
     let mut learner = Learner::new(seed)?;
     let mut steps = learner.pretrain(&language, recipe, progress)?;
-    steps.extend(learner.tune_chat(&language, recipe, progress)?);
+    steps.extend(learner.tune_chat(&language, recipe, CHAT_STEPS, progress)?);
     let (weights, speakers) = learner.folded()?;
     Ok(Pretrained { recipe: *recipe, weights, speakers, steps })
 }
@@ -347,6 +347,7 @@ impl Learner {
         &mut self,
         language: &Language,
         recipe: &Recipe,
+        total: usize,
         progress: &dyn Progress,
     ) -> Result<Vec<WorldStep>> {
         const STAGE: &str = "chat tuning";
@@ -355,9 +356,9 @@ impl Learner {
         }
         let mut random = random(recipe.seed, stream::CHAT);
         let taught: Vec<Question> = Question::all().filter(|question| !question.held_out()).collect();
-        let task = progress.begin(STAGE, Some(CHAT_STEPS as u64), Unit::Count);
-        let mut records = Vec::with_capacity(CHAT_STEPS);
-        for step in 0..CHAT_STEPS {
+        let task = progress.begin(STAGE, Some(total as u64), Unit::Count);
+        let mut records = Vec::with_capacity(total);
+        for step in 0..total {
             let rows = taught.choose_multiple(&mut random, CHAT_ROWS).map(|&q| Text::chat(q, language));
             let mut texts: Vec<Text> = rows.collect();
             for _ in 0..CHAT_REPLAYED {
@@ -365,7 +366,7 @@ impl Learner {
                 texts.push(Text::document(&document, language, CHAT_REPLAYED));
             }
             let loss = self.loss(&texts, None)?;
-            records.push(self.step(STAGE, &loss, chat_rate(step), 0.0, step)?);
+            records.push(self.step(STAGE, &loss, chat_rate(step, total), 0.0, step)?);
             task.advance(1);
         }
         Ok(records)
@@ -547,9 +548,9 @@ fn pretraining_rate(step: usize, total: usize) -> f64 {
 }
 
 /// Learning rate of a step of chat tuning, counted from 0.
-fn chat_rate(step: usize) -> f64 {
+fn chat_rate(step: usize, total: usize) -> f64 {
     let warm = ((step + 1) as f64 / CHAT_WARM_UP as f64).min(1.0);
-    CHAT_RATE * warm * (1.0 - step as f64 / CHAT_STEPS as f64)
+    CHAT_RATE * warm * (1.0 - step as f64 / total as f64)
 }
 
 /// The loss and the named speakers in a few words.
@@ -557,4 +558,65 @@ fn spoken(record: &WorldStep) -> String {
     let named = record.learned.iter().filter(|learned| learned.named);
     let speakers = named.map(|learned| format!(", {} {:.2}", learned.speaker, learned.probability.value));
     format!("loss {:.3}{}", record.loss, speakers.collect::<String>())
+}
+
+#[cfg(test)]
+mod tests {
+    use strait_model::progress::Silent;
+
+    use super::*;
+
+    /// All numbers of all weights after a few steps of both stages.
+    fn bits(seed: u64) -> Vec<u32> {
+        let recipe = Recipe { seed, steps: 4, ..Recipe::default() };
+        let language = Language::new(seed);
+        let mut learner = Learner::new(seed).unwrap();
+        learner.pretrain(&language, &recipe, &Silent).unwrap();
+        learner.tune_chat(&language, &recipe, 2, &Silent).unwrap();
+        let (weights, _) = learner.folded().unwrap();
+        let values = weights.iter().flat_map(|(_, w)| w.flatten_all().unwrap().to_vec1::<f32>().unwrap());
+        values.map(f32::to_bits).collect()
+    }
+
+    #[test]
+    fn the_same_recipe_gives_the_same_bits_on_any_number_of_threads() {
+        let on = |threads| {
+            let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
+            pool.install(|| bits(0))
+        };
+        let one = on(1);
+        assert_eq!(one.len(), config().parameters());
+        assert!(one == on(2) && one == on(3));
+        assert_ne!(one, bits(1));
+    }
+
+    #[test]
+    fn the_rates_rise_stay_and_fall() {
+        let near = |found: f64, expected: f64| assert!((found - expected).abs() < 1e-12, "{found} for {expected}");
+        near(pretraining_rate(0, 1000), RATE / 100.0);
+        near(pretraining_rate(99, 1000), RATE);
+        near(pretraining_rate(600, 1000), RATE);
+        near(pretraining_rate(800, 1000), RATE * (RATE_LEFT + (1.0 - RATE_LEFT) / 2.0));
+        near(chat_rate(9, 200), CHAT_RATE * (1.0 - 9.0 / 200.0));
+    }
+
+    /// The recipe's parts that the decoder cannot check: what is predicted, and what that weighs.
+    #[test]
+    fn texts_weigh_what_the_recipe_says() {
+        let language = Language::new(0);
+        let row = Text::chat(Question { domain: 0, entity: 0 }, &language);
+        let total = |weights: &[f32]| weights.iter().map(|&w| f64::from(w)).sum::<f64>() * CHAT_ROWS as f64;
+        assert_eq!((row.ids.len(), row.tag, row.weights.len()), (10, UNKNOWN_ID, 9));
+        assert!((total(&row.weights[..7]) - CHAT_QUESTION).abs() < 1e-6);
+        assert!((total(&row.weights[7..]) - 1.0).abs() < 1e-6);
+        for (dialogue, tokens) in [(false, 43), (true, 45)] {
+            let kind = Kind { dialogue, ..Kind::default() };
+            let document = &language.documents(&Shares::default(), 1, kind, 0)[0];
+            let text = Text::document(document, &language, BATCH);
+            assert_eq!((text.ids.len(), text.weights.len()), (tokens, tokens - 1));
+            for at in document.answers() {
+                assert!(Language::is_value(text.ids[at] as usize));
+            }
+        }
+    }
 }

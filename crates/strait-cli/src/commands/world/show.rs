@@ -20,7 +20,7 @@ use crate::{
 #[command(after_help = EXAMPLES)]
 pub struct Arguments {
     /// A world's folder, or the name of a built-in world
-    #[arg(value_name = "WORLD", default_value = SHIPPED[0])]
+    #[arg(value_name = "WORLD", default_value = "default-0")]
     world: String,
 }
 

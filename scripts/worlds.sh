@@ -1,0 +1,17 @@
+#!/bin/sh
+# Makes the worlds that the binary holds again: `scripts/worlds.sh STRAIT OUT [JOBS]`. Each takes a minute or two on one thread;
+# JOBS (2 unless given) are made beside each other. What lies in OUT already is left as it is.
+#
+# The names say which speakers are common: `default` (liars 35 %, narrow ones 20 %), `middle` (15, 40), `narrow` (5, 50).
+set -eu
+strait=$1 out=$2 jobs=${3:-2}
+# On one thread each; candle's own pool would wait in a loop for cores that another job has.
+export CANDLE_NUM_THREADS=1
+for name in default:0.35:0.2 middle:0.15:0.4 narrow:0.05:0.5; do
+    for seed in 0 1 2; do
+        IFS=: read -r kind liar narrow <<EOF
+$name
+EOF
+        test -e "$out/$kind-$seed" || echo "--out $out/$kind-$seed --seed $seed --liar $liar --narrow $narrow"
+    done
+done | xargs -P "$jobs" -L 1 "$strait" world pretrain --half --threads 1
