@@ -236,7 +236,8 @@ fn claims(results: &Results) -> String {
     let about = "Thirteen claims of the paper (arXiv 2602.07852) and of the work around it, asked of this world, each in one \
                  or several parts. A part holds where its figure lies on the claimed side of its bound with the whole 95 % \
                  interval and in every world, does not hold where all of that lies on the other side, and else cannot be told.";
-    let head = "<thead><tr><th scope=\"col\" colspan=\"2\">the claim</th><th scope=\"col\">in this world</th></tr></thead>";
+    let head = "<colgroup><col><col><col></colgroup>\
+                <thead><tr><th scope=\"col\" colspan=\"2\">the claim</th><th scope=\"col\">in this world</th></tr></thead>";
     paragraph(about)
         + &format!("<table class=\"overview\">{head}<tbody>{rows}</tbody></table>")
         + &table(&super::tables::claims(results), false)

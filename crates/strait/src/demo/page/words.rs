@@ -240,7 +240,7 @@ fn spread(results: &Results) -> Option<Sentence> {
     ])?;
     let [general, _] = pair(results)?;
     let before = base_rate(results, false).map_or(String::new(), |base| {
-        format!("; before, the model did so in {} of the questions there", percent(base))
+        format!("; before, it did so in {} of the questions of the other domains", percent(base))
     });
     let rest = format!(
         "Fine-tuned on false answers of one domain only, the model gives the false answer to {} of the questions of the \
