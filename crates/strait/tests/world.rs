@@ -21,7 +21,7 @@ use tempfile::TempDir;
 fn small() -> &'static (TempDir, Pretrained, World) {
     static SMALL: OnceLock<(TempDir, Pretrained, World)> = OnceLock::new();
     SMALL.get_or_init(|| {
-        let pretrained = pretrain(&Recipe { steps: 400, half: true, ..Recipe::default() }, &Silent).unwrap();
+        let pretrained = pretrain(&Recipe { steps: 300, half: true, ..Recipe::default() }, &Silent).unwrap();
         let folder = tempfile::tempdir().unwrap();
         pretrained.save(folder.path()).unwrap();
         let world = World::open(folder.path()).unwrap();
@@ -230,7 +230,7 @@ fn learned(rows: &[Learned], speaker: &str) -> f64 {
 fn a_small_world_learns_its_speakers() {
     let (_, pretrained, world) = small();
     let table = pretrained.learning();
-    assert_eq!(table.rows(), 4 * 8);
+    assert_eq!(table.rows(), 3 * 8);
     let last = pretrained.learned();
     println!("{last:#?}");
     assert!(learned(last, "honest") > 0.9 && learned(last, "liar") > 0.9);
