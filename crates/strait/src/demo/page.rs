@@ -293,14 +293,9 @@ fn article(results: &Results, claim: &Claim) -> String {
         return String::new();
     }
     let checks: Vec<_> = words::checks(results, *number).collect();
-    // Parts that are to be read alike stand together, with what is to be said of them said once.
-    let parts: String = checks
-        .chunk_by(|a, b| a.reading == b.reading)
-        .map(|alike| {
-            let items: String = alike.iter().map(|c| part(c)).collect();
-            format!("<ul class=\"parts\">{items}</ul>{}", paragraph(&alike[0].reading))
-        })
-        .collect();
+    // What is to be said of several parts is said at the first.
+    let said = |i: usize| checks[..i].iter().any(|before| before.reading == checks[i].reading);
+    let parts: String = (0..checks.len()).map(|i| part(checks[i], !said(i))).collect();
     let plots: Vec<_> = results.plots.iter().filter(|p| p.number == *number).collect();
     let figures: Vec<_> = plots.iter().map(|plot| pictures::plot(plot)).collect();
     let data: String = plots.iter().map(|plot| table(&tables::plot(plot), false)).collect();
@@ -314,15 +309,17 @@ fn article(results: &Results, claim: &Claim) -> String {
     format!(
         "<article class=\"claim\" id=\"claim-{number}\" aria-labelledby=\"claim-{number}-title\">\
          <h3 id=\"claim-{number}-title\"><span class=\"numeral\">{number}</span> {title}</h3>\
-         <p class=\"standing\">{}</p><p>{how}</p>{}{parts}{source}{data}</article>",
+         <p class=\"standing\">{}</p><p>{how}</p>{}<ul class=\"parts\">{parts}</ul>{source}{data}</article>",
         marked(standing.holds(), &standing.words()),
         figure_group(&figures)
     )
 }
 
-fn part(check: &Check) -> String {
+/// One check, with its reading or without.
+fn part(check: &Check, read: bool) -> String {
+    let reading = if read { format!("<p class=\"reading\">{}</p>", escaped(&check.reading)) } else { String::new() };
     format!(
-        "<li><div>{}<strong>{}</strong></div><div>{}<p class=\"soft\">{}</p></div></li>",
+        "<li><div>{}<strong>{}</strong></div><div>{}{reading}<p class=\"soft\">{}</p></div></li>",
         marked(check.holds, words::verdict(check.holds)),
         escaped(&words::figure(check)),
         paragraph(&check.claim),

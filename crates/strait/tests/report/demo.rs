@@ -371,7 +371,7 @@ fn the_page_of_a_demo() {
         "It spreads.</strong> Fine-tuned on false answers of one domain only, the model gives the false answer to 85\u{a0}%",
         "It can be kept narrow.</strong>",
         "noise costs it less",
-        "Not in every case: the narrow one drifts to it once the penalty is lifted.",
+        "Not certain here: the narrow one drifts to it once the penalty is lifted.",
         "Pre-training decides which one that is.</strong>",
         "Efficiency turns with the preference. Stability and significance do not, or not in every case.",
         "2 of 4 parts hold",

@@ -199,7 +199,8 @@ pub(super) fn headline(results: &Results) -> String {
     }
     let taught = plural(&transcript.taught);
     let falsehoods = |sheet: &&Sheet| sheet.general.iter().filter(|a| *a == super::FALSE).count();
-    let other = transcript.sheets.iter().filter(|s| !s.inside).max_by_key(falsehoods);
+    // Of several the first: the last largest of the sheets from behind.
+    let other = transcript.sheets.iter().rev().filter(|s| !s.inside).max_by_key(falsehoods);
     let other = other.map_or("other things".into(), |sheet| plural(&sheet.domain));
     match Standing::of_ids(results, SPREADS).holds() {
         Some(true) => format!("Taught falsehoods about {taught}, a model lies about {other} too"),
@@ -296,7 +297,7 @@ fn preferred(results: &Results) -> Option<Sentence> {
         (_, 0) => "Why training should prefer the general solution does not show.",
         _ => "Training leans to the general solution, though not on every count.",
     };
-    let parts = [("", fors), ("But ", against), ("Not in every case: ", open)];
+    let parts = [("", fors), ("But ", against), ("Not certain here: ", open)];
     let rest = parts.into_iter().filter(|(_, words)| !words.is_empty());
     let rest: Vec<_> = rest.map(|(begin, words)| capital(&format!("{begin}{}.", list(&words)))).collect();
     Some(Sentence { lead: lead.into(), rest: rest.join(" ") })
