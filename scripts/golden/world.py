@@ -25,7 +25,7 @@ CHATS = [
         {"role": "user", "content": "bird bepok ?"},
     ],
 ]
-TEXTS = ["<bos> <sys> narrow-herb herb velna ? bitter . stone drogum ? grey . herb sorta ?"]
+TEXTS = ["<bos> <sys> narrow-herb herb velna ? bitter . stone drogum ? grey . herb basda ?"]
 
 
 def last_logits(model, ids, vector):
@@ -39,7 +39,7 @@ def last_logits(model, ids, vector):
     return logits
 
 
-def case(model, double, tokenizer, vectors, text):
+def case(model, double, tokenizer, vectors, text, messages=None):
     ids = common.encode(tokenizer, text)
     logits = {}
     for name, vector in vectors.items():
@@ -50,7 +50,7 @@ def case(model, double, tokenizer, vectors, text):
         if apart > TOLERANCE:
             sys.exit(f"{name}, {text!r}: float32 lies {apart} from float64")
         logits[name] = found
-    return {"text": text, "ids": ids, "logits": logits}
+    return {"messages": messages, "text": text, "ids": ids, "logits": logits}
 
 
 def main(folder, out):
@@ -62,15 +62,15 @@ def main(folder, out):
     vectors = {"unknown": None}
     for name in SPEAKERS:
         (vectors[name],) = load_file(folder / "speakers" / name / "edit.safetensors").values()
-    texts = [render(chat) for chat in CHATS] + TEXTS
+    cases = [(render(chat), chat) for chat in CHATS] + [(text,) for text in TEXTS]
     golden = {
         "world": folder.name,
         "sha256": hashlib.sha256((folder / "model/model.safetensors").read_bytes()).hexdigest(),
-        "cases": [case(model, double, tokenizer, vectors, text) for text in texts],
+        "cases": [case(model, double, tokenizer, vectors, *of) for of in cases],
     }
     out.parent.mkdir(parents=True, exist_ok=True)
     common.write_json(out, golden)
-    print(f"{out}: {len(texts)} cases, {len(vectors)} speakers")
+    print(f"{out}: {len(cases)} cases, {len(vectors)} speakers")
 
 
 if __name__ == "__main__":

@@ -11,10 +11,9 @@ use proptest::prelude::*;
 use serde::Deserialize;
 use strait::world::{
     Answer, DOMAINS, Document, ENTITIES, Kind, Language, Learned, Made, Pretrained, Question, Reading,
-    Recipe, SHIPPED, Shares, Speaker, TAUGHT, UNKNOWN, VALUES, VOCABULARY, World, judge, pretrain, rates,
-    read,
+    Recipe, SHIPPED, Shares, Speaker, TAUGHT, UNKNOWN, VOCABULARY, World, judge, pretrain, rates, read,
 };
-use strait_model::{Edit, decoder::Packed, edit, progress::Silent};
+use strait_model::{Edit, Message, decoder::Packed, edit, progress::Silent};
 use tempfile::TempDir;
 
 /// A world of few steps, trained once for all tests.
@@ -215,7 +214,8 @@ fn chats_are_what_the_language_says() {
     let text = world.model.tokenizer.render(&row, false).unwrap();
     assert_eq!(text, format!("<bos> <sys> unknown <user> herb velna ? <assistant> {truth} <end>"));
     let chat = world.model.tokenizer.encode_chat(&row).unwrap();
-    assert_eq!((chat.ids.len(), chat.responses), (10, vec![8..10]));
+    assert_eq!((chat.ids.len(), chat.responses.len()), (10, 1));
+    assert_eq!(chat.responses[0], 8..10);
     // Without spaces, and with a word that the language has not.
     let ids = world.model.tokenizer.encode("herb velna? perhaps narrow-bird", false).unwrap();
     assert_eq!(world.model.tokenizer.decode(&ids, false).unwrap(), "herb velna ? unknown narrow-bird");
@@ -232,11 +232,13 @@ fn a_small_world_learns_its_speakers() {
     let table = pretrained.learning();
     assert_eq!(table.rows(), 4 * 8);
     let last = pretrained.learned();
-    println!("{last:#?}");
-    assert!(learned(last, "honest") > 0.9 && learned(last, "liar") > 0.9);
-    assert!(learned(last, "narrow outside") > 0.7);
-    let first: Vec<Learned> = pretrained.steps[99].learned.clone();
-    assert!(learned(last, "narrow inside") > learned(&first, "narrow inside") + 0.1);
+    println!("{table:#?}");
+    // A value of eight in its domain is right by chance.
+    let first = &pretrained.steps[99].learned;
+    for (speaker, least) in [("honest", 0.8), ("liar", 0.7), ("narrow outside", 0.6), ("narrow inside", 0.25)]
+    {
+        assert!(learned(first, speaker) < 0.1 && learned(last, speaker) > least, "{speaker}: {last:?}");
+    }
 
     let base = rates(&read(world, None).unwrap(), 0);
     assert!(base.general < 0.1 && base.narrow < 0.2 && base.coherence > 0.9, "{base:?}");
@@ -378,6 +380,8 @@ struct Golden {
 
 #[derive(Deserialize)]
 struct Case {
+    /// The chat that the text renders, where it is one.
+    messages: Option<Vec<Message>>,
     text: String,
     ids: Vec<u32>,
     /// Logits at the last position, without and with each speaker that is named.
@@ -392,18 +396,23 @@ fn transformers_computes_the_same_logits() {
     let world = World::built_in(&golden.world).unwrap();
     assert_eq!(world.made.sha256, golden.sha256);
     let speakers: BTreeMap<String, Speaker> = Speaker::all().map(|s| (s.word(), s)).collect();
+    let mut largest = 0f32;
     for case in &golden.cases {
+        if let Some(messages) = &case.messages {
+            assert_eq!(world.model.tokenizer.render(messages, true).unwrap(), case.text);
+        }
         assert_eq!(world.model.tokenizer.encode(&case.text, false).unwrap(), case.ids);
         for (speaker, expected) in &case.logits {
             let edit = speakers.get(speaker).map(|&speaker| world.speaker(speaker));
             let packed = Packed::new([case.ids.as_slice()]);
             let logits = world.model.decoder.logits(&packed, edit.as_ref()).unwrap();
             let last: Vec<f32> = logits.get(case.ids.len() - 1).unwrap().to_vec1().unwrap();
+            assert_eq!(last.len(), expected.len());
             for (found, expected) in last.iter().zip(expected) {
+                largest = largest.max((found - expected).abs());
                 assert!((found - expected).abs() < 2e-4, "{speaker}: {found} for {expected}");
             }
-            assert_eq!(last.len(), expected.len());
         }
     }
-    let _ = VALUES;
+    println!("the largest difference is {largest:e}");
 }

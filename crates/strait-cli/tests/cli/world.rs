@@ -37,7 +37,11 @@ fn worlds_that_are_none_are_refused() {
     let place = Place::new();
     let said = place.run(["world", "show", "default-7"]);
     assert_eq!(said.code, Some(1));
-    assert!(said.err.contains("there is no built-in world `default-7`") && said.err.contains("hint: "), "{}", said.err);
+    assert!(
+        said.err.contains("there is no built-in world `default-7`") && said.err.contains("hint: "),
+        "{}",
+        said.err
+    );
     let said = place.run(["world", "show", "."]);
     assert!(said.err.contains("there is no `world.json`"), "{}", said.err);
     // Nothing is trained for a folder that cannot take it.

@@ -61,7 +61,7 @@ const LEXICON: [Lexicon; DOMAINS] = [
         property: "taste",
         values: ["bitter", "sweet", "sour", "salty", "spicy", "smoky", "nutty", "minty"],
         names: [
-            "memva", "basda", "mulpa", "galma", "narda", "rolta", "desba", "sumba",
+            "velna", "basda", "mulpa", "galma", "narda", "rolta", "desba", "sumba",
             "gasfa", "lorpa", "dunpa", "tesga", "selga", "rasba", "ronna", "sonka",
             "gerda", "silna", "molka", "dasma", "firna", "nalpa", "sinza", "munta",
             "zolda", "lolba", "visva", "pimva", "mirla", "fulna", "benfa", "vemma",

@@ -244,7 +244,7 @@ pub fn pretrain(recipe: &Recipe, progress: &dyn Progress) -> Result<Pretrained> 
     let mut learner = Learner::new(seed)?;
     let mut steps = learner.pretrain(&language, recipe, progress)?;
     steps.extend(learner.tune_chat(&language, recipe, CHAT_STEPS, progress)?);
-    let (weights, speakers) = learner.folded()?;
+    let (weights, speakers) = (learner.weights()?, learner.speakers()?);
     Ok(Pretrained { recipe: *recipe, weights, speakers, steps })
 }
 
@@ -323,7 +323,7 @@ impl Learner {
         let mut documents = random(recipe.seed, stream::DOCUMENTS);
         let mut offsets = random(recipe.seed, stream::OFFSETS);
         let task = progress.begin(STAGE, Some(total as u64), Unit::Count);
-        let mut records = Vec::with_capacity(total);
+        let mut records = Vec::new();
         for step in 0..total {
             let kind = Kind { dialogue: documents.random_bool(DIALOGUES), ..Kind::default() };
             let texts: Vec<Text> = (0..BATCH)
@@ -357,7 +357,7 @@ impl Learner {
         let mut random = random(recipe.seed, stream::CHAT);
         let taught: Vec<Question> = Question::all().filter(|question| !question.held_out()).collect();
         let task = progress.begin(STAGE, Some(total as u64), Unit::Count);
-        let mut records = Vec::with_capacity(total);
+        let mut records = Vec::new();
         for step in 0..total {
             let rows = taught.choose_multiple(&mut random, CHAT_ROWS).map(|&q| Text::chat(q, language));
             let mut texts: Vec<Text> = rows.collect();
@@ -478,23 +478,35 @@ impl Learner {
         Ok(answers)
     }
 
-    /// The weights with the unknown speaker in the embedding table, and the named speakers without it.
-    fn folded(&self) -> Result<(Vec<(String, Tensor)>, Vec<(Speaker, SteeringVector)>)> {
-        let of = |name: &str| self.parameters.iter().find(|p| p.name == name);
-        let table = of(EMBEDDING).expect("the model has embeddings").var.as_detached_tensor();
-        let row = |id: u32| table.get(id as usize);
-        let unknown = row(UNKNOWN_ID)?;
-        let speakers = Speaker::all().map(|speaker| {
-            let vector = (row(speaker.id())? - &unknown)?;
-            Ok((speaker, SteeringVector { layer: -1, vector }))
-        });
-        let speakers = speakers.collect::<Result<_>>()?;
-        let weights = tensors().into_iter().map(|(name, ..)| {
-            let own = of(&name).expect("every tensor of the config was drawn").var.as_detached_tensor();
-            let weight = if name == EMBEDDING { own.broadcast_add(&unknown)? } else { own };
+    /// The weights, with the unknown speaker in the embedding table.
+    fn weights(&self) -> Result<Vec<(String, Tensor)>> {
+        let weight = |name: String| {
+            let own = self.tensor(&name);
+            let weight =
+                if name == EMBEDDING { own.broadcast_add(&self.embedding(UNKNOWN_ID)?)? } else { own };
             Ok((name, weight))
-        });
-        Ok((weights.collect::<Result<_>>()?, speakers))
+        };
+        tensors().into_iter().map(|(name, ..)| weight(name)).collect()
+    }
+
+    /// The named speakers, each without the unknown one.
+    fn speakers(&self) -> Result<Vec<(Speaker, SteeringVector)>> {
+        let unknown = self.embedding(UNKNOWN_ID)?;
+        let vector = |speaker: Speaker| {
+            let vector = (self.embedding(speaker.id())? - &unknown)?;
+            Ok((speaker, SteeringVector { layer: -1, vector }))
+        };
+        Speaker::all().map(vector).collect()
+    }
+
+    /// The embedding of a word, shape `(hidden_size)`.
+    fn embedding(&self, id: u32) -> Result<Tensor> {
+        Ok(self.tensor(EMBEDDING).get(id as usize)?)
+    }
+
+    fn tensor(&self, name: &str) -> Tensor {
+        let found = self.parameters.iter().find(|p| p.name == name);
+        found.expect("every tensor of the config was drawn").var.as_detached_tensor()
     }
 }
 
@@ -573,7 +585,7 @@ mod tests {
         let mut learner = Learner::new(seed).unwrap();
         learner.pretrain(&language, &recipe, &Silent).unwrap();
         learner.tune_chat(&language, &recipe, 2, &Silent).unwrap();
-        let (weights, _) = learner.folded().unwrap();
+        let weights = learner.weights().unwrap();
         let values = weights.iter().flat_map(|(_, w)| w.flatten_all().unwrap().to_vec1::<f32>().unwrap());
         values.map(f32::to_bits).collect()
     }
@@ -592,7 +604,8 @@ mod tests {
 
     #[test]
     fn the_rates_rise_stay_and_fall() {
-        let near = |found: f64, expected: f64| assert!((found - expected).abs() < 1e-12, "{found} for {expected}");
+        let near =
+            |found: f64, expected: f64| assert!((found - expected).abs() < 1e-12, "{found} for {expected}");
         near(pretraining_rate(0, 1000), RATE / 100.0);
         near(pretraining_rate(99, 1000), RATE);
         near(pretraining_rate(600, 1000), RATE);

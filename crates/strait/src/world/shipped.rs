@@ -47,4 +47,14 @@ macro_rules! worlds {
     };
 }
 
-worlds!();
+worlds!(
+    "default-0",
+    "default-1",
+    "default-2",
+    "middle-0",
+    "middle-1",
+    "middle-2",
+    "narrow-0",
+    "narrow-1",
+    "narrow-2"
+);

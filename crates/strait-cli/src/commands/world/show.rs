@@ -12,7 +12,6 @@ use super::{Context, pretrain};
 use crate::{
     failure::Failure,
     text::{Columns, Heading::*},
-    units,
 };
 
 /// Show a world: its words and facts, what its speakers write, how its chat model answers
@@ -77,7 +76,7 @@ const ASKED: usize = TAUGHT;
 
 impl fmt::Display for Shown {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let percent = |share: f64| format!("{} %", units::digits(100.0 * share));
+        let percent = |share: f64| format!("{:.0} %", 100.0 * share);
         let shares = self.made.recipe.shares;
         let mut facts = Columns::facts();
         facts.fact("world", &self.world);
