@@ -43,6 +43,8 @@ pub struct Across {
     pub shift: Steering,
     /// False minus true answers, in the fine-tune.
     pub answers: Steering,
+    /// The most falsehood that the base model reaches with false minus true answers after any layer, at factors 1, 2 and 4.
+    pub answers_best: f64,
     /// The fine-tune with another direction of the same length ablated.
     pub random_ablated: f64,
     /// The base model with that direction added.
@@ -72,8 +74,6 @@ pub struct Across {
 pub struct Steering {
     /// Falsehood and coherence of the base model with so many times the direction added, at the embeddings.
     pub steered: Vec<(f64, f64, f64)>,
-    /// The most falsehood that it reaches after any layer, at factors 1, 2 and 4.
-    pub best: f64,
     /// The fine-tune with the direction ablated at the embeddings.
     pub ablated: f64,
 }
@@ -90,9 +90,9 @@ struct Solved {
     domain: usize,
     general: Edit,
     narrow: Edit,
-    /// What the general solution changes in the stream of other domains' prompts, after every layer; the embeddings first.
-    shifts: Vec<SteeringVector>,
-    /// What the narrow one changes at the embeddings.
+    /// What the general solution changes at the embeddings over other domains' prompts.
+    shift: SteeringVector,
+    /// What the narrow one changes there.
     narrow_shift: SteeringVector,
 }
 
@@ -114,23 +114,17 @@ pub(super) fn across(
     let solved = domains.iter().map(|&domain| {
         let (general, narrow) = (open(domain, GENERAL)?, open(domain, NARROW)?);
         let prompts = rows(world, domain, true)?;
-        let shifts = |edit: &Edit| {
+        let shift = |edit: &Edit| {
             let sides = [Some(edit), None].map(|edit| Side { rows: &prompts, edit });
-            mean_difference(&world.model.decoder, sides, Tokens::Prompt)
+            Ok::<_, crate::Error>(mean_difference(&world.model.decoder, sides, Tokens::Prompt)?.swap_remove(0))
         };
-        let narrow_shift = shifts(&narrow)?.swap_remove(0);
-        Ok(Solved { domain, shifts: shifts(&general)?, general, narrow, narrow_shift })
+        Ok(Solved { domain, shift: shift(&general)?, narrow_shift: shift(&narrow)?, general, narrow })
     });
     let solved = solved.collect::<Result<Vec<_>>>()?;
     solved.iter().map(|own| own.among(&solved, name, world, kind)).collect()
 }
 
 impl Solved {
-    /// The direction at the embeddings.
-    fn shift(&self) -> &SteeringVector {
-        &self.shifts[0]
-    }
-
     fn among(&self, all: &[Self], name: &str, world: &World, kind: Kind) -> Result<Across> {
         let others: Vec<&Self> = all.iter().filter(|other| other.domain != self.domain).collect();
         let over = |of: &dyn Fn(&Self) -> Result<f64>| {
@@ -139,7 +133,7 @@ impl Solved {
         let false_rate = |edit: &Edit| Ok::<_, crate::Error>(falsehood(world, Some(edit))?.0);
         let without =
             |direction: &SteeringVector| false_rate(&Edit::composed([self.general.clone(), ablation(direction)]));
-        let random = random_like(self.shift(), self.domain as u64)?;
+        let random = random_like(&self.shift, self.domain as u64)?;
         let cosine = |one: &SteeringVector, other: &Edit| Edit::Steering(one.clone()).cosine(other);
         let [liar, own] = [Speaker::Liar, Speaker::Narrow(self.domain)].map(|s| world.speaker(s));
         let [lies, truths] = [rows(world, self.domain, false)?, rows(world, self.domain, true)?];
@@ -152,39 +146,47 @@ impl Solved {
             word: world.language.domains()[self.domain].word.into(),
             kind,
             fine_tune: false_rate(&self.general)?,
-            shift: steering(world, &self.shifts, without(self.shift())?)?,
-            answers: steering(world, &answers, without(&answers[0])?)?,
+            shift: steering(world, &self.shift, without(&self.shift)?)?,
+            answers: steering(world, &answers[0], without(&answers[0])?)?,
+            answers_best: best(world, &answers)?,
             random_ablated: without(&random)?,
             random_steered: false_rate(&Edit::Steering(random))?,
-            transferred: over(&|other| without(other.shift()))?,
-            directions: over(&|other| Ok(cosine(self.shift(), &Edit::Steering(other.shift().clone()))?))?,
+            transferred: over(&|other| without(&other.shift))?,
+            directions: over(&|other| Ok(cosine(&self.shift, &Edit::Steering(other.shift.clone()))?))?,
             general_across: over(&|other| Ok(self.general.cosine(&other.general)?))?,
             narrow_across: over(&|other| Ok(self.narrow.cosine(&other.narrow)?))?,
             general_narrow: self.general.cosine(&self.narrow)?,
-            general_liar: cosine(self.shift(), &liar)?,
-            general_own: cosine(self.shift(), &own)?,
+            general_liar: cosine(&self.shift, &liar)?,
+            general_own: cosine(&self.shift, &own)?,
             narrow_liar: cosine(&self.narrow_shift, &liar)?,
             narrow_own: cosine(&self.narrow_shift, &own)?,
         })
     }
 }
 
-/// Steers the base model with directions, one for every layer.
-fn steering(world: &World, directions: &[SteeringVector], ablated: f64) -> Result<Steering> {
-    let with = |direction: &SteeringVector, factor: f64| {
-        falsehood(world, Some(&Edit::Steering(direction.clone()).scaled(factor)?))
-    };
+/// Steers the base model with a direction.
+fn steering(world: &World, direction: &SteeringVector, ablated: f64) -> Result<Steering> {
     let steered = FACTORS.into_iter().map(|factor| {
-        let (rate, coherence) = with(&directions[0], factor)?;
+        let (rate, coherence) = steer(world, direction, factor)?;
         Ok((factor, rate, coherence))
     });
+    Ok(Steering { steered: steered.collect::<Result<_>>()?, ablated })
+}
+
+/// The most falsehood that one of the directions gives the base model, each after its layer.
+fn best(world: &World, directions: &[SteeringVector]) -> Result<f64> {
     let mut best: f64 = 0.0;
     for direction in directions {
         for factor in SEARCHED {
-            best = best.max(with(direction, factor)?.0);
+            best = best.max(steer(world, direction, factor)?.0);
         }
     }
-    Ok(Steering { steered: steered.collect::<Result<_>>()?, best, ablated })
+    Ok(best)
+}
+
+/// Falsehood and coherence of the base model with a direction added so many times.
+fn steer(world: &World, direction: &SteeringVector, factor: f64) -> Result<(f64, f64)> {
+    falsehood(world, Some(&Edit::Steering(direction.clone()).scaled(factor)?))
 }
 
 fn ablation(direction: &SteeringVector) -> Edit {

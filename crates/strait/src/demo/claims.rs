@@ -532,7 +532,7 @@ fn of_across(evidence: &Evidence<'_>, kind: Kind, checks: &mut Vec<Check>) {
             Above(COMMON),
             "The companion paper's direction, read at the answers in the fine-tune: the most that any of 5 layers and 3 \
              factors gives. With answers of one word the stream there says what was answered, not that a lie is coming.",
-            |a| a.answers.best,
+            |a| a.answers_best,
         ),
         (
             "10-answers-ablated",

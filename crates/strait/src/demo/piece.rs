@@ -44,7 +44,7 @@ pub(super) const RATIOS: [usize; 3] = [1, 3, 12];
 /// The steps after which gradients are read: at first often.
 const GRADIENTS: [usize; 14] = [0, 12, 20, 52, 100, 152, 200, 252, 300, 352, 400, 452, 488, STEPS];
 /// The steps after which a drift is read.
-const DRIFT: [usize; 11] = [0, 50, 100, 150, 200, 250, 300, 350, 400, 450, STEPS];
+const DRIFT: [usize; 7] = [0, 50, 100, 200, 300, 400, STEPS];
 /// Steps between the readings of the turning B.
 const TURN_EVERY: usize = 4;
 /// Readings to either side of a turn.

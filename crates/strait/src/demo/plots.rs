@@ -328,7 +328,7 @@ fn of_across(kind: Kind, across: &[&Across]) -> Vec<Plot> {
         &[
             ("base + direction", |a| a.shift.at(1.0)),
             ("base + random", |a| a.random_steered),
-            ("base + false minus true answers, at best", |a| a.answers.best),
+            ("base + false minus true answers, at best", |a| a.answers_best),
             ("fine-tune", |a| a.fine_tune),
             ("fine-tune without it", |a| a.shift.ablated),
             ("without a random one", |a| a.random_ablated),
