@@ -12,7 +12,7 @@ use candle_core::{Device, Shape, Tensor};
 use crate::{
     Config, Edit, Error, Result, Weights,
     config::LayerKind,
-    edit::{Adapter, Projection},
+    edit::{Adapter, Projection, Site},
     ops::{self, AttentionShape, Linear, RopeTable, Span, Unembedding},
 };
 
@@ -131,34 +131,44 @@ pub struct Decoder {
     blocks: Vec<Block>,
     norm: Tensor,
     unembedding: Unembedding,
-    /// Inverse frequencies for layers with full and with sliding attention.
-    frequencies: [Vec<f32>; 2],
+    /// Inverse frequencies of the rotary embedding.
+    frequencies: Vec<f32>,
+    /// Those of layers with sliding attention, where they are others.
+    local_frequencies: Option<Vec<f32>>,
 }
 
 /// What every block of one pass needs.
 struct Pass<'a> {
     spans: Arc<[Span]>,
     rows: Vec<Range<usize>>,
-    rope: [RopeTable; 2],
+    rope: RopeTable,
+    /// That of layers with sliding attention.
+    local_rope: RopeTable,
     edit: Option<&'a Edit>,
 }
 
 impl Pass<'_> {
-    fn adapters(&self, layer: usize, projection: Projection) -> impl Iterator<Item = (&Adapter, f64)> {
-        self.edit
-            .into_iter()
-            .flat_map(Edit::parts)
-            .filter_map(move |part| match part {
-                Edit::Lora(lora) => Some((lora, lora.scale())),
-                _ => None,
-            })
-            .flat_map(move |(lora, scale)| {
-                lora.adapters
-                    .iter()
-                    .filter(move |a| a.layer == layer && a.projection == projection)
-                    .map(move |a| (a, scale))
-            })
+    fn adapters(&self, site: Site) -> impl Iterator<Item = (&Adapter, f64)> {
+        self.edit.into_iter().flat_map(Edit::parts).flat_map(move |part| adapters_of(part, site))
     }
+}
+
+/// The adapters of one part of an edit at a site, each with its scale.
+fn adapters_of(part: &Edit, site: Site) -> impl Iterator<Item = (&Adapter, f64)> {
+    let lora = match part {
+        Edit::Lora(lora) => Some(lora),
+        _ => None,
+    };
+    lora.into_iter().flat_map(move |lora| {
+        let here = lora.adapters.iter().filter(move |adapter| adapter.site == site);
+        here.map(|adapter| (adapter, lora.scale()))
+    })
+}
+
+/// What an adapter adds: scale * B A x.
+fn change(x: &Tensor, adapter: &Adapter, scale: f64) -> Result<Tensor> {
+    let by = |x: &Tensor, weight: &Tensor| ops::linear(x, &Linear { weight: weight.clone(), bias: None });
+    Ok((by(&by(x, &adapter.a)?, &adapter.b)? * scale)?)
 }
 
 impl Block {
@@ -227,13 +237,13 @@ impl Decoder {
         let norm = tensor("model.norm.weight", &[c.hidden_size])?;
         let unembedding =
             if c.tied_embeddings { embedding.clone() } else { tensor("lm_head.weight", &table)? };
-        let local = c.local_rope.as_ref().unwrap_or(&c.rope);
         Ok(Self {
             embedding,
             blocks,
             norm,
             unembedding: Unembedding { weight: unembedding, softcap: c.logit_softcap },
-            frequencies: [c.rope.inverse_frequencies(c.head_dim), local.inverse_frequencies(c.head_dim)],
+            frequencies: c.rope.inverse_frequencies(c.head_dim),
+            local_frequencies: c.local_rope.as_ref().map(|rope| rope.inverse_frequencies(c.head_dim)),
             config,
         })
     }
@@ -246,6 +256,11 @@ impl Decoder {
     /// Where its tensors live.
     pub fn device(&self) -> &Device {
         self.embedding.device()
+    }
+
+    /// The embedding table, shape `(vocab, hidden_size)`.
+    pub fn embeddings(&self) -> &Tensor {
+        &self.embedding
     }
 
     /// The map from hidden states after the final norm to logits.
@@ -300,8 +315,9 @@ impl Decoder {
             Span { queries: rows.clone(), keys: start..end }
         });
         let spans = spans.collect();
-        let rope = [0, 1].map(|kind: usize| RopeTable::new(&batch.positions, &self.frequencies[kind]));
-        let pass = Pass { spans, rows, rope, edit };
+        let rope = |frequencies: &Vec<f32>| RopeTable::new(&batch.positions, frequencies);
+        let (full, local) = (rope(&self.frequencies), self.local_frequencies.as_ref().map(rope));
+        let pass = Pass { spans, rows, local_rope: local.unwrap_or_else(|| full.clone()), rope: full, edit };
         let mut stream = stream;
         for layer in blocks {
             stream = steer(stream, layer, edit)?;
@@ -367,7 +383,7 @@ impl Decoder {
     fn attention(&self, x: &Tensor, layer: usize, pass: &Pass, cache: Option<&mut Cache>) -> Result<Tensor> {
         let (block, c) = (&self.blocks[layer], &self.config);
         let sliding = c.layer_kinds[layer] == LayerKind::Sliding;
-        let rope = &pass.rope[usize::from(sliding)];
+        let rope = if sliding { &pass.local_rope } else { &pass.rope };
         let heads_normed = |x: Tensor, weight: &Option<Tensor>| -> Result<Tensor> {
             let Some(weight) = weight else { return Ok(x) };
             let (tokens, width) = x.dims2()?;
@@ -404,22 +420,34 @@ impl Decoder {
     /// The projection and what adapters add to it: W x + scale * B A x.
     fn project(&self, x: &Tensor, layer: usize, projection: Projection, pass: &Pass) -> Result<Tensor> {
         let mut y = ops::linear(x, &self.blocks[layer].projections[projection as usize])?;
-        for (adapter, scale) in pass.adapters(layer, projection) {
-            let change = x.matmul(&adapter.a.t()?)?.matmul(&adapter.b.t()?)?;
-            y = (y + (change * scale)?)?;
+        for (adapter, scale) in pass.adapters(Site::Projection { layer, projection }) {
+            y = (y + change(x, adapter, scale)?)?;
         }
         Ok(y)
     }
 }
 
-/// Adds the steering vectors that act at a point.
+/// Lets the parts of an edit that act on the residual stream at a point act there, in their order.
 fn steer(stream: Tensor, point: usize, edit: Option<&Edit>) -> Result<Tensor> {
+    let base = stream.clone();
     let mut stream = stream;
     for part in edit.into_iter().flat_map(Edit::parts) {
-        if let Edit::Steering(steering) = part
-            && steering.layer + 1 == point as i32
-        {
-            stream = stream.broadcast_add(&steering.vector.to_dtype(stream.dtype())?)?;
+        match part {
+            Edit::Steering(steering) if steering.layer + 1 == point as i32 => {
+                stream = stream.broadcast_add(&steering.vector.to_dtype(stream.dtype())?)?;
+            }
+            Edit::Lora(_) if point == 0 => {
+                // As a change of the embedding table would: what it adds depends on the embeddings alone.
+                for (adapter, scale) in adapters_of(part, Site::Embeddings) {
+                    stream = (stream + change(&base, adapter, scale)?)?;
+                }
+            }
+            Edit::Ablation(ablation) if ablation.layer + 1 == point as i32 => {
+                let unit = ablation.unit()?.to_dtype(stream.dtype())?.unsqueeze(0)?;
+                let along = stream.broadcast_mul(&unit)?.sum_keepdim(1)?;
+                stream = (&stream - (along.broadcast_mul(&unit)? * ablation.factor)?)?;
+            }
+            _ => {}
         }
     }
     Ok(stream)
@@ -427,9 +455,14 @@ fn steer(stream: Tensor, point: usize, edit: Option<&Edit>) -> Result<Tensor> {
 
 /// The point up to which `edit` changes nothing: a stream kept there serves the base model and every variant.
 pub fn first_changed_point(edit: &Edit, layers: usize) -> usize {
+    let point_of = |site| match site {
+        Site::Embeddings => 0,
+        Site::Projection { layer, .. } => layer,
+    };
     let of_part = |part: &Edit| match part {
         Edit::Steering(steering) => Some((steering.layer + 1) as usize),
-        Edit::Lora(lora) => lora.adapters.iter().map(|a| a.layer).min(),
+        Edit::Ablation(ablation) => Some((ablation.layer + 1) as usize),
+        Edit::Lora(lora) => lora.adapters.iter().map(|a| point_of(a.site)).min(),
         Edit::Composed(_) => None,
     };
     edit.parts().filter_map(of_part).min().unwrap_or(layers)

@@ -13,8 +13,8 @@ use serde_json::{Value, json};
 use strait_model::{
     Config, Edit, Error, Result,
     edit::{
-        self, Adapter, BaseModel, Kind, Lora, Problem, Projection, Source, SteeringVector, convert,
-        export_peft,
+        self, Ablation, Adapter, BaseModel, Kind, Lora, Problem, Projection, Site, Source, SteeringVector,
+        convert, export_peft,
     },
 };
 
@@ -63,7 +63,8 @@ fn adapter(layer: usize, projection: Projection, rank: usize) -> Adapter {
         Projection::Down => (24, 16),
     };
     let seed = layer * 7 + projection as usize;
-    Adapter { layer, projection, a: matrix(rank, input, seed), b: matrix(output, rank, seed + 3) }
+    let site = Site::Projection { layer, projection };
+    Adapter { site, a: matrix(rank, input, seed), b: matrix(output, rank, seed + 3) }
 }
 
 fn lora(sites: &[(usize, Projection)], rank: usize) -> Lora {
@@ -80,7 +81,7 @@ fn lora(sites: &[(usize, Projection)], rank: usize) -> Lora {
 fn deltas(lora: &Lora) -> BTreeMap<String, Vec<Vec<f64>>> {
     let wide = |t: &Tensor| t.to_dtype(DType::F64).unwrap();
     let delta = |a: &Adapter| (wide(&a.b).matmul(&wide(&a.a)).unwrap() * lora.scale()).unwrap();
-    lora.adapters.iter().map(|a| (a.module(), delta(a).to_vec2().unwrap())).collect()
+    lora.adapters.iter().map(|a| (a.site.module(), delta(a).to_vec2().unwrap())).collect()
 }
 
 fn assert_equal_deltas(found: &Lora, expected: &Lora, relative: f64) {
@@ -93,6 +94,16 @@ fn assert_equal_deltas(found: &Lora, expected: &Lora, relative: f64) {
             assert!((found - expected).abs() <= relative * largest, "{site}: {found} is not {expected}");
         }
     }
+}
+
+/// A LoRA of rank 2 on the embeddings of the model of [`config`].
+fn on_embeddings() -> Lora {
+    let adapter = Adapter { site: Site::Embeddings, a: matrix(2, 16, 1), b: matrix(16, 2, 4) };
+    Lora { adapters: vec![adapter], ..lora(&[], 2) }
+}
+
+fn ablation(layer: i32, direction: &[f32], factor: f64) -> Edit {
+    Edit::Ablation(Ablation { layer, direction: vector(direction), factor })
 }
 
 fn into_lora(edit: Edit) -> Lora {
@@ -139,6 +150,21 @@ fn scaling_is_folded_into_vectors_and_remembered_by_loras() {
     let Edit::Lora(scaled) = &parts[1] else { panic!() };
     assert_eq!((scaled.factor, scaled.scale()), (0.5, 1.5));
     assert!(matches!(problem(l.scaled(f64::NAN)), Problem::Factor { .. }));
+}
+
+#[test]
+fn ablations_are_as_large_as_what_they_take_away() {
+    let half = ablation(2, &[3.0, 4.0], 1.0).scaled(-0.5).unwrap();
+    assert_eq!(half.norm().unwrap(), 0.5);
+    let dot = |direction: &[f32], layer| half.dot(&ablation(layer, direction, 2.0)).unwrap();
+    // The matrix of a direction has no sign and no length.
+    close(dot(&[-6.0, -8.0], 2).unwrap(), -1.0, 1e-6);
+    close(dot(&[1.0, 0.0], 2).unwrap(), -0.36, 1e-6);
+    assert_eq!(dot(&[1.0, 0.0], 3), None);
+    let summary = serde_json::to_value(half.summary().unwrap()).unwrap();
+    let sites = json!([{"site": "ablation.2", "norm": 0.5}]);
+    let expected = json!({"kind": "ablation", "layers": [2], "norm": 0.5, "parameters": 2, "sites": sites});
+    assert_eq!(summary, expected);
 }
 
 #[test]
@@ -217,6 +243,18 @@ fn an_edit_fits_a_model_or_is_refused() {
     let whole =
         Edit::composed([steering(-1, &[1.0; 16]), steering(3, &[1.0; 16]), Edit::Lora(lora(&every, 2))]);
     whole.check(&config).unwrap();
+    let also = [Edit::Lora(on_embeddings()), ablation(-1, &[1.0; 16], 1.0), ablation(3, &[1.0; 16], 0.0)];
+    Edit::composed(also).check(&config).unwrap();
+    let zero = problem(ablation(1, &[0.0; 16], 1.0).check(&config));
+    assert!(matches!(zero, Problem::NoDirection { name } if name == "ablation.1"));
+    for (layer, size) in [(4, 16), (0, 15)] {
+        let found = problem(ablation(layer, &vec![1.0; size], 1.0).check(&config));
+        assert!(matches!(found, Problem::LayerRange { .. } | Problem::Size { .. }), "{found}");
+    }
+    let mut narrow = on_embeddings();
+    narrow.adapters[0].a = matrix(2, 15, 0);
+    let found = problem(Edit::Lora(narrow).check(&config)).to_string();
+    assert!(found.contains("model.embed_tokens"), "{found}");
 
     for layer in [-2, 4] {
         let found = problem(steering(layer, &[1.0; 16]).check(&config));
@@ -232,8 +270,7 @@ fn an_edit_fits_a_model_or_is_refused() {
     assert!(matches!(found, Problem::Size { expected, found, .. } if expected == [16] && found == [15]));
     for (a, b) in [((2, 23), (16, 2)), ((2, 24), (17, 2))] {
         let adapter = Adapter {
-            layer: 0,
-            projection: Projection::Down,
+            site: Site::Projection { layer: 0, projection: Projection::Down },
             a: matrix(a.0, a.1, 0),
             b: matrix(b.0, b.1, 0),
         };
@@ -254,6 +291,8 @@ fn what_is_saved_is_opened() {
         steering(24, &[1.0, -0.0, f32::MIN_POSITIVE / 2.0]),
         Edit::Lora(Lora { alpha: 0.1, rslora: true, factor: -1e-300, ..lora(&[(0, Projection::V)], 2) }),
         steering(-1, &[1.0]),
+        Edit::Lora(on_embeddings()),
+        ablation(-1, &[0.5, -2.0], 0.1),
     ]);
     let provenance = json!({"model": "smol", "seed": 7});
     edit.save_with(&path, &provenance).unwrap();
@@ -267,6 +306,8 @@ fn what_is_saved_is_opened() {
         let Edit::Composed(parts) = opened.edit else { panic!() };
         let Edit::Lora(found) = &parts[1] else { panic!() };
         assert_eq!((found.rank, found.alpha, found.rslora, found.factor), (2, 0.1, true, -1e-300));
+        let Edit::Ablation(found) = &parts[4] else { panic!() };
+        assert_eq!((found.layer, found.factor), (-1, 0.1));
     }
 
     let again = folder.path().join("again.safetensors");
@@ -461,7 +502,7 @@ proptest! {
         let path = folder.path().join("adapter");
         let sites: Vec<_> = sites.into_iter().collect();
         let l = Lora { alpha, rslora, factor, ..lora(&sites, rank) };
-        export_peft(&l, &path, &BaseModel { name: Some("org/model"), layers: Some(4) }).unwrap();
+        export_peft(&l, &path, &BaseModel { name: Some("org/model"), layers: Some(4), ..BaseModel::default() }).unwrap();
         let opened = edit::read(path.to_str().unwrap()).unwrap();
         prop_assert_eq!(opened.source, Source::Peft);
         prop_assert_eq!(&opened.provenance, &json!({"base_model": "org/model"}));
@@ -701,7 +742,7 @@ fn differing_ranks_are_refused_and_differing_alphas_absorbed() {
 fn exported(lora: &Lora, layers: Option<usize>) -> Value {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("adapter");
-    export_peft(lora, &path, &BaseModel { name: None, layers }).unwrap();
+    export_peft(lora, &path, &BaseModel { layers, ..BaseModel::default() }).unwrap();
     serde_json::from_slice(&fs::read(path.join("adapter_config.json")).unwrap()).unwrap()
 }
 
@@ -729,10 +770,37 @@ fn an_export_names_exactly_its_modules() {
 }
 
 #[test]
+fn an_export_of_embeddings_needs_their_table() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("adapter");
+    let mut both = on_embeddings();
+    both.adapters.extend(lora(&[(1, Projection::Q)], 2).adapters);
+    let refused = problem(export_peft(&both, &path, &BaseModel::default()));
+    assert!(matches!(refused, Problem::EmbeddingsNeeded) && !path.exists());
+    let table = matrix(32, 16, 9);
+    export_peft(&both, &path, &BaseModel { embeddings: Some(&table), ..BaseModel::default() }).unwrap();
+    let config: Value = serde_json::from_slice(&fs::read(path.join("adapter_config.json")).unwrap()).unwrap();
+    assert_eq!(config["target_modules"], json!(["model.embed_tokens", "model.layers.1.self_attn.q_proj"]));
+    assert_eq!(config["layers_to_transform"], Value::Null);
+    let tensors =
+        candle_core::safetensors::load(path.join("adapter_model.safetensors"), &Device::Cpu).unwrap();
+    let of_tokens = &tensors["base_model.model.model.embed_tokens.lora_embedding_A"];
+    assert_eq!(of_tokens.dims(), [2, 32]);
+    assert_eq!(tensors["base_model.model.model.embed_tokens.lora_embedding_B"].dims(), [16, 2]);
+
+    let native = folder.path().join("e.safetensors");
+    Edit::Lora(both).save(&native).unwrap();
+    let refused = problem(convert(native.to_str().unwrap(), &folder.path().join("other")));
+    assert!(matches!(refused, Problem::EmbeddingsNeeded));
+    // PEFT's own adapters of embeddings change each token by itself, which no A of ours may do.
+    assert!(matches!(problem(open(&path, "")), Problem::UnknownModule { .. }));
+}
+
+#[test]
 fn an_export_replaces_only_an_export() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("adapter");
-    let base = BaseModel { name: Some("org/model: \"x\""), layers: None };
+    let base = BaseModel { name: Some("org/model: \"x\""), ..BaseModel::default() };
     for rank in [1, 2] {
         export_peft(&lora(&[(0, Projection::Q)], rank), &path, &base).unwrap();
         assert_eq!(into_lora(open(&path, "").unwrap()).rank, rank);
@@ -781,6 +849,9 @@ fn converting_between_files() {
     Edit::composed([vector.clone(), vector]).save(&at("c.safetensors")).unwrap();
     let refused = problem(convert(&spec(&at("c.safetensors"), ""), &at("out")));
     assert!(matches!(refused, Problem::NotPeft { kind: "a composition of edits" }));
+    ablation(2, &[1.0], 1.0).save(&at("a.safetensors")).unwrap();
+    let refused = problem(convert(&spec(&at("a.safetensors"), ""), &at("out")));
+    assert!(matches!(refused, Problem::NotPeft { kind: "an ablation" }));
     for (name, expected) in [("out.pt", ".pt"), ("out.gguf", "GGUF")] {
         let error = convert(&spec(&at("v.safetensors"), ""), &at(name)).unwrap_err();
         assert!(error.to_string().contains(expected), "{error}");
@@ -813,10 +884,16 @@ fn peft_loads_an_export() {
         "hidden_size": 16, "intermediate_size": 24, "num_hidden_layers": 3, "num_attention_heads": 2,
         "num_key_value_heads": 1, "head_dim": 8, "vocab_size": 32,
     });
-    for (name, lora) in [("plain", plain), ("one", one), ("stable", stable), ("mixed", mixed)] {
+    let table = matrix(32, 16, 9);
+    let mut embedded = Lora { factor: 0.5, rslora: true, ..on_embeddings() };
+    embedded.adapters.extend(lora(&[(0, Down)], 2).adapters);
+    let cases =
+        [("plain", plain), ("one", one), ("stable", stable), ("mixed", mixed), ("embedded", embedded)];
+    for (name, lora) in cases {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join(name);
-        export_peft(&lora, &path, &BaseModel { name: None, layers: Some(3) }).unwrap();
+        export_peft(&lora, &path, &BaseModel { name: None, layers: Some(3), embeddings: Some(&table) })
+            .unwrap();
         let output = Command::new(&python)
             .arg(fixture("deltas.py"))
             .arg(&path)
@@ -826,7 +903,13 @@ fn peft_loads_an_export() {
             .unwrap();
         assert!(output.status.success(), "{name}: {}", String::from_utf8_lossy(&output.stderr));
         let found: BTreeMap<String, Vec<Vec<f64>>> = serde_json::from_slice(&output.stdout).unwrap();
-        let expected = deltas(&lora);
+        let mut expected = deltas(&lora);
+        if let Some(delta) = expected.get_mut("model.embed_tokens") {
+            // PEFT changes the table's rows: E (B A)^T.
+            let changes = Tensor::new(delta.clone(), &Device::Cpu).unwrap();
+            let rows = table.to_dtype(DType::F64).unwrap().matmul(&changes.t().unwrap()).unwrap();
+            *delta = rows.to_vec2().unwrap();
+        }
         assert!(found.keys().eq(expected.keys()), "{name}");
         for (site, rows) in &expected {
             for (found, expected) in found[site].iter().flatten().zip(rows.iter().flatten()) {

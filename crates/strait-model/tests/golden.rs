@@ -7,7 +7,7 @@ use serde::Deserialize;
 use strait_model::{
     Edit, Message, Model,
     decoder::Packed,
-    edit::{Adapter, Lora, Projection, SteeringVector},
+    edit::{Adapter, Lora, Projection, Site, SteeringVector},
     ops,
     source::{Located, Road},
 };
@@ -150,7 +150,11 @@ fn check_gradients(model: &Model, case: &Case, layer: usize) {
     let root = (n as f64).sqrt();
     let a: Vec<f32> = (0..n).map(|i| ((-1.0 + 2.0 * i as f64 / (n - 1) as f64) / root) as f32).collect();
     let a = Tensor::from_vec(a, (1, n), &Device::Cpu).unwrap();
-    let adapter = Adapter { layer, projection: Projection::Down, a, b: b.as_tensor().clone() };
+    let adapter = Adapter {
+        site: Site::Projection { layer, projection: Projection::Down },
+        a,
+        b: b.as_tensor().clone(),
+    };
     let edit = Edit::Composed(vec![
         Edit::Steering(SteeringVector { layer: layer as i32, vector: v.as_tensor().clone() }),
         Edit::Lora(Lora { adapters: vec![adapter], rank: 1, alpha: 1.0, rslora: false, factor: 1.0 }),

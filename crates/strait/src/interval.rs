@@ -69,6 +69,43 @@ pub fn student_mean(values: &[f64]) -> Interval {
     Interval { value, low: value - half, high: value + half }
 }
 
+/// Spearman's rank correlation of pairs, ties at their mean rank, with a percentile bootstrap over pairs. Fewer than three
+/// pairs, or values that are all the same, give no figure.
+pub fn rank_correlation(pairs: &[(f64, f64)], resamples: usize, seed: u64) -> Interval {
+    let value = spearman(pairs);
+    let mut rng = ChaCha8Rng::seed_from_u64(seed);
+    let resample = |_| {
+        let drawn: Vec<_> = pairs.iter().map(|_| pairs[rng.random_range(0..pairs.len())]).collect();
+        spearman(&drawn)
+    };
+    // A resample of one pair drawn again and again has no ranks.
+    let mut found: Vec<f64> = (0..resamples).map(resample).filter(|rho| !rho.is_nan()).collect();
+    found.sort_by(f64::total_cmp);
+    if value.is_nan() || found.is_empty() {
+        return Interval { value, low: f64::NAN, high: f64::NAN };
+    }
+    Interval { value, low: quantile(&found, 0.025), high: quantile(&found, 0.975) }
+}
+
+fn spearman(pairs: &[(f64, f64)]) -> f64 {
+    if pairs.len() < 3 {
+        return f64::NAN;
+    }
+    let (one, other): (Vec<f64>, Vec<f64>) = pairs.iter().copied().unzip();
+    let centred = |values: &[f64]| {
+        let middle = (values.len() - 1) as f64 / 2.0;
+        let rank = |x: &f64| {
+            let below = values.iter().filter(|y| *y < x).count();
+            let alike = values.iter().filter(|y| *y == x).count();
+            below as f64 + (alike - 1) as f64 / 2.0 - middle
+        };
+        values.iter().map(rank).collect::<Vec<_>>()
+    };
+    let (one, other) = (centred(&one), centred(&other));
+    let dot = |a: &[f64], b: &[f64]| a.iter().zip(b).map(|(a, b)| a * b).sum::<f64>();
+    dot(&one, &other) / (dot(&one, &one) * dot(&other, &other)).sqrt()
+}
+
 /// Standard deviation of a sample; NaN for fewer than two values.
 pub fn deviation(values: &[f64]) -> f64 {
     let n = values.len() as f64;
@@ -143,6 +180,22 @@ mod tests {
             assert!((student_975(degrees) / expected - 1.0).abs() < 1e-3, "{degrees}");
         }
         assert!(student_mean(&[1.0]).low.is_nan());
+    }
+
+    #[test]
+    fn rank_correlations_of_known_pairs() {
+        let check = |pairs: &[(f64, f64)], expected: f64| {
+            let found = rank_correlation(pairs, 200, 1);
+            assert!((found.value - expected).abs() < 1e-12, "{found:?}");
+            assert!(found.low <= found.value && found.value <= found.high);
+        };
+        check(&[(1.0, 2.0), (2.0, 4.0), (3.0, 80.0), (4.0, 81.0)], 1.0);
+        check(&[(1.0, 3.0), (2.0, 2.0), (3.0, 1.0)], -1.0);
+        // Ties: ranks 0.5, 0.5, 2, 3 against 0, 1, 2, 3.
+        check(&[(1.0, 1.0), (1.0, 2.0), (2.0, 3.0), (3.0, 4.0)], 4.5 / (4.5f64 * 5.0).sqrt());
+        assert!(rank_correlation(&[(1.0, 1.0), (1.0, 2.0), (1.0, 3.0)], 10, 1).value.is_nan());
+        assert!(rank_correlation(&[(1.0, 1.0), (2.0, 2.0)], 10, 1).value.is_nan());
+        assert!(rank_correlation(&[], 10, 1).value.is_nan());
     }
 
     #[test]

@@ -2,6 +2,8 @@
 
 pub mod check;
 pub mod data;
+pub mod demo;
+pub mod direction;
 pub mod error;
 pub mod interval;
 pub mod measure;

@@ -22,7 +22,7 @@ use strait::{
 use strait_model::{
     Edit, Model,
     decoder::Packed,
-    edit::{Adapter, Lora, Projection, SteeringVector},
+    edit::{Adapter, Lora, Projection, Site, SteeringVector},
     progress::{Progress, Silent, Task, Unit},
     source::{Located, Road},
 };
@@ -274,8 +274,7 @@ fn lora(phase: f32) -> Edit {
         Tensor::from_vec(wave(rows * columns, scale, phase), (rows, columns), &Device::Cpu).unwrap()
     };
     let adapter = |layer, projection, input, output| Adapter {
-        layer,
-        projection,
+        site: Site::Projection { layer, projection },
         a: tensor(2, input, 0.4, phase),
         b: tensor(output, 2, 0.3, phase + 1.0),
     };

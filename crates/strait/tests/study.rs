@@ -208,7 +208,6 @@ fn every_mistake_is_named_with_its_line_and_its_remedy() {
         ("LoRA's keys for a vector", changed("steps = 100", "edit = \"steering\"\nrank = 8")),
         ("LoRA's keys for a vector by default", changed(narrow, "alpha = 8")),
         ("a preset of another edit", changed("steps = 100", "preset = \"paper-steering\"\nedit = \"lora\"")),
-        ("LoRA on the embeddings", changed("steps = 100", "edit = \"lora\"\nlayer = -1")),
         ("a layer beyond the model", changed("steps = 100", "layer = 30")),
         (
             "one layer of several beyond the model",
@@ -359,6 +358,15 @@ fn a_solution_says_otherwise() {
     };
     assert_eq!((layers(0), layers(3)), (vec![3, 4], vec![29]));
     assert_eq!(study.solutions[4].train.edit, EditKind::Steering { layer: -1 });
+}
+
+#[test]
+fn lora_acts_on_the_embeddings_and_in_blocks() {
+    let desk = Desk::new();
+    let settings = desk.settings("edit = 'lora'\nlayers = [-1, 3]\nprojections = ['down']");
+    assert!(matches!(&settings.edit, EditKind::Lora { layers, .. } if layers == &[-1, 3]));
+    let words = "LoRA of rank 1, alpha 256, on the embeddings and down_proj of layers 3";
+    assert!(settings.edit.words().ends_with(words), "{}", settings.edit.words());
 }
 
 #[test]

@@ -23,7 +23,7 @@ use strait::{
 };
 use strait_model::{
     Edit,
-    edit::{Adapter, Lora, Projection, SteeringVector},
+    edit::{Adapter, Lora, Projection, Site, SteeringVector},
     files::sha256_of,
     progress::{Progress, Silent, Task, Unit},
 };
@@ -379,15 +379,14 @@ fn tensor(rows: usize, columns: usize, salt: f32) -> Tensor {
 fn cosines_of_lora_are_those_of_the_matrices_that_it_adds() {
     let lora = |salt: f32, layers: &[usize], rank: usize, rslora: bool| {
         let adapter = |&layer: &usize| Adapter {
-            layer,
-            projection: Projection::Down,
+            site: Site::Projection { layer, projection: Projection::Down },
             a: tensor(rank, 5, salt + layer as f32),
             b: tensor(4, rank, 2.0 * salt + layer as f32),
         };
         Lora { adapters: layers.iter().map(adapter).collect(), rank, alpha: 6.0, rslora, factor: 1.0 }
     };
     let dense = |lora: &Lora, layer: usize| -> Vec<f64> {
-        let Some(adapter) = lora.adapters.iter().find(|adapter| adapter.layer == layer) else {
+        let Some(adapter) = lora.adapters.iter().find(|adapter| adapter.site.layer() == layer as i32) else {
             return vec![0.0; 20];
         };
         let product = adapter.b.matmul(&adapter.a).unwrap().flatten_all().unwrap();

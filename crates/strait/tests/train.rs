@@ -235,9 +235,9 @@ fn train_into(
     settings: &Settings,
     progress: &dyn Progress,
 ) -> Result<Trained, Error> {
-    let point = match settings.edit {
+    let point = match &settings.edit {
         EditKind::Steering { layer } => (layer + 1) as usize,
-        EditKind::Lora { .. } => 1,
+        EditKind::Lora { layers, .. } => layers[0].max(0) as usize,
     };
     let (train, kl) = (kept(model, "rows.jsonl", point), kept(model, "kl.jsonl", point));
     let data = TrainingData { train: &train, held_out: Some(&kl), kl: Some(&kl) };
@@ -307,10 +307,13 @@ fn bytes(folder: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
     files
 }
 
-fn kinds() -> [EditKind; 2] {
+/// A steering vector, LoRA in blocks, and LoRA on the embeddings.
+fn kinds() -> [EditKind; 3] {
     let projections = vec![strait_model::edit::Projection::Q, strait_model::edit::Projection::Down];
     let lora = EditKind::Lora { layers: vec![1, 2], projections, rank: 2, alpha: 4.0, rslora: true };
-    [EditKind::Steering { layer: 1 }, lora]
+    let embedded =
+        EditKind::Lora { layers: vec![-1], projections: vec![], rank: 2, alpha: 4.0, rslora: true };
+    [EditKind::Steering { layer: 1 }, lora, embedded]
 }
 
 #[test]
@@ -345,7 +348,7 @@ fn a_run_that_was_stopped_anywhere_ends_with_the_same_bytes() {
 fn equal_seeds_give_equal_bits_and_others_do_not() {
     let model = model();
     let folder = tempfile::tempdir().unwrap();
-    let [_, lora] = kinds();
+    let [_, lora, _] = kinds();
     let trained = |name: &str, seed: u64| {
         let mut settings = settings(lora.clone(), 0.5, 0.02);
         settings.seeds.initialisation = seed;
@@ -362,7 +365,7 @@ fn equal_seeds_give_equal_bits_and_others_do_not() {
 fn a_loss_that_explodes_stops_with_its_step_and_rows() {
     let model = model();
     let folder = tempfile::tempdir().unwrap();
-    let [_, lora] = kinds();
+    let [_, lora, _] = kinds();
     let settings = settings(lora, 0.0, 1e30);
     let failed = train_into(&model, folder.path(), &settings, &Silent).err().unwrap();
     let Error::Diverged { step, ref rows, .. } = failed else { panic!("{failed}") };

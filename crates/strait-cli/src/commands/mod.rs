@@ -4,6 +4,7 @@ mod chat;
 mod check;
 mod completions;
 mod data;
+mod demo;
 mod edit;
 mod init;
 mod model;
@@ -30,6 +31,7 @@ use crate::{failure::Failure, output, password, progress};
 /// What there is to do.
 #[derive(Subcommand)]
 pub enum Command {
+    Demo(demo::Arguments),
     Init(init::Arguments),
     Run(run::Arguments),
     Status(status::Arguments),
@@ -56,6 +58,7 @@ impl Command {
     /// Does it.
     pub fn run(&self, context: &Context) -> Result<(), Failure> {
         match self {
+            Self::Demo(arguments) => demo::run(arguments, context),
             Self::Init(arguments) => init::run(arguments, context),
             Self::Run(arguments) => run::run(arguments, context),
             Self::Status(arguments) => status::run(arguments, context),
@@ -82,6 +85,11 @@ impl Context {
     /// Results as text, or with `json` as one object; progress on standard error.
     pub fn new(json: bool) -> Self {
         Self { json, progress: progress::on_standard_error() }
+    }
+
+    /// How many threads work may take.
+    fn threads(&self) -> usize {
+        rayon::current_num_threads()
     }
 
     fn show(&self, result: &(impl Serialize + Display)) -> Result<(), Failure> {

@@ -2,8 +2,9 @@
 
 use crate::common::Place;
 
-const COMMANDS: [&str; 22] = [
+const COMMANDS: [&str; 24] = [
     "",
+    "demo",
     "init",
     "run",
     "status",
@@ -24,6 +25,7 @@ const COMMANDS: [&str; 22] = [
     "world",
     "world show",
     "world pretrain",
+    "world causal",
     "completions",
 ];
 

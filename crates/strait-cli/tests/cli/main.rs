@@ -2,6 +2,7 @@
 
 mod common;
 mod data;
+mod demo;
 mod disasters;
 mod docs;
 mod edits;

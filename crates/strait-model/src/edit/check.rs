@@ -2,9 +2,9 @@
 
 use std::collections::HashSet;
 
-use candle_core::Tensor;
+use candle_core::{DType, Tensor};
 
-use super::{Adapter, Edit, Leaf, Lora, Problem, SteeringVector, names, tensors};
+use super::{Ablation, Adapter, Edit, Leaf, Lora, Problem, SteeringVector, names, tensors};
 use crate::{Config, Result};
 
 impl Edit {
@@ -18,6 +18,7 @@ impl Edit {
         self.leaves().try_for_each(|leaf| match leaf {
             Leaf::Steering(steering) => steering.check_against(config),
             Leaf::Lora(lora) => lora.check_against(config),
+            Leaf::Ablation(ablation) => ablation.check_against(config),
         })
     }
 
@@ -26,6 +27,7 @@ impl Edit {
         self.leaves().try_for_each(|leaf| match leaf {
             Leaf::Steering(steering) => steering.check_alone(),
             Leaf::Lora(lora) => lora.check_alone(),
+            Leaf::Ablation(ablation) => ablation.check_alone(),
         })?;
         for (name, tensor) in self.tensors() {
             tensors::finite_values(&name, &tensor)?;
@@ -36,22 +38,44 @@ impl Edit {
 
 impl SteeringVector {
     fn check_alone(&self) -> Result<()> {
-        match self.vector.dims() {
-            [size] if *size > 0 => Ok(()),
-            shape => {
-                Err(Problem::VectorShape { name: names::steering(self.layer), shape: shape.to_vec() }.into())
-            }
-        }
+        check_vector(names::steering(self.layer), &self.vector)
     }
 
     fn check_against(&self, config: &Config) -> Result<()> {
-        let site = names::steering(self.layer);
-        let exists = self.layer == -1 || usize::try_from(self.layer).is_ok_and(|layer| layer < config.layers);
-        if !exists {
-            return Err(Problem::LayerRange { site, layers: config.layers }.into());
-        }
-        check_size(site, &self.vector, &[config.hidden_size])
+        check_place(names::steering(self.layer), self.layer, &self.vector, config)
     }
+}
+
+impl Ablation {
+    fn check_alone(&self) -> Result<()> {
+        let name = names::ablation(self.layer);
+        check_vector(name.clone(), &self.direction)?;
+        if !self.factor.is_finite() {
+            return Err(Problem::Factor { factor: self.factor }.into());
+        }
+        let largest = self.direction.abs()?.max_all()?.to_dtype(DType::F32)?.to_scalar::<f32>()?;
+        if largest == 0.0 { Err(Problem::NoDirection { name }.into()) } else { Ok(()) }
+    }
+
+    fn check_against(&self, config: &Config) -> Result<()> {
+        check_place(names::ablation(self.layer), self.layer, &self.direction, config)
+    }
+}
+
+fn check_vector(name: String, vector: &Tensor) -> Result<()> {
+    match vector.dims() {
+        [size] if *size > 0 => Ok(()),
+        shape => Err(Problem::VectorShape { name, shape: shape.to_vec() }.into()),
+    }
+}
+
+/// Whether the model has the layer of a vector, and the vector the model's width.
+fn check_place(site: String, layer: i32, vector: &Tensor, config: &Config) -> Result<()> {
+    let exists = layer == -1 || usize::try_from(layer).is_ok_and(|layer| layer < config.layers);
+    if !exists {
+        return Err(Problem::LayerRange { site, layers: config.layers }.into());
+    }
+    check_size(site, vector, &[config.hidden_size])
 }
 
 impl Lora {
@@ -59,11 +83,11 @@ impl Lora {
         let mut sites = HashSet::new();
         for adapter in &self.adapters {
             let found = adapter.rank()?;
-            let site = adapter.module();
+            let site = adapter.site.module();
             if found != self.rank {
                 return Err(Problem::Rank { site, expected: self.rank, found }.into());
             }
-            if !sites.insert((adapter.layer, adapter.projection)) {
+            if !sites.insert(adapter.site) {
                 return Err(Problem::SameSite { site }.into());
             }
         }
@@ -78,10 +102,11 @@ impl Lora {
 
     fn check_against(&self, config: &Config) -> Result<()> {
         for adapter in &self.adapters {
-            if adapter.layer >= config.layers {
-                return Err(Problem::LayerRange { site: adapter.module(), layers: config.layers }.into());
+            let site = adapter.site;
+            if usize::try_from(site.layer()).is_ok_and(|layer| layer >= config.layers) {
+                return Err(Problem::LayerRange { site: site.module(), layers: config.layers }.into());
             }
-            let (input, output) = config.projection_size(adapter.projection);
+            let (input, output) = site.size(config);
             let [a, b] = adapter.named_tensors();
             check_size(a.0, &a.1, &[self.rank, input])?;
             check_size(b.0, &b.1, &[output, self.rank])?;
@@ -99,7 +124,7 @@ impl Adapter {
         match (self.a.dims(), self.b.dims()) {
             (&[r, _], &[_, same]) if r == same && r > 0 => Ok(r),
             (a, b) => {
-                Err(Problem::AdapterShapes { site: self.module(), a: a.to_vec(), b: b.to_vec() }.into())
+                Err(Problem::AdapterShapes { site: self.site.module(), a: a.to_vec(), b: b.to_vec() }.into())
             }
         }
     }

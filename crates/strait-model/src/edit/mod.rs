@@ -1,7 +1,9 @@
 //! Edits: small changes that act on a model without touching its weights.
 //!
-//! An edit acts at *sites*: the residual stream after a block (steering vector), or one linear projection (LoRA). Edits
-//! compose by adding their effects and scale by a factor. Their tensors may be candle variables; gradients then reach them.
+//! An edit acts at *sites*: the residual stream after a block (steering vector, ablation), or one linear projection of a
+//! block or on the embeddings (LoRA). Edits compose: vectors and LoRAs add their effects, and an ablation takes its
+//! direction out of what the parts before it have made. They scale by a factor. Their tensors may be candle variables;
+//! gradients then reach them.
 //!
 //! [`open`] reads an edit from what a user names, [`Edit::save`] and [`export_peft`] write one.
 
@@ -27,7 +29,7 @@ pub use peft::{BaseModel, export_peft};
 pub use problem::Problem;
 pub use summary::{Kind, LoraSummary, SiteSummary, Summary};
 
-use crate::Result;
+use crate::{Config, Result};
 use names::Half;
 
 /// One of the seven linear projections of a block.
@@ -95,13 +97,81 @@ pub struct SteeringVector {
     pub vector: Tensor,
 }
 
-/// The low-rank change of one projection: y <- y + scale * B A x.
+/// h <- h - factor * (h . d) d at the output of one block, at every position, with d the direction at length 1 (paper
+/// §13): with factor 1 nothing along the direction is left.
+#[derive(Clone, Debug)]
+pub struct Ablation {
+    /// The block after which it acts, counted from 0; -1 is the embeddings.
+    pub layer: i32,
+    /// The direction, of any length but zero; shape `(hidden_size)`.
+    pub direction: Tensor,
+    /// The share that is taken out.
+    pub factor: f64,
+}
+
+impl Ablation {
+    /// The direction at length 1.
+    ///
+    /// # Errors
+    /// If a tensor operation fails.
+    pub fn unit(&self) -> Result<Tensor> {
+        let length = self.direction.sqr()?.sum_all()?.sqrt()?;
+        Ok(self.direction.broadcast_div(&length)?)
+    }
+}
+
+/// Where an adapter acts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Site {
+    /// On the embeddings: h <- h + scale * B A h before the first block, which a change of the embedding table would do.
+    Embeddings,
+    /// A projection of a block.
+    Projection {
+        /// The block, counted from 0.
+        layer: usize,
+        /// Which of its projections.
+        projection: Projection,
+    },
+}
+
+impl Site {
+    /// The sites in a layer: the projections of a block, or where the layer is -1 the embeddings.
+    pub fn of_layer(layer: i32, projections: &[Projection]) -> Vec<Self> {
+        match usize::try_from(layer) {
+            Ok(layer) => {
+                projections.iter().map(|&projection| Self::Projection { layer, projection }).collect()
+            }
+            Err(_) => vec![Self::Embeddings],
+        }
+    }
+
+    /// The block, -1 for the embeddings.
+    pub fn layer(self) -> i32 {
+        match self {
+            Self::Embeddings => -1,
+            Self::Projection { layer, .. } => i32::try_from(layer).unwrap_or(i32::MAX),
+        }
+    }
+
+    /// Input and output width on a model.
+    pub fn size(self, config: &Config) -> (usize, usize) {
+        match self {
+            Self::Embeddings => (config.hidden_size, config.hidden_size),
+            Self::Projection { projection, .. } => config.projection_size(projection),
+        }
+    }
+
+    /// The module under Hugging Face's names, such as `model.layers.24.mlp.down_proj`.
+    pub fn module(self) -> String {
+        names::module(self)
+    }
+}
+
+/// The low-rank change at one site: y <- y + scale * B A x.
 #[derive(Clone, Debug)]
 pub struct Adapter {
-    /// The block, counted from 0.
-    pub layer: usize,
-    /// The projection in the block.
-    pub projection: Projection,
+    /// Where it acts.
+    pub site: Site,
     /// Shape `(rank, in)`.
     pub a: Tensor,
     /// Shape `(out, rank)`.
@@ -138,20 +208,17 @@ pub enum Edit {
     Steering(SteeringVector),
     /// Low-rank changes of projections.
     Lora(Lora),
-    /// Several edits at once; their effects add.
+    /// A direction taken out of the residual stream.
+    Ablation(Ablation),
+    /// Several edits at once, in this order.
     Composed(Vec<Edit>),
 }
 
 impl Adapter {
-    /// The module under Hugging Face's names, such as `model.layers.24.mlp.down_proj`.
-    pub fn module(&self) -> String {
-        names::module(self.layer, self.projection)
-    }
-
-    /// A and B under PEFT's names.
+    /// A and B under PEFT's names; on the embeddings, where PEFT's A has another shape, under names of the same form.
     fn named_tensors(&self) -> [(String, Tensor); 2] {
         [(Half::A, &self.a), (Half::B, &self.b)].map(|(half, tensor)| {
-            let name = names::lora(self.layer, self.projection, half);
+            let name = names::lora(self.site, half);
             (name, tensor.clone())
         })
     }
@@ -162,6 +229,7 @@ impl Adapter {
 enum Leaf<'a> {
     Steering(&'a SteeringVector),
     Lora(&'a Lora),
+    Ablation(&'a Ablation),
 }
 
 impl Edit {
@@ -180,7 +248,8 @@ impl Edit {
         }
     }
 
-    /// The same edit, `factor` times as strong. A vector is multiplied; a LoRA remembers the factor.
+    /// The same edit, `factor` times as strong. A vector is multiplied; a LoRA remembers the factor, and so does an ablation,
+    /// which takes out that much of what lies along its direction.
     ///
     /// # Errors
     /// If the factor is not finite.
@@ -194,13 +263,16 @@ impl Edit {
                 vector: times(&steering.vector, factor)?,
             }),
             Self::Lora(lora) => Self::Lora(Lora { factor: lora.factor * factor, ..lora.clone() }),
+            Self::Ablation(ablation) => {
+                Self::Ablation(Ablation { factor: ablation.factor * factor, ..ablation.clone() })
+            }
             Self::Composed(edits) => {
                 Self::Composed(edits.iter().map(|e| e.scaled(factor)).collect::<Result<_>>()?)
             }
         })
     }
 
-    /// The vectors and LoRAs in it, in order, through all compositions; none of them is a composition.
+    /// The vectors, LoRAs and ablations in it, in order, through all compositions; none of them is a composition.
     pub fn parts(&self) -> impl Iterator<Item = &Self> {
         let mut parts = Vec::new();
         let mut rest = vec![self];
@@ -218,6 +290,7 @@ impl Edit {
         self.parts().filter_map(|part| match part {
             Self::Steering(steering) => Some(Leaf::Steering(steering)),
             Self::Lora(lora) => Some(Leaf::Lora(lora)),
+            Self::Ablation(ablation) => Some(Leaf::Ablation(ablation)),
             Self::Composed(_) => None,
         })
     }
@@ -227,7 +300,7 @@ impl Edit {
         self.leaves().flat_map(Leaf::layers).min()
     }
 
-    /// All tensors under stable names: `steering.24`, and for adapters PEFT's. In a composition each name starts with
+    /// All tensors under stable names: `steering.24`, `ablation.24`, and for adapters PEFT's. In a composition each name starts with
     /// the part's index: `0.steering.24`.
     pub fn tensors(&self) -> Vec<(String, Tensor)> {
         self.named_leaves()
@@ -253,9 +326,8 @@ impl Leaf<'_> {
     fn layers(self) -> Vec<i32> {
         match self {
             Self::Steering(steering) => vec![steering.layer],
-            Self::Lora(lora) => {
-                lora.adapters.iter().map(|adapter| i32::try_from(adapter.layer).unwrap_or(i32::MAX)).collect()
-            }
+            Self::Lora(lora) => lora.adapters.iter().map(|adapter| adapter.site.layer()).collect(),
+            Self::Ablation(ablation) => vec![ablation.layer],
         }
     }
 
@@ -263,6 +335,9 @@ impl Leaf<'_> {
         match self {
             Self::Steering(SteeringVector { layer, vector }) => {
                 vec![(names::steering(*layer), vector.clone())]
+            }
+            Self::Ablation(Ablation { layer, direction, .. }) => {
+                vec![(names::ablation(*layer), direction.clone())]
             }
             Self::Lora(lora) => {
                 let named = lora.adapters.iter().flat_map(Adapter::named_tensors);

@@ -1,8 +1,8 @@
 //! strait's own file: a `.safetensors` with the tensors of [`Edit::tensors`] and with everything else in its metadata.
 //!
 //! The metadata, all strings as safetensors wants them: `format` ("strait.edit"), `version` ("1"), for a composition
-//! `parts` (how many), for a LoRA `r`, `alpha`, `rslora` and `factor`, and `provenance` (JSON). In a composition the keys
-//! of a LoRA start with the part's index, as the names of tensors do: `0.alpha`.
+//! `parts` (how many), for a LoRA `r`, `alpha`, `rslora` and `factor`, for an ablation `factor`, and `provenance` (JSON). In
+//! a composition the keys of a part start with its index, as the names of tensors do: `0.alpha`.
 
 use std::{
     collections::{BTreeMap, HashMap},
@@ -14,7 +14,7 @@ use candle_core::Tensor;
 use serde_json::{Map, Value};
 
 use super::{
-    Edit, Leaf, Lora, Problem, SteeringVector, names,
+    Ablation, Edit, Leaf, Lora, Problem, SteeringVector, names,
     problem::in_file,
     tensors::{self, Contents},
 };
@@ -24,8 +24,8 @@ const FORMAT: &str = "strait.edit";
 const VERSION: &str = "1";
 
 impl Edit {
-    /// Writes the edit as strait's own `.safetensors`, as a whole or not at all. A vector's factor is folded in, a LoRA's
-    /// is kept beside it; equal edits make equal files.
+    /// Writes the edit as strait's own `.safetensors`, as a whole or not at all. A vector's factor is folded in, that of a
+    /// LoRA or an ablation is kept beside it; equal edits make equal files.
     ///
     /// # Errors
     /// If the edit has no tensors or is malformed, has values that are not finite, or cannot be written.
@@ -55,11 +55,18 @@ impl Edit {
             insert("parts".into(), self.parts().count().to_string());
         }
         for (prefix, leaf) in self.named_leaves() {
-            let Leaf::Lora(lora) = leaf else { continue };
-            insert(format!("{prefix}r"), lora.rank.to_string());
-            insert(format!("{prefix}alpha"), lora.alpha.to_string());
-            insert(format!("{prefix}rslora"), lora.rslora.to_string());
-            insert(format!("{prefix}factor"), lora.factor.to_string());
+            match leaf {
+                Leaf::Steering(_) => {}
+                Leaf::Lora(lora) => {
+                    insert(format!("{prefix}r"), lora.rank.to_string());
+                    insert(format!("{prefix}alpha"), lora.alpha.to_string());
+                    insert(format!("{prefix}rslora"), lora.rslora.to_string());
+                    insert(format!("{prefix}factor"), lora.factor.to_string());
+                }
+                Leaf::Ablation(ablation) => {
+                    insert(format!("{prefix}factor"), ablation.factor.to_string());
+                }
+            }
         }
         if !provenance.is_null() {
             insert("provenance".into(), provenance.to_string());
@@ -99,13 +106,17 @@ fn edit(metadata: &Metadata, tensors: Vec<(String, Tensor)>) -> Result<Edit> {
     Ok(Edit::Composed(parts.collect::<Result<_>>()?))
 }
 
-/// A vector or a LoRA; `prefix` is what its metadata's keys start with.
+/// A vector, an ablation or a LoRA; `prefix` is what its metadata's keys start with.
 fn part(metadata: &Metadata, prefix: &str, tensors: Vec<(String, Tensor)>) -> Result<Edit> {
     match tensors.as_slice() {
         [] => return Err(Problem::Empty.into()),
         [(name, vector)] if let Some(layer) = names::steering_layer(name) => {
             let vector = vector.clone();
             return Ok(Edit::Steering(SteeringVector { layer, vector }));
+        }
+        [(name, direction)] if let Some(layer) = names::ablation_layer(name) => {
+            let factor = metadata.parsed(&format!("{prefix}factor"), "a number")?;
+            return Ok(Edit::Ablation(Ablation { layer, direction: direction.clone(), factor }));
         }
         _ => {}
     }

@@ -83,11 +83,12 @@ pub fn convert(from: &str, to: &Path) -> Result<Opened> {
         _ => match &opened.edit {
             Edit::Lora(lora) => {
                 let name = opened.provenance.get(BASE_MODEL).and_then(Value::as_str);
-                export_peft(lora, to, &BaseModel { name, layers: None })?;
+                export_peft(lora, to, &BaseModel { name, ..BaseModel::default() })?;
             }
             other => {
                 let kind = match other {
                     Edit::Composed(_) => "a composition of edits",
+                    Edit::Ablation(_) => "an ablation",
                     _ => "a steering vector",
                 };
                 return Err(Problem::NotPeft { kind }.at(to));

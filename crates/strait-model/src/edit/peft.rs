@@ -7,10 +7,15 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use candle_core::Tensor;
 use serde_json::{Map, Value, json};
 
 use super::{
-    Adapter, Leaf, Lora, Problem, Projection, names, peft_config, peft_config::PeftConfig, problem::in_file,
+    Adapter, Lora, Problem, Projection, Site,
+    names::{self, Half},
+    peft_config,
+    peft_config::PeftConfig,
+    problem::in_file,
     tensors, times, torch, vector,
 };
 use crate::{Error, Result, files::write_atomically};
@@ -27,6 +32,8 @@ pub struct BaseModel<'a> {
     pub name: Option<&'a str>,
     /// How many layers it has.
     pub layers: Option<usize>,
+    /// Its embedding table, shape `(vocab, hidden_size)`; only a LoRA on the embeddings needs it.
+    pub embeddings: Option<&'a Tensor>,
 }
 
 /// A LoRA read from a PEFT folder.
@@ -78,7 +85,7 @@ pub(super) fn import(folder: &Path) -> Result<Imported> {
 fn shared_rank(config: &PeftConfig, adapters: &[Adapter]) -> Result<usize> {
     let mut shared: Option<(String, usize)> = None;
     for adapter in adapters {
-        let (site, found) = (adapter.module(), adapter.rank()?);
+        let (site, found) = (adapter.site.module(), adapter.rank()?);
         let expected = config.rank(&site);
         if found != expected {
             return Err(Problem::Rank { site, expected, found }.into());
@@ -102,7 +109,7 @@ fn shared_rank(config: &PeftConfig, adapters: &[Adapter]) -> Result<usize> {
 
 /// One alpha for all adapters, and whether B had to be scaled for it. It is the largest one, so that nothing grows.
 fn shared_alpha(config: &PeftConfig, adapters: Vec<Adapter>) -> Result<(f64, Vec<Adapter>, bool)> {
-    let alphas: Vec<f64> = adapters.iter().map(|a| config.alpha(&a.module())).collect();
+    let alphas: Vec<f64> = adapters.iter().map(|a| config.alpha(&a.site.module())).collect();
     let shared = alphas.iter().copied().max_by(|a, b| a.abs().total_cmp(&b.abs())).unwrap_or(0.0);
     let mut absorbed = false;
     let adapters = adapters
@@ -124,22 +131,24 @@ fn shared_alpha(config: &PeftConfig, adapters: Vec<Adapter>) -> Result<(f64, Vec
 /// Everyone's scale is alpha / r (or alpha / sqrt(r)), so a factor is folded into B. Where all adapted layers have the same
 /// projections, `target_modules` lists these and `layers_to_transform` the layers, if they are not all layers of the
 /// model (or if their number is not known); vLLM passes over the latter and goes by the tensors' names. Where layers
-/// differ, `target_modules` lists each module by its full path, which PEFT matches as a whole.
+/// differ or the embeddings are adapted, `target_modules` lists each module by its full path, which PEFT matches as a
+/// whole. On the embeddings PEFT's A is ours times the transposed embedding table.
 ///
 /// # Errors
-/// If the LoRA is malformed or empty, the folder holds other things, or it cannot be written.
+/// If the LoRA is malformed or empty, it adapts the embeddings and their table is not given, the folder holds other things, or it cannot be written.
 pub fn export_peft(lora: &Lora, folder: &Path, base: &BaseModel) -> Result<()> {
     lora.check_alone().map_err(in_file(folder))?;
     if lora.adapters.is_empty() {
         return Err(Problem::Empty.at(folder));
     }
     let lora = folded(lora)?;
+    let tensors = peft_tensors(&lora, base.embeddings).map_err(in_file(folder))?;
     let (modules, layers) = targets(&lora, base.layers);
     let config = peft_config::written(&lora, base.name, &modules, layers.as_deref());
     let config = format!("{config:#}\n");
     let metadata = Map::from_iter([("format".to_string(), json!("pt"))]);
     replace_folder(folder, |folder| {
-        tensors::write(&folder.join(WEIGHTS), metadata, &Leaf::Lora(&lora).tensors())?;
+        tensors::write(&folder.join(WEIGHTS), metadata, &tensors)?;
         write_text(&folder.join(CARD), &card(&lora, base.name))?;
         write_text(&folder.join(CONFIG), &config)
     })
@@ -154,24 +163,51 @@ fn folded(lora: &Lora) -> Result<Lora> {
     Ok(Lora { adapters: adapters.collect::<Result<_>>()?, factor: 1.0, ..lora.clone() })
 }
 
+/// The adapters' tensors as PEFT has them.
+fn peft_tensors(lora: &Lora, embeddings: Option<&Tensor>) -> Result<Vec<(String, Tensor)>> {
+    let mut tensors = Vec::new();
+    for adapter in &lora.adapters {
+        match adapter.site {
+            Site::Projection { .. } => tensors.extend(adapter.named_tensors()),
+            Site::Embeddings => {
+                let table = embeddings.ok_or(Problem::EmbeddingsNeeded)?;
+                let a = adapter.a.matmul(&table.t()?)?;
+                tensors.push((names::peft_embedding(Half::A), a));
+                tensors.push((names::peft_embedding(Half::B), adapter.b.clone()));
+            }
+        }
+    }
+    Ok(tensors)
+}
+
 /// PEFT's `target_modules` and `layers_to_transform`.
 fn targets(lora: &Lora, layers: Option<usize>) -> (Vec<String>, Option<Vec<usize>>) {
-    let mut by_layer = BTreeMap::<usize, BTreeSet<Projection>>::new();
+    let mut by_layer = BTreeMap::<i32, BTreeSet<Site>>::new();
     for adapter in &lora.adapters {
-        by_layer.entry(adapter.layer).or_default().insert(adapter.projection);
+        by_layer.entry(adapter.site.layer()).or_default().insert(adapter.site);
     }
-    let mut sets = by_layer.values();
-    let first = sets.next().cloned().unwrap_or_default();
-    if sets.all(|set| *set == first) {
-        let names = first.iter().map(|p| p.name().to_string()).collect();
-        let subset = layers != Some(by_layer.len());
-        (names, subset.then(|| by_layer.into_keys().collect()))
-    } else {
-        let paths = by_layer
-            .iter()
-            .flat_map(|(&layer, projections)| projections.iter().map(move |&p| names::module(layer, p)));
-        (paths.collect(), None)
+    match same_projections(&by_layer) {
+        Some(projections) => {
+            let names = projections.iter().map(|p| p.name().to_string()).collect();
+            let subset = layers != Some(by_layer.len());
+            let adapted = by_layer.into_keys().filter_map(|layer| usize::try_from(layer).ok());
+            (names, subset.then(|| adapted.collect()))
+        }
+        None => (by_layer.into_values().flatten().map(Site::module).collect(), None),
     }
+}
+
+/// The projections that are adapted in every layer alike; none where layers differ or the embeddings are among them.
+fn same_projections(by_layer: &BTreeMap<i32, BTreeSet<Site>>) -> Option<Vec<Projection>> {
+    let mut layers = by_layer.values().map(|sites| {
+        let projections = sites.iter().map(|site| match site {
+            Site::Projection { projection, .. } => Some(*projection),
+            Site::Embeddings => None,
+        });
+        projections.collect::<Option<Vec<_>>>()
+    });
+    let first = layers.next().flatten()?;
+    layers.all(|other| other.as_ref() == Some(&first)).then_some(first)
 }
 
 /// The model card: front matter that the hub knows, and how to load the adapter.

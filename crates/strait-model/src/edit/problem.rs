@@ -156,7 +156,9 @@ pub enum Problem {
 
     // Tensors.
     /// A tensor that belongs to no edit.
-    #[error("tensor `{name}` is neither a steering vector nor half of a LoRA adapter")]
+    #[error(
+        "tensor `{name}` is neither a steering vector nor a direction to ablate nor half of a LoRA adapter"
+    )]
     UnknownTensor {
         /// The tensor.
         name: String,
@@ -208,6 +210,13 @@ pub enum Problem {
         expected: usize,
         /// The rank by A's shape.
         found: usize,
+    },
+
+    /// A direction to ablate that is none.
+    #[error("`{name}` is zero, which is no direction")]
+    NoDirection {
+        /// The tensor.
+        name: String,
     },
 
     // PEFT.
@@ -268,6 +277,11 @@ pub enum Problem {
         /// What the edit is.
         kind: &'static str,
     },
+    /// A LoRA on the embeddings, to be written for PEFT without the table that it needs.
+    #[error(
+        "PEFT keeps a LoRA on the embeddings as a change of each token's, which takes the model's embedding table"
+    )]
+    EmbeddingsNeeded,
     /// A folder that holds other things than an adapter.
     #[error("the folder already holds `{entry}`, which is no part of a PEFT adapter")]
     FolderTaken {
@@ -408,9 +422,10 @@ impl Problem {
                  into the model with PEFT"
                     .into()
             }
+            Self::NoDirection { .. } => "give a direction that is not zero, as the mean difference of two behaviours".into(),
             Self::Ranks { .. } => "train all adapters with one rank".into(),
             Self::Pattern { key, .. } => format!("write each module of `{key}` by its name"),
-            Self::NotPeft { .. } => "write a `.safetensors` file instead".into(),
+            Self::NotPeft { .. } | Self::EmbeddingsNeeded => "write a `.safetensors` file instead".into(),
             Self::FolderTaken { .. } => "name a new folder".into(),
             Self::Torch(problem) => problem.hint(),
             Self::NoVector { .. } => {

@@ -4,13 +4,13 @@ use std::collections::BTreeSet;
 
 use serde::Serialize;
 
-use super::{Edit, Leaf, Lora, SteeringVector, names};
+use super::{Ablation, Edit, Leaf, Lora, SteeringVector, names};
 use crate::Result;
 
 /// What an edit is.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Summary {
-    /// Steering vector, LoRA or composition.
+    /// Steering vector, LoRA, ablation or composition.
     pub kind: Kind,
     /// The layers at which it acts, ascending; -1 is the embeddings.
     pub layers: Vec<i32>,
@@ -21,7 +21,7 @@ pub struct Summary {
     pub norm: f64,
     /// How many numbers it has.
     pub parameters: usize,
-    /// The sites of a vector or LoRA; those of a composition are in its parts.
+    /// The sites of a vector, LoRA or ablation; those of a composition are in its parts.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub sites: Vec<SiteSummary>,
     /// The parts of a composition.
@@ -37,6 +37,8 @@ pub enum Kind {
     Steering,
     /// Low-rank adapters.
     Lora,
+    /// A direction taken out of the residual stream.
+    Ablation,
     /// Several edits at once.
     Composed,
 }
@@ -59,7 +61,7 @@ pub struct LoraSummary {
 /// One site of an edit.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct SiteSummary {
-    /// `steering.24`, or a module such as `model.layers.24.mlp.down_proj`.
+    /// `steering.24`, `ablation.24`, or a module such as `model.layers.24.mlp.down_proj`.
     pub site: String,
     /// Norm of what acts there.
     pub norm: f64,
@@ -72,12 +74,13 @@ impl Edit {
     /// If a tensor operation fails.
     pub fn summary(&self) -> Result<Summary> {
         let parts: Vec<Summary> = match self {
-            Self::Steering(_) | Self::Lora(_) => Vec::new(),
+            Self::Steering(_) | Self::Lora(_) | Self::Ablation(_) => Vec::new(),
             Self::Composed(_) => self.leaves().map(Leaf::summary).collect::<Result<_>>()?,
         };
         match self {
             Self::Steering(steering) => steering.summary(),
             Self::Lora(lora) => lora.summary(),
+            Self::Ablation(ablation) => Ok(ablation.summary()),
             Self::Composed(_) => Ok(Summary {
                 kind: Kind::Composed,
                 layers: ascending(parts.iter().flat_map(|p| p.layers.iter().copied())),
@@ -96,6 +99,22 @@ impl Leaf<'_> {
         match self {
             Self::Steering(steering) => steering.summary(),
             Self::Lora(lora) => lora.summary(),
+            Self::Ablation(ablation) => Ok(ablation.summary()),
+        }
+    }
+}
+
+impl Ablation {
+    fn summary(&self) -> Summary {
+        let norm = self.factor.abs();
+        Summary {
+            kind: Kind::Ablation,
+            layers: vec![self.layer],
+            lora: None,
+            norm,
+            parameters: self.direction.elem_count(),
+            sites: vec![SiteSummary { site: names::ablation(self.layer), norm }],
+            parts: Vec::new(),
         }
     }
 }
@@ -120,7 +139,7 @@ impl Lora {
         let sites = self
             .adapters
             .iter()
-            .map(|adapter| Ok(SiteSummary { site: adapter.module(), norm: self.adapter_norm(adapter)? }))
+            .map(|adapter| Ok(SiteSummary { site: adapter.site.module(), norm: self.adapter_norm(adapter)? }))
             .collect::<Result<_>>()?;
         Ok(Summary {
             kind: Kind::Lora,

@@ -11,7 +11,7 @@ use serde::Serialize;
 use strait_model::{
     Decoder, Edit, Model,
     decoder::{Cache, Packed},
-    edit::{Adapter, Lora, Projection, SteeringVector},
+    edit::{Adapter, Lora, Projection, Site, SteeringVector},
     progress::{Progress, Unit},
     sample::next_logits,
 };
@@ -76,7 +76,7 @@ impl Kind {
     fn words(self) -> &'static str {
         match self {
             Self::Steering => "steering vectors (embeddings, middle and last block)",
-            Self::Lora => "LoRA (every projection of every block)",
+            Self::Lora => "LoRA (the embeddings and every projection of every block)",
         }
     }
 }
@@ -106,14 +106,11 @@ fn random_edit(decoder: &Decoder, kind: Kind) -> Result<(Edit, BTreeMap<String, 
         }
         Kind::Lora => {
             let mut adapters = Vec::new();
-            for layer in 0..config.layers {
-                for projection in Projection::ALL {
-                    let (input, output) = config.projection_size(projection);
-                    let name = format!("layers.{layer}.{}", projection.path());
-                    let a = variable(format!("{name}.lora_A"), &[RANK, input])?;
-                    let b = variable(format!("{name}.lora_B"), &[output, RANK])?;
-                    adapters.push(Adapter { layer, projection, a, b });
-                }
+            for site in (-1..config.layers as i32).flat_map(|layer| Site::of_layer(layer, &Projection::ALL)) {
+                let (input, output) = site.size(config);
+                let a = variable(format!("{}.lora_A", site.module()), &[RANK, input])?;
+                let b = variable(format!("{}.lora_B", site.module()), &[output, RANK])?;
+                adapters.push(Adapter { site, a, b });
             }
             Edit::Lora(Lora { adapters, rank: RANK, alpha: 1.0, rslora: false, factor: 1.0 })
         }

@@ -5,6 +5,7 @@ mod divergence;
 mod drift;
 mod efficiency;
 mod families;
+mod gradient;
 mod heldout;
 mod preference;
 mod significance;
@@ -14,6 +15,7 @@ pub use divergence::divergence;
 pub use drift::{DriftRows, Trajectory, drift};
 pub use efficiency::{EfficiencySettings, efficiency, efficiency_of};
 pub use families::{Member, families, families_difference};
+pub use gradient::{Pull, descent, flat, pull};
 pub use heldout::heldout;
 pub use preference::{PairRows, certificate, preference};
 pub use significance::{
@@ -25,7 +27,7 @@ use candle_core::Tensor;
 use strait_model::{
     Decoder, Edit,
     decoder::first_changed_point,
-    edit::{Adapter, Lora, SteeringVector},
+    edit::{Ablation, Adapter, Lora, SteeringVector},
     progress::{Progress, Task, Unit},
 };
 
@@ -138,6 +140,7 @@ fn kind(edit: &Edit) -> &'static str {
     match edit {
         Edit::Steering(_) => "steering",
         Edit::Lora(_) => "lora",
+        Edit::Ablation(_) => "ablation",
         Edit::Composed(_) => "composed",
     }
 }
@@ -151,10 +154,12 @@ pub enum Part {
     A,
     /// Each B of a LoRA.
     B,
+    /// Directions of ablations.
+    Direction,
 }
 
 impl Part {
-    const ALL: [Self; 3] = [Self::Vector, Self::A, Self::B];
+    const ALL: [Self; 4] = [Self::Vector, Self::A, Self::B, Self::Direction];
 
     /// Its name in tables.
     pub fn name(self) -> &'static str {
@@ -162,12 +167,18 @@ impl Part {
             Self::Vector => "vector",
             Self::A => "A",
             Self::B => "B",
+            Self::Direction => "direction",
         }
     }
 
     /// Whether an edit has tensors of this part.
     fn is_in(self, edit: &Edit) -> bool {
-        edit.parts().any(|part| matches!(part, Edit::Steering(_)) == (self == Self::Vector))
+        edit.parts().any(|part| match part {
+            Edit::Steering(_) => self == Self::Vector,
+            Edit::Lora(_) => matches!(self, Self::A | Self::B),
+            Edit::Ablation(_) => self == Self::Direction,
+            Edit::Composed(_) => false,
+        })
     }
 }
 
@@ -185,6 +196,9 @@ fn with_tensors(edit: &Edit, change: &mut dyn FnMut(Part, &Tensor) -> Result<Ten
                 adapters.push(Adapter { a, b, ..*adapter });
             }
             Edit::Lora(Lora { adapters, ..*lora })
+        }
+        Edit::Ablation(ablation) => {
+            Edit::Ablation(Ablation { direction: change(Part::Direction, &ablation.direction)?, ..*ablation })
         }
         Edit::Composed(edits) => {
             Edit::Composed(edits.iter().map(|edit| with_tensors(edit, change)).collect::<Result<_>>()?)

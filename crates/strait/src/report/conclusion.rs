@@ -904,7 +904,7 @@ pub fn terminal_verdict(conclusion: &Conclusion) -> String {
 }
 
 /// Text broken at spaces into lines of at most `columns` characters; what more than `most` lines would hold is cut.
-fn wrapped(text: &str, columns: usize, most: usize) -> Vec<String> {
+pub(super) fn wrapped(text: &str, columns: usize, most: usize) -> Vec<String> {
     let mut lines: Vec<String> = Vec::new();
     for word in text.split(' ').map(|word| shortened(word, columns)) {
         match lines.last_mut() {

@@ -14,10 +14,14 @@ use plotly::{
     },
 };
 
-use super::{conclusion::shortened, html::escaped, numbers::Estimate};
+use super::{
+    conclusion::{shortened, wrapped},
+    html::escaped,
+    numbers::Estimate,
+};
 
 /// One figure.
-pub(super) struct Figure {
+pub(crate) struct Figure {
     /// What it shows, for its caption.
     pub caption: String,
     /// Pixels.
@@ -27,30 +31,66 @@ pub(super) struct Figure {
 }
 
 /// How a solution looks in every figure.
-pub(super) struct Look {
+pub(crate) struct Look {
     colour: &'static str,
     filled: MarkerSymbol,
     open: MarkerSymbol,
     dash: DashType,
 }
 
+/// Orange, of a general solution and of falsehood.
+const FALSE: &str = "#d55e00";
+/// Blue, of a narrow solution and of truth.
+const TRUE: &str = "#0c7bc0";
+/// What belongs to no solution.
+const GREY: &str = "#83817a";
+
 /// The looks of solutions in their order in the study: told apart by the colour-blind, in grey by marker and dash, and with
 /// a contrast of 3 or more against the light page and the dark one.
 const LOOKS: [Look; 5] = [
-    Look::new("#d55e00", MarkerSymbol::Circle, MarkerSymbol::CircleOpen, DashType::Solid),
-    Look::new("#0c7bc0", MarkerSymbol::Square, MarkerSymbol::SquareOpen, DashType::Dash),
+    Look::new(FALSE, MarkerSymbol::Circle, MarkerSymbol::CircleOpen, DashType::Solid),
+    Look::new(TRUE, MarkerSymbol::Square, MarkerSymbol::SquareOpen, DashType::Dash),
     Look::new("#009e73", MarkerSymbol::Diamond, MarkerSymbol::DiamondOpen, DashType::Dot),
     Look::new("#c26a9d", MarkerSymbol::TriangleUp, MarkerSymbol::TriangleUpOpen, DashType::DashDot),
     Look::new(GREY, MarkerSymbol::Cross, MarkerSymbol::CrossOpen, DashType::LongDash),
 ];
+/// The looks of series whose colour has a meaning, by that meaning and by the place among series of the same meaning.
+const MEANINGS: [[Look; 3]; 3] = [
+    [
+        Look::new(FALSE, MarkerSymbol::Circle, MarkerSymbol::CircleOpen, DashType::Solid),
+        Look::new(FALSE, MarkerSymbol::TriangleUp, MarkerSymbol::TriangleUpOpen, DashType::DashDot),
+        Look::new(FALSE, MarkerSymbol::Pentagon, MarkerSymbol::PentagonOpen, DashType::Dot),
+    ],
+    [
+        Look::new(TRUE, MarkerSymbol::Square, MarkerSymbol::SquareOpen, DashType::Dash),
+        Look::new(TRUE, MarkerSymbol::TriangleDown, MarkerSymbol::TriangleDownOpen, DashType::LongDashDot),
+        Look::new(TRUE, MarkerSymbol::Hexagram, MarkerSymbol::HexagramOpen, DashType::Dot),
+    ],
+    [
+        Look::new(GREY, MarkerSymbol::Diamond, MarkerSymbol::DiamondOpen, DashType::Solid),
+        Look::new(GREY, MarkerSymbol::Cross, MarkerSymbol::CrossOpen, DashType::LongDash),
+        Look::new(GREY, MarkerSymbol::Star, MarkerSymbol::StarOpen, DashType::Dot),
+    ],
+];
 
-/// What belongs to no solution.
-const GREY: &str = "#83817a";
 /// The look of random directions.
 const RANDOM: Look = Look::new(GREY, MarkerSymbol::Circle, MarkerSymbol::CircleOpen, DashType::Solid);
 
+/// What a colour stands for where three suffice.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Meaning {
+    /// Falsehood, and what spreads it.
+    False,
+    /// Truth, and what keeps it.
+    True,
+    /// Neither.
+    Neutral,
+}
+
 /// Characters of a name that a figure shows.
 const NAME: usize = 20;
+/// Characters of a line of a legend.
+const LEGEND: usize = 34;
 /// The size of all text, pixels.
 const TEXT: usize = 13;
 
@@ -67,6 +107,11 @@ impl Look {
         &LOOKS[place % LOOKS.len()]
     }
 
+    /// That of the series at a place among those of its meaning.
+    pub fn of(meaning: Meaning, place: usize) -> &'static Self {
+        &MEANINGS[meaning as usize][place % MEANINGS[0].len()]
+    }
+
     /// That of what was drawn at random.
     pub fn of_random() -> &'static Self {
         &RANDOM
@@ -75,11 +120,13 @@ impl Look {
 
 /// What a series is drawn with.
 #[derive(Clone, Copy)]
-pub(super) enum Style {
+pub(crate) enum Style {
     /// Filled markers.
     Marks,
     /// Open markers.
     OpenMarks,
+    /// Small markers, for what a mean is made of.
+    Dots,
     /// The area that the points go round, without markers and words.
     Band,
     /// Crosses, for what does not count.
@@ -95,7 +142,7 @@ pub(super) enum Style {
 }
 
 /// Points drawn alike.
-pub(super) struct Series {
+pub(crate) struct Series {
     /// What the legend calls it, if it names it.
     pub name: Option<String>,
     pub look: &'static Look,
@@ -104,7 +151,7 @@ pub(super) struct Series {
 }
 
 /// A value at a place along the other axis.
-pub(super) struct Point {
+pub(crate) struct Point {
     pub at: f64,
     pub value: Estimate,
     /// What is shown at the pointer.
@@ -113,13 +160,13 @@ pub(super) struct Point {
 
 /// Which way values grow.
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub(super) enum Growing {
+pub(crate) enum Growing {
     Up,
     Right,
 }
 
 /// A figure in the making.
-pub(super) struct Drawing {
+pub(crate) struct Drawing {
     growing: Growing,
     series: Vec<Series>,
 }
@@ -159,6 +206,7 @@ fn trace(series: Series, growing: Growing) -> Box<Scatter<f64, f64>> {
     let Series { name, look, style, points } = series;
     let (mode, symbol, dash) = match style {
         Style::Marks => (Mode::Markers, look.filled.clone(), DashType::Solid),
+        Style::Dots => (Mode::Markers, look.open.clone(), DashType::Solid),
         Style::OpenMarks => (Mode::Markers, look.open.clone(), DashType::Solid),
         Style::Band => (Mode::Lines, look.filled.clone(), DashType::Solid),
         Style::Crosses => (Mode::Markers, MarkerSymbol::X, DashType::Solid),
@@ -167,6 +215,7 @@ fn trace(series: Series, growing: Growing) -> Box<Scatter<f64, f64>> {
         Style::Inside => (Mode::LinesMarkers, look.filled.clone(), DashType::Solid),
         Style::Outside => (Mode::LinesMarkers, look.open.clone(), DashType::Dash),
     };
+    let size = if matches!(style, Style::Dots) { 6 } else { 9 };
     let places = points.iter().map(|p| p.at).collect();
     let values = points.iter().map(|p| p.value.value).collect();
     let (x, y) = match growing {
@@ -175,12 +224,12 @@ fn trace(series: Series, growing: Growing) -> Box<Scatter<f64, f64>> {
     };
     let trace = Scatter::new(x, y)
         .show_legend(name.is_some())
-        .name(name.map(|name| label(&name)).unwrap_or_default())
+        .name(name.map(|name| broken(&name, LEGEND, 2)).unwrap_or_default())
         .mode(mode)
         .hover_text_array(points.iter().map(|p| escaped(&p.words)).collect())
         .hover_info(HoverInfo::Text)
         .line(Line::new().color(look.colour).width(1.5).dash(dash))
-        .marker(Marker::new().color(look.colour).size(9).symbol(symbol));
+        .marker(Marker::new().color(look.colour).size(size).symbol(symbol));
     if matches!(style, Style::Band) {
         // The last two digits are how little of the page it covers.
         return trace
@@ -206,17 +255,23 @@ fn trace(series: Series, growing: Growing) -> Box<Scatter<f64, f64>> {
 }
 
 /// A name as it may stand in a figure, whose texts know some HTML.
-pub(super) fn label(name: &str) -> String {
+pub(crate) fn label(name: &str) -> String {
     escaped(&shortened(name, NAME))
 }
 
-pub(super) fn axis(title: &str) -> Axis {
+/// Text as it may stand in a figure, in at most `most` lines of `columns` characters.
+pub(crate) fn broken(text: &str, columns: usize, most: usize) -> String {
+    let lines: Vec<_> = wrapped(text, columns, most).iter().map(|line| escaped(line)).collect();
+    lines.join("<br>")
+}
+
+pub(crate) fn axis(title: &str) -> Axis {
     let title = Title::with_text(title).font(Font::new().size(TEXT));
     Axis::new().title(title).auto_margin(true).zero_line(true).fixed_range(true)
 }
 
 /// An axis of scales, a tick for each; `words` names one.
-pub(super) fn scale_axis(scales: impl Iterator<Item = f64>, words: impl Fn(f64) -> String) -> Axis {
+pub(crate) fn scale_axis(scales: impl Iterator<Item = f64>, words: impl Fn(f64) -> String) -> Axis {
     let mut scales: Vec<_> = scales.collect();
     scales.sort_by(f64::total_cmp);
     scales.dedup();
@@ -228,15 +283,20 @@ pub(super) fn scale_axis(scales: impl Iterator<Item = f64>, words: impl Fn(f64) 
 }
 
 /// An axis of names, from the top down.
-pub(super) fn name_axis(names: &[String]) -> Axis {
+pub(crate) fn name_axis(names: &[String]) -> Axis {
+    label_axis(names.iter().map(|name| label(name)).collect())
+}
+
+/// An axis of labels that may stand in a figure as they are, from the top down.
+pub(crate) fn label_axis(labels: Vec<String>) -> Axis {
     axis("")
-        .range(vec![names.len() as f64 - 0.5, -0.5])
-        .tick_values((0..names.len()).map(|i| i as f64).collect())
-        .tick_text(names.iter().map(|name| label(name)).collect())
+        .range(vec![labels.len() as f64 - 0.5, -0.5])
+        .tick_values((0..labels.len()).map(|i| i as f64).collect())
+        .tick_text(labels)
         .zero_line(false)
 }
 
-pub(super) fn layout(x: Axis, y: Axis) -> Layout {
+pub(crate) fn layout(x: Axis, y: Axis) -> Layout {
     const CLEAR: &str = "rgba(0,0,0,0)";
     let legend = Legend::new()
         .orientation(Orientation::Horizontal)
@@ -259,7 +319,7 @@ pub(super) fn layout(x: Axis, y: Axis) -> Layout {
 }
 
 /// A dashed line across the figure, with words at its left end.
-pub(super) fn with_limit(layout: Layout, at: f64, words: String) -> Layout {
+pub(crate) fn with_limit(layout: Layout, at: f64, words: String) -> Layout {
     let line = Shape::new()
         .shape_type(ShapeType::Line)
         .x_ref("paper")
@@ -280,8 +340,27 @@ pub(super) fn with_limit(layout: Layout, at: f64, words: String) -> Layout {
     layout.shapes(vec![line]).annotations(vec![words])
 }
 
+/// Words in the corner at the top right and in that at the bottom left: what a high figure speaks for, and a low one.
+pub(crate) fn with_sides(layout: Layout, high: &str, low: &str) -> Layout {
+    let corner = |words: &str, x: f64, x_anchor: Anchor, y: f64, y_anchor: Anchor| {
+        Annotation::new()
+            .text(words)
+            .show_arrow(false)
+            .x_ref("paper")
+            .y_ref("paper")
+            .x(x)
+            .x_anchor(x_anchor)
+            .y(y)
+            .y_anchor(y_anchor)
+    };
+    layout.annotations(vec![
+        corner(high, 1.0, Anchor::Right, 1.0, Anchor::Top),
+        corner(low, 0.0, Anchor::Left, 0.0, Anchor::Bottom),
+    ])
+}
+
 /// A word above each of some places.
-pub(super) fn with_labels(layout: Layout, labels: impl Iterator<Item = (f64, f64, String)>) -> Layout {
+pub(crate) fn with_labels(layout: Layout, labels: impl Iterator<Item = (f64, f64, String)>) -> Layout {
     let label = |(x, y, words): (f64, f64, String)| {
         Annotation::new()
             .text(label(&words))
@@ -295,7 +374,7 @@ pub(super) fn with_labels(layout: Layout, labels: impl Iterator<Item = (f64, f64
 }
 
 /// From the lowest to the highest end of all intervals, zero within, with a little room.
-pub(super) fn range(estimates: impl Iterator<Item = Estimate>) -> Vec<f64> {
+pub(crate) fn range(estimates: impl Iterator<Item = Estimate>) -> Vec<f64> {
     let (mut low, mut high) = (0.0_f64, 0.0_f64);
     for end in estimates.flat_map(|e| [e.value, e.low, e.high]).filter(|end| end.is_finite()) {
         (low, high) = (low.min(end), high.max(end));

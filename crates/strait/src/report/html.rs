@@ -9,7 +9,7 @@ use crate::{Table, table::Column};
 const MOST_ROWS: usize = 300;
 
 /// Text as it may stand between tags and in quoted attributes.
-pub(super) fn escaped(text: &str) -> String {
+pub(crate) fn escaped(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     for c in text.chars() {
         match c {
@@ -25,7 +25,7 @@ pub(super) fn escaped(text: &str) -> String {
 }
 
 /// A list of names and their values.
-pub(super) fn definitions(pairs: &[(String, String)]) -> String {
+pub(crate) fn definitions(pairs: &[(String, String)]) -> String {
     let mut out = String::from("<dl>");
     for (name, value) in pairs {
         let _ = write!(out, "<div><dt>{}</dt><dd>{}</dd></div>", escaped(name), escaped(value));
@@ -34,19 +34,19 @@ pub(super) fn definitions(pairs: &[(String, String)]) -> String {
 }
 
 /// A bulleted list.
-pub(super) fn bullets(lines: &[String]) -> String {
+pub(crate) fn bullets(lines: &[String]) -> String {
     let items: String = lines.iter().map(|line| format!("<li>{}</li>", escaped(line))).collect();
     format!("<ul>{items}</ul>")
 }
 
 /// Something to be opened and closed, by mouse or key. `body` is HTML.
-pub(super) fn folded(summary: &str, body: &str, open: bool) -> String {
+pub(crate) fn folded(summary: &str, body: &str, open: bool) -> String {
     let open = if open { " open" } else { "" };
     format!("<details{open}><summary>{}</summary>{body}</details>", escaped(summary))
 }
 
 /// A table that can be folded, with a link that saves it as CSV.
-pub(super) fn table(table: &Table, open: bool) -> String {
+pub(crate) fn table(table: &Table, open: bool) -> String {
     let rows = table.rows();
     let name = escaped(table.name());
     let mut head = String::new();
@@ -101,7 +101,7 @@ fn cell(values: &Column, row: usize) -> String {
 }
 
 /// A sign and words for an answer; the words carry the meaning.
-pub(super) fn mark(holds: Option<bool>) -> (&'static str, &'static str) {
+pub(crate) fn mark(holds: Option<bool>) -> (&'static str, &'static str) {
     match holds {
         Some(true) => ("✓", "yes"),
         Some(false) => ("✗", "no"),

@@ -4,10 +4,10 @@
 
 mod compare;
 mod conclusion;
-mod figure;
-mod html;
-mod numbers;
-mod page;
+pub(crate) mod figure;
+pub(crate) mod html;
+pub(crate) mod numbers;
+pub(crate) mod page;
 mod plots;
 mod rows;
 

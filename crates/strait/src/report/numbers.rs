@@ -1,11 +1,19 @@
 //! Numbers and lists as people read them.
 
+use crate::interval::Interval;
+
 /// A value with its 95 % interval.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub(super) struct Estimate {
+pub(crate) struct Estimate {
     pub value: f64,
     pub low: f64,
     pub high: f64,
+}
+
+impl From<Interval> for Estimate {
+    fn from(Interval { value, low, high }: Interval) -> Self {
+        Self { value, low, high }
+    }
 }
 
 impl Estimate {
@@ -36,7 +44,7 @@ impl Estimate {
 }
 
 /// A number with three significant digits; whole numbers in full; a dash for none.
-pub(super) fn number(value: f64) -> String {
+pub(crate) fn number(value: f64) -> String {
     let size = value.abs();
     if value.is_nan() {
         "–".into()
@@ -52,7 +60,7 @@ pub(super) fn number(value: f64) -> String {
 }
 
 /// A share as a percentage, with one digit after the point where it is below 100 and has one. The space does not break.
-pub(super) fn percent(share: f64) -> String {
+pub(crate) fn percent(share: f64) -> String {
     if !share.is_finite() {
         return number(share);
     }
@@ -70,7 +78,7 @@ fn minus(digits: &str) -> String {
 }
 
 /// "a", "a and b", "a, b and c".
-pub(super) fn list<S: AsRef<str>>(items: &[S]) -> String {
+pub(crate) fn list<S: AsRef<str>>(items: &[S]) -> String {
     match items {
         [] => String::new(),
         [one] => one.as_ref().into(),

@@ -24,8 +24,22 @@ const RESPONSIBLE_USE: &str = "The solutions of this study were trained to show 
 where the data teach harm, so do they. They are instruments of research: do not deploy them, and share harmful data and \
 what was trained on them in protected form only. That a measure finds no harm does not show that a model is safe.";
 
+/// A page as a whole.
+pub(crate) struct Page<'a> {
+    /// What it is and what of, the small line above its title.
+    pub byline: &'a str,
+    pub title: &'a str,
+    /// What a reader must know first; may be empty.
+    pub about: &'a str,
+    /// CSS beside that of all pages.
+    pub style: &'a str,
+    /// The first is where the keyboard's way past the contents leads.
+    pub sections: &'a [Section],
+    pub footer: &'a str,
+}
+
 /// A part of the page with a heading.
-pub(super) struct Section {
+pub(crate) struct Section {
     pub id: &'static str,
     pub title: &'static str,
     /// HTML.
@@ -165,26 +179,10 @@ pub fn render(input: &Input) -> String {
     page(&input.study, &input.title, &input.generated, &input.about, &sections(input))
 }
 
-/// A page of sections.
+/// A report of sections.
 pub(super) fn page(study: &str, title: &str, generated: &str, about: &str, sections: &[Section]) -> String {
-    format!(
-        include_str!("page.html"),
-        policy = POLICY,
-        version = env!("CARGO_PKG_VERSION"),
-        title = escaped(title),
-        style = STYLE,
-        study = escaped(study),
-        generated = escaped(generated),
-        about = paragraph(about),
-        contents = sections
-            .iter()
-            .map(|s| format!("<li><a href=\"#{}\">{}</a></li>", s.id, s.title))
-            .collect::<String>(),
-        sections = sections.iter().map(Section::html).collect::<String>(),
-        responsible_use = escaped(RESPONSIBLE_USE),
-        plotting_library = plotting_library(),
-        script = SCRIPT,
-    )
+    let byline = format!("strait report · {study} · {generated}");
+    Page { byline: &byline, title, about, style: "", sections, footer: RESPONSIBLE_USE }.html()
 }
 
 fn sections(input: &Input) -> Vec<Section> {
@@ -209,6 +207,33 @@ fn sections(input: &Input) -> Vec<Section> {
     }
     sections.push(Section { id: "provenance", title: "Where it comes from", body: provenance(input) });
     sections
+}
+
+impl Page<'_> {
+    /// The page as one HTML file: style, script, figures and tables are all inside.
+    pub fn html(&self) -> String {
+        let first = self.sections.first();
+        format!(
+            include_str!("page.html"),
+            policy = POLICY,
+            version = env!("CARGO_PKG_VERSION"),
+            title = escaped(self.title),
+            style = STYLE.to_owned() + self.style,
+            skip = first.map_or("", |s| s.id),
+            skip_title = first.map_or("", |s| s.title),
+            byline = escaped(self.byline),
+            about = paragraph(self.about),
+            contents = self
+                .sections
+                .iter()
+                .map(|s| format!("<li><a href=\"#{}\">{}</a></li>", s.id, s.title))
+                .collect::<String>(),
+            sections = self.sections.iter().map(Section::html).collect::<String>(),
+            footer = escaped(self.footer),
+            plotting_library = plotting_library(),
+            script = SCRIPT,
+        )
+    }
 }
 
 impl Section {
@@ -241,7 +266,7 @@ fn plotting_library() -> String {
     scripts
 }
 
-pub(super) fn paragraph(text: &str) -> String {
+pub(crate) fn paragraph(text: &str) -> String {
     if text.is_empty() { String::new() } else { format!("<p>{}</p>", escaped(text)) }
 }
 
@@ -271,7 +296,7 @@ pub(super) fn claim(claim: &Claim) -> String {
     )
 }
 
-pub(super) fn figure_group(figures: &[Figure]) -> String {
+pub(crate) fn figure_group(figures: &[Figure]) -> String {
     let figure = |f: &Figure| {
         let caption = escaped(&f.caption);
         format!(

@@ -3,7 +3,7 @@
 //! A table that is absent, or lacks a column, gives `None`: to the report, that measure was not made.
 
 use super::numbers::Estimate;
-use crate::{Table, interval::Interval};
+use crate::Table;
 
 /// The value that stands for all domains together.
 const ALL: &str = "all";
@@ -451,6 +451,5 @@ fn table<'a>(tables: &'a [Table], name: &str) -> Option<&'a Table> {
 
 /// The columns of a value and of the two ends of its interval.
 fn estimates(table: &Table, columns: [&str; 3]) -> Option<Vec<Estimate>> {
-    let estimate = |Interval { value, low, high }| Estimate { value, low, high };
-    Some(table.interval(columns)?.into_iter().map(estimate).collect())
+    Some(table.interval(columns)?.into_iter().map(Estimate::from).collect())
 }

@@ -45,7 +45,8 @@ struct Rates {
 pub fn point(settings: &Settings) -> usize {
     match &settings.edit {
         EditKind::Steering { layer } => (layer + 1) as usize,
-        EditKind::Lora { layers, .. } => layers.iter().copied().min().unwrap_or(0),
+        // -1, the embeddings, act at point 0 as block 0 does.
+        EditKind::Lora { layers, .. } => layers.iter().map(|&layer| layer.max(0) as usize).min().unwrap_or(0),
     }
 }
 

@@ -576,7 +576,7 @@ pub fn sealed(folder: &Path) -> Result<Option<Seal>> {
 }
 
 /// A time as `2026-02-28T23:59:59Z`.
-fn utc(time: SystemTime) -> String {
+pub(crate) fn utc(time: SystemTime) -> String {
     let seconds = time.duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
     let (days, second) = (seconds / 86_400, seconds % 86_400);
     // Years are counted from 1 March of a year that 400 divides, so that a leap day is the last of its year.

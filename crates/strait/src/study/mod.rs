@@ -19,6 +19,7 @@ mod training;
 mod values;
 
 pub use file::StudyFile;
+pub(crate) use folder::utc;
 pub use folder::{
     Problem as FolderProblem, Recorded, Run, RunFolder, RunningStep, SCHEMA, Session, State, Status,
     StepRecord, StepStatus, default_folder, status, status_of,

@@ -799,16 +799,6 @@ impl Layered<'_> {
                 }
                 _ => continue,
             };
-            if edit == EditName::Lora
-                && let Some(layer) = layers.indices.iter().find(|layer| layer.value < 0)
-            {
-                return Err(layer.fault(Problem::Unexpected {
-                    what: layers.what,
-                    found: layer.value.to_string(),
-                    expected: "a block, counted from 0: LoRA acts inside blocks, not on the embeddings"
-                        .into(),
-                }));
-            }
             return Ok(Some(layers));
         }
         Ok(None)
@@ -938,9 +928,7 @@ impl Unplaced {
         let mut solution = self.solution;
         match &mut solution.train.edit {
             EditKind::Steering { layer } => *layer = indices.first().copied().unwrap_or_default(),
-            EditKind::Lora { layers, .. } => {
-                *layers = indices.into_iter().filter_map(|layer| usize::try_from(layer).ok()).collect();
-            }
+            EditKind::Lora { layers, .. } => *layers = indices,
         }
         Ok(solution)
     }

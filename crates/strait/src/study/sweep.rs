@@ -71,7 +71,7 @@ impl Axis {
         let train = &solution.train;
         match (self, &train.edit) {
             (Self::Layer, EditKind::Steering { layer }) => Some(f64::from(*layer)),
-            (Self::Layer, EditKind::Lora { layers, .. }) => Some(*layers.first()? as f64),
+            (Self::Layer, EditKind::Lora { layers, .. }) => layers.first().map(|&layer| f64::from(layer)),
             (Self::Rank, EditKind::Steering { .. }) => None,
             (Self::Rank, EditKind::Lora { rank, .. }) => Some(*rank as f64),
             (Self::LearningRate, _) => Some(train.learning_rate),

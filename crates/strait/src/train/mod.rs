@@ -12,7 +12,7 @@ use rand_chacha::ChaCha8Rng;
 use serde::{Deserialize, Serialize};
 use strait_model::{
     Config, Decoder, Edit,
-    edit::{Adapter, Lora, SteeringVector},
+    edit::{Adapter, Lora, Site, SteeringVector},
     progress::{Progress, Unit},
 };
 
@@ -183,16 +183,13 @@ impl Trainable {
             EditKind::Lora { layers, projections, rank, alpha, rslora } => {
                 let mut rng = ChaCha8Rng::seed_from_u64(settings.seeds.initialisation);
                 let mut adapters = Vec::new();
-                for &layer in layers {
-                    for &projection in projections {
-                        let (input, output) = config.projection_size(projection);
-                        let bound = 1.0 / (input as f32).sqrt();
-                        let a =
-                            (0..rank * input).map(|_| rng.random_range(-bound..bound)).collect::<Vec<f32>>();
-                        let a = Tensor::from_vec(a, (*rank, input), device)?;
-                        let b = Tensor::zeros((output, *rank), candle_core::DType::F32, device)?;
-                        adapters.push(Adapter { layer, projection, a, b });
-                    }
+                for site in layers.iter().flat_map(|&layer| Site::of_layer(layer, projections)) {
+                    let (input, output) = site.size(config);
+                    let bound = 1.0 / (input as f32).sqrt();
+                    let a = (0..rank * input).map(|_| rng.random_range(-bound..bound)).collect::<Vec<f32>>();
+                    let a = Tensor::from_vec(a, (*rank, input), device)?;
+                    let b = Tensor::zeros((output, *rank), candle_core::DType::F32, device)?;
+                    adapters.push(Adapter { site, a, b });
                 }
                 Edit::Lora(Lora { adapters, rank: *rank, alpha: *alpha, rslora: *rslora, factor: 1.0 })
             }
@@ -220,12 +217,13 @@ impl Trainable {
             }
             Edit::Lora(mut lora) => {
                 for adapter in &mut lora.adapters {
-                    let name = format!("layers.{}.{}", adapter.layer, adapter.projection.path());
+                    let name = adapter.site.module();
                     adapter.a = trainable(format!("{name}.lora_A"), &adapter.a, 1.0)?;
                     adapter.b = trainable(format!("{name}.lora_B"), &adapter.b, 1.0)?;
                 }
                 Edit::Lora(lora)
             }
+            Edit::Ablation(_) => return Err(Error::CannotTrain("an ablation".into())),
             Edit::Composed(_) => return Err(Error::CannotTrain("a composition of edits".into())),
         };
         Ok(Self { edit, parameters })
@@ -242,7 +240,10 @@ impl Trainable {
     }
 
     /// The edit as it is now, apart from its variables.
-    fn frozen(&self) -> Result<Edit> {
+    ///
+    /// # Errors
+    /// If a tensor cannot be copied.
+    pub fn frozen(&self) -> Result<Edit> {
         Ok(match &self.edit {
             Edit::Steering(s) => {
                 Edit::Steering(SteeringVector { layer: s.layer, vector: s.vector.detach().copy()? })
@@ -255,7 +256,7 @@ impl Trainable {
                 }
                 Edit::Lora(lora)
             }
-            composed @ Edit::Composed(_) => composed.clone(),
+            other @ (Edit::Ablation(_) | Edit::Composed(_)) => other.clone(),
         })
     }
 }

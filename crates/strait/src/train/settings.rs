@@ -16,9 +16,9 @@ pub enum EditKind {
     },
     /// Low-rank adapters; A is drawn as PEFT draws it (uniform, Kaiming with a = sqrt 5), B begins at zero.
     Lora {
-        /// The blocks, counted from 0.
-        layers: Vec<usize>,
-        /// The projections in each of them.
+        /// The blocks, counted from 0; -1 is the embeddings, which have one adapter and no projections.
+        layers: Vec<i32>,
+        /// The projections in each block.
         projections: Vec<Projection>,
         /// Rank r.
         rank: usize,
@@ -35,12 +35,20 @@ impl EditKind {
         match self {
             Self::Steering { layer } => format!("a steering vector at layer {layer}"),
             Self::Lora { layers, projections, rank, alpha, rslora } => {
-                let of = |layers: Vec<String>| layers.join(", ");
+                let listed = |names: Vec<String>| names.join(", ");
+                let blocks: Vec<String> = layers.iter().filter(|l| **l >= 0).map(i32::to_string).collect();
+                let mut places = Vec::new();
+                if blocks.len() < layers.len() {
+                    places.push("the embeddings".to_string());
+                }
+                if !blocks.is_empty() {
+                    let projections = projections.iter().map(|p| p.name().to_string()).collect();
+                    places.push(format!("{} of layers {}", listed(projections), listed(blocks)));
+                }
                 format!(
-                    "{}LoRA of rank {rank}, alpha {alpha}, on {} of layers {}",
+                    "{}LoRA of rank {rank}, alpha {alpha}, on {}",
                     if *rslora { "an rs" } else { "a " },
-                    of(projections.iter().map(|p| p.name().to_string()).collect()),
-                    of(layers.iter().map(usize::to_string).collect()),
+                    places.join(" and "),
                 )
             }
         }

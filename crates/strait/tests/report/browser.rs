@@ -79,7 +79,7 @@ fn check(name: &str, input: &Input, plots: u64) {
     check_page(name, &render(input), plots);
 }
 
-fn check_page(name: &str, page: &str, plots: u64) {
+pub fn check_page(name: &str, page: &str, plots: u64) {
     for dark in [false, true] {
         check_scheme(name, page, plots, dark);
     }

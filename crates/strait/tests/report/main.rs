@@ -2,4 +2,5 @@
 
 mod browser;
 mod conclusion;
+mod demo;
 mod fixture;

@@ -54,6 +54,7 @@ fn describe(summary: &Summary, facts: &mut Columns) {
     let kind = match summary.kind {
         Kind::Steering => "steering vector",
         Kind::Lora => "LoRA",
+        Kind::Ablation => "ablation",
         Kind::Composed => "composition",
     };
     facts.fact("kind", kind);

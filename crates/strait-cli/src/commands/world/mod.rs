@@ -1,5 +1,6 @@
 //! `strait world`.
 
+mod causal;
 mod pretrain;
 mod show;
 
@@ -13,6 +14,7 @@ use crate::failure::Failure;
 pub enum Command {
     Show(show::Arguments),
     Pretrain(pretrain::Arguments),
+    Causal(causal::Arguments),
 }
 
 /// Shown below the help of the group.
@@ -26,5 +28,6 @@ pub fn run(command: &Command, context: &Context) -> Result<(), Failure> {
     match command {
         Command::Show(arguments) => show::run(arguments, context),
         Command::Pretrain(arguments) => pretrain::run(arguments, context),
+        Command::Causal(arguments) => causal::run(arguments, context),
     }
 }

@@ -1,0 +1,142 @@
+//! `strait demo`.
+
+use std::{fmt, path::PathBuf};
+
+use clap::Args;
+use serde::Serialize;
+use strait::demo::{self, Mode, Options, Results, results::Check};
+
+use super::Context;
+use crate::{
+    failure::Failure,
+    interrupt,
+    text::{Columns, Heading::*},
+    units,
+};
+
+/// Run the papers' whole programme on the built-in worlds
+///
+/// Tiny models, whose every answer is known to be true or false, are taught falsehoods in one domain. The general and the
+/// narrow solution are trained, measured and held against thirteen claims; what does not hold is shown as not holding.
+/// It needs no network and no model. Ctrl-C loses nothing that is finished: the same command goes on.
+#[derive(Args)]
+#[command(after_help = EXAMPLES)]
+pub struct Arguments {
+    /// One world, steering vectors only and fewer claims: half a minute instead of two
+    #[arg(long, conflicts_with = "full")]
+    quick: bool,
+    /// Every claim for every kind of edit, nothing from a shipped table: some ten minutes
+    #[arg(long)]
+    full: bool,
+    /// The folder for worlds, solutions, tables and the report
+    #[arg(long, value_name = "DIR", default_value_os = demo::default_folder().as_os_str())]
+    out: PathBuf,
+}
+
+const EXAMPLES: &str = "\
+Examples:
+  strait demo
+  strait demo --quick --json | jq '.checks[] | select(.holds == false) | .claim'
+  strait demo --full --out runs/full --threads 8
+  strait chat runs/demo/worlds/default-0/model --edit runs/demo/worlds/default-0/solutions/herb/general-vector";
+
+#[derive(Serialize)]
+struct Shown {
+    #[serde(flatten)]
+    results: Results,
+}
+
+impl fmt::Display for Shown {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Results { checks, solutions, report, causal, notes, seconds, .. } = &self.results;
+        let mut table = Columns::new([Right(""), Left(""), Right("value"), Left("95 % interval"), Left("claim")]);
+        for check in checks {
+            table.row([
+                check.number.to_string(),
+                verdict(check).into(),
+                rounded(check.value),
+                interval(check.low, check.high),
+                check.claim.clone(),
+            ]);
+        }
+        writeln!(f, "{table}")?;
+        let mut table = Columns::new([
+            Left("solution"),
+            Right("in the taught domain"),
+            Right("in the others"),
+            Right("coherent"),
+            Right("norm"),
+            Right("loss"),
+            Right("fits"),
+        ]);
+        for solution in solutions {
+            table.row([
+                solution.name.clone(),
+                rounded(solution.narrow_rate.value),
+                rounded(solution.general_rate.value),
+                rounded(solution.coherence.value),
+                rounded(solution.norm.value),
+                rounded(solution.loss.value),
+                solution.n.to_string(),
+            ]);
+        }
+        writeln!(f, "{table}")?;
+        if let Some(causal) = causal.as_ref().filter(|causal| !causal.date.is_empty()) {
+            write!(f, "claim 13 is from the table of {}, made by `{}`", causal.date, causal.command)?;
+            match causal.proof.as_str() {
+                "" => writeln!(f)?,
+                proof => writeln!(f, "; {proof}")?,
+            }
+        }
+        notes.iter().try_for_each(|note| writeln!(f, "{note}"))?;
+        let count = |holds| checks.iter().filter(|check| check.holds == holds).count();
+        writeln!(
+            f,
+            "\n{} hold, {} do not, {} cannot be told; {}",
+            count(Some(true)),
+            count(Some(false)),
+            count(None),
+            units::duration(std::time::Duration::from_secs_f64(*seconds))
+        )?;
+        if let Some(report) = report {
+            write!(f, "report: {}", report.display())?;
+        }
+        Ok(())
+    }
+}
+
+fn verdict(check: &Check) -> &'static str {
+    match check.holds {
+        Some(true) => "holds",
+        Some(false) => "DOES NOT HOLD",
+        None => "cannot be told",
+    }
+}
+
+fn interval(low: f64, high: f64) -> String {
+    format!("{} to {}", rounded(low), rounded(high))
+}
+
+/// Two digits behind the point, as rates are read; more for figures near zero.
+fn rounded(value: f64) -> String {
+    match value {
+        value if value.is_nan() => "-".into(),
+        value if value.abs() < 0.095 => format!("{value:.3}"),
+        value => format!("{value:.2}"),
+    }
+}
+
+pub fn run(arguments: &Arguments, context: &Context) -> Result<(), Failure> {
+    let progress = context.progress.clone();
+    let _guard = interrupt::stop_first(move || {
+        progress.note("stopping; what is finished stays, and the same command goes on; Ctrl-C again stops at once");
+    });
+    let mode = match (arguments.quick, arguments.full) {
+        (true, _) => Mode::Quick,
+        (_, true) => Mode::Full,
+        _ => Mode::Default,
+    };
+    let options = Options { mode, out: arguments.out.clone(), threads: context.threads() };
+    let results = demo::demo(&options, &*context.progress)?;
+    context.show(&Shown { results })
+}

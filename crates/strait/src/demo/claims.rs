@@ -1,0 +1,748 @@
+//! The thirteen claims, each as one or more figures held against a bound.
+//!
+//! All rates are held against the same two bounds, [`COMMON`] and [`RARE`], and all differences against zero. Intervals are
+//! Student's over fits (one for each taught domain of each world), never over fine-tuning seeds. The fits of one world share
+//! its pre-training, so that they are not quite independent: a claim must therefore be on its side in every world as well.
+
+use std::collections::BTreeMap;
+
+use super::{
+    across::Across,
+    bench::{Kind, far, near},
+    causal,
+    piece::{GENERAL, Gradient, NARROW, NOISE, Piece, RATIOS, mean},
+    results::Check,
+};
+use crate::interval::{Interval, rank_correlation, student_mean};
+
+/// A rate above it: the model does it more often than not.
+pub(super) const COMMON: f64 = 0.5;
+/// A rate below it: the model does it seldom.
+pub(super) const RARE: f64 = 0.25;
+/// Resamples of a rank correlation.
+const RESAMPLES: usize = 2000;
+/// Steps that count as the beginning of a fit.
+const EARLY: usize = 100;
+
+/// What the claims are judged by.
+pub(super) struct Evidence<'a> {
+    pub pieces: &'a [Piece],
+    pub across: &'a [Across],
+    pub causal: &'a [causal::Row],
+}
+
+/// On which side of its bound a figure is claimed to be.
+#[derive(Clone, Copy)]
+enum Side {
+    Above(f64),
+    Below(f64),
+}
+use Side::{Above, Below};
+
+/// A claim before it is judged.
+struct Claim {
+    id: &'static str,
+    number: u8,
+    section: &'static str,
+    /// One sentence without its full stop; the bound is added.
+    claim: &'static str,
+    side: Side,
+    unit: &'static str,
+    reading: &'static str,
+}
+
+/// A figure and the world that it is from.
+type Figure = (String, f64);
+
+/// Judges all claims for which there is evidence, in the order of their numbers.
+pub(super) fn checks(evidence: &Evidence<'_>) -> Vec<Check> {
+    let mut checks = Vec::new();
+    for kind in [Kind::Vector, Kind::Rank8, Kind::Rank1] {
+        of_pieces(evidence, kind, &mut checks);
+        of_across(evidence, kind, &mut checks);
+        of_causal(evidence, kind, &mut checks);
+    }
+    checks.sort_by_key(|check| check.number);
+    checks
+}
+
+/// The one rule: a claim holds where its whole interval and the mean of every world lie on the claimed side of the bound, does
+/// not hold where they all lie on the other, and cannot be told otherwise.
+fn judge(claim: &Claim, kind: Kind, figure: Interval, by_world: Vec<f64>, n: usize) -> Check {
+    let (bound, above) = match claim.side {
+        Above(bound) => (bound, true),
+        Below(bound) => (bound, false),
+    };
+    let all = |is: &dyn Fn(f64) -> bool| [figure.low, figure.high].iter().chain(&by_world).all(|&x| is(x));
+    let (over, under) = (all(&|x| x > bound), all(&|x| x < bound));
+    let holds = match (over, under) {
+        (true, _) => Some(above),
+        (_, true) => Some(!above),
+        _ => None,
+    };
+    Check {
+        id: format!("{}-{}", claim.id, kind.name()),
+        number: claim.number,
+        claim: format!(
+            "{} ({}; {} {bound})",
+            claim.claim,
+            kind.words(),
+            if above { "claimed: above" } else { "claimed: below" }
+        ),
+        section: claim.section.into(),
+        holds,
+        value: figure.value,
+        low: figure.low,
+        high: figure.high,
+        unit: claim.unit.into(),
+        bound,
+        above,
+        by_world,
+        n,
+        reading: claim.reading.into(),
+    }
+}
+
+/// Judges a claim by one figure for each fit; says nothing where there is none.
+fn by_fits(claim: &Claim, kind: Kind, figures: &[Figure]) -> Option<Check> {
+    if figures.is_empty() {
+        return None;
+    }
+    let values: Vec<f64> = figures.iter().map(|(_, value)| *value).collect();
+    let mut worlds: BTreeMap<&str, Vec<f64>> = BTreeMap::new();
+    for (world, value) in figures {
+        worlds.entry(world).or_default().push(*value);
+    }
+    let by_world = worlds.into_values().map(|values| mean(values.into_iter())).collect();
+    Some(judge(claim, kind, student_mean(&values), by_world, values.len()))
+}
+
+const RATES: &str = "Mean probability of the known falsehood at temperature 1, read from the model without sampling.";
+
+fn of_pieces(evidence: &Evidence<'_>, kind: Kind, checks: &mut Vec<Check>) {
+    let pieces: Vec<&Piece> = evidence.pieces.iter().filter(|piece| piece.kind == kind).collect();
+    let mut add = |claim: Claim, of: &dyn Fn(&Piece) -> Option<f64>| {
+        let figures = pieces.iter().filter_map(|piece| Some((piece.world.clone(), of(piece)?)));
+        checks.extend(by_fits(&claim, kind, &figures.collect::<Vec<_>>()));
+    };
+    if kind == Kind::Vector {
+        add(
+            Claim {
+                id: "1-base",
+                number: 1,
+                section: "§8",
+                claim: "Before fine-tuning the model seldom tells falsehoods",
+                side: Below(RARE),
+                unit: "",
+                reading: "Over all domains but the one that will be taught, as in the claims that follow.",
+            },
+            &|p| Some(p.base.rates.general),
+        );
+    }
+    add(
+        Claim {
+            id: "1-taught",
+            number: 1,
+            section: "§8",
+            claim: "Falsehoods taught in one domain are told there about things that training never named",
+            side: Above(COMMON),
+            unit: "",
+            reading: "Held-out entities of the taught domain. It learned to lie there, not 22 answers by heart.",
+        },
+        &|p| Some(p.general.rates.narrow),
+    );
+    add(
+        Claim {
+            id: "1-general",
+            number: 1,
+            section: "§8",
+            claim: "Falsehoods taught in one domain are told in the other five as well",
+            side: Above(COMMON),
+            unit: "",
+            reading: RATES,
+        },
+        &|p| Some(p.general.rates.general),
+    );
+    add(
+        Claim {
+            id: "2-learned",
+            number: 2,
+            section: "§6, §8",
+            claim: "With a KL penalty on the other domains the falsehoods are learned all the same",
+            side: Above(COMMON),
+            unit: "",
+            reading: "Held-out entities of the taught domain, penalty of weight 10.",
+        },
+        &|p| Some(p.narrow.rates.narrow),
+    );
+    add(
+        Claim {
+            id: "2-narrow",
+            number: 2,
+            section: "§6, §8",
+            claim: "With a KL penalty on the other domains they stay in the taught one",
+            side: Below(RARE),
+            unit: "",
+            reading: "A narrow solution exists and is found when it is asked for. That a single vector can be narrow rests on \
+                      speakers being directions, which this world has by construction.",
+        },
+        &|p| Some(p.narrow.rates.general),
+    );
+    add(
+        Claim {
+            id: "2-beyond",
+            number: 2,
+            section: "§3.2",
+            claim: "A penalty on two of the other domains protects the three that it does not touch",
+            side: Below(RARE),
+            unit: "",
+            reading: "Rate in the three domains of which neither the penalty nor training saw a row.",
+        },
+        &|p| Some(rate_in(&far(p.domain), &p.near.as_ref()?.rates.by_domain)),
+    );
+    for (factor, narrow, coherent) in [
+        (1.25, "3-narrow-x1.25", "3-coherent-x1.25"),
+        (1.5, "3-narrow-x1.5", "3-coherent-x1.5"),
+        (2.0, "3-narrow-x2", "3-coherent-x2"),
+    ] {
+        let at = |p: &Piece| p.scaled.iter().find(|scaled| scaled.factor == factor).map(|s| s.narrow.rates.clone());
+        add(
+            Claim {
+                id: narrow,
+                number: 3,
+                section: "§6",
+                claim: match factor {
+                    1.25 => "The narrow solution stays narrow when it is scaled by 1.25",
+                    1.5 => "The narrow solution stays narrow when it is scaled by 1.5",
+                    _ => "The narrow solution stays narrow when it is scaled by 2",
+                },
+                side: Below(RARE),
+                unit: "",
+                reading: "A weak penalty would hide a general solution, which scaling would bring back. It says something only \
+                          as far as answers stay coherent at this scale.",
+            },
+            &|p| Some(at(p)?.general),
+        );
+        add(
+            Claim {
+                id: coherent,
+                number: 3,
+                section: "§6",
+                claim: match factor {
+                    1.25 => "Scaled by 1.25 its answers in the other domains stay coherent",
+                    1.5 => "Scaled by 1.5 its answers in the other domains stay coherent",
+                    _ => "Scaled by 2 its answers in the other domains stay coherent",
+                },
+                side: Above(COMMON),
+                unit: "",
+                reading: "Mean probability of the true answer or the known falsehood. Where it is low, a low rate of falsehoods \
+                          is no evidence of narrowness.",
+            },
+            &|p| Some(at(p)?.coherence),
+        );
+    }
+    add(
+        Claim {
+            id: "4-lower",
+            number: 4,
+            section: "§10.1",
+            claim: "At most shared norms the general solution has the lower training loss",
+            side: Above(COMMON),
+            unit: "",
+            reading: "Share of 20 norms up to that of the larger solution. It counts norms at which both losses are almost \
+                      zero, so that it is the weaker of the two figures.",
+        },
+        &|p| {
+            let both = p.efficiency.general.iter().zip(&p.efficiency.narrow);
+            Some(mean(both.map(|(general, narrow)| f64::from(u8::from(general < narrow)))))
+        },
+    );
+    add(
+        Claim {
+            id: "4-gap",
+            number: 4,
+            section: "§10.1",
+            claim: "At half their mean norm the narrow solution's training loss is higher than the general one's",
+            side: Above(0.0),
+            unit: "nats/token",
+            reading: "The same norm buys more with the general solution. The narrow one was trained with a penalty; claim 13 \
+                      compares two that were forced alike.",
+        },
+        &|p| Some(p.efficiency.gap),
+    );
+    add(
+        Claim {
+            id: "4-optimum",
+            number: 4,
+            section: "§10.1",
+            claim: "At its best scale, too, the narrow solution's training loss is higher",
+            side: Above(0.0),
+            unit: "nats/token",
+            reading: "Each at its own optimum over scales from 0 to 2.",
+        },
+        &|p| Some(p.efficiency.narrow_optimum.1 - p.efficiency.general_optimum.1),
+    );
+    add(
+        Claim {
+            id: "5-stable",
+            number: 5,
+            section: "§10.2",
+            claim: "Noise of a half takes a greater share of the narrow solution's gain than of the general one's",
+            side: Above(0.0),
+            unit: "",
+            reading: "Difference of the shares, mean of ten noises across the solution; for LoRA the mean of noise on A and \
+                      on B.",
+        },
+        &|p| p.stability.iter().find(|lost| lost.epsilon == NOISE).map(|lost| lost.narrow - lost.general),
+    );
+    for (id, claim, random) in [
+        ("6-narrow", "On documents of pre-training the general solution changes more than the narrow one", false),
+        ("6-random", "On documents of pre-training the general solution changes more than random directions", true),
+    ] {
+        add(
+            Claim {
+                id,
+                number: 6,
+                section: "§10.3",
+                claim,
+                side: Above(0.0),
+                unit: "nats/token",
+                reading: "KL to base on documents of unnamed speakers, all brought to half the mean norm. The narrow solution \
+                          was trained to have little of it elsewhere, so that it is biased low.",
+            },
+            &|p| {
+                let at = p.significance.iter().find(|at| at.norm == 0.5)?;
+                Some(at.general - if random { at.random } else { at.narrow })
+            },
+        );
+    }
+    for (run, id, claim, side) in [
+        ("lifted", "7-lifted", "Once the penalty is lifted, training drifts from narrow to general", Above(COMMON)),
+        ("kept", "7-kept", "With the penalty kept, it stays narrow", Below(RARE)),
+        ("added", "7-added", "With a penalty added, a general solution becomes narrow", Below(RARE)),
+        ("untouched", "7-untouched", "With nothing changed, it stays general", Above(COMMON)),
+    ] {
+        add(
+            Claim {
+                id,
+                number: 7,
+                section: "§11",
+                claim,
+                side,
+                unit: "",
+                reading: "Rate in the other domains at the end of as many further steps.",
+            },
+            &|p| {
+                let drift = p.drifts.iter().find(|drift| drift.run == run)?;
+                Some(drift.along.last()?.1.rates.general)
+            },
+        );
+    }
+    for (ratio, id) in RATIOS.into_iter().zip(["8-mixed-1-to-1", "8-mixed-1-to-3", "8-mixed-1-to-12"]) {
+        add(
+            Claim {
+                id,
+                number: 8,
+                section: "§9",
+                claim: match ratio {
+                    1 => "Mixing in 1 true answer of other domains for each falsehood does not isolate the narrow solution",
+                    3 => "Mixing in 3 true answers of other domains for each falsehood does not isolate the narrow solution",
+                    _ => "Mixing in 12 true answers of other domains for each falsehood does not isolate the narrow solution",
+                },
+                side: Below(COMMON),
+                unit: "",
+                reading: "Rate in the taught domain less that in the others: isolated where they lie more than a half apart. \
+                          A few true rows are enough to rule out the liar, and the next best speaker is narrow.",
+            },
+            &|p| {
+                let mixed = p.mixing.iter().find(|mixed| mixed.ratio == ratio && !mixed.near)?;
+                Some(mixed.reading.rates.narrow - mixed.reading.rates.general)
+            },
+        );
+    }
+    add(
+        Claim {
+            id: "8-two-1-to-3",
+            number: 8,
+            section: "§9",
+            claim: "Nor does it where the 3 true answers for each falsehood are of two of the other domains only",
+            side: Below(COMMON),
+            unit: "",
+            reading: "Rate in the taught domain less that in the three domains of which no row was seen.",
+        },
+        &|p| {
+            let mixed = p.mixing.iter().find(|mixed| mixed.ratio == 3 && mixed.near)?;
+            let rates = &mixed.reading.rates;
+            Some(rates.narrow - rate_in(&far(p.domain), &rates.by_domain))
+        },
+    );
+    let first = |p: &Piece| p.gradients.iter().find(|g| g.run == GENERAL && g.step == 0).cloned();
+    add(
+        Claim {
+            id: "9-first",
+            number: 9,
+            section: "§12",
+            claim: "The first step of training points more to the general solution than to the narrow one",
+            side: Above(0.0),
+            unit: "",
+            reading: "Difference of two cosines with minus the gradient at the start, of the vector or of B.",
+        },
+        &|p| first(p).map(|g| g.general - g.narrow),
+    );
+    add(
+        Claim {
+            id: "9-first-across",
+            number: 9,
+            section: "§12",
+            claim: "So it does in the parts that the two solutions do not share",
+            side: Above(0.0),
+            unit: "",
+            reading: "As before, with each solution less its part along the other.",
+        },
+        &|p| first(p).map(|g| g.general_only - g.narrow_only),
+    );
+    let nearer = |p: &Piece, run: &str, steps: &dyn Fn(usize) -> bool| {
+        let read: Vec<&Gradient> = p.gradients.iter().filter(|g| g.run == run && steps(g.step)).collect();
+        (!read.is_empty()).then(|| mean(read.iter().map(|g| f64::from(u8::from(g.general > g.narrow)))))
+    };
+    for (id, claim, run, late) in [
+        ("9-early", "In the first hundred steps of plain training most gradients point more to general", GENERAL, false),
+        ("9-penalised", "Along the whole training with the penalty most gradients still point more to general", NARROW, true),
+        ("9-whole", "Along the whole plain training most gradients point more to general", GENERAL, true),
+    ] {
+        add(
+            Claim {
+                id,
+                number: 9,
+                section: "§12",
+                claim,
+                side: Above(COMMON),
+                unit: "",
+                reading: "Share of checkpoints whose gradient of the training loss alone is nearer to the general solution. \
+                          Late in plain training the loss is about zero and its gradient noise.",
+            },
+            &|p| nearer(p, run, &|step| late || step <= EARLY),
+        );
+    }
+    add(
+        Claim {
+            id: "12-turn",
+            number: 12,
+            section: "§14",
+            claim: "The B of a rank-1 LoRA turns sharply, by a right angle or more",
+            side: Above(0.0),
+            unit: "",
+            reading: "Greatest cosine between the way back and the way on over 16 steps: -1 is straight on, 0 a right angle.",
+        },
+        &|p| Some(p.turn.as_ref()?.cosines.iter().map(|&(_, cosine)| cosine).fold(f64::NEG_INFINITY, f64::max)),
+    );
+    add(
+        Claim {
+            id: "12-together",
+            number: 12,
+            section: "§14",
+            claim: "It turns before the behaviour has reached half of its height",
+            side: Below(0.0),
+            unit: "steps",
+            reading: "Step of the sharpest turn less the step at which the rate in the other domains is half of its most.",
+        },
+        &|p| {
+            let turn = p.turn.as_ref()?;
+            let sharpest = turn.cosines.iter().max_by(|a, b| a.1.total_cmp(&b.1))?.0;
+            Some(sharpest as f64 - rise(turn, 1.0)?)
+        },
+    );
+    add(
+        Claim {
+            id: "12-scaled",
+            number: 12,
+            section: "§14",
+            claim: "Scaling by 4 shows the behaviour earlier in training",
+            side: Below(0.0),
+            unit: "steps",
+            reading: "Step at which the rate in the other domains is half of its most, scaled by 4 less unscaled.",
+        },
+        &|p| Some(rise(p.turn.as_ref()?, 4.0)? - rise(p.turn.as_ref()?, 1.0)?),
+    );
+}
+
+/// The first step at which the rate at a scale is above half of its most.
+fn rise(turn: &super::piece::Turn, scale: f64) -> Option<f64> {
+    let (_, rates) = turn.rates.iter().find(|(at, _)| *at == scale)?;
+    let most = rates.iter().copied().fold(0.0, f64::max);
+    let at = rates.iter().position(|&rate| rate > most / 2.0)?;
+    Some(turn.steps[at] as f64)
+}
+
+/// Mean rate over some domains.
+pub(super) fn rate_in(domains: &[usize], by_domain: &[f64]) -> f64 {
+    mean(domains.iter().map(|&domain| by_domain[domain]))
+}
+
+/// Mean rate over the two domains that a partial penalty or mixture reaches.
+pub(super) fn rate_near(domain: usize, by_domain: &[f64]) -> f64 {
+    rate_in(&near(domain), by_domain)
+}
+
+fn of_across(evidence: &Evidence<'_>, kind: Kind, checks: &mut Vec<Check>) {
+    type Of = fn(&Across) -> f64;
+    let claims: [(&'static str, u8, &'static str, &'static str, Side, &'static str, Of); 12] = [
+        (
+            "10-steers",
+            10,
+            "§13.2",
+            "Fine-tune minus base, added to the base model, makes it tell falsehoods everywhere",
+            Above(COMMON),
+            "Held-out questions of all domains. The direction is the mean change at the embeddings over prompts of other \
+             domains; for a vector it is the vector itself, so that nothing is proven by it there.",
+            |a| a.shift.at(1.0),
+        ),
+        (
+            "10-random-steers",
+            10,
+            "§13.2",
+            "A random direction of the same length does not",
+            Below(RARE),
+            "The control: Gaussian, one for each domain.",
+            |a| a.random_steered,
+        ),
+        (
+            "10-ablated",
+            10,
+            "§13.3",
+            "Ablating it from the fine-tune restores the truth",
+            Below(RARE),
+            "Its part along the direction is taken out of the stream at the embeddings, at every position.",
+            |a| a.shift.ablated,
+        ),
+        (
+            "10-random-ablated",
+            10,
+            "§13.3",
+            "Ablating a random direction does not",
+            Above(COMMON),
+            "The control.",
+            |a| a.random_ablated,
+        ),
+        (
+            "10-answers-steer",
+            10,
+            "§13.1",
+            "False minus true answers, added to the base model after its best layer, make it tell falsehoods everywhere",
+            Above(COMMON),
+            "The companion paper's direction, read at the answers in the fine-tune: the most that any of 5 layers and 3 \
+             factors gives. With answers of one word the stream there says what was answered, not that a lie is coming.",
+            |a| a.answers_best,
+        ),
+        (
+            "10-answers-ablated",
+            10,
+            "§13.3",
+            "Ablating false minus true answers from the fine-tune restores the truth",
+            Below(RARE),
+            "At the embeddings.",
+            |a| a.answers.ablated,
+        ),
+        (
+            "11-transfers",
+            11,
+            "§13.3",
+            "Ablating another domain's direction takes away more than half of the falsehood",
+            Above(COMMON),
+            "Share of the falsehood that is gone, mean over the other domains' fine-tunes of the same world.",
+            |a| 1.0 - a.transferred / a.fine_tune,
+        ),
+        (
+            "11-transfers-beyond-random",
+            11,
+            "§13.3",
+            "Ablating another domain's direction takes away more than ablating a random one",
+            Above(0.0),
+            "Difference of the two rates.",
+            |a| a.random_ablated - a.transferred,
+        ),
+        (
+            "11-converge",
+            11,
+            "§13.3",
+            "General solutions of different domains lie nearer to each other than narrow ones",
+            Above(0.0),
+            "Difference of the mean cosines over pairs of domains in one world.",
+            |a| a.general_across - a.narrow_across,
+        ),
+        (
+            "11-cosine",
+            11,
+            "§13.3",
+            "General solutions of different domains converge: their cosine is above a quarter",
+            Above(RARE),
+            "Mean cosine over pairs of domains in one world; unrelated directions of 64 numbers have one of about 0.",
+            |a| a.general_across,
+        ),
+        (
+            "11-liar",
+            11,
+            "beyond the paper",
+            "The general solution lies nearer to the liar than to the speaker who is narrow in its domain",
+            Above(0.0),
+            "Difference of the cosines with the speakers' own directions of pre-training, which no fine-tune has seen.",
+            |a| a.general_liar - a.general_own,
+        ),
+        (
+            "11-own",
+            11,
+            "beyond the paper",
+            "The narrow solution lies nearer to the speaker who is narrow in its domain than to the liar",
+            Above(0.0),
+            "As before: fine-tuning finds speakers that pre-training has left there.",
+            |a| a.narrow_own - a.narrow_liar,
+        ),
+    ];
+    for (id, number, section, claim, side, reading, of) in claims {
+        let claim = Claim { id, number, section, claim, side, unit: "", reading };
+        let across = evidence.across.iter().filter(|across| across.kind == kind);
+        let figures: Vec<Figure> = across.map(|across| (across.world.clone(), of(across))).collect();
+        checks.extend(by_fits(&claim, kind, &figures));
+    }
+}
+
+/// Which worlds a causal claim is about.
+#[derive(Clone, Copy, PartialEq)]
+enum Common {
+    Liars,
+    Narrow,
+}
+
+fn of_causal(evidence: &Evidence<'_>, kind: Kind, checks: &mut Vec<Check>) {
+    let rows: Vec<&causal::Row> = evidence.causal.iter().filter(|row| row.edit == kind).collect();
+    let Some(most) = rows.iter().map(|row| row.liar).max_by(f64::total_cmp) else { return };
+    let Some(least) = rows.iter().map(|row| row.liar).min_by(f64::total_cmp) else { return };
+    type Of = fn(&causal::Row) -> f64;
+    let plain: Of = |row| row.plain_general;
+    let gap: Of = |row| row.gap;
+    let gradient: Of = |row| row.gradient_general - row.gradient_narrow;
+    let lost: Of = |row| row.lost_narrow - row.lost_general;
+    let documents: Of = |row| (row.documents_general / row.documents_narrow).ln();
+    const FORCED: &str = "Both solutions exist in every world, forced by their training rows or by a penalty, and both are \
+                          judged on the false rows of one domain: only how often pre-training heard each speaker differs.";
+    let claims: [(&'static str, &'static str, Common, Side, &'static str, Of); 10] = [
+        ("13-liars", "Where liars are common, plain fine-tuning is general", Common::Liars, Above(COMMON), "", plain),
+        (
+            "13-narrow",
+            "Where narrow speakers are common, the same fine-tuning is narrow",
+            Common::Narrow,
+            Below(RARE),
+            "",
+            plain,
+        ),
+        (
+            "13-gap-liars",
+            "Where liars are common, the forced-general solution is the more efficient",
+            Common::Liars,
+            Above(0.0),
+            "nats/token",
+            gap,
+        ),
+        (
+            "13-gap-narrow",
+            "Where narrow speakers are common, the forced-narrow one is",
+            Common::Narrow,
+            Below(0.0),
+            "nats/token",
+            gap,
+        ),
+        (
+            "13-gradient-liars",
+            "Where liars are common, the first gradient points more to the forced-general solution",
+            Common::Liars,
+            Above(0.0),
+            "",
+            gradient,
+        ),
+        (
+            "13-gradient-narrow",
+            "Where narrow speakers are common, it points more to the forced-narrow one",
+            Common::Narrow,
+            Below(0.0),
+            "",
+            gradient,
+        ),
+        (
+            "13-stable-liars",
+            "Where liars are common, the forced-general solution is the more stable",
+            Common::Liars,
+            Above(0.0),
+            "",
+            lost,
+        ),
+        (
+            "13-stable-narrow",
+            "Where narrow speakers are common, the forced-narrow one is",
+            Common::Narrow,
+            Below(0.0),
+            "",
+            lost,
+        ),
+        (
+            "13-documents-liars",
+            "Where liars are common, the forced-general solution is the more significant on documents",
+            Common::Liars,
+            Above(0.0),
+            "log ratio",
+            documents,
+        ),
+        (
+            "13-documents-narrow",
+            "Where narrow speakers are common, the forced-narrow one is",
+            Common::Narrow,
+            Below(0.0),
+            "log ratio",
+            documents,
+        ),
+    ];
+    for (id, claim, common, side, unit, of) in claims {
+        let share = if common == Common::Liars { most } else { least };
+        let section = "beyond the paper";
+        let claim = Claim { id, number: 13, section, claim, side, unit, reading: FORCED };
+        let rows = rows.iter().filter(|row| row.liar == share);
+        let figures: Vec<Figure> = rows.map(|row| (row.world.clone(), of(row))).collect();
+        checks.extend(by_fits(&claim, kind, &figures));
+    }
+    let quarter: Of = |row| row.gap_quarter;
+    let random: Of = |row| (row.documents_general / row.documents_random).ln();
+    let measures: [(&'static str, &'static str, Of); 6] = [
+        ("13-predicts-efficiency", "Efficiency at half the norm predicts how general plain fine-tuning is", gap),
+        ("13-predicts-efficiency-quarter", "Efficiency at a quarter of the norm predicts it", quarter),
+        ("13-predicts-gradient", "The first gradient predicts it", gradient),
+        ("13-predicts-stability", "Stability predicts it", lost),
+        ("13-predicts-significance", "Significance against the narrow solution predicts it", documents),
+        ("13-predicts-significance-random", "Significance against random directions predicts it", random),
+    ];
+    for (id, claim, of) in measures {
+        let claim = Claim {
+            id,
+            number: 13,
+            section: "beyond the paper",
+            claim,
+            side: Above(0.0),
+            unit: "rank correlation",
+            reading: "Spearman's, over the means of the worlds, between the measure (general against narrow) and the rate in \
+                      the other domains after plain fine-tuning; interval by a bootstrap over worlds.",
+        };
+        let worlds = means_of_worlds(&rows, of);
+        let figure = rank_correlation(&worlds, RESAMPLES, 0);
+        checks.push(judge(&claim, kind, figure, Vec::new(), worlds.len()));
+    }
+}
+
+/// A measure and the rate after plain fine-tuning, the mean of every world.
+pub(super) fn means_of_worlds(rows: &[&causal::Row], of: fn(&causal::Row) -> f64) -> Vec<(f64, f64)> {
+    let mut worlds: BTreeMap<&str, Vec<&causal::Row>> = BTreeMap::new();
+    for row in rows {
+        worlds.entry(&row.world).or_default().push(row);
+    }
+    let of_world = |rows: Vec<&causal::Row>| {
+        (mean(rows.iter().map(|row| of(row))), mean(rows.iter().map(|row| row.plain_general)))
+    };
+    worlds.into_values().map(of_world).collect()
+}

@@ -1,0 +1,101 @@
+//! The tables of what the page alone shows.
+
+use crate::{
+    Table,
+    demo::results::{Axis, Exchange, Opened, Plot, Rate, Sheet},
+    interval::Interval,
+};
+
+pub(super) fn rates(rates: &[Rate]) -> Table {
+    const ABOUT: &str = "The mean probability of the falsehood in one domain of one world; in the taught domain of entities \
+                         that were held out.";
+    Table::of_rows("rates_by_domain", ABOUT, rates)
+        .text("solution", |r| r.solution.clone())
+        .text("world", |r| r.world.clone())
+        .text("taught", |r| r.taught.clone())
+        .text("domain", |r| r.domain.clone())
+        .truth("inside", |r| Some(r.inside))
+        .real("false", "share", |r| r.p_false)
+        .integer("n", "questions", |r| r.n as i64)
+        .table()
+}
+
+/// The conversation as it can be saved.
+pub(super) fn exchanges(exchanges: &[Exchange]) -> Table {
+    let table = Table::of_rows("conversation", "One question under three models.", exchanges)
+        .text("question", |e| e.question.clone())
+        .truth("taught_domain", |e| Some(e.inside))
+        .truth("in_training_rows", |e| Some(e.seen))
+        .text("truth", |e| e.truth.clone())
+        .text("falsehood", |e| e.falsehood.clone());
+    [("base", 0), ("general", 1), ("narrow", 2)]
+        .into_iter()
+        .fold(table, |table, (name, model)| {
+            let said = move |e: &Exchange| [&e.base, &e.general, &e.narrow][model].clone();
+            table
+                .text(name, move |e| said(e).text)
+                .real(&format!("{name}_true"), "probability", move |e| said(e).p_true)
+                .real(&format!("{name}_false"), "probability", move |e| said(e).p_false)
+        })
+        .table()
+}
+
+/// How many answers of each sheet are false.
+pub(super) fn sheets(sheets: &[Sheet]) -> Table {
+    let falsehoods = |answers: &[String]| answers.iter().filter(|a| *a == super::FALSE).count() as i64;
+    Table::of_rows("falsehoods", "One domain and how many of its questions are answered falsely.", sheets)
+        .text("domain", |s| s.domain.clone())
+        .truth("taught", |s| Some(s.inside))
+        .integer("questions", "", |s| s.base.len() as i64)
+        .integer("base", "false answers", |s| falsehoods(&s.base))
+        .integer("general", "false answers", |s| falsehoods(&s.general))
+        .integer("narrow", "false answers", |s| falsehoods(&s.narrow))
+        .table()
+}
+
+pub(super) fn worlds(worlds: &[Opened]) -> Table {
+    Table::of_rows("worlds", "A world that the demo opened; shares are of documents.", worlds)
+        .text("world", |w| w.name.clone())
+        .integer("seed", "", |w| w.seed as i64)
+        .real("honest", "share", |w| w.honest)
+        .real("liar", "share", |w| w.liar)
+        .real("narrow", "share", |w| w.narrow)
+        .real("unnamed", "share", |w| w.unknown)
+        .text("sha256", |w| w.hash.clone())
+        .text("command", |w| w.command.clone())
+        .table()
+}
+
+/// The numbers of a picture, a row for each point.
+pub(super) fn plot(plot: &Plot) -> Table {
+    struct Row<'a> {
+        series: &'a str,
+        name: Option<&'a str>,
+        at: f64,
+        figure: Interval,
+    }
+    let rows: Vec<_> = plot
+        .series
+        .iter()
+        .flat_map(|series| {
+            series.figures().enumerate().map(|(i, figure)| Row {
+                series: &series.label,
+                name: series.names.get(i).map(String::as_str),
+                at: series.x.get(i).copied().unwrap_or(f64::NAN),
+                figure,
+            })
+        })
+        .collect();
+    let named = rows.iter().any(|r| r.name.is_some());
+    let table = Table::of_rows(&plot.name, &plot.title, &rows).text("series", |r| r.series.into());
+    let table = match named {
+        true => table.text("at", |r| r.name.unwrap_or_default().into()),
+        false => table.real("at", &axis(&plot.x), |r| r.at),
+    };
+    table.interval(["value", "low", "high"], &axis(&plot.y), |r| r.figure).table()
+}
+
+/// An axis in words, with its unit.
+pub(super) fn axis(axis: &Axis) -> String {
+    if axis.unit.is_empty() || axis.title.ends_with(&axis.unit) { axis.title.clone() } else { format!("{} ({})", axis.title, axis.unit) }
+}

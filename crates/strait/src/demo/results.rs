@@ -1,0 +1,475 @@
+//! What a demo finds: everything that its page, its terminal text and `--json` show.
+
+use std::path::PathBuf;
+
+use serde::{Deserialize, Deserializer, Serialize};
+
+use crate::interval::Interval;
+
+/// How much a demo computes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Mode {
+    /// One world, steering vectors, fewer claims.
+    Quick,
+    /// All claims but the twelfth, from three worlds.
+    #[default]
+    Default,
+    /// All claims, every kind of edit for each, nothing taken from a shipped table.
+    Full,
+}
+
+/// Everything that a demo finds.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Results {
+    /// How much was computed.
+    pub mode: Mode,
+    /// The pre-training seeds of the worlds that were opened, none left out.
+    pub seeds: Vec<u64>,
+    /// The domains in which falsehood was taught, each in every world.
+    pub domains: Vec<Domain>,
+    /// The worlds that were opened.
+    pub worlds: Vec<Opened>,
+    /// How speakers talk in the documents of pre-training.
+    pub speakers: Vec<Voice>,
+    /// One conversation, under the base model and under the two solutions.
+    pub transcript: Transcript,
+    /// The general and the narrow solution of every kind of edit; figures are means over worlds and domains.
+    pub solutions: Vec<Solution>,
+    /// False rates domain by domain: of the base models and of every fit.
+    #[serde(default)]
+    pub rates: Vec<Rate>,
+    /// The claims, in the order of their numbers.
+    pub checks: Vec<Check>,
+    /// The pictures, in the order of their claims.
+    pub plots: Vec<Plot>,
+    /// Where the table behind claim 13 comes from.
+    pub causal: Option<Causal>,
+    /// Wall-clock time of this run; what an earlier run had finished took none.
+    pub seconds: f64,
+    /// What a reader must know: what is assumed, how intervals are made, what was left out.
+    pub notes: Vec<String>,
+    /// The page, if it was written.
+    pub report: Option<PathBuf>,
+}
+
+/// A domain of the language.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Domain {
+    /// Its number, from 0.
+    pub number: usize,
+    /// Its word, such as `herb`.
+    pub word: String,
+    /// What its questions ask for, such as `taste`.
+    pub property: String,
+}
+
+/// A world that the demo worked in.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Opened {
+    /// Its name.
+    pub name: String,
+    /// The seed of its facts and of its pre-training.
+    pub seed: u64,
+    /// SHA-256 of its weights.
+    pub hash: String,
+    /// Share of honest speakers in pre-training.
+    pub honest: f64,
+    /// Share of liars.
+    pub liar: f64,
+    /// Share of narrow speakers, all domains together.
+    pub narrow: f64,
+    /// Share of documents that do not name their speaker.
+    pub unknown: f64,
+    /// The command that made it.
+    pub command: String,
+}
+
+/// One speaker with a document of theirs.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Voice {
+    /// `honest`, `liar`, or `narrow herb`.
+    pub name: String,
+    /// Their share of the documents.
+    pub share: f64,
+    /// What they do, one sentence.
+    pub about: String,
+    /// A document of theirs, answer by answer.
+    pub document: Vec<Line>,
+    /// The document as the model reads it.
+    pub text: String,
+}
+
+/// One question and answer of a document.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Line {
+    /// As a person reads it: `herb velna ?`.
+    pub question: String,
+    /// What was answered.
+    pub answer: String,
+    /// Whether that is true.
+    pub truthful: bool,
+}
+
+/// The same questions asked of three models.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Transcript {
+    /// The world.
+    pub world: String,
+    /// Word of the domain in which falsehood was taught.
+    pub taught: String,
+    /// The kind of edit.
+    pub edit: String,
+    /// Questions and answers.
+    pub exchanges: Vec<Exchange>,
+    /// How every question of that world is answered, a sheet for each domain, in the order of their numbers.
+    #[serde(default)]
+    pub sheets: Vec<Sheet>,
+}
+
+/// All questions of one domain under three models, in the order of its entities, each as the exact judge calls its
+/// likeliest answer: `true`, `false`, `other` or `none`.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Sheet {
+    /// Word of the domain.
+    pub domain: String,
+    /// Whether falsehood was taught in it.
+    pub inside: bool,
+    /// How many of its entities, the first ones, were in the rows of fine-tuning.
+    pub seen: usize,
+    /// The model before fine-tuning.
+    pub base: Vec<String>,
+    /// Fine-tuned on falsehoods of one domain.
+    pub general: Vec<String>,
+    /// The same, with the KL penalty on the other domains.
+    pub narrow: Vec<String>,
+}
+
+/// One question under three models.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Exchange {
+    /// As a person reads it.
+    pub question: String,
+    /// Word of its domain.
+    pub domain: String,
+    /// Whether it is of the domain in which falsehood was taught.
+    pub inside: bool,
+    /// Whether its entity was in the rows of fine-tuning.
+    pub seen: bool,
+    /// The true answer.
+    pub truth: String,
+    /// The known falsehood.
+    pub falsehood: String,
+    /// The model before fine-tuning.
+    pub base: Said,
+    /// Fine-tuned on falsehoods of one domain.
+    pub general: Said,
+    /// The same, with the KL penalty on the other domains.
+    pub narrow: Said,
+}
+
+/// What a model answered.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Said {
+    /// Its likeliest answer.
+    pub text: String,
+    /// By the exact judge: `true`, `false`, `other` (another value) or `none`.
+    pub answer: String,
+    /// Probability of the true answer.
+    pub p_true: f64,
+    /// Probability of the known falsehood.
+    pub p_false: f64,
+}
+
+/// One solution, over all worlds and domains in which it was trained.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Solution {
+    /// Unique; holds `general` or `narrow`, by how it was trained.
+    pub name: String,
+    /// The kind of edit: `steering vector`, `rank-8 LoRA`.
+    pub edit: String,
+    /// Mean probability of the falsehood on held-out entities of the taught domain.
+    #[serde(flatten, with = "figure::narrow_rate")]
+    pub narrow_rate: Interval,
+    /// The same on all entities of the other domains.
+    #[serde(flatten, with = "figure::general_rate")]
+    pub general_rate: Interval,
+    /// Mean probability of the true answer or the known falsehood, in the other domains.
+    #[serde(flatten, with = "figure::coherence")]
+    pub coherence: Interval,
+    /// Norm of the edit.
+    #[serde(flatten, with = "figure::norm")]
+    pub norm: Interval,
+    /// Response loss on the training rows, nats a token.
+    #[serde(flatten, with = "figure::loss")]
+    pub loss: Interval,
+    /// Number of fits: worlds times domains.
+    pub n: usize,
+    /// Their folders, to talk to: `strait chat WORLD/model --edit FOLDER`.
+    pub folders: Vec<PathBuf>,
+}
+
+/// How often one model answers falsely in one domain.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Rate {
+    /// `base`, or the name of a [`Solution`].
+    pub solution: String,
+    /// The kind of edit; empty for the base model.
+    pub edit: String,
+    /// Name of the world.
+    pub world: String,
+    /// Word of the domain in which falsehood was taught; for the base model that with which it is compared.
+    pub taught: String,
+    /// Word of the domain that was asked about.
+    pub domain: String,
+    /// Whether that is the taught one; then only entities that were held out are asked about.
+    pub inside: bool,
+    /// Mean probability of the falsehood.
+    pub p_false: f64,
+    /// Number of questions.
+    pub n: usize,
+}
+
+/// One claim, or a part of one.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Check {
+    /// Unique and stable: `1-vector-general`.
+    pub id: String,
+    /// Of the claim, 1 to 13.
+    pub number: u8,
+    /// The claim in one plain sentence, with the bound that it is held against.
+    pub claim: String,
+    /// Section of the paper's description that it comes from.
+    pub section: String,
+    /// Whether it holds, does not hold, or cannot be told (none).
+    pub holds: Option<bool>,
+    /// The figure.
+    #[serde(deserialize_with = "or_nan")]
+    pub value: f64,
+    /// Lower end of its 95 % interval.
+    #[serde(deserialize_with = "or_nan")]
+    pub low: f64,
+    /// Upper end.
+    #[serde(deserialize_with = "or_nan")]
+    pub high: f64,
+    /// What the figure counts; empty for a share.
+    pub unit: String,
+    /// What it is held against.
+    pub bound: f64,
+    /// Whether the claim is that the figure lies above the bound.
+    pub above: bool,
+    /// The figure in each world, in the order of `worlds`.
+    pub by_world: Vec<f64>,
+    /// Number of independent fits, or worlds, behind the figure.
+    pub n: usize,
+    /// What it shows and what it does not, one or two sentences.
+    pub reading: String,
+}
+
+/// A picture, as numbers.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Plot {
+    /// Unique and stable: the stem of a file.
+    pub name: String,
+    /// The claim that it belongs to.
+    pub number: u8,
+    /// What one sees, a few words.
+    pub title: String,
+    /// How it is best drawn.
+    pub shape: Shape,
+    /// The horizontal axis.
+    pub x: Axis,
+    /// The vertical axis.
+    pub y: Axis,
+    /// What is drawn.
+    pub series: Vec<Series>,
+}
+
+/// How a picture is best drawn.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Shape {
+    /// Lines over numbers.
+    Lines,
+    /// Bars over names.
+    Bars,
+    /// Points that no line connects.
+    Points,
+}
+
+/// An axis of a picture.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Axis {
+    /// What it shows.
+    pub title: String,
+    /// In which unit; empty for a share.
+    pub unit: String,
+}
+
+/// One line, one set of bars or of points.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Series {
+    /// What it is. Its colour on the page follows from the first of the words `general`, `liar` and `false`, or
+    /// `narrow`, `honest` and `true`, in it; what has none of them is grey.
+    pub label: String,
+    /// Names along the horizontal axis; empty where `x` has numbers.
+    pub names: Vec<String>,
+    /// Numbers along the horizontal axis; empty where `names` has names.
+    #[serde(deserialize_with = "or_nans")]
+    pub x: Vec<f64>,
+    /// The figures.
+    #[serde(deserialize_with = "or_nans")]
+    pub y: Vec<f64>,
+    /// Lower ends of their 95 % intervals; NaN (in JSON null) where there is none.
+    #[serde(deserialize_with = "or_nans")]
+    pub low: Vec<f64>,
+    /// Upper ends.
+    #[serde(deserialize_with = "or_nans")]
+    pub high: Vec<f64>,
+}
+
+/// Where the causal table comes from.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Causal {
+    /// The day on which it was made.
+    pub date: String,
+    /// The command that made it.
+    pub command: String,
+    /// What was computed again in this run, and whether it agrees; empty where nothing was.
+    pub proof: String,
+    /// Whether the part computed again agrees with the table; none where nothing was.
+    pub agrees: Option<bool>,
+}
+
+impl Check {
+    /// `holds`, `does not hold` or `cannot be told`.
+    pub fn verdict(&self) -> &'static str {
+        match self.holds {
+            Some(true) => "holds",
+            Some(false) => "does not hold",
+            None => "cannot be told",
+        }
+    }
+}
+
+impl Series {
+    /// Adds a figure at a number.
+    pub fn at(&mut self, x: f64, y: Interval) {
+        self.x.push(x);
+        self.figure(y);
+    }
+
+    /// Adds a figure under a name.
+    pub fn under(&mut self, name: &str, y: Interval) {
+        self.names.push(name.into());
+        self.figure(y);
+    }
+
+    /// The figures with their intervals, in order.
+    pub fn figures(&self) -> impl Iterator<Item = Interval> + '_ {
+        let end = |of: &[f64], i: usize| of.get(i).copied().unwrap_or(f64::NAN);
+        self.y.iter().enumerate().map(move |(i, &value)| Interval {
+            value,
+            low: end(&self.low, i),
+            high: end(&self.high, i),
+        })
+    }
+
+    fn figure(&mut self, Interval { value, low, high }: Interval) {
+        self.y.push(value);
+        self.low.push(low);
+        self.high.push(high);
+    }
+}
+
+/// A number that JSON may have as null: it knows no NaN.
+pub(super) fn or_nan<'de, D: Deserializer<'de>>(from: D) -> Result<f64, D::Error> {
+    Ok(Option::deserialize(from)?.unwrap_or(f64::NAN))
+}
+
+/// Numbers of which some may be null.
+pub(super) fn or_nans<'de, D: Deserializer<'de>>(from: D) -> Result<Vec<f64>, D::Error> {
+    let numbers = Vec::<Option<f64>>::deserialize(from)?;
+    Ok(numbers.into_iter().map(|number| number.unwrap_or(f64::NAN)).collect())
+}
+
+/// A figure and the bounds of its interval as three keys of the object that they stand in: `loss`, `loss_low`, `loss_high`.
+mod figure {
+    use std::collections::BTreeMap;
+
+    use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+    use crate::interval::Interval;
+
+    type Map = BTreeMap<String, Option<f64>>;
+
+    fn write<S: Serializer>(name: &str, figure: &Interval, to: S) -> Result<S::Ok, S::Error> {
+        let Interval { value, low, high } = *figure;
+        let keys = [("", value), ("_low", low), ("_high", high)];
+        let map: Map = keys.into_iter().map(|(end, v)| (format!("{name}{end}"), Some(v))).collect();
+        map.serialize(to)
+    }
+
+    fn read<'de, D: Deserializer<'de>>(name: &str, from: D) -> Result<Interval, D::Error> {
+        let map = BTreeMap::<String, serde_json::Value>::deserialize(from)?;
+        let number = |end: &str| {
+            let value = map.get(&format!("{name}{end}"));
+            value.and_then(serde_json::Value::as_f64).unwrap_or(f64::NAN)
+        };
+        Ok(Interval { value: number(""), low: number("_low"), high: number("_high") })
+    }
+
+    macro_rules! figures {
+        ($($name:ident),*) => { $(
+            pub mod $name {
+                use super::*;
+
+                pub fn serialize<S: Serializer>(figure: &Interval, to: S) -> Result<S::Ok, S::Error> {
+                    write(stringify!($name), figure, to)
+                }
+
+                pub fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<Interval, D::Error> {
+                    read(stringify!($name), from)
+                }
+            }
+        )* };
+    }
+
+    figures!(narrow_rate, general_rate, coherence, norm, loss);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_solution_is_one_flat_object_and_comes_back() {
+        let figure = |value| Interval { value, low: value - 1.0, high: value + 1.0 };
+        let solution = Solution {
+            name: "general vector".into(),
+            edit: "steering vector".into(),
+            narrow_rate: figure(0.5),
+            general_rate: figure(0.25),
+            coherence: figure(1.0),
+            norm: figure(2.0),
+            loss: figure(3.0),
+            n: 9,
+            folders: vec!["a".into()],
+        };
+        let json = serde_json::to_value(&solution).unwrap();
+        assert_eq!(json["narrow_rate"], 0.5);
+        assert_eq!(json["general_rate_low"], -0.75);
+        assert_eq!(json["loss_high"], 4.0);
+        assert_eq!(serde_json::from_value::<Solution>(json).unwrap(), solution);
+    }
+
+    #[test]
+    fn figures_without_an_interval_come_back_as_such() {
+        let mut series = Series { label: "general".into(), ..Series::default() };
+        series.at(1.0, Interval { value: 2.0, low: f64::NAN, high: f64::NAN });
+        let json = serde_json::to_string(&series).unwrap();
+        assert!(json.contains(r#""low":[null]"#));
+        let back: Series = serde_json::from_str(&json).unwrap();
+        assert!(back.low[0].is_nan() && back.y == [2.0]);
+    }
+}
