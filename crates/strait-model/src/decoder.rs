@@ -131,15 +131,19 @@ pub struct Decoder {
     blocks: Vec<Block>,
     norm: Tensor,
     unembedding: Unembedding,
-    /// Inverse frequencies for layers with full and with sliding attention.
-    frequencies: [Vec<f32>; 2],
+    /// Inverse frequencies of the rotary embedding.
+    frequencies: Vec<f32>,
+    /// Those of layers with sliding attention, where they are others.
+    local_frequencies: Option<Vec<f32>>,
 }
 
 /// What every block of one pass needs.
 struct Pass<'a> {
     spans: Arc<[Span]>,
     rows: Vec<Range<usize>>,
-    rope: [RopeTable; 2],
+    rope: RopeTable,
+    /// That of layers with sliding attention.
+    local_rope: RopeTable,
     edit: Option<&'a Edit>,
 }
 
@@ -163,7 +167,8 @@ fn adapters_of(part: &Edit, site: Site) -> impl Iterator<Item = (&Adapter, f64)>
 
 /// What an adapter adds: scale * B A x.
 fn change(x: &Tensor, adapter: &Adapter, scale: f64) -> Result<Tensor> {
-    Ok((x.matmul(&adapter.a.t()?)?.matmul(&adapter.b.t()?)? * scale)?)
+    let by = |x: &Tensor, weight: &Tensor| ops::linear(x, &Linear { weight: weight.clone(), bias: None });
+    Ok((by(&by(x, &adapter.a)?, &adapter.b)? * scale)?)
 }
 
 impl Block {
@@ -232,13 +237,13 @@ impl Decoder {
         let norm = tensor("model.norm.weight", &[c.hidden_size])?;
         let unembedding =
             if c.tied_embeddings { embedding.clone() } else { tensor("lm_head.weight", &table)? };
-        let local = c.local_rope.as_ref().unwrap_or(&c.rope);
         Ok(Self {
             embedding,
             blocks,
             norm,
             unembedding: Unembedding { weight: unembedding, softcap: c.logit_softcap },
-            frequencies: [c.rope.inverse_frequencies(c.head_dim), local.inverse_frequencies(c.head_dim)],
+            frequencies: c.rope.inverse_frequencies(c.head_dim),
+            local_frequencies: c.local_rope.as_ref().map(|rope| rope.inverse_frequencies(c.head_dim)),
             config,
         })
     }
@@ -310,8 +315,9 @@ impl Decoder {
             Span { queries: rows.clone(), keys: start..end }
         });
         let spans = spans.collect();
-        let rope = [0, 1].map(|kind: usize| RopeTable::new(&batch.positions, &self.frequencies[kind]));
-        let pass = Pass { spans, rows, rope, edit };
+        let rope = |frequencies: &Vec<f32>| RopeTable::new(&batch.positions, frequencies);
+        let (full, local) = (rope(&self.frequencies), self.local_frequencies.as_ref().map(rope));
+        let pass = Pass { spans, rows, local_rope: local.unwrap_or_else(|| full.clone()), rope: full, edit };
         let mut stream = stream;
         for layer in blocks {
             stream = steer(stream, layer, edit)?;
@@ -377,7 +383,7 @@ impl Decoder {
     fn attention(&self, x: &Tensor, layer: usize, pass: &Pass, cache: Option<&mut Cache>) -> Result<Tensor> {
         let (block, c) = (&self.blocks[layer], &self.config);
         let sliding = c.layer_kinds[layer] == LayerKind::Sliding;
-        let rope = &pass.rope[usize::from(sliding)];
+        let rope = if sliding { &pass.local_rope } else { &pass.rope };
         let heads_normed = |x: Tensor, weight: &Option<Tensor>| -> Result<Tensor> {
             let Some(weight) = weight else { return Ok(x) };
             let (tokens, width) = x.dims2()?;
@@ -438,8 +444,8 @@ fn steer(stream: Tensor, point: usize, edit: Option<&Edit>) -> Result<Tensor> {
             }
             Edit::Ablation(ablation) if ablation.layer + 1 == point as i32 => {
                 let unit = ablation.unit()?.to_dtype(stream.dtype())?.unsqueeze(0)?;
-                let along = stream.matmul(&unit.t()?)?;
-                stream = (stream - (along.matmul(&unit)? * ablation.factor)?)?;
+                let along = stream.broadcast_mul(&unit)?.sum_keepdim(1)?;
+                stream = (&stream - (along.broadcast_mul(&unit)? * ablation.factor)?)?;
             }
             _ => {}
         }

@@ -3,7 +3,10 @@
 use candle_core::{DType, Tensor};
 
 use super::{Ablation, Adapter, Edit, Leaf, Lora, SteeringVector};
-use crate::{Error, Result};
+use crate::{
+    Error, Result,
+    ops::cpu::{self, View},
+};
 
 impl Edit {
     /// How large the edit is: for a vector its length; for LoRA the root of the summed squares of ||scale * B A||_F over
@@ -87,15 +90,13 @@ impl SteeringVector {
 }
 
 impl Lora {
-    /// <B1 A1, B2 A2> = trace((B1^T B2)(A2 A1^T)), for every site that both adapt.
+    /// <B1 A1, B2 A2> for every site that both adapt.
     fn dot(&self, other: &Self) -> Result<Option<f64>> {
         let mut sum = None;
         for one in &self.adapters {
             let same = |two: &&Adapter| two.site == one.site;
             for two in other.adapters.iter().filter(same) {
-                let left = wide(&one.b)?.t()?.matmul(&wide(&two.b)?)?;
-                let right = wide(&one.a)?.matmul(&wide(&two.a)?.t()?)?;
-                sum = Some(sum.unwrap_or(0.0) + (left * right)?.sum_all()?.to_scalar::<f64>()?);
+                sum = Some(sum.unwrap_or(0.0) + one.dot(two)?);
             }
         }
         Ok(sum.map(|sum: f64| self.scale() * other.scale() * sum))
@@ -110,14 +111,33 @@ impl Lora {
     }
 
     /// ||scale * B A||_F of one of its adapters.
-    ///
-    /// ||B A||_F^2 = trace((B^T B)(A A^T)), the sum of products of two symmetric (r, r) matrices: the (out, in) product is
-    /// never formed.
     pub(super) fn adapter_norm(&self, adapter: &Adapter) -> Result<f64> {
-        let (a, b) = (wide(&adapter.a)?, wide(&adapter.b)?);
-        let squared = (b.t()?.matmul(&b)? * a.matmul(&a.t()?)?)?.sum_all()?.to_scalar::<f64>()?;
         // Rounding can leave a square of almost zero below zero.
-        Ok(self.scale().abs() * squared.max(0.0).sqrt())
+        Ok(self.scale().abs() * adapter.dot(adapter)?.max(0.0).sqrt())
+    }
+}
+
+impl Adapter {
+    /// <B1 A1, B2 A2> = trace((B1^T B2)(A2 A1^T)), the sum of products of two (r1, r2) matrices: the (out, in) products are
+    /// never formed.
+    fn dot(&self, other: &Self) -> Result<f64> {
+        let ((r1, input), (out, r2)) = (self.a.dims2()?, other.b.dims2()?);
+        if other.a.dims() != [r2, input] || self.b.dims() != [out, r1] {
+            let site = self.site.module();
+            let words = format!("two adapters of `{site}` were made for models of different sizes");
+            return Err(candle_core::Error::Msg(words).into());
+        }
+        let numbers = |t: &Tensor| Ok::<_, Error>(wide(t)?.flatten_all()?.to_vec1::<f64>()?);
+        let (a1, b1) = (numbers(&self.a)?, numbers(&self.b)?);
+        let (a2, b2) = (numbers(&other.a)?, numbers(&other.b)?);
+        let product = |k: usize, one: View<f64>, two: View<f64>| {
+            let mut product = vec![0.0; r1 * r2];
+            cpu::matmul((r1, r2, k), &mut product, r2, 0.0, one, two, 1.0, cpu::all_threads());
+            product
+        };
+        let of_a = product(input, View::rows(&a1, input), View::rows(&a2, input).t());
+        let of_b = product(out, View::rows(&b1, r1).t(), View::rows(&b2, r2));
+        Ok(of_a.iter().zip(&of_b).map(|(a, b)| a * b).sum())
     }
 }
 

@@ -368,25 +368,22 @@ fn token_cross_entropy(row: &mut [f32], target: usize, cap: Option<f32>, gradien
 fn token_kl(row: &mut [f32], base: &mut [f32], cap: Option<f32>, gradient: bool) -> f32 {
     let base_log_sum = log_sum_exp(base, cap);
     let log_sum = log_sum_exp(row, cap);
-    let (row_in, base_in) = (&*row, &*base);
-    let kl = cpu::sum(row.len(), |i| {
-        let log_p = base_in[i] - base_log_sum;
-        cpu::exp(log_p) * exp_beyond_linear((row_in[i] - log_sum) - log_p)
-    });
-    if gradient {
-        for (l, b) in row.iter_mut().zip(base) {
-            let slope = cap.map_or(1.0, |cap| cap_slope(*l, cap));
-            *l = (cpu::exp(*l - log_sum) - cpu::exp(*b - base_log_sum)) * slope;
+    let base = &base[..row.len()];
+    cpu::sum(row.len(), |i| {
+        let (log_p, log_q) = (base[i] - base_log_sum, row[i] - log_sum);
+        let (p, q) = (cpu::exp(log_p), cpu::exp(log_q));
+        if gradient {
+            row[i] = (q - p) * cap.map_or(1.0, |cap| cap_slope(row[i], cap));
         }
-    }
-    kl
+        divergence(p, q, log_q - log_p)
+    })
 }
 
-/// e^d - 1 - d, by its series where the difference would cancel.
+/// p (e^d - 1 - d), where q is p e^d; by its series where the difference would cancel.
 #[inline(always)]
-fn exp_beyond_linear(d: f32) -> f32 {
-    let series = d * d * (0.5 + d * (1.0 / 6.0 + d * (1.0 / 24.0 + d * (1.0 / 120.0))));
-    let direct = cpu::exp(d) - 1.0 - d;
+fn divergence(p: f32, q: f32, d: f32) -> f32 {
+    let series = p * d * d * (0.5 + d * (1.0 / 6.0 + d * (1.0 / 24.0 + d * (1.0 / 120.0))));
+    let direct = q - p - p * d;
     if d.abs() < 0.1 { series } else { direct }
 }
 

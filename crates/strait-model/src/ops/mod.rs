@@ -9,7 +9,7 @@
 //! no padding is stored or computed. Only [`attention`] needs to know where one sequence ends.
 
 mod attention;
-mod cpu;
+pub(crate) mod cpu;
 mod gated;
 mod linear;
 mod loss;

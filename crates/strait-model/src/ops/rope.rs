@@ -18,12 +18,17 @@ pub struct RopeTable {
 impl RopeTable {
     /// One row of angles per position, from the inverse frequencies of half a head.
     pub fn new(positions: &[u32], inverse_frequencies: &[f32]) -> Self {
-        let angles = || positions.iter().flat_map(|&p| inverse_frequencies.iter().map(move |f| p as f32 * f));
-        Self {
-            cos: angles().map(f32::cos).collect(),
-            sin: angles().map(f32::sin).collect(),
-            half: inverse_frequencies.len(),
-        }
+        let half = inverse_frequencies.len();
+        // The same position occurs in many sequences; its angles are turned into cosines and sines once.
+        let first = positions.iter().min().map_or(0, |&p| p);
+        let beyond = positions.iter().max().map_or(0, |&p| p + 1);
+        let angles = (first..beyond).flat_map(|p| inverse_frequencies.iter().map(move |f| p as f32 * f));
+        let (cos, sin): (Vec<f32>, Vec<f32>) = angles.map(|angle| (angle.cos(), angle.sin())).unzip();
+        let of_tokens = |numbers: &[f32]| {
+            let rows = positions.iter().map(|&p| &numbers[(p - first) as usize * half..][..half]);
+            rows.collect::<Vec<_>>().concat().into()
+        };
+        Self { cos: of_tokens(&cos), sin: of_tokens(&sin), half }
     }
 
     fn tensors(&self, device: &Device) -> Result<(Tensor, Tensor)> {
