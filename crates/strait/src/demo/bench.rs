@@ -33,8 +33,8 @@ const BATCH: usize = 8;
 const KL_BATCH: usize = 16;
 /// The layer of all edits: the embeddings.
 pub(super) const SITE: i32 = -1;
-/// What a step with a penalty costs, in steps without.
-const PENALTY_COST: u64 = 3;
+/// What the penalty adds to the cost of a step, in steps on false rows alone.
+const PENALTY_COST: u64 = 2;
 /// The rate of a vector is that of its own numbers here, not relative to the stream.
 const UNIT: f64 = 1.0;
 /// Seed of the order of rows; another where training goes on from a solution.
@@ -154,7 +154,7 @@ impl Fit<'_> {
             epsilon: 1e-8,
             schedule: Schedule::Linear,
             warmup: 5,
-            batch_size: if self.rows == Rows::Alone { BATCH } else { 2 * BATCH },
+            batch_size: self.batch(),
             accumulation: 1,
             clip: None,
             length: Length::Steps(self.steps),
@@ -164,13 +164,19 @@ impl Fit<'_> {
         }
     }
 
-    /// What it costs, in steps without a penalty.
+    /// What it costs, in steps on false rows alone.
     pub fn cost(&self) -> u64 {
         self.steps as u64 * self.cost_of_step()
     }
 
+    /// Rows in a step.
+    fn batch(&self) -> usize {
+        if self.rows == Rows::Alone { BATCH } else { 2 * BATCH }
+    }
+
     fn cost_of_step(&self) -> u64 {
-        if self.penalty == Penalty::None { 1 } else { PENALTY_COST }
+        let rows = self.batch() as u64 / BATCH as u64;
+        rows + if self.penalty == Penalty::None { 0 } else { PENALTY_COST }
     }
 }
 
@@ -287,7 +293,7 @@ impl<'a> Bench<'a> {
         Ok(fitted)
     }
 
-    /// A few steps of a fit, for their time; returns their cost, in steps without a penalty.
+    /// A few steps of a fit, for their time; returns their cost, in steps on false rows alone.
     pub fn probe(&self, kind: Kind) -> Result<u64> {
         let fit = Fit { penalty: Penalty::Others, steps: 20, ..Fit::new(kind) };
         self.train(&fit, &fit.settings(), &self.solution(""))?;

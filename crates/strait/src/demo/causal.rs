@@ -201,7 +201,7 @@ fn fits(kind: Kind) -> [(&'static str, Fit<'static>); 3] {
     ]
 }
 
-/// The work of a row, in steps without a penalty.
+/// The work of a row, in steps on false rows alone.
 pub(super) fn cost(kind: Kind) -> u64 {
     fits(kind).iter().map(|(_, fit)| fit.cost()).sum()
 }

@@ -371,7 +371,7 @@ fn of_pieces(evidence: &Evidence<'_>, kind: Kind, checks: &mut Vec<Check>) {
             reading: "Rate in the taught domain less that in the three domains of which no row was seen.",
         },
         &|p| {
-            let mixed = p.mixing.iter().find(|mixed| mixed.ratio == 3 && mixed.near)?;
+            let mixed = p.mixing.iter().find(|mixed| mixed.near)?;
             let rates = &mixed.reading.rates;
             Some(rates.narrow - rate_in(&far(p.domain), &rates.by_domain))
         },

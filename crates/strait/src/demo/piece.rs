@@ -39,8 +39,13 @@ const DOCUMENT_NORMS: [f64; 3] = [0.25, 0.5, 1.0];
 const RANDOM: usize = 4;
 /// Documents.
 const DOCUMENTS: usize = 48;
-/// True rows for each false one.
+/// True rows for each false one, of all other domains.
 pub(super) const RATIOS: [usize; 3] = [1, 3, 12];
+/// True rows for each false one, of two of them.
+pub(super) const NEAR_RATIO: usize = 3;
+/// The mixtures: true rows for each false one, and whether they are of two domains only.
+const MIXTURES: [(usize, bool); RATIOS.len() + 1] =
+    [(RATIOS[0], false), (RATIOS[1], false), (RATIOS[2], false), (NEAR_RATIO, true)];
 /// The steps after which gradients are read: at first often.
 const GRADIENTS: [usize; 14] = [0, 12, 20, 52, 100, 152, 200, 252, 300, 352, 400, 452, 488, STEPS];
 /// The steps after which a drift is read.
@@ -93,12 +98,13 @@ impl Wanted {
         }
     }
 
-    /// The work of its fits, in steps without a penalty.
+    /// The work of its fits, in steps on false rows alone.
     pub(super) fn cost(self, kind: Kind) -> u64 {
         let plain = Fit::new(kind);
         let penalised = Fit { penalty: Penalty::Others, ..plain };
         let drifts = DRIFTS.iter().take(self.drifts).map(|drift| drift.cost(kind)).sum::<u64>();
-        let mixing = if self.mixing { (2 * RATIOS.len()) as u64 * plain.cost() } else { 0 };
+        let mixed = |&(ratio, near): &(usize, bool)| Fit { rows: Rows::WithTruth { ratio, near }, ..plain }.cost();
+        let mixing = if self.mixing { MIXTURES.iter().map(mixed).sum() } else { 0 };
         let near = if self.near { penalised.cost() } else { 0 };
         plain.cost() + penalised.cost() + near + mixing + drifts
     }
@@ -486,13 +492,11 @@ impl Both {
 
 fn mixing(bench: &Bench<'_>, kind: Kind) -> Result<Vec<Mixed>> {
     let mut found = Vec::new();
-    for near in [false, true] {
-        for ratio in RATIOS {
-            let fit = Fit { rows: Rows::WithTruth { ratio, near }, ..Fit::new(kind) };
-            let end = if near { "-of-two" } else { "" };
-            let fitted = bench.fit(&solution(&format!("mixed-1-to-{ratio}{end}"), kind), &fit)?;
-            found.push(Mixed { ratio, near, reading: bench.read(Some(&fitted.edit))? });
-        }
+    for (ratio, near) in MIXTURES {
+        let fit = Fit { rows: Rows::WithTruth { ratio, near }, ..Fit::new(kind) };
+        let end = if near { "-of-two" } else { "" };
+        let fitted = bench.fit(&solution(&format!("mixed-1-to-{ratio}{end}"), kind), &fit)?;
+        found.push(Mixed { ratio, near, reading: bench.read(Some(&fitted.edit))? });
     }
     Ok(found)
 }

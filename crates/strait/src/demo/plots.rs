@@ -5,7 +5,7 @@ use super::{
     bench::{Kind, far},
     causal,
     claims::{Evidence, rate_in, rate_near},
-    piece::{GENERAL, Mixed, NARROW, Piece, RATIOS},
+    piece::{GENERAL, Mixed, NARROW, NEAR_RATIO, Piece, RATIOS},
     results::{Axis, Plot, Series, Shape},
 };
 use crate::interval::{Interval, student_mean};
@@ -245,22 +245,26 @@ impl OfPieces<'_> {
         let at = |p: &Piece, ratio: usize, near: bool| -> Option<Mixed> {
             p.mixing.iter().find(|mixed| mixed.ratio == ratio && mixed.near == near).cloned()
         };
-        let bars = |label: &str, near: bool, of: &dyn Fn(&Piece, &Mixed) -> f64| {
+        let of_all = |label: &str, of: fn(&Mixed) -> f64| {
             let mut series = named(label);
             for ratio in RATIOS {
-                if let Some(figure) = self.over(&|p| Some(of(p, &at(p, ratio, near)?))) {
+                if let Some(figure) = self.over(&|p| Some(of(&at(p, ratio, false)?))) {
                     series.under(&format!("1:{ratio}"), figure);
                 }
             }
             series
         };
-        let series = vec![
-            bars(TAUGHT, false, &|_, mixed| mixed.reading.rates.narrow),
-            bars(OTHERS, false, &|_, mixed| mixed.reading.rates.general),
-            bars("untouched, true answers of two domains", true, &|p, mixed| {
-                rate_in(&far(p.domain), &mixed.reading.rates.by_domain)
-            }),
-        ];
+        let mut taught = of_all(TAUGHT, |mixed| mixed.reading.rates.narrow);
+        let mut others = of_all(OTHERS, |mixed| mixed.reading.rates.general);
+        let of_two = format!("1:{NEAR_RATIO} of two domains, the untouched asked");
+        let near = |of: &dyn Fn(&Piece, &Mixed) -> f64| self.over(&|p| Some(of(p, &at(p, NEAR_RATIO, true)?)));
+        if let Some(figure) = near(&|_, mixed| mixed.reading.rates.narrow) {
+            taught.under(&of_two, figure);
+        }
+        if let Some(figure) = near(&|p, mixed| rate_in(&far(p.domain), &mixed.reading.rates.by_domain)) {
+            others.under(&of_two, figure);
+        }
+        let series = vec![taught, others];
         let axes = [axis("falsehoods to true answers", ""), axis(RATE, "")];
         self.plot("8-mixing", 8, "True answers mixed in", Shape::Bars, axes, series)
     }
