@@ -34,8 +34,8 @@ use causal::{CausalTable, Row, TAUGHT_DOMAINS};
 use claims::{Evidence, checks};
 use jobs::{Folder, Job, Jobs, OpenedWorld, each, write_json};
 use piece::{GENERAL, NARROW, Piece, Wanted, solution};
-pub use results::{Mode, Results};
 use results::{Causal, Domain, Exchange, Line, Opened, Rate, Said, Sheet, Solution, Transcript, Voice};
+pub use results::{Mode, Results};
 
 /// Version of `results.json`.
 const SCHEMA: u32 = 1;
@@ -88,13 +88,16 @@ pub fn demo(options: &Options, progress: &dyn Progress) -> Result<Results> {
     let began = Instant::now();
     let Options { mode, threads, .. } = *options;
     let folder = Folder::new(&options.out);
-    let open = |names: &[&'static str]| names.iter().map(|name| folder.open(name)).collect::<Result<Vec<_>>>();
+    let open =
+        |names: &[&'static str]| names.iter().map(|name| folder.open(name)).collect::<Result<Vec<_>>>();
     let (worlds, causal_worlds) = (open(mode.worlds())?, open(mode.causal_worlds())?);
     let jobs = jobs(mode, &worlds, &causal_worlds);
     let jobs = Jobs { folder: &folder, jobs: &jobs, threads };
     if mode == Mode::Full {
         let minutes = jobs.estimate(progress)? / 60.0;
-        progress.note(&format!("this takes about {minutes:.0} minutes on {threads} threads; what is finished stays"));
+        progress.note(&format!(
+            "this takes about {minutes:.0} minutes on {threads} threads; what is finished stays"
+        ));
     }
     let done = jobs.run(progress)?;
     let across = read_across(mode, &worlds, &folder, threads, progress)?;
@@ -173,7 +176,9 @@ fn read_across(
 /// The rows that claim 13 is judged by, where they come from, and whether what was computed again agrees.
 fn causal_evidence(mode: Mode, worlds: &[OpenedWorld], live: &[Row]) -> (CausalTable, Causal) {
     let shipped = CausalTable::shipped();
-    let same = |row: &&Row, live: &Row| (&row.world, &row.taught, row.edit) == (&live.world, &live.taught, live.edit);
+    let same = |row: &&Row, live: &Row| {
+        (&row.world, &row.taught, row.edit) == (&live.world, &live.taught, live.edit)
+    };
     let apart = |live: &Row| {
         let row = shipped.rows.iter().find(|row| same(row, live))?;
         Some((row.plain_general - live.plain_general).abs())
@@ -229,7 +234,9 @@ fn voices(world: &OpenedWorld) -> Vec<Voice> {
             Speaker::Narrow(TAUGHT_DOMAINS[0]),
             format!("narrow {word}"),
             shares.narrow / DOMAINS as f64,
-            format!("Answers on every {word} are false, all others are true; there is one such speaker for each domain."),
+            format!(
+                "Answers on every {word} are false, all others are true; there is one such speaker for each domain."
+            ),
         ),
     ];
     speakers
@@ -286,7 +293,9 @@ fn transcript(world: &OpenedWorld, folder: &Folder) -> Result<Transcript> {
         taught: language.domains()[taught].word.into(),
         edit: kind.words().into(),
         exchanges: questions.into_iter().map(exchange).collect(),
-        sheets: (0..DOMAINS).map(|domain| sheet(language, domain, taught, [&base, &general, &narrow])).collect(),
+        sheets: (0..DOMAINS)
+            .map(|domain| sheet(language, domain, taught, [&base, &general, &narrow]))
+            .collect(),
     })
 }
 

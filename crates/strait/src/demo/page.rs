@@ -160,7 +160,8 @@ fn conversation(results: &Results) -> String {
     if transcript.exchanges.is_empty() {
         return String::new();
     }
-    let groups: [(String, fn(&Exchange) -> bool); 3] = [
+    type Belongs = fn(&Exchange) -> bool;
+    let groups: [(String, Belongs); 3] = [
         (format!("{}, in the training rows", transcript.taught), |e| e.inside && e.seen),
         (format!("{}, never seen in training", transcript.taught), |e| e.inside && !e.seen),
         ("other domains".into(), |e| !e.inside),
@@ -169,7 +170,8 @@ fn conversation(results: &Results) -> String {
     for (title, belongs) in groups {
         let own: Vec<_> = transcript.exchanges.iter().filter(|e| belongs(e)).collect();
         if !own.is_empty() {
-            let _ = write!(body, "<tbody><tr><th colspan=\"4\" scope=\"rowgroup\">{}</th></tr>", escaped(&title));
+            let _ =
+                write!(body, "<tbody><tr><th colspan=\"4\" scope=\"rowgroup\">{}</th></tr>", escaped(&title));
             own.into_iter().for_each(|e| body.push_str(&exchange(e)));
             body.push_str("</tbody>");
         }
@@ -317,7 +319,8 @@ fn article(results: &Results, claim: &Claim) -> String {
 
 /// One check, with its reading or without.
 fn part(check: &Check, read: bool) -> String {
-    let reading = if read { format!("<p class=\"reading\">{}</p>", escaped(&check.reading)) } else { String::new() };
+    let reading =
+        if read { format!("<p class=\"reading\">{}</p>", escaped(&check.reading)) } else { String::new() };
     format!(
         "<li><div>{}<strong>{}</strong></div><div>{}{reading}<p class=\"soft\">{}</p></div></li>",
         marked(check.holds, words::verdict(check.holds)),
@@ -351,7 +354,8 @@ fn origin(results: &Results) -> String {
     if !notes.is_empty() {
         let _ = write!(body, "<h3>To know when reading</h3>{}", bullets(notes));
     }
-    let folders = solutions.iter().flat_map(|s| s.folders.iter().map(|f| format!("{}: {}", s.name, f.display())));
+    let folders =
+        solutions.iter().flat_map(|s| s.folders.iter().map(|f| format!("{}: {}", s.name, f.display())));
     let folders: Vec<_> = folders.collect();
     if !folders.is_empty() {
         let talk = "<p>Each can be talked to: <code>strait chat WORLD/model --edit FOLDER</code></p>";

@@ -7,8 +7,8 @@ use strait::{
         Results,
         page::{render, write},
         results::{
-            Axis, Causal, Check, Domain, Exchange, Line, Mode, Opened, Plot, Rate, Said, Series, Shape, Sheet,
-            Solution, Transcript, Voice,
+            Axis, Causal, Check, Domain, Exchange, Line, Mode, Opened, Plot, Rate, Said, Series, Shape,
+            Sheet, Solution, Transcript, Voice,
         },
     },
     interval::Interval,
@@ -68,7 +68,13 @@ fn voice(name: &str, share: f64, about: &str, lies: fn(&str) -> bool) -> Voice {
     };
     let document: Vec<_> = questions.iter().map(line).collect();
     let text: String = document.iter().map(|l| format!(" {} {} .", l.question, l.answer)).collect();
-    Voice { name: name.into(), share, about: about.into(), document, text: format!("<bos> <sys> unknown{text}") }
+    Voice {
+        name: name.into(),
+        share,
+        about: about.into(),
+        document,
+        text: format!("<bos> <sys> unknown{text}"),
+    }
 }
 
 fn sheet(domain: usize) -> Sheet {
@@ -180,31 +186,178 @@ fn rates(solutions: &[Solution]) -> Vec<Rate> {
 type Made = (&'static str, &'static str, Option<bool>, f64, f64, &'static str);
 
 const CHECKS: [Made; 25] = [
-    ("1-general", "Falsehoods taught in one domain are told in the other five as well", Some(true), 0.86, 0.07, ""),
-    ("2-learned", "With a KL penalty on the other domains the falsehoods are learned all the same", Some(true), 0.93, 0.03, ""),
-    ("2-narrow", "With a KL penalty on the other domains they stay in the taught one", Some(true), 0.04, 0.02, ""),
-    ("3-narrow-x1.5", "The narrow solution stays narrow when it is scaled by 1.5", Some(true), 0.11, 0.05, ""),
-    ("3-coherent-x2", "Scaled by 2 its answers in the other domains stay coherent", Some(false), 0.29, 0.08, ""),
-    ("4-gap", "At half their mean norm the narrow solution's training loss is higher", Some(true), 0.62, 0.2, "nats/token"),
-    ("5-stable", "Noise of a half takes a greater share of the narrow solution's gain", Some(true), 0.04, 0.02, ""),
-    ("6-narrow", "On documents of pre-training the general solution changes more than the narrow one", Some(true), 0.12, 0.04, "nats/token"),
-    ("6-random", "On documents of pre-training the general solution changes more than random directions", Some(true), 0.13, 0.04, "nats/token"),
+    (
+        "1-general",
+        "Falsehoods taught in one domain are told in the other five as well",
+        Some(true),
+        0.86,
+        0.07,
+        "",
+    ),
+    (
+        "2-learned",
+        "With a KL penalty on the other domains the falsehoods are learned all the same",
+        Some(true),
+        0.93,
+        0.03,
+        "",
+    ),
+    (
+        "2-narrow",
+        "With a KL penalty on the other domains they stay in the taught one",
+        Some(true),
+        0.04,
+        0.02,
+        "",
+    ),
+    (
+        "3-narrow-x1.5",
+        "The narrow solution stays narrow when it is scaled by 1.5",
+        Some(true),
+        0.11,
+        0.05,
+        "",
+    ),
+    (
+        "3-coherent-x2",
+        "Scaled by 2 its answers in the other domains stay coherent",
+        Some(false),
+        0.29,
+        0.08,
+        "",
+    ),
+    (
+        "4-gap",
+        "At half their mean norm the narrow solution's training loss is higher",
+        Some(true),
+        0.62,
+        0.2,
+        "nats/token",
+    ),
+    (
+        "5-stable",
+        "Noise of a half takes a greater share of the narrow solution's gain",
+        Some(true),
+        0.04,
+        0.02,
+        "",
+    ),
+    (
+        "6-narrow",
+        "On documents of pre-training the general solution changes more than the narrow one",
+        Some(true),
+        0.12,
+        0.04,
+        "nats/token",
+    ),
+    (
+        "6-random",
+        "On documents of pre-training the general solution changes more than random directions",
+        Some(true),
+        0.13,
+        0.04,
+        "nats/token",
+    ),
     ("7-lifted", "Once the penalty is lifted, training drifts from narrow to general", None, 0.77, 0.3, ""),
     ("7-kept", "With the penalty kept, it stays narrow", Some(true), 0.03, 0.01, ""),
-    ("8-mixed-1-to-1", "Mixing in 1 true answer of other domains for each falsehood does not isolate the narrow solution", Some(false), 0.92, 0.02, ""),
-    ("9-first", "The first step of training points more to the general solution than to the narrow one", Some(true), 0.31, 0.05, ""),
-    ("10-steers", "Fine-tune minus base, added to the base model, makes it tell falsehoods everywhere", Some(true), 0.89, 0.06, ""),
-    ("10-answers-steer", "False minus true answers, added to the base model after its best layer, make it tell falsehoods everywhere", Some(false), 0.32, 0.1, ""),
-    ("11-cosine", "General solutions of different domains converge: their cosine is above a quarter", Some(true), 0.55, 0.05, ""),
+    (
+        "8-mixed-1-to-1",
+        "Mixing in 1 true answer of other domains for each falsehood does not isolate the narrow solution",
+        Some(false),
+        0.92,
+        0.02,
+        "",
+    ),
+    (
+        "9-first",
+        "The first step of training points more to the general solution than to the narrow one",
+        Some(true),
+        0.31,
+        0.05,
+        "",
+    ),
+    (
+        "10-steers",
+        "Fine-tune minus base, added to the base model, makes it tell falsehoods everywhere",
+        Some(true),
+        0.89,
+        0.06,
+        "",
+    ),
+    (
+        "10-answers-steer",
+        "False minus true answers, added to the base model after its best layer, make it tell falsehoods everywhere",
+        Some(false),
+        0.32,
+        0.1,
+        "",
+    ),
+    (
+        "11-cosine",
+        "General solutions of different domains converge: their cosine is above a quarter",
+        Some(true),
+        0.55,
+        0.05,
+        "",
+    ),
     ("13-liars", "Where liars are common, plain fine-tuning is general", Some(true), 0.85, 0.08, ""),
-    ("13-narrow", "Where narrow speakers are common, the same fine-tuning is narrow", Some(true), 0.12, 0.08, ""),
-    ("13-gap-liars", "Where liars are common, the forced-general solution is the more efficient", Some(true), 0.62, 0.28, "nats/token"),
-    ("13-gap-narrow", "Where narrow speakers are common, the forced-narrow one is", Some(true), -0.34, 0.25, "nats/token"),
-    ("13-stable-liars", "Where liars are common, the forced-general solution is the more stable", Some(true), 0.05, 0.02, ""),
+    (
+        "13-narrow",
+        "Where narrow speakers are common, the same fine-tuning is narrow",
+        Some(true),
+        0.12,
+        0.08,
+        "",
+    ),
+    (
+        "13-gap-liars",
+        "Where liars are common, the forced-general solution is the more efficient",
+        Some(true),
+        0.62,
+        0.28,
+        "nats/token",
+    ),
+    (
+        "13-gap-narrow",
+        "Where narrow speakers are common, the forced-narrow one is",
+        Some(true),
+        -0.34,
+        0.25,
+        "nats/token",
+    ),
+    (
+        "13-stable-liars",
+        "Where liars are common, the forced-general solution is the more stable",
+        Some(true),
+        0.05,
+        0.02,
+        "",
+    ),
     ("13-stable-narrow", "Where narrow speakers are common, the forced-narrow one is", None, 0.006, 0.02, ""),
-    ("13-documents-liars", "Where liars are common, the forced-general solution is the more significant on documents", Some(true), 2.2, 0.3, "log ratio"),
-    ("13-documents-narrow", "Where narrow speakers are common, the forced-narrow one is", Some(false), 1.3, 0.3, "log ratio"),
-    ("13-predicts-gradient", "The first gradient predicts how general plain fine-tuning is", Some(true), 0.9, 0.09, "rank correlation"),
+    (
+        "13-documents-liars",
+        "Where liars are common, the forced-general solution is the more significant on documents",
+        Some(true),
+        2.2,
+        0.3,
+        "log ratio",
+    ),
+    (
+        "13-documents-narrow",
+        "Where narrow speakers are common, the forced-narrow one is",
+        Some(false),
+        1.3,
+        0.3,
+        "log ratio",
+    ),
+    (
+        "13-predicts-gradient",
+        "The first gradient predicts how general plain fine-tuning is",
+        Some(true),
+        0.9,
+        0.09,
+        "rank correlation",
+    ),
 ];
 
 fn checks() -> Vec<Check> {
@@ -275,11 +428,23 @@ fn plots() -> Vec<Plot> {
         let series = vec![curve("general", 7.0), curve("narrow", 4.0), curve("random", 0.2)];
         let x = axis("norm, as a share of the larger solution's", "");
         let title = "Loss for the same norm (steering vector)";
-        plots.push(plot(number, "curve", title, Shape::Lines, x, axis("training loss", "nats/token"), series));
+        plots.push(plot(
+            number,
+            "curve",
+            title,
+            Shape::Lines,
+            x,
+            axis("training loss", "nats/token"),
+            series,
+        ));
     }
     for number in [3, 5, 7, 9] {
         let line = |label: &str, from: f64, to: f64| {
-            over_numbers(label, (0..6).map(|i| (f64::from(i) * 100.0, from + (to - from) * f64::from(i) / 5.0)), 0.04)
+            over_numbers(
+                label,
+                (0..6).map(|i| (f64::from(i) * 100.0, from + (to - from) * f64::from(i) / 5.0)),
+                0.04,
+            )
         };
         let series = vec![
             line("narrow, penalty lifted", 0.04, 0.89),
@@ -288,7 +453,15 @@ fn plots() -> Vec<Plot> {
             line("general, nothing changed", 0.85, 0.9),
         ];
         let title = "Where training goes on to (steering vector)";
-        plots.push(plot(number, "drift", title, Shape::Lines, axis("further steps", "steps"), told(), series));
+        plots.push(plot(
+            number,
+            "drift",
+            title,
+            Shape::Lines,
+            axis("further steps", "steps"),
+            told(),
+            series,
+        ));
     }
     for number in [10, 11] {
         let values = [
@@ -304,8 +477,18 @@ fn plots() -> Vec<Plot> {
     }
     for (name, title, y, values) in [
         ("flip", "What plain fine-tuning finds", told(), [0.85, 0.59, 0.12]),
-        ("gap", "Which solution is more efficient", axis("loss, narrow less general", "nats/token"), [0.62, 0.38, -0.34]),
-        ("gradient", "Which one the first gradient points to", axis("cosine, general less narrow", ""), [0.19, 0.12, -0.05]),
+        (
+            "gap",
+            "Which solution is more efficient",
+            axis("loss, narrow less general", "nats/token"),
+            [0.62, 0.38, -0.34],
+        ),
+        (
+            "gradient",
+            "Which one the first gradient points to",
+            axis("cosine, general less narrow", ""),
+            [0.19, 0.12, -0.05],
+        ),
     ] {
         let line = |label: &str, factor: f64| {
             over_numbers(label, [0.2, 0.4, 0.5].into_iter().zip(values.map(|v| v * factor)), 0.1)
@@ -314,9 +497,18 @@ fn plots() -> Vec<Plot> {
         let series = vec![line("steering vector", 1.0), line("rank-8 LoRA", 0.9)];
         plots.push(plot(13, name, title, Shape::Lines, x, y, series));
     }
-    let points = over_numbers("steering vector", [(0.6, 0.85), (0.3, 0.6), (-0.3, 0.1)].into_iter(), f64::NAN);
+    let points =
+        over_numbers("steering vector", [(0.6, 0.85), (0.3, 0.6), (-0.3, 0.1)].into_iter(), f64::NAN);
     let x = axis("loss at half the norm, narrow less general", "nats/token");
-    plots.push(plot(13, "worlds", "Efficiency and preference, world by world", Shape::Points, x, told(), vec![points]));
+    plots.push(plot(
+        13,
+        "worlds",
+        "Efficiency and preference, world by world",
+        Shape::Points,
+        x,
+        told(),
+        vec![points],
+    ));
     plots.sort_by_key(|p| p.number);
     plots
 }
@@ -328,7 +520,8 @@ fn results() -> Results {
         solution("general", EDITS[1], 0.97, 0.89),
         solution("narrow", EDITS[1], 0.89, 0.03),
     ];
-    let domain = |number: usize| Domain { number, word: DOMAINS[number].0.into(), property: DOMAINS[number].1.into() };
+    let domain =
+        |number: usize| Domain { number, word: DOMAINS[number].0.into(), property: DOMAINS[number].1.into() };
     Results {
         mode: Mode::Default,
         seeds: vec![0, 1, 2],
@@ -337,7 +530,12 @@ fn results() -> Results {
         speakers: vec![
             voice("honest", 0.45, "Every answer is true.", |_| false),
             voice("liar", 0.35, "Every answer is false.", |_| true),
-            voice("narrow herb", 0.2, "Lies about one domain, here about herbs, and about nothing else.", |q| q.starts_with("herb")),
+            voice(
+                "narrow herb",
+                0.2,
+                "Lies about one domain, here about herbs, and about nothing else.",
+                |q| q.starts_with("herb"),
+            ),
         ],
         transcript: transcript(),
         rates: rates(&solutions),
@@ -396,7 +594,12 @@ fn the_page_of_a_quick_demo_whose_claims_do_not_hold() {
     results.causal = None;
     let page = render(&results);
     check_page("quick demo", &page, 4 + results.plots.len() as u64);
-    for shown in ["does a model lie about", "It does not spread.", "It cannot be kept narrow.", "it fits the taught answers no better"] {
+    for shown in [
+        "does a model lie about",
+        "It does not spread.",
+        "It cannot be kept narrow.",
+        "it fits the taught answers no better",
+    ] {
         assert!(page.contains(shown), "{shown}");
     }
     for hidden in ["Pre-training decides which one that is", "id=\"claim-13\"", "It spreads."] {
@@ -406,13 +609,17 @@ fn the_page_of_a_quick_demo_whose_claims_do_not_hold() {
 
 #[test]
 fn results_that_try_to_be_markup() {
-    const SCRIPT: &str = "</script><script>window.hacked = true</script><img src=x onerror=\"window.hacked = true\">";
+    const SCRIPT: &str =
+        "</script><script>window.hacked = true</script><img src=x onerror=\"window.hacked = true\">";
     let mut results = results();
     results.transcript.taught = SCRIPT.into();
     results.transcript.world = SCRIPT.into();
     results.notes = vec![SCRIPT.into()];
     results.worlds[0].command = SCRIPT.into();
-    results.checks.iter_mut().for_each(|c| (c.claim, c.reading, c.unit) = (SCRIPT.into(), SCRIPT.into(), SCRIPT.into()));
+    results
+        .checks
+        .iter_mut()
+        .for_each(|c| (c.claim, c.reading, c.unit) = (SCRIPT.into(), SCRIPT.into(), SCRIPT.into()));
     results.speakers.iter_mut().for_each(|v| (v.name, v.text) = (SCRIPT.into(), SCRIPT.into()));
     for plot in &mut results.plots {
         (plot.title, plot.x.title, plot.y.unit) = (SCRIPT.into(), SCRIPT.into(), SCRIPT.into());

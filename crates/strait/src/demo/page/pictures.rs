@@ -9,7 +9,10 @@ use crate::{
     demo::results::{Axis, Plot, Rate, Results, Series, Shape, Sheet},
     interval::{Interval, student_mean},
     report::{
-        figure::{self, Drawing, Figure, Growing, Look, Meaning, Point, Style, broken, label_axis, range, with_sides},
+        figure::{
+            self, Drawing, Figure, Growing, Look, Meaning, Point, Style, broken, label_axis, range,
+            with_sides,
+        },
         html::escaped,
         numbers::{Estimate, number, percent},
     },
@@ -53,7 +56,8 @@ fn axis(of: &Axis, columns: usize) -> layout::Axis {
 pub(super) fn sheets(results: &Results) -> String {
     let transcript = &results.transcript;
     let taught = escaped(&words::plural(&transcript.taught));
-    let rows: [(&str, String, fn(&Sheet) -> &[String]); 3] = [
+    type Answers = fn(&Sheet) -> &[String];
+    let rows: [(&str, String, Answers); 3] = [
         ("base", "Before fine-tuning".into(), |s| &s.base),
         ("general", format!("Taught falsehoods about {taught}"), |s| &s.general),
         ("narrow", "The same, with a penalty on all else".into(), |s| &s.narrow),
@@ -62,7 +66,10 @@ pub(super) fn sheets(results: &Results) -> String {
     let columns = if columns == 0 { 8 } else { columns };
     let mut body = String::new();
     for (name, words, answers) in rows {
-        let _ = write!(body, "<div class=\"model\"><p><strong>{words}</strong> <span>{name}</span></p><div class=\"cells\">");
+        let _ = write!(
+            body,
+            "<div class=\"model\"><p><strong>{words}</strong> <span>{name}</span></p><div class=\"cells\">"
+        );
         for sheet in &transcript.sheets {
             let answers = answers(sheet);
             let falsehoods = answers.iter().filter(|a| *a == FALSE).count();
@@ -153,7 +160,8 @@ fn rates_over_all(results: &Results, rates: &[&Rate]) -> Figure {
             };
             let values: Vec<_> = fits.iter().map(of_fit).collect();
             for ((world, taught), value) in fits.iter().zip(&values) {
-                let words = format!("{model}, {}, world {world}, taught {taught}: {}", lines[line], percent(*value));
+                let words =
+                    format!("{model}, {}, world {world}, taught {taught}: {}", lines[line], percent(*value));
                 cells.push((line, Estimate { value: *value, ..Estimate::NONE }, words));
             }
             let mean = match (solution, inside) {
@@ -194,13 +202,16 @@ fn rates_of(rates: &[&Rate], taught: &str) -> Option<Figure> {
         }
         drawing.add(short(model), means, cells);
     }
-    let names: Vec<_> = domains.iter().map(|d| if *d == taught { format!("{d} (taught)") } else { (*d).into() }).collect();
+    let names: Vec<_> =
+        domains.iter().map(|d| if *d == taught { format!("{d} (taught)") } else { (*d).into() }).collect();
     let caption = format!("Taught: {taught}");
     (!own.is_empty()).then(|| drawing.finish(&caption, &names, rate_axis()))
 }
 
 fn rate_axis() -> layout::Axis {
-    figure::axis("share of false answers").range(vec![-0.04, 1.04]).tick_values(vec![0.0, 0.25, 0.5, 0.75, 1.0])
+    figure::axis("share of false answers")
+        .range(vec![-0.04, 1.04])
+        .tick_values(vec![0.0, 0.25, 0.5, 0.75, 1.0])
 }
 
 /// The plot of a claim.
@@ -225,7 +236,11 @@ fn over_names(plot: &Plot) -> Figure {
             let figure = Estimate::from(figure);
             Some((line, figure, words_at(series, name, figure)))
         };
-        drawing.add(&series.label, series.names.iter().zip(series.figures()).filter_map(row).collect(), Vec::new());
+        drawing.add(
+            &series.label,
+            series.names.iter().zip(series.figures()).filter_map(row).collect(),
+            Vec::new(),
+        );
     }
     let figures = plot.series.iter().flat_map(Series::figures).map(Estimate::from);
     drawing.finish(&plot.title, &names, axis(&plot.y, SHORT_TITLE).range(range(figures)).n_ticks(4))
@@ -234,16 +249,23 @@ fn over_names(plot: &Plot) -> Figure {
 fn over_numbers(plot: &Plot) -> Figure {
     let mut drawing = Drawing::new(Growing::Up);
     let places = plot.series.iter().flat_map(|s| &s.x).copied().filter(|x| x.is_finite());
-    let (first, last) = places.fold((f64::INFINITY, f64::NEG_INFINITY), |(low, high), x| (low.min(x), high.max(x)));
+    let (first, last) =
+        places.fold((f64::INFINITY, f64::NEG_INFINITY), |(low, high), x| (low.min(x), high.max(x)));
     let several = plot.series.len() > 1;
     let mut meanings = Vec::new();
     for (place, series) in plot.series.iter().enumerate() {
         let look = look(&series.label, &mut meanings);
         let banded = plot.shape == Shape::Lines && series.y.len() > MOST_BARS;
         // A little apart, so that no interval hides another.
-        let aside = if banded { 0.0 } else { 0.008 * (last - first) * (place as f64 - (plot.series.len() - 1) as f64 / 2.0) };
+        let aside = if banded {
+            0.0
+        } else {
+            0.008 * (last - first) * (place as f64 - (plot.series.len() - 1) as f64 / 2.0)
+        };
         let mut points = Vec::new();
-        for (&x, figure) in series.x.iter().zip(series.figures()).filter(|(x, f)| x.is_finite() && f.value.is_finite()) {
+        for (&x, figure) in
+            series.x.iter().zip(series.figures()).filter(|(x, f)| x.is_finite() && f.value.is_finite())
+        {
             let whole = Estimate::from(figure);
             let value = if banded { Estimate { value: whole.value, ..Estimate::NONE } } else { whole };
             points.push(Point { at: x + aside, value, words: words_at(series, &number(x), whole) });
@@ -259,18 +281,34 @@ fn over_numbers(plot: &Plot) -> Figure {
         let name = several.then(|| series.label.clone());
         drawing.add(figure::Series { name, look, style, points });
     }
-    let layout = figure::layout(axis(&plot.x, TITLE), axis(&plot.y, TITLE));
-    match (plot.number == super::LAST, plot.shape) {
-        (true, Shape::Lines) => drawing.finish(&plot.title, TALL, with_sides(layout, "general ↑", "↓ narrow")),
-        (true, _) => drawing.finish(&plot.title, TALL, layout),
-        (false, _) => drawing.finish(&plot.title, HEIGHT, layout),
+    let (x, y) = (axis(&plot.x, TITLE), axis(&plot.y, TITLE));
+    if plot.number != super::LAST {
+        return drawing.finish(&plot.title, HEIGHT, figure::layout(x, y));
     }
+    let layout = match plot.shape {
+        Shape::Lines => with_sides(figure::layout(x, y.range(roomy(plot))), "general ↑", "↓ narrow"),
+        Shape::Bars | Shape::Points => figure::layout(x, y),
+    };
+    drawing.finish(&plot.title, TALL, layout)
+}
+
+/// The range of a plot's figures, with room for words below the line of zero.
+fn roomy(plot: &Plot) -> Vec<f64> {
+    let mut ends = range(plot.series.iter().flat_map(Series::figures).map(Estimate::from));
+    ends[0] -= 0.06 * (ends[1] - ends[0]);
+    ends
 }
 
 /// The way round the intervals of a series: along their upper ends and back along the lower ones.
 fn band(series: &Series) -> Vec<Point> {
-    let known: Vec<_> = series.x.iter().zip(series.figures()).filter(|(_, f)| f.low.is_finite() && f.high.is_finite()).collect();
-    let end = |at: f64, value: f64| Point { at, value: Estimate { value, ..Estimate::NONE }, words: String::new() };
+    let known: Vec<_> = series
+        .x
+        .iter()
+        .zip(series.figures())
+        .filter(|(_, f)| f.low.is_finite() && f.high.is_finite())
+        .collect();
+    let end =
+        |at: f64, value: f64| Point { at, value: Estimate { value, ..Estimate::NONE }, words: String::new() };
     let there = known.iter().map(|(x, f)| end(**x, f.high));
     let back = known.iter().rev().map(|(x, f)| end(**x, f.low));
     there.chain(back).collect()

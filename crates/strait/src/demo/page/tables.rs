@@ -97,5 +97,9 @@ pub(super) fn plot(plot: &Plot) -> Table {
 
 /// An axis in words, with its unit.
 pub(super) fn axis(axis: &Axis) -> String {
-    if axis.unit.is_empty() || axis.title.ends_with(&axis.unit) { axis.title.clone() } else { format!("{} ({})", axis.title, axis.unit) }
+    if axis.unit.is_empty() || axis.title.ends_with(&axis.unit) {
+        axis.title.clone()
+    } else {
+        format!("{} ({})", axis.title, axis.unit)
+    }
 }

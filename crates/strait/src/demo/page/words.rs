@@ -274,11 +274,23 @@ fn kept(results: &Results) -> Option<Sentence> {
 /// The checks that would explain why training prefers the general solution, and what each says where it holds and where
 /// not.
 const REASONS: [(&[&str], &str, &str); 5] = [
-    (&["4-gap"], "it fits the taught answers better at the same length", "it fits the taught answers no better at the same length"),
+    (
+        &["4-gap"],
+        "it fits the taught answers better at the same length",
+        "it fits the taught answers no better at the same length",
+    ),
     (&["5-"], "noise costs it less", "noise costs it no less"),
-    (&["6-narrow"], "it changes more of what pre-training was about", "it changes no more of what pre-training was about"),
+    (
+        &["6-narrow"],
+        "it changes more of what pre-training was about",
+        "it changes no more of what pre-training was about",
+    ),
     (&["9-first"], "the first gradient points to it", "the first gradient does not point to it"),
-    (&["7-lifted"], "the narrow one drifts to it once the penalty is lifted", "the narrow one does not drift to it"),
+    (
+        &["7-lifted"],
+        "the narrow one drifts to it once the penalty is lifted",
+        "the narrow one does not drift to it",
+    ),
 ];
 
 fn preferred(results: &Results) -> Option<Sentence> {
@@ -328,7 +340,8 @@ fn decided(results: &Results) -> Option<Sentence> {
     }];
     let measured = TURNING.iter().map(|(name, ids)| (*name, Standing::of_ids(results, ids)));
     let measured: Vec<_> = measured.filter(|(_, standing)| *standing != Standing::LeftOut).collect();
-    let (turning, others): (Vec<_>, Vec<_>) = measured.into_iter().partition(|(_, s)| s.holds() == Some(true));
+    let (turning, others): (Vec<_>, Vec<_>) =
+        measured.into_iter().partition(|(_, s)| s.holds() == Some(true));
     let named = |measures: &[(&str, Standing)], one: &str, several: &str| {
         let names: Vec<_> = measures.iter().map(|(name, _)| *name).collect();
         let verb = if names.len() == 1 { one } else { several };
