@@ -143,7 +143,7 @@ fn a_whole_demo_finds_what_is_safe() {
     assert!(check(&results, "13-gap-liars-vector").value > 0.0);
     assert!(check(&results, "13-gap-narrow-vector").value < 0.0);
     // What the prototype found not to hold must be shown as such.
-    for id in ["8-mixed-1-to-1-vector", "8-mixed-1-to-3-vector", "8-mixed-1-to-12-vector", "3-coherent-x2-vector"] {
+    for id in ["8-mixed-1-to-1-vector", "8-mixed-1-to-12-vector", "10-answers-steer-vector"] {
         assert_eq!(check(&results, id).holds, Some(false), "{id}");
     }
     assert_eq!(results.causal.unwrap().agrees, Some(true));

@@ -746,3 +746,45 @@ pub(super) fn means_of_worlds(rows: &[&causal::Row], of: fn(&causal::Row) -> f64
     };
     worlds.into_values().map(of_world).collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[track_caller]
+    fn check(side: Side, values: &[(&str, f64)], expected: Option<bool>) {
+        let claim = Claim { id: "0", number: 1, section: "", claim: "It is so", side, unit: "", reading: "" };
+        let figures: Vec<Figure> = values.iter().map(|&(world, value)| (world.into(), value)).collect();
+        let check = by_fits(&claim, Kind::Vector, &figures).unwrap();
+        assert_eq!(check.holds, expected, "{check:?}");
+    }
+
+    #[test]
+    fn a_claim_needs_its_interval_and_every_world_on_its_side() {
+        let high = [("a", 0.8), ("a", 0.82), ("b", 0.85), ("b", 0.79)];
+        check(Above(0.5), &high, Some(true));
+        check(Below(0.5), &high, Some(false));
+        check(Above(0.81), &high, None);
+        // One figure has no interval.
+        check(Above(0.5), &high[..1], None);
+        // Nine fits of one world outvote three of another in the interval, not in the verdict.
+        let mut split: Vec<(&str, f64)> = (0..20).map(|i| ("a", 1.0 + f64::from(i) / 100.0)).collect();
+        split.push(("b", -0.01));
+        check(Above(0.0), &split, None);
+    }
+
+    #[test]
+    fn nothing_is_said_without_a_figure() {
+        let claim = Claim {
+            id: "0",
+            number: 1,
+            section: "",
+            claim: "It is so",
+            side: Above(0.0),
+            unit: "",
+            reading: "",
+        };
+        assert!(by_fits(&claim, Kind::Vector, &[]).is_none());
+        assert!(checks(&Evidence { pieces: &[], across: &[], causal: &[] }).is_empty());
+    }
+}

@@ -290,3 +290,41 @@ fn alone<T: Send>(work: impl FnOnce() -> Result<T> + Send) -> Result<T> {
     let pool = pool.map_err(|error| Error::from(candle_core::Error::wrap(error)))?;
     pool.install(work)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn results_come_in_order_and_every_job_has_one_thread() {
+        let jobs: Vec<usize> = (0..20).collect();
+        for threads in [1, 3, 64] {
+            let done = each(&jobs, threads, |&job| Ok((job, rayon::current_num_threads()))).unwrap();
+            assert_eq!(done, jobs.iter().map(|&job| (job, 1)).collect::<Vec<_>>());
+        }
+        assert!(each(&[] as &[usize], 2, |&job| Ok(job)).unwrap().is_empty());
+    }
+
+    #[test]
+    fn after_a_failure_no_job_is_begun() {
+        let begun = AtomicUsize::new(0);
+        let jobs: Vec<usize> = (0..20).collect();
+        let done = each(&jobs, 1, |&job| {
+            begun.fetch_add(1, Ordering::Relaxed);
+            if job == 2 { Err(Error::Interrupted) } else { Ok(()) }
+        });
+        assert!(matches!(done, Err(Error::Interrupted)));
+        assert_eq!(begun.load(Ordering::Relaxed), 3);
+    }
+
+    #[test]
+    fn only_what_another_job_did_not_leave_is_taken() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("found.json");
+        write_json(&path, &Finished { key: "a".into(), found: 7u32 }).unwrap();
+        assert_eq!(finished::<u32>(&path, "a"), Some(7));
+        assert_eq!(finished::<u32>(&path, "b"), None);
+        std::fs::write(&path, r#"{"key": "a", "fou"#).unwrap();
+        assert_eq!(finished::<u32>(&path, "a"), None);
+    }
+}

@@ -404,7 +404,8 @@ fn notes(mode: Mode) -> Vec<String> {
              from the shipped table.",
         ),
         Mode::Default => notes.push(
-            "Claim 12 needs `--full`. Rank-8 LoRA is trained for claims 1, 2, 4 and 7; its part in the others needs `--full`.",
+            "Steering vectors serve all claims but the twelfth, mixtures of 1:1 and 1:12 (and 1:3 of two domains) for the eighth; \
+             rank-8 LoRA claims 1, 2 and 4 and the lifted and the kept penalty of claim 7. `--full` does the rest.",
         ),
         Mode::Full => notes.push(
             "The full fine-tune and the contrast world, in which speakers can only be inferred from what they say, are not part \

@@ -45,11 +45,11 @@ pub(super) const RATIOS: [usize; 3] = [1, 3, 12];
 pub(super) const NEAR_RATIO: usize = 3;
 /// The mixtures: true rows for each false one, and whether they are of two domains only.
 const MIXTURES: [(usize, bool); RATIOS.len() + 1] =
-    [(RATIOS[0], false), (RATIOS[1], false), (RATIOS[2], false), (NEAR_RATIO, true)];
+    [(RATIOS[0], false), (RATIOS[2], false), (NEAR_RATIO, true), (RATIOS[1], false)];
 /// The steps after which gradients are read: at first often.
 const GRADIENTS: [usize; 14] = [0, 12, 20, 52, 100, 152, 200, 252, 300, 352, 400, 452, 488, STEPS];
 /// The steps after which a drift is read.
-const DRIFT: [usize; 7] = [0, 50, 100, 200, 300, 400, STEPS];
+const DRIFT: [usize; 6] = [0, 100, 200, 300, 400, STEPS];
 /// Steps between the readings of the turning B.
 const TURN_EVERY: usize = 4;
 /// Readings to either side of a turn.
@@ -66,10 +66,10 @@ pub struct Wanted {
     pub near: bool,
     /// Claims 5 and 6.
     pub stability_and_significance: bool,
-    /// Claim 7: how many of the four runs that go on from a solution; the one whose penalty is lifted comes first.
+    /// Claim 7: how many of the runs that go on from a solution, the first ones of [`DRIFTS`].
     pub drifts: usize,
-    /// Claim 8.
-    pub mixing: bool,
+    /// Claim 8: how many of the mixtures, the first ones of [`MIXTURES`].
+    pub mixtures: usize,
     /// Claim 9.
     pub gradients: bool,
     /// Claim 12.
@@ -83,16 +83,22 @@ impl Wanted {
             near: true,
             stability_and_significance: true,
             drifts: DRIFTS.len(),
-            mixing: true,
+            mixtures: MIXTURES.len(),
             gradients: true,
             turn: false,
         };
         match (mode, kind) {
-            (Mode::Quick, Kind::Vector) => Some(Self { near: false, drifts: 1, mixing: false, ..all }),
-            (Mode::Default, Kind::Vector) | (Mode::Full, Kind::Vector | Kind::Rank8) => Some(all),
-            (Mode::Default, Kind::Rank8) => {
-                Some(Self { stability_and_significance: false, mixing: false, gradients: false, ..all })
-            }
+            (Mode::Quick, Kind::Vector) => Some(Self { near: false, drifts: 1, mixtures: 0, ..all }),
+            (Mode::Default, Kind::Vector) => Some(Self { mixtures: 3, ..all }),
+            (Mode::Default, Kind::Rank8) => Some(Self {
+                near: false,
+                stability_and_significance: false,
+                drifts: 2,
+                mixtures: 0,
+                gradients: false,
+                ..all
+            }),
+            (Mode::Full, Kind::Vector | Kind::Rank8) => Some(all),
             (Mode::Full, Kind::Rank1) => Some(Self { turn: true, ..all }),
             (Mode::Quick, Kind::Rank8) | (Mode::Quick | Mode::Default, Kind::Rank1) => None,
         }
@@ -104,7 +110,7 @@ impl Wanted {
         let penalised = Fit { penalty: Penalty::Others, ..plain };
         let drifts = DRIFTS.iter().take(self.drifts).map(|drift| drift.cost(kind)).sum::<u64>();
         let mixed = |&(ratio, near): &(usize, bool)| Fit { rows: Rows::WithTruth { ratio, near }, ..plain }.cost();
-        let mixing = if self.mixing { MIXTURES.iter().map(mixed).sum() } else { 0 };
+        let mixing: u64 = MIXTURES.iter().take(self.mixtures).map(mixed).sum();
         let near = if self.near { penalised.cost() } else { 0 };
         plain.cost() + penalised.cost() + near + mixing + drifts
     }
@@ -332,7 +338,7 @@ pub(super) fn piece(name: &str, bench: &mut Bench<'_>, kind: Kind, wanted: Wante
             .take(wanted.drifts)
             .map(|run| both.drift(bench, run))
             .collect::<Result<_>>()?,
-        mixing: if wanted.mixing { mixing(bench, kind)? } else { Vec::new() },
+        mixing: mixing(bench, kind, wanted.mixtures)?,
         gradients: if wanted.gradients { both.gradients(bench)? } else { Vec::new() },
         turn: if wanted.turn { Some(both.turn(bench)?) } else { None },
     })
@@ -490,9 +496,9 @@ impl Both {
     }
 }
 
-fn mixing(bench: &Bench<'_>, kind: Kind) -> Result<Vec<Mixed>> {
+fn mixing(bench: &Bench<'_>, kind: Kind, count: usize) -> Result<Vec<Mixed>> {
     let mut found = Vec::new();
-    for (ratio, near) in MIXTURES {
+    for &(ratio, near) in MIXTURES.iter().take(count) {
         let fit = Fit { rows: Rows::WithTruth { ratio, near }, ..Fit::new(kind) };
         let end = if near { "-of-two" } else { "" };
         let fitted = bench.fit(&solution(&format!("mixed-1-to-{ratio}{end}"), kind), &fit)?;
