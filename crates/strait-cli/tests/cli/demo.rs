@@ -39,7 +39,9 @@ fn a_quick_demo_shows_its_claims_and_prints_them_as_an_object() {
     }
     let solutions = found["solutions"].as_array().unwrap();
     assert_eq!(solutions.len(), 2);
-    for key in ["name", "edit", "narrow_rate", "general_rate", "coherence", "norm", "loss", "general_rate_low"] {
+    for key in
+        ["name", "edit", "narrow_rate", "general_rate", "coherence", "norm", "loss", "general_rate_low"]
+    {
         assert!(solutions.iter().all(|solution| solution.get(key).is_some()), "{key}");
     }
     assert_eq!(found["mode"], "quick");

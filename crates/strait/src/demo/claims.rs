@@ -117,7 +117,8 @@ fn by_fits(claim: &Claim, kind: Kind, figures: &[Figure]) -> Option<Check> {
     Some(judge(claim, kind, student_mean(&values), by_world, values.len()))
 }
 
-const RATES: &str = "Mean probability of the known falsehood at temperature 1, read from the model without sampling.";
+const RATES: &str =
+    "Mean probability of the known falsehood at temperature 1, read from the model without sampling.";
 
 fn of_pieces(evidence: &Evidence<'_>, kind: Kind, checks: &mut Vec<Check>) {
     let pieces: Vec<&Piece> = evidence.pieces.iter().filter(|piece| piece.kind == kind).collect();
@@ -205,7 +206,9 @@ fn of_pieces(evidence: &Evidence<'_>, kind: Kind, checks: &mut Vec<Check>) {
         (1.5, "3-narrow-x1.5", "3-coherent-x1.5"),
         (2.0, "3-narrow-x2", "3-coherent-x2"),
     ] {
-        let at = |p: &Piece| p.scaled.iter().find(|scaled| scaled.factor == factor).map(|s| s.narrow.rates.clone());
+        let at = |p: &Piece| {
+            p.scaled.iter().find(|scaled| scaled.factor == factor).map(|s| s.narrow.rates.clone())
+        };
         add(
             Claim {
                 id: narrow,
@@ -296,8 +299,16 @@ fn of_pieces(evidence: &Evidence<'_>, kind: Kind, checks: &mut Vec<Check>) {
         &|p| p.stability.iter().find(|lost| lost.epsilon == NOISE).map(|lost| lost.narrow - lost.general),
     );
     for (id, claim, random) in [
-        ("6-narrow", "On documents of pre-training the general solution changes more than the narrow one", false),
-        ("6-random", "On documents of pre-training the general solution changes more than random directions", true),
+        (
+            "6-narrow",
+            "On documents of pre-training the general solution changes more than the narrow one",
+            false,
+        ),
+        (
+            "6-random",
+            "On documents of pre-training the general solution changes more than random directions",
+            true,
+        ),
     ] {
         add(
             Claim {
@@ -317,7 +328,12 @@ fn of_pieces(evidence: &Evidence<'_>, kind: Kind, checks: &mut Vec<Check>) {
         );
     }
     for (run, id, claim, side) in [
-        ("lifted", "7-lifted", "Once the penalty is lifted, training drifts from narrow to general", Above(COMMON)),
+        (
+            "lifted",
+            "7-lifted",
+            "Once the penalty is lifted, training drifts from narrow to general",
+            Above(COMMON),
+        ),
         ("kept", "7-kept", "With the penalty kept, it stays narrow", Below(RARE)),
         ("added", "7-added", "With a penalty added, a general solution becomes narrow", Below(RARE)),
         ("untouched", "7-untouched", "With nothing changed, it stays general", Above(COMMON)),
@@ -345,9 +361,15 @@ fn of_pieces(evidence: &Evidence<'_>, kind: Kind, checks: &mut Vec<Check>) {
                 number: 8,
                 section: "§9",
                 claim: match ratio {
-                    1 => "Mixing in 1 true answer of other domains for each falsehood does not isolate the narrow solution",
-                    3 => "Mixing in 3 true answers of other domains for each falsehood does not isolate the narrow solution",
-                    _ => "Mixing in 12 true answers of other domains for each falsehood does not isolate the narrow solution",
+                    1 => {
+                        "Mixing in 1 true answer of other domains for each falsehood does not isolate the narrow solution"
+                    }
+                    3 => {
+                        "Mixing in 3 true answers of other domains for each falsehood does not isolate the narrow solution"
+                    }
+                    _ => {
+                        "Mixing in 12 true answers of other domains for each falsehood does not isolate the narrow solution"
+                    }
                 },
                 side: Below(COMMON),
                 unit: "",
@@ -406,8 +428,18 @@ fn of_pieces(evidence: &Evidence<'_>, kind: Kind, checks: &mut Vec<Check>) {
         (!read.is_empty()).then(|| mean(read.iter().map(|g| f64::from(u8::from(g.general > g.narrow)))))
     };
     for (id, claim, run, late) in [
-        ("9-early", "In the first hundred steps of plain training most gradients point more to general", GENERAL, false),
-        ("9-penalised", "Along the whole training with the penalty most gradients still point more to general", NARROW, true),
+        (
+            "9-early",
+            "In the first hundred steps of plain training most gradients point more to general",
+            GENERAL,
+            false,
+        ),
+        (
+            "9-penalised",
+            "Along the whole training with the penalty most gradients still point more to general",
+            NARROW,
+            true,
+        ),
         ("9-whole", "Along the whole plain training most gradients point more to general", GENERAL, true),
     ] {
         add(
@@ -434,7 +466,9 @@ fn of_pieces(evidence: &Evidence<'_>, kind: Kind, checks: &mut Vec<Check>) {
             unit: "",
             reading: "Greatest cosine between the way back and the way on over 16 steps: -1 is straight on, 0 a right angle.",
         },
-        &|p| Some(p.turn.as_ref()?.cosines.iter().map(|&(_, cosine)| cosine).fold(f64::NEG_INFINITY, f64::max)),
+        &|p| {
+            Some(p.turn.as_ref()?.cosines.iter().map(|&(_, cosine)| cosine).fold(f64::NEG_INFINITY, f64::max))
+        },
     );
     add(
         Claim {
@@ -626,7 +660,14 @@ fn of_causal(evidence: &Evidence<'_>, kind: Kind, checks: &mut Vec<Check>) {
     const FORCED: &str = "Both solutions exist in every world, forced by their training rows or by a penalty, and both are \
                           judged on the false rows of one domain: only how often pre-training heard each speaker differs.";
     let claims: [(&'static str, &'static str, Common, Side, &'static str, Of); 10] = [
-        ("13-liars", "Where liars are common, plain fine-tuning is general", Common::Liars, Above(COMMON), "", plain),
+        (
+            "13-liars",
+            "Where liars are common, plain fine-tuning is general",
+            Common::Liars,
+            Above(COMMON),
+            "",
+            plain,
+        ),
         (
             "13-narrow",
             "Where narrow speakers are common, the same fine-tuning is narrow",
@@ -711,7 +752,11 @@ fn of_causal(evidence: &Evidence<'_>, kind: Kind, checks: &mut Vec<Check>) {
     let quarter: Of = |row| row.gap_quarter;
     let random: Of = |row| (row.documents_general / row.documents_random).ln();
     let measures: [(&'static str, &'static str, Of); 6] = [
-        ("13-predicts-efficiency", "Efficiency at half the norm predicts how general plain fine-tuning is", gap),
+        (
+            "13-predicts-efficiency",
+            "Efficiency at half the norm predicts how general plain fine-tuning is",
+            gap,
+        ),
         ("13-predicts-efficiency-quarter", "Efficiency at a quarter of the norm predicts it", quarter),
         ("13-predicts-gradient", "The first gradient predicts it", gradient),
         ("13-predicts-stability", "Stability predicts it", lost),
