@@ -605,6 +605,31 @@ fn a_study_of_everything_runs_and_an_interrupted_one_ends_the_same() {
     }
 }
 
+#[test]
+fn a_weight_under_which_training_diverges_ends_no_search() {
+    let desk = Desk::new();
+    let kl = "kl = { weight = 'auto', batch_size = 2, from = 1e60, to = 1e62, tries = 2 }";
+    let study =
+        desk.write(TRAIN, &format!("[[solution]]\nname = 'plain'\n[[solution]]\nname = 'found'\n{kl}\n"));
+    let whole = desk.path("whole");
+    let watch = Watch::endless();
+    run(&study, Some(&whole), &watch).unwrap();
+    assert!(watch.notes().contains("found: training diverged at step 1"), "{}", watch.notes());
+    let frontier = table(&whole, "frontier");
+    let weights = of(&frontier, "found", "weight");
+    assert_eq!(weights[weights.len() - 2..], [1e61, 3.16e60]);
+    assert!(of(&frontier, "found", "narrow_shift")[weights.len() - 1].is_nan());
+    // What becomes the solution is what no penalty holds.
+    let edit = |of: &str| std::fs::read(whole.join("solutions").join(of).join("edit.safetensors")).unwrap();
+    assert_eq!(edit("found").len(), edit("plain").len());
+
+    // Neither trained nor measured again.
+    std::fs::remove_file(whole.join("solutions/found/edit.safetensors")).unwrap();
+    let watch = Watch::endless();
+    run(&study, Some(&whole), &watch).unwrap();
+    assert!(!watch.notes().contains("diverged"), "{}", watch.notes());
+}
+
 /// What is concluded of a solution freed of its penalty whose general shift rises so, and whose narrow shift is 1.
 fn drifted([value, low, high]: [f64; 3], coherent: bool) -> (Option<bool>, String) {
     let rows = [(0, [0.0; 3]), (40, [value, low, high])];

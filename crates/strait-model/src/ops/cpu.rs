@@ -2,8 +2,6 @@
 //! vectorise for the processor at hand.
 
 use candle_core::{CpuStorage, Layout, Result, Storage, Tensor, bail};
-use std::ops::{Add, Mul};
-
 use gemm::Parallelism;
 
 /// The numbers of a contiguous f32 storage.
@@ -44,7 +42,7 @@ pub struct View<'a, T = f32> {
 }
 
 /// The types that matrix products are computed in.
-pub trait Real: Copy + Default + PartialEq + Add<Output = Self> + Mul<Output = Self> + 'static {}
+pub trait Real: Copy + Default + PartialEq + 'static {}
 
 impl Real for f32 {}
 impl Real for f64 {}
@@ -86,9 +84,6 @@ pub fn matmul<T: Real>(
         m == 0 || n == 0 || (m - 1) * to_row + n <= to.len(),
         "a matrix product writes outside its result"
     );
-    if b.column == 1 && m * n * k <= SMALL {
-        return vectorised(|| small_matmul((m, n, k), to, to_row, keep, a, b, factor));
-    }
     // SAFETY: the assertions above keep every access inside the three slices; `to` is borrowed mutably and so is
     // distinct from `a` and `b`.
     unsafe {
@@ -113,41 +108,6 @@ pub fn matmul<T: Real>(
             false,
             parallelism,
         );
-    }
-}
-
-/// Multiply-adds below which the preparations of a large product take longer than the product.
-const SMALL: usize = 4096;
-
-/// As [`matmul`], with rows of `b` whose numbers lie side by side.
-#[inline(always)]
-fn small_matmul<T: Real>(
-    (m, n, k): (usize, usize, usize),
-    to: &mut [T],
-    to_row: usize,
-    keep: T,
-    a: View<T>,
-    b: View<T>,
-    factor: T,
-) {
-    for i in 0..m {
-        for start in (0..n).step_by(LANES) {
-            let width = LANES.min(n - start);
-            let mut sums = [T::default(); LANES];
-            for j in 0..k {
-                let x = a.numbers[i * a.row + j * a.column];
-                let row = &b.numbers[j * b.row + start..][..width];
-                match <&[T; LANES]>::try_from(row) {
-                    Ok(row) => sums.iter_mut().zip(row).for_each(|(sum, y)| *sum = *sum + x * *y),
-                    Err(_) => sums.iter_mut().zip(row).for_each(|(sum, y)| *sum = *sum + x * *y),
-                }
-            }
-            let to = &mut to[i * to_row + start..][..width];
-            for (to, sum) in to.iter_mut().zip(sums) {
-                let kept = if keep == T::default() { keep } else { keep * *to };
-                *to = kept + factor * sum;
-            }
-        }
     }
 }
 
@@ -265,38 +225,6 @@ mod tests {
         assert_eq!(exp(0.0), 1.0);
         assert_eq!(exp(f32::INFINITY), f32::INFINITY);
         assert!(exp(f32::NAN).is_nan());
-    }
-
-    #[test]
-    fn small_products_are_those_of_large_ones() {
-        let numbers: Vec<f64> = (0..2000).map(|i| ((i * 37) % 64) as f64 / 32.0 - 1.0).collect();
-        for (m, n, k) in [(1, 1, 1), (9, 16, 9), (9, 9, 16), (3, 40, 5), (2, 17, 0)] {
-            for transposed in [false, true] {
-                let a = if transposed { View::rows(&numbers, m).t() } else { View::rows(&numbers, k) };
-                let b = View::rows(&numbers[100..], n);
-                let mut to = vec![0.5; m * (n + 3)];
-                matmul((m, n, k), &mut to, n + 3, 2.0, a, b, 3.0, Parallelism::None);
-                for (i, row) in to.chunks_exact(n + 3).enumerate() {
-                    for (j, found) in row.iter().enumerate() {
-                        let term = |l: usize| numbers[i * a.row + l * a.column] * b.numbers[l * n + j];
-                        let expected = if j < n { 1.0 + 3.0 * (0..k).map(term).sum::<f64>() } else { 0.5 };
-                        assert!((found - expected).abs() < 1e-12, "{m} {n} {k}: {found} is not {expected}");
-                    }
-                }
-            }
-        }
-        let mut to = [f32::NAN; 4];
-        matmul(
-            (2, 2, 1),
-            &mut to,
-            2,
-            0.0,
-            View::rows(&[1.0, 2.0], 1),
-            View::rows(&[3.0, 4.0], 2),
-            1.0,
-            Parallelism::None,
-        );
-        assert_eq!(to, [3.0, 4.0, 6.0, 8.0], "what is not kept is not read");
     }
 
     #[test]

@@ -26,7 +26,7 @@ pub struct Passage {
 }
 
 /// Reads the first `most` passages of a file: of `.txt` its paragraphs, which blank lines part; of `.jsonl` the `text` of
-/// each line; of `.parquet` the column `text`.
+/// each line; of `.parquet` the column `text`, however compressed.
 ///
 /// # Errors
 /// If the file cannot be read, has another ending, or has no passages; or the first passage that has no text or is not

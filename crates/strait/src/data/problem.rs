@@ -177,7 +177,7 @@ impl Problem {
                     .into()
             }
             Self::Parquet { .. } => {
-                "check that the file is whole and compressed with Snappy or not at all, or give its texts as `.jsonl`".into()
+                "check that the file is whole and not encrypted, or give its texts as `.jsonl`".into()
             }
             Self::NoColumn { .. } | Self::Cells { .. } | Self::NotAScore { .. } => {
                 format!("judged answers are CSV with the columns {}", judged::COLUMNS.join(","))

@@ -55,11 +55,14 @@ pub(super) const DRIFTS: &str = "drifts to the general solution";
 pub(super) const SEPARATED: &str = "a KL weight separates narrow from general";
 
 /// The measures that a whole report has: the table's name and the words for it.
-const MEASURES: [(&str, &str); 4] = [
+const MEASURES: [(&str, &str); 7] = [
     ("preference", "the preference shift"),
     ("certificate", "the scaling certificate"),
     ("kl", "KL to base"),
     ("heldout", "the held-out loss"),
+    ("efficiency", "efficiency"),
+    ("stability", "stability"),
+    ("significance", "significance on pre-training text"),
 ];
 
 /// Fewer parameters than this make a model small beside the paper's.

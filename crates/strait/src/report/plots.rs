@@ -433,7 +433,8 @@ pub(super) fn drifts(facts: &Facts, solutions: &[&str], rows: &[Drift<'_>]) -> V
 
 /// The general shift against the narrow one at scale 1, a point for every KL weight that a search tried.
 pub(super) fn frontiers(solutions: &[&str], rows: &[Weight<'_>]) -> Vec<Figure> {
-    let at_one = || rows.iter().filter(|w| w.scale == 1.0);
+    // A weight under which training diverged has no shifts.
+    let at_one = || rows.iter().filter(|w| w.scale == 1.0 && w.narrow.value.is_finite());
     let x = axis("shift inside (nats a token)").range(range(at_one().map(|w| w.narrow)));
     let y = axis("shift outside (nats a token)").range(range(at_one().map(|w| w.general)));
     let figure = |(place, solution): (usize, &&str)| {

@@ -111,6 +111,14 @@ struct Reading {
     coherent: bool,
 }
 
+impl Reading {
+    /// Of a weight under which training diverged.
+    const NONE: Self = {
+        let nothing = Interval { value: f64::NAN, low: f64::NAN, high: f64::NAN };
+        Self { scale: 1.0, narrow: nothing, general: nothing, share: f64::NAN, coherent: false }
+    };
+}
+
 /// The rows of a certificate of one solution; none if it is another table.
 fn readings(certificate: &Table) -> Vec<Reading> {
     let all = || {
@@ -141,7 +149,11 @@ pub fn frontier(
     let chosen = search.chosen(tried);
     let mut rows = Vec::new();
     for (place, (weight, certificate)) in tried.iter().zip(certificates).enumerate() {
-        rows.extend(readings(certificate).into_iter().map(|reading| (place == chosen, *weight, reading)));
+        let mut readings = readings(certificate);
+        if readings.is_empty() {
+            readings.push(Reading::NONE);
+        }
+        rows.extend(readings.into_iter().map(|reading| (place == chosen, *weight, reading)));
     }
     let about = "Search for a KL weight: what every weight tried does inside the domain and outside it";
     Table::of_rows("frontier", about, &rows)
@@ -205,6 +217,17 @@ mod tests {
         assert!(chosen > 3.0 && chosen <= 4.0, "{weights:?}, {chosen}");
         let all = searched(f64::INFINITY, f64::INFINITY);
         assert_eq!(all.1, *all.0.last().unwrap());
+    }
+
+    #[test]
+    fn a_weight_under_which_training_diverges_is_too_large() {
+        let empty = Table::of_rows("certificate", "", &[] as &[()]).real("scale", "", |()| 0.0).table();
+        let tried = SEARCH.judge(10.0, &empty, Some(&empty));
+        assert!(!tried.keeps && !tried.separates && tried.share.is_nan());
+        let first = Tried { weight: 0.0, share: 1.0, separates: false, keeps: true };
+        assert!(SEARCH.next(&[first, tried]).unwrap() < 10.0);
+        let table = frontier("one", &SEARCH, &[first, tried], &[empty.clone(), empty], 0);
+        assert_eq!((table.real("weight").unwrap(), table.rows()), (&[0.0, 10.0][..], 2));
     }
 
     #[test]

@@ -14,7 +14,7 @@ use super::{
     values::shown,
 };
 use crate::{
-    Result, Table,
+    Error, Result, Table,
     measure::{self, DriftRows, PairRows, Trajectory},
     objective::{Kept, Row},
     train::{Kl, Order, Run, Settings, SolutionFolder, Trainable, TrainingData, pick},
@@ -164,23 +164,21 @@ impl Lab<'_> {
         folder: &Path,
     ) -> Result<()> {
         let own = solution_folder(folder, &solution.name);
+        let certificates = own.certificates(&step.key)?;
         let (mut tried, mut readings, mut folders) = (Vec::<Tried>::new(), Vec::new(), Vec::new());
         while let Some(weight) = search.next(&tried) {
             let at = match &search.unpenalised {
                 Some(other) if weight == 0.0 => solution_folder(folder, other),
-                _ => {
-                    let at = own.tried(&shown(weight));
-                    let fingerprint = self.planned.plan.key_of_try(step, solution, weight);
-                    if !at.is_finished(&fingerprint) {
-                        let kl = solution.train.kl.filter(|_| weight > 0.0).map(|kl| Kl { weight, ..kl });
-                        let settings = Settings { kl, ..solution.train.clone() };
-                        self.progress.note(&format!("{}: KL weight {}", solution.name, shown(weight)));
-                        self.train_into(&at, solution, &settings, start, &fingerprint)?;
-                    }
-                    at
+                _ => own.tried(&shown(weight)),
+            };
+            let certificate = match certificates.of(&shown(weight)) {
+                Some(measured) => measured,
+                None => {
+                    let certificate = self.try_weight(weight, &at, (solution, search), start, step)?;
+                    certificates.keep(&shown(weight), &certificate)?;
+                    certificate
                 }
             };
-            let certificate = self.certificate(&solution.name, open(&at)?, search.bound)?;
             let found = search.judge(weight, &certificate, readings.first());
             self.progress.note(&format!("{}: {}", solution.name, found.words()));
             tried.push(found);
@@ -192,6 +190,34 @@ impl Lab<'_> {
             .write_parquet(&own.frontier())?;
         // The edit comes last: its presence says that the search has ended.
         own.adopt(&folders[chosen])
+    }
+
+    /// Trains under one KL weight, unless that has been done, and measures what came of it. Under a weight at which training
+    /// diverges nothing is kept: its certificate has no rows.
+    fn try_weight(
+        &mut self,
+        weight: f64,
+        at: &SolutionFolder,
+        (solution, search): (&Solution, &Search),
+        start: Option<&Edit>,
+        step: &Step,
+    ) -> Result<Table> {
+        let fingerprint = self.planned.plan.key_of_try(step, solution, weight);
+        // The study's own solution without a penalty was trained in a step of its own.
+        let is_another = weight == 0.0 && search.unpenalised.is_some();
+        if !is_another && !at.is_finished(&fingerprint) {
+            let kl = solution.train.kl.filter(|_| weight > 0.0).map(|kl| Kl { weight, ..kl });
+            let settings = Settings { kl, ..solution.train.clone() };
+            self.progress.note(&format!("{}: KL weight {}", solution.name, shown(weight)));
+            match self.train_into(at, solution, &settings, start, &fingerprint) {
+                Err(error @ Error::Diverged { .. }) if weight > 0.0 => {
+                    self.progress.note(&format!("{}: {error}", solution.name));
+                    return Ok(diverged());
+                }
+                done => done?,
+            }
+        }
+        self.certificate(&solution.name, open(at)?, search.bound)
     }
 
     /// The scaling certificate of an edit that is not yet a solution.
@@ -287,6 +313,11 @@ impl Lab<'_> {
         }
         Ok(trajectories)
     }
+}
+
+/// The certificate of a weight under which training diverged.
+fn diverged() -> Table {
+    Table::of_rows("certificate", "Training diverged", &[] as &[()]).real("scale", "", |()| f64::NAN).table()
 }
 
 /// Key of a tried edit's provenance: the weight of its KL penalty.

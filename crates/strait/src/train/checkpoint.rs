@@ -17,11 +17,35 @@ use serde::{Deserialize, Serialize};
 use strait_model::files::write_atomically;
 
 use super::{StepRecord, optimiser::Parameter};
-use crate::{Error, Result};
+use crate::{Error, Result, Table};
 
 /// The paths of one solution's folder.
 pub struct SolutionFolder {
     root: PathBuf,
+}
+
+/// Scaling certificates that a search has measured, so that one that was stopped measures none again.
+pub struct Certificates {
+    folder: PathBuf,
+}
+
+impl Certificates {
+    fn path(&self, weight: &str) -> PathBuf {
+        self.folder.join(format!("{weight}.parquet"))
+    }
+
+    /// That of a weight, where it was measured. One that cannot be read is measured again.
+    pub fn of(&self, weight: &str) -> Option<Table> {
+        Table::read_parquet(&self.path(weight)).ok()
+    }
+
+    /// Keeps that of a weight.
+    ///
+    /// # Errors
+    /// If the file system refuses.
+    pub fn keep(&self, weight: &str, certificate: &Table) -> Result<()> {
+        certificate.write_parquet(&self.path(weight))
+    }
 }
 
 /// Facts stored beside the moments.
@@ -75,6 +99,19 @@ impl SolutionFolder {
     /// The preference shifts of all weights that a search has tried, once it has ended.
     pub fn frontier(&self) -> PathBuf {
         self.root.join("frontier.parquet")
+    }
+
+    /// The certificates of the weights that the search of that key has tried; those of another search are removed.
+    ///
+    /// # Errors
+    /// If the file system refuses.
+    pub fn certificates(&self, key: &str) -> Result<Certificates> {
+        let all = self.root.join("frontier").join("certificates");
+        let folder = all.join(key);
+        if !folder.is_dir() {
+            remove(&all, |path| std::fs::remove_dir_all(path))?;
+        }
+        Ok(Certificates { folder })
     }
 
     /// Whether the run of that fingerprint has ended here.

@@ -16,7 +16,7 @@ use strait_model::{
     progress::{Progress, Unit},
 };
 
-pub use checkpoint::SolutionFolder;
+pub use checkpoint::{Certificates, SolutionFolder};
 pub use optimiser::learning_rate;
 pub(crate) use optimiser::{AdamW, Parameter, adamw, clip, gradient_norm};
 pub use settings::{EditKind, Kl, Length, Schedule, Seeds, Settings};
