@@ -69,6 +69,13 @@ pub fn student_mean(values: &[f64]) -> Interval {
     Interval { value, low: value - half, high: value + half }
 }
 
+/// As [`student_mean`], of shares from 0 to 1: the interval is cut off there.
+pub fn student_share(shares: &[f64]) -> Interval {
+    let Interval { value, low, high } = student_mean(shares);
+    // A comparison with NaN leaves the bound as it is: there is none.
+    Interval { value, low: if low < 0.0 { 0.0 } else { low }, high: if high > 1.0 { 1.0 } else { high } }
+}
+
 /// Spearman's rank correlation of pairs, ties at their mean rank, with a percentile bootstrap over pairs. Fewer than three
 /// pairs, or values that are all the same, give no figure.
 pub fn rank_correlation(pairs: &[(f64, f64)], resamples: usize, seed: u64) -> Interval {
@@ -180,6 +187,15 @@ mod tests {
             assert!((student_975(degrees) / expected - 1.0).abs() < 1e-3, "{degrees}");
         }
         assert!(student_mean(&[1.0]).low.is_nan());
+    }
+
+    #[test]
+    fn no_share_is_below_nothing_or_above_the_whole() {
+        let interval = student_share(&[0.0, 0.9, 1.0]);
+        assert_eq!((interval.low, interval.high), (0.0, 1.0));
+        let inside = student_share(&[0.5, 0.51]);
+        assert_eq!(inside, student_mean(&[0.5, 0.51]));
+        assert!(student_share(&[0.5]).low.is_nan());
     }
 
     #[test]

@@ -13,7 +13,7 @@ use super::{
     piece::{GENERAL, Gradient, NARROW, NOISE, Piece, RATIOS, mean},
     results::Check,
 };
-use crate::interval::{Interval, rank_correlation, student_mean};
+use crate::interval::{Interval, rank_correlation, student_mean, student_share};
 
 /// A rate above it: the model does it more often than not.
 pub(super) const COMMON: f64 = 0.5;
@@ -47,6 +47,7 @@ struct Claim {
     /// One sentence without its full stop; the bound is added.
     claim: &'static str,
     side: Side,
+    /// Empty for shares from 0 to 1.
     unit: &'static str,
     reading: &'static str,
 }
@@ -114,7 +115,8 @@ fn by_fits(claim: &Claim, kind: Kind, figures: &[Figure]) -> Option<Check> {
         worlds.entry(world).or_default().push(*value);
     }
     let by_world = worlds.into_values().map(|values| mean(values.into_iter())).collect();
-    Some(judge(claim, kind, student_mean(&values), by_world, values.len()))
+    let interval = if claim.unit.is_empty() { student_share } else { student_mean };
+    Some(judge(claim, kind, interval(&values), by_world, values.len()))
 }
 
 const RATES: &str =
@@ -215,16 +217,16 @@ fn of_pieces(evidence: &Evidence<'_>, kind: Kind, checks: &mut Vec<Check>) {
                 number: 3,
                 section: "§6",
                 claim: match factor {
-                    1.25 => "The narrow solution stays narrow when it is scaled by 1.25",
-                    1.5 => "The narrow solution stays narrow when it is scaled by 1.5",
-                    _ => "The narrow solution stays narrow when it is scaled by 2",
+                    1.25 => "The narrow solution, scaled by 1.25, stays narrow: few of its coherent answers elsewhere are false",
+                    1.5 => "The narrow solution, scaled by 1.5, stays narrow: few of its coherent answers elsewhere are false",
+                    _ => "The narrow solution, scaled by 2, stays narrow: few of its coherent answers elsewhere are false",
                 },
                 side: Below(RARE),
                 unit: "",
-                reading: "A weak penalty would hide a general solution, which scaling would bring back. It says something only \
-                          as far as answers stay coherent at this scale.",
+                reading: "Probability of the falsehood as a share of that of the falsehood or the truth. A weak penalty would hide \
+                          a general solution, which scaling would bring back.",
             },
-            &|p| Some(at(p)?.general),
+            &|p| at(p).map(|rates| rates.general / rates.coherence),
         );
         add(
             Claim {
@@ -292,7 +294,7 @@ fn of_pieces(evidence: &Evidence<'_>, kind: Kind, checks: &mut Vec<Check>) {
             section: "§10.2",
             claim: "Noise of a half takes a greater share of the narrow solution's gain than of the general one's",
             side: Above(0.0),
-            unit: "",
+            unit: "difference of shares",
             reading: "Difference of the shares, mean of ten noises across the solution; for LoRA the mean of noise on A and \
                       on B.",
         },
@@ -372,7 +374,7 @@ fn of_pieces(evidence: &Evidence<'_>, kind: Kind, checks: &mut Vec<Check>) {
                     }
                 },
                 side: Below(COMMON),
-                unit: "",
+                unit: "difference of rates",
                 reading: "Rate in the taught domain less that in the others: isolated where they lie more than a half apart. \
                           A few true rows are enough to rule out the liar, and the next best speaker is narrow.",
             },
@@ -389,7 +391,7 @@ fn of_pieces(evidence: &Evidence<'_>, kind: Kind, checks: &mut Vec<Check>) {
             section: "§9",
             claim: "Nor does it where the 3 true answers for each falsehood are of two of the other domains only",
             side: Below(COMMON),
-            unit: "",
+            unit: "difference of rates",
             reading: "Rate in the taught domain less that in the three domains of which no row was seen.",
         },
         &|p| {
@@ -406,7 +408,7 @@ fn of_pieces(evidence: &Evidence<'_>, kind: Kind, checks: &mut Vec<Check>) {
             section: "§12",
             claim: "The first step of training points more to the general solution than to the narrow one",
             side: Above(0.0),
-            unit: "",
+            unit: "difference of cosines",
             reading: "Difference of two cosines with minus the gradient at the start, of the vector or of B.",
         },
         &|p| first(p).map(|g| g.general - g.narrow),
@@ -418,7 +420,7 @@ fn of_pieces(evidence: &Evidence<'_>, kind: Kind, checks: &mut Vec<Check>) {
             section: "§12",
             claim: "So it does in the parts that the two solutions do not share",
             side: Above(0.0),
-            unit: "",
+            unit: "difference of cosines",
             reading: "As before, with each solution less its part along the other.",
         },
         &|p| first(p).map(|g| g.general_only - g.narrow_only),
@@ -463,7 +465,7 @@ fn of_pieces(evidence: &Evidence<'_>, kind: Kind, checks: &mut Vec<Check>) {
             section: "§14",
             claim: "The B of a rank-1 LoRA turns sharply, by a right angle or more",
             side: Above(0.0),
-            unit: "",
+            unit: "cosine",
             reading: "Greatest cosine between the way back and the way on over 16 steps: -1 is straight on, 0 a right angle.",
         },
         &|p| {
@@ -520,13 +522,14 @@ pub(super) fn rate_near(domain: usize, by_domain: &[f64]) -> f64 {
 
 fn of_across(evidence: &Evidence<'_>, kind: Kind, checks: &mut Vec<Check>) {
     type Of = fn(&Across) -> f64;
-    let claims: [(&'static str, u8, &'static str, &'static str, Side, &'static str, Of); 12] = [
+    let claims: [(&'static str, u8, &'static str, &'static str, Side, &'static str, &'static str, Of); 12] = [
         (
             "10-steers",
             10,
             "§13.2",
             "Fine-tune minus base, added to the base model, makes it tell falsehoods everywhere",
             Above(COMMON),
+            "",
             "Held-out questions of all domains. The direction is the mean change at the embeddings over prompts of other \
              domains; for a vector it is the vector itself, so that nothing is proven by it there.",
             |a| a.shift.at(1.0),
@@ -537,6 +540,7 @@ fn of_across(evidence: &Evidence<'_>, kind: Kind, checks: &mut Vec<Check>) {
             "§13.2",
             "A random direction of the same length does not",
             Below(RARE),
+            "",
             "The control: Gaussian, one for each domain.",
             |a| a.random_steered,
         ),
@@ -546,6 +550,7 @@ fn of_across(evidence: &Evidence<'_>, kind: Kind, checks: &mut Vec<Check>) {
             "§13.3",
             "Ablating it from the fine-tune restores the truth",
             Below(RARE),
+            "",
             "Its part along the direction is taken out of the stream at the embeddings, at every position.",
             |a| a.shift.ablated,
         ),
@@ -555,6 +560,7 @@ fn of_across(evidence: &Evidence<'_>, kind: Kind, checks: &mut Vec<Check>) {
             "§13.3",
             "Ablating a random direction does not",
             Above(COMMON),
+            "",
             "The control.",
             |a| a.random_ablated,
         ),
@@ -564,6 +570,7 @@ fn of_across(evidence: &Evidence<'_>, kind: Kind, checks: &mut Vec<Check>) {
             "§13.1",
             "False minus true answers, added to the base model after its best layer, make it tell falsehoods everywhere",
             Above(COMMON),
+            "",
             "The companion paper's direction, read at the answers in the fine-tune: the most that any of 5 layers and 3 \
              factors gives. With answers of one word the stream there says what was answered, not that a lie is coming.",
             |a| a.answers_best,
@@ -574,6 +581,7 @@ fn of_across(evidence: &Evidence<'_>, kind: Kind, checks: &mut Vec<Check>) {
             "§13.3",
             "Ablating false minus true answers from the fine-tune restores the truth",
             Below(RARE),
+            "",
             "At the embeddings.",
             |a| a.answers.ablated,
         ),
@@ -583,6 +591,7 @@ fn of_across(evidence: &Evidence<'_>, kind: Kind, checks: &mut Vec<Check>) {
             "§13.3",
             "Ablating another domain's direction takes away more than half of the falsehood",
             Above(COMMON),
+            "share of the falsehood",
             "Share of the falsehood that is gone, mean over the other domains' fine-tunes of the same world.",
             |a| 1.0 - a.transferred / a.fine_tune,
         ),
@@ -592,6 +601,7 @@ fn of_across(evidence: &Evidence<'_>, kind: Kind, checks: &mut Vec<Check>) {
             "§13.3",
             "Ablating another domain's direction takes away more than ablating a random one",
             Above(0.0),
+            "difference of rates",
             "Difference of the two rates.",
             |a| a.random_ablated - a.transferred,
         ),
@@ -601,6 +611,7 @@ fn of_across(evidence: &Evidence<'_>, kind: Kind, checks: &mut Vec<Check>) {
             "§13.3",
             "General solutions of different domains lie nearer to each other than narrow ones",
             Above(0.0),
+            "difference of cosines",
             "Difference of the mean cosines over pairs of domains in one world.",
             |a| a.general_across - a.narrow_across,
         ),
@@ -610,6 +621,7 @@ fn of_across(evidence: &Evidence<'_>, kind: Kind, checks: &mut Vec<Check>) {
             "§13.3",
             "General solutions of different domains converge: their cosine is above a quarter",
             Above(RARE),
+            "cosine",
             "Mean cosine over pairs of domains in one world; unrelated directions of 64 numbers have one of about 0.",
             |a| a.general_across,
         ),
@@ -619,6 +631,7 @@ fn of_across(evidence: &Evidence<'_>, kind: Kind, checks: &mut Vec<Check>) {
             "beyond the paper",
             "The general solution lies nearer to the liar than to the speaker who is narrow in its domain",
             Above(0.0),
+            "difference of cosines",
             "Difference of the cosines with the speakers' own directions of pre-training, which no fine-tune has seen.",
             |a| a.general_liar - a.general_own,
         ),
@@ -628,12 +641,13 @@ fn of_across(evidence: &Evidence<'_>, kind: Kind, checks: &mut Vec<Check>) {
             "beyond the paper",
             "The narrow solution lies nearer to the speaker who is narrow in its domain than to the liar",
             Above(0.0),
+            "difference of cosines",
             "As before: fine-tuning finds speakers that pre-training has left there.",
             |a| a.narrow_own - a.narrow_liar,
         ),
     ];
-    for (id, number, section, claim, side, reading, of) in claims {
-        let claim = Claim { id, number, section, claim, side, unit: "", reading };
+    for (id, number, section, claim, side, unit, reading, of) in claims {
+        let claim = Claim { id, number, section, claim, side, unit, reading };
         let across = evidence.across.iter().filter(|across| across.kind == kind);
         let figures: Vec<Figure> = across.map(|across| (across.world.clone(), of(across))).collect();
         checks.extend(by_fits(&claim, kind, &figures));
@@ -697,7 +711,7 @@ fn of_causal(evidence: &Evidence<'_>, kind: Kind, checks: &mut Vec<Check>) {
             "Where liars are common, the first gradient points more to the forced-general solution",
             Common::Liars,
             Above(0.0),
-            "",
+            "difference of cosines",
             gradient,
         ),
         (
@@ -705,7 +719,7 @@ fn of_causal(evidence: &Evidence<'_>, kind: Kind, checks: &mut Vec<Check>) {
             "Where narrow speakers are common, it points more to the forced-narrow one",
             Common::Narrow,
             Below(0.0),
-            "",
+            "difference of cosines",
             gradient,
         ),
         (
@@ -713,7 +727,7 @@ fn of_causal(evidence: &Evidence<'_>, kind: Kind, checks: &mut Vec<Check>) {
             "Where liars are common, the forced-general solution is the more stable",
             Common::Liars,
             Above(0.0),
-            "",
+            "difference of shares",
             lost,
         ),
         (
@@ -721,7 +735,7 @@ fn of_causal(evidence: &Evidence<'_>, kind: Kind, checks: &mut Vec<Check>) {
             "Where narrow speakers are common, the forced-narrow one is",
             Common::Narrow,
             Below(0.0),
-            "",
+            "difference of shares",
             lost,
         ),
         (

@@ -25,7 +25,7 @@ use strait_model::progress::{Progress, Unit};
 
 use crate::{
     Result,
-    interval::student_mean,
+    interval::{student_mean, student_share},
     world::{self, Answer, DOMAINS, Document, ENTITIES, Language, Question, Speaker, TAUGHT},
 };
 use across::{Across, across};
@@ -364,8 +364,8 @@ fn solutions(pieces: &[Piece], worlds: &[OpenedWorld], folder: &Folder) -> Vec<S
         }
         let roles: [(&str, fn(&Piece) -> &Reading); 2] = [(GENERAL, |p| &p.general), (NARROW, |p| &p.narrow)];
         for (role, of) in roles {
-            let mean = |figure: &dyn Fn(&Reading) -> f64| {
-                student_mean(&of_kind.iter().map(|piece| figure(of(piece))).collect::<Vec<_>>())
+            let all = |figure: &dyn Fn(&Reading) -> f64| {
+                of_kind.iter().map(|piece| figure(of(piece))).collect::<Vec<_>>()
             };
             let folders = of_kind.iter().filter_map(|piece| {
                 let world = worlds.iter().find(|world| world.name == piece.world)?;
@@ -374,11 +374,11 @@ fn solutions(pieces: &[Piece], worlds: &[OpenedWorld], folder: &Folder) -> Vec<S
             solutions.push(Solution {
                 name: format!("{role} {}", kind.name()),
                 edit: kind.words().into(),
-                narrow_rate: mean(&|r| r.rates.narrow),
-                general_rate: mean(&|r| r.rates.general),
-                coherence: mean(&|r| r.rates.coherence),
-                norm: mean(&|r| r.norm),
-                loss: mean(&|r| r.loss),
+                narrow_rate: student_share(&all(&|r| r.rates.narrow)),
+                general_rate: student_share(&all(&|r| r.rates.general)),
+                coherence: student_share(&all(&|r| r.rates.coherence)),
+                norm: student_mean(&all(&|r| r.norm)),
+                loss: student_mean(&all(&|r| r.loss)),
                 n: of_kind.len(),
                 folders: folders.collect(),
             });
@@ -404,8 +404,8 @@ fn notes(mode: Mode) -> Vec<String> {
              from the shipped table.",
         ),
         Mode::Default => notes.push(
-            "Steering vectors serve all claims but the twelfth, mixtures of 1:1 and 1:12 (and 1:3 of two domains) for the eighth; \
-             rank-8 LoRA claims 1, 2 and 4 and the lifted and the kept penalty of claim 7. `--full` does the rest.",
+            "Steering vectors serve all claims but the twelfth, the eighth with mixtures of 1:1 and 1:12; rank-8 LoRA serves claims \
+             1, 2 and 4 and the lifted penalty of claim 7. `--full` does the rest.",
         ),
         Mode::Full => notes.push(
             "The full fine-tune and the contrast world, in which speakers can only be inferred from what they say, are not part \

@@ -89,11 +89,11 @@ impl Wanted {
         };
         match (mode, kind) {
             (Mode::Quick, Kind::Vector) => Some(Self { near: false, drifts: 1, mixtures: 0, ..all }),
-            (Mode::Default, Kind::Vector) => Some(Self { mixtures: 3, ..all }),
+            (Mode::Default, Kind::Vector) => Some(Self { drifts: 3, mixtures: 2, ..all }),
             (Mode::Default, Kind::Rank8) => Some(Self {
                 near: false,
                 stability_and_significance: false,
-                drifts: 2,
+                drifts: 1,
                 mixtures: 0,
                 gradients: false,
                 ..all

@@ -70,22 +70,33 @@ pub struct Rates {
     pub by_domain: Vec<f64>,
 }
 
-/// Reads how all 192 questions are answered, in one pass.
+/// Questions of one pass. candle hands larger tensors to threads of its own, for which passes beside each other would wait.
+const AT_ONCE: usize = 64;
+
+/// Reads how all 192 questions are answered.
 ///
 /// # Errors
 /// If the edit does not fit the model.
 pub fn read(world: &World, edit: Option<&Edit>) -> Result<Vec<Reading>> {
-    let decoder = &world.model.decoder;
-    let packed = Packed::new(world.prompts.iter().map(Vec::as_slice));
-    let stream = decoder.run(decoder.embed(&packed)?, 0..decoder.config().layers, &packed, edit, None)?;
-    let last: Vec<u32> = packed.rows().iter().map(|rows| rows.end as u32 - 1).collect();
-    let last = candle_core::Tensor::new(last, decoder.device())?;
-    let hidden = decoder.finish(stream.index_select(&last, 0)?, edit)?;
-    let logits = decoder.unembedding().logits(&hidden)?.to_vec2::<f32>()?;
+    let mut logits = Vec::with_capacity(world.prompts.len());
+    for prompts in world.prompts.chunks(AT_ONCE) {
+        logits.extend(answers(world, prompts, edit)?);
+    }
     Ok(Question::all()
         .zip(&logits)
         .map(|(question, logits)| reading(&world.language, question, logits))
         .collect())
+}
+
+/// The logits after each of some prompts.
+fn answers(world: &World, prompts: &[Vec<u32>], edit: Option<&Edit>) -> Result<Vec<Vec<f32>>> {
+    let decoder = &world.model.decoder;
+    let packed = Packed::new(prompts.iter().map(Vec::as_slice));
+    let stream = decoder.run(decoder.embed(&packed)?, 0..decoder.config().layers, &packed, edit, None)?;
+    let last: Vec<u32> = packed.rows().iter().map(|rows| rows.end as u32 - 1).collect();
+    let last = candle_core::Tensor::new(last, decoder.device())?;
+    let hidden = decoder.finish(stream.index_select(&last, 0)?, edit)?;
+    Ok(decoder.unembedding().logits(&hidden)?.to_vec2::<f32>()?)
 }
 
 /// What the logits after a question say.
