@@ -217,9 +217,15 @@ fn of_pieces(evidence: &Evidence<'_>, kind: Kind, checks: &mut Vec<Check>) {
                 number: 3,
                 section: "§6",
                 claim: match factor {
-                    1.25 => "The narrow solution, scaled by 1.25, stays narrow: few of its coherent answers elsewhere are false",
-                    1.5 => "The narrow solution, scaled by 1.5, stays narrow: few of its coherent answers elsewhere are false",
-                    _ => "The narrow solution, scaled by 2, stays narrow: few of its coherent answers elsewhere are false",
+                    1.25 => {
+                        "The narrow solution, scaled by 1.25, stays narrow: few of its coherent answers elsewhere are false"
+                    }
+                    1.5 => {
+                        "The narrow solution, scaled by 1.5, stays narrow: few of its coherent answers elsewhere are false"
+                    }
+                    _ => {
+                        "The narrow solution, scaled by 2, stays narrow: few of its coherent answers elsewhere are false"
+                    }
                 },
                 side: Below(RARE),
                 unit: "",
