@@ -657,7 +657,7 @@ fn a_weight_under_which_training_diverges_ends_no_search() {
         desk.write(TRAIN, &format!("[[solution]]\nname = 'plain'\n[[solution]]\nname = 'found'\n{kl}\n"));
     let whole = desk.path("whole");
     let watch = Watch::endless();
-    run(&study, Some(&whole), &watch).unwrap();
+    run(&study, Some(&whole), None, &watch).unwrap();
     assert!(watch.notes().contains("found: training diverged at step 1"), "{}", watch.notes());
     let frontier = table(&whole, "frontier");
     let weights = of(&frontier, "found", "weight");
@@ -670,7 +670,7 @@ fn a_weight_under_which_training_diverges_ends_no_search() {
     // Neither trained nor measured again.
     std::fs::remove_file(whole.join("solutions/found/edit.safetensors")).unwrap();
     let watch = Watch::endless();
-    run(&study, Some(&whole), &watch).unwrap();
+    run(&study, Some(&whole), None, &watch).unwrap();
     assert!(!watch.notes().contains("diverged"), "{}", watch.notes());
 }
 

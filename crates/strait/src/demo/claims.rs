@@ -528,7 +528,9 @@ pub(super) fn rate_near(domain: usize, by_domain: &[f64]) -> f64 {
 
 fn of_across(evidence: &Evidence<'_>, kind: Kind, checks: &mut Vec<Check>) {
     type Of = fn(&Across) -> f64;
-    let claims: [(&'static str, u8, &'static str, &'static str, Side, &'static str, &'static str, Of); 12] = [
+    /// Id, number, section, claim, side, unit, reading, and the figure.
+    type Row = (&'static str, u8, &'static str, &'static str, Side, &'static str, &'static str, Of);
+    let claims: [Row; 12] = [
         (
             "10-steers",
             10,

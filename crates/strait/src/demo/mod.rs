@@ -362,7 +362,8 @@ fn solutions(pieces: &[Piece], worlds: &[OpenedWorld], folder: &Folder) -> Vec<S
         if of_kind.is_empty() {
             continue;
         }
-        let roles: [(&str, fn(&Piece) -> &Reading); 2] = [(GENERAL, |p| &p.general), (NARROW, |p| &p.narrow)];
+        type Of = fn(&Piece) -> &Reading;
+        let roles: [(&str, Of); 2] = [(GENERAL, |p| &p.general), (NARROW, |p| &p.narrow)];
         for (role, of) in roles {
             let all = |figure: &dyn Fn(&Reading) -> f64| {
                 of_kind.iter().map(|piece| figure(of(piece))).collect::<Vec<_>>()

@@ -336,7 +336,8 @@ impl OfPieces<'_> {
 }
 
 fn of_across(kind: Kind, across: &[&Across]) -> Vec<Plot> {
-    let bars = |label: &str, bars: &[(&str, fn(&Across) -> f64)]| {
+    type Of = fn(&Across) -> f64;
+    let bars = |label: &str, bars: &[(&str, Of)]| {
         let mut series = named(label);
         for (name, of) in bars {
             let values: Vec<f64> = across.iter().map(|a| of(a)).collect();
