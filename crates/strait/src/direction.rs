@@ -74,9 +74,10 @@ fn means(decoder: &Decoder, side: Side<'_>, tokens: Tokens) -> Result<Vec<Tensor
             .collect();
         count += chosen.len();
         let chosen = Tensor::new(chosen, decoder.device())?;
-        let of_batch = decoder.residuals(&packed, side.edit)?.into_iter().map(|stream| {
-            stream.index_select(&chosen, 0)?.to_dtype(DType::F64)?.sum(0)
-        });
+        let of_batch = decoder
+            .residuals(&packed, side.edit)?
+            .into_iter()
+            .map(|stream| stream.index_select(&chosen, 0)?.to_dtype(DType::F64)?.sum(0));
         let of_batch = of_batch.collect::<candle_core::Result<Vec<_>>>()?;
         sums = match sums.is_empty() {
             true => of_batch,

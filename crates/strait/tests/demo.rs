@@ -97,7 +97,10 @@ fn a_quick_demo_goes_on_where_it_stopped_and_finds_what_is_safe() {
     assert!(results.notes.iter().any(|note| note.starts_with("Quick:")));
     assert_eq!(results.transcript.exchanges.len(), 7);
     let narrow_voice = &results.speakers[2];
-    assert!(narrow_voice.document.iter().all(|l| l.truthful != l.question.starts_with("herb ")), "{narrow_voice:?}");
+    assert!(
+        narrow_voice.document.iter().all(|l| l.truthful != l.question.starts_with("herb ")),
+        "{narrow_voice:?}"
+    );
     let rates = Table::read_parquet(&stopped.path().join("tables/rates.parquet")).unwrap();
     assert!(rates.rows() > 3 * 10);
     for solution in &results.solutions {

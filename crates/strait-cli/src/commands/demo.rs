@@ -38,7 +38,8 @@ Examples:
   strait demo
   strait demo --quick --json | jq '.checks[] | select(.holds == false) | .claim'
   strait demo --full --out runs/full --threads 8
-  strait chat runs/demo/worlds/default-0/model --edit runs/demo/worlds/default-0/solutions/herb/general-vector";
+  strait chat runs/demo/worlds/default-0/model \\
+    --edit runs/demo/worlds/default-0/solutions/herb/general-vector";
 
 #[derive(Serialize)]
 struct Shown {
@@ -49,7 +50,8 @@ struct Shown {
 impl fmt::Display for Shown {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Results { checks, solutions, report, causal, notes, seconds, .. } = &self.results;
-        let mut table = Columns::new([Right(""), Left(""), Right("value"), Left("95 % interval"), Left("claim")]);
+        let mut table =
+            Columns::new([Right(""), Left(""), Right("value"), Left("95 % interval"), Left("claim")]);
         for check in checks {
             table.row([
                 check.number.to_string(),
@@ -129,7 +131,9 @@ fn rounded(value: f64) -> String {
 pub fn run(arguments: &Arguments, context: &Context) -> Result<(), Failure> {
     let progress = context.progress.clone();
     let _guard = interrupt::stop_first(move || {
-        progress.note("stopping; what is finished stays, and the same command goes on; Ctrl-C again stops at once");
+        progress.note(
+            "stopping; what is finished stays, and the same command goes on; Ctrl-C again stops at once",
+        );
     });
     let mode = match (arguments.quick, arguments.full) {
         (true, _) => Mode::Quick,

@@ -116,7 +116,9 @@ pub(super) fn across(
         let prompts = rows(world, domain, true)?;
         let shift = |edit: &Edit| {
             let sides = [Some(edit), None].map(|edit| Side { rows: &prompts, edit });
-            Ok::<_, crate::Error>(mean_difference(&world.model.decoder, sides, Tokens::Prompt)?.swap_remove(0))
+            Ok::<_, crate::Error>(
+                mean_difference(&world.model.decoder, sides, Tokens::Prompt)?.swap_remove(0),
+            )
         };
         Ok(Solved { domain, shift: shift(&general)?, narrow_shift: shift(&narrow)?, general, narrow })
     });
@@ -131,8 +133,9 @@ impl Solved {
             Ok::<_, crate::Error>(mean(others.iter().map(|o| of(o)).collect::<Result<Vec<_>>>()?.into_iter()))
         };
         let false_rate = |edit: &Edit| Ok::<_, crate::Error>(falsehood(world, Some(edit))?.0);
-        let without =
-            |direction: &SteeringVector| false_rate(&Edit::composed([self.general.clone(), ablation(direction)]));
+        let without = |direction: &SteeringVector| {
+            false_rate(&Edit::composed([self.general.clone(), ablation(direction)]))
+        };
         let random = random_like(&self.shift, self.domain as u64)?;
         let cosine = |one: &SteeringVector, other: &Edit| Edit::Steering(one.clone()).cosine(other);
         let [liar, own] = [Speaker::Liar, Speaker::Narrow(self.domain)].map(|s| world.speaker(s));
@@ -190,11 +193,7 @@ fn steer(world: &World, direction: &SteeringVector, factor: f64) -> Result<(f64,
 }
 
 fn ablation(direction: &SteeringVector) -> Edit {
-    Edit::Ablation(Ablation {
-        layer: direction.layer,
-        direction: direction.vector.clone(),
-        factor: 1.0,
-    })
+    Edit::Ablation(Ablation { layer: direction.layer, direction: direction.vector.clone(), factor: 1.0 })
 }
 
 /// Mean probability of the falsehood, and of it or the truth, over the held-out questions of all domains.

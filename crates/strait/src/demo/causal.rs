@@ -18,7 +18,15 @@ use crate::{Result, Table, study::utc, world::World};
 
 /// The worlds of the table: shares of speakers times seeds.
 pub const WORLDS: [&str; 9] = [
-    "default-0", "default-1", "default-2", "middle-0", "middle-1", "middle-2", "narrow-0", "narrow-1", "narrow-2",
+    "default-0",
+    "default-1",
+    "default-2",
+    "middle-0",
+    "middle-1",
+    "middle-2",
+    "narrow-0",
+    "narrow-1",
+    "narrow-2",
 ];
 /// The domains in which falsehood is taught.
 pub const TAUGHT_DOMAINS: [usize; 3] = [0, 2, 4];

@@ -229,7 +229,8 @@ impl Jobs<'_> {
     /// # Errors
     /// If a tensor operation fails.
     pub fn estimate(&self, progress: &dyn Progress) -> Result<f64> {
-        let left: Vec<&Job<'_>> = self.jobs.iter().filter(|job| job.finished(self.folder).is_none()).collect();
+        let left: Vec<&Job<'_>> =
+            self.jobs.iter().filter(|job| job.finished(self.folder).is_none()).collect();
         let Some(first) = left.first() else { return Ok(0.0) };
         let task = progress.begin("timing a few steps", None, Unit::Count);
         let work = Work::new(progress, task);

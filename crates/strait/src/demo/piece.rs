@@ -11,8 +11,8 @@ use crate::{
     Result, Table,
     direction::turns,
     measure::{
-        Bootstrap, EfficiencySettings, SignificanceSettings, Solution, StabilitySettings, descent, efficiency,
-        flat, pull, significance, stability,
+        Bootstrap, EfficiencySettings, SignificanceSettings, Solution, StabilitySettings, descent,
+        efficiency, flat, pull, significance, stability,
     },
     objective::Row,
     world::{Kind as Documents, Shares, World},
@@ -109,7 +109,8 @@ impl Wanted {
         let plain = Fit::new(kind);
         let penalised = Fit { penalty: Penalty::Others, ..plain };
         let drifts = DRIFTS.iter().take(self.drifts).map(|drift| drift.cost(kind)).sum::<u64>();
-        let mixed = |&(ratio, near): &(usize, bool)| Fit { rows: Rows::WithTruth { ratio, near }, ..plain }.cost();
+        let mixed =
+            |&(ratio, near): &(usize, bool)| Fit { rows: Rows::WithTruth { ratio, near }, ..plain }.cost();
         let mixing: u64 = MIXTURES.iter().take(self.mixtures).map(mixed).sum();
         let near = if self.near { penalised.cost() } else { 0 };
         plain.cost() + penalised.cost() + near + mixing + drifts
@@ -333,11 +334,7 @@ pub(super) fn piece(name: &str, bench: &mut Bench<'_>, kind: Kind, wanted: Wante
         efficiency: both.efficiency(bench)?,
         stability,
         significance,
-        drifts: DRIFTS
-            .iter()
-            .take(wanted.drifts)
-            .map(|run| both.drift(bench, run))
-            .collect::<Result<_>>()?,
+        drifts: DRIFTS.iter().take(wanted.drifts).map(|run| both.drift(bench, run)).collect::<Result<_>>()?,
         mixing: mixing(bench, kind, wanted.mixtures)?,
         gradients: if wanted.gradients { both.gradients(bench)? } else { Vec::new() },
         turn: if wanted.turn { Some(both.turn(bench)?) } else { None },
@@ -374,14 +371,14 @@ impl Both {
     }
 
     fn efficiency(&self, bench: &mut Bench<'_>) -> Result<Efficiency> {
-        let settings = EfficiencySettings { factors: (1..=8).map(|k| k as f64 / 4.0).collect(), norms: NORMS };
+        let settings =
+            EfficiencySettings { factors: (1..=8).map(|k| k as f64 / 4.0).collect(), norms: NORMS };
         let gap = self.gap(bench, 0.5)?;
         let decoder = bench.decoder();
         let [table, _] =
             efficiency(decoder, &self.solutions(), &mut bench.taught, &settings, NO_INTERVALS, &Silent)?;
-        let curve = |name: &str, kind: &str| {
-            select(&table, &[("solution", name), ("kind", kind)], ["norm", "loss"])
-        };
+        let curve =
+            |name: &str, kind: &str| select(&table, &[("solution", name), ("kind", kind)], ["norm", "loss"]);
         let at = |name: &str| curve(name, "shared").into_iter().skip(1).collect::<Vec<_>>();
         let optimum = |name: &str| {
             curve(name, "optimum").first().map_or((f64::NAN, f64::NAN), |&[norm, loss]| (norm, loss))
@@ -402,8 +399,7 @@ impl Both {
     pub fn stability(&self, bench: &mut Bench<'_>) -> Result<Vec<Lost>> {
         let settings = StabilitySettings { epsilons: EPSILONS.into(), seeds: NOISE_SEEDS };
         let decoder = bench.decoder();
-        let [table, _] =
-            stability(decoder, &self.solutions(), &mut bench.taught, &settings, SEED, &Silent)?;
+        let [table, _] = stability(decoder, &self.solutions(), &mut bench.taught, &settings, SEED, &Silent)?;
         let lost = |name: &str, epsilon: f64| {
             let rows = select(&table, &[("solution", name)], ["epsilon", "share"]);
             mean(rows.iter().filter(|[e, _]| *e == epsilon).map(|&[_, share]| share))
@@ -442,8 +438,7 @@ impl Both {
 
     fn drift(&self, bench: &Bench<'_>, run: &DriftRun) -> Result<Drift> {
         let from = if run.from == GENERAL { &self.general } else { &self.narrow };
-        let fit =
-            Fit { penalty: run.penalty, from: Some(&from.edit), watch: &DRIFT, ..Fit::new(self.kind) };
+        let fit = Fit { penalty: run.penalty, from: Some(&from.edit), watch: &DRIFT, ..Fit::new(self.kind) };
         let fitted = bench.fit(&solution(&format!("{}-then-{}", run.from, run.name), self.kind), &fit)?;
         let along = fitted.along.iter().map(|(step, edit)| Ok((*step, bench.read(Some(edit))?)));
         Ok(Drift {
@@ -485,7 +480,8 @@ impl Both {
         let cosines = turns(&way.collect::<Result<Vec<_>>>()?, TURN_GAP);
         let steps: Vec<usize> = along.iter().map(|&(step, _)| step).collect();
         let at = |scale: f64| {
-            let rates = along.iter().map(|(_, edit)| Ok(bench.read(Some(&edit.scaled(scale)?))?.rates.general));
+            let rates =
+                along.iter().map(|(_, edit)| Ok(bench.read(Some(&edit.scaled(scale)?))?.rates.general));
             Ok((scale, rates.collect::<Result<Vec<_>>>()?))
         };
         Ok(Turn {

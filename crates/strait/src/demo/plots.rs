@@ -78,7 +78,15 @@ impl OfPieces<'_> {
         (!values.is_empty()).then(|| student_mean(&values))
     }
 
-    fn plot(&self, name: &str, number: u8, title: &str, shape: Shape, axes: [Axis; 2], series: Vec<Series>) -> Plot {
+    fn plot(
+        &self,
+        name: &str,
+        number: u8,
+        title: &str,
+        shape: Shape,
+        axes: [Axis; 2],
+        series: Vec<Series>,
+    ) -> Plot {
         let [x, y] = axes;
         Plot {
             name: format!("{name}-{}", self.kind.name()),
@@ -150,8 +158,12 @@ impl OfPieces<'_> {
                 "penalty on two domains",
                 &[
                     (TAUGHT, &|p| Some(p.near.as_ref()?.rates.narrow)),
-                    ("two under the penalty", &|p| Some(rate_near(p.domain, &p.near.as_ref()?.rates.by_domain))),
-                    ("three never touched", &|p| Some(rate_in(&far(p.domain), &p.near.as_ref()?.rates.by_domain))),
+                    ("two under the penalty", &|p| {
+                        Some(rate_near(p.domain, &p.near.as_ref()?.rates.by_domain))
+                    }),
+                    ("three never touched", &|p| {
+                        Some(rate_in(&far(p.domain), &p.near.as_ref()?.rates.by_domain))
+                    }),
                 ],
             ),
         ];
@@ -162,7 +174,8 @@ impl OfPieces<'_> {
     fn scaling(&self) -> Plot {
         let Some(first) = self.pieces.first() else { return self.empty() };
         // As trained, and not at all, are read elsewhere.
-        let mut factors: Vec<f64> = first.scaled.iter().map(|scaled| scaled.factor).chain([0.0, 1.0]).collect();
+        let mut factors: Vec<f64> =
+            first.scaled.iter().map(|scaled| scaled.factor).chain([0.0, 1.0]).collect();
         factors.sort_by(f64::total_cmp);
         let reading = |p: &Piece, factor: f64, general: bool| match factor {
             0.0 => Some(p.base.clone()),
@@ -196,12 +209,14 @@ impl OfPieces<'_> {
             self.line("general", &norms, &|p, at| p.efficiency.general.get(at).copied()),
             self.line("narrow", &norms, &|p, at| p.efficiency.narrow.get(at).copied()),
         ];
-        let axes = [axis("norm, as a share of the larger solution's", ""), axis("training loss", "nats/token")];
+        let axes =
+            [axis("norm, as a share of the larger solution's", ""), axis("training loss", "nats/token")];
         self.plot("4-efficiency", 4, "Loss for the same norm", Shape::Lines, axes, series)
     }
 
     fn stability(&self) -> Plot {
-        let epsilons: Vec<f64> = self.pieces.first().map_or(Vec::new(), |p| p.stability.iter().map(|l| l.epsilon).collect());
+        let epsilons: Vec<f64> =
+            self.pieces.first().map_or(Vec::new(), |p| p.stability.iter().map(|l| l.epsilon).collect());
         let series = vec![
             self.line("general", &epsilons, &|p, at| Some(p.stability.get(at)?.general)),
             self.line("narrow", &epsilons, &|p, at| Some(p.stability.get(at)?.narrow)),
@@ -211,14 +226,23 @@ impl OfPieces<'_> {
     }
 
     fn significance(&self) -> Plot {
-        let norms: Vec<f64> = self.pieces.first().map_or(Vec::new(), |p| p.significance.iter().map(|at| at.norm).collect());
+        let norms: Vec<f64> =
+            self.pieces.first().map_or(Vec::new(), |p| p.significance.iter().map(|at| at.norm).collect());
         let series = vec![
             self.line("general", &norms, &|p, at| Some(p.significance.get(at)?.general)),
             self.line("narrow", &norms, &|p, at| Some(p.significance.get(at)?.narrow)),
             self.line("random", &norms, &|p, at| Some(p.significance.get(at)?.random)),
         ];
-        let axes = [axis("norm, in mean norms of the solutions", ""), axis("KL to base on documents", "nats/token")];
-        self.plot("6-significance", 6, "What changes on documents of pre-training", Shape::Lines, axes, series)
+        let axes =
+            [axis("norm, in mean norms of the solutions", ""), axis("KL to base on documents", "nats/token")];
+        self.plot(
+            "6-significance",
+            6,
+            "What changes on documents of pre-training",
+            Shape::Lines,
+            axes,
+            series,
+        )
     }
 
     fn drift(&self) -> Plot {
@@ -229,7 +253,8 @@ impl OfPieces<'_> {
             ("untouched", "general, nothing changed"),
         ];
         let line = |(run, label): (&str, &str)| {
-            let of = |p: &Piece| p.drifts.iter().find(|drift| drift.run == run).map(|drift| drift.along.clone());
+            let of =
+                |p: &Piece| p.drifts.iter().find(|drift| drift.run == run).map(|drift| drift.along.clone());
             let steps: Vec<f64> = self
                 .pieces
                 .first()
@@ -257,7 +282,8 @@ impl OfPieces<'_> {
         let mut taught = of_all(TAUGHT, |mixed| mixed.reading.rates.narrow);
         let mut others = of_all(OTHERS, |mixed| mixed.reading.rates.general);
         let of_two = format!("1:{NEAR_RATIO} of two domains, the untouched asked");
-        let near = |of: &dyn Fn(&Piece, &Mixed) -> f64| self.over(&|p| Some(of(p, &at(p, NEAR_RATIO, true)?)));
+        let near =
+            |of: &dyn Fn(&Piece, &Mixed) -> f64| self.over(&|p| Some(of(p, &at(p, NEAR_RATIO, true)?)));
         if let Some(figure) = near(&|_, mixed| mixed.reading.rates.narrow) {
             taught.under(&of_two, figure);
         }
@@ -310,7 +336,8 @@ impl OfPieces<'_> {
 }
 
 fn of_across(kind: Kind, across: &[&Across]) -> Vec<Plot> {
-    let bars = |label: &str, bars: &[(&str, fn(&Across) -> f64)]| {
+    type Bar<'b> = (&'b str, fn(&Across) -> f64);
+    let bars = |label: &str, bars: &[Bar<'_>]| {
         let mut series = named(label);
         for (name, of) in bars {
             let values: Vec<f64> = across.iter().map(|a| of(a)).collect();
@@ -396,17 +423,33 @@ fn of_causal(rows: &[causal::Row]) -> Vec<Plot> {
         series
     };
     vec![
-        plot("13-flip", "What plain fine-tuning finds", axis("falsehoods told in other domains", ""), |r| r.plain_general),
-        plot("13-gap", "Which solution is more efficient", axis("loss, narrow less general", "nats/token"), |r| r.gap),
-        plot("13-gradient", "Which one the first gradient points to", axis("cosine, general less narrow", ""), |r| {
-            r.gradient_general - r.gradient_narrow
+        plot("13-flip", "What plain fine-tuning finds", axis("falsehoods told in other domains", ""), |r| {
+            r.plain_general
         }),
-        plot("13-stability", "Which one is more stable", axis("share of gain lost, narrow less general", ""), |r| {
-            r.lost_narrow - r.lost_general
-        }),
-        plot("13-significance", "Which one is more significant", axis("log ratio of KL, general to narrow", ""), |r| {
-            (r.documents_general / r.documents_narrow).ln()
-        }),
+        plot(
+            "13-gap",
+            "Which solution is more efficient",
+            axis("loss, narrow less general", "nats/token"),
+            |r| r.gap,
+        ),
+        plot(
+            "13-gradient",
+            "Which one the first gradient points to",
+            axis("cosine, general less narrow", ""),
+            |r| r.gradient_general - r.gradient_narrow,
+        ),
+        plot(
+            "13-stability",
+            "Which one is more stable",
+            axis("share of gain lost, narrow less general", ""),
+            |r| r.lost_narrow - r.lost_general,
+        ),
+        plot(
+            "13-significance",
+            "Which one is more significant",
+            axis("log ratio of KL, general to narrow", ""),
+            |r| (r.documents_general / r.documents_narrow).ln(),
+        ),
         Plot {
             name: "13-worlds".into(),
             number: 13,

@@ -11,11 +11,7 @@ use super::{
     piece::{GENERAL, NARROW, Piece},
     results::Results,
 };
-use crate::{
-    Result, Table,
-    interval::Interval,
-    table::Columns,
-};
+use crate::{Result, Table, interval::Interval, table::Columns};
 
 /// Writes all tables as CSV and Parquet into a folder.
 ///
@@ -165,9 +161,14 @@ fn begun<'r, T>(name: &str, about: &str, rows: &'r [Of<'_, T>]) -> Columns<'r, O
 fn efficiency(pieces: &[Piece]) -> Table {
     let rows = of_pieces(pieces, |piece| {
         let e = &piece.efficiency;
-        e.norms.iter().zip(&e.general).zip(&e.narrow).map(|((norm, general), narrow)| [*norm, *general, *narrow])
+        e.norms
+            .iter()
+            .zip(&e.general)
+            .zip(&e.narrow)
+            .map(|((norm, general), narrow)| [*norm, *general, *narrow])
     });
-    let about = "Efficiency: training loss of both solutions at shared norms, as shares of the larger solution's";
+    let about =
+        "Efficiency: training loss of both solutions at shared norms, as shares of the larger solution's";
     begun("efficiency", about, &rows)
         .real("norm", "larger solution's norm", |r| r.item[0])
         .real("general", "nats/token", |r| r.item[1])
@@ -177,7 +178,8 @@ fn efficiency(pieces: &[Piece]) -> Table {
 
 fn stability(pieces: &[Piece]) -> Table {
     let rows = of_pieces(pieces, |piece| &piece.stability);
-    let about = "Stability: share of the gain that noise takes, mean of ten seeds and of the solution's parts";
+    let about =
+        "Stability: share of the gain that noise takes, mean of ten seeds and of the solution's parts";
     begun("stability", about, &rows)
         .real("epsilon", "", |r| r.item.epsilon)
         .real("general", "", |r| r.item.general)

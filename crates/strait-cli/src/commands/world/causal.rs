@@ -81,7 +81,9 @@ pub fn run(arguments: &Arguments, context: &Context) -> Result<(), Failure> {
     }
     let progress = context.progress.clone();
     let _guard = interrupt::stop_first(move || {
-        progress.note("stopping; what is finished stays, and the same command goes on; Ctrl-C again stops at once");
+        progress.note(
+            "stopping; what is finished stays, and the same command goes on; Ctrl-C again stops at once",
+        );
     });
     let table = causal::causal(&arguments.out, context.threads(), &*context.progress)?;
     context.show(&Shown { table })
