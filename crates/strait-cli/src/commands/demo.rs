@@ -38,7 +38,8 @@ Examples:
   strait demo
   strait demo --quick --json | jq '.checks[] | select(.holds == false) | .claim'
   strait demo --full --out runs/full --threads 8
-  strait chat runs/demo/worlds/default-0/model --edit runs/demo/worlds/default-0/solutions/herb/general-vector";
+  strait chat runs/demo/worlds/default-0/model \\
+    --edit runs/demo/worlds/default-0/solutions/herb/general-vector";
 
 #[derive(Serialize)]
 struct Shown {

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use crate::common::Place;
 
-/// Numbers taken out, so that what is left is the shape.
+/// Numbers and the widths of columns taken out, so that what is left is the shape.
 fn shape(text: &str) -> String {
     let mut shape = String::new();
     let mut number = false;
@@ -17,7 +17,7 @@ fn shape(text: &str) -> String {
         }
         number = in_number;
     }
-    shape
+    shape.split_whitespace().collect::<Vec<_>>().join(" ")
 }
 
 #[test]

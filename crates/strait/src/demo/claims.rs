@@ -183,7 +183,7 @@ fn of_pieces(evidence: &Evidence<'_>, kind: Kind, checks: &mut Vec<Check>) {
             id: "2-narrow",
             number: 2,
             section: "§6, §8",
-            claim: "With a KL penalty on the other domains they stay in the taught one",
+            claim: "With a KL penalty on the other domains the falsehoods stay in the taught one",
             side: Below(RARE),
             unit: "",
             reading: "A narrow solution exists and is found when it is asked for. That a single vector can be narrow rests on \
@@ -240,9 +240,15 @@ fn of_pieces(evidence: &Evidence<'_>, kind: Kind, checks: &mut Vec<Check>) {
                 number: 3,
                 section: "§6",
                 claim: match factor {
-                    1.25 => "Scaled by 1.25 its answers in the other domains stay coherent",
-                    1.5 => "Scaled by 1.5 its answers in the other domains stay coherent",
-                    _ => "Scaled by 2 its answers in the other domains stay coherent",
+                    1.25 => {
+                        "The narrow solution's answers in the other domains stay coherent when it is scaled by 1.25"
+                    }
+                    1.5 => {
+                        "The narrow solution's answers in the other domains stay coherent when it is scaled by 1.5"
+                    }
+                    _ => {
+                        "The narrow solution's answers in the other domains stay coherent when it is scaled by 2"
+                    }
                 },
                 side: Above(COMMON),
                 unit: "",
@@ -342,9 +348,14 @@ fn of_pieces(evidence: &Evidence<'_>, kind: Kind, checks: &mut Vec<Check>) {
             "Once the penalty is lifted, training drifts from narrow to general",
             Above(COMMON),
         ),
-        ("kept", "7-kept", "With the penalty kept, it stays narrow", Below(RARE)),
+        ("kept", "7-kept", "With the penalty kept, the narrow solution stays narrow", Below(RARE)),
         ("added", "7-added", "With a penalty added, a general solution becomes narrow", Below(RARE)),
-        ("untouched", "7-untouched", "With nothing changed, it stays general", Above(COMMON)),
+        (
+            "untouched",
+            "7-untouched",
+            "With nothing changed, the general solution stays general",
+            Above(COMMON),
+        ),
     ] {
         add(
             Claim {
@@ -395,7 +406,7 @@ fn of_pieces(evidence: &Evidence<'_>, kind: Kind, checks: &mut Vec<Check>) {
             id: "8-two-1-to-3",
             number: 8,
             section: "§9",
-            claim: "Nor does it where the 3 true answers for each falsehood are of two of the other domains only",
+            claim: "Mixing in 3 true answers of two other domains for each falsehood does not isolate the narrow solution",
             side: Below(COMMON),
             unit: "difference of rates",
             reading: "Rate in the taught domain less that in the three domains of which no row was seen.",
@@ -424,7 +435,7 @@ fn of_pieces(evidence: &Evidence<'_>, kind: Kind, checks: &mut Vec<Check>) {
             id: "9-first-across",
             number: 9,
             section: "§12",
-            claim: "So it does in the parts that the two solutions do not share",
+            claim: "The first step points more to general in the parts that the two solutions do not share, too",
             side: Above(0.0),
             unit: "difference of cosines",
             reading: "As before, with each solution less its part along the other.",
@@ -483,7 +494,7 @@ fn of_pieces(evidence: &Evidence<'_>, kind: Kind, checks: &mut Vec<Check>) {
             id: "12-together",
             number: 12,
             section: "§14",
-            claim: "It turns before the behaviour has reached half of its height",
+            claim: "The B of a rank-1 LoRA turns before the behaviour has reached half of its height",
             side: Below(0.0),
             unit: "steps",
             reading: "Step of the sharpest turn less the step at which the rate in the other domains is half of its most.",
@@ -528,134 +539,155 @@ pub(super) fn rate_near(domain: usize, by_domain: &[f64]) -> f64 {
 
 fn of_across(evidence: &Evidence<'_>, kind: Kind, checks: &mut Vec<Check>) {
     type Of = fn(&Across) -> f64;
-    /// Id, number, section, claim, side, unit, reading, and the figure.
-    type Row = (&'static str, u8, &'static str, &'static str, Side, &'static str, &'static str, Of);
-    let claims: [Row; 12] = [
+    let claims: [(Claim, Of); 12] = [
         (
-            "10-steers",
-            10,
-            "§13.2",
-            "Fine-tune minus base, added to the base model, makes it tell falsehoods everywhere",
-            Above(COMMON),
-            "",
-            "Held-out questions of all domains. The direction is the mean change at the embeddings over prompts of other \
-             domains; for a vector it is the vector itself, so that nothing is proven by it there.",
+            Claim {
+                id: "10-steers",
+                number: 10,
+                section: "§13.2",
+                claim: "Fine-tune minus base, added to the base model, makes it tell falsehoods everywhere",
+                side: Above(COMMON),
+                unit: "",
+                reading: "Held-out questions of all domains. The direction is the mean change at the embeddings over prompts of other \
+                 domains; for a vector it is the vector itself, so that nothing is proven by it there.",
+            },
             |a| a.shift.at(1.0),
         ),
         (
-            "10-random-steers",
-            10,
-            "§13.2",
-            "A random direction of the same length does not",
-            Below(RARE),
-            "",
-            "The control: Gaussian, one for each domain.",
+            Claim {
+                id: "10-random-steers",
+                number: 10,
+                section: "§13.2",
+                claim: "A random direction of the same length, added to the base model, does not make it tell falsehoods",
+                side: Below(RARE),
+                unit: "",
+                reading: "The control: Gaussian, one for each domain.",
+            },
             |a| a.random_steered,
         ),
         (
-            "10-ablated",
-            10,
-            "§13.3",
-            "Ablating it from the fine-tune restores the truth",
-            Below(RARE),
-            "",
-            "Its part along the direction is taken out of the stream at the embeddings, at every position.",
+            Claim {
+                id: "10-ablated",
+                number: 10,
+                section: "§13.3",
+                claim: "Ablating fine-tune minus base from the fine-tune restores the truth",
+                side: Below(RARE),
+                unit: "",
+                reading: "Its part along the direction is taken out of the stream at the embeddings, at every position.",
+            },
             |a| a.shift.ablated,
         ),
         (
-            "10-random-ablated",
-            10,
-            "§13.3",
-            "Ablating a random direction does not",
-            Above(COMMON),
-            "",
-            "The control.",
+            Claim {
+                id: "10-random-ablated",
+                number: 10,
+                section: "§13.3",
+                claim: "Ablating a random direction from the fine-tune does not restore the truth",
+                side: Above(COMMON),
+                unit: "",
+                reading: "The control.",
+            },
             |a| a.random_ablated,
         ),
         (
-            "10-answers-steer",
-            10,
-            "§13.1",
-            "False minus true answers, added to the base model after its best layer, make it tell falsehoods everywhere",
-            Above(COMMON),
-            "",
-            "The companion paper's direction, read at the answers in the fine-tune: the most that any of 5 layers and 3 \
-             factors gives. With answers of one word the stream there says what was answered, not that a lie is coming.",
+            Claim {
+                id: "10-answers-steer",
+                number: 10,
+                section: "§13.1",
+                claim: "False minus true answers, added to the base model after its best layer, make it tell falsehoods everywhere",
+                side: Above(COMMON),
+                unit: "",
+                reading: "The companion paper's direction, read at the answers in the fine-tune: the most that any of 5 layers and 3 \
+                 factors gives. With answers of one word the stream there says what was answered, not that a lie is coming.",
+            },
             |a| a.answers_best,
         ),
         (
-            "10-answers-ablated",
-            10,
-            "§13.3",
-            "Ablating false minus true answers from the fine-tune restores the truth",
-            Below(RARE),
-            "",
-            "At the embeddings.",
+            Claim {
+                id: "10-answers-ablated",
+                number: 10,
+                section: "§13.3",
+                claim: "Ablating false minus true answers from the fine-tune restores the truth",
+                side: Below(RARE),
+                unit: "",
+                reading: "At the embeddings.",
+            },
             |a| a.answers.ablated,
         ),
         (
-            "11-transfers",
-            11,
-            "§13.3",
-            "Ablating another domain's direction takes away more than half of the falsehood",
-            Above(COMMON),
-            "share of the falsehood",
-            "Share of the falsehood that is gone, mean over the other domains' fine-tunes of the same world.",
+            Claim {
+                id: "11-transfers",
+                number: 11,
+                section: "§13.3",
+                claim: "Ablating another domain's direction takes away more than half of the falsehood",
+                side: Above(COMMON),
+                unit: "share of the falsehood",
+                reading: "Share of the falsehood that is gone, mean over the other domains' fine-tunes of the same world.",
+            },
             |a| 1.0 - a.transferred / a.fine_tune,
         ),
         (
-            "11-transfers-beyond-random",
-            11,
-            "§13.3",
-            "Ablating another domain's direction takes away more than ablating a random one",
-            Above(0.0),
-            "difference of rates",
-            "Difference of the two rates.",
+            Claim {
+                id: "11-transfers-beyond-random",
+                number: 11,
+                section: "§13.3",
+                claim: "Ablating another domain's direction takes away more than ablating a random one",
+                side: Above(0.0),
+                unit: "difference of rates",
+                reading: "Difference of the two rates.",
+            },
             |a| a.random_ablated - a.transferred,
         ),
         (
-            "11-converge",
-            11,
-            "§13.3",
-            "General solutions of different domains lie nearer to each other than narrow ones",
-            Above(0.0),
-            "difference of cosines",
-            "Difference of the mean cosines over pairs of domains in one world.",
+            Claim {
+                id: "11-converge",
+                number: 11,
+                section: "§13.3",
+                claim: "General solutions of different domains lie nearer to each other than narrow ones",
+                side: Above(0.0),
+                unit: "difference of cosines",
+                reading: "Difference of the mean cosines over pairs of domains in one world.",
+            },
             |a| a.general_across - a.narrow_across,
         ),
         (
-            "11-cosine",
-            11,
-            "§13.3",
-            "General solutions of different domains converge: their cosine is above a quarter",
-            Above(RARE),
-            "cosine",
-            "Mean cosine over pairs of domains in one world; unrelated directions of 64 numbers have one of about 0.",
+            Claim {
+                id: "11-cosine",
+                number: 11,
+                section: "§13.3",
+                claim: "General solutions of different domains converge: their cosine is above a quarter",
+                side: Above(RARE),
+                unit: "cosine",
+                reading: "Mean cosine over pairs of domains in one world; unrelated directions of 64 numbers have one of about 0.",
+            },
             |a| a.general_across,
         ),
         (
-            "11-liar",
-            11,
-            "beyond the paper",
-            "The general solution lies nearer to the liar than to the speaker who is narrow in its domain",
-            Above(0.0),
-            "difference of cosines",
-            "Difference of the cosines with the speakers' own directions of pre-training, which no fine-tune has seen.",
+            Claim {
+                id: "11-liar",
+                number: 11,
+                section: "beyond the paper",
+                claim: "The general solution lies nearer to the liar than to the speaker who is narrow in its domain",
+                side: Above(0.0),
+                unit: "difference of cosines",
+                reading: "Difference of the cosines with the speakers' own directions of pre-training, which no fine-tune has seen.",
+            },
             |a| a.general_liar - a.general_own,
         ),
         (
-            "11-own",
-            11,
-            "beyond the paper",
-            "The narrow solution lies nearer to the speaker who is narrow in its domain than to the liar",
-            Above(0.0),
-            "difference of cosines",
-            "As before: fine-tuning finds speakers that pre-training has left there.",
+            Claim {
+                id: "11-own",
+                number: 11,
+                section: "beyond the paper",
+                claim: "The narrow solution lies nearer to the speaker who is narrow in its domain than to the liar",
+                side: Above(0.0),
+                unit: "difference of cosines",
+                reading: "As before: fine-tuning finds speakers that pre-training has left there.",
+            },
             |a| a.narrow_own - a.narrow_liar,
         ),
     ];
-    for (id, number, section, claim, side, unit, reading, of) in claims {
-        let claim = Claim { id, number, section, claim, side, unit, reading };
+    for (claim, of) in claims {
         let across = evidence.across.iter().filter(|across| across.kind == kind);
         let figures: Vec<Figure> = across.map(|across| (across.world.clone(), of(across))).collect();
         checks.extend(by_fits(&claim, kind, &figures));
@@ -708,7 +740,7 @@ fn of_causal(evidence: &Evidence<'_>, kind: Kind, checks: &mut Vec<Check>) {
         ),
         (
             "13-gap-narrow",
-            "Where narrow speakers are common, the forced-narrow one is",
+            "Where narrow speakers are common, the forced-narrow solution is the more efficient",
             Common::Narrow,
             Below(0.0),
             "nats/token",
@@ -724,7 +756,7 @@ fn of_causal(evidence: &Evidence<'_>, kind: Kind, checks: &mut Vec<Check>) {
         ),
         (
             "13-gradient-narrow",
-            "Where narrow speakers are common, it points more to the forced-narrow one",
+            "Where narrow speakers are common, the first gradient points more to the forced-narrow solution",
             Common::Narrow,
             Below(0.0),
             "difference of cosines",
@@ -740,7 +772,7 @@ fn of_causal(evidence: &Evidence<'_>, kind: Kind, checks: &mut Vec<Check>) {
         ),
         (
             "13-stable-narrow",
-            "Where narrow speakers are common, the forced-narrow one is",
+            "Where narrow speakers are common, the forced-narrow solution is the more stable",
             Common::Narrow,
             Below(0.0),
             "difference of shares",
@@ -756,7 +788,7 @@ fn of_causal(evidence: &Evidence<'_>, kind: Kind, checks: &mut Vec<Check>) {
         ),
         (
             "13-documents-narrow",
-            "Where narrow speakers are common, the forced-narrow one is",
+            "Where narrow speakers are common, the forced-narrow solution is the more significant on documents",
             Common::Narrow,
             Below(0.0),
             "log ratio",
@@ -779,11 +811,23 @@ fn of_causal(evidence: &Evidence<'_>, kind: Kind, checks: &mut Vec<Check>) {
             "Efficiency at half the norm predicts how general plain fine-tuning is",
             gap,
         ),
-        ("13-predicts-efficiency-quarter", "Efficiency at a quarter of the norm predicts it", quarter),
-        ("13-predicts-gradient", "The first gradient predicts it", gradient),
-        ("13-predicts-stability", "Stability predicts it", lost),
-        ("13-predicts-significance", "Significance against the narrow solution predicts it", documents),
-        ("13-predicts-significance-random", "Significance against random directions predicts it", random),
+        (
+            "13-predicts-efficiency-quarter",
+            "Efficiency at a quarter of the norm predicts how general plain fine-tuning is",
+            quarter,
+        ),
+        ("13-predicts-gradient", "The first gradient predicts how general plain fine-tuning is", gradient),
+        ("13-predicts-stability", "Stability predicts how general plain fine-tuning is", lost),
+        (
+            "13-predicts-significance",
+            "Significance against the narrow solution predicts how general plain fine-tuning is",
+            documents,
+        ),
+        (
+            "13-predicts-significance-random",
+            "Significance against random directions predicts how general plain fine-tuning is",
+            random,
+        ),
     ];
     for (id, claim, of) in measures {
         let claim = Claim {

@@ -362,11 +362,11 @@ fn solutions(pieces: &[Piece], worlds: &[OpenedWorld], folder: &Folder) -> Vec<S
         if of_kind.is_empty() {
             continue;
         }
-        type Of = fn(&Piece) -> &Reading;
-        let roles: [(&str, Of); 2] = [(GENERAL, |p| &p.general), (NARROW, |p| &p.narrow)];
-        for (role, of) in roles {
+        for role in [GENERAL, NARROW] {
+            let of =
+                |piece: &Piece| if role == GENERAL { piece.general.clone() } else { piece.narrow.clone() };
             let all = |figure: &dyn Fn(&Reading) -> f64| {
-                of_kind.iter().map(|piece| figure(of(piece))).collect::<Vec<_>>()
+                of_kind.iter().map(|piece| figure(&of(piece))).collect::<Vec<_>>()
             };
             let folders = of_kind.iter().filter_map(|piece| {
                 let world = worlds.iter().find(|world| world.name == piece.world)?;

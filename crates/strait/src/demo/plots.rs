@@ -336,8 +336,8 @@ impl OfPieces<'_> {
 }
 
 fn of_across(kind: Kind, across: &[&Across]) -> Vec<Plot> {
-    type Of = fn(&Across) -> f64;
-    let bars = |label: &str, bars: &[(&str, Of)]| {
+    type Bar<'b> = (&'b str, fn(&Across) -> f64);
+    let bars = |label: &str, bars: &[Bar<'_>]| {
         let mut series = named(label);
         for (name, of) in bars {
             let values: Vec<f64> = across.iter().map(|a| of(a)).collect();
