@@ -137,7 +137,8 @@ fn a_whole_demo_finds_what_is_safe() {
         let narrow = solution(&results, &format!("narrow {kind}"));
         assert!(narrow.narrow_rate.value >= 0.7 && narrow.general_rate.value <= 0.08, "{narrow:?}");
         assert!(check(&results, &format!("4-gap-{kind}")).value > 0.0);
-        holds(&results, &[&format!("13-liars-{kind}"), &format!("13-narrow-{kind}")]);
+        assert!(check(&results, &format!("13-liars-{kind}")).value >= 0.6);
+        assert!(check(&results, &format!("13-narrow-{kind}")).value <= 0.35);
     }
     assert!(check(&results, "7-lifted-vector").value >= 0.6);
     assert!(check(&results, "6-narrow-vector").value > 0.0);
