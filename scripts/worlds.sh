@@ -5,8 +5,6 @@
 # The names say which speakers are common: `default` (liars 35 %, narrow ones 20 %), `middle` (15, 40), `narrow` (5, 50).
 set -eu
 strait=$1 out=$2 jobs=${3:-2}
-# On one thread each; candle's own pool would wait in a loop for cores that another job has.
-export CANDLE_NUM_THREADS=1
 # glibc would give the memory of every large tensor back to the system and fetch it again: a third of a step.
 export MALLOC_MMAP_THRESHOLD_=1073741824 MALLOC_TRIM_THRESHOLD_=1073741824
 for name in default:0.35:0.2 middle:0.15:0.4 narrow:0.05:0.5; do

@@ -743,7 +743,8 @@ impl Comparison {
             _ => "if it held, that would show",
         };
         let words = format!(
-            "{more} of {all} points say so and {less} the contrary, {intervals}; at {} {}{}{part} the difference is {} {}{at_best}; {shows} {}, but not {}",
+            "{more} of {all} points say so and {less} the contrary, {intervals}; at {} {}{}{part} the difference is \
+             {} {}{at_best}; {shows} {}, but not {}",
             self.point,
             number(row.at),
             self.unit,

@@ -14,7 +14,7 @@ use crate::{Error, Result};
 /// done. Once a step has failed no other is begun.
 ///
 /// # Errors
-/// The first error of a step, once all workers are at rest.
+/// The first error of a step, once all workers are at rest; an interruption only where nothing else went wrong.
 pub(super) fn carry_out<W: Send>(
     steps: Vec<&Step>,
     workers: Vec<W>,
@@ -92,7 +92,10 @@ impl Drop for Turn<'_, '_> {
         let mut state = self.queue.state();
         state.running.retain(|step| step.name != self.step.name);
         if let Err(error) = std::mem::replace(&mut self.result, Ok(())) {
-            state.error.get_or_insert(error);
+            // A worker that stops because another has failed says that it was interrupted, and may say so before that one.
+            if matches!(state.error, None | Some(Error::Interrupted)) {
+                state.error = Some(error);
+            }
         }
         self.queue.changed.notify_all();
     }
@@ -174,6 +177,21 @@ mod tests {
             let (order, result) = ended(workers, "a");
             assert!(order.is_empty() && matches!(result, Err(Error::Interrupted)));
         }
+    }
+
+    #[test]
+    fn the_failure_is_told_and_not_who_stopped_for_it() {
+        let steps = [step("fails", &[]), step("stops", &[])];
+        let meeting = std::sync::Barrier::new(2);
+        let result = carry_out(steps.iter().collect(), vec![(); 2], |(), step| {
+            meeting.wait();
+            if step.name == "stops" {
+                return Err(Error::Interrupted);
+            }
+            std::thread::sleep(std::time::Duration::from_millis(50));
+            Err(Error::Threads { reason: "none is left".into() })
+        });
+        assert!(matches!(result, Err(Error::Threads { .. })), "{result:?}");
     }
 
     #[test]

@@ -117,7 +117,7 @@ fn one_by_one(steps: Vec<&Step>, mut lab: Lab, folder: &RunFolder) -> Result<()>
 fn beside_each_other(steps: Vec<&Step>, lab: Lab, folder: &RunFolder, jobs: usize) -> Result<()> {
     let halted = AtomicBool::new(false);
     let voices: Vec<_> = (0..jobs).map(|_| Beside::new(lab.progress, &halted)).collect();
-    let threads = rayon::current_num_threads().div_ceil(jobs);
+    let threads = (rayon::current_num_threads() / jobs).max(1);
     let mut workers = Vec::with_capacity(jobs);
     for voice in &voices {
         let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build();
