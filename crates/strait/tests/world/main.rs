@@ -1,4 +1,6 @@
-//! The built-in world: its language, its judge, its pre-training, its folder.
+//! The built-in world: its language, its judge, its pre-training, its folder, and the demo on it.
+
+mod demo;
 
 use std::{
     collections::{BTreeMap, HashSet},
