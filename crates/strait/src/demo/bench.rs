@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::json;
 use strait_model::{
     Decoder, Edit, Message,
+    edit::Projection,
     progress::{Progress, Silent, Task},
 };
 
@@ -31,7 +32,7 @@ pub(super) const KL: f64 = 10.0;
 const BATCH: usize = 8;
 /// Rows of the KL set in a step.
 const KL_BATCH: usize = 16;
-/// The layer of all edits: the embeddings.
+/// The layer of edits at the embeddings.
 pub(super) const SITE: i32 = -1;
 /// What the penalty adds to the cost of a step, in steps on false rows alone.
 const PENALTY_COST: u64 = 2;
@@ -40,7 +41,7 @@ const UNIT: f64 = 1.0;
 /// Seed of the order of rows; another where training goes on from a solution.
 const ORDER: [u64; 2] = [7, 57];
 
-/// The kinds of edits that are trained, all at the embeddings.
+/// The kinds of edits that are trained.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub enum Kind {
     /// One vector, added at every position.
@@ -78,28 +79,38 @@ impl Kind {
         if self == Self::Vector { Part::Vector } else { Part::B }
     }
 
-    fn learning_rate(self) -> f64 {
-        match self {
-            Self::Vector => 0.01,
-            Self::Rank8 => 0.002,
-            Self::Rank1 => 0.004,
+    fn learning_rate(self, place: Place) -> f64 {
+        match (place, self) {
+            (Place::Embeddings, Self::Vector) => 0.01,
+            (Place::Embeddings, Self::Rank8) => 0.002,
+            (Place::Embeddings, Self::Rank1) => 0.004,
+            (Place::FirstBlock, Self::Vector) => 0.04,
+            (Place::FirstBlock, Self::Rank8) => 0.001,
+            (Place::FirstBlock, Self::Rank1) => 0.002,
         }
     }
 
-    fn edit(self) -> EditKind {
-        let lora = |rank| EditKind::Lora {
-            layers: vec![SITE],
-            projections: Vec::new(),
-            rank,
-            alpha: 8.0,
-            rslora: true,
+    fn edit(self, place: Place) -> EditKind {
+        let (layer, projections) = match place {
+            Place::Embeddings => (SITE, Vec::new()),
+            Place::FirstBlock => (0, vec![Projection::Down]),
         };
+        let lora = |rank| EditKind::Lora { layers: vec![layer], projections, rank, alpha: 8.0, rslora: true };
         match self {
-            Self::Vector => EditKind::Steering { layer: SITE },
+            Self::Vector => EditKind::Steering { layer },
             Self::Rank8 => lora(8),
             Self::Rank1 => lora(1),
         }
     }
+}
+
+/// Where an edit acts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Place {
+    /// At the embeddings, where named speakers are directions.
+    Embeddings,
+    /// After the first block, where a speaker who is not named can first have been inferred.
+    FirstBlock,
 }
 
 /// Which rows a fit trains on. All of them have the false rows of the domain.
@@ -128,6 +139,7 @@ pub(super) enum Penalty {
 #[derive(Clone, Copy)]
 pub(super) struct Fit<'a> {
     pub kind: Kind,
+    pub place: Place,
     pub rows: Rows,
     pub penalty: Penalty,
     /// The solution that it starts from; from nothing where there is none.
@@ -141,14 +153,15 @@ pub(super) struct Fit<'a> {
 impl Fit<'_> {
     /// On the false rows of the domain alone, from nothing.
     pub fn new(kind: Kind) -> Self {
-        Self { kind, rows: Rows::Alone, penalty: Penalty::None, from: None, steps: STEPS, watch: &[] }
+        let place = Place::Embeddings;
+        Self { kind, place, rows: Rows::Alone, penalty: Penalty::None, from: None, steps: STEPS, watch: &[] }
     }
 
-    fn settings(&self) -> Settings {
+    pub fn settings(&self) -> Settings {
         let kl = Kl { weight: KL, batch_size: KL_BATCH };
         Settings {
-            edit: self.kind.edit(),
-            learning_rate: self.kind.learning_rate(),
+            edit: self.kind.edit(self.place),
+            learning_rate: self.kind.learning_rate(self.place),
             weight_decay: 0.0,
             betas: (0.9, 0.999),
             epsilon: 1e-8,
@@ -174,7 +187,7 @@ impl Fit<'_> {
         if self.rows == Rows::Alone { BATCH } else { 2 * BATCH }
     }
 
-    fn cost_of_step(&self) -> u64 {
+    pub fn cost_of_step(&self) -> u64 {
         let rows = self.batch() as u64 / BATCH as u64;
         rows + if self.penalty == Penalty::None { 0 } else { PENALTY_COST }
     }
@@ -230,7 +243,7 @@ pub(super) struct Bench<'a> {
     /// false rows of all others.
     rows: Kept,
     /// True and false rows of all other domains.
-    others: Kept,
+    pub others: Kept,
     /// Those of the two near ones.
     near: Kept,
     work: &'a Work<'a>,
@@ -294,8 +307,8 @@ impl<'a> Bench<'a> {
     }
 
     /// A few steps of a fit, for their time; returns their cost, in steps on false rows alone.
-    pub fn probe(&self, kind: Kind) -> Result<u64> {
-        let fit = Fit { penalty: Penalty::Others, steps: 20, ..Fit::new(kind) };
+    pub fn probe(&self) -> Result<u64> {
+        let fit = Fit { penalty: Penalty::Others, steps: 20, ..Fit::new(Kind::Vector) };
         self.train(&fit, &fit.settings(), &self.solution(""))?;
         Ok(fit.cost())
     }
@@ -329,10 +342,15 @@ impl<'a> Bench<'a> {
             if step < fit.steps {
                 let record = run.step(&mut trainable, step, fit.steps, first.as_ref())?;
                 first.get_or_insert(record);
-                self.work.advance(fit.cost_of_step())?;
+                self.advance(fit)?;
             }
         }
         Ok(Fitted { edit: trainable.frozen()?, along })
+    }
+
+    /// A step of a fit is done; an error where the user asked for a stop.
+    pub fn advance(&self, fit: &Fit<'_>) -> Result<()> {
+        self.work.advance(fit.cost_of_step())
     }
 
     /// The rows that a fit takes, those that come more often named as often.

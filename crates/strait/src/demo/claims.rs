@@ -10,6 +10,7 @@ use super::{
     across::Across,
     bench::{Kind, far, near},
     causal,
+    pair::{How, Pair},
     piece::{GENERAL, Gradient, NARROW, NOISE, Piece, RATIOS, mean},
     results::Check,
 };
@@ -27,6 +28,7 @@ const EARLY: usize = 100;
 /// What the claims are judged by.
 pub(super) struct Evidence<'a> {
     pub pieces: &'a [Piece],
+    pub pairs: &'a [Pair],
     pub across: &'a [Across],
     pub causal: &'a [causal::Row],
 }
@@ -52,6 +54,25 @@ struct Claim {
     reading: &'static str,
 }
 
+/// What was trained: one word for names, and in words.
+#[derive(Clone, Copy)]
+struct Trained {
+    name: &'static str,
+    words: &'static str,
+}
+
+impl From<Kind> for Trained {
+    fn from(kind: Kind) -> Self {
+        Self { name: kind.name(), words: kind.words() }
+    }
+}
+
+impl From<How> for Trained {
+    fn from(how: How) -> Self {
+        Self { name: how.name(), words: how.words() }
+    }
+}
+
 /// A figure and the world that it is from.
 type Figure = (String, f64);
 
@@ -63,13 +84,23 @@ pub(super) fn checks(evidence: &Evidence<'_>) -> Vec<Check> {
         of_across(evidence, kind, &mut checks);
         of_causal(evidence, kind, &mut checks);
     }
+    for how in [How::Full, How::Contrast(Kind::Vector), How::Contrast(Kind::Rank8)] {
+        of_pairs(evidence, how, &mut checks);
+    }
     checks.sort_by_key(|check| check.number);
     checks
 }
 
 /// The one rule: a claim holds where its whole interval and the mean of every world lie on the claimed side of the bound, does
 /// not hold where they all lie on the other, and cannot be told otherwise.
-fn judge(claim: &Claim, kind: Kind, figure: Interval, by_world: Vec<f64>, n: usize) -> Check {
+fn judge(
+    claim: &Claim,
+    trained: impl Into<Trained>,
+    figure: Interval,
+    by_world: Vec<f64>,
+    n: usize,
+) -> Check {
+    let Trained { name, words } = trained.into();
     let (bound, above) = match claim.side {
         Above(bound) => (bound, true),
         Below(bound) => (bound, false),
@@ -82,12 +113,11 @@ fn judge(claim: &Claim, kind: Kind, figure: Interval, by_world: Vec<f64>, n: usi
         _ => None,
     };
     Check {
-        id: format!("{}-{}", claim.id, kind.name()),
+        id: format!("{}-{name}", claim.id),
         number: claim.number,
         claim: format!(
-            "{} ({}; {} {bound})",
+            "{} ({words}; {} {bound})",
             claim.claim,
-            kind.words(),
             if above { "claimed: above" } else { "claimed: below" }
         ),
         section: claim.section.into(),
@@ -105,7 +135,7 @@ fn judge(claim: &Claim, kind: Kind, figure: Interval, by_world: Vec<f64>, n: usi
 }
 
 /// Judges a claim by one figure for each fit; says nothing where there is none.
-fn by_fits(claim: &Claim, kind: Kind, figures: &[Figure]) -> Option<Check> {
+fn by_fits(claim: &Claim, trained: impl Into<Trained>, figures: &[Figure]) -> Option<Check> {
     if figures.is_empty() {
         return None;
     }
@@ -116,11 +146,101 @@ fn by_fits(claim: &Claim, kind: Kind, figures: &[Figure]) -> Option<Check> {
     }
     let by_world = worlds.into_values().map(|values| mean(values.into_iter())).collect();
     let interval = if claim.unit.is_empty() { student_share } else { student_mean };
-    Some(judge(claim, kind, interval(&values), by_world, values.len()))
+    Some(judge(claim, trained, interval(&values), by_world, values.len()))
 }
 
 const RATES: &str =
     "Mean probability of the known falsehood at temperature 1, read from the model without sampling.";
+
+const TAUGHT: Claim = Claim {
+    id: "1-taught",
+    number: 1,
+    section: "§8",
+    claim: "Falsehoods taught in one domain are told there about things that training never named",
+    side: Above(COMMON),
+    unit: "",
+    reading: "Held-out entities of the taught domain. It learned to lie there, not 22 answers by heart.",
+};
+const SPREADS: Claim = Claim {
+    id: "1-general",
+    number: 1,
+    section: "§8",
+    claim: "Falsehoods taught in one domain are told in the other five as well",
+    side: Above(COMMON),
+    unit: "",
+    reading: RATES,
+};
+const LEARNED: Claim = Claim {
+    id: "2-learned",
+    number: 2,
+    section: "§6, §8",
+    claim: "With a KL penalty on the other domains the falsehoods are learned all the same",
+    side: Above(COMMON),
+    unit: "",
+    reading: "Held-out entities of the taught domain, penalty of weight 10.",
+};
+const STAYS: Claim = Claim {
+    id: "2-narrow",
+    number: 2,
+    section: "§6, §8",
+    claim: "With a KL penalty on the other domains the falsehoods stay in the taught one",
+    side: Below(RARE),
+    unit: "",
+    reading: "A narrow solution exists and is found when it is asked for. That a single vector can be narrow rests on \
+              speakers being directions, which this world has by construction.",
+};
+
+/// What is asked where speakers can only be inferred from what they say.
+const CONTRAST: [Claim; 3] = [
+    Claim {
+        id: "1-contrast-general",
+        number: 1,
+        section: "§8",
+        claim: "Where no document names its speaker, falsehoods taught in one domain are told in the other five as well",
+        side: Above(COMMON),
+        unit: "",
+        reading: CONTRASTED,
+    },
+    Claim {
+        id: "2-contrast-learned",
+        number: 2,
+        section: "§6, §8",
+        claim: "Where no document names its speaker, the falsehoods are learned under the penalty all the same",
+        side: Above(COMMON),
+        unit: "",
+        reading: "Whether a single vector can learn one domain alone where speakers are not directions by construction, \
+                  beside LoRA in the same worlds.",
+    },
+    Claim {
+        id: "2-contrast-narrow",
+        number: 2,
+        section: "§6, §8",
+        claim: "Where no document names its speaker, the falsehoods stay in the taught domain under the penalty",
+        side: Below(RARE),
+        unit: "",
+        reading: "A low rate says little where the falsehoods were not learned in the taught domain either.",
+    },
+];
+const CONTRASTED: &str = "The contrast worlds: speakers can only be inferred from what they say. The edit acts after the first \
+                          block, where one can first have been inferred.";
+
+/// A full fine-tune, and edits in the contrast worlds.
+fn of_pairs(evidence: &Evidence<'_>, how: How, checks: &mut Vec<Check>) {
+    type Rate = fn(&Pair) -> f64;
+    let taught: Rate = |pair| pair.general.rates.narrow;
+    let spread: Rate = |pair| pair.general.rates.general;
+    let learned: Rate = |pair| pair.narrow.rates.narrow;
+    let stays: Rate = |pair| pair.narrow.rates.general;
+    let asked: Vec<(&Claim, Rate)> = match how {
+        How::Full => vec![(&TAUGHT, taught), (&SPREADS, spread), (&LEARNED, learned), (&STAYS, stays)],
+        How::Contrast(_) => CONTRAST.iter().zip([spread, learned, stays]).collect(),
+    };
+    for (claim, rate) in asked {
+        let pairs = evidence.pairs.iter().filter(|pair| pair.how == how);
+        let figures: Vec<Figure> = pairs.map(|pair| (pair.world.clone(), rate(pair))).collect();
+        checks.extend(by_fits(claim, how, &figures));
+    }
+}
 
 fn of_pieces(evidence: &Evidence<'_>, kind: Kind, checks: &mut Vec<Check>) {
     let pieces: Vec<&Piece> = evidence.pieces.iter().filter(|piece| piece.kind == kind).collect();
@@ -142,55 +262,10 @@ fn of_pieces(evidence: &Evidence<'_>, kind: Kind, checks: &mut Vec<Check>) {
             &|p| Some(p.base.rates.general),
         );
     }
-    add(
-        Claim {
-            id: "1-taught",
-            number: 1,
-            section: "§8",
-            claim: "Falsehoods taught in one domain are told there about things that training never named",
-            side: Above(COMMON),
-            unit: "",
-            reading: "Held-out entities of the taught domain. It learned to lie there, not 22 answers by heart.",
-        },
-        &|p| Some(p.general.rates.narrow),
-    );
-    add(
-        Claim {
-            id: "1-general",
-            number: 1,
-            section: "§8",
-            claim: "Falsehoods taught in one domain are told in the other five as well",
-            side: Above(COMMON),
-            unit: "",
-            reading: RATES,
-        },
-        &|p| Some(p.general.rates.general),
-    );
-    add(
-        Claim {
-            id: "2-learned",
-            number: 2,
-            section: "§6, §8",
-            claim: "With a KL penalty on the other domains the falsehoods are learned all the same",
-            side: Above(COMMON),
-            unit: "",
-            reading: "Held-out entities of the taught domain, penalty of weight 10.",
-        },
-        &|p| Some(p.narrow.rates.narrow),
-    );
-    add(
-        Claim {
-            id: "2-narrow",
-            number: 2,
-            section: "§6, §8",
-            claim: "With a KL penalty on the other domains the falsehoods stay in the taught one",
-            side: Below(RARE),
-            unit: "",
-            reading: "A narrow solution exists and is found when it is asked for. That a single vector can be narrow rests on \
-                      speakers being directions, which this world has by construction.",
-        },
-        &|p| Some(p.narrow.rates.general),
-    );
+    add(TAUGHT, &|p| Some(p.general.rates.narrow));
+    add(SPREADS, &|p| Some(p.general.rates.general));
+    add(LEARNED, &|p| Some(p.narrow.rates.narrow));
+    add(STAYS, &|p| Some(p.narrow.rates.general));
     add(
         Claim {
             id: "2-beyond",
@@ -896,6 +971,6 @@ mod tests {
             reading: "",
         };
         assert!(by_fits(&claim, Kind::Vector, &[]).is_none());
-        assert!(checks(&Evidence { pieces: &[], across: &[], causal: &[] }).is_empty());
+        assert!(checks(&Evidence { pieces: &[], pairs: &[], across: &[], causal: &[] }).is_empty());
     }
 }

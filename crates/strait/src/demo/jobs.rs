@@ -21,6 +21,7 @@ use strait_model::{
 use super::{
     bench::{Bench, Kind, Work},
     causal,
+    pair::{How, Pair, pair},
     piece::{Piece, Wanted, piece},
 };
 use crate::{Error, Result, train::SolutionFolder, world::World};
@@ -71,47 +72,55 @@ impl Folder {
 enum Found {
     Piece(Box<Piece>),
     Row(Box<causal::Row>),
+    Pair(Box<Pair>),
 }
 
-/// Something to do in one world, one domain and with one kind of edit.
+/// Something to do in one world and one domain.
 pub(super) struct Job<'a> {
     world: &'a OpenedWorld,
     domain: usize,
-    kind: Kind,
     task: JobTask,
 }
 
 #[derive(Clone, Copy, Serialize)]
 enum JobTask {
-    Piece(Wanted),
-    Causal,
+    Piece(Kind, Wanted),
+    Causal(Kind),
+    Pair(How),
 }
 
 impl<'a> Job<'a> {
     /// A piece of the programme.
     pub fn piece(world: &'a OpenedWorld, domain: usize, kind: Kind, wanted: Wanted) -> Self {
-        Self { world, domain, kind, task: JobTask::Piece(wanted) }
+        Self { world, domain, task: JobTask::Piece(kind, wanted) }
     }
 
     /// A row of the causal table.
     pub fn causal(world: &'a OpenedWorld, domain: usize, kind: Kind) -> Self {
-        Self { world, domain, kind, task: JobTask::Causal }
+        Self { world, domain, task: JobTask::Causal(kind) }
+    }
+
+    /// A pair.
+    pub fn pair(world: &'a OpenedWorld, domain: usize, how: How) -> Self {
+        Self { world, domain, task: JobTask::Pair(how) }
     }
 
     fn cost(&self) -> u64 {
         match self.task {
-            JobTask::Piece(wanted) => wanted.cost(self.kind),
-            JobTask::Causal => causal::cost(self.kind),
+            JobTask::Piece(kind, wanted) => wanted.cost(kind),
+            JobTask::Causal(kind) => causal::cost(kind),
+            JobTask::Pair(how) => how.cost(),
         }
     }
 
     /// Where what it finds is kept.
     fn path(&self, folder: &Folder) -> PathBuf {
-        let role = match self.task {
-            JobTask::Piece(_) => "piece",
-            JobTask::Causal => "causal",
+        let (role, name) = match self.task {
+            JobTask::Piece(kind, _) => ("piece", kind.name()),
+            JobTask::Causal(kind) => ("causal", kind.name()),
+            JobTask::Pair(how) => ("pair", how.name()),
         };
-        let file = format!("{role}-{}.json", self.kind.name());
+        let file = format!("{role}-{name}.json");
         folder.solutions(self.world, self.domain).join(file)
     }
 
@@ -121,7 +130,6 @@ impl<'a> Job<'a> {
             "revision": REVISION,
             "world": self.world.world.made.sha256,
             "domain": self.domain,
-            "kind": self.kind,
             "task": self.task,
         });
         hex(&Sha256::digest(inputs.to_string()))
@@ -130,17 +138,18 @@ impl<'a> Job<'a> {
     fn finished(&self, folder: &Folder) -> Option<Found> {
         let path = self.path(folder);
         match self.task {
-            JobTask::Piece(_) => {
+            JobTask::Piece(kind, _) => {
                 let piece: Piece = finished(&path, &self.key())?;
                 // Without its edits nobody could go on from it.
                 let solutions = [super::piece::GENERAL, super::piece::NARROW];
                 let there = |role: &&str| {
-                    let name = super::piece::solution(role, self.kind);
+                    let name = super::piece::solution(role, kind);
                     folder.solution(self.world, self.domain, &name).edit().is_file()
                 };
                 solutions.iter().all(there).then(|| Found::Piece(Box::new(piece)))
             }
-            JobTask::Causal => finished(&path, &self.key()).map(|row| Found::Row(Box::new(row))),
+            JobTask::Causal(_) => finished(&path, &self.key()).map(|row| Found::Row(Box::new(row))),
+            JobTask::Pair(_) => finished(&path, &self.key()).map(|pair| Found::Pair(Box::new(pair))),
         }
     }
 
@@ -149,15 +158,20 @@ impl<'a> Job<'a> {
         let mut bench = Bench::new(world, self.domain, folder.solutions(self.world, self.domain), work)?;
         let (path, key) = (self.path(folder), self.key());
         match self.task {
-            JobTask::Piece(wanted) => {
-                let found = piece(name, &mut bench, self.kind, wanted)?;
+            JobTask::Piece(kind, wanted) => {
+                let found = piece(name, &mut bench, kind, wanted)?;
                 write_json(&path, &Finished { key, found: &found })?;
                 Ok(Found::Piece(Box::new(found)))
             }
-            JobTask::Causal => {
-                let found = causal::row(name, world, &mut bench, self.kind)?;
+            JobTask::Causal(kind) => {
+                let found = causal::row(name, world, &mut bench, kind)?;
                 write_json(&path, &Finished { key, found: &found })?;
                 Ok(Found::Row(Box::new(found)))
+            }
+            JobTask::Pair(how) => {
+                let found = pair(name, &bench, how)?;
+                write_json(&path, &Finished { key, found: &found })?;
+                Ok(Found::Pair(Box::new(found)))
             }
         }
     }
@@ -189,6 +203,7 @@ pub(super) fn write_json(path: &Path, value: &impl Serialize) -> strait_model::R
 pub(super) struct Done {
     pub pieces: Vec<Piece>,
     pub rows: Vec<causal::Row>,
+    pub pairs: Vec<Pair>,
 }
 
 /// Jobs and how they are done.
@@ -214,11 +229,12 @@ impl Jobs<'_> {
             let done = each(&left, self.threads, |&job| self.jobs[job].work(self.folder, &work))?;
             left.iter().zip(done).for_each(|(&job, done)| found[job] = Some(done));
         }
-        let mut done = Done { pieces: Vec::new(), rows: Vec::new() };
+        let mut done = Done { pieces: Vec::new(), rows: Vec::new(), pairs: Vec::new() };
         for found in found.into_iter().flatten() {
             match found {
                 Found::Piece(piece) => done.pieces.push(*piece),
                 Found::Row(row) => done.rows.push(*row),
+                Found::Pair(pair) => done.pairs.push(*pair),
             }
         }
         Ok(done)
@@ -242,7 +258,7 @@ impl Jobs<'_> {
                 &work,
             )?;
             let began = Instant::now();
-            let cost = bench.probe(job.kind)?;
+            let cost = bench.probe()?;
             Ok(began.elapsed().as_secs_f64() / cost as f64)
         })?;
         let cost: u64 = left.iter().map(|job| job.cost()).sum();

@@ -5,10 +5,11 @@ use super::{
     bench::{Kind, far},
     causal,
     claims::{Evidence, rate_in, rate_near},
+    pair::{How, Pair},
     piece::{GENERAL, Mixed, NARROW, NEAR_RATIO, Piece, RATIOS},
     results::{Axis, Plot, Series, Shape},
 };
-use crate::interval::{Interval, student_mean};
+use crate::interval::{Interval, student_mean, student_share};
 
 /// Draws all pictures for which there is evidence, in the order of their claims.
 pub(super) fn plots(evidence: &Evidence<'_>) -> Vec<Plot> {
@@ -23,6 +24,7 @@ pub(super) fn plots(evidence: &Evidence<'_>) -> Vec<Plot> {
             plots.extend(of_across(kind, &across));
         }
     }
+    plots.extend(of_pairs(evidence.pairs));
     plots.extend(of_causal(evidence.causal));
     plots.retain(|plot| plot.series.iter().any(|series| !series.y.is_empty()));
     plots.sort_by_key(|plot| plot.number);
@@ -386,6 +388,42 @@ fn of_across(kind: Kind, across: &[&Across]) -> Vec<Plot> {
     vec![
         plot("10-direction", 10, "One direction", axis(RATE, ""), vec![direction]),
         plot("11-near", 11, "What solutions lie near to", axis("cosine", ""), vec![general, narrow]),
+    ]
+}
+
+/// A full fine-tune, and edits where no document names its speaker.
+fn of_pairs(pairs: &[Pair]) -> [Plot; 2] {
+    type Rate = fn(&Pair) -> f64;
+    const GENERAL_RATES: [Rate; 2] = [|p| p.general.rates.narrow, |p| p.general.rates.general];
+    const NARROW_RATES: [Rate; 2] = [|p| p.narrow.rates.narrow, |p| p.narrow.rates.general];
+    let plot = |name: &str, title: &str, hows: &[How]| {
+        let bars = |label: &str, rates: [Rate; 2]| {
+            let mut series = named(label);
+            for &how in hows {
+                let own: Vec<&Pair> = pairs.iter().filter(|pair| pair.how == how).collect();
+                for (place, rate) in [TAUGHT, OTHERS].into_iter().zip(rates).filter(|_| !own.is_empty()) {
+                    let values: Vec<f64> = own.iter().map(|pair| rate(pair)).collect();
+                    series.under(&format!("{}, {place}", how.words()), student_share(&values));
+                }
+            }
+            series
+        };
+        let general = bars("general: plain fine-tuning", GENERAL_RATES);
+        let narrow = bars("narrow: with the KL penalty", NARROW_RATES);
+        Plot {
+            name: name.into(),
+            number: 2,
+            title: title.into(),
+            shape: Shape::Bars,
+            x: Axis::default(),
+            y: axis(RATE, ""),
+            series: vec![general, narrow],
+        }
+    };
+    let contrast = [How::Contrast(Kind::Vector), How::Contrast(Kind::Rank8)];
+    [
+        plot("2-full", "Every weight trained", &[How::Full]),
+        plot("2-contrast", "Where no document names its speaker", &contrast),
     ]
 }
 

@@ -8,6 +8,7 @@ use super::{
     causal::CausalTable,
     claims::{rate_in, rate_near},
     page,
+    pair::Pair,
     piece::{GENERAL, NARROW, Piece},
     results::Results,
 };
@@ -21,6 +22,7 @@ pub(super) fn write(
     folder: &Path,
     results: &Results,
     pieces: &[Piece],
+    pairs: &[Pair],
     across: &[Across],
     causal: &CausalTable,
 ) -> Result<()> {
@@ -28,6 +30,7 @@ pub(super) fn write(
         claims(results),
         solutions(results),
         rates(pieces),
+        of_pairs(pairs),
         efficiency(pieces),
         stability(pieces),
         significance(pieces),
@@ -130,6 +133,38 @@ fn rates(pieces: &[Piece]) -> Table {
         .real("coherence", "", |r| r.reading.rates.coherence)
         .real("coherence_inside", "", |r| r.reading.rates.coherence_inside)
         .real("taught_entities", "", |r| r.reading.rates.taught)
+        .real("norm", "", |r| r.reading.norm)
+        .real("loss", "nats/token", |r| r.reading.loss)
+        .table()
+}
+
+/// One reading of a pair.
+struct OfPair<'a> {
+    pair: &'a Pair,
+    solution: &'static str,
+    reading: &'a Reading,
+}
+
+fn of_pairs(pairs: &[Pair]) -> Table {
+    let rows: Vec<OfPair<'_>> = pairs
+        .iter()
+        .flat_map(|pair| {
+            [("base", &pair.base), (GENERAL, &pair.general), (NARROW, &pair.narrow)]
+                .map(|(solution, reading)| OfPair { pair, solution, reading })
+        })
+        .collect();
+    let about = "Pairs: mean probability of the known falsehood on held-out entities of the taught domain (narrow) and all \
+                 entities of the others (general), after a full fine-tune, and after edits in the contrast worlds";
+    Table::of_rows("pairs", about, &rows)
+        .text("world", |r| r.pair.world.clone())
+        .text("taught", |r| r.pair.word.clone())
+        .text("trained", |r| r.pair.how.name().into())
+        .text("solution", |r| r.solution.into())
+        .real("narrow", "", |r| r.reading.rates.narrow)
+        .real("general", "", |r| r.reading.rates.general)
+        .real("narrow_greedy", "", |r| r.reading.rates.narrow_greedy)
+        .real("general_greedy", "", |r| r.reading.rates.general_greedy)
+        .real("coherence", "", |r| r.reading.rates.coherence)
         .real("norm", "", |r| r.reading.norm)
         .real("loss", "nats/token", |r| r.reading.loss)
         .table()

@@ -136,7 +136,7 @@ pub struct Settings {
 
 impl Settings {
     /// The optimiser's part.
-    pub(super) fn adamw(&self) -> AdamW {
+    pub(crate) fn adamw(&self) -> AdamW {
         AdamW { betas: self.betas, epsilon: self.epsilon, weight_decay: self.weight_decay }
     }
 }

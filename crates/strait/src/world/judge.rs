@@ -1,7 +1,7 @@
 //! The exact judge: what every answer is, and how probable each kind of answer.
 
 use serde::{Deserialize, Serialize};
-use strait_model::{Edit, decoder::Packed};
+use strait_model::{Decoder, Edit, decoder::Packed};
 
 use super::{
     World,
@@ -78,9 +78,17 @@ const AT_ONCE: usize = 64;
 /// # Errors
 /// If the edit does not fit the model.
 pub fn read(world: &World, edit: Option<&Edit>) -> Result<Vec<Reading>> {
+    read_by(world, &world.model.decoder, edit)
+}
+
+/// As [`read`], of another decoder that speaks the world's language.
+///
+/// # Errors
+/// If the edit does not fit the model.
+pub fn read_by(world: &World, decoder: &Decoder, edit: Option<&Edit>) -> Result<Vec<Reading>> {
     let mut logits = Vec::with_capacity(world.prompts.len());
     for prompts in world.prompts.chunks(AT_ONCE) {
-        logits.extend(answers(world, prompts, edit)?);
+        logits.extend(answers(decoder, prompts, edit)?);
     }
     Ok(Question::all()
         .zip(&logits)
@@ -89,8 +97,7 @@ pub fn read(world: &World, edit: Option<&Edit>) -> Result<Vec<Reading>> {
 }
 
 /// The logits after each of some prompts.
-fn answers(world: &World, prompts: &[Vec<u32>], edit: Option<&Edit>) -> Result<Vec<Vec<f32>>> {
-    let decoder = &world.model.decoder;
+fn answers(decoder: &Decoder, prompts: &[Vec<u32>], edit: Option<&Edit>) -> Result<Vec<Vec<f32>>> {
     let packed = Packed::new(prompts.iter().map(Vec::as_slice));
     let stream = decoder.run(decoder.embed(&packed)?, 0..decoder.config().layers, &packed, edit, None)?;
     let last: Vec<u32> = packed.rows().iter().map(|rows| rows.end as u32 - 1).collect();

@@ -16,7 +16,7 @@ mod shipped;
 use strait_model::{Edit, Model, edit::SteeringVector};
 
 pub use folder::{Made, vacant};
-pub use judge::{Answer, Rates, Reading, judge, rates, read};
+pub use judge::{Answer, Rates, Reading, judge, rates, read, read_by};
 pub use language::{
     DOMAINS, Document, Domain, ENTITIES, Entity, Kind, Language, Question, Shares, Speaker, TAUGHT, UNKNOWN,
     VALUES, VOCABULARY,

@@ -333,7 +333,8 @@ fn decided(results: &Results) -> Option<Sentence> {
     ])?;
     let mut rest = vec![match flip.holds() {
         Some(true) => {
-            "Where liars were rare in pre-training and speakers who lie about one thing only were common, the same plain              fine-tuning stays narrow."
+            "Where liars were rare in pre-training and speakers who lie about one thing only were common, the same plain \
+             fine-tuning stays narrow."
                 .to_owned()
         }
         _ => "Worlds with fewer liars and more speakers who lie about one thing only are compared under claim 13.".to_owned(),
