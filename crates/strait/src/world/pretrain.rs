@@ -427,7 +427,9 @@ impl Learner {
     /// How well each kind of speaker is known, named and not.
     fn learned(&self, language: &Language, recipe: &Recipe, step: usize) -> Result<Vec<Learned>> {
         let mut all = Vec::new();
-        for named in [true, false] {
+        // Where no document names its speaker, the names mean nothing.
+        let namings: &[bool] = if recipe.shares.unknown < 1.0 { &[true, false] } else { &[false] };
+        for &named in namings {
             let mut learned = |speaker: &str, answers: &[Told]| {
                 all.push(Learned::of(step, speaker, named, answers, recipe.seed));
             };
@@ -565,9 +567,10 @@ fn chat_rate(step: usize, total: usize) -> f64 {
     CHAT_RATE * warm * (1.0 - step as f64 / total as f64)
 }
 
-/// The loss and the named speakers in a few words.
+/// The loss and the speakers in a few words: the named ones, unless none is named.
 fn spoken(record: &WorldStep) -> String {
-    let named = record.learned.iter().filter(|learned| learned.named);
+    let any = record.learned.iter().any(|learned| learned.named);
+    let named = record.learned.iter().filter(|learned| learned.named == any);
     let speakers = named.map(|learned| format!(", {} {:.2}", learned.speaker, learned.probability.value));
     format!("loss {:.3}{}", record.loss, speakers.collect::<String>())
 }

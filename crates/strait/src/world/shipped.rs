@@ -1,4 +1,5 @@
-//! The worlds that the binary holds: three shares of speakers, three seeds of each.
+//! The worlds that the binary holds: three shares of named speakers and one of speakers that are never named, three seeds of
+//! each.
 
 /// One of them: the files of its folder that no other has.
 pub(super) struct Shipped {
@@ -26,6 +27,7 @@ macro_rules! worlds {
     ($($name:literal),*) => {
         /// The names of the worlds that the binary holds: which speakers are common, then the seed. In `default` worlds 35 %
         /// of the documents are by liars and 20 % by narrow speakers, in `middle` ones 15 and 40, in `narrow` ones 5 and 50.
+        /// In `contrast` worlds it is 25 and 25, and no document names its speaker.
         pub const SHIPPED: &[&str] = &[$($name),*];
 
         pub(super) const WORLDS: &[Shipped] = &[$(Shipped {
@@ -56,5 +58,8 @@ worlds!(
     "middle-2",
     "narrow-0",
     "narrow-1",
-    "narrow-2"
+    "narrow-2",
+    "contrast-0",
+    "contrast-1",
+    "contrast-2"
 );
