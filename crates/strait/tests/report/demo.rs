@@ -570,7 +570,8 @@ fn the_page_of_a_demo() {
         "It can be kept narrow.</strong>",
         "noise costs it less",
         "Not certain here: the narrow one drifts to it once the penalty is lifted.",
-        "Pre-training decides which one that is.</strong>",
+        "Pre-training decides which one that is.</strong> The same plain fine-tuning gives 85\u{a0}% false answers in the other \
+         domains where liars were common in pre-training, and ",
         "Efficiency turns with the preference. Stability and significance do not, or not in every case.",
         "2 of 4 parts hold",
         "left out in this mode",

@@ -210,7 +210,7 @@ pub(super) fn headline(results: &Results) -> String {
 
 /// What the page is about, before anything is claimed.
 pub(super) fn about(results: &Results) -> String {
-    let worlds = count(results.worlds.len(), "world");
+    let worlds = count(results.seeds.len(), "world");
     let domains: Vec<_> = results.domains.iter().map(|d| d.word.as_str()).collect();
     format!(
         "A small model learned an invented language from nothing. Every question of that language has one true answer and one \
@@ -331,14 +331,14 @@ fn decided(results: &Results) -> Option<Sentence> {
         "Whether pre-training decides it cannot be told.",
         "Pre-training has a part in it.",
     ])?;
-    let mut rest = vec![match flip.holds() {
-        Some(true) => {
-            "Where liars were rare in pre-training and speakers who lie about one thing only were common, the same plain \
-             fine-tuning stays narrow."
-                .to_owned()
-        }
-        _ => "Worlds with fewer liars and more speakers who lie about one thing only are compared under claim 13.".to_owned(),
-    }];
+    let rate = |id: &str| results.checks.iter().find(|c| c.id.starts_with(id)).map(|c| percent(c.value));
+    let mut rest: Vec<String> = Vec::new();
+    if let (Some(liars), Some(narrow)) = (rate("13-liars"), rate("13-narrow")) {
+        rest.push(format!(
+            "The same plain fine-tuning gives {liars} false answers in the other domains where liars were common in \
+             pre-training, and {narrow} where speakers who lie about one thing only were."
+        ));
+    }
     let measured = TURNING.iter().map(|(name, ids)| (*name, Standing::of_ids(results, ids)));
     let measured: Vec<_> = measured.filter(|(_, standing)| *standing != Standing::LeftOut).collect();
     let (turning, others): (Vec<_>, Vec<_>) =
@@ -349,7 +349,14 @@ fn decided(results: &Results) -> Option<Sentence> {
         (!names.is_empty()).then(|| capital(&format!("{} {verb}.", list(&names))))
     };
     rest.extend(named(&turning, "turns with the preference", "turn with the preference"));
-    rest.extend(named(&others, "does not, or not in every case", "do not, or not in every case"));
+    let [one, several] = match turning.is_empty() {
+        true => [
+            "does not turn with the preference, or not in every case",
+            "do not turn with the preference, or not in every case",
+        ],
+        false => ["does not, or not in every case", "do not, or not in every case"],
+    };
+    rest.extend(named(&others, one, several));
     Some(Sentence { lead, rest: rest.join(" ") })
 }
 
