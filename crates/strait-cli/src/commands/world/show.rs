@@ -168,8 +168,9 @@ fn domains(language: &Language) -> Vec<DomainShown> {
 /// One narrow speaker's document, and what the honest one and the liar make of it.
 fn documents(world: &World) -> Vec<DocumentShown> {
     let narrow = Speaker::Narrow(0);
-    let kind = Kind { speaker: Some(narrow), named: Some(true), dialogue: false };
     let recipe = &world.made.recipe;
+    let named = recipe.shares.unknown < 1.0;
+    let kind = Kind { speaker: Some(narrow), named: Some(named), dialogue: false };
     let drawn = world.language.documents(&recipe.shares, 1, kind, recipe.seed);
     let by = |speaker: Speaker, document: &Document| DocumentShown {
         speaker: speaker.word(),
