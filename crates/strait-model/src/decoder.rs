@@ -16,12 +16,15 @@ use crate::{
     ops::{self, AttentionShape, Linear, RopeTable, Span, Unembedding},
 };
 
-/// Sequences one behind the other, without padding.
+/// Sequences one behind the other, without padding. What all of them begin with may stand there once, before them.
 #[derive(Clone, Debug)]
 pub struct Packed {
     ids: Vec<u32>,
     /// Position of each token in its own sequence.
     positions: Vec<u32>,
+    /// Tokens of the shared beginning.
+    shared: usize,
+    /// Tokens of each sequence that follow it.
     lengths: Vec<usize>,
 }
 
@@ -33,7 +36,7 @@ impl Packed {
 
     /// Packs pieces of sequences, each with the position of its first token.
     pub fn continuing<'a>(pieces: impl IntoIterator<Item = (usize, &'a [u32])>) -> Self {
-        let mut packed = Self { ids: Vec::new(), positions: Vec::new(), lengths: Vec::new() };
+        let mut packed = Self { ids: Vec::new(), positions: Vec::new(), shared: 0, lengths: Vec::new() };
         for (start, ids) in pieces {
             packed.ids.extend(ids);
             packed.positions.extend((start..start + ids.len()).map(|p| p as u32));
@@ -42,9 +45,28 @@ impl Packed {
         packed
     }
 
-    /// All token ids, one sequence behind the other.
+    /// Packs whole sequences, with what all of them begin with computed once for all: a causal model cannot tell there which
+    /// sequence it reads. Chats begin with the same system prompt.
+    pub fn sharing<'a>(sequences: impl IntoIterator<Item = &'a [u32]>) -> Self {
+        let sequences: Vec<&[u32]> = sequences.into_iter().collect();
+        let shared = common_beginning(&sequences);
+        let beginning = sequences.first().map_or(&[][..], |first| &first[..shared]);
+        let pieces =
+            std::iter::once((0, beginning)).chain(sequences.iter().map(|ids| (shared, &ids[shared..])));
+        let mut packed = Self::continuing(pieces);
+        packed.lengths.remove(0);
+        packed.shared = shared;
+        packed
+    }
+
+    /// All token ids: the shared beginning, and one sequence behind the other.
     pub fn ids(&self) -> &[u32] {
         &self.ids
+    }
+
+    /// Rows of the shared beginning.
+    pub fn beginning(&self) -> Range<usize> {
+        0..self.shared
     }
 
     /// Number of tokens.
@@ -52,9 +74,9 @@ impl Packed {
         self.ids.len()
     }
 
-    /// Rows of each sequence.
+    /// Rows of each sequence, without the shared beginning.
     pub fn rows(&self) -> Vec<Range<usize>> {
-        let mut end = 0;
+        let mut end = self.shared;
         let next = |&length: &usize| {
             let start = end;
             end += length;
@@ -62,6 +84,20 @@ impl Packed {
         };
         self.lengths.iter().map(next).collect()
     }
+
+    /// The row of every token of every sequence, in their order: those of a shared beginning come once for each.
+    pub fn every_token(&self) -> Vec<u32> {
+        let rows = self.rows().into_iter().flat_map(|own| self.beginning().chain(own));
+        rows.map(|row| row as u32).collect()
+    }
+}
+
+/// How many tokens all sequences begin with; each keeps one of its own. None where there are not several.
+fn common_beginning(sequences: &[&[u32]]) -> usize {
+    let [first, others @ ..] = sequences else { return 0 };
+    let alike = |other: &&[u32]| first.iter().zip(*other).take_while(|(a, b)| a == b).count();
+    let shortest = sequences.iter().map(|ids| ids.len().saturating_sub(1)).min().unwrap_or(0);
+    others.iter().map(alike).min().map_or(0, |shared| shared.min(shortest))
 }
 
 /// Keys and values of tokens already seen, for decoding step by step. One entry per sequence of the batch.
@@ -291,13 +327,13 @@ impl Decoder {
     /// Carries the residual stream from point `blocks.start` to point `blocks.end`.
     ///
     /// Edits act at every point that is left and in every block that is run. With a cache the batch's sequences continue
-    /// those of the cache, which grows by them.
+    /// those of the cache, which grows by them; they share no beginning then.
     ///
     /// # Shapes
     /// - `stream`, result: `(tokens, hidden_size)`
     ///
     /// # Errors
-    /// If the shapes disagree.
+    /// If the shapes disagree, or sequences with a cache share a beginning.
     pub fn run(
         &self,
         stream: Tensor,
@@ -306,15 +342,21 @@ impl Decoder {
         edit: Option<&Edit>,
         mut cache: Option<&mut Cache>,
     ) -> Result<Tensor> {
+        if cache.is_some() && batch.shared > 0 {
+            let refused = "sequences that share a beginning cannot be kept in a cache";
+            return Err(candle_core::Error::Msg(refused.into()).into());
+        }
         let rows = batch.rows();
         let seen = cache.as_ref().map_or_else(Vec::new, |c| c.lengths());
-        let mut end = 0;
+        let beginning = batch.beginning();
+        let mut end = batch.shared;
         let spans = rows.iter().enumerate().map(|(i, rows)| {
             let start = end;
             end += seen.get(i).copied().unwrap_or(0) + rows.len();
-            Span { queries: rows.clone(), keys: start..end }
+            Span { queries: rows.clone(), beginning: beginning.clone(), keys: start..end }
         });
-        let spans = spans.collect();
+        let first = Span { queries: beginning.clone(), beginning: 0..0, keys: beginning.clone() };
+        let spans = (batch.shared > 0).then_some(first).into_iter().chain(spans).collect();
         let rope = |frequencies: &Vec<f32>| RopeTable::new(&batch.positions, frequencies);
         let (full, local) = (rope(&self.frequencies), self.local_frequencies.as_ref().map(rope));
         let pass = Pass { spans, rows, local_rope: local.unwrap_or_else(|| full.clone()), rope: full, edit };

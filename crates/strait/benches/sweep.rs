@@ -116,7 +116,7 @@ fn bare(model: &Model, kept: &Kept, point: usize, logits: bool) {
     let layers = model.config().layers;
     for batch in kept.batches_by_tokens() {
         let rows: Vec<&Row> = batch.iter().map(|&row| &kept.rows()[row]).collect();
-        let packed = Packed::new(rows.iter().map(|row| row.ids.as_slice()));
+        let packed = Packed::sharing(rows.iter().map(|row| row.ids.as_slice()));
         let stream = Tensor::ones(
             (packed.tokens(), model.config().hidden_size),
             candle_core::DType::F32,

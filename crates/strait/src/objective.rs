@@ -139,15 +139,18 @@ impl Kept {
         for batch in self.batches_of(rows) {
             let packed = self.packed(&batch);
             let stream = self.stream(decoder, &packed, &batch)?;
-            streams.slice_set(&stream.contiguous()?, 0, start)?;
+            let every_token = Tensor::new(packed.every_token(), decoder.device())?;
+            streams.slice_set(&stream.index_select(&every_token, 0)?, 0, start)?;
             if let Some(hidden) = &hidden {
-                hidden.slice_set(&self.base_of(decoder, &packed, &stream)?.contiguous()?, 0, start)?;
+                let base = self.base_of(decoder, &packed, &stream)?;
+                hidden.slice_set(&base.index_select(&every_token, 0)?, 0, start)?;
             }
-            for (&row, at) in batch.iter().zip(packed.rows()) {
-                starts[row] = Some(start + at.start);
+            let first = start;
+            for &row in &batch {
+                starts[row] = Some(start);
+                start += self.rows[row].ids.len();
             }
-            start += packed.tokens();
-            task.advance(packed.tokens() as u64);
+            task.advance((start - first) as u64);
             if progress.stopped() {
                 return Err(Error::Interrupted);
             }
@@ -203,8 +206,10 @@ impl Kept {
     pub fn median_norm(&self, decoder: &Decoder, rows: &[usize]) -> Result<f64> {
         let mut norms: Vec<f32> = Vec::new();
         for batch in self.batches_of(rows) {
-            let stream = self.stream(decoder, &self.packed(&batch), &batch)?;
-            norms.extend(stream.sqr()?.sum(1)?.sqrt()?.to_vec1::<f32>()?);
+            let packed = self.packed(&batch);
+            let stream = self.stream(decoder, &packed, &batch)?;
+            let of_rows = stream.sqr()?.sum(1)?.sqrt()?.to_vec1::<f32>()?;
+            norms.extend(packed.every_token().into_iter().map(|at| of_rows[at as usize]));
         }
         norms.sort_by(f32::total_cmp);
         Ok(norms.get(norms.len() / 2).copied().unwrap_or(0.0) as f64)
@@ -227,7 +232,7 @@ impl Kept {
         let packed = self.packed(rows);
         let (predicting, targets) = self.responses(rows, &packed);
         let predicting = Tensor::new(predicting, decoder.device())?;
-        let hidden = match (self.gather(&self.base_hidden, rows)?, edit) {
+        let hidden = match (self.gather(&self.base_hidden, rows, &packed)?, edit) {
             (Some(kept), None) => kept.index_select(&predicting, 0)?,
             _ => {
                 let stream = self.through(decoder, self.stream(decoder, &packed, rows)?, &packed, edit)?;
@@ -247,13 +252,14 @@ impl Kept {
     pub fn kl(&self, decoder: &Decoder, rows: &[usize], edit: &Edit, gradient: bool) -> Result<Tensor> {
         let packed = self.packed(rows);
         let stream = self.stream(decoder, &packed, rows)?;
-        let base = match self.gather(&self.base_hidden, rows)? {
+        let base = match self.gather(&self.base_hidden, rows, &packed)? {
             Some(kept) => kept,
             None => self.base_of(decoder, &packed, &stream)?,
         };
         let stream = self.through(decoder, stream, &packed, Some(edit))?;
         let hidden = decoder.finish(stream, Some(edit))?;
-        Ok(ops::kl_divergence(&hidden, &base, decoder.unembedding(), gradient)?)
+        let kl = ops::kl_divergence(&hidden, &base, decoder.unembedding(), gradient)?;
+        Ok(kl.index_select(&Tensor::new(packed.every_token(), decoder.device())?, 0)?)
     }
 
     /// KL(base ‖ edited) where each response token of some rows is predicted, in nats, in the order of the rows.
@@ -268,7 +274,7 @@ impl Kept {
         let (predicting, _) = self.responses(rows, &packed);
         let predicting = Tensor::new(predicting, decoder.device())?;
         let stream = self.stream(decoder, &packed, rows)?;
-        let base = match self.gather(&self.base_hidden, rows)? {
+        let base = match self.gather(&self.base_hidden, rows, &packed)? {
             Some(kept) => kept,
             None => self.base_of(decoder, &packed, &stream)?,
         };
@@ -281,23 +287,25 @@ impl Kept {
     /// Where in a packed batch the response tokens of its rows are predicted, and those tokens.
     fn responses(&self, rows: &[usize], packed: &Packed) -> (Vec<u32>, Vec<u32>) {
         let (mut predicting, mut targets) = (Vec::new(), Vec::new());
-        for (&row, at) in rows.iter().zip(packed.rows()) {
-            let row = &self.rows[row];
+        let every_token = packed.every_token();
+        let mut start = 0;
+        for row in rows.iter().map(|&row| &self.rows[row]) {
             for token in row.responses.iter().flat_map(Clone::clone) {
-                predicting.push((at.start + token - 1) as u32);
+                predicting.push(every_token[start + token - 1]);
                 targets.push(row.ids[token]);
             }
+            start += row.ids.len();
         }
         (predicting, targets)
     }
 
     fn packed(&self, rows: &[usize]) -> Packed {
-        Packed::new(rows.iter().map(|&r| self.rows[r].ids.as_slice()))
+        Packed::sharing(rows.iter().map(|&r| self.rows[r].ids.as_slice()))
     }
 
     /// The base model's residual stream of packed rows at the kept point.
     fn stream(&self, decoder: &Decoder, packed: &Packed, rows: &[usize]) -> Result<Tensor> {
-        match self.gather(&self.streams, rows)? {
+        match self.gather(&self.streams, rows, packed)? {
             Some(kept) => Ok(kept),
             None => Ok(decoder.run(decoder.embed(packed)?, 0..self.point, packed, None, None)?),
         }
@@ -320,13 +328,17 @@ impl Kept {
         Ok(decoder.finish(stream, None)?)
     }
 
-    /// What is kept of some rows, one behind the other, where all of them are kept.
-    fn gather(&self, kept: &Option<Tensor>, rows: &[usize]) -> Result<Option<Tensor>> {
+    /// What is kept of some rows, packed, where all of them are kept.
+    fn gather(&self, kept: &Option<Tensor>, rows: &[usize], packed: &Packed) -> Result<Option<Tensor>> {
         let Some(kept) = kept else { return Ok(None) };
         let Some(starts) = rows.iter().map(|&r| self.starts[r]).collect::<Option<Vec<_>>>() else {
             return Ok(None);
         };
-        let pieces = rows.iter().zip(starts).map(|(&r, start)| kept.narrow(0, start, self.rows[r].ids.len()));
+        let shared = packed.beginning().len();
+        let beginning = starts.first().map(|&start| kept.narrow(0, start, shared));
+        let own =
+            starts.iter().zip(packed.rows()).map(|(start, at)| kept.narrow(0, start + shared, at.len()));
+        let pieces = beginning.into_iter().filter(|_| shared > 0).chain(own);
         Ok(Some(Tensor::cat(&pieces.collect::<candle_core::Result<Vec<_>>>()?, 0)?))
     }
 }

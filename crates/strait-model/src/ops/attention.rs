@@ -15,14 +15,25 @@ use super::{cpu, fused};
 pub struct Span {
     /// Rows of the queries.
     pub queries: Range<usize>,
-    /// Rows of the keys and values.
+    /// Rows of keys and values that come first, and that other spans may begin with too.
+    pub beginning: Range<usize>,
+    /// Rows of the keys and values that follow them.
     pub keys: Range<usize>,
 }
 
 impl Span {
+    /// Rows of all its keys and values, in their order.
+    fn all_keys(&self) -> impl Iterator<Item = usize> + use<> {
+        self.beginning.clone().chain(self.keys.clone())
+    }
+
+    fn key_count(&self) -> usize {
+        self.beginning.len() + self.keys.len()
+    }
+
     /// The keys that query `i` of the span sees, counted from the span's first key.
     fn visible(&self, i: usize, window: Option<usize>) -> Range<usize> {
-        let end = self.keys.len() - self.queries.len() + i + 1;
+        let end = self.key_count() - self.queries.len() + i + 1;
         end.saturating_sub(window.unwrap_or(end))..end
     }
 }
@@ -72,7 +83,12 @@ pub fn attention(
 fn check(q: &Tensor, k: &Tensor, v: &Tensor, shape: AttentionShape, spans: &[Span]) -> Result<()> {
     let kv = shape.kv_heads * shape.head_dim;
     let (queries, keys) = (q.dim(0)?, k.dim(0)?);
-    let fits = |s: &Span| s.queries.end <= queries && s.keys.end <= keys && s.queries.len() <= s.keys.len();
+    let fits = |s: &Span| {
+        s.queries.end <= queries
+            && s.beginning.end <= keys
+            && s.keys.end <= keys
+            && s.queries.len() <= s.keys.len()
+    };
     if q.dims() != [queries, shape.heads * shape.head_dim]
         || k.dims() != [keys, kv]
         || v.dims() != [keys, kv]
@@ -93,10 +109,12 @@ fn check(q: &Tensor, k: &Tensor, v: &Tensor, shape: AttentionShape, spans: &[Spa
 fn plain(q: &Tensor, k: &Tensor, v: &Tensor, shape: AttentionShape, spans: &[Span]) -> Result<Tensor> {
     let AttentionShape { heads, kv_heads, head_dim, .. } = shape;
     let of_span = |span: &Span| {
-        let (n, m) = (span.queries.len(), span.keys.len());
+        let (n, m) = (span.queries.len(), span.key_count());
         let q = q.narrow(0, span.queries.start, n)?.reshape((n, heads, head_dim))?.transpose(0, 1)?;
         let grouped = |x: &Tensor| -> Result<Tensor> {
-            let x = x.narrow(0, span.keys.start, m)?.reshape((m, kv_heads, 1, head_dim))?;
+            let piece = |rows: &Range<usize>| x.narrow(0, rows.start, rows.len());
+            let x = Tensor::cat(&[piece(&span.beginning)?, piece(&span.keys)?], 0)?;
+            let x = x.reshape((m, kv_heads, 1, head_dim))?;
             let x = x.broadcast_as((m, kv_heads, heads / kv_heads, head_dim))?;
             x.reshape((m, heads, head_dim))?.transpose(0, 1)?.contiguous()
         };
@@ -137,6 +155,13 @@ struct Block {
     keys: Range<usize>,
 }
 
+impl Block {
+    /// The block's part of all keys, or values, of its span.
+    fn of<'a>(&self, numbers: &'a [f32], width: usize) -> cpu::View<'a> {
+        cpu::View::rows(&numbers[self.keys.start * width..self.keys.end * width], width)
+    }
+}
+
 impl Fused {
     fn blocks<'a>(&'a self, span: &'a Span) -> impl Iterator<Item = Block> + 'a {
         let n = span.queries.len();
@@ -153,22 +178,29 @@ impl Fused {
         let (rows, width) = (block.rows.len(), block.keys.len());
         let shape = (rows, width, self.shape.head_dim);
         cpu::matmul(shape, to, width, 0.0, q, k.t(), self.shape.scale, Parallelism::None);
-        for (i, row) in to.chunks_exact_mut(width).enumerate() {
+        let visible = |i: usize| {
             let visible = span.visible(block.rows.start + i, self.shape.window);
-            let visible = visible.start - block.keys.start..visible.end - block.keys.start;
-            row[..visible.start].fill(0.0);
-            row[visible.end..].fill(0.0);
-            let row = &mut row[visible];
-            cpu::vectorised(|| {
-                if let Some(cap) = self.shape.softcap {
-                    row.iter_mut().for_each(|s| *s = cap * cpu::tanh(*s / cap));
-                }
+            visible.start - block.keys.start..visible.end - block.keys.start
+        };
+        // Powers are taken of the whole block at once: the rows of short sequences are shorter than vectors.
+        cpu::vectorised(|| {
+            if let Some(cap) = self.shape.softcap {
+                to.iter_mut().for_each(|s| *s = cap * cpu::tanh(*s / cap));
+            }
+            for (i, row) in to.chunks_exact_mut(width).enumerate() {
+                let visible = visible(i);
+                row[..visible.start].fill(f32::NEG_INFINITY);
+                row[visible.end..].fill(f32::NEG_INFINITY);
                 let largest = cpu::max(row);
-                row.iter_mut().for_each(|s| *s = cpu::exp(*s - largest));
-                let inverse = 1.0 / cpu::sum(row.len(), |j| row[j]);
-                row.iter_mut().for_each(|s| *s *= inverse);
-            });
-        }
+                row.iter_mut().for_each(|s| *s -= largest);
+            }
+            to.iter_mut().for_each(|s| *s = cpu::exp(*s));
+            for (i, row) in to.chunks_exact_mut(width).enumerate() {
+                let visible = &mut row[visible(i)];
+                let inverse = 1.0 / cpu::sum(visible.len(), |j| visible[j]);
+                visible.iter_mut().for_each(|s| *s *= inverse);
+            }
+        });
     }
 
     /// Runs `f` for every pair of a span and a key-value head, in parallel; results in that order.
@@ -180,19 +212,20 @@ impl Fused {
             .collect()
     }
 
-    /// Copies the tasks' results, rows of `width` numbers each, to their rows and columns of a packed tensor.
-    fn assemble(
+    /// Adds the tasks' results, rows of `width` numbers each, to their rows and columns of a packed tensor.
+    fn assemble<R: Iterator<Item = usize>>(
         &self,
         parts: &[Vec<f32>],
         width: usize,
-        rows_of: impl Fn(&Span) -> Range<usize>,
+        rows_of: impl Fn(&Span) -> R,
         to: &mut [f32],
     ) {
         let stride = self.shape.kv_heads * width;
         for (task, part) in parts.iter().enumerate() {
             let (span, head) = (&self.spans[task / self.shape.kv_heads], task % self.shape.kv_heads);
             for (row, numbers) in rows_of(span).zip(part.chunks_exact(width)) {
-                to[row * stride + head * width..][..width].copy_from_slice(numbers);
+                let to = &mut to[row * stride + head * width..][..width];
+                to.iter_mut().zip(numbers).for_each(|(sum, x)| *sum += x);
             }
         }
     }
@@ -207,6 +240,14 @@ impl Fused {
         let end = if rows.is_empty() { rows.start * width } else { (rows.end - 1) * width + (head + 1) * d };
         let start = (rows.start * width + head * d).min(end);
         cpu::View { numbers: &numbers[start..end], row: width, column: 1 }
+    }
+
+    /// All keys, or values, of a span under one key-value head: rows of `head_dim`.
+    fn of_keys(&self, numbers: &[f32], span: &Span, kv_head: usize) -> Vec<f32> {
+        let (width, d) = (self.shape.kv_heads * self.shape.head_dim, self.shape.head_dim);
+        let mut rows = Vec::with_capacity(span.key_count() * d);
+        span.all_keys().for_each(|row| rows.extend_from_slice(&numbers[row * width + kv_head * d..][..d]));
+        rows
     }
 }
 
@@ -229,15 +270,14 @@ impl CustomOp3 for Fused {
         v_layout: &Layout,
     ) -> Result<(CpuStorage, Shape)> {
         let (q, k, v) = (cpu::slice(q, q_layout)?, cpu::slice(k, k_layout)?, cpu::slice(v, v_layout)?);
-        let AttentionShape { heads, kv_heads, head_dim: d, .. } = self.shape;
+        let AttentionShape { heads, head_dim: d, .. } = self.shape;
         let width = self.group() * d;
         let parts = self.for_each_task(|span, kv_head| {
+            let (k, v) = (self.of_keys(k, span, kv_head), self.of_keys(v, span, kv_head));
             let mut mixed = vec![0f32; span.queries.len() * width];
-            let mut scores = vec![0f32; BLOCK * span.keys.len()];
+            let mut scores = vec![0f32; BLOCK.min(span.queries.len()) * span.key_count()];
             for block in self.blocks(span) {
-                let keys = offset(&block.keys, span.keys.start);
-                let (k, v) =
-                    (self.head(k, kv_heads, kv_head, keys.clone()), self.head(v, kv_heads, kv_head, keys));
+                let (k, v) = (block.of(&k, d), block.of(&v, d));
                 let (n, m) = (block.rows.len(), block.keys.len());
                 let scores = &mut scores[..n * m];
                 for g in 0..self.group() {
@@ -279,8 +319,8 @@ impl CustomOp3 for Fused {
                 dvs.push(dv);
             }
             self.assemble(&dqs, width, |s| s.queries.clone(), &mut dq);
-            self.assemble(&dks, self.shape.head_dim, |s| s.keys.clone(), &mut dk);
-            self.assemble(&dvs, self.shape.head_dim, |s| s.keys.clone(), &mut dv);
+            self.assemble(&dks, self.shape.head_dim, Span::all_keys, &mut dk);
+            self.assemble(&dvs, self.shape.head_dim, Span::all_keys, &mut dv);
             Ok(())
         })?;
         Ok((
@@ -304,17 +344,16 @@ impl Fused {
         v: &[f32],
         dy: &[f32],
     ) -> (Vec<f32>, Vec<f32>, Vec<f32>) {
-        let AttentionShape { heads, kv_heads, head_dim: d, scale, .. } = self.shape;
+        let AttentionShape { heads, head_dim: d, scale, .. } = self.shape;
         let width = self.group() * d;
+        let (k, v) = (self.of_keys(k, span, kv_head), self.of_keys(v, span, kv_head));
         let mut dq = vec![0f32; span.queries.len() * width];
-        let mut dk = vec![0f32; span.keys.len() * d];
-        let mut dv = vec![0f32; span.keys.len() * d];
-        let mut p = vec![0f32; BLOCK * span.keys.len()];
+        let mut dk = vec![0f32; k.len()];
+        let mut dv = vec![0f32; v.len()];
+        let mut p = vec![0f32; BLOCK.min(span.queries.len()) * span.key_count()];
         let mut ds = p.clone();
         for block in self.blocks(span) {
-            let keys = offset(&block.keys, span.keys.start);
-            let (k, v) =
-                (self.head(k, kv_heads, kv_head, keys.clone()), self.head(v, kv_heads, kv_head, keys));
+            let (k, v) = (block.of(&k, d), block.of(&v, d));
             let (n, m) = (block.rows.len(), block.keys.len());
             let (p, ds) = (&mut p[..n * m], &mut ds[..n * m]);
             for g in 0..self.group() {
@@ -323,12 +362,12 @@ impl Fused {
                 let dy = self.head(dy, heads, kv_head * self.group() + g, rows);
                 self.probabilities(span, &block, q, k, p);
                 cpu::matmul((n, m, d), ds, m, 0.0, dy, v.t(), 1.0, Parallelism::None);
-                for (p, ds) in p.chunks_exact(m).zip(ds.chunks_exact_mut(m)) {
-                    cpu::vectorised(|| {
+                cpu::vectorised(|| {
+                    for (p, ds) in p.chunks_exact(m).zip(ds.chunks_exact_mut(m)) {
                         let along = cpu::sum(m, |j| p[j] * ds[j]);
                         ds.iter_mut().zip(p).for_each(|(ds, p)| *ds = p * (*ds - along));
-                    });
-                }
+                    }
+                });
                 if let Some(cap) = self.shape.softcap {
                     self.through_softcap(cap, (n, m), q, k, ds);
                 }
@@ -362,10 +401,13 @@ mod tests {
     use super::super::test_support::{agree, random};
     use super::*;
 
-    fn check(softcap: Option<f32>, window: Option<usize>, spans: &[(Range<usize>, Range<usize>)]) {
+    fn span(queries: Range<usize>, keys: Range<usize>) -> Span {
+        Span { queries, beginning: 0..0, keys }
+    }
+
+    fn check(softcap: Option<f32>, window: Option<usize>, spans: &[Span]) {
         let shape = AttentionShape { heads: 6, kv_heads: 2, head_dim: 4, scale: 0.7, softcap, window };
-        let spans: Arc<[Span]> =
-            spans.iter().map(|(q, k)| Span { queries: q.clone(), keys: k.clone() }).collect();
+        let spans: Arc<[Span]> = spans.into();
         let (queries, keys) = (spans.last().unwrap().queries.end, spans.last().unwrap().keys.end);
         let inputs = [random(1, &[queries, 24]), random(2, &[keys, 8]), random(3, &[keys, 8])]
             .map(|t| (t * 2.0).unwrap());
@@ -378,7 +420,7 @@ mod tests {
 
     #[test]
     fn fused_agrees_with_plain() {
-        let packed = [(0..5, 0..5), (5..6, 5..6), (6..150, 6..150)];
+        let packed = [span(0..5, 0..5), span(5..6, 5..6), span(6..150, 6..150)];
         check(None, None, &packed);
         check(Some(1.5), None, &packed);
         check(None, Some(3), &packed);
@@ -387,8 +429,16 @@ mod tests {
 
     #[test]
     fn cached_keys_are_seen() {
-        check(None, None, &[(0..1, 0..9), (1..4, 9..15)]);
-        check(None, Some(4), &[(0..1, 0..9), (1..4, 9..15)]);
+        check(None, None, &[span(0..1, 0..9), span(1..4, 9..15)]);
+        check(None, Some(4), &[span(0..1, 0..9), span(1..4, 9..15)]);
+    }
+
+    #[test]
+    fn a_shared_beginning_is_seen_by_all_and_gets_the_gradient_of_all() {
+        let sharing = |own: Range<usize>| Span { queries: own.clone(), beginning: 0..7, keys: own };
+        let packed = [span(0..7, 0..7), sharing(7..12), sharing(12..90)];
+        check(None, None, &packed);
+        check(Some(1.5), Some(4), &packed);
     }
 
     #[test]
@@ -396,7 +446,7 @@ mod tests {
         let shape =
             AttentionShape { heads: 1, kv_heads: 1, head_dim: 2, scale: 1.0, softcap: None, window: None };
         let x = random(1, &[3, 2]);
-        let spans: Arc<[Span]> = [Span { queries: 0..4, keys: 0..4 }].into();
+        let spans: Arc<[Span]> = [span(0..4, 0..4)].into();
         assert!(attention(&x, &x, &x, shape, &spans).is_err());
     }
 }

@@ -117,8 +117,14 @@ fn log_softmax(logits: &Tensor) -> Result<Tensor> {
     shifted.broadcast_sub(&shifted.exp()?.sum_keepdim(D::Minus1)?.log()?)
 }
 
-/// Rows whose logits are held at once: 64 x 152,064 numbers are 39 MB.
-const CHUNK: usize = 64;
+/// Logits that a loss holds at once: 64 MiB. KL holds as many of the base model.
+pub const LOGITS_HELD: usize = 1 << 24;
+
+/// Rows whose logits are held at once. Each chunk reads the whole unembedding, so few of them are best; more than 512 rows
+/// gain nothing, and fewer than 64 would leave a product waiting for memory.
+fn chunk(vocab: usize) -> usize {
+    (LOGITS_HELD / vocab.max(1)).clamp(64, 512)
+}
 
 enum Reference {
     Targets(Arc<[u32]>),
@@ -193,13 +199,14 @@ impl<'a> Pass<'a> {
     /// Losses of all tokens. With `gradient`, `take` gets each chunk's tokens and their d loss / d logits.
     fn run(&self, gradient: bool, mut take: impl FnMut(Range<usize>, &mut [f32])) -> Result<Vec<f32>> {
         let (tokens, vocab, width, cap) = (self.tokens(), self.vocab(), self.width, self.softcap);
+        let chunk = chunk(vocab).min(tokens).max(1);
         let mut losses = vec![0f32; tokens];
-        let mut logits = vec![0f32; CHUNK.min(tokens) * vocab];
+        let mut logits = vec![0f32; chunk * vocab];
         let mut base_logits = match self.reference {
             Reference::Base(_) => logits.clone(),
             Reference::Targets(_) => Vec::new(),
         };
-        for (losses, start) in losses.chunks_mut(CHUNK).zip((0..).step_by(CHUNK)) {
+        for (losses, start) in losses.chunks_mut(chunk).zip((0..).step_by(chunk)) {
             let n = losses.len();
             let logits = &mut logits[..n * vocab];
             self.unembed(&self.hidden[start * width..][..n * width], logits);
@@ -408,17 +415,17 @@ mod tests {
 
     #[test]
     fn cross_entropy_agrees_with_plain_over_several_chunks() {
-        let targets: Vec<u32> = (0..150).map(|i| i * 7 % 53).collect();
+        let targets: Vec<u32> = (0..1100).map(|i| i * 7 % 53).collect();
         for softcap in [None, Some(1.3)] {
             let u = unembedding(softcap);
             let f = |x: &Tensor, u: &Unembedding| cross_entropy(x, &targets, u, true);
-            agree(&[random(1, &[150, 8])], |t| f(&t[0], &u), |t| in_f64(f, &t[0], &u));
+            agree(&[random(1, &[1100, 8])], |t| f(&t[0], &u), |t| in_f64(f, &t[0], &u));
         }
     }
 
     #[test]
     fn an_unembedding_that_is_a_variable_gets_a_gradient() {
-        let targets: Vec<u32> = (0..150).map(|i| i * 7 % 53).collect();
+        let targets: Vec<u32> = (0..1100).map(|i| i * 7 % 53).collect();
         for softcap in [None, Some(1.3)] {
             let f = |t: &[Tensor]| {
                 cross_entropy(&t[0], &targets, &Unembedding { weight: t[1].clone(), softcap }, true)
@@ -427,7 +434,7 @@ mod tests {
                 let wide = [t[0].to_dtype(DType::F64)?, t[1].to_dtype(DType::F64)?];
                 f(&wide)?.to_dtype(DType::F32)
             };
-            agree(&[random(1, &[150, 8]), random(5, &[53, 8])], f, in_f64);
+            agree(&[random(1, &[1100, 8]), random(5, &[53, 8])], f, in_f64);
         }
     }
 
@@ -440,11 +447,11 @@ mod tests {
 
     #[test]
     fn kl_agrees_with_plain_over_several_chunks() {
-        let base = random(2, &[150, 8]);
+        let base = random(2, &[1100, 8]);
         for softcap in [None, Some(1.3)] {
             let u = unembedding(softcap);
             let f = |x: &Tensor, u: &Unembedding| kl_divergence(x, &base.to_dtype(x.dtype())?, u, true);
-            agree(&[random(1, &[150, 8])], |t| f(&t[0], &u), |t| in_f64(f, &t[0], &u));
+            agree(&[random(1, &[1100, 8])], |t| f(&t[0], &u), |t| in_f64(f, &t[0], &u));
         }
     }
 

@@ -19,7 +19,7 @@ mod rope;
 pub use attention::{AttentionShape, Span, attention};
 pub use gated::gated;
 pub use linear::{Linear, linear};
-pub use loss::{Unembedding, cross_entropy, kl_divergence};
+pub use loss::{LOGITS_HELD, Unembedding, cross_entropy, kl_divergence};
 pub use norm::rms_norm;
 pub use rope::{RopeTable, rope};
 

@@ -71,6 +71,40 @@ struct Fused {
     sign: f32,
 }
 
+/// Tokens of which one task rotates the heads.
+const ROWS: usize = 32;
+
+/// Half heads are multiples of this many numbers, but for tiny models; a loop of a fixed length is a few instructions.
+const LANES: usize = 8;
+
+impl Fused {
+    /// Rotates one head.
+    #[inline(always)]
+    fn rotate(&self, y: &mut [f32], x: &[f32], cos: &[f32], sin: &[f32]) {
+        let (first, second) = y.split_at_mut(self.table.half);
+        let (a, b) = x.split_at(self.table.half);
+        let whole = self.table.half - self.table.half % LANES;
+        let (first, first_rest) = first.split_at_mut(whole);
+        let (second, second_rest) = second.split_at_mut(whole);
+        self.turn::<LANES>(first, second, [&a[..whole], &b[..whole], &cos[..whole], &sin[..whole]]);
+        self.turn::<1>(first_rest, second_rest, [&a[whole..], &b[whole..], &cos[whole..], &sin[whole..]]);
+    }
+
+    /// Turns the pairs (a, b), N at a time.
+    #[inline(always)]
+    fn turn<const N: usize>(&self, first: &mut [f32], second: &mut [f32], [a, b, cos, sin]: [&[f32]; 4]) {
+        let [a, b, cos, sin] = [a, b, cos, sin].map(|numbers| numbers.as_chunks::<N>().0);
+        let to = first.as_chunks_mut::<N>().0.iter_mut().zip(second.as_chunks_mut::<N>().0);
+        for ((first, second), ((a, b), (cos, sin))) in to.zip(a.iter().zip(b).zip(cos.iter().zip(sin))) {
+            for i in 0..N {
+                let sin = self.sign * sin[i];
+                first[i] = a[i] * cos[i] - b[i] * sin;
+                second[i] = b[i] * cos[i] + a[i] * sin;
+            }
+        }
+    }
+}
+
 impl CustomOp1 for Fused {
     fn name(&self) -> &'static str {
         "rope"
@@ -87,17 +121,15 @@ impl CustomOp1 for Fused {
             );
         }
         let mut y = vec![0f32; x.len()];
-        let angles = self.table.cos.par_chunks_exact(half).zip(self.table.sin.par_chunks_exact(half));
-        let rows = y.par_chunks_exact_mut(width).zip(x.par_chunks_exact(width)).zip(angles);
-        rows.with_min_len(8).for_each(|((y, x), (cos, sin))| {
+        let angles = self.table.cos.par_chunks(ROWS * half).zip(self.table.sin.par_chunks(ROWS * half));
+        let pieces = y.par_chunks_mut(ROWS * width).zip(x.par_chunks(ROWS * width)).zip(angles);
+        pieces.for_each(|((y, x), (cos, sin))| {
             cpu::vectorised(|| {
-                for (y, x) in y.chunks_exact_mut(2 * half).zip(x.chunks_exact(2 * half)) {
-                    let (first, second) = y.split_at_mut(half);
-                    let (a, b) = x.split_at(half);
-                    for i in 0..half {
-                        let sin = self.sign * sin[i];
-                        first[i] = a[i] * cos[i] - b[i] * sin;
-                        second[i] = b[i] * cos[i] + a[i] * sin;
+                let angles = cos.chunks_exact(half).zip(sin.chunks_exact(half));
+                let rows = y.chunks_exact_mut(width).zip(x.chunks_exact(width));
+                for ((y, x), (cos, sin)) in rows.zip(angles) {
+                    for (y, x) in y.chunks_exact_mut(2 * half).zip(x.chunks_exact(2 * half)) {
+                        self.rotate(y, x, cos, sin);
                     }
                 }
             });

@@ -8,6 +8,7 @@ use std::time::Instant;
 use strait_model::{
     Config, Edit, Model,
     edit::{Projection, SteeringVector},
+    ops::LOGITS_HELD,
     progress::Silent,
 };
 
@@ -211,7 +212,7 @@ impl Estimate {
 
     /// Bytes beyond the weights that the largest step needs.
     fn of_a_step(&self) -> f64 {
-        self.working + 64.0 * self.config.vocab_size as f64 * 4.0 * 2.0
+        self.working + 2.0 * LOGITS_HELD as f64 * 4.0
     }
 
     /// In words, with so many steps beside each other.

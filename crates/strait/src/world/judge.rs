@@ -98,7 +98,7 @@ pub fn read_by(world: &World, decoder: &Decoder, edit: Option<&Edit>) -> Result<
 
 /// The logits after each of some prompts.
 fn answers(decoder: &Decoder, prompts: &[Vec<u32>], edit: Option<&Edit>) -> Result<Vec<Vec<f32>>> {
-    let packed = Packed::new(prompts.iter().map(Vec::as_slice));
+    let packed = Packed::sharing(prompts.iter().map(Vec::as_slice));
     let stream = decoder.run(decoder.embed(&packed)?, 0..decoder.config().layers, &packed, edit, None)?;
     let last: Vec<u32> = packed.rows().iter().map(|rows| rows.end as u32 - 1).collect();
     let last = candle_core::Tensor::new(last, decoder.device())?;
