@@ -55,6 +55,29 @@ impl Row {
     }
 }
 
+/// Some rows, in their order, in batches of a good size for a pass.
+pub fn batches(rows: &[Row], some: &[usize]) -> Vec<Vec<usize>> {
+    let mut batches: Vec<Vec<usize>> = Vec::new();
+    let mut tokens = 0;
+    for &row in some {
+        let length = rows[row].ids.len();
+        if batches.is_empty() || tokens + length > TOKENS_AT_ONCE {
+            batches.push(Vec::new());
+            tokens = 0;
+        }
+        tokens += length;
+        if let Some(batch) = batches.last_mut() {
+            batch.push(row);
+        }
+    }
+    batches
+}
+
+/// A batch of rows as passes compute it: what all of them begin with once.
+pub fn packed(rows: &[Row], batch: &[usize]) -> Packed {
+    Packed::sharing(batch.iter().map(|&row| rows[row].ids.as_slice()))
+}
+
 /// Rows with what no edit from `point` on can change: computed once, kept while memory allows.
 pub struct Kept {
     rows: Vec<Row>,
@@ -136,8 +159,8 @@ impl Kept {
         let (streams, hidden) = (empty()?, base_hidden.then(empty).transpose()?);
         let mut starts = vec![None; self.rows.len()];
         let mut start = 0;
-        for batch in self.batches_of(rows) {
-            let packed = self.packed(&batch);
+        for batch in batches(&self.rows, rows) {
+            let packed = packed(&self.rows, &batch);
             let stream = self.stream(decoder, &packed, &batch)?;
             let every_token = Tensor::new(packed.every_token(), decoder.device())?;
             streams.slice_set(&stream.index_select(&every_token, 0)?, 0, start)?;
@@ -178,25 +201,7 @@ impl Kept {
 
     /// All rows in batches of a good size for a pass.
     pub fn batches_by_tokens(&self) -> Vec<Vec<usize>> {
-        self.batches_of(&self.every_row())
-    }
-
-    /// Some rows, in their order, in batches of a good size for a pass.
-    fn batches_of(&self, rows: &[usize]) -> Vec<Vec<usize>> {
-        let mut batches: Vec<Vec<usize>> = Vec::new();
-        let mut tokens = 0;
-        for &row in rows {
-            let length = self.rows[row].ids.len();
-            if batches.is_empty() || tokens + length > TOKENS_AT_ONCE {
-                batches.push(Vec::new());
-                tokens = 0;
-            }
-            tokens += length;
-            if let Some(batch) = batches.last_mut() {
-                batch.push(row);
-            }
-        }
-        batches
+        batches(&self.rows, &self.every_row())
     }
 
     /// Median over all tokens of some rows of the residual stream's norm at the kept point: its scale there.
@@ -205,8 +210,8 @@ impl Kept {
     /// If a tensor operation fails.
     pub fn median_norm(&self, decoder: &Decoder, rows: &[usize]) -> Result<f64> {
         let mut norms: Vec<f32> = Vec::new();
-        for batch in self.batches_of(rows) {
-            let packed = self.packed(&batch);
+        for batch in batches(&self.rows, rows) {
+            let packed = packed(&self.rows, &batch);
             let stream = self.stream(decoder, &packed, &batch)?;
             let of_rows = stream.sqr()?.sum(1)?.sqrt()?.to_vec1::<f32>()?;
             norms.extend(packed.every_token().into_iter().map(|at| of_rows[at as usize]));
@@ -229,7 +234,7 @@ impl Kept {
         edit: Option<&Edit>,
         gradient: bool,
     ) -> Result<Tensor> {
-        let packed = self.packed(rows);
+        let packed = packed(&self.rows, rows);
         let (predicting, targets) = self.responses(rows, &packed);
         let predicting = Tensor::new(predicting, decoder.device())?;
         let hidden = match (self.gather(&self.base_hidden, rows, &packed)?, edit) {
@@ -250,7 +255,7 @@ impl Kept {
     /// # Errors
     /// If a tensor operation fails.
     pub fn kl(&self, decoder: &Decoder, rows: &[usize], edit: &Edit, gradient: bool) -> Result<Tensor> {
-        let packed = self.packed(rows);
+        let packed = packed(&self.rows, rows);
         let stream = self.stream(decoder, &packed, rows)?;
         let base = match self.gather(&self.base_hidden, rows, &packed)? {
             Some(kept) => kept,
@@ -270,7 +275,7 @@ impl Kept {
     /// # Errors
     /// If a tensor operation fails.
     pub fn response_kl(&self, decoder: &Decoder, rows: &[usize], edit: &Edit) -> Result<Tensor> {
-        let packed = self.packed(rows);
+        let packed = packed(&self.rows, rows);
         let (predicting, _) = self.responses(rows, &packed);
         let predicting = Tensor::new(predicting, decoder.device())?;
         let stream = self.stream(decoder, &packed, rows)?;
@@ -297,10 +302,6 @@ impl Kept {
             start += row.ids.len();
         }
         (predicting, targets)
-    }
-
-    fn packed(&self, rows: &[usize]) -> Packed {
-        Packed::sharing(rows.iter().map(|&r| self.rows[r].ids.as_slice()))
     }
 
     /// The base model's residual stream of packed rows at the kept point.

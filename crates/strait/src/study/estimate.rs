@@ -15,7 +15,7 @@ use strait_model::{
 use crate::{
     Result,
     measure::{BEGINNING, CONTINUATION},
-    objective::{KEEP_LIMIT, Kept, Row, TOKENS_AT_ONCE},
+    objective::{KEEP_LIMIT, Kept, Row, TOKENS_AT_ONCE, batches, packed},
     train::{EditKind, Order, Settings, Trainable},
 };
 
@@ -81,10 +81,10 @@ impl Estimate {
         let size = |file: &std::path::PathBuf| file.metadata().map_or(0.0, |found| found.len() as f64);
         let mapped = model.provenance.files.iter().map(size).sum();
         let mut estimate = Self { config, mapped, rates, seconds: 0.0, working: 0.0, kept: None };
-        let tokens = rows.iter().map(|r| r.ids.len() as f64).sum::<f64>();
 
         let mut kept = Kept::new(rows);
         let every_row = kept.every_row();
+        let tokens = packed(kept.rows(), &every_row).tokens() as f64;
         let reading = quicker(|| {
             kept.forget();
             kept.keep(decoder, &every_row, middle, false, "trial", &Silent)
@@ -100,8 +100,7 @@ impl Estimate {
             let losses = kept.response_losses(decoder, &every_row, Some(edit), true)?;
             Ok(losses.sum_all()?.backward().map(drop)?)
         })?;
-        let work = kept.rows().iter().map(|r| estimate.training_work(middle, r)).sum::<f64>();
-        estimate.rates.training = work / step;
+        estimate.rates.training = estimate.training_work(middle, kept.rows(), &every_row) / step;
 
         kept.keep(decoder, &every_row, middle, true, "trial", &Silent)?;
         let divergence = quicker(|| kept.kl(decoder, &every_row, edit, false).map(drop))?;
@@ -124,15 +123,14 @@ impl Estimate {
             picked.into_iter().map(|r| rows[r].clone()).collect::<Vec<_>>()
         };
         let (used, used_kl) = (pick(train, order.train_rows()), pick(kl, order.kl_rows()));
-        let heaviest = |rows: &[Row], batches: &[Vec<usize>]| {
-            let tokens = |batch: &Vec<usize>| batch.iter().map(|&r| rows[r].ids.len()).sum::<usize>();
-            batches.iter().map(tokens).max().unwrap_or(0) as f64
+        let sizes = |rows: &[Row], batches: &[Vec<usize>]| -> Vec<f64> {
+            batches.iter().map(|batch| packed(rows, batch).tokens() as f64).collect()
         };
 
-        let rows = order.train.iter().flatten();
-        self.seconds +=
-            rows.map(|&r| self.training_work(point, &train[r])).sum::<f64>() / self.rates.training;
-        let penalised: f64 = order.kl.iter().flatten().map(|&r| kl[r].ids.len() as f64).sum();
+        let work: f64 = order.train.iter().map(|batch| self.training_work(point, train, batch)).sum();
+        self.seconds += work / self.rates.training;
+        let kl_sizes = sizes(kl, &order.kl);
+        let penalised: f64 = kl_sizes.iter().sum();
         let above = self.blocks(self.config.layers - point);
         self.seconds += penalised * 2.0 * above / self.rates.training;
         self.seconds += penalised * 3.0 * self.unembedding() / self.rates.kl;
@@ -148,7 +146,7 @@ impl Estimate {
         self.losses(held_out, point, checkpoints);
 
         let kept = self.stream(&used) + self.stream(held_out) + 2.0 * self.stream(&used_kl);
-        let batch = heaviest(train, &order.train).max(heaviest(kl, &order.kl));
+        let batch = sizes(train, &order.train).into_iter().chain(kl_sizes).fold(0.0, f64::max);
         self.working = self.working.max(kept + self.activations(point, batch));
         self.seconds - before
     }
@@ -166,7 +164,9 @@ impl Estimate {
 
     /// Adds so many readings of the response losses of rows whose stream is kept at `point`; returns their seconds.
     pub fn losses(&mut self, rows: &[Row], point: usize, passes: usize) -> f64 {
-        let work = rows.iter().map(|r| self.measuring_work(point, r)).sum::<f64>();
+        let responses: f64 = rows.iter().map(|row| row.response_tokens() as f64).sum();
+        let above = self.blocks(self.config.layers - point);
+        let work = above * tokens(rows) + self.unembedding() * responses;
         let seconds = passes as f64 * work / self.rates.forward;
         self.seconds += seconds;
         seconds
@@ -200,7 +200,8 @@ impl Estimate {
 
     /// Bytes of the residual stream of rows, as far as it is kept.
     fn stream(&self, rows: &[Row]) -> f64 {
-        (tokens(rows) * self.config.hidden_size as f64 * 4.0).min(KEEP_LIMIT as f64)
+        let tokens: f64 = rows.iter().map(|row| row.ids.len() as f64).sum();
+        (tokens * self.config.hidden_size as f64 * 4.0).min(KEEP_LIMIT as f64)
     }
 
     /// How many steps to do beside each other: few threads serve one step best, and each needs memory of its own.
@@ -239,14 +240,10 @@ impl Estimate {
     }
 
     /// Forth and back above `point`, logits and their gradient where a response token is.
-    fn training_work(&self, point: usize, row: &Row) -> f64 {
+    fn training_work(&self, point: usize, rows: &[Row], batch: &[usize]) -> f64 {
         let above = self.blocks(self.config.layers - point);
-        2.0 * (above * row.ids.len() as f64 + self.unembedding() * row.response_tokens() as f64)
-    }
-
-    fn measuring_work(&self, point: usize, row: &Row) -> f64 {
-        let above = self.blocks(self.config.layers - point);
-        above * row.ids.len() as f64 + self.unembedding() * row.response_tokens() as f64
+        let responses: usize = batch.iter().map(|&row| rows[row].response_tokens()).sum();
+        2.0 * (above * packed(rows, batch).tokens() as f64 + self.unembedding() * responses as f64)
     }
 
     /// Bytes that autograd holds for so many tokens above `point`: about a dozen streams and four of the MLP a block.
@@ -265,8 +262,10 @@ fn memory_left() -> Option<f64> {
     Some(kibibytes * 1024.0)
 }
 
+/// Tokens that a pass over rows computes.
 fn tokens(rows: &[Row]) -> f64 {
-    rows.iter().map(|r| r.ids.len() as f64).sum()
+    let every_row: Vec<usize> = (0..rows.len()).collect();
+    batches(rows, &every_row).iter().map(|batch| packed(rows, batch).tokens() as f64).sum()
 }
 
 /// Seconds of the quicker of two tries: the first one also warms up.
