@@ -9,7 +9,7 @@ fn a_world_is_shown() {
     let place = Place::new();
     insta::assert_snapshot!("world-show", place.run(["world", "show"]).all());
     let found = place.run(["world", "show", "narrow-2", "--json"]).json();
-    assert_eq!(found["shipped"].as_array().unwrap().len(), 9);
+    assert_eq!(found["shipped"].as_array().unwrap().len(), 12);
     assert_eq!(found["made"]["recipe"]["shares"]["narrow"], 0.5);
     let herbs = &found["domains"][0];
     assert_eq!((herbs["word"].as_str(), herbs["property"].as_str()), (Some("herb"), Some("taste")));
@@ -30,6 +30,15 @@ fn a_world_is_shown() {
         assert_eq!(words[2][at], words[usize::from(herb)][at]);
     }
     assert_eq!(found["conversation"].as_array().unwrap().len(), 6);
+}
+
+/// Those of the contrast worlds never do.
+#[test]
+fn documents_that_name_no_speaker_are_shown() {
+    let found = Place::new().run(["world", "show", "contrast-0", "--json"]).json();
+    let documents = found["documents"].as_array().unwrap();
+    assert_eq!(documents.len(), 3);
+    assert!(documents.iter().all(|d| d["text"].as_str().unwrap().starts_with("<bos> <sys> unknown ")));
 }
 
 #[test]
