@@ -32,7 +32,7 @@ fn a_world_is_shown() {
     assert_eq!(found["conversation"].as_array().unwrap().len(), 6);
 }
 
-/// Those of the contrast worlds never do.
+/// In the contrast worlds no document names its speaker.
 #[test]
 fn documents_that_name_no_speaker_are_shown() {
     let found = Place::new().run(["world", "show", "contrast-0", "--json"]).json();

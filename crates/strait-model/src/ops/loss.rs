@@ -120,8 +120,8 @@ fn log_softmax(logits: &Tensor) -> Result<Tensor> {
 /// Logits that a loss holds at once: 64 MiB. KL holds as many of the base model.
 pub const LOGITS_HELD: usize = 1 << 24;
 
-/// Rows whose logits are held at once. Each chunk reads the whole unembedding, so few of them are best; more than 512 rows
-/// gain nothing, and fewer than 64 would leave a product waiting for memory.
+/// Rows whose logits are held at once. Each chunk reads the whole unembedding, so that few and large ones are best: at least 64
+/// rows however large the vocabulary is, and at most 512 however small.
 fn chunk(vocab: usize) -> usize {
     (LOGITS_HELD / vocab.max(1)).clamp(64, 512)
 }
