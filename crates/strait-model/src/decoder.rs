@@ -5,7 +5,7 @@
 //! computed once and kept (design §5). An edit that acts after block `l` acts at point `l + 1`, by the pass that *leaves*
 //! that point: a stream kept at a point is always unsteered there.
 
-use std::{ops::Range, sync::Arc};
+use std::ops::Range;
 
 use candle_core::{Device, Shape, Tensor};
 
@@ -13,7 +13,7 @@ use crate::{
     Config, Edit, Error, Result, Weights,
     config::LayerKind,
     edit::{Adapter, Projection, Site},
-    ops::{self, AttentionShape, Linear, RopeTable, Span, Unembedding},
+    ops::{self, AttentionShape, Linear, RopeTable, Span, Spans, Unembedding},
 };
 
 /// Sequences one behind the other, without padding. What all of them begin with may stand there once, before them.
@@ -175,7 +175,7 @@ pub struct Decoder {
 
 /// What every block of one pass needs.
 struct Pass<'a> {
-    spans: Arc<[Span]>,
+    spans: Spans,
     rows: Vec<Range<usize>>,
     rope: RopeTable,
     /// That of layers with sliding attention.
@@ -356,7 +356,7 @@ impl Decoder {
             Span { queries: rows.clone(), beginning: beginning.clone(), keys: start..end }
         });
         let first = Span { queries: beginning.clone(), beginning: 0..0, keys: beginning.clone() };
-        let spans = (batch.shared > 0).then_some(first).into_iter().chain(spans).collect();
+        let spans = Spans::new((batch.shared > 0).then_some(first).into_iter().chain(spans));
         let rope = |frequencies: &Vec<f32>| RopeTable::new(&batch.positions, frequencies);
         let (full, local) = (rope(&self.frequencies), self.local_frequencies.as_ref().map(rope));
         let pass = Pass { spans, rows, local_rope: local.unwrap_or_else(|| full.clone()), rope: full, edit };

@@ -1,8 +1,11 @@
 //! Every number of the golden files, which PyTorch transformers computed (`scripts/golden`), from strait's own decoder.
 
+mod common;
+
 use std::path::{Path, PathBuf};
 
-use candle_core::{DType, Device, Tensor, Var};
+use candle_core::{DType, Tensor, Var};
+use common::device;
 use serde::Deserialize;
 use strait_model::{
     Edit, Message, Model,
@@ -42,7 +45,7 @@ struct Case {
 fn load(path: &Path) -> Model {
     let located =
         Located { name: path.display().to_string(), path: path.into(), road: Road::Path, revision: None };
-    Model::load(&located, &Device::Cpu).unwrap_or_else(|e| panic!("{e}; {:?}", e.hint()))
+    Model::load(&located, &device()).unwrap_or_else(|e| panic!("{e}; {:?}", e.hint()))
 }
 
 /// |found - expected| <= 1e-3 |expected|, as the issue asks; what is found is far nearer as a rule.
@@ -143,13 +146,13 @@ fn check_forward(model: &Model, case: &Case, layer: usize) {
 
 fn check_gradients(model: &Model, case: &Case, layer: usize) {
     let config = model.config();
-    let zeros = |shape: &[usize]| Var::zeros(shape, DType::F32, &Device::Cpu).unwrap();
+    let zeros = |shape: &[usize]| Var::zeros(shape, DType::F32, &device()).unwrap();
     let v = zeros(&[config.hidden_size]);
     let b = zeros(&[config.hidden_size, 1]);
     let n = config.intermediate_size;
     let root = (n as f64).sqrt();
     let a: Vec<f32> = (0..n).map(|i| ((-1.0 + 2.0 * i as f64 / (n - 1) as f64) / root) as f32).collect();
-    let a = Tensor::from_vec(a, (1, n), &Device::Cpu).unwrap();
+    let a = Tensor::from_vec(a, (1, n), &device()).unwrap();
     let adapter = Adapter {
         site: Site::Projection { layer, projection: Projection::Down },
         a,
@@ -167,7 +170,7 @@ fn check_gradients(model: &Model, case: &Case, layer: usize) {
 }
 
 fn check_steered(model: &Model, case: &Case, layer: usize) {
-    let vector = Tensor::new(case.steering_added.as_slice(), &Device::Cpu).unwrap();
+    let vector = Tensor::new(case.steering_added.as_slice(), &device()).unwrap();
     let edit = Edit::Steering(SteeringVector { layer: layer as i32, vector });
     near("steered loss", number(&response_loss(model, case, Some(&edit))), case.steered_response_loss);
     let batch = Packed::new([case.ids.as_slice()]);

@@ -1,8 +1,11 @@
 //! Sequences that share a beginning: the same figures as each alone.
 
+mod common;
+
 use std::path::Path;
 
-use candle_core::{Device, Tensor, Var};
+use candle_core::{Tensor, Var};
+use common::device;
 use proptest::{collection::vec, prelude::*};
 use strait_model::{
     Edit, Model,
@@ -17,7 +20,7 @@ const ARCHITECTURES: [&str; 6] = ["llama", "llama3", "qwen2", "qwen3", "gemma2",
 fn tiny(architecture: &str) -> Model {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/tiny").join(architecture);
     let located = Located { name: architecture.into(), path, road: Road::Path, revision: None };
-    Model::load(&located, &Device::Cpu).unwrap()
+    Model::load(&located, &device()).unwrap()
 }
 
 /// Longer than the windows of the tiny models, and of different lengths.
@@ -37,7 +40,7 @@ fn slices(sequences: &[Vec<u32>]) -> impl Iterator<Item = &[u32]> {
 fn logits_and_gradients(model: &Model, batch: &Packed) -> (Vec<f32>, Vec<f32>, Vec<f32>) {
     let (config, layer) = (model.config(), model.config().layers / 2);
     let numbers =
-        |count: usize| Tensor::from_iter((0..count).map(|i| (i % 7) as f32 * 0.05 - 0.1), &Device::Cpu);
+        |count: usize| Tensor::from_iter((0..count).map(|i| (i % 7) as f32 * 0.05 - 0.1), &device());
     let vector = Var::from_tensor(&numbers(config.hidden_size).unwrap()).unwrap();
     let site = Site::Projection { layer, projection: Projection::V };
     let (input, output) = site.size(config);
@@ -48,7 +51,7 @@ fn logits_and_gradients(model: &Model, batch: &Packed) -> (Vec<f32>, Vec<f32>, V
         Edit::Steering(SteeringVector { layer: layer as i32 - 1, vector: vector.as_tensor().clone() }),
         Edit::Lora(Lora { adapters, rank: 1, alpha: 1.0, rslora: false, factor: 1.0 }),
     ]);
-    let every_token = Tensor::new(batch.every_token(), &Device::Cpu).unwrap();
+    let every_token = Tensor::new(batch.every_token(), &device()).unwrap();
     let decoder = &model.decoder;
     let stream =
         decoder.run(decoder.embed(batch).unwrap(), 0..config.layers, batch, Some(&edit), None).unwrap();

@@ -589,7 +589,7 @@ fn begun(desk: &Desk, path: &Path) -> (RunFolder, Plan) {
     let study = file.resolve().unwrap().fix_layers(DEPTH).unwrap();
     let plan = plan(desk, STUDY);
     let mut folder = RunFolder::open(path, &study.name).unwrap();
-    let session = Session::now(vec!["strait".into(), "run".into()], 2);
+    let session = Session::now(vec!["strait".into(), "run".into()], 2, &candle_core::Device::Cpu);
     folder.begin(session, &file, &study, &plan).unwrap();
     (folder, plan)
 }

@@ -17,7 +17,7 @@ use strait::{
     Error, Table,
     interval::Interval,
     report::{Facts, conclude},
-    study::{Axis, Plan, RunFolder, Study, StudyFile, run},
+    study::{self, Axis, Outcome, Plan, RunFolder, Study, StudyFile},
     table::Column,
     train::{Seeds, pick},
 };
@@ -31,6 +31,16 @@ use tempfile::TempDir;
 
 /// Blocks of the model that the tests of study files imagine.
 const DEPTH: usize = 30;
+
+/// Runs a study on the CPU.
+fn run(
+    study: &Path,
+    out: Option<&Path>,
+    jobs: Option<NonZeroUsize>,
+    progress: &dyn Progress,
+) -> strait::Result<Outcome> {
+    study::run(study, out, &Device::Cpu, jobs, progress)
+}
 
 /// A folder with rows and pairs in it, and a study of them.
 struct Desk {

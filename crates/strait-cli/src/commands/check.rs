@@ -6,7 +6,7 @@ use clap::Args;
 use serde::Serialize;
 use strait::check::Check;
 
-use super::Context;
+use super::{Context, device::DeviceArgument};
 use crate::{
     failure::Failure,
     text::{Columns, Heading::*},
@@ -24,6 +24,8 @@ pub struct Arguments {
     /// The model: a folder, a GGUF file, a hub id or a short name
     #[arg(value_name = "M")]
     model: String,
+    #[command(flatten)]
+    device: DeviceArgument,
 }
 
 const EXAMPLES: &str = "\
@@ -68,7 +70,7 @@ impl fmt::Display for Checks<'_> {
 }
 
 pub fn run(arguments: &Arguments, context: &Context) -> Result<(), Failure> {
-    let model = context.load(&arguments.model)?;
+    let model = context.load(&arguments.model, &arguments.device)?;
     let checks = strait::check::check(&model, &*context.progress)?;
     let checks = Checks { model: &arguments.model, checks };
     context.show(&checks)?;

@@ -5,6 +5,7 @@ mod check;
 mod completions;
 mod data;
 mod demo;
+mod device;
 mod edit;
 mod init;
 mod model;
@@ -20,11 +21,12 @@ use std::{
     sync::Arc,
 };
 
-use candle_core::Device;
 use clap::{Args, Subcommand};
 use serde::Serialize;
 use strait::data::RowSource;
 use strait_model::{Edit, Model, edit::Opened, progress::Progress, source::locate};
+
+use device::DeviceArgument;
 
 use crate::{failure::Failure, output, password, progress};
 
@@ -96,9 +98,10 @@ impl Context {
         Ok(output::print(result, self.json)?)
     }
 
-    /// Finds and reads a model.
-    fn load(&self, name: &str) -> Result<Model, Failure> {
-        Ok(Model::load(&locate(name, &*self.progress)?, &Device::Cpu)?)
+    /// Finds and reads a model, onto a device.
+    fn load(&self, name: &str, device: &DeviceArgument) -> Result<Model, Failure> {
+        let device = device.open()?;
+        Ok(Model::load(&locate(name, &*self.progress)?, &device)?)
     }
 
     /// Says on standard error what the user should know of an edit that was read.
@@ -125,7 +128,7 @@ impl EditArguments {
             let opened = strait_model::edit::read(name)?;
             opened.edit.check(model.config())?;
             context.warn_of(&opened);
-            edits.push(opened.edit);
+            edits.push(opened.edit.to_device(model.decoder.device())?);
         }
         Ok((!edits.is_empty()).then(|| Edit::composed(edits)))
     }

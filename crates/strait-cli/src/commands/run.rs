@@ -6,7 +6,7 @@ use clap::Args;
 use serde::Serialize;
 use strait::study::{self, DryRun, Outcome, StepStatus};
 
-use super::{Context, status};
+use super::{Context, device::DeviceArgument, status};
 use crate::{failure::Failure, interrupt};
 
 /// Run a study, or go on where it stopped
@@ -26,6 +26,8 @@ pub struct Arguments {
     /// each, while memory lasts]
     #[arg(long, value_name = "N")]
     jobs: Option<NonZeroUsize>,
+    #[command(flatten)]
+    device: DeviceArgument,
     /// Check the study and say what would be done, with its time and memory, and do nothing
     #[arg(long)]
     dry_run: bool,
@@ -64,14 +66,15 @@ impl fmt::Display for Ended {
 
 pub fn run(arguments: &Arguments, context: &Context) -> Result<(), Failure> {
     let out = arguments.out.as_deref();
+    let device = arguments.device.open()?;
     if arguments.dry_run {
-        let DryRun { steps, lines, .. } = study::dry_run(&arguments.study, out, &*context.progress)?;
+        let DryRun { steps, lines, .. } = study::dry_run(&arguments.study, out, &device, &*context.progress)?;
         return context.show(&Plan { steps, lines });
     }
     let progress = context.progress.clone();
     let _guard = interrupt::stop_first(move || {
         progress.note("stopping as soon as the state is saved; Ctrl-C again stops at once");
     });
-    let outcome = study::run(&arguments.study, out, arguments.jobs, &*context.progress)?;
+    let outcome = study::run(&arguments.study, out, &device, arguments.jobs, &*context.progress)?;
     context.show(&Ended(outcome))
 }

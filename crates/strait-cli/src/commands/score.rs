@@ -9,7 +9,7 @@ use strait::{
     score::Score,
 };
 
-use super::{Context, EditArguments, PasswordArguments};
+use super::{Context, EditArguments, PasswordArguments, device::DeviceArgument};
 use crate::{
     failure::Failure,
     text::{Columns, Heading::*},
@@ -28,6 +28,8 @@ pub struct Arguments {
     model: String,
     #[command(flatten)]
     edits: EditArguments,
+    #[command(flatten)]
+    device: DeviceArgument,
     /// Chat JSONL, or a member of a protected archive as in archive.enc:member.jsonl
     #[arg(long, value_name = "F")]
     data: String,
@@ -79,7 +81,7 @@ impl fmt::Display for Report<'_> {
 
 pub fn run(arguments: &Arguments, context: &Context) -> Result<(), Failure> {
     let chats = read_chats(&arguments.password.rows(&arguments.data)?)?;
-    let model = context.load(&arguments.model)?;
+    let model = context.load(&arguments.model, &arguments.device)?;
     let edit = arguments.edits.read(&model, context)?;
     let score = strait::score::score(&model, edit.as_ref(), &chats, &*context.progress)?;
     context.show(&Report {

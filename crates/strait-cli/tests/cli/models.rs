@@ -148,6 +148,15 @@ fn tiny_models_pass_the_check() {
     assert!(said.out.lines().next().is_some_and(|line| line.starts_with("check ")), "{}", said.out);
 }
 
+/// A build for the CPU says how to get the other one. Builds for GPUs are tested where there is a GPU.
+#[test]
+#[cfg(not(feature = "cuda"))]
+fn a_device_that_the_build_does_not_know_is_refused() {
+    let place = Place::new();
+    let said = |device: &str| place.run(["check", &text(&tiny("llama")), "--device", device]).all();
+    insta::assert_snapshot!("device", said("cuda") + &said("gpu"));
+}
+
 const CHAT: [&str; 5] = ["--max-tokens", "12", "--seed", "7", "--temperature"];
 
 fn chat(place: &Place, edits: &[&str], temperature: &str, input: &str) -> Value {

@@ -21,7 +21,7 @@ mod tensors;
 pub mod torch;
 mod vector;
 
-use candle_core::Tensor;
+use candle_core::{Device, Tensor};
 use serde::{Deserialize, Serialize};
 
 pub use open::{Opened, Source, convert, open, read};
@@ -268,6 +268,34 @@ impl Edit {
             }
             Self::Composed(edits) => {
                 Self::Composed(edits.iter().map(|e| e.scaled(factor)).collect::<Result<_>>()?)
+            }
+        })
+    }
+
+    /// The same edit with its tensors on a device, such as that of the model which it is for.
+    ///
+    /// # Errors
+    /// If the device has no room.
+    pub fn to_device(&self, device: &Device) -> Result<Self> {
+        Ok(match self {
+            Self::Steering(steering) => Self::Steering(SteeringVector {
+                vector: steering.vector.to_device(device)?,
+                ..steering.clone()
+            }),
+            Self::Lora(lora) => {
+                let mut lora = lora.clone();
+                for adapter in &mut lora.adapters {
+                    adapter.a = adapter.a.to_device(device)?;
+                    adapter.b = adapter.b.to_device(device)?;
+                }
+                Self::Lora(lora)
+            }
+            Self::Ablation(ablation) => Self::Ablation(Ablation {
+                direction: ablation.direction.to_device(device)?,
+                ..ablation.clone()
+            }),
+            Self::Composed(edits) => {
+                Self::Composed(edits.iter().map(|e| e.to_device(device)).collect::<Result<_>>()?)
             }
         })
     }

@@ -1,12 +1,15 @@
 //! Causal attention over packed sequences, with grouped key-value heads, sliding windows and soft caps.
 
-use std::{ops::Range, sync::Arc};
+use std::{
+    ops::Range,
+    sync::{Arc, Mutex, OnceLock, PoisonError},
+};
 
-use candle_core::{CpuStorage, CustomOp3, D, Layout, Result, Shape, Tensor};
+use candle_core::{CpuStorage, CustomOp3, D, DType, Device, Layout, Result, Shape, Tensor};
 use gemm::Parallelism;
 use rayon::prelude::*;
 
-use super::{cpu, fused};
+use super::{cpu, fused, get_or_try};
 
 /// One sequence of a packed batch: its queries see its keys, and no others.
 ///
@@ -38,6 +41,25 @@ impl Span {
     }
 }
 
+/// All sequences of a packed batch, whose queries follow each other in their order.
+#[derive(Clone, Debug)]
+pub struct Spans {
+    list: Arc<[Span]>,
+    /// What other devices than the CPU need of them, made once for all layers of a pass.
+    padded: Arc<OnceLock<Padded>>,
+}
+
+impl Spans {
+    /// The spans of one batch, for passes on one device.
+    pub fn new(list: impl IntoIterator<Item = Span>) -> Self {
+        Self { list: list.into_iter().collect(), padded: Arc::default() }
+    }
+
+    fn padded(&self, device: &Device) -> Result<&Padded> {
+        get_or_try(&self.padded, || Padded::new(&self.list, device))
+    }
+}
+
 /// What does not change from batch to batch.
 #[derive(Clone, Copy, Debug)]
 pub struct AttentionShape {
@@ -64,16 +86,10 @@ pub struct AttentionShape {
 ///
 /// # Errors
 /// If the shapes disagree or a span reaches outside.
-pub fn attention(
-    q: &Tensor,
-    k: &Tensor,
-    v: &Tensor,
-    shape: AttentionShape,
-    spans: &Arc<[Span]>,
-) -> Result<Tensor> {
-    check(q, k, v, shape, spans)?;
+pub fn attention(q: &Tensor, k: &Tensor, v: &Tensor, shape: AttentionShape, spans: &Spans) -> Result<Tensor> {
+    check(q, k, v, shape, &spans.list)?;
     if fused(q) {
-        let op = Fused { shape, spans: spans.clone() };
+        let op = Fused { shape, spans: spans.list.clone() };
         q.contiguous()?.apply_op3(&k.contiguous()?, &v.contiguous()?, op)
     } else {
         plain(q, k, v, shape, spans)
@@ -106,38 +122,132 @@ fn check(q: &Tensor, k: &Tensor, v: &Tensor, shape: AttentionShape, spans: &[Spa
     Ok(())
 }
 
-fn plain(q: &Tensor, k: &Tensor, v: &Tensor, shape: AttentionShape, spans: &[Span]) -> Result<Tensor> {
+/// All spans as one block, padded to the longest: a GPU takes a few large operations faster than many small ones.
+fn plain(q: &Tensor, k: &Tensor, v: &Tensor, shape: AttentionShape, spans: &Spans) -> Result<Tensor> {
     let AttentionShape { heads, kv_heads, head_dim, .. } = shape;
-    let of_span = |span: &Span| {
-        let (n, m) = (span.queries.len(), span.key_count());
-        let q = q.narrow(0, span.queries.start, n)?.reshape((n, heads, head_dim))?.transpose(0, 1)?;
-        let grouped = |x: &Tensor| -> Result<Tensor> {
-            let piece = |rows: &Range<usize>| x.narrow(0, rows.start, rows.len());
-            let x = Tensor::cat(&[piece(&span.beginning)?, piece(&span.keys)?], 0)?;
-            let x = x.reshape((m, kv_heads, 1, head_dim))?;
-            let x = x.broadcast_as((m, kv_heads, heads / kv_heads, head_dim))?;
-            x.reshape((m, heads, head_dim))?.transpose(0, 1)?.contiguous()
-        };
-        let mut scores = (q.contiguous()?.matmul(&grouped(k)?.t()?)? * shape.scale as f64)?;
-        if let Some(cap) = shape.softcap {
-            scores = ((scores / cap as f64)?.tanh()? * cap as f64)?;
-        }
-        let hidden: Vec<f32> = (0..n)
-            .flat_map(|i| {
-                let visible = span.visible(i, shape.window);
-                (0..m).map(move |j| if visible.contains(&j) { 0.0 } else { f32::NEG_INFINITY })
-            })
-            .collect();
-        let mask = Tensor::from_vec(hidden, (1, n, m), q.device())?.to_dtype(scores.dtype())?;
-        let scores = scores.broadcast_add(&mask)?;
-        let largest = scores.max_keepdim(D::Minus1)?.detach();
-        let powers = scores.broadcast_sub(&largest)?.exp()?;
-        let probabilities = powers.broadcast_div(&powers.sum_keepdim(D::Minus1)?)?;
-        let mixed = probabilities.matmul(&grouped(v)?)?;
-        mixed.transpose(0, 1)?.contiguous()?.reshape((n, heads * head_dim))
+    let padded = spans.padded(q.device())?;
+    let (n, queries, keys) = (padded.spans, padded.longest, padded.most);
+    // Query heads that share keys stand one behind the other, so that one product serves them.
+    let group = heads / kv_heads;
+    let q = padded.queries.of(q)?.reshape((n, queries, kv_heads, group, head_dim))?;
+    let q = q.permute((0, 2, 3, 1, 4))?.contiguous()?.reshape((n * kv_heads, group * queries, head_dim))?;
+    let by_head = |x: &Tensor| -> Result<Tensor> {
+        let x = padded.keys.of(x)?.reshape((n, keys, kv_heads, head_dim))?.transpose(1, 2)?;
+        x.contiguous()?.reshape((n * kv_heads, keys, head_dim))
     };
-    let parts = spans.iter().map(of_span).collect::<Result<Vec<_>>>()?;
-    Tensor::cat(&parts, 0)
+    let mut scores = (q.matmul(&by_head(k)?.t()?)? * shape.scale as f64)?;
+    if let Some(cap) = shape.softcap {
+        scores = ((scores / cap as f64)?.tanh()? * cap as f64)?;
+    }
+    let mask = padded.mask(shape.window)?.to_dtype(scores.dtype())?;
+    let scores = scores.reshape((n, heads, queries, keys))?.broadcast_add(&mask)?;
+    let largest = scores.max_keepdim(D::Minus1)?.detach();
+    let powers = scores.broadcast_sub(&largest)?.exp()?;
+    let probabilities = powers.broadcast_div(&powers.sum_keepdim(D::Minus1)?)?;
+    let mixed = probabilities.reshape((n * kv_heads, group * queries, keys))?.matmul(&by_head(v)?)?;
+    let mixed = mixed.reshape((n, kv_heads, group, queries, head_dim))?.permute((0, 3, 1, 2, 4))?;
+    padded.back.of(&mixed.contiguous()?.reshape((n * queries, heads * head_dim))?)
+}
+
+/// The spans of a batch as one block, on a device.
+#[derive(Debug)]
+struct Padded {
+    spans: usize,
+    /// Queries of the longest span.
+    longest: usize,
+    /// Keys of the span that has most.
+    most: usize,
+    /// From packed queries to `(spans * longest)` rows.
+    queries: Gather,
+    /// From packed keys to `(spans * most)` rows.
+    keys: Gather,
+    /// From `(spans * longest)` rows to packed queries.
+    back: Gather,
+    /// The first key that each query does not see yet, `(spans, 1, longest, 1)`.
+    ends: Tensor,
+    /// The masks made so far, by their window.
+    masks: Mutex<Vec<(Option<usize>, Tensor)>>,
+}
+
+impl Padded {
+    fn new(list: &[Span], device: &Device) -> Result<Self> {
+        let longest = list.iter().map(|span| span.queries.len()).max().unwrap_or(0);
+        let most = list.iter().map(Span::key_count).max().unwrap_or(0);
+        let (mut queries, mut keys, mut back, mut ends) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
+        for (block, span) in list.iter().enumerate() {
+            // What pads is never used; it repeats row 0 and sees key 0, so that no softmax is over nothing.
+            let padded = |rows: &mut dyn Iterator<Item = usize>, length: usize| -> Vec<u32> {
+                rows.chain(std::iter::repeat(0)).take(length).map(|row| row as u32).collect()
+            };
+            queries.extend(padded(&mut span.queries.clone(), longest));
+            keys.extend(padded(&mut span.all_keys(), most));
+            back.extend((0..span.queries.len()).map(|i| (block * longest + i) as u32));
+            let seen = (0..span.queries.len()).map(|i| span.visible(i, None).end);
+            ends.extend(seen.chain(std::iter::repeat(1)).take(longest).map(|end| end as f32));
+        }
+        let tokens = back.len();
+        let key_rows = list.iter().map(|span| span.keys.end.max(span.beginning.end)).max().unwrap_or(0);
+        Ok(Self {
+            spans: list.len(),
+            longest,
+            most,
+            queries: Gather::new(queries, tokens, device)?,
+            keys: Gather::new(keys, key_rows, device)?,
+            back: Gather::new(back, list.len() * longest, device)?,
+            ends: Tensor::from_vec(ends, (list.len(), 1, longest, 1), device)?,
+            masks: Mutex::default(),
+        })
+    }
+
+    /// 0 where a query sees a key and minus infinity elsewhere, `(spans, 1, longest, most)`.
+    fn mask(&self, window: Option<usize>) -> Result<Tensor> {
+        let mut masks = self.masks.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some((_, mask)) = masks.iter().find(|(known, _)| *known == window) {
+            return Ok(mask.clone());
+        }
+        let device = self.ends.device();
+        let keys = Tensor::arange(0f32, self.most as f32, device)?.reshape((1, 1, 1, self.most))?;
+        let mut seen = keys.broadcast_lt(&self.ends)?;
+        if let Some(window) = window {
+            seen = (seen * keys.broadcast_ge(&(&self.ends - window as f64)?)?)?;
+        }
+        let shown = Tensor::zeros(seen.shape(), DType::F32, device)?;
+        let hidden = Tensor::full(f32::NEG_INFINITY, seen.shape(), device)?;
+        let mask = seen.where_cond(&shown, &hidden)?;
+        masks.push((window, mask.clone()));
+        Ok(mask)
+    }
+}
+
+/// Takes rows of a matrix.
+#[derive(Debug)]
+struct Gather {
+    /// The row of each row of the result.
+    index: Tensor,
+    /// How many rows there are to take from.
+    from: usize,
+    product: OnceLock<Tensor>,
+}
+
+impl Gather {
+    fn new(index: Vec<u32>, from: usize, device: &Device) -> Result<Self> {
+        Ok(Self { index: Tensor::new(index, device)?, from, product: OnceLock::new() })
+    }
+
+    /// The chosen rows of `x`.
+    ///
+    /// Where a gradient is asked for they come from a product with a matrix of zeros and ones, which changes no bit: the
+    /// backward of candle's `index_select` runs one thread a column on a GPU, and takes longer than the whole layer.
+    fn of(&self, x: &Tensor) -> Result<Tensor> {
+        if !x.track_op() {
+            return x.contiguous()?.index_select(&self.index, 0);
+        }
+        let product = get_or_try(&self.product, || {
+            let rows = Tensor::arange(0, self.from as u32, x.device())?.unsqueeze(0)?;
+            self.index.unsqueeze(1)?.broadcast_eq(&rows)?.to_dtype(DType::F32)
+        })?;
+        product.to_dtype(x.dtype())?.matmul(&x.contiguous()?)
+    }
 }
 
 /// Queries are taken in blocks of this many rows, so that scores beyond the block's last visible key are never computed
@@ -407,8 +517,8 @@ mod tests {
 
     fn check(softcap: Option<f32>, window: Option<usize>, spans: &[Span]) {
         let shape = AttentionShape { heads: 6, kv_heads: 2, head_dim: 4, scale: 0.7, softcap, window };
-        let spans: Arc<[Span]> = spans.into();
         let (queries, keys) = (spans.last().unwrap().queries.end, spans.last().unwrap().keys.end);
+        let spans = Spans::new(spans.iter().cloned());
         let inputs = [random(1, &[queries, 24]), random(2, &[keys, 8]), random(3, &[keys, 8])]
             .map(|t| (t * 2.0).unwrap());
         agree(
@@ -446,7 +556,7 @@ mod tests {
         let shape =
             AttentionShape { heads: 1, kv_heads: 1, head_dim: 2, scale: 1.0, softcap: None, window: None };
         let x = random(1, &[3, 2]);
-        let spans: Arc<[Span]> = [span(0..4, 0..4)].into();
+        let spans = Spans::new([span(0..4, 0..4)]);
         assert!(attention(&x, &x, &x, shape, &spans).is_err());
     }
 }

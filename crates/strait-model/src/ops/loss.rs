@@ -11,6 +11,7 @@ use std::{
 };
 
 use candle_core::{CpuStorage, CustomOp1, CustomOp2, D, DType, Layout, Result, Shape, Tensor};
+use gemm::Parallelism;
 use rayon::prelude::*;
 
 use super::{cpu, fused};
@@ -126,6 +127,18 @@ fn chunk(vocab: usize) -> usize {
     (LOGITS_HELD / vocab.max(1)).clamp(64, 512)
 }
 
+/// Rows and columns of a tile of logits, which stays in a core's own cache.
+const TILE: (usize, usize) = (256, 256);
+
+/// What a tile knows of one token's logits.
+struct Part {
+    largest: f32,
+    /// Sum of the powers, relative to that of the largest.
+    sum: f32,
+    /// The logit of the target, where the tile holds it.
+    at_target: Option<f32>,
+}
+
 enum Reference {
     Targets(Arc<[u32]>),
     Base(Tensor),
@@ -196,7 +209,51 @@ impl<'a> Pass<'a> {
         cpu::matmul(shape, to, self.vocab(), 0.0, x, w, 1.0, cpu::all_threads());
     }
 
-    /// Losses of all tokens. With `gradient`, `take` gets each chunk's tokens and their d loss / d logits.
+    /// Losses of all tokens, without a gradient.
+    fn losses(&self) -> Result<Vec<f32>> {
+        match self.reference {
+            Reference::Targets(targets) => Ok(self.cross_entropies(targets)),
+            Reference::Base(_) => self.run(false, |_, _| ()),
+        }
+    }
+
+    /// Cross-entropies of all tokens, tile by tile: no logit goes to memory and back.
+    fn cross_entropies(&self, targets: &[u32]) -> Vec<f32> {
+        let (chunks, tiles) = (targets.len().div_ceil(TILE.0), self.vocab().div_ceil(TILE.1));
+        // All chunks of rows follow each other under one tile of the unembedding, which is then read once.
+        let parts: Vec<Vec<Part>> = (0..tiles * chunks)
+            .into_par_iter()
+            .map_init(Vec::new, |logits, i| self.tile(i % chunks, i / chunks, targets, logits))
+            .collect();
+        let loss = |token: usize| {
+            let parts = || (0..tiles).map(|tile| &parts[tile * chunks + token / TILE.0][token % TILE.0]);
+            let largest = parts().fold(f32::NEG_INFINITY, |most, part| most.max(part.largest));
+            let sum: f32 = parts().map(|part| part.sum * (part.largest - largest).exp()).sum();
+            largest + sum.ln() - parts().find_map(|part| part.at_target).unwrap_or(f32::NAN)
+        };
+        (0..targets.len()).map(loss).collect()
+    }
+
+    /// The logits of a chunk of rows under a tile of the vocabulary, row by row.
+    fn tile(&self, chunk: usize, tile: usize, targets: &[u32], logits: &mut Vec<f32>) -> Vec<Part> {
+        let width = self.width;
+        let rows = chunk * TILE.0..targets.len().min((chunk + 1) * TILE.0);
+        let columns = tile * TILE.1..self.vocab().min((tile + 1) * TILE.1);
+        let shape = (rows.len(), columns.len(), width);
+        logits.resize(rows.len() * columns.len(), 0.0);
+        let x = cpu::View::rows(&self.hidden[rows.start * width..rows.end * width], width);
+        let w = cpu::View::rows(&self.weight[columns.start * width..columns.end * width], width).t();
+        cpu::matmul(shape, logits, columns.len(), 0.0, x, w, 1.0, Parallelism::None);
+        let rows = logits.chunks_exact_mut(columns.len()).zip(&targets[rows]);
+        let part = |(row, &target): (&mut [f32], &u32)| {
+            let (largest, sum) = cpu::vectorised(|| powers(row, self.softcap));
+            let inside = (target as usize).checked_sub(columns.start);
+            Part { largest, sum, at_target: inside.and_then(|column| row.get(column)).copied() }
+        };
+        rows.map(part).collect()
+    }
+
+    /// Losses of all tokens, chunk by chunk. With `gradient`, `take` gets each chunk's tokens and their d loss / d logits.
     fn run(&self, gradient: bool, mut take: impl FnMut(Range<usize>, &mut [f32])) -> Result<Vec<f32>> {
         let (tokens, vocab, width, cap) = (self.tokens(), self.vocab(), self.width, self.softcap);
         let chunk = chunk(vocab).min(tokens).max(1);
@@ -266,7 +323,10 @@ impl CustomOp1 for Fused {
         let losses = cpu::with_slices([weight], |[numbers]| {
             let weight = (numbers, weight.shape());
             let pass = Pass::new((hidden, layout.shape()), weight, *softcap, &self.reference)?;
-            pass.run(self.gradient, |tokens, d_logits| pass.hidden_gradient(tokens, d_logits, &mut d_hidden))
+            if !self.gradient {
+                return pass.losses();
+            }
+            pass.run(true, |tokens, d_logits| pass.hidden_gradient(tokens, d_logits, &mut d_hidden))
         })?;
         if self.gradient {
             *self.d_hidden.lock().unwrap_or_else(|poisoned| poisoned.into_inner()) = Some(d_hidden);
@@ -305,7 +365,7 @@ impl CustomOp2 for Trained {
     ) -> Result<(CpuStorage, Shape)> {
         let hidden = (cpu::slice(hidden, hidden_layout)?, hidden_layout.shape());
         let weight = (cpu::slice(weight, weight_layout)?, weight_layout.shape());
-        let losses = Pass::new(hidden, weight, self.softcap, &self.reference)?.run(false, |_, _| ())?;
+        let losses = Pass::new(hidden, weight, self.softcap, &self.reference)?.losses()?;
         let tokens = losses.len();
         Ok((CpuStorage::F32(losses), tokens.into()))
     }
@@ -335,14 +395,21 @@ impl CustomOp2 for Trained {
     }
 }
 
-/// Turns logits l into their soft-capped values and returns the log of the sum of their powers.
+/// Turns logits l into their soft-capped values and returns the largest, and the sum of their powers relative to its.
 #[inline(always)]
-fn log_sum_exp(row: &mut [f32], cap: Option<f32>) -> f32 {
+fn powers(row: &mut [f32], cap: Option<f32>) -> (f32, f32) {
     if let Some(cap) = cap {
         row.iter_mut().for_each(|l| *l = cap * cpu::tanh(*l / cap));
     }
     let largest = cpu::max(row);
-    largest + cpu::sum(row.len(), |i| cpu::exp(row[i] - largest)).ln()
+    (largest, cpu::sum(row.len(), |i| cpu::exp(row[i] - largest)))
+}
+
+/// Soft-caps logits and returns the log of the sum of their powers.
+#[inline(always)]
+fn log_sum_exp(row: &mut [f32], cap: Option<f32>) -> f32 {
+    let (largest, sum) = powers(row, cap);
+    largest + sum.ln()
 }
 
 /// Slope of the soft cap where its value is `l`.
@@ -420,6 +487,20 @@ mod tests {
             let u = unembedding(softcap);
             let f = |x: &Tensor, u: &Unembedding| cross_entropy(x, &targets, u, true);
             agree(&[random(1, &[1100, 8])], |t| f(&t[0], &u), |t| in_f64(f, &t[0], &u));
+        }
+    }
+
+    #[test]
+    fn cross_entropy_without_a_gradient_agrees_with_plain_over_several_tiles() {
+        let (tokens, vocab) = (2 * TILE.0 + 3, 3 * TILE.1 + 5);
+        let targets: Vec<u32> = (0..tokens).map(|i| (i * 37 % vocab) as u32).collect();
+        let x = random(1, &[tokens, 8]);
+        for softcap in [None, Some(1.3)] {
+            let u = Unembedding { weight: random(5, &[vocab, 8]), softcap };
+            let f = |x: &Tensor, u: &Unembedding| cross_entropy(x, &targets, u, false);
+            let (found, expected) = (f(&x, &u).unwrap(), in_f64(f, &x, &u).unwrap());
+            let apart = (found - expected).unwrap().abs().unwrap().max_all().unwrap();
+            assert!(apart.to_scalar::<f32>().unwrap() < 1e-5, "{apart}");
         }
     }
 

@@ -16,18 +16,29 @@ mod loss;
 mod norm;
 mod rope;
 
-pub use attention::{AttentionShape, Span, attention};
+pub use attention::{AttentionShape, Span, Spans, attention};
 pub use gated::gated;
 pub use linear::{Linear, linear};
 pub use loss::{LOGITS_HELD, Unembedding, cross_entropy, kl_divergence};
 pub use norm::rms_norm;
 pub use rope::{RopeTable, rope};
 
-use candle_core::{DType, Tensor};
+use std::sync::OnceLock;
+
+use candle_core::{DType, Result, Tensor};
 
 /// Whether the fused operations can run on this tensor.
 fn fused(x: &Tensor) -> bool {
     x.device().is_cpu() && x.dtype() == DType::F32
+}
+
+/// What the cell holds, made where it is empty.
+fn get_or_try<T>(cell: &OnceLock<T>, make: impl FnOnce() -> Result<T>) -> Result<&T> {
+    if let Some(made) = cell.get() {
+        return Ok(made);
+    }
+    let made = make()?;
+    Ok(cell.get_or_init(|| made))
 }
 
 #[cfg(test)]

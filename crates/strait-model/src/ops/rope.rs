@@ -1,11 +1,11 @@
 //! Rotary position embeddings, in the half-split layout of Hugging Face checkpoints.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use candle_core::{CpuStorage, CustomOp1, D, Device, Layout, Result, Shape, Tensor};
 use rayon::prelude::*;
 
-use super::{cpu, fused};
+use super::{cpu, fused, get_or_try};
 
 /// Cosines and sines of the rotations of every token of a packed batch.
 #[derive(Clone, Debug)]
@@ -13,6 +13,8 @@ pub struct RopeTable {
     cos: Arc<[f32]>,
     sin: Arc<[f32]>,
     half: usize,
+    /// Both as tensors, made once for all layers of a pass on another device than the CPU.
+    tensors: Arc<OnceLock<(Tensor, Tensor)>>,
 }
 
 impl RopeTable {
@@ -28,12 +30,16 @@ impl RopeTable {
             let rows = positions.iter().map(|&p| &numbers[(p - first) as usize * half..][..half]);
             rows.collect::<Vec<_>>().concat().into()
         };
-        Self { cos: of_tokens(&cos), sin: of_tokens(&sin), half }
+        Self { cos: of_tokens(&cos), sin: of_tokens(&sin), half, tensors: Arc::default() }
     }
 
-    fn tensors(&self, device: &Device) -> Result<(Tensor, Tensor)> {
-        let shape = (self.cos.len() / self.half, 1, self.half);
-        Ok((Tensor::from_slice(&self.cos, shape, device)?, Tensor::from_slice(&self.sin, shape, device)?))
+    fn tensors(&self, device: &Device) -> Result<&(Tensor, Tensor)> {
+        get_or_try(&self.tensors, || {
+            let tensor = |numbers: &[f32]| {
+                Tensor::from_slice(numbers, (numbers.len() / self.half, 1, self.half), device)
+            };
+            Ok((tensor(&self.cos)?, tensor(&self.sin)?))
+        })
     }
 }
 

@@ -3,7 +3,7 @@
 // Each test file is a crate of its own and uses a part of this.
 #![allow(dead_code)]
 
-use std::{collections::BTreeMap, path::PathBuf};
+use std::{collections::BTreeMap, path::PathBuf, sync::LazyLock};
 
 use candle_core::{Device, Var};
 use rand::{Rng, SeedableRng};
@@ -13,6 +13,17 @@ use strait_model::{
     config::{Activation, Architecture, LayerKind, Rope, RopeScaling},
     gguf::{Array, Value},
 };
+
+/// Where passes are tested: on the CPU, or on the GPU where `STRAIT_DEVICE=cuda` asks for it (in a build with `cuda`).
+pub fn device() -> Device {
+    // Opened once: candle takes one GPU opened twice for two.
+    static DEVICE: LazyLock<Device> = LazyLock::new(|| match std::env::var("STRAIT_DEVICE").as_deref() {
+        Ok("cuda") => Device::new_cuda(0).expect("a GPU"),
+        Ok(other) => panic!("STRAIT_DEVICE is {other}, not cuda"),
+        Err(_) => Device::Cpu,
+    });
+    DEVICE.clone()
+}
 
 /// The number of the tensor type F32.
 pub const F32: u32 = 0;

@@ -5,6 +5,7 @@
 
 use std::time::Instant;
 
+use candle_core::Device;
 use strait_model::{
     Config, Edit, Model,
     edit::{Projection, SteeringVector},
@@ -85,7 +86,7 @@ impl Estimate {
         let mut kept = Kept::new(rows);
         let every_row = kept.every_row();
         let tokens = packed(kept.rows(), &every_row).tokens() as f64;
-        let reading = quicker(|| {
+        let reading = quicker(decoder.device(), || {
             kept.forget();
             kept.keep(decoder, &every_row, middle, false, "trial", &Silent)
         })?;
@@ -96,14 +97,14 @@ impl Estimate {
         let edit = Edit::Steering(SteeringVector { layer: middle as i32 - 1, vector });
         let trainable = Trainable::from_edit(edit, 1.0)?;
         let edit = trainable.edit();
-        let step = quicker(|| {
+        let step = quicker(decoder.device(), || {
             let losses = kept.response_losses(decoder, &every_row, Some(edit), true)?;
             Ok(losses.sum_all()?.backward().map(drop)?)
         })?;
         estimate.rates.training = estimate.training_work(middle, kept.rows(), &every_row) / step;
 
         kept.keep(decoder, &every_row, middle, true, "trial", &Silent)?;
-        let divergence = quicker(|| kept.kl(decoder, &every_row, edit, false).map(drop))?;
+        let divergence = quicker(decoder.device(), || kept.kl(decoder, &every_row, edit, false).map(drop))?;
         let above = tokens * estimate.blocks(estimate.config.layers - middle) / estimate.rates.forward;
         let unembedding = (divergence - above).max(0.1 * divergence);
         estimate.rates.kl = 2.0 * tokens * estimate.unembedding() / unembedding;
@@ -269,11 +270,13 @@ fn tokens(rows: &[Row]) -> f64 {
 }
 
 /// Seconds of the quicker of two tries: the first one also warms up.
-fn quicker(mut work: impl FnMut() -> Result<()>) -> Result<f64> {
+fn quicker(device: &Device, mut work: impl FnMut() -> Result<()>) -> Result<f64> {
     let mut least = f64::INFINITY;
     for _ in 0..2 {
         let start = Instant::now();
         work()?;
+        // A GPU is asked and does not answer at once.
+        device.synchronize()?;
         least = least.min(start.elapsed().as_secs_f64());
     }
     Ok(least)

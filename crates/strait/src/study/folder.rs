@@ -11,6 +11,7 @@ use std::{
     time::{Duration, Instant, SystemTime, UNIX_EPOCH},
 };
 
+use candle_core::{Device, DeviceLocation};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use strait_model::{
     Error as FileError,
@@ -142,6 +143,9 @@ pub struct Session {
     pub command: Vec<String>,
     /// Threads used.
     pub threads: usize,
+    /// Where the tensors lived: `cpu`, or `cuda` and the number of the GPU.
+    #[serde(default = "cpu")]
+    pub device: String,
     /// Operating system, as Rust names it.
     pub os: String,
     /// Architecture of the processor, as Rust names it.
@@ -150,16 +154,26 @@ pub struct Session {
 
 impl Session {
     /// A start of this program, now.
-    pub fn now(command: Vec<String>, threads: usize) -> Self {
+    pub fn now(command: Vec<String>, threads: usize, device: &Device) -> Self {
+        let device = match device.location() {
+            DeviceLocation::Cpu => cpu(),
+            DeviceLocation::Cuda { gpu_id } => format!("cuda:{gpu_id}"),
+            DeviceLocation::Metal { gpu_id } => format!("metal:{gpu_id}"),
+        };
         Self {
             started: utc(SystemTime::now()),
             strait: env!("CARGO_PKG_VERSION").into(),
             command,
             threads,
+            device,
             os: std::env::consts::OS.into(),
             architecture: std::env::consts::ARCH.into(),
         }
     }
+}
+
+fn cpu() -> String {
+    "cpu".into()
 }
 
 /// `steps/<name>.json`: where a step stands.

@@ -257,7 +257,10 @@ fn provenance(study: &Study, run: Option<&Run>) -> Vec<(String, String)> {
     if let Some(run) = run {
         facts.push(("strait".into(), run.strait.clone()));
         for session in &run.sessions {
-            let machine = format!("{} threads, {} {}", session.threads, session.os, session.architecture);
+            let machine = format!(
+                "{}, {} threads, {} {}",
+                session.device, session.threads, session.os, session.architecture
+            );
             facts.push((format!("started {}", session.started), machine));
         }
     }

@@ -13,9 +13,9 @@ use std::{
 use candle_core::Device;
 use serde_json::json;
 use strait_model::{
-    Config, Model,
+    Config, Edit, Model,
     decoder::first_changed_point,
-    edit::Summary,
+    edit::{self, Summary},
     files::sha256_of,
     progress::{Progress, Unit},
     source::{Located, locate},
@@ -55,12 +55,12 @@ pub struct DryRun {
 ///
 /// # Errors
 /// If the study, its data or its model cannot be read.
-pub fn dry_run(file: &Path, out: Option<&Path>, progress: &dyn Progress) -> Result<DryRun> {
+pub fn dry_run(file: &Path, out: Option<&Path>, device: &Device, progress: &dyn Progress) -> Result<DryRun> {
     let plan = Planned::new(file, progress)?;
     let folder = out.map_or_else(|| default_folder(&plan.study.name), Path::to_path_buf);
     let steps = status_of(&plan.plan, &folder, &plan.study.name)?;
     let mut lines = plan.preset_lines();
-    let lab = Lab::new(&plan, progress)?;
+    let lab = Lab::new(&plan, device, progress)?;
     lines.extend(lab.solution_lines()?);
     lines.push(
         "the report will say of each of these whether it holds ([[prediction]] takes them as claims):".into(),
@@ -78,6 +78,7 @@ pub fn dry_run(file: &Path, out: Option<&Path>, progress: &dyn Progress) -> Resu
 pub fn run(
     file: &Path,
     out: Option<&Path>,
+    device: &Device,
     jobs: Option<NonZeroUsize>,
     progress: &dyn Progress,
 ) -> Result<Outcome> {
@@ -85,7 +86,7 @@ pub fn run(
     let Planned { file, study, plan, .. } = &planned;
     let path = out.map_or_else(|| default_folder(&study.name), Path::to_path_buf);
     let mut folder = RunFolder::open(&path, &study.name)?;
-    let session = Session::now(std::env::args().collect(), rayon::current_num_threads());
+    let session = Session::now(std::env::args().collect(), rayon::current_num_threads(), device);
     folder.begin(session, file, study, plan)?;
     planned.preset_lines().iter().for_each(|line| progress.note(line));
 
@@ -97,7 +98,7 @@ pub fn run(
         }
     }
     if !left.is_empty() {
-        let lab = Lab::new(&planned, progress)?;
+        let lab = Lab::new(&planned, device, progress)?;
         let estimate = lab.estimate(|name| left.iter().any(|step| step.name == name))?;
         let jobs = jobs.map_or_else(|| estimate.jobs(), NonZeroUsize::get).min(left.len());
         estimate.lines(jobs).iter().for_each(|line| progress.note(line));
@@ -223,10 +224,10 @@ pub(super) struct Lab<'a> {
 }
 
 impl<'a> Lab<'a> {
-    fn new(planned: &'a Planned, progress: &'a dyn Progress) -> Result<Self> {
+    fn new(planned: &'a Planned, device: &Device, progress: &'a dyn Progress) -> Result<Self> {
         let study = &planned.study;
         let task = progress.begin("loading the model", None, Unit::Count);
-        let model = Arc::new(Model::load(&planned.located, &Device::Cpu)?);
+        let model = Arc::new(Model::load(&planned.located, device)?);
         drop(task);
         let chats = read_all(&study.data.train)?;
         let (train, held_out) = split::hold_out(chats, study.data.held_out, study.seeds.order);
@@ -331,10 +332,14 @@ impl<'a> Lab<'a> {
         write_json(&folder.join(DATA), &facts)
     }
 
+    /// Reads an edit, onto the model's device.
+    pub(super) fn open(&self, path: &Path) -> Result<Edit> {
+        Ok(edit::open(&path.to_string_lossy())?.to_device(self.model.decoder.device())?)
+    }
+
     pub(super) fn solutions(&self, folder: &Path) -> Result<Vec<measure::Solution>> {
         let open = |solution: &Solution| {
-            let path = solution_folder(folder, &solution.name).edit();
-            let edit = strait_model::edit::open(&path.to_string_lossy())?;
+            let edit = self.open(&solution_folder(folder, &solution.name).edit())?;
             Ok(measure::Solution { name: solution.name.clone(), edit })
         };
         self.planned.study.solutions.iter().map(open).collect()
@@ -481,7 +486,7 @@ impl<'a> Lab<'a> {
         let mut rows = Vec::new();
         for solution in &study.solutions {
             let own = solution_folder(folder, &solution.name);
-            let opened = strait_model::edit::read(&own.edit().to_string_lossy())?;
+            let opened = edit::read(&own.edit().to_string_lossy())?;
             let timed = status.steps.iter().find(|s| s.name == Step::training(&solution.name));
             let summary = opened.edit.summary()?;
             rows.push(TrainedRow {

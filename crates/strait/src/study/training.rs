@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use serde_json::json;
-use strait_model::{Edit, decoder::first_changed_point, edit};
+use strait_model::{Edit, decoder::first_changed_point};
 
 use super::{
     Rows, Search, Solution, Step, Tried,
@@ -34,7 +34,7 @@ pub(super) const CHECKPOINTS: usize = 6;
 impl Lab<'_> {
     pub(super) fn train(&mut self, solution: &Solution, step: &Step, folder: &Path) -> Result<()> {
         let start = match &solution.from {
-            Some(start) => Some(open(&solution_folder(folder, start))?),
+            Some(start) => Some(self.open(&solution_folder(folder, start).edit())?),
             None => None,
         };
         let into = solution_folder(folder, &solution.name);
@@ -217,7 +217,7 @@ impl Lab<'_> {
                 done => done?,
             }
         }
-        self.certificate(&solution.name, open(at)?, search.bound)
+        self.certificate(&solution.name, self.open(&at.edit())?, search.bound)
     }
 
     /// The scaling certificate of an edit that is not yet a solution.
@@ -296,7 +296,7 @@ impl Lab<'_> {
             let all = solution_folder(folder, &solution.name).trajectory()?;
             let checkpoints = evenly(all.len(), CHECKPOINTS).map(|i| {
                 let (step, path) = &all[i];
-                Ok((*step, edit::open(&path.to_string_lossy())?))
+                Ok((*step, self.open(path)?))
             });
             trajectories.push(Trajectory {
                 solution: solution.name.clone(),
@@ -327,10 +327,6 @@ pub(super) const KL_WEIGHT: &str = "kl_weight";
 fn evenly(places: usize, most: usize) -> impl Iterator<Item = usize> {
     let count = places.min(most);
     (1..=count).map(move |i| (i * places).div_ceil(count) - 1)
-}
-
-fn open(folder: &SolutionFolder) -> Result<Edit> {
-    Ok(edit::open(&folder.edit().to_string_lossy())?)
 }
 
 #[cfg(test)]
