@@ -19,15 +19,16 @@ use crate::{
 pub fn divergence(
     decoder: &Decoder,
     solutions: &[Solution],
-    groups: &[PairRows],
+    groups: &mut [PairRows],
     bootstrap: Bootstrap,
     progress: &dyn Progress,
 ) -> Result<Table> {
     let total = groups.iter().map(|g| g.kept.rows().len() * solutions.len()).sum::<usize>();
     let task = progress.begin("KL to base", Some(total as u64), Unit::Count);
     let mut readings = Vec::new();
-    for group in groups.iter().filter(|g| !g.is_empty()) {
+    for group in groups.iter_mut().filter(|g| !g.is_empty()) {
         for solution in solutions {
+            group.keep_below(decoder, &solution.edit, progress)?;
             let (mut means, mut weights) = (Vec::new(), Vec::new());
             for batch in group.kept.batches_by_tokens() {
                 let kl = group.kept.kl(decoder, &batch, &solution.edit, false)?.to_vec1::<f32>()?;

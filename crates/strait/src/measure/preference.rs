@@ -2,6 +2,7 @@
 
 use strait_model::{
     Decoder, Edit, Message, Model, Role,
+    decoder::first_changed_point,
     progress::{Progress, Unit},
 };
 
@@ -45,6 +46,16 @@ impl PairRows {
             domains: pairs.iter().map(|p| p.domain.clone()).collect(),
             questions: clusters(pairs.iter().map(question)),
         })
+    }
+
+    /// Computes and keeps what the base model makes of the rows below an edit.
+    pub(super) fn keep_below(
+        &mut self,
+        decoder: &Decoder,
+        edit: &Edit,
+        progress: &dyn Progress,
+    ) -> Result<()> {
+        self.keep(decoder, first_changed_point(edit, decoder.config().layers), progress)
     }
 
     /// Computes and keeps the base model's stream at `point` and its last hidden state.
@@ -113,7 +124,7 @@ impl PairRows {
 pub fn preference(
     decoder: &Decoder,
     solutions: &[Solution],
-    groups: &[PairRows],
+    groups: &mut [PairRows],
     scales: &[f64],
     coherence: f64,
     bootstrap: Bootstrap,
@@ -124,9 +135,13 @@ pub fn preference(
     let total = groups.iter().map(|g| 2 * g.len() * passes).sum::<usize>();
     let task = progress.begin("preference", Some(total as u64), Unit::Count);
     let seen = |n: u64| super::advance(progress, &*task, n);
-    for group in groups.iter().filter(|g| !g.is_empty()) {
-        let base = group.readings(decoder, None, &seen)?;
+    for group in groups.iter_mut().filter(|g| !g.is_empty()) {
+        let mut base = Vec::new();
         for solution in solutions {
+            group.keep_below(decoder, &solution.edit, progress)?;
+            if base.is_empty() {
+                base = group.readings(decoder, None, &seen)?;
+            }
             for &scale in scales {
                 let edited = group.readings(decoder, Some(&solution.edit.scaled(scale)?), &seen)?;
                 let shifts: Vec<f64> = edited.iter().zip(&base).map(|(e, b)| e.0 - b.0).collect();

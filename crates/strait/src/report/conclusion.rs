@@ -88,22 +88,31 @@ pub fn conclude(facts: &Facts, tables: &[Table]) -> Conclusion {
     if shifts.is_empty() {
         headline.push_str(&held_out(tables));
     }
-    let opposed = rows::opposed(tables);
-    let comparison = opposed.and_then(|opposed| comparison(facts, &judged, opposed));
-    let compared = opposed
-        .into_iter()
-        .flat_map(|opposed| COMPARISONS.iter().filter_map(move |c| c.claim(tables, opposed)));
-    let compared: Vec<_> = compared.chain(over_seeds(tables)).collect();
+    let compared: Vec<Claim> =
+        rows::opposed(tables).into_iter().flat_map(|pair| compared(facts, tables, &judged, pair)).collect();
     Conclusion {
         headline,
         limits: limits(facts, tables, &shifts, &certificates),
         claims: judged
             .into_iter()
             .flat_map(|s| [s.learned, s.general, s.certified].into_iter().chain(s.separated).chain(s.drifted))
-            .chain(comparison)
             .chain(compared)
+            .chain(drifts_over_seeds(tables))
             .collect(),
     }
+}
+
+/// The claims that compare a solution with one that was held to base: of the two, and of their families over seeds.
+fn compared(facts: &Facts, tables: &[Table], judged: &[Judged<'_>], pair: [&str; 2]) -> Vec<Claim> {
+    let [plain, held] = pair.map(|name| rows::variant_of(tables, name));
+    let families = plain.zip(held).map(|(plain, held)| [plain, held]);
+    let of_two = COMPARISONS.iter().filter_map(|measure| measure.claim(tables, pair));
+    let over_seeds = families.into_iter().flat_map(|families| {
+        let measured =
+            COMPARISONS.iter().filter_map(move |measure| measure.claim_over_seeds(tables, families));
+        narrower_over_seeds(tables, families).into_iter().chain(measured)
+    });
+    comparison(facts, judged, pair).into_iter().chain(of_two).chain(over_seeds).collect()
 }
 
 /// A solution with its claims.
@@ -397,6 +406,10 @@ fn scales_in_words(rows: &[&Certificate<'_>]) -> String {
 pub struct Expected<'a> {
     /// Its name.
     pub name: &'a str,
+    /// The kind of its edit, one word.
+    pub kind: &'a str,
+    /// Whether it is there for what it does alone, and compared with nothing.
+    pub control: bool,
     /// Whether it is held to base by a KL penalty.
     pub penalised: bool,
     /// Whether the weight of its penalty is searched for.
@@ -409,15 +422,16 @@ pub struct Expected<'a> {
 
 /// The sentences that the conclusion on these solutions may hold, before anything is measured: what a prediction can be
 /// about. `measures` are the tables that the study will have.
-pub fn sentences(solutions: &[Expected<'_>], measures: &[&str]) -> Vec<String> {
+pub fn sentences<'a>(solutions: &[Expected<'a>], measures: &[&str]) -> Vec<String> {
     let mut all = Vec::new();
     for solution in solutions {
         let own = [(true, LEARNED), (true, GENERAL), (true, CERTIFIED)];
         let own = own.into_iter().chain([(solution.searched, SEPARATED), (solution.freed, DRIFTS)]);
         all.extend(own.filter(|(made, _)| *made).map(|(_, claim)| sentence(Some(solution.name), claim)));
     }
-    let named: Vec<_> = solutions.iter().map(|s| (s.name, s.penalised)).collect();
-    if let Some([plain, held]) = rows::opposed_of(&named) {
+    let sides = solutions.iter().filter(|s| !s.control);
+    let side = |s: &Expected<'a>| rows::Side { solution: s.name, kind: s.kind, penalised: s.penalised };
+    for [plain, held] in rows::opposed_of(&sides.map(side).collect::<Vec<_>>()) {
         all.push(sentence(None, &narrower(plain, held)));
         let made = COMPARISONS.iter().filter(|c| measures.contains(&c.measure));
         all.extend(made.clone().map(|c| sentence(None, &c.statement([plain, held]))));
@@ -572,20 +586,6 @@ struct Comparison {
 
 /// What the statements end with that rest on several seeds.
 const OVER_SEEDS: &str = " over seeds";
-
-/// What stays over seeds of the difference between the two families of the solutions that claims compare, and of every
-/// family that drifts.
-fn over_seeds(tables: &[Table]) -> Vec<Claim> {
-    let variants = |[plain, held]: [&str; 2]| -> Option<[&str; 2]> {
-        Some([rows::variant_of(tables, plain)?, rows::variant_of(tables, held)?])
-    };
-    let pair = rows::opposed(tables).and_then(variants);
-    let narrower = pair.and_then(|pair| narrower_over_seeds(tables, pair));
-    let compared = pair.into_iter().flat_map(|pair| {
-        COMPARISONS.iter().filter_map(move |comparison| comparison.claim_over_seeds(tables, pair))
-    });
-    narrower.into_iter().chain(compared).chain(drifts_over_seeds(tables)).collect()
-}
 
 /// Whether the shift outside is a smaller share of that inside for the family that was held to base, at scale 1.
 fn narrower_over_seeds(tables: &[Table], [plain, held]: [&str; 2]) -> Option<Claim> {

@@ -420,28 +420,46 @@ pub(super) fn solutions(tables: &[Table]) -> Vec<&str> {
     names
 }
 
-/// The two solutions that claims compare: the first without a KL penalty and the first with one; where there are no two such,
-/// the first two.
-pub(super) fn opposed(tables: &[Table]) -> Option<[&str; 2]> {
-    let weights = || {
-        Some((table(tables, "solutions")?.text("solution")?, table(tables, "solutions")?.real("kl_weight")?))
-    };
-    let penalised = |name: &str| {
-        let (names, weights) = weights()?;
-        names.iter().zip(weights).find(|(known, _)| *known == name).map(|(_, weight)| *weight > 0.0)
-    };
-    let named: Vec<_> =
-        solutions(tables).into_iter().map(|name| (name, penalised(name).unwrap_or(false))).collect();
-    opposed_of(&named)
+/// What decides which solutions claims compare.
+pub(super) struct Side<'a> {
+    pub solution: &'a str,
+    /// The kind of its edit, one word.
+    pub kind: &'a str,
+    /// Whether it is held to base by a KL penalty.
+    pub penalised: bool,
 }
 
-/// As [`opposed`], of names and whether each has a penalty.
-pub(super) fn opposed_of<'a>(solutions: &[(&'a str, bool)]) -> Option<[&'a str; 2]> {
-    let first = |penalised| solutions.iter().find(|(_, p)| *p == penalised).map(|(name, _)| *name);
-    match (first(false), first(true), solutions) {
-        (Some(plain), Some(held), _) => Some([plain, held]),
-        (.., [(one, _), (other, _), ..]) => Some([one, other]),
-        _ => None,
+/// The pairs of solutions that claims compare: of every kind of edit the first without a KL penalty and the first with one;
+/// where no kind has two such, the first two of all. Controls are compared with nothing.
+pub(super) fn opposed(tables: &[Table]) -> Vec<[&str; 2]> {
+    let known = table(tables, "solutions");
+    let side = |solution| {
+        let names = known.and_then(|known| known.text("solution"));
+        let row = names.and_then(|names| names.iter().position(|name| name == solution));
+        let Some((known, row)) = known.zip(row) else {
+            return Some(Side { solution, kind: "", penalised: false });
+        };
+        let control = known.truth("control").is_some_and(|control| control[row] == Some(true));
+        let kind = known.text("kind").map_or("", |kind| kind[row].as_str());
+        let penalised = known.real("kl_weight").is_some_and(|weight| weight[row] > 0.0);
+        (!control).then_some(Side { solution, kind, penalised })
+    };
+    opposed_of(&solutions(tables).into_iter().filter_map(side).collect::<Vec<_>>())
+}
+
+/// As [`opposed`].
+pub(super) fn opposed_of<'a>(sides: &[Side<'a>]) -> Vec<[&'a str; 2]> {
+    let mut kinds: Vec<&str> = sides.iter().map(|side| side.kind).collect();
+    kinds.sort_by_key(|kind| sides.iter().position(|side| side.kind == *kind));
+    kinds.dedup();
+    let pair = |kind: &str| {
+        let first = |penalised| sides.iter().find(|s| s.kind == kind && s.penalised == penalised);
+        Some([first(false)?.solution, first(true)?.solution])
+    };
+    let pairs: Vec<_> = kinds.into_iter().filter_map(pair).collect();
+    match sides {
+        [one, other, ..] if pairs.is_empty() => vec![[one.solution, other.solution]],
+        _ => pairs,
     }
 }
 

@@ -187,6 +187,7 @@ pub(super) struct SolutionKeys {
     pub from: Option<At<String>>,
     pub when: Option<At<PointKeys>>,
     pub skip: Option<At<PointKeys>>,
+    pub control: Option<At<bool>>,
     pub train: TrainKeys,
 }
 
@@ -429,6 +430,7 @@ fn solution(table: &mut Table) -> Checked<SolutionKeys> {
         from: table.read("from", word)?,
         when: table.read("when", points)?,
         skip: table.read("skip", points)?,
+        control: table.read("control", flag)?,
         train: train(table)?,
     })
 }

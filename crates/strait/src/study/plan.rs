@@ -17,7 +17,7 @@ use super::{PairSource, Rows, Solution, Study, estimate::point};
 use crate::Result;
 
 /// Raised when this program's results change for equal inputs, so that older ones are made again.
-pub const RESULTS_VERSION: u32 = 2;
+pub const RESULTS_VERSION: u32 = 3;
 
 /// Names of the steps; those of training are [`Step::training`].
 pub mod name {
@@ -126,8 +126,8 @@ impl Plan {
             plan.push(&Step::training(&solution.name), &needs, inputs);
         }
         let trained: Vec<&str> = trained.iter().map(String::as_str).collect();
-        let roots: Vec<&str> =
-            trained.iter().zip(solutions).filter(|(_, s)| s.from.is_none()).map(|(name, _)| *name).collect();
+        let compared: Vec<&str> =
+            trained.iter().zip(solutions).filter(|(_, s)| s.compared()).map(|(name, _)| *name).collect();
         plan.push(
             name::PREFERENCE,
             &trained,
@@ -144,12 +144,12 @@ impl Plan {
         let mut measured = vec![name::PREFERENCE, name::KL, name::HELDOUT];
         if let Some(efficiency) = &measures.efficiency {
             let inputs = json!({ "rows": measures.rows, "grid": efficiency, "intervals": intervals });
-            plan.push(name::EFFICIENCY, &roots, inputs);
+            plan.push(name::EFFICIENCY, &compared, inputs);
             measured.push(name::EFFICIENCY);
         }
         if let Some(stability) = &measures.stability {
             let inputs = json!({ "rows": measures.rows, "noise": stability, "sampling": seeds.sampling });
-            plan.push(name::STABILITY, &roots, inputs);
+            plan.push(name::STABILITY, &compared, inputs);
             measured.push(name::STABILITY);
         }
         if let Some(significance) = &measures.significance {
@@ -161,7 +161,7 @@ impl Plan {
                 "directions": significance.directions,
                 "intervals": intervals,
             });
-            plan.push(name::SIGNIFICANCE, &roots, inputs);
+            plan.push(name::SIGNIFICANCE, &compared, inputs);
             measured.push(name::SIGNIFICANCE);
         }
         if solutions.iter().any(|s| s.from.is_some()) {

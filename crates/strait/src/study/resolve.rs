@@ -173,6 +173,9 @@ pub struct Solution {
     /// How many training rows it uses, the first ones in its seed's order; none for all.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rows: Option<usize>,
+    /// Whether it is there for what it does alone: efficiency, stability and significance do not compare it.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub control: bool,
     /// Other rows among its training rows.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub mix: Option<Mix>,
@@ -193,6 +196,11 @@ pub struct Mix {
 }
 
 impl Solution {
+    /// Whether efficiency, stability and significance compare it: it starts from nothing, and is no control.
+    pub fn compared(&self) -> bool {
+        self.from.is_none() && !self.control
+    }
+
     /// The name that the study gives it, or its whole sweep.
     pub fn family(&self) -> &str {
         self.point.as_ref().map_or(&self.name, |point| &point.family)
@@ -300,9 +308,9 @@ impl<S> Study<S> {
 }
 
 impl Study {
-    /// The solutions that start from nothing rather than from another one.
-    pub fn roots(&self) -> impl Iterator<Item = &Solution> + Clone {
-        self.solutions.iter().filter(|solution| solution.from.is_none())
+    /// The solutions that efficiency, stability and significance compare.
+    pub fn compared(&self) -> impl Iterator<Item = &Solution> + Clone {
+        self.solutions.iter().filter(|solution| solution.compared())
     }
 
     /// The sentences that its report may conclude with: what a prediction can be about.
@@ -577,11 +585,21 @@ impl Resolver<'_> {
                 let mut unplaced = self.solution(&name.value, &own, seeds)?;
                 names.push(name);
                 unplaced.solution.point = point;
+                unplaced.solution.control = value(&keys.control).unwrap_or(false);
                 unplaced.from = keys.from.clone();
                 solutions.push(unplaced);
             }
         }
         find_starts(&mut solutions)?;
+        if !solutions.iter().any(|s| s.solution.compared())
+            && let Some(first) = top.solutions.iter().find_map(|keys| keys.value.control.as_ref())
+        {
+            return Err(first.fault(Problem::Unexpected {
+                what: "`control`".into(),
+                found: "true for every solution".into(),
+                expected: "one solution at least that is none, to be compared".into(),
+            }));
+        }
         // A solution may set the shared keys of LoRA aside by being a steering vector, but not all of them.
         let all_steer = solutions.iter().all(|s| matches!(s.solution.train.edit, EditKind::Steering { .. }));
         if all_steer {
@@ -641,6 +659,7 @@ impl Resolver<'_> {
             from: None,
             rows: layered.first(|t| &t.rows),
             mix: self.mix(&layered)?,
+            control: false,
             search: kl.and_then(|kl| kl.search),
             train,
         };
@@ -983,6 +1002,8 @@ fn claims(solutions: &[&Solution], measures: &Measures) -> Vec<String> {
             penalised: solution.train.kl.is_some(),
             searched: solution.search.is_some(),
             freed: solution.train.kl.is_none() && solution.from.as_ref().is_some_and(penalised),
+            control: solution.control,
+            kind: solution.train.edit.kind(),
             variant: (solution.variant(), solution.train.seeds.initialisation),
         })
         .collect();

@@ -38,7 +38,7 @@ use crate::{
     data::{Chat, Passage, choose, judged, pairs, read_chats, read_passages, split},
     measure::{self, Bootstrap, Member, PairRows, SignificanceSettings},
     objective::{Kept, Row},
-    train::EditKind,
+    train::{EditKind, Settings},
 };
 
 /// What a run will do.
@@ -345,24 +345,22 @@ impl<'a> Lab<'a> {
         self.planned.study.solutions.iter().map(open).collect()
     }
 
-    /// The solutions that started from nothing; the others are followed on their way by the measure of drift.
-    fn roots(&self, folder: &Path) -> Result<Vec<measure::Solution>> {
-        let is_root = |name: &str| self.planned.study.roots().any(|root| root.name == name);
-        Ok(self.solutions(folder)?.into_iter().filter(|s| is_root(&s.name)).collect())
+    /// The solutions that measures compare.
+    fn compared(&self, folder: &Path) -> Result<Vec<measure::Solution>> {
+        let is_compared = |name: &str| self.planned.study.compared().any(|solution| solution.name == name);
+        Ok(self.solutions(folder)?.into_iter().filter(|s| is_compared(&s.name)).collect())
     }
 
-    /// The point up to which no solution changes anything.
-    pub(super) fn common_point(&self, solutions: &[measure::Solution]) -> usize {
+    /// The point up to which none of some edits changes anything.
+    pub(super) fn common_point<'b>(&self, edits: impl Iterator<Item = &'b Edit>) -> usize {
         let layers = self.model.config().layers;
-        solutions.iter().map(|s| first_changed_point(&s.edit, layers)).min().unwrap_or(layers)
+        edits.map(|edit| first_changed_point(edit, layers)).min().unwrap_or(layers)
     }
 
-    /// The pairs with the base's stream kept at a point; what training kept is given back.
-    pub(super) fn keep_pairs(&mut self, point: usize) -> Result<()> {
+    /// Gives back what training kept.
+    pub(super) fn forget_training(&mut self) {
         let mixed = self.mixtures.iter_mut().map(|mixture| &mut mixture.kept);
         [&mut self.train, &mut self.kl].into_iter().chain(mixed).for_each(Kept::forget);
-        let decoder = &self.model.decoder;
-        self.pairs.iter_mut().try_for_each(|pairs| pairs.keep(decoder, point, self.progress))
     }
 
     pub(super) fn bootstrap(&self) -> Bootstrap {
@@ -372,15 +370,15 @@ impl<'a> Lab<'a> {
 
     fn preference(&mut self, folder: &Path) -> Result<()> {
         let solutions = self.solutions(folder)?;
-        self.keep_pairs(self.common_point(&solutions))?;
-        let measures = &self.planned.study.measures;
+        self.forget_training();
+        let (measures, bootstrap) = (&self.planned.study.measures, self.bootstrap());
         let table = measure::preference(
             &self.model.decoder,
             &solutions,
-            &self.pairs,
+            &mut self.pairs,
             &measures.scales,
             measures.coherence,
-            self.bootstrap(),
+            bootstrap,
             self.progress,
         )?;
         save(folder, &table)
@@ -388,21 +386,16 @@ impl<'a> Lab<'a> {
 
     fn divergence(&mut self, folder: &Path) -> Result<()> {
         let solutions = self.solutions(folder)?;
-        self.keep_pairs(self.common_point(&solutions))?;
-        let table = measure::divergence(
-            &self.model.decoder,
-            &solutions,
-            &self.pairs,
-            self.bootstrap(),
-            self.progress,
-        )?;
+        self.forget_training();
+        let (decoder, bootstrap) = (&self.model.decoder, self.bootstrap());
+        let table = measure::divergence(decoder, &solutions, &mut self.pairs, bootstrap, self.progress)?;
         save(folder, &table)
     }
 
     fn heldout(&mut self, folder: &Path) -> Result<()> {
         let solutions = self.solutions(folder)?;
         let (decoder, rows) = (&self.model.decoder, self.held_out.every_row());
-        let point = self.common_point(&solutions);
+        let point = self.common_point(solutions.iter().map(|s| &s.edit));
         self.held_out.keep(decoder, &rows, point, false, "reading held-out rows", self.progress)?;
         let table = measure::heldout(decoder, &solutions, &self.held_out, self.bootstrap(), self.progress)?;
         save(folder, &table)
@@ -415,7 +408,7 @@ impl<'a> Lab<'a> {
     }
 
     fn efficiency(&mut self, folder: &Path) -> Result<()> {
-        let solutions = self.roots(folder)?;
+        let solutions = self.compared(folder)?;
         let bootstrap = self.bootstrap();
         self.forget_all();
         let Some(settings) = &self.planned.study.measures.efficiency else { return Ok(()) };
@@ -425,7 +418,7 @@ impl<'a> Lab<'a> {
     }
 
     fn stability(&mut self, folder: &Path) -> Result<()> {
-        let solutions = self.roots(folder)?;
+        let solutions = self.compared(folder)?;
         let first_seed = self.planned.study.seeds.sampling;
         self.forget_all();
         let Some(settings) = &self.planned.study.measures.stability else { return Ok(()) };
@@ -435,7 +428,7 @@ impl<'a> Lab<'a> {
     }
 
     fn significance(&mut self, folder: &Path) -> Result<()> {
-        let solutions = self.roots(folder)?;
+        let solutions = self.compared(folder)?;
         let bootstrap = self.bootstrap();
         self.forget_all();
         self.measured.forget();
@@ -506,6 +499,7 @@ impl<'a> Lab<'a> {
         }
         let mut table = Table::of_rows("solutions", "The trained edits", &rows)
             .text("solution", |r| r.solution.name.clone())
+            .text("kind", |r| r.solution.train.edit.kind().into())
             .text("edit", |r| in_words(&r.summary))
             .text("layers", |r| numbers(&r.summary.layers))
             .integer("parameters", "", |r| r.summary.parameters as i64)
@@ -516,7 +510,8 @@ impl<'a> Lab<'a> {
             .real("seconds", "s", |r| r.seconds)
             .integer("seed", "", |r| r.solution.train.seeds.initialisation as i64)
             .text("family", |r| r.solution.family().into())
-            .text("variant", |r| r.solution.variant());
+            .text("variant", |r| r.solution.variant())
+            .truth("control", |r| Some(r.solution.control));
         // Weight, steps and seed have columns of their own, whether they are swept or not.
         for axis in [Axis::Layer, Axis::Rank, Axis::LearningRate, Axis::Rows, Axis::Ratio] {
             let varies = |s: &Solution| s.point.as_ref().is_some_and(|p| p.axes.contains_key(&axis));
@@ -571,55 +566,61 @@ impl<'a> Lab<'a> {
         for solution in study.solutions.iter().filter(|s| left(&Step::training(&s.name))) {
             self.add_training(&mut estimate, solution);
         }
-        let point = study.solutions.iter().map(|s| point(&s.train)).min().unwrap_or(0);
-        let scales = study.measures.scales.len();
-        for pairs in &self.pairs {
-            let rows = pairs.kept.rows();
+        let measures = &study.measures;
+        let common = study.solutions.iter().map(|s| point(&s.train)).min().unwrap_or(0);
+        for rows in self.pairs.iter().map(|pairs| pairs.kept.rows()) {
             if left(name::PREFERENCE) || left(name::KL) {
-                estimate.keeping(rows, point);
+                estimate.keeping(rows, common);
             }
-            if left(name::PREFERENCE) {
-                estimate.losses(rows, point, study.solutions.len() * scales);
-            }
-            if left(name::KL) {
-                estimate.divergences(rows, point, study.solutions.len());
+            for point in study.solutions.iter().map(|s| point(&s.train)) {
+                if left(name::PREFERENCE) {
+                    estimate.losses(rows, point, measures.scales.len());
+                }
+                if left(name::KL) {
+                    estimate.divergences(rows, point, 1);
+                }
             }
         }
         if left(name::HELDOUT) {
-            estimate.losses(self.held_out.rows(), point, 1 + study.solutions.len());
+            estimate.losses(self.held_out.rows(), common, 1 + study.solutions.len());
         }
-        let measures = &study.measures;
-        let edits: Vec<&EditKind> = study.roots().map(|s| &s.train.edit).collect();
-        if let Some(efficiency) = measures.efficiency.as_ref().filter(|_| left(name::EFFICIENCY)) {
-            estimate.keeping(self.measured.rows(), point);
-            estimate.losses(self.measured.rows(), point, 1 + edits.len() * efficiency.passes());
+        let compared: Vec<&Settings> = study.compared().map(|s| &s.train).collect();
+        let measured = self.measured.rows();
+        if left(name::EFFICIENCY) || left(name::STABILITY) {
+            estimate.keeping(measured, common);
         }
-        if let Some(stability) = measures.stability.as_ref().filter(|_| left(name::STABILITY)) {
-            let passes = edits.iter().map(|edit| stability.passes(parts(edit))).sum::<usize>();
-            estimate.losses(self.measured.rows(), point, 1 + passes);
+        for settings in &compared {
+            if let Some(efficiency) = measures.efficiency.as_ref().filter(|_| left(name::EFFICIENCY)) {
+                estimate.losses(measured, point(settings), efficiency.passes());
+            }
+            if let Some(stability) = measures.stability.as_ref().filter(|_| left(name::STABILITY)) {
+                estimate.losses(measured, point(settings), stability.passes(parts(&settings.edit)));
+            }
         }
         if let Some(significance) = measures.significance.as_ref().filter(|_| left(name::SIGNIFICANCE)) {
             let SignificanceSettings { norms, random } = &significance.directions;
-            let (vectors, adapters): (Vec<&EditKind>, Vec<_>) =
-                edits.iter().partition(|edit| matches!(edit, EditKind::Steering { .. }));
-            let passes = |alike: &[&EditKind]| (alike.len() + random) * norms.len();
-            if !vectors.is_empty() {
+            let (vectors, adapters): (Vec<&Settings>, Vec<_>) =
+                compared.iter().partition(|s| matches!(s.edit, EditKind::Steering { .. }));
+            let passes = |alike: &[&Settings]| (alike.len() + random) * norms.len();
+            let lowest = |alike: &[&Settings]| alike.iter().map(|s| point(s)).min();
+            if let Some(point) = lowest(&vectors) {
                 estimate.keeping(&self.passages, point);
                 estimate.divergences(&self.passages, point, passes(&vectors));
             }
-            if !adapters.is_empty() {
+            if let Some(point) = lowest(&adapters) {
                 estimate.continuations(&self.passages, point, passes(&adapters));
             }
         }
         if left(name::DRIFT) {
-            let drifts = study.solutions.iter().filter(|s| s.from.is_some());
-            let readings = drifts.map(|s| self.order(s, &s.train).steps() / s.train.checkpoint_every);
-            let passes = 1 + readings.map(|n| 1 + n.clamp(1, CHECKPOINTS)).sum::<usize>();
-            estimate.losses(self.held_out.rows(), point, passes);
-            for pairs in &self.pairs {
-                let few = pairs.some(study.measures.drift_pairs.unwrap_or(usize::MAX));
-                estimate.keeping(few.kept.rows(), point);
-                estimate.losses(few.kept.rows(), point, passes);
+            let few =
+                self.pairs.each_ref().map(|pairs| pairs.some(measures.drift_pairs.unwrap_or(usize::MAX)));
+            few.iter().for_each(|pairs| _ = estimate.keeping(pairs.kept.rows(), common));
+            for solution in study.solutions.iter().filter(|s| s.from.is_some()) {
+                let checkpoints =
+                    self.order(solution, &solution.train).steps() / solution.train.checkpoint_every;
+                let (point, passes) = (point(&solution.train), 1 + checkpoints.clamp(1, CHECKPOINTS));
+                estimate.losses(self.held_out.rows(), point, passes);
+                few.iter().for_each(|pairs| _ = estimate.losses(pairs.kept.rows(), point, passes));
             }
         }
         Ok(estimate)

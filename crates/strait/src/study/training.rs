@@ -15,7 +15,7 @@ use super::{
 };
 use crate::{
     Error, Result, Table,
-    measure::{self, DriftRows, PairRows, Trajectory},
+    measure::{self, DriftRows, Trajectory},
     objective::{Kept, Row},
     train::{Kl, Order, Run, Settings, SolutionFolder, Trainable, TrainingData, pick},
 };
@@ -223,15 +223,15 @@ impl Lab<'_> {
     /// The scaling certificate of an edit that is not yet a solution.
     fn certificate(&mut self, name: &str, edit: Edit, bound: f64) -> Result<Table> {
         let solutions = [measure::Solution { name: name.into(), edit }];
-        self.keep_pairs(self.common_point(&solutions))?;
-        let measures = &self.planned.study.measures;
+        self.forget_training();
+        let (measures, bootstrap) = (&self.planned.study.measures, self.bootstrap());
         let table = measure::preference(
             &self.model.decoder,
             &solutions,
-            &self.pairs,
+            &mut self.pairs,
             &measures.scales,
             measures.coherence,
-            self.bootstrap(),
+            bootstrap,
             self.progress,
         )?;
         Ok(measure::certificate(&table, bound))
@@ -240,26 +240,17 @@ impl Lab<'_> {
     pub(super) fn drift(&mut self, folder: &Path) -> Result<()> {
         let solutions = self.solutions(folder)?;
         let trajectories = self.trajectories(folder, &solutions)?;
-        let point = self.common_point(&solutions);
+        let point = self.common_point(trajectories.iter().map(|t| &t.start));
         let study = &self.planned.study;
         let rows = self.held_out.every_row();
         let (decoder, progress) = (&self.model.decoder, self.progress);
         self.held_out.keep(decoder, &rows, point, false, "reading held-out rows", progress)?;
-        let limited = match study.measures.drift_pairs {
-            None => {
-                self.keep_pairs(point)?;
-                None
-            }
-            Some(limit) => {
-                self.pairs.iter_mut().for_each(|pairs| pairs.kept.forget());
-                let mut some = [self.pairs[0].some(limit), self.pairs[1].some(limit)];
-                some.iter_mut()
-                    .try_for_each(|pairs| pairs.keep(&self.model.decoder, point, self.progress))?;
-                Some(some)
-            }
-        };
-        let pairs: &[PairRows; 2] = limited.as_ref().unwrap_or(&self.pairs);
-        let rows = DriftRows { held_out: &self.held_out, pairs, coherence: study.measures.coherence };
+        self.forget_training();
+        self.pairs.iter_mut().for_each(|pairs| pairs.kept.forget());
+        let most = study.measures.drift_pairs.unwrap_or(usize::MAX);
+        let mut pairs = [self.pairs[0].some(most), self.pairs[1].some(most)];
+        pairs.iter_mut().try_for_each(|pairs| pairs.keep(&self.model.decoder, point, progress))?;
+        let rows = DriftRows { held_out: &self.held_out, pairs: &pairs, coherence: study.measures.coherence };
         let table =
             measure::drift(&self.model.decoder, &trajectories, &rows, self.bootstrap(), self.progress)?;
         save(folder, &table)
@@ -268,8 +259,8 @@ impl Lab<'_> {
     fn trajectories(&self, folder: &Path, trained: &[measure::Solution]) -> Result<Vec<Trajectory>> {
         let study = &self.planned.study;
         let edit_of = |name: &str| trained.iter().find(|s| s.name == name).map(|s| s.edit.clone());
-        let roots = || study.roots();
-        let mut families: Vec<&str> = roots().map(Solution::family).collect();
+        let compared = || study.compared();
+        let mut families: Vec<&str> = compared().map(Solution::family).collect();
         families.dedup();
         let mut trajectories = Vec::new();
         for solution in &study.solutions {
@@ -283,7 +274,7 @@ impl Lab<'_> {
             };
             // Of every family the one solution that belongs to this one, if there is just one.
             let other = |family: &str| -> Option<&Solution> {
-                let all = roots().map(|s| (s.name.as_str(), s.point.as_ref()));
+                let all = compared().map(|s| (s.name.as_str(), s.point.as_ref()));
                 let [name] = meant(family, point.as_ref(), all)[..] else { return None };
                 study.solution(name)
             };

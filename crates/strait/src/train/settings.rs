@@ -30,6 +30,14 @@ pub enum EditKind {
 }
 
 impl EditKind {
+    /// Its kind, one word.
+    pub fn kind(&self) -> &'static str {
+        match self {
+            Self::Steering { .. } => "steering",
+            Self::Lora { .. } => "lora",
+        }
+    }
+
     /// What it is, in words: "a steering vector at layer 15".
     pub fn words(&self) -> String {
         match self {
