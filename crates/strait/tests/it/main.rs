@@ -1,0 +1,15 @@
+//! The library from outside. One crate of all tests, since each would be linked with everything on its own.
+
+mod data;
+mod direction;
+mod measures;
+mod pretraining;
+mod reference;
+mod report;
+mod study;
+mod sweeps;
+mod table;
+mod technical;
+mod threads;
+mod train;
+mod world;
