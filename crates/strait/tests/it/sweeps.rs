@@ -345,6 +345,8 @@ fn every_mistake_is_named_with_its_line() {
         ("a search backwards", "", one("kl = { weight = \"auto\", from = 10, to = 1 }")),
         ("a search for everything", "", one("kl = { weight = \"auto\", keep = 1.5 }")),
         ("a search without an end", "", one("kl = { weight = \"auto\", tries = 0 }")),
+        ("nothing but controls", "", one("control = true")),
+        ("a control in other words", "", one("control = \"yes\"")),
     ];
     let mut all = String::new();
     for (what, train, solutions) in cases {
@@ -510,6 +512,7 @@ steps = 3
 kl = { weight = 3, batch_size = 2 }
 [[solution]]
 name = 'mixed'
+control = true
 mix = { rows = 'good.jsonl', ratio = 2 }
 epochs = 1
 [[solution]]
@@ -554,6 +557,14 @@ fn a_study_of_everything_runs_and_an_interrupted_one_ends_the_same() {
     assert_eq!(of(&drift, "drift-seed0", "narrow_pairs")[0], 4.0);
     let norms = of(&solutions, "narrow-seed1", "norm");
     assert_eq!(of(&drift, "drift-seed1", "norm")[0], norms[0]);
+
+    // A control is read for what it does, and compared with nothing.
+    assert_eq!(of(&solutions, "mixed", "control"), [1.0]);
+    assert!(!of(&table(&whole, "preference"), "mixed", "shift").is_empty());
+    for measure in ["efficiency", "stability"] {
+        assert!(of(&table(&whole, measure), "mixed", "loss").is_empty(), "{measure}");
+        assert!(!of(&table(&whole, measure), "few", "loss").is_empty(), "{measure}");
+    }
 
     let families = table(&whole, "families");
     assert_eq!(families.rows(), 3 * 2 * 3);
@@ -656,6 +667,49 @@ fn a_study_of_everything_runs_and_an_interrupted_one_ends_the_same() {
     let left: Vec<_> = tables(&whole).into_keys().collect();
     for gone in ["drift", "families", "frontier"] {
         assert!(!left.iter().any(|table| table == gone), "{left:?}");
+    }
+}
+
+#[test]
+fn each_kind_of_edit_is_compared_with_its_own_and_read_above_its_own_layer() {
+    let desk = Desk::new();
+    let train = "steps = 2\nwarmup = 0\nbatch_size = 2\nlearning_rate = 0.02";
+    let pair = |name: &str, keys: &str| {
+        let held = "kl = { weight = 3, batch_size = 2 }";
+        format!(
+            "[[solution]]\nname = '{name}'\nseeds = [0, 1]\n{keys}\n\
+             [[solution]]\nname = '{name}-held'\nseeds = [0, 1]\n{keys}\n{held}\n"
+        )
+    };
+    let vectors = pair("vector", "layer = 0");
+    let adapters = pair("lora", "edit = 'lora'\nlayer = 2\nrank = 2");
+    let study = desk.write(train, &(vectors + &adapters));
+    let listed = StudyFile::read(&study).unwrap().resolve().unwrap().fix_layers(4).unwrap().claims();
+    let [both, alone] = ["both", "alone"].map(|name| desk.path(name));
+    let found: Vec<String> = run(&study, Some(&both), None, &Silent)
+        .unwrap()
+        .conclusion
+        .claims
+        .iter()
+        .map(|c| c.sentence())
+        .collect();
+    assert!(found.iter().all(|claim| listed.contains(claim)), "{found:#?}");
+    for name in ["vector", "lora"] {
+        for measure in ["efficient", "stable"] {
+            let single = format!("{name}-seed0 is more {measure} than {name}-held-seed0");
+            let families = format!("{name} is more {measure} than {name}-held over seeds");
+            assert!(found.contains(&single) && found.contains(&families), "{found:#?}");
+        }
+    }
+
+    // What lies below each is read for it alone, beside others as without them.
+    run(&desk.write(train, &adapters), Some(&alone), None, &Silent).unwrap();
+    for measure in ["preference", "kl"] {
+        let column = if measure == "kl" { "kl" } else { "shift" };
+        let [beside, by_itself] =
+            [&both, &alone].map(|folder| of(&table(folder, measure), "lora-held-seed1", column));
+        assert!(!beside.is_empty());
+        assert_eq!(beside, by_itself, "{measure}");
     }
 }
 
