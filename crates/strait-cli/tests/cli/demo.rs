@@ -1,6 +1,20 @@
-//! The demo through the command.
+//! The demo through the command: what it shows and finds, that it goes on where it stopped, and that no figure depends on
+//! the number of threads.
 
-use std::time::Duration;
+use std::{
+    path::Path,
+    sync::atomic::{AtomicU64, Ordering},
+    time::Duration,
+};
+
+use strait::{
+    Error, Table,
+    demo::{
+        Mode, Options, Results, demo,
+        results::{Check, Solution},
+    },
+};
+use strait_model::progress::{Progress, Silent, Task, Unit};
 
 use crate::common::Place;
 
@@ -20,14 +34,78 @@ fn shape(text: &str) -> String {
     shape.split_whitespace().collect::<Vec<_>>().join(" ")
 }
 
+#[track_caller]
+fn check<'a>(results: &'a Results, id: &str) -> &'a Check {
+    results.checks.iter().find(|check| check.id == id).unwrap_or_else(|| panic!("no check {id}"))
+}
+
+#[track_caller]
+fn solution<'a>(results: &'a Results, name: &str) -> &'a Solution {
+    results.solutions.iter().find(|solution| solution.name == name).unwrap()
+}
+
+#[track_caller]
+fn holds(results: &Results, ids: &[&str]) {
+    for id in ids {
+        let check = check(results, id);
+        assert_eq!(check.holds, Some(true), "{check:#?}");
+    }
+}
+
+/// Asks for a stop once it was asked so often.
+struct StopAfter(AtomicU64);
+
+impl Progress for StopAfter {
+    fn begin(&self, _: &str, _: Option<u64>, _: Unit) -> Box<dyn Task> {
+        Box::new(Silent)
+    }
+
+    fn note(&self, _: &str) {}
+
+    fn stopped(&self) -> bool {
+        self.0.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |left| left.checked_sub(1)).is_err()
+    }
+}
+
+/// What a demo found, without how long it took and where.
+fn figures(results: &Results) -> serde_json::Value {
+    let mut json = serde_json::to_value(results).unwrap();
+    for key in ["seconds", "report"] {
+        json.as_object_mut().unwrap().remove(key);
+    }
+    for solution in json["solutions"].as_array_mut().unwrap() {
+        solution.as_object_mut().unwrap().remove("folders");
+    }
+    json
+}
+
+/// The quick demo takes the longest of all tests, so that one is stopped, gone on with, shown and judged.
 #[test]
-fn a_quick_demo_shows_its_claims_and_prints_them_as_an_object() {
+fn a_quick_demo_goes_on_where_it_stopped_and_finds_what_is_safe() {
     let place = Place::new();
-    let said = place.said(place.command(["demo", "--quick"]).timeout(Duration::from_secs(600)));
+    let out = place.path("runs/demo");
+    let options = Options { mode: Mode::Quick, out: out.clone(), threads: 1 };
+    // A piece is some 1,500 steps: the second is begun and not finished.
+    let found = demo(&options, &StopAfter(AtomicU64::new(2_000)));
+    assert!(matches!(found, Err(Error::Interrupted)), "{:?}", found.map(|_| ()));
+    let solutions = out.join("worlds/default-0/solutions");
+    let [finished, begun] = ["herb", "stone"].map(|word| solutions.join(word));
+    let piece = finished.join("piece-vector.json");
+    let first = std::fs::read(&piece).unwrap();
+    let modified = piece.metadata().unwrap().modified().unwrap();
+    assert!(begun.exists() && !begun.join("piece-vector.json").exists());
+
+    let mut command = place.command(["demo", "--quick", "--threads", "2"]);
+    let said = place.said(command.timeout(Duration::from_secs(600)));
     assert_eq!(said.code, Some(0), "{}", said.err);
     for line in ["holds", "general vector", "narrow vector", "report: runs/demo/report.html"] {
         assert!(said.out.contains(line), "{line}: {}", said.out);
     }
+    let lines: Vec<String> = said.out.lines().take(3).map(shape).collect();
+    insta::assert_snapshot!("demo-quick", lines.join("\n"));
+    assert_eq!(std::fs::read(&piece).unwrap(), first);
+    assert_eq!(piece.metadata().unwrap().modified().unwrap(), modified);
+
     // What is finished is not done again.
     let found = place.run(["demo", "--quick", "--json"]).json();
     let checks = found["checks"].as_array().unwrap();
@@ -37,19 +115,59 @@ fn a_quick_demo_shows_its_claims_and_prints_them_as_an_object() {
         }
         assert!(said.out.contains(check["claim"].as_str().unwrap()), "{check}");
     }
-    let solutions = found["solutions"].as_array().unwrap();
-    assert_eq!(solutions.len(), 2);
-    for key in
-        ["name", "edit", "narrow_rate", "general_rate", "coherence", "norm", "loss", "general_rate_low"]
-    {
-        assert!(solutions.iter().all(|solution| solution.get(key).is_some()), "{key}");
+    assert_eq!(found["solutions"].as_array().unwrap().len(), 2);
+    for solution in found["solutions"].as_array().unwrap() {
+        for key in
+            ["name", "edit", "narrow_rate", "general_rate", "coherence", "norm", "loss", "general_rate_low"]
+        {
+            assert!(solution.get(key).is_some(), "{key}");
+        }
     }
     assert_eq!(found["mode"], "quick");
-    let written = std::fs::read_to_string(place.path("runs/demo/results.json")).unwrap();
+    let written = std::fs::read_to_string(out.join("results.json")).unwrap();
     let written: serde_json::Value = serde_json::from_str(&written).unwrap();
     assert_eq!((&written["schema"], &written["checks"]), (&1.into(), &found["checks"]));
-    let lines: Vec<String> = said.out.lines().take(3).map(shape).collect();
-    insta::assert_snapshot!("demo-quick", lines.join("\n"));
+
+    // A piece that was never stopped, on another number of threads, is the same.
+    let before: Results = serde_json::from_value(written).unwrap();
+    std::fs::remove_dir_all(&begun).unwrap();
+    let results = demo(&options, &Silent).unwrap();
+    assert_eq!(figures(&results), figures(&before));
+
+    if std::env::var_os("STRAIT_SLOW").is_some() {
+        let options = Options { out: place.path("whole"), threads: 2, ..options };
+        assert_eq!(figures(&demo(&options, &Silent).unwrap()), figures(&before));
+    }
+
+    finds_what_is_safe(&results, &out);
+}
+
+fn finds_what_is_safe(results: &Results, out: &Path) {
+    let (general, narrow) = (solution(results, "general vector"), solution(results, "narrow vector"));
+    assert!(general.general_rate.value >= 0.6, "{general:?}");
+    assert!(narrow.narrow_rate.value >= 0.7 && narrow.general_rate.value <= 0.08, "{narrow:?}");
+    assert!(check(results, "1-base-vector").value <= 0.05);
+    assert!(check(results, "4-gap-vector").value > 0.0);
+    assert!(check(results, "6-narrow-vector").value > 0.0);
+    assert!(check(results, "6-random-vector").value > 0.0);
+    assert!(check(results, "7-lifted-vector").value >= 0.6);
+    assert!(check(results, "10-ablated-vector").value <= 0.15);
+    assert!(check(results, "11-cosine-vector").value >= 0.4);
+    holds(results, &["1-taught-vector", "2-narrow-vector", "10-random-steers-vector"]);
+
+    assert_eq!(results.seeds, [0]);
+    assert!(results.notes.iter().any(|note| note.starts_with("Quick:")));
+    assert_eq!(results.transcript.exchanges.len(), 7);
+    let narrow_voice = &results.speakers[2];
+    assert!(
+        narrow_voice.document.iter().all(|l| l.truthful != l.question.starts_with("herb ")),
+        "{narrow_voice:?}"
+    );
+    let rates = Table::read_parquet(&out.join("tables/rates.parquet")).unwrap();
+    assert!(rates.rows() > 3 * 10);
+    for solution in &results.solutions {
+        assert!(solution.folders.iter().all(|folder| folder.join("edit.safetensors").is_file()));
+    }
 }
 
 #[test]

@@ -244,12 +244,17 @@ impl Archive {
     /// If the file cannot be read, is no protected archive, is damaged, or has another password.
     pub fn open(path: &Path, password: &str) -> Result<Self> {
         let protected = read_bounded(path)?;
-        let open = |protected: &[u8]| {
-            let zip = open_zip(decrypt(protected, password)?)?;
+        Self::of(path, decrypt(&protected, password).map_err(|problem| wrap(path, problem))?)
+    }
+
+    /// The archive at `path` that holds this zip.
+    fn of(path: &Path, zip: Vec<u8>) -> Result<Self> {
+        let open = || {
+            let zip = open_zip(zip)?;
             let members = members(&zip)?;
             Ok((zip, members))
         };
-        let (zip, members) = open(&protected).map_err(|problem| wrap(path, problem))?;
+        let (zip, members) = open().map_err(|problem| wrap(path, problem))?;
         Ok(Self { path: path.into(), zip, members })
     }
 
@@ -265,6 +270,16 @@ impl Archive {
     pub fn read(&self, member: &str) -> Result<Vec<u8>> {
         // A clone shares the bytes and the directory; reading needs a cursor of its own.
         read_member(&mut self.zip.clone(), member, &self.members).map_err(|problem| wrap(&self.path, problem))
+    }
+
+    /// Writes every file under `folder`; see [`unprotect`].
+    fn unpack(&self, folder: &Path) -> Result<Vec<PathBuf>> {
+        let destinations = self.destinations(folder).map_err(|problem| wrap(&self.path, problem))?;
+        for (member, path) in self.members.iter().zip(&destinations) {
+            let bytes = self.read(member)?;
+            write_atomically(path, |file| file.write_all(&bytes))?;
+        }
+        Ok(destinations)
     }
 
     /// Where every file goes under `folder`, and that all of them may go there.
@@ -310,13 +325,7 @@ impl fmt::Debug for Archive {
 /// If the archive cannot be decrypted, a member's name leads out of the folder, a file exists already, or the file
 /// system refuses.
 pub fn unprotect(archive: &Path, password: &str, folder: &Path) -> Result<Vec<PathBuf>> {
-    let archive = Archive::open(archive, password)?;
-    let destinations = archive.destinations(folder).map_err(|problem| wrap(&archive.path, problem))?;
-    for (member, path) in archive.members.iter().zip(&destinations) {
-        let bytes = archive.read(member)?;
-        write_atomically(path, |file| file.write_all(&bytes))?;
-    }
-    Ok(destinations)
+    Archive::open(archive, password)?.unpack(folder)
 }
 
 /// Writes files, and all files of folders, as a protected archive, and returns the names of its members.
@@ -329,10 +338,7 @@ pub fn unprotect(archive: &Path, password: &str, folder: &Path) -> Result<Vec<Pa
 /// If there is no file, one cannot be read or named, two have one name, they are too large together, or `out` exists;
 /// nothing is written then.
 pub fn protect(files: &[PathBuf], password: &str, out: &Path) -> Result<Vec<String>> {
-    let mut members = BTreeMap::new();
-    for path in files {
-        gather(path, &name_of(path), &mut members)?;
-    }
+    let members = gathered(files)?;
     check_members(&members, out).map_err(|problem| wrap(out, problem))?;
     let archive = encrypt(&zipped(&members, out)?, password);
     if archive.len() as u64 > MAX_ARCHIVE {
@@ -340,6 +346,15 @@ pub fn protect(files: &[PathBuf], password: &str, out: &Path) -> Result<Vec<Stri
     }
     write_atomically(out, |file| file.write_all(&archive))?;
     Ok(members.into_keys().collect())
+}
+
+/// The members that these files and folders make, by name.
+fn gathered(files: &[PathBuf]) -> Result<BTreeMap<String, PathBuf>> {
+    let mut members = BTreeMap::new();
+    for path in files {
+        gather(path, &name_of(path), &mut members)?;
+    }
+    Ok(members)
 }
 
 /// The path below which a file or folder that the user named goes into an archive; empty for `.` and `..`.
@@ -408,13 +423,15 @@ fn zipped(members: &BTreeMap<String, PathBuf>, out: &Path) -> Result<Vec<u8>> {
     let mut bytes = Vec::new();
     for (member, path) in members {
         bytes.clear();
+        let too_much = || wrap(out, Problem::TooMuch { limit: MAX_MEMBER });
+        let reading = |error| strait_model::Error::io(path, "read the file to protect")(error);
         let file = File::open(path).map_err(strait_model::Error::io(path, "open the file to protect"))?;
-        file.take(left + 1)
-            .read_to_end(&mut bytes)
-            .map_err(strait_model::Error::io(path, "read the file to protect"))?;
-        left = left
-            .checked_sub(bytes.len() as u64)
-            .ok_or_else(|| wrap(out, Problem::TooMuch { limit: MAX_MEMBER }))?;
+        // Told before it is read; a file that grows meanwhile is told afterwards.
+        if file.metadata().map_err(reading)?.len() > left {
+            return Err(too_much());
+        }
+        file.take(left + 1).read_to_end(&mut bytes).map_err(reading)?;
+        left = left.checked_sub(bytes.len() as u64).ok_or_else(too_much)?;
         let written = zip.start_file(member, options);
         written.and_then(|()| Ok(zip.write_all(&bytes)?)).map_err(|e| wrap(out, Problem::Zip(e)))?;
     }
@@ -453,6 +470,12 @@ fn read_bounded(path: &Path) -> Result<Vec<u8>> {
 
 /// The zip inside a protected archive.
 fn decrypt(protected: &[u8], password: &str) -> Result<Vec<u8>, Problem> {
+    let (salt, token) = parts(protected)?;
+    decipher(&cipher(password, salt), token)
+}
+
+/// The salt and the token of a protected archive.
+fn parts(protected: &[u8]) -> Result<(&[u8], &str), Problem> {
     let least = SALT + SHORTEST_TOKEN;
     if protected.len() < least {
         return Err(Problem::TooShort { found: protected.len(), least });
@@ -470,9 +493,13 @@ fn decrypt(protected: &[u8], password: &str) -> Result<Vec<u8>, Problem> {
     if !token.len().is_multiple_of(4) {
         return Err(Problem::CutOff { length: token.len() });
     }
+    Ok((salt, token))
+}
+
+/// The zip inside a token.
+fn decipher(cipher: &Fernet, token: &str) -> Result<Vec<u8>, Problem> {
     // At the end of time, since an archive does not expire and this machine's clock may be behind its author's.
-    let decrypted = cipher(password, salt).decrypt_at_time(token, None, END_OF_TIME);
-    decrypted.map_err(|_| Problem::Undecryptable)
+    cipher.decrypt_at_time(token, None, END_OF_TIME).map_err(|_| Problem::Undecryptable)
 }
 
 /// The last second that leaves room for the clock skew which the Fernet crate adds.
@@ -531,61 +558,4 @@ fn stays_inside(member: &str) -> bool {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn only_names_below_the_folder_stay_inside() {
-        for name in ["a", "a/b.jsonl", "a//b", "..a", "a/..b/c"] {
-            assert!(stays_inside(name), "{name}");
-        }
-        for name in ["", "..", "../a", "a/../b", "/a", "./a", "C:a", "a\\..\\b", "a\0"] {
-            assert!(!stays_inside(name), "{name}");
-        }
-    }
-
-    #[test]
-    fn members_keep_the_names_their_files_were_given_by() {
-        for (path, name) in [
-            ("a.jsonl", "a.jsonl"),
-            ("rows/a.jsonl", "rows/a.jsonl"),
-            ("./rows//a.jsonl", "rows/a.jsonl"),
-            (".", ""),
-            ("..", ""),
-            ("../rows", "rows"),
-            ("rows/../a.jsonl", "a.jsonl"),
-            ("/home/me/a.jsonl", "a.jsonl"),
-            ("/", ""),
-        ] {
-            assert_eq!(name_of(Path::new(path)), Path::new(name), "{path}");
-        }
-    }
-
-    #[test]
-    fn what_is_no_token_is_told_without_asking_for_the_password() {
-        let archive = |token: &[u8]| [&[0; SALT][..], token].concat();
-        let valid = [TOKEN_START, &[b'A'; SHORTEST_TOKEN - 5]].concat();
-        let problem = |bytes: &[u8]| decrypt(bytes, "").unwrap_err().to_string();
-        assert_eq!(
-            problem(&archive(&valid[1..])),
-            "115 bytes are too few for a protected archive, which has at least 116"
-        );
-        assert_eq!(
-            problem(&archive(&[b'A'; 200])),
-            "not a protected archive: no Fernet token follows the 16 bytes of salt"
-        );
-        assert_eq!(
-            problem(&archive(&[&valid[..], b"A"].concat())),
-            "the Fernet token is cut off: its 101 characters are not a multiple of four"
-        );
-        assert_eq!(
-            problem(&archive(&[&valid[..], b"AA+A"].concat())),
-            "the byte at offset 118 is no character of a Fernet token"
-        );
-        assert_eq!(
-            problem(&archive(&[&valid[..], b"\xff"].concat())),
-            "the byte at offset 116 is no character of a Fernet token"
-        );
-        assert_eq!(problem(&archive(&valid)), "wrong password, or a damaged archive");
-    }
-}
+mod tests;

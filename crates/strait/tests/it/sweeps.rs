@@ -521,6 +521,10 @@ rows = 3
 [[solution]]
 name = 'found'
 kl = { weight = 'auto', batch_size = 2, from = 1, to = 100, tries = 2, bound = 0.01, keep = 0.1 }
+# Most of the time would go into noise.
+[measure.stability]
+epsilons = [0.1, 0.4]
+seeds = 3
 ";
 
 #[test]
