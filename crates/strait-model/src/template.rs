@@ -396,8 +396,8 @@ mod tests {
     fn survive(source: &str) -> Result<usize, Problem> {
         let start = Instant::now();
         let length = render(source, &conversation(), false).map(|text| text.len());
-        // An idle machine takes a tenth of this.
-        assert!(start.elapsed() < Duration::from_secs(5), "{:?} for {source:.200}", start.elapsed());
+        // Far from what an idle machine takes, for machines that are busy.
+        assert!(start.elapsed() < Duration::from_secs(20), "{:?} for {source:.200}", start.elapsed());
         length
     }
 

@@ -392,7 +392,7 @@ fn a_template_that_loops_for_ever_is_stopped() {
     let tokenizer = gguf(&byte_level("smollm").text("tokenizer.chat_template", template));
     let start = Instant::now();
     let result = tokenizer.render(&chat(&[(User, "a")]), true);
-    assert!(start.elapsed() < Duration::from_secs(3), "{:?}", start.elapsed());
+    assert!(start.elapsed() < Duration::from_secs(20), "{:?}", start.elapsed());
     assert!(matches!(problem(result), Problem::Endless { line: 1 }));
 }
 
@@ -569,8 +569,8 @@ fn megabytes_take_seconds() {
         let start = Instant::now();
         let encoded = tokenizer.encode_chat(&chat(&[(User, "a"), (Assistant, &text)])).unwrap();
         assert!(encoded.responses[0].end == encoded.ids.len());
-        // An idle machine takes about a second.
-        assert!(start.elapsed() < Duration::from_secs(20), "{:?} for {text:.20}", start.elapsed());
+        // For a busy machine; what grows with the square of the length would take hours.
+        assert!(start.elapsed() < Duration::from_secs(60), "{:?} for {text:.20}", start.elapsed());
     }
 }
 
