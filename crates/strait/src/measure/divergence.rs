@@ -2,6 +2,7 @@
 
 use strait_model::{
     Decoder,
+    decoder::first_changed_point,
     progress::{Progress, Unit},
 };
 
@@ -27,8 +28,12 @@ pub fn divergence(
     let task = progress.begin("KL to base", Some(total as u64), Unit::Count);
     let mut readings = Vec::new();
     for group in groups.iter_mut().filter(|g| !g.is_empty()) {
+        let mut kept_at = None;
         for solution in solutions {
-            group.keep_below(decoder, &solution.edit, progress)?;
+            let point = first_changed_point(&solution.edit, decoder.config().layers);
+            if kept_at.replace(point) != Some(point) {
+                group.keep(decoder, point, progress)?;
+            }
             let (mut means, mut weights) = (Vec::new(), Vec::new());
             for batch in group.kept.batches_by_tokens() {
                 let kl = group.kept.kl(decoder, &batch, &solution.edit, false)?.to_vec1::<f32>()?;

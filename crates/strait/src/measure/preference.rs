@@ -48,16 +48,6 @@ impl PairRows {
         })
     }
 
-    /// Computes and keeps what the base model makes of the rows below an edit.
-    pub(super) fn keep_below(
-        &mut self,
-        decoder: &Decoder,
-        edit: &Edit,
-        progress: &dyn Progress,
-    ) -> Result<()> {
-        self.keep(decoder, first_changed_point(edit, decoder.config().layers), progress)
-    }
-
     /// Computes and keeps the base model's stream at `point` and its last hidden state.
     ///
     /// # Errors
@@ -136,9 +126,12 @@ pub fn preference(
     let task = progress.begin("preference", Some(total as u64), Unit::Count);
     let seen = |n: u64| super::advance(progress, &*task, n);
     for group in groups.iter_mut().filter(|g| !g.is_empty()) {
-        let mut base = Vec::new();
+        let (mut base, mut kept_at) = (Vec::new(), None);
         for solution in solutions {
-            group.keep_below(decoder, &solution.edit, progress)?;
+            let point = first_changed_point(&solution.edit, decoder.config().layers);
+            if kept_at.replace(point) != Some(point) {
+                group.keep(decoder, point, progress)?;
+            }
             if base.is_empty() {
                 base = group.readings(decoder, None, &seen)?;
             }

@@ -126,6 +126,7 @@ impl Plan {
             plan.push(&Step::training(&solution.name), &needs, inputs);
         }
         let trained: Vec<&str> = trained.iter().map(String::as_str).collect();
+        let controls: Vec<&str> = solutions.iter().filter(|s| s.control).map(|s| s.name.as_str()).collect();
         let compared: Vec<&str> =
             trained.iter().zip(solutions).filter(|(_, s)| s.compared()).map(|(name, _)| *name).collect();
         plan.push(
@@ -166,17 +167,18 @@ impl Plan {
         }
         if solutions.iter().any(|s| s.from.is_some()) {
             measured.push(name::DRIFT);
-            plan.push(
-                name::DRIFT,
-                &trained,
-                json!({
-                    "pairs": pairs,
-                    "domain": data.domain,
-                    "limit": measures.drift_pairs,
-                    "coherence": measures.coherence,
-                    "intervals": intervals,
-                }),
-            );
+            let mut inputs = json!({
+                "pairs": pairs,
+                "domain": data.domain,
+                "limit": measures.drift_pairs,
+                "coherence": measures.coherence,
+                "intervals": intervals,
+            });
+            // Drifts are set beside what is compared.
+            if !controls.is_empty() {
+                inputs["controls"] = json!(controls);
+            }
+            plan.push(name::DRIFT, &trained, inputs);
         }
         let reported = [&[name::MODEL, name::DATA], &trained[..], &measured[..]];
         let mut shown = json!({
@@ -190,6 +192,9 @@ impl Plan {
             "certificate": measures.certificate,
             "presets": solutions.iter().map(|s| s.preset).collect::<Vec<_>>(),
         });
+        if !controls.is_empty() {
+            shown["controls"] = json!(controls);
+        }
         if !study.predictions.is_empty() {
             shown["predictions"] = json!(study.predictions);
         }

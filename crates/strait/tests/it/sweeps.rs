@@ -292,6 +292,24 @@ fn a_study_without_the_new_keys_reads_what_it_always_read() {
 }
 
 #[test]
+fn a_solution_made_a_control_does_what_compares_again_and_nothing_else() {
+    let desk = Desk::new();
+    let keys = |control: &str| {
+        let solutions = format!(
+            "[[solution]]\nname = 'general'\n[[solution]]\nname = 'narrow'\nkl = {{ weight = 3 }}\n\
+             [[solution]]\nname = 'drift'\nfrom = 'narrow'\n[[solution]]\nname = 'few'\nrows = 3\n{control}"
+        );
+        let plan = plan(&desk.study("", &solutions).unwrap());
+        plan.steps.into_iter().map(|step| (step.name, step.key)).collect::<Vec<_>>()
+    };
+    let (before, after) = (keys(""), keys("control = true"));
+    let changed: Vec<&str> =
+        before.iter().zip(&after).filter(|(a, b)| a != b).map(|((name, _), _)| name.as_str()).collect();
+    assert_eq!(changed, ["efficiency", "stability", "drift", "report"]);
+    assert_eq!(before, keys("control = false"));
+}
+
+#[test]
 fn every_mistake_is_named_with_its_line() {
     let desk = Desk::new();
     let plain = "[[solution]]\nname = 'narrow'\nkl = { weight = 3 }\n";
