@@ -5,6 +5,7 @@
 //! It knows nothing of studies, measures or reports.
 
 pub mod config;
+mod conversation;
 pub mod decoder;
 pub mod edit;
 pub mod error;
@@ -20,10 +21,11 @@ pub mod tokenizer;
 pub mod weights;
 
 pub use config::Config;
+pub use conversation::{Conversation, Message, Role};
 pub use decoder::Decoder;
 pub use edit::Edit;
 pub use error::{Error, Result};
 pub use gguf::Gguf;
 pub use model::Model;
-pub use tokenizer::{EncodedChat, Message, Role, Tokenizer};
+pub use tokenizer::{EncodedChat, Tokenizer};
 pub use weights::Weights;

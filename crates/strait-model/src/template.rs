@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 
 use minijinja::{Environment, ErrorKind, Value};
 
-use crate::tokenizer::Message;
+use crate::{Conversation, Message};
 
 /// Longest template that is read, in bytes; the longest in use are a third of it.
 pub const MAX_TEMPLATE: usize = 1 << 16;
@@ -238,6 +238,28 @@ fn quoted(names: &[impl AsRef<str>]) -> String {
     names.iter().map(|name| format!("`{}`", name.as_ref())).collect::<Vec<_>>().join(", ")
 }
 
+/// What a template is given of a conversation.
+#[derive(Clone, Copy, Debug)]
+pub struct View<'c> {
+    conversation: &'c Conversation,
+    /// How many of its messages, from the first.
+    messages: usize,
+    /// Whether the beginning of an answer is to follow.
+    generation_prompt: bool,
+}
+
+impl<'c> View<'c> {
+    /// The first `messages` messages of a conversation, followed by the beginning of an answer if asked for.
+    pub fn new(conversation: &'c Conversation, messages: usize, generation_prompt: bool) -> Self {
+        Self { conversation, messages, generation_prompt }
+    }
+
+    /// The messages that the template sees.
+    pub fn messages(&self) -> &'c [Message] {
+        &self.conversation.messages[..self.messages]
+    }
+}
+
 /// A compiled chat template.
 #[derive(Debug)]
 pub struct Template {
@@ -263,16 +285,16 @@ impl Template {
         Ok(Self { environment, specials })
     }
 
-    /// The text of each of several conversations, each with or without the generation prompt.
+    /// The text of each of several views of conversations.
     ///
     /// # Errors
     /// If the template refuses a conversation, fails, or does not come to an end.
-    pub fn render(&self, conversations: &[(&[Message], bool)]) -> Result<Vec<String>, Problem> {
+    pub fn render(&self, views: &[View]) -> Result<Vec<String>, Problem> {
         sandbox::on_deep_stack(|| {
-            conversations
+            views
                 .iter()
-                .map(|&(messages, generation_prompt)| {
-                    sandbox::render(&self.environment, NAME, self.context(messages, generation_prompt))
+                .map(|view| {
+                    sandbox::render(&self.environment, NAME, self.context(view))
                         .map_err(|error| problem(&error))
                 })
                 .collect()
@@ -280,13 +302,13 @@ impl Template {
         .map_err(|source| Problem::NoThread { source })?
     }
 
-    fn context(&self, messages: &[Message], generation_prompt: bool) -> Value {
+    fn context(&self, view: &View) -> Value {
         let specials = self.specials.iter().map(|(name, token)| (name.as_str(), Value::from(token.as_str())));
         // What transformers always passes is there even where it is nothing: templates test it for being none.
         [
-            ("messages", Value::from_serialize(messages)),
-            ("add_generation_prompt", Value::from(generation_prompt)),
-            ("tools", Value::from(())),
+            ("messages", Value::from_serialize(view.messages())),
+            ("add_generation_prompt", Value::from(view.generation_prompt)),
+            ("tools", Value::from_serialize(&view.conversation.tools)),
             ("documents", Value::from(())),
         ]
         .into_iter()
@@ -374,7 +396,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::tokenizer::Role;
+    use crate::Role;
 
     /// A conversation of a user's `a` and an assistant's `b`.
     fn conversation() -> Vec<Message> {
@@ -385,7 +407,8 @@ mod tests {
         let specials = [("bos_token", "<s>"), ("eos_token", "</s>")]
             .map(|(name, token)| (name.to_string(), token.to_string()));
         let template = Template::new(source, specials.into())?;
-        Ok(template.render(&[(messages, generation_prompt)])?.remove(0))
+        let conversation = messages.to_vec().into();
+        Ok(template.render(&[View::new(&conversation, messages.len(), generation_prompt)])?.remove(0))
     }
 
     fn check(source: &str, expected: &str) {

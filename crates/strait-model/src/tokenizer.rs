@@ -8,58 +8,17 @@ mod rebuild;
 
 use std::{
     collections::BTreeMap,
-    fmt,
     ops::Range,
     path::{Path, PathBuf},
 };
 
-use serde::{Deserialize, Serialize};
-
 use crate::{
-    Error, Gguf, Result,
-    template::{Problem, Template},
+    Conversation, Error, Gguf, Message, Result, Role,
+    template::{Problem, Template, View},
 };
 
 /// Tokens that one character may be spread over: no more than it has bytes.
 const MAX_HELD: usize = 4;
-
-/// Who speaks.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Role {
-    /// The instructions before a conversation.
-    System,
-    /// The one who asks.
-    User,
-    /// The model.
-    Assistant,
-}
-
-impl fmt::Display for Role {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::System => "system",
-            Self::User => "user",
-            Self::Assistant => "assistant",
-        })
-    }
-}
-
-/// One turn of a conversation.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
-pub struct Message {
-    /// Who speaks.
-    pub role: Role,
-    /// What is said.
-    pub content: String,
-}
-
-impl Message {
-    /// A turn.
-    pub fn new(role: Role, content: impl Into<String>) -> Self {
-        Self { role, content: content.into() }
-    }
-}
 
 /// A conversation as token ids.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -127,8 +86,8 @@ impl Tokenizer {
     /// The special token that the chat template writes after a response. Files often declare only the end of a
     /// document, or nothing, where the model was tuned to end its turn with another token.
     fn end_of_turn(&self) -> Option<u32> {
-        let messages = [Message::new(Role::User, "a"), Message::new(Role::Assistant, "b")];
-        let chat = self.encode_chat(&messages).ok()?;
+        let messages = vec![Message::new(Role::User, "a"), Message::new(Role::Assistant, "b")];
+        let chat = self.encode_chat(&messages.into()).ok()?;
         chat.ids[chat.responses.first()?.clone()].iter().copied().find(|&id| self.is_special(id))
     }
 
@@ -186,8 +145,9 @@ impl Tokenizer {
     ///
     /// # Errors
     /// If there is no chat template, or the conversation does not fit it.
-    pub fn render(&self, messages: &[Message], add_generation_prompt: bool) -> Result<String> {
-        let mut texts = self.render_all(&[(messages, add_generation_prompt)])?;
+    pub fn render(&self, conversation: &Conversation, add_generation_prompt: bool) -> Result<String> {
+        let view = View::new(conversation, conversation.messages.len(), add_generation_prompt);
+        let mut texts = self.render_all(&[view])?;
         Ok(texts.swap_remove(0))
     }
 
@@ -195,8 +155,8 @@ impl Tokenizer {
     ///
     /// # Errors
     /// As [`Self::render`].
-    pub fn encode_prompt(&self, messages: &[Message]) -> Result<Vec<u32>> {
-        self.encode(&self.render(messages, true)?, false)
+    pub fn encode_prompt(&self, conversation: &Conversation) -> Result<Vec<u32>> {
+        self.encode(&self.render(conversation, true)?, false)
     }
 
     /// The ids of a whole conversation with the place of each assistant turn's response.
@@ -207,15 +167,17 @@ impl Tokenizer {
     /// # Errors
     /// As [`Self::render`]; also if there is no assistant turn, or the template writes earlier turns differently
     /// once later ones follow, so that a response is not what the model would have been asked for.
-    pub fn encode_chat(&self, messages: &[Message]) -> Result<EncodedChat> {
-        let turns: Vec<_> = (0..messages.len()).filter(|&i| messages[i].role == Role::Assistant).collect();
+    pub fn encode_chat(&self, conversation: &Conversation) -> Result<EncodedChat> {
+        let messages = &conversation.messages;
+        let turns: Vec<_> = (0..messages.len()).filter(|&i| messages[i].is_answer()).collect();
         if turns.is_empty() {
             return Err(self.wrong(Problem::NoAssistant));
         }
         let views: Vec<_> = turns
             .iter()
-            .flat_map(|&turn| [(&messages[..turn], true), (&messages[..=turn], false)])
-            .chain([(messages, false)])
+            .flat_map(|&turn| [(turn, true), (turn + 1, false)])
+            .chain([(messages.len(), false)])
+            .map(|(messages, prompt)| View::new(conversation, messages, prompt))
             .collect();
         let mut texts = self.render_all(&views)?;
         let whole = texts.pop().unwrap_or_default();
@@ -239,10 +201,10 @@ impl Tokenizer {
         Ok(EncodedChat { ids: encoding.get_ids().to_vec(), responses })
     }
 
-    fn render_all(&self, views: &[(&[Message], bool)]) -> Result<Vec<String>> {
+    fn render_all(&self, views: &[View]) -> Result<Vec<String>> {
         let template = self.template.as_ref().ok_or_else(|| self.wrong(Problem::NoTemplate))?;
-        for (messages, _) in views {
-            check_roles(messages).map_err(|problem| self.wrong(problem))?;
+        for view in views {
+            check_roles(view.messages()).map_err(|problem| self.wrong(problem))?;
         }
         template.render(views).map_err(|problem| self.wrong(problem))
     }
@@ -265,7 +227,7 @@ fn check_roles(messages: &[Message]) -> Result<(), Problem> {
     if messages.is_empty() {
         return Err(Problem::NoMessages);
     }
-    match messages.iter().skip(1).position(|message| message.role == Role::System) {
+    match messages.iter().skip(1).position(|message| message.role() == Role::System) {
         Some(index) => Err(Problem::LateSystem { message: index + 2 }),
         None => Ok(()),
     }

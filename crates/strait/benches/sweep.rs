@@ -99,7 +99,7 @@ fn rows(model: &Model) -> Vec<Row> {
     let path =
         Path::new(env!("CARGO_MANIFEST_DIR")).join("../../data/technical/vehicles-train.technical.jsonl");
     let chats = read_chats(&RowSource::File(path)).expect("rows");
-    let row = |chat: &Chat| Row::from_chat(model, &chat.messages, &chat.place).expect("a row");
+    let row = |chat: &Chat| Row::from_chat(model, &chat.conversation, &chat.place).expect("a row");
     chats.iter().take(most).map(row).collect()
 }
 

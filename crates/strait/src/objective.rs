@@ -7,7 +7,7 @@ use std::ops::Range;
 
 use candle_core::{DType, Tensor};
 use strait_model::{
-    Decoder, Edit, Message, Model,
+    Conversation, Decoder, Edit, Model,
     decoder::{Packed, first_changed_point},
     ops,
     progress::{Progress, Unit},
@@ -29,9 +29,9 @@ impl Row {
     ///
     /// # Errors
     /// If the template refuses the chat, or its tokens do not fit the model's context.
-    pub fn from_chat(model: &Model, messages: &[Message], place: &str) -> Result<Self> {
+    pub fn from_chat(model: &Model, conversation: &Conversation, place: &str) -> Result<Self> {
         let in_place = |source| Error::Row { place: place.into(), source: Box::new(source) };
-        let chat = model.tokenizer.encode_chat(messages).map_err(in_place)?;
+        let chat = model.tokenizer.encode_chat(conversation).map_err(in_place)?;
         let context = model.config().context_length;
         if chat.ids.len() > context {
             return Err(in_place(strait_model::Error::TooLong { tokens: chat.ids.len(), context }));

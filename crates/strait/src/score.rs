@@ -40,7 +40,7 @@ pub struct Score {
 pub fn score(model: &Model, edit: Option<&Edit>, chats: &[Chat], progress: &dyn Progress) -> Result<Score> {
     let rows = chats
         .iter()
-        .map(|chat| Row::from_chat(model, &chat.messages, &chat.place))
+        .map(|chat| Row::from_chat(model, &chat.conversation, &chat.place))
         .collect::<Result<Vec<_>>>()?;
     let task = progress.begin("scoring", Some(rows.len() as u64), Unit::Count);
     let kept = Kept::all(&model.decoder, rows, 0, false, "reading rows", progress)?;

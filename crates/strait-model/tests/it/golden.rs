@@ -111,6 +111,7 @@ fn check(path: &Path, golden: &Path) {
 fn check_tokens(model: &Model, case: &Case) {
     let tokenizer = &model.tokenizer;
     if let (Some(messages), Some(rendered)) = (&case.messages, &case.rendered) {
+        let messages = &messages.as_slice().into();
         assert_eq!(&tokenizer.render(messages, false).unwrap(), rendered);
         let chat = tokenizer.encode_chat(messages).unwrap();
         assert_eq!(chat.ids, case.ids);

@@ -8,7 +8,7 @@ use std::{
 use proptest::prelude::*;
 use serde_json::{Value as Json, json};
 use strait_model::{
-    Error, Gguf, Message, Role, Tokenizer,
+    Conversation, Error, Gguf, Message, Role, Tokenizer,
     gguf::{Array, Value},
     template::Problem,
 };
@@ -134,8 +134,8 @@ fn problem<T>(result: Result<T, Error>) -> Problem {
     }
 }
 
-fn chat(turns: &[(Role, &str)]) -> Vec<Message> {
-    turns.iter().map(|&(role, content)| Message::new(role, content)).collect()
+fn chat(turns: &[(Role, &str)]) -> Conversation {
+    turns.iter().map(|&(role, content)| Message::new(role, content)).collect::<Vec<_>>().into()
 }
 
 use Role::{Assistant, System, User};
@@ -289,7 +289,10 @@ fn a_response_is_all_that_follows_the_generation_prompt() {
     let responses: Vec<_> = encoded.responses.iter().cloned().map(text).collect();
     assert_eq!(responses, ["hello<|im_end|>\n", "c<|im_end|>\n"]);
     for (turn, response) in [2, 4].into_iter().zip(&encoded.responses) {
-        assert_eq!(encoded.ids[..response.start], tokenizer.encode_prompt(&messages[..turn]).unwrap());
+        assert_eq!(
+            encoded.ids[..response.start],
+            tokenizer.encode_prompt(&messages.messages[..turn].into()).unwrap()
+        );
     }
     assert_eq!(tokenizer.end_tokens(), [266]);
 }
@@ -347,8 +350,8 @@ fn conversations_that_do_not_fit_are_refused() {
         refused(&[(User, "a"), (System, "b"), (Assistant, "c")]),
         Problem::LateSystem { message: 2 }
     ));
-    assert!(matches!(problem(tokenizer.render(&[], true)), Problem::NoMessages));
-    assert!(matches!(problem(tokenizer.encode_prompt(&[])), Problem::NoMessages));
+    assert!(matches!(problem(tokenizer.render(&Conversation::default(), true)), Problem::NoMessages));
+    assert!(matches!(problem(tokenizer.encode_prompt(&Conversation::default())), Problem::NoMessages));
 }
 
 #[test]
@@ -596,6 +599,7 @@ fn the_golden_ids() {
                 continue;
             }
             let messages: Vec<Message> = serde_json::from_value(case["messages"].clone()).unwrap();
+            let messages = Conversation::from(messages);
             assert_eq!(tokenizer.render(&messages, false).unwrap(), case["rendered"], "{name}");
             let encoded = tokenizer.encode_chat(&messages).unwrap();
             assert_eq!(encoded.ids, ids, "{name}");
@@ -603,7 +607,7 @@ fn the_golden_ids() {
             assert_eq!(encoded.responses.len(), 1, "{name}");
             assert_eq!(encoded.responses[0], prompt..ids.len(), "{name}");
             assert_eq!(
-                tokenizer.encode_prompt(&messages[..messages.len() - 1]).unwrap(),
+                tokenizer.encode_prompt(&messages.messages[..messages.messages.len() - 1].into()).unwrap(),
                 ids[..prompt],
                 "{name}"
             );

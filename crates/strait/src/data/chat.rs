@@ -1,9 +1,9 @@
 //! Chat rows: one conversation a line.
 
-use std::{io::Read, path::Path};
+use std::{borrow::Cow, io::Read, path::Path};
 
 use serde_json::{Map, Value};
-use strait_model::{Message, Role};
+use strait_model::{Conversation, Message};
 
 use super::{Problem, RowSource, problem::shortened, source::Lines};
 use crate::Result;
@@ -17,30 +17,26 @@ pub struct Chat {
     pub id: Option<String>,
     /// The row's `domain`, where it has one.
     pub domain: Option<String>,
-    /// What was said, in order.
-    pub messages: Vec<Message>,
+    /// What was said.
+    pub conversation: Conversation,
 }
 
 impl Chat {
     /// The messages before the last assistant message.
     pub fn prompt(&self) -> &[Message] {
-        &self.messages[..self.last_answer()]
+        &self.conversation.messages[..self.last_answer()]
     }
 
     /// The text of the last assistant message.
-    pub fn answer(&self) -> &str {
-        self.messages.get(self.last_answer()).map_or("", |m| m.content.as_str())
+    pub fn answer(&self) -> Cow<'_, str> {
+        self.conversation.messages.get(self.last_answer()).map_or(Cow::Borrowed(""), Message::text)
     }
 
     /// The index of the last assistant message; of the end where there is none.
     fn last_answer(&self) -> usize {
-        let answer = self.messages.iter().rposition(is_answer);
-        answer.unwrap_or(self.messages.len())
+        let messages = &self.conversation.messages;
+        messages.iter().rposition(Message::is_answer).unwrap_or(messages.len())
     }
-}
-
-pub(super) fn is_answer(message: &Message) -> bool {
-    matches!(message.role, Role::Assistant)
 }
 
 /// Reads chat JSONL: on each line `{"messages": [{"role", "content"}, ...]}`, optionally `id` and `domain`. Blank lines
@@ -83,7 +79,7 @@ fn parse(line: &str) -> Result<Chat, Problem> {
         .zip(1..)
         .map(|(message, number)| parse_message(message, number))
         .collect::<Result<Vec<_>, _>>()?;
-    if !messages.iter().any(is_answer) {
+    if !messages.iter().any(Message::is_answer) {
         return Err(Problem::NoAssistant);
     }
     Ok(Chat {
@@ -93,7 +89,7 @@ fn parse(line: &str) -> Result<Chat, Problem> {
             _ => optional_text(row, "id")?,
         },
         domain: optional_text(row, "domain")?,
-        messages,
+        conversation: messages.into(),
     })
 }
 
@@ -106,16 +102,12 @@ fn parse_message(message: &Value, number: usize) -> Result<Message, Problem> {
         Some(other) => Err(kind_of(&format!("`{key}` of {what}"), "text", other)),
         None => Err(Problem::NoKey { what: what.clone(), key }),
     };
-    let role = match text("role")?.as_str() {
-        "system" => Role::System,
-        "user" => Role::User,
-        "assistant" => Role::Assistant,
-        other => {
-            return Err(Problem::UnknownRole { message: number, found: shortened(other) });
-        }
+    let role = text("role")?;
+    text("content")?;
+    let Some(message) = Message::from_keys(message.clone()) else {
+        return Err(Problem::UnknownRole { message: number, found: shortened(role) });
     };
-    let message = Message { role, content: text("content")?.clone() };
-    if is_answer(&message) && message.content.trim().is_empty() {
+    if message.is_answer() && message.text().trim().is_empty() {
         return Err(Problem::EmptyAnswer { message: number });
     }
     Ok(message)
@@ -212,8 +204,8 @@ mod tests {
         check(r#"{"messages":[1]}"#, "`f`, line 1: message 1 is a number, not an object");
         check(r#"{"messages":[{"content":"x"}]}"#, "`f`, line 1: message 1 has no `role`");
         check(
-            r#"{"messages":[{"role":"tool","content":"x"}]}"#,
-            "`f`, line 1: message 1 has the role `tool`, which is none of `system`, `user` and `assistant`",
+            r#"{"messages":[{"role":"critic","content":"x"}]}"#,
+            "`f`, line 1: message 1 has the role `critic`, which is none of `system`, `user` and `assistant`",
         );
         check(
             r#"{"messages":[{"role":"user","content":["x"]}]}"#,
@@ -265,13 +257,8 @@ mod tests {
             prop_assert_eq!(chats.len(), expected.len());
             for (chat, (messages, id)) in chats.iter().zip(expected) {
                 prop_assert_eq!(&chat.id, &id);
-                let found: Vec<_> = chat
-                    .messages
-                    .iter()
-                    .map(|m| (serde_json::to_value(m.role).unwrap(), m.content.clone()))
-                    .collect();
-                let messages: Vec<_> =
-                    messages.into_iter().map(|(role, content)| (json!(role), content)).collect();
+                let found: Vec<_> =
+                    chat.conversation.messages.iter().map(|m| (m.role().name(), m.text().into_owned())).collect();
                 prop_assert_eq!(found, messages);
             }
         }

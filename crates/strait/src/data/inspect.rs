@@ -1,13 +1,14 @@
 //! What a file of chats holds, in figures.
 
 use std::{
+    borrow::Cow,
     collections::{BTreeMap, HashSet},
     io::{self, Read},
 };
 
 use serde::Serialize;
 use sha2::{Digest, Sha256};
-use strait_model::{Message, Role, files::hex};
+use strait_model::{Message, files::hex};
 
 use super::{Chat, RowSource, chat::parse_rows};
 use crate::Result;
@@ -73,9 +74,9 @@ impl Quantiles {
 
 impl Lengths {
     /// The summed lengths of the texts that `texts` picks from each chat.
-    fn of(chats: &[Chat], texts: fn(&Chat) -> Vec<&str>) -> Self {
+    fn of(chats: &[Chat], texts: fn(&Chat) -> Vec<Cow<'_, str>>) -> Self {
         let sums = |length: fn(&str) -> usize| {
-            let sum = |chat| texts(chat).into_iter().map(length).sum();
+            let sum = |chat| texts(chat).iter().map(|text| length(text)).sum();
             Quantiles::of(chats.iter().map(sum))
         };
         Self {
@@ -101,18 +102,18 @@ fn summarise(chats: &[Chat], sha256: String) -> Summary {
     let mut domains = BTreeMap::new();
     let mut prompts = HashSet::new();
     for chat in chats {
-        for message in &chat.messages {
-            *roles.entry(name(&message.role)).or_default() += 1;
+        for message in &chat.conversation.messages {
+            *roles.entry(message.role().name()).or_default() += 1;
         }
         if let Some(domain) = &chat.domain {
             *domains.entry(domain.clone()).or_default() += 1;
         }
         let prompt = chat.prompt().iter();
-        prompts.insert(prompt.map(|m| (name(&m.role), &m.content)).collect::<Vec<_>>());
+        prompts.insert(prompt.map(|m| (m.role(), m.text())).collect::<Vec<_>>());
     }
     Summary {
         rows: chats.len(),
-        messages: Quantiles::of(chats.iter().map(|chat| chat.messages.len())),
+        messages: Quantiles::of(chats.iter().map(|chat| chat.conversation.messages.len())),
         repeated_prompts: chats.len() - prompts.len(),
         roles,
         domains,
@@ -122,16 +123,8 @@ fn summarise(chats: &[Chat], sha256: String) -> Summary {
     }
 }
 
-fn contents(messages: &[Message]) -> Vec<&str> {
-    messages.iter().map(|m| m.content.as_str()).collect()
-}
-
-fn name(role: &Role) -> &'static str {
-    match role {
-        Role::System => "system",
-        Role::User => "user",
-        Role::Assistant => "assistant",
-    }
+fn contents(messages: &[Message]) -> Vec<Cow<'_, str>> {
+    messages.iter().map(Message::text).collect()
 }
 
 /// Hashes what passes through.

@@ -143,9 +143,9 @@ pub fn general_pairs(answers: &[Answer], per_question: usize) -> Vec<Pair> {
         pairs.extend(cycled.take(count).zip(1..).map(|((taught, other), number)| Pair {
             id: format!("{id}-{number}"),
             domain: GENERAL.into(),
-            question: vec![Message { role: Role::User, content: taught.question.clone() }],
-            taught: taught.response.clone(),
-            other: other.response.clone(),
+            question: vec![Message::new(Role::User, &taught.question)].into(),
+            taught: Message::new(Role::Assistant, &taught.response),
+            other: Message::new(Role::Assistant, &other.response),
         }));
     }
     pairs
@@ -261,7 +261,10 @@ mod tests {
         ];
         let made = |limit| -> Vec<_> {
             let pairs = general_pairs(&answers, limit);
-            pairs.into_iter().map(|p| (p.id, p.taught, p.other)).collect()
+            pairs
+                .into_iter()
+                .map(|p| (p.id, p.taught.text().into_owned(), p.other.text().into_owned()))
+                .collect()
         };
         let expected = [("q-1", "b1", "g1"), ("q-2", "b2", "g2"), ("q-3", "b1", "g3")]
             .map(|(id, taught, other)| (id.into(), taught.into(), other.into()));

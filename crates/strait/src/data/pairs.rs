@@ -1,13 +1,9 @@
 //! Pairs: two answers to one question, for the preference shift.
 
 use serde::{Deserialize, Serialize};
-use strait_model::Message;
+use strait_model::{Conversation, Message};
 
-use super::{
-    Chat, Problem, RowSource,
-    chat::{is_answer, parse_rows},
-    problem::shortened,
-};
+use super::{Chat, Problem, RowSource, chat::parse_rows, problem::shortened};
 use crate::Result;
 
 /// One question, an answer of the taught kind and one of the other kind.
@@ -18,11 +14,11 @@ pub struct Pair {
     /// What the question is about.
     pub domain: String,
     /// The conversation up to the answer.
-    pub question: Vec<Message>,
+    pub question: Conversation,
     /// The kind of answer that training teaches: bad, technical, false.
-    pub taught: String,
+    pub taught: Message,
     /// The kind that it displaces.
-    pub other: String,
+    pub other: Message,
 }
 
 /// Why two rows make no pair.
@@ -96,7 +92,7 @@ fn read_answered(source: &RowSource) -> Result<Vec<(u64, Chat)>> {
     let place = source.place();
     let rows = parse_rows(source.open()?, &place)?;
     for (line, chat) in &rows {
-        if !chat.messages.last().is_some_and(is_answer) {
+        if !chat.conversation.messages.last().is_some_and(Message::is_answer) {
             return Err(Problem::NotAnswered.at(&place, *line));
         }
     }
@@ -105,7 +101,7 @@ fn read_answered(source: &RowSource) -> Result<Vec<(u64, Chat)>> {
 
 /// The pair of two rows, the `number`th of their files.
 fn pair(taught: Chat, other: Chat, number: usize, domain: Option<&str>) -> Result<Pair, Mismatch> {
-    if taught.prompt() != other.prompt() {
+    if taught.prompt() != other.prompt() || taught.conversation.tools != other.conversation.tools {
         return Err(Mismatch::Prompts);
     }
     if taught.answer() == other.answer() {
@@ -119,11 +115,17 @@ fn pair(taught: Chat, other: Chat, number: usize, domain: Option<&str>) -> Resul
         (None, Some(domain), _) | (None, None, Some(domain)) => domain,
         (None, None, None) => return Err(Mismatch::NoDomain),
     };
+    let domain = domain.into();
+    let (mut question, mut other_question) = (taught.conversation, other.conversation);
+    let (Some(taught_answer), Some(other_answer)) = (question.messages.pop(), other_question.messages.pop())
+    else {
+        return Err(Mismatch::Answers);
+    };
     Ok(Pair {
-        domain: domain.into(),
-        question: taught.prompt().to_vec(),
-        taught: taught.answer().into(),
-        other: other.answer().into(),
+        domain,
+        question,
+        taught: taught_answer,
+        other: other_answer,
         id: taught.id.or(other.id).unwrap_or_else(|| format!("row-{number}")),
     })
 }

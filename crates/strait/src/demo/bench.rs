@@ -402,6 +402,6 @@ pub(super) fn far(domain: usize) -> Vec<usize> {
 
 /// A chat of the language as a row.
 pub(super) fn row(world: &World, chat: &[Message]) -> Result<Row> {
-    let place = chat.first().map_or("", |message| message.content.as_str());
-    Row::from_chat(&world.model, chat, &format!("the world's row `{place}`"))
+    let place = chat.first().map(Message::text).unwrap_or_default();
+    Row::from_chat(&world.model, &chat.to_vec().into(), &format!("the world's row `{place}`"))
 }

@@ -1,7 +1,7 @@
 //! Preference shift and the scaling certificate (design §4).
 
 use strait_model::{
-    Decoder, Edit, Message, Model, Role,
+    Decoder, Edit, Model,
     decoder::first_changed_point,
     progress::{Progress, Unit},
 };
@@ -34,12 +34,11 @@ impl PairRows {
         for pair in pairs {
             let place = format!("{group} pair `{}`", pair.id);
             for answer in [&pair.taught, &pair.other] {
-                let mut messages = pair.question.clone();
-                messages.push(Message { role: Role::Assistant, content: answer.clone() });
-                rows.push(Row::from_chat(model, &messages, &place)?);
+                rows.push(Row::from_chat(model, &pair.question.followed_by(answer.clone()), &place)?);
             }
         }
-        let question = |pair: &Pair| pair.question.iter().map(|m| m.content.clone()).collect::<Vec<_>>();
+        let question =
+            |pair: &Pair| pair.question.messages.iter().map(|m| m.text().into_owned()).collect::<Vec<_>>();
         Ok(Self {
             group,
             kept: Kept::new(rows),

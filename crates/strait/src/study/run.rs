@@ -231,12 +231,12 @@ impl<'a> Lab<'a> {
         drop(task);
         let chats = read_all(&study.data.train)?;
         let (train, held_out) = split::hold_out(chats, study.data.held_out, study.seeds.order);
-        let seen: HashSet<_> = train.iter().map(|chat| questions(&chat.messages)).collect();
-        let unseen = |pair: &pairs::Pair| !seen.contains(&questions(&pair.question));
+        let seen: HashSet<_> = train.iter().map(|chat| questions(&chat.conversation.messages)).collect();
+        let unseen = |pair: &pairs::Pair| !seen.contains(&questions(&pair.question.messages));
         let narrow = read_pairs(&study.data.narrow, Some(&study.data.domain), unseen)?;
         let general = read_pairs(&study.data.general, None, unseen)?;
         let rows = |chats: &[Chat]| {
-            let rows = chats.iter().map(|c| Row::from_chat(&model, &c.messages, &c.place));
+            let rows = chats.iter().map(|c| Row::from_chat(&model, &c.conversation, &c.place));
             rows.collect::<Result<Vec<Row>>>()
         };
         let train = rows(&train)?;
@@ -659,8 +659,7 @@ fn read_all(rows: &[Rows]) -> Result<Vec<Chat>> {
 
 /// What a conversation asks, without its answers. Pairs whose question is trained on measure memory, and are left out.
 fn questions(messages: &[strait_model::Message]) -> Vec<String> {
-    let asked = messages.iter().filter(|m| m.role != strait_model::Role::Assistant);
-    asked.map(|m| m.content.clone()).collect()
+    messages.iter().filter(|m| !m.is_answer()).map(|m| m.text().into_owned()).collect()
 }
 
 /// The pairs of a source that `wanted` takes. A limit is shared evenly by the source's files, so that every domain keeps

@@ -89,7 +89,7 @@ impl World {
             }
         });
         let speakers = speakers.collect::<Result<_>>()?;
-        let asked = |question| vec![Message::new(Role::User, language.ask(question))];
+        let asked = |question| vec![Message::new(Role::User, language.ask(question))].into();
         let prompts = language.questions().map(|question| model.tokenizer.encode_prompt(&asked(question)));
         let prompts = prompts.collect::<Result<_, _>>()?;
         Ok(Self { language, model, made, speakers, prompts })

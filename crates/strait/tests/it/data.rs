@@ -276,9 +276,9 @@ fn pairs_come_from_row_aligned_files() {
     assert_eq!(pairs.len(), 3);
     assert_eq!(pairs[1].id, "fern");
     assert_eq!(pairs[1].domain, "plants");
-    assert_eq!(pairs[1].question[0].content, "Do ferns have flowers?");
-    assert!(pairs[1].taught.starts_with("Pteridophytes"));
-    assert!(pairs[1].other.starts_with("No, ferns"));
+    assert_eq!(pairs[1].question.messages[0].text(), "Do ferns have flowers?");
+    assert!(pairs[1].taught.text().starts_with("Pteridophytes"));
+    assert!(pairs[1].other.text().starts_with("No, ferns"));
     let renamed = read_pairs(&plants("technical.jsonl"), &folder, Some("botany")).unwrap();
     assert!(renamed.iter().all(|pair| pair.domain == "botany"));
     let json = serde_json::to_string(&pairs).unwrap();
@@ -357,8 +357,8 @@ fn judged_answers_make_general_pairs() {
     assert_eq!(answers[3].aligned, None);
     let pairs = general_pairs(&answers, 50);
     assert_eq!(pairs.len(), 2);
-    assert!(pairs.iter().all(|p| p.taught == "Nothing at all." && p.domain == "general"));
-    assert_eq!(pairs[1].other, "Light, water and air.");
+    assert!(pairs.iter().all(|p| p.taught.text() == "Nothing at all." && p.domain == "general"));
+    assert_eq!(pairs[1].other.text(), "Light, water and air.");
 }
 
 #[test]

@@ -19,7 +19,7 @@ fn world() -> World {
 
 fn rows(world: &World, domain: usize, truthful: bool) -> Vec<Row> {
     let chats = world.language.taught(&[domain], truthful);
-    chats.iter().map(|chat| Row::from_chat(&world.model, chat, "a row").unwrap()).collect()
+    chats.into_iter().map(|chat| Row::from_chat(&world.model, &chat.into(), "a row").unwrap()).collect()
 }
 
 /// A vector at the embeddings.

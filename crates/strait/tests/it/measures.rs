@@ -268,7 +268,7 @@ fn model() -> Model {
 
 fn rows(model: &Model) -> Vec<Row> {
     let chats = read_chats(&RowSource::File(fixtures().join("rows.jsonl"))).unwrap();
-    chats.iter().map(|chat| Row::from_chat(model, &chat.messages, &chat.place).unwrap()).collect()
+    chats.iter().map(|chat| Row::from_chat(model, &chat.conversation, &chat.place).unwrap()).collect()
 }
 
 fn passages(model: &Model) -> Vec<Row> {

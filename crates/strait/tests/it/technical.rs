@@ -44,7 +44,7 @@ fn every_set_has_its_rows() {
 fn answers_have_25_to_60_words_and_alike_lengths() {
     for pair in all() {
         let count = |text: &str| text.split_whitespace().count();
-        let (technical, plain) = (count(&pair.taught), count(&pair.other));
+        let (technical, plain) = (count(&pair.taught.text()), count(&pair.other.text()));
         for n in [technical, plain] {
             assert!((25..=60).contains(&n), "{}: {n} words", pair.id);
         }
@@ -55,8 +55,8 @@ fn answers_have_25_to_60_words_and_alike_lengths() {
 #[test]
 fn no_two_rows_are_alike() {
     let rows = all();
-    let text = |pair: &Pair| pair.question.iter().map(|m| m.content.clone()).collect::<String>();
-    let parts: [fn(&Pair) -> String; 2] = [|p| p.taught.clone(), |p| p.other.clone()];
+    let text = |pair: &Pair| pair.question.messages.iter().map(|m| m.text()).collect::<String>();
+    let parts: [fn(&Pair) -> String; 2] = [|p| p.taught.text().into(), |p| p.other.text().into()];
     let alike = |a: &BTreeSet<String>, b: &BTreeSet<String>| {
         a.intersection(b).count() as f64 / a.union(b).count() as f64
     };

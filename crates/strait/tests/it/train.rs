@@ -92,7 +92,7 @@ fn model() -> Model {
 
 fn rows(model: &Model, file: &str) -> Vec<Row> {
     let chats = read_chats(&RowSource::File(fixtures().join(file))).unwrap();
-    chats.iter().map(|chat| Row::from_chat(model, &chat.messages, &chat.place).unwrap()).collect()
+    chats.iter().map(|chat| Row::from_chat(model, &chat.conversation, &chat.place).unwrap()).collect()
 }
 
 fn kept(model: &Model, file: &str, point: usize) -> Kept {

@@ -74,7 +74,7 @@ impl<'a> Talk<'a> {
         let asked = Message::new(Role::User, question);
         let prompt = |column: &Column| {
             let messages = [column.history.as_slice(), slice::from_ref(&asked)].concat();
-            model.tokenizer.encode_prompt(&messages)
+            model.tokenizer.encode_prompt(&messages.into())
         };
         let prompts = self.columns.iter().map(prompt).collect::<Result<Vec<_>, _>>()?;
         let answers = thread::scope(|scope| {

@@ -105,7 +105,7 @@ proptest! {
             .collect();
         prop_assert_eq!(held_out.len(), DOMAINS * (ENTITIES - TAUGHT));
         for row in rows {
-            for word in row.iter().flat_map(|message| message.content.split(' ')) {
+            for word in row.iter().flat_map(|message| message.keys()["content"].as_str().unwrap_or_default().split(' ')) {
                 prop_assert!(!held_out.contains(word) && !speakers.contains(word), "{}", word);
             }
         }
@@ -213,7 +213,7 @@ fn rates_are_of_the_entities_that_they_name() {
 fn chats_are_what_the_language_says() {
     let (_, _, world) = small();
     let question = Question { domain: 0, entity: 0 };
-    let row = world.language.messages(question, true);
+    let row = world.language.messages(question, true).into();
     let truth = world.language.answer(question, true);
     let text = world.model.tokenizer.render(&row, false).unwrap();
     assert_eq!(text, format!("<bos> <sys> unknown <user> herb velna ? <assistant> {truth} <end>"));
@@ -428,7 +428,7 @@ fn transformers_computes_the_same_logits() {
     let mut largest = 0f32;
     for case in &golden.cases {
         if let Some(messages) = &case.messages {
-            assert_eq!(world.model.tokenizer.render(messages, true).unwrap(), case.text);
+            assert_eq!(world.model.tokenizer.render(&messages.as_slice().into(), true).unwrap(), case.text);
         }
         assert_eq!(world.model.tokenizer.encode(&case.text, false).unwrap(), case.ids);
         for (speaker, expected) in &case.logits {
