@@ -223,7 +223,7 @@ impl Problem {
                 "write it as JSON itself, or as the JSON text of a list of tools or of {\"name\": ..., \"arguments\": ...}"
                     .into()
             }
-            Self::NumberTooLarge => "write the number as text".into(),
+            Self::NumberTooLarge => "leave the row out".into(),
             Self::PlainText => {
                 "plain text has no answer to train on: give it as `messages`, or as passages of `measure.significance`"
                     .into()
