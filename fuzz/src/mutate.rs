@@ -123,7 +123,10 @@ fn length(rng: &mut ChaCha8Rng) -> usize {
 /// What stands between two of the marks that part values.
 fn span(bytes: &[u8], rng: &mut ChaCha8Rng) -> Option<std::ops::Range<usize>> {
     let marks: Vec<usize> = (0..bytes.len()).filter(|&i| b"\",:[]{}=\n".contains(&bytes[i])).collect();
-    let first = rng.random_range(0..marks.len().checked_sub(1)?);
+    if marks.len() < 2 {
+        return None;
+    }
+    let first = rng.random_range(0..marks.len() - 1);
     let last = (first + rng.random_range(1..=8)).min(marks.len() - 1);
     Some(marks[first] + 1..marks[last].max(marks[first] + 1))
 }
