@@ -42,7 +42,10 @@ pub const TARGETS: [Target; 16] = [
 /// What cannot be written is no reader's fault: a full disk ends the fuzzing.
 fn write(folder: &Path, name: &str, bytes: impl AsRef<[u8]>) -> std::path::PathBuf {
     let path = folder.join(name);
-    fs::write(&path, bytes).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+    // A training folder that is begun anew removes itself.
+    fs::create_dir_all(folder)
+        .and_then(|()| fs::write(&path, bytes))
+        .unwrap_or_else(|error| panic!("{}: {error}", path.display()));
     path
 }
 
