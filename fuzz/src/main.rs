@@ -62,6 +62,13 @@ fn fuzz(target: &Target, time: Duration) -> std::io::Result<bool> {
             }
         }
     }
-    println!("{}: {inputs} inputs, {found} faults", target.name);
+    println!("{}: {inputs} inputs, {found} faults; at most {} MiB so far", target.name, peak_memory() >> 10);
     Ok(found == 0)
+}
+
+/// The most memory that this process has held, in KiB; 0 where the system does not say.
+fn peak_memory() -> u64 {
+    let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
+    line.and_then(|line| line.trim().strip_suffix(" kB")?.trim().parse().ok()).unwrap_or(0)
 }
