@@ -44,6 +44,12 @@ pub enum Error {
         /// The bound, in bytes.
         limit: u64,
     },
+    /// A file that did not stay as it was.
+    #[error("`{}`: the file was changed or replaced while it was read", path.display())]
+    Changed {
+        /// The file.
+        path: PathBuf,
+    },
     /// A malformed GGUF file.
     #[error("`{}`: {problem}", path.display())]
     Gguf {
@@ -112,6 +118,9 @@ impl Error {
             Self::NotAFile { found: "a folder", .. } => Some("name a file in the folder".into()),
             Self::NotAFile { .. } => Some("write what it gives into a file, and name that".into()),
             Self::TooLarge { .. } => Some("check that this is the file you meant".into()),
+            Self::Changed { .. } => {
+                Some("wait until what writes to it is done, and run the same command again".into())
+            }
             Self::Gguf { problem, .. } => Some(problem.hint()),
             Self::Weights { problem, .. } => Some(problem.hint()),
             Self::Config { problem, .. } => Some(problem.hint()),
