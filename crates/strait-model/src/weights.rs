@@ -3,6 +3,7 @@
 //! Whatever the file, a tensor comes out the same: f32, row-major, rotary halves of a head one after the other, norms as
 //! the factor to multiply by. What a file stores otherwise is turned here, and the decoder knows nothing of it.
 
+mod fit;
 mod names;
 mod safetensors;
 
@@ -72,6 +73,19 @@ pub enum Problem {
         /// The shard's name.
         shard: String,
     },
+    /// A tensor of a shard that the index does not put there.
+    #[error("the shard `{shard}` holds the tensor `{tensor}`, which the index {}", match elsewhere {
+        Some(other) => format!("puts into `{other}`"),
+        None => "does not name".into(),
+    })]
+    NotInIndex {
+        /// The tensor.
+        tensor: String,
+        /// The shard's name.
+        shard: String,
+        /// The shard by the index, if it names one.
+        elsewhere: Option<String>,
+    },
     /// A file too short for the length of its header.
     #[error("not a safetensors file: it is {length} bytes long, and its header's length alone takes 8")]
     TooShort {
@@ -130,6 +144,17 @@ pub enum Problem {
         /// The shape in the file.
         found: Vec<usize>,
     },
+    /// A tensor that the config knows nothing of.
+    #[error("the tensor `{tensor}` has no part in the model that the config describes{}", match others {
+        0 => String::new(),
+        n => format!(", nor have {n} others"),
+    })]
+    LeftOver {
+        /// The tensor, under its name in the file.
+        tensor: String,
+        /// How many more there are.
+        others: usize,
+    },
     /// A tensor of numbers that are not read here.
     #[error("the tensor `{tensor}` holds {found} numbers, where F32, F16, BF16 and F64 are supported")]
     Dtype {
@@ -161,6 +186,10 @@ impl Problem {
             Self::Unfinished { .. } => "let the download finish, or fetch the model again",
             Self::Split { .. } => "join the parts with llama.cpp's `llama-gguf-split --merge`",
             Self::ShardMissing { .. } => "fetch the model again: the folder is not whole",
+            Self::NotInIndex { .. } => "fetch or save the model again: the shards are not of one model",
+            Self::LeftOver { .. } => {
+                "the config and the weights do not belong together: restore both from the model's repository, or load the model with transformers, see what it says of this tensor, and save it again with `save_pretrained`"
+            }
             Self::NoTensor { .. } | Self::Shape { .. } => {
                 "the config and the weights do not belong together: restore both from the model's repository"
             }
@@ -184,6 +213,8 @@ pub struct Weights {
     beside: Vec<(PathBuf, Option<Identity>)>,
     names: Names,
     source: Source,
+    /// Tensors that have no part in the text model.
+    left_out: Vec<String>,
 }
 
 #[derive(Debug)]
@@ -206,9 +237,12 @@ impl Weights {
     /// Opens a folder with `config.json` and safetensors, or a GGUF file.
     ///
     /// # Errors
-    /// If a file is missing or malformed, or the config describes a model that the decoder does not compute.
+    /// If a file is missing or malformed, the config describes a model that the decoder does not compute, or the tensors are
+    /// not those that it asks for.
     pub fn open(path: &Path) -> Result<Self> {
-        if path.is_dir() { Self::open_folder(path) } else { Self::open_gguf(path) }
+        let mut weights = if path.is_dir() { Self::open_folder(path) } else { Self::open_gguf(path) }?;
+        weights.left_out = fit::check(&weights)?;
+        Ok(weights)
     }
 
     fn open_folder(path: &Path) -> Result<Self> {
@@ -217,7 +251,14 @@ impl Weights {
         let config = Config::from_hf(&path.join("config.json"))?;
         let folder = Folder::open(path)?;
         let names = Names::of_folder(|name| folder.contains(name));
-        Ok(Self { path: path.into(), config, beside, names, source: Source::Safetensors(folder) })
+        Ok(Self {
+            path: path.into(),
+            config,
+            beside,
+            names,
+            source: Source::Safetensors(folder),
+            left_out: Vec::new(),
+        })
     }
 
     fn open_gguf(path: &Path) -> Result<Self> {
@@ -227,7 +268,14 @@ impl Weights {
         }
         let config = Config::from_gguf(path, &gguf)?;
         let names = Names::of_gguf(config.architecture);
-        Ok(Self { path: path.into(), config, beside: Vec::new(), names, source: Source::Gguf(gguf) })
+        Ok(Self {
+            path: path.into(),
+            config,
+            beside: Vec::new(),
+            names,
+            source: Source::Gguf(gguf),
+            left_out: Vec::new(),
+        })
     }
 
     /// The config that came with the weights.
@@ -240,6 +288,22 @@ impl Weights {
         match &self.source {
             Source::Gguf(gguf) => Some(gguf),
             Source::Safetensors(_) => None,
+        }
+    }
+
+    /// The tensors of the files, as these name them, that have no part in the text model: a vision tower's, a head beside
+    /// embeddings that are the head, buffers that follow from the config.
+    pub fn left_out(&self) -> &[String] {
+        &self.left_out
+    }
+
+    /// All tensors as the files describe them.
+    fn stored(&self) -> Vec<fit::Stored<'_>> {
+        match &self.source {
+            Source::Gguf(gguf) => {
+                gguf.tensors().iter().map(|t| fit::Stored { name: &t.name, shape: &t.shape }).collect()
+            }
+            Source::Safetensors(folder) => folder.tensors(),
         }
     }
 

@@ -10,7 +10,7 @@ use rayon::prelude::*;
 use safetensors::{Dtype, tensor::Metadata};
 use serde::Deserialize;
 
-use super::{PIECE, Problem, at, check_finite, check_shape};
+use super::{PIECE, Problem, at, check_finite, check_shape, fit::Stored};
 use crate::{
     Result,
     config::read_bounded,
@@ -103,7 +103,24 @@ impl Folder {
             }
             tensors.insert(tensor, place);
         }
+        for (shard, &place) in &places {
+            let elsewhere = |tensor: &String| tensors.get(tensor) != Some(&place);
+            if let Some(tensor) = shards[place].header.offset_keys().into_iter().find(elsewhere) {
+                let named = tensors.get(&tensor).and_then(|at| places.iter().find(|(_, place)| *place == at));
+                let elsewhere = named.map(|(shard, _)| shard.clone());
+                return Err(problem(Problem::NotInIndex { tensor, shard: shard.clone(), elsewhere }));
+            }
+        }
         Ok(Self { path: path.into(), shards, index: tensors })
+    }
+
+    /// All tensors.
+    pub(super) fn tensors(&self) -> Vec<Stored<'_>> {
+        let stored = self.index.iter().filter_map(|(name, &shard)| {
+            let info = self.shards[shard].header.info(name)?;
+            Some(Stored { name, shape: &info.shape })
+        });
+        stored.collect()
     }
 
     pub(super) fn contains(&self, name: &str) -> bool {
