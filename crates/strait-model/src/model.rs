@@ -45,6 +45,7 @@ impl Model {
     /// # Errors
     /// As [`load`](Self::load); and if a file was changed since the weights were opened.
     pub fn of_weights(located: &Located, weights: &Weights, device: &Device) -> Result<Self> {
+        weights.fit()?;
         let path = weights.path();
         let (tokenizer, format) = match weights.gguf() {
             Some(gguf) => (Tokenizer::from_gguf(path, gguf)?, "gguf"),

@@ -213,8 +213,6 @@ pub struct Weights {
     beside: Vec<(PathBuf, Option<Identity>)>,
     names: Names,
     source: Source,
-    /// Tensors that have no part in the text model.
-    left_out: Vec<String>,
 }
 
 #[derive(Debug)]
@@ -237,12 +235,9 @@ impl Weights {
     /// Opens a folder with `config.json` and safetensors, or a GGUF file.
     ///
     /// # Errors
-    /// If a file is missing or malformed, the config describes a model that the decoder does not compute, or the tensors are
-    /// not those that it asks for.
+    /// If a file is missing or malformed, or the config describes a model that the decoder does not compute.
     pub fn open(path: &Path) -> Result<Self> {
-        let mut weights = if path.is_dir() { Self::open_folder(path) } else { Self::open_gguf(path) }?;
-        weights.left_out = fit::check(&weights)?;
-        Ok(weights)
+        if path.is_dir() { Self::open_folder(path) } else { Self::open_gguf(path) }
     }
 
     fn open_folder(path: &Path) -> Result<Self> {
@@ -251,14 +246,7 @@ impl Weights {
         let config = Config::from_hf(&path.join("config.json"))?;
         let folder = Folder::open(path)?;
         let names = Names::of_folder(|name| folder.contains(name));
-        Ok(Self {
-            path: path.into(),
-            config,
-            beside,
-            names,
-            source: Source::Safetensors(folder),
-            left_out: Vec::new(),
-        })
+        Ok(Self { path: path.into(), config, beside, names, source: Source::Safetensors(folder) })
     }
 
     fn open_gguf(path: &Path) -> Result<Self> {
@@ -268,14 +256,7 @@ impl Weights {
         }
         let config = Config::from_gguf(path, &gguf)?;
         let names = Names::of_gguf(config.architecture);
-        Ok(Self {
-            path: path.into(),
-            config,
-            beside: Vec::new(),
-            names,
-            source: Source::Gguf(gguf),
-            left_out: Vec::new(),
-        })
+        Ok(Self { path: path.into(), config, beside: Vec::new(), names, source: Source::Gguf(gguf) })
     }
 
     /// The config that came with the weights.
@@ -291,10 +272,13 @@ impl Weights {
         }
     }
 
-    /// The tensors of the files, as these name them, that have no part in the text model: a vision tower's, a head beside
-    /// embeddings that are the head, buffers that follow from the config.
-    pub fn left_out(&self) -> &[String] {
-        &self.left_out
+    /// Holds the tensors against the config, both ways. Returns those that have rightly no part in the text model, as the
+    /// files name them: a vision tower's, a head beside embeddings that are the head, buffers that follow from the config.
+    ///
+    /// # Errors
+    /// If a tensor is missing, has another shape than the config says, or has a part in a model that this is not.
+    pub fn fit(&self) -> Result<Vec<String>> {
+        fit::check(self)
     }
 
     /// All tensors as the files describe them.

@@ -189,6 +189,7 @@ impl Planned {
         let study = file.resolve()?;
         let located = locate(&study.model, progress)?;
         let weights = strait_model::Weights::open(&located.path)?;
+        weights.fit()?;
         let config = weights.config().clone();
         let study = study.fix_layers(config.layers)?;
         let hashes = weights.hashes(progress)?;
