@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use crate::{config, edit, gguf, source, template, weights};
+use crate::{config, edit, files::StandIn, gguf, source, template, weights};
 
 /// What can go wrong while reading, editing or running a model.
 ///
@@ -19,6 +19,36 @@ pub enum Error {
         doing: &'static str,
         /// The system's answer.
         source: std::io::Error,
+    },
+    /// Something else lies where a file was expected, such as a Git LFS pointer.
+    #[error("`{}`: {what}", path.display())]
+    StandIn {
+        /// The file.
+        path: PathBuf,
+        /// What it is.
+        what: StandIn,
+    },
+    /// Something other than a file where a file is read.
+    #[error("`{}`: this is {found}, not a file", path.display())]
+    NotAFile {
+        /// Its path.
+        path: PathBuf,
+        /// What it is, with its article.
+        found: &'static str,
+    },
+    /// A file beyond what is read of its kind.
+    #[error("`{}`: it is longer than {limit} bytes", path.display())]
+    TooLarge {
+        /// The file.
+        path: PathBuf,
+        /// The bound, in bytes.
+        limit: u64,
+    },
+    /// A file that did not stay as it was.
+    #[error("`{}`: the file was changed or replaced while it was read", path.display())]
+    Changed {
+        /// The file.
+        path: PathBuf,
     },
     /// A malformed GGUF file.
     #[error("`{}`: {problem}", path.display())]
@@ -84,6 +114,13 @@ impl Error {
     pub fn hint(&self) -> Option<String> {
         match self {
             Self::Io { source, .. } => io_hint(source).map(str::to_string),
+            Self::StandIn { what, .. } => Some(what.hint().into()),
+            Self::NotAFile { found: "a folder", .. } => Some("name a file in the folder".into()),
+            Self::NotAFile { .. } => Some("write what it gives into a file, and name that".into()),
+            Self::TooLarge { .. } => Some("check that this is the file you meant".into()),
+            Self::Changed { .. } => {
+                Some("wait until what writes to it is done, and run the same command again".into())
+            }
             Self::Gguf { problem, .. } => Some(problem.hint()),
             Self::Weights { problem, .. } => Some(problem.hint()),
             Self::Config { problem, .. } => Some(problem.hint()),

@@ -177,8 +177,10 @@ pub(super) struct Planned {
     pub plan: Plan,
     located: Located,
     config: Config,
-    /// Name and SHA-256 of the weight files.
-    weights: Vec<(String, String)>,
+    /// The weights, held open: those that are hashed are those that are computed with.
+    weights: strait_model::Weights,
+    /// Name and SHA-256 of their files.
+    hashes: Vec<(String, String)>,
 }
 
 impl Planned {
@@ -187,11 +189,12 @@ impl Planned {
         let study = file.resolve()?;
         let located = locate(&study.model, progress)?;
         let weights = strait_model::Weights::open(&located.path)?;
+        weights.fit()?;
         let config = weights.config().clone();
         let study = study.fix_layers(config.layers)?;
-        let weights = strait_model::model::hashes(&weights.all_files(), progress)?;
-        let plan = Plan::of(&study, &weights, |path| Ok(sha256_of(path, |_| ())?))?;
-        Ok(Self { file, study, plan, located, config, weights })
+        let hashes = weights.hashes(progress)?;
+        let plan = Plan::of(&study, &hashes, |path| Ok(sha256_of(path, |_| ())?))?;
+        Ok(Self { file, study, plan, located, config, weights, hashes })
     }
 
     fn preset_lines(&self) -> Vec<String> {
@@ -227,7 +230,7 @@ impl<'a> Lab<'a> {
     fn new(planned: &'a Planned, device: &Device, progress: &'a dyn Progress) -> Result<Self> {
         let study = &planned.study;
         let task = progress.begin("loading the model", None, Unit::Count);
-        let model = Arc::new(Model::load(&planned.located, device)?);
+        let model = Arc::new(Model::of_weights(&planned.located, &planned.weights, device)?);
         drop(task);
         let chats = read_all(&study.data.train)?;
         let (train, held_out) = split::hold_out(chats, study.data.held_out, study.seeds.order);
@@ -309,7 +312,7 @@ impl<'a> Lab<'a> {
         let facts = json!({
             "schema": super::SCHEMA,
             "provenance": self.model.provenance,
-            "sha256": self.planned.weights,
+            "sha256": self.planned.hashes,
             "config": self.model.config(),
             "parameters": self.model.config().parameters(),
         });
