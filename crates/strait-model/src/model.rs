@@ -44,7 +44,7 @@ impl Model {
     pub fn load(located: &Located, device: &Device) -> Result<Self> {
         let path = &located.path;
         let weights = Weights::open(path)?;
-        let (tokenizer, format) = match weights.gguf() {
+        let (mut tokenizer, format) = match weights.gguf() {
             Some(gguf) => (Tokenizer::from_gguf(path, gguf)?, "gguf"),
             None => (Tokenizer::from_folder(path)?, "safetensors"),
         };
@@ -54,7 +54,9 @@ impl Model {
             quantised: weights.quantised(),
             files: weights.files(),
         };
-        Ok(Self { decoder: Decoder::new(&weights, device)?, tokenizer, provenance })
+        let decoder = Decoder::new(&weights, device)?;
+        tokenizer.limit_to(decoder.config().vocab_size);
+        Ok(Self { decoder, tokenizer, provenance })
     }
 
     /// The model's config.
