@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use crate::{config, edit, files::StandIn, gguf, source, template, weights};
+use crate::{config, edit, files::StandIn, gguf, source, template, tokenizer, weights};
 
 /// What can go wrong while reading, editing or running a model.
 ///
@@ -82,6 +82,14 @@ pub enum Error {
         /// What is wrong with it.
         problem: Box<template::Problem>,
     },
+    /// A tokenizer whose files transformers would read otherwise, or a text that they do not fit.
+    #[error("`{}`: {problem}", path.display())]
+    Tokenizer {
+        /// The file or folder that it was read from.
+        path: PathBuf,
+        /// What is wrong with it.
+        problem: Box<tokenizer::Problem>,
+    },
     /// An edit file that cannot be read, or an edit that does not fit the model.
     #[error("{}{problem}", path.as_ref().map(|p| format!("`{}`: ", p.display())).unwrap_or_default())]
     Edit {
@@ -125,6 +133,7 @@ impl Error {
             Self::Weights { problem, .. } => Some(problem.hint()),
             Self::Config { problem, .. } => Some(problem.hint()),
             Self::Template { problem, .. } => Some(problem.hint()),
+            Self::Tokenizer { problem, .. } => Some(problem.hint()),
             Self::Edit { problem, .. } => Some(problem.hint()),
             Self::Source(problem) => Some(problem.hint()),
             Self::TooLong { .. } => Some("shorten the text or split the conversation".into()),

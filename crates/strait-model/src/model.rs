@@ -47,7 +47,7 @@ impl Model {
     pub fn of_weights(located: &Located, weights: &Weights, device: &Device) -> Result<Self> {
         weights.fit()?;
         let path = weights.path();
-        let (tokenizer, format) = match weights.gguf() {
+        let (mut tokenizer, format) = match weights.gguf() {
             Some(gguf) => (Tokenizer::from_gguf(path, gguf)?, "gguf"),
             None => (Tokenizer::from_folder(path)?, "safetensors"),
         };
@@ -58,6 +58,7 @@ impl Model {
             files: weights.files(),
         };
         let decoder = Decoder::new(weights, device)?;
+        tokenizer.limit_to(decoder.config().vocab_size);
         weights.check_unchanged()?;
         Ok(Self { decoder, tokenizer, provenance })
     }
