@@ -129,7 +129,7 @@ impl Error {
                 "lower `learning_rate`, set `clip = 1.0`, or look at those rows; the last checkpoint is kept"
                     .into(),
             ),
-            Self::Interrupted => None,
+            Self::Interrupted => Some("run the same command again".into()),
             Self::Threads { .. } => Some("ask for fewer with `--threads` or `--jobs`".into()),
             Self::Table { problem, .. } => Some(problem.hint().into()),
             Self::Study { problem, .. } => Some(problem.hint()),
