@@ -71,6 +71,9 @@ pub enum Error {
         /// The model's limit.
         context: usize,
     },
+    /// A model that says nothing of the next token.
+    #[error("the model's logits are not numbers, so that no token can be drawn")]
+    NoLogits,
     /// A tensor operation failed. No file and no argument should lead here: what does is a mistake of strait's.
     #[error("a tensor operation failed: {}", in_words(.0))]
     Tensor(#[from] candle_core::Error),
@@ -93,6 +96,11 @@ impl Error {
             Self::Edit { problem, .. } => Some(problem.hint()),
             Self::Source(problem) => Some(problem.hint()),
             Self::TooLong { .. } => Some("shorten the text or split the conversation".into()),
+            Self::NoLogits => Some(
+                "its weights or the edit hold numbers that are not finite: prove the model with `strait check`, look at the \
+                 edit with `strait edit inspect`, or scale it less"
+                    .into(),
+            ),
             Self::Tensor(_) => Some(
                 "this is a mistake in strait: please report it with the command, its version and the model's name".into(),
             ),
