@@ -1,4 +1,7 @@
-//! Files: read where they are files, and written whole or not at all.
+//! Files: read where they are the files that they should be, and written whole or not at all.
+
+mod pinned;
+mod stand_in;
 
 use std::{
     fs::{File, Metadata, OpenOptions},
@@ -10,6 +13,8 @@ use sha2::{Digest, Sha256};
 use tempfile::NamedTempFile;
 
 use crate::{Error, Result};
+pub use pinned::{Identity, Pinned};
+pub use stand_in::{START, StandIn, open_real, refuse_stand_in, unfinished_beside};
 
 /// What the names of temporary files begin with: one that is left over belongs to a write that was cut off.
 pub const TEMPORARY_PREFIX: &str = ".strait-";
