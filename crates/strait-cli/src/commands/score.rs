@@ -5,7 +5,7 @@ use std::fmt;
 use clap::Args;
 use serde::Serialize;
 use strait::{
-    data::{Chat, read_chats},
+    data::{Chat, Notices, read_chats_noting},
     score::Score,
 };
 
@@ -50,6 +50,8 @@ struct Report<'a> {
     data: &'a str,
     #[serde(flatten)]
     score: Score,
+    #[serde(skip_serializing_if = "Notices::is_empty")]
+    notices: &'a Notices,
     #[serde(skip)]
     chats: &'a [Chat],
 }
@@ -80,7 +82,9 @@ impl fmt::Display for Report<'_> {
 }
 
 pub fn run(arguments: &Arguments, context: &Context) -> Result<(), Failure> {
-    let chats = read_chats(&arguments.password.rows(&arguments.data)?)?;
+    let mut notices = Notices::default();
+    let chats = read_chats_noting(&arguments.password.rows(&arguments.data)?, &mut notices)?;
+    notices.lines().iter().for_each(|line| context.progress.note(line));
     let model = context.load(&arguments.model, &arguments.device)?;
     let edit = arguments.edits.read(&model, context)?;
     let score = strait::score::score(&model, edit.as_ref(), &chats, &*context.progress)?;
@@ -89,6 +93,7 @@ pub fn run(arguments: &Arguments, context: &Context) -> Result<(), Failure> {
         edits: &arguments.edits.names,
         data: &arguments.data,
         score,
+        notices: &notices,
         chats: &chats,
     })
 }

@@ -10,7 +10,7 @@ use super::{
     judged,
     pairs::{ALIGNED, Mismatch},
     row,
-    unfold::{LFS, OutOfProportion, RATIO, UTF16},
+    unfold::{OutOfProportion, RATIO, UTF16},
 };
 use crate::Error;
 
@@ -234,7 +234,6 @@ impl Problem {
 /// How to come from another kind of file to rows.
 fn other_kind_hint(found: &str) -> &'static str {
     match found {
-        LFS => "fetch the file itself: `git lfs pull`, or download it from the hub",
         UTF16 => "convert it: `iconv -f UTF-16 -t UTF-8 FILE > rows.jsonl`",
         _ if found.contains("packed") => {
             "unpack it: rows are read as they are, or packed once with gzip or Zstandard"
@@ -242,10 +241,6 @@ fn other_kind_hint(found: &str) -> &'static str {
         _ if found.contains("Parquet") || found.contains("Arrow") => {
             "write its rows as JSON lines, in Python: `datasets.Dataset.from_parquet(FILE).to_json(\"rows.jsonl\")`"
         }
-        _ if found.contains("zip") || found.contains("7z") => {
-            "unpack it and name a file of JSON lines in it; write a spreadsheet's rows as JSON lines"
-        }
-        "a web page" => "download the file itself rather than the page about it",
         _ => "give rows as JSON lines",
     }
 }

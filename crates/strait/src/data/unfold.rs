@@ -8,6 +8,7 @@ use std::{
 };
 
 use flate2::read::MultiGzDecoder;
+use strait_model::files::{START, StandIn};
 use zstd::stream::read::Decoder as ZstdDecoder;
 
 use super::Problem;
@@ -20,31 +21,22 @@ const FREE: u64 = 64 << 20;
 /// rows that are nearly alike to a fiftieth.
 pub(super) const RATIO: u64 = 200;
 
-/// The first bytes of other kinds of file, and what those are, with their article.
-const OTHERS: [(&[u8], &str); 15] = [
-    (b"version https://git-lfs.github.com/spec", LFS),
+/// The first bytes of kinds of file beside those of [`StandIn`], and what they are, with their article.
+const OTHERS: [(&[u8], &str); 10] = [
     (b"PAR1", "a Parquet file"),
     (b"PARE", "an encrypted Parquet file"),
     (b"ARROW1", "an Arrow file"),
     (b"\xff\xff\xff\xff", "an Arrow stream"),
-    (b"PK\x03\x04", "a zip archive or a spreadsheet"),
     (b"BZh", "packed with bzip2"),
-    (b"\xfd7zXZ\0", "packed with xz"),
     (b"\x04\x22\x4d\x18", "packed with lz4"),
     (b"7z\xbc\xaf", "a 7z archive"),
     (b"SQLite format 3", "an SQLite database"),
     (b"%PDF", "a PDF"),
     (b"GGUF", "a GGUF model"),
-    (b"<!DOCTYPE", PAGE),
-    (b"<html", PAGE),
 ];
 
-/// What stands in place of a file that Git LFS keeps elsewhere.
-pub(super) const LFS: &str = "a Git LFS pointer, not the file itself";
-const PAGE: &str = "a web page";
-
-/// The bytes of all [`OTHERS`] and of any mark.
-const HEAD: u64 = 64;
+/// Text of two bytes a character.
+pub(super) const UTF16: &str = "text in UTF-16";
 
 const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
 
@@ -73,12 +65,17 @@ fn is_skippable(head: &[u8]) -> bool {
 /// The text that begins with `head`, if it is one.
 fn text<'a>(head: Vec<u8>, reader: impl Read + 'a, place: &Path) -> Result<Box<dyn Read + 'a>> {
     let refused = |problem: Problem| Err(problem.at(place, None));
+    match StandIn::of(&head) {
+        None | Some(StandIn::Empty) => {}
+        Some(StandIn::Gzip | StandIn::Zstd) => {
+            return refused(Problem::OtherKind { found: "packed more than once" });
+        }
+        // Rows and passages may begin like that too.
+        Some(StandIn::Refusal { .. }) if head.len() == START || head.trim_ascii().contains(&b'\n') => {}
+        Some(what) => return Err(what.at(place).into()),
+    }
     if let Some((_, found)) = OTHERS.iter().find(|(magic, _)| head.starts_with(magic)) {
         return refused(Problem::OtherKind { found });
-    }
-    let packed = head.starts_with(b"\x1f\x8b") || head.starts_with(b"\x28\xb5\x2f\xfd");
-    if packed {
-        return refused(Problem::OtherKind { found: "packed more than once" });
     }
     let is_utf16 = matches!(head.as_slice(), [0xff, 0xfe, ..] | [0xfe, 0xff, ..])
         || matches!(head.as_slice(), [0, first, 0, ..] | [first, 0, _, 0, ..] if *first != 0);
@@ -95,13 +92,10 @@ fn text<'a>(head: Vec<u8>, reader: impl Read + 'a, place: &Path) -> Result<Box<d
     }
 }
 
-/// Text of two bytes a character.
-pub(super) const UTF16: &str = "text in UTF-16";
-
 /// The first bytes of a reader, and the reader with them still before it.
 fn peeked<R: Read>(mut reader: R, place: &Path) -> Result<(Vec<u8>, impl Read + use<R>)> {
     let mut head = Vec::new();
-    reader.by_ref().take(HEAD).read_to_end(&mut head).map_err(|e| Problem::unreadable(place, e))?;
+    reader.by_ref().take(START as u64).read_to_end(&mut head).map_err(|e| Problem::unreadable(place, e))?;
     Ok((head.clone(), Cursor::new(head).chain(reader)))
 }
 
@@ -188,6 +182,20 @@ mod tests {
         let utf16: Vec<u8> = "{\"a\"".encode_utf16().flat_map(u16::to_le_bytes).collect();
         let marked = [b"\xff\xfe".to_vec(), utf16.clone()].concat();
         let swapped: Vec<u8> = "{\"a\"".encode_utf16().flat_map(u16::to_be_bytes).collect();
+        let lfs = b"version https://git-lfs.github.com/spec/v1\noid sha256:4d7a\nsize 12345\n";
+        for bytes in [
+            &lfs[..],
+            b"<!DOCTYPE html>\n<html>",
+            b"Entry not found",
+            b"PK\x03\x04",
+            b"\xfd7zXZ\0",
+            &[0; START],
+        ] {
+            let expected = format!("`f`: {}", StandIn::of(bytes).unwrap());
+            assert_eq!(read(bytes).unwrap_err(), expected);
+            assert_eq!(read(&gzip(bytes)).unwrap_err(), expected);
+        }
+        assert_eq!(read(b"Not found.\n\nNot lost.").unwrap(), b"Not found.\n\nNot lost.");
         let texts = [&utf16, &marked, &swapped].map(|bytes| (bytes.as_slice(), UTF16));
         for (bytes, found) in OTHERS.into_iter().chain(texts) {
             let expected = format!("`f`: this is {found}");

@@ -20,7 +20,7 @@ use crate::{
 #[derive(Args)]
 #[command(after_help = EXAMPLES)]
 pub struct Arguments {
-    /// Chat JSONL, a protected archive (.enc), or a member of one as in archive.enc:member.jsonl
+    /// Rows of chats, a protected archive (.enc), or a member of one as in archive.enc:member.jsonl
     #[arg(value_name = "F")]
     file: String,
     #[command(flatten)]
@@ -58,6 +58,8 @@ impl fmt::Display for Inspected<'_> {
         let mut facts = Columns::facts();
         facts.fact("file", self.file);
         facts.fact("rows", units::count(summary.rows as u64));
+        facts.fact("format", counts(summary.formats.iter().map(|(format, &n)| (format.as_str(), n))));
+        facts.fact("responses", units::count(summary.responses as u64));
         facts.fact("messages", counts(summary.roles.iter().map(|(&role, &n)| (role, n))));
         if !summary.domains.is_empty() {
             facts.fact("domains", counts(summary.domains.iter().map(|(domain, &n)| (domain.as_str(), n))));
@@ -73,7 +75,8 @@ impl fmt::Display for Inspected<'_> {
             quantiles(&mut lengths, &format!("words of the {text}"), words);
             quantiles(&mut lengths, &format!("characters of the {text}"), characters);
         }
-        write!(f, "{facts}\n{lengths}")
+        write!(f, "{facts}\n{lengths}")?;
+        summary.notices.lines().iter().try_for_each(|notice| write!(f, "\n{}", line(notice)))
     }
 }
 
