@@ -5,7 +5,7 @@
 //! has the default of the tokenizer's class. Tokens that the vocabulary lacks are added behind it, in this order:
 //! those of `added_tokens_decoder` by id, then the special ones.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 
 use serde::Deserialize;
 use serde_json::{Map, Value};
@@ -139,17 +139,14 @@ impl Special {
     pub fn add_to(&self, library: &mut tokenizers::Tokenizer) -> tokenizers::Result<()> {
         let every = self.every();
         let special: BTreeSet<&str> = every.iter().map(|token| token.content()).collect();
-        let there: BTreeSet<String> = library
-            .get_added_vocabulary()
-            .get_added_tokens_decoder()
-            .values()
-            .map(|t| t.content.clone())
-            .collect();
+        let before: HashSet<AddedToken> =
+            library.get_added_vocabulary().get_added_tokens_decoder().values().cloned().collect();
+        let there: BTreeSet<&str> = before.iter().map(|token| token.content.as_str()).collect();
         let mut added: Vec<Token> = self.decoder.values().cloned().map(Token::Described).collect();
         for token in every {
             let is_there = match &token {
                 Token::Text(text) => {
-                    there.contains(text) || self.decoder.values().any(|token| token.content == *text)
+                    there.contains(text.as_str()) || self.decoder.values().any(|token| token.content == *text)
                 }
                 Token::Described(token) => self.decoder.values().any(|other| other.added() == token.added()),
             };
@@ -164,7 +161,8 @@ impl Special {
                 Described { special, ..token }.added()
             }
         });
-        let added: Vec<_> = added.collect();
+        // transformers' library leaves out what is there as it is, even if an earlier token of the list changes it.
+        let added: Vec<_> = added.filter(|token| !before.contains(token)).collect();
         library.add_tokens(added)?;
         Ok(())
     }
