@@ -308,10 +308,10 @@ def compact(value):
     return json.dumps(value, ensure_ascii=False, separators=(",", ":"))
 
 
-def main(out, count=150, seed=0):
+def main(out, count=120, seed=0):
     warnings.simplefilter("ignore")
     base, draw = base_tokenizer(), random.Random(int(seed))
-    made = [] if count != 150 else list(table())
+    made = [] if count != 120 else list(table())
     made += [(f"drawn {i}", *drawn(draw)) for i in range(int(count))]
     folders = []
     for what, changes, files in made:

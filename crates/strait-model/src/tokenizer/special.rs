@@ -197,7 +197,7 @@ impl Files {
         decoder: &mut BTreeMap<i64, Described>,
     ) -> Result<(), Problem> {
         const MAP: &str = "special_tokens_map.json";
-        let mut overridden = BTreeSet::new();
+        let (mut overridden, mut last) = (BTreeSet::new(), None);
         for (key, mut value) in self.special_tokens_map.take().unwrap_or_default() {
             if value.is_object() {
                 mark_special(&mut value);
@@ -209,6 +209,7 @@ impl Files {
                 };
                 for mut token in more.drain(..) {
                     mark_special(&mut token);
+                    last = token.as_str().or(token.get("content").and_then(Value::as_str)).map(String::from);
                     if !list.contains(&token) {
                         list.push(token);
                     }
@@ -242,6 +243,8 @@ impl Files {
             let id = id.as_i64().ok_or_else(|| wrong("added_tokens.json", &content, "a token's id"))?;
             let special = special.contains(&content);
             let token = Described { content, normalized: Some(!special), special, ..Described::default() };
+            // A slip of transformers: it keeps an added token under the name of the last additional one.
+            known.extend(last.clone().map(|last| (last, token.clone())));
             decoder.insert(id, token);
         }
         for token in &self.of_tokenizer {

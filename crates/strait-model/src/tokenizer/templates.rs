@@ -64,6 +64,11 @@ impl Templates {
         Self { default: source, ..Self::default() }
     }
 
+    /// Whether a template has this name in it.
+    pub fn name(&self, name: &str) -> bool {
+        [&self.default, &self.tool_use].into_iter().flatten().any(|source| source.contains(name))
+    }
+
     fn named(mut named: BTreeMap<String, String>) -> Self {
         let default = named.remove("default");
         let tool_use = named.remove("tool_use");
