@@ -10,5 +10,6 @@ mod pickle;
 mod sites;
 mod source;
 mod tokenizer;
+mod tokenizer_folders;
 mod trained;
 mod weights;

@@ -243,10 +243,7 @@ impl<'a> Lab<'a> {
         let unseen = |pair: &pairs::Pair| !seen.contains(&questions(&pair.question.messages));
         let narrow = read_pairs(&study.data.narrow, Some(&study.data.domain), unseen)?;
         let general = read_pairs(&study.data.general, None, unseen)?;
-        let rows = |chats: &[Chat]| {
-            let rows = chats.iter().map(|c| Row::from_chat(&model, &c.conversation, &c.place));
-            rows.collect::<Result<Vec<Row>>>()
-        };
+        let rows = |chats: &[Chat]| Row::from_chats(&model, chats, progress);
         let train = rows(&train)?;
         let mut mixtures: Vec<Mixture> = Vec::new();
         for mix in study.solutions.iter().filter_map(|s| s.mix.as_ref()) {
