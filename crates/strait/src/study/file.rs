@@ -8,7 +8,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use strait_model::{Error as FileError, edit::Projection};
+use strait_model::{Error as FileError, edit::Projection, files::open_regular};
 use toml::de::{DeTable, DeValue};
 
 use super::{Preset, Problem, sweep::Axis};
@@ -280,7 +280,7 @@ impl StudyFile {
     /// If it cannot be read, is not TOML, or holds an unknown key, a value of the wrong type or out of range; the error
     /// names the line.
     pub fn read(path: &Path) -> Result<Self> {
-        let file = std::fs::File::open(path).map_err(FileError::io(path, "open the study"))?;
+        let file = open_regular(path)?;
         let mut bytes = Vec::new();
         file.take(MAX_LENGTH + 1).read_to_end(&mut bytes).map_err(FileError::io(path, "read the study"))?;
         if bytes.len() as u64 > MAX_LENGTH {

@@ -6,7 +6,7 @@ use std::{
 };
 
 use serde::{Deserialize, Serialize};
-use strait_model::{Error as FileError, edit::Projection};
+use strait_model::{Error as FileError, edit::Projection, files::read_regular};
 
 use super::{
     Point, Prediction, Preset, Problem, Search,
@@ -276,6 +276,9 @@ impl Defaults {
     }
 }
 
+/// The longest resolved study, in bytes: it has all solutions of all sweeps.
+const MAX_RESOLVED: u64 = 64 << 20;
+
 /// The most solutions of a study, those of all its sweeps together.
 const MAX_SOLUTIONS: usize = 1000;
 
@@ -289,7 +292,8 @@ impl Study {
     /// # Errors
     /// If the file cannot be read or is no resolved study.
     pub fn read_resolved(path: &Path) -> Result<Self> {
-        let text = std::fs::read_to_string(path).map_err(FileError::io(path, "read the resolved study"))?;
+        let text = String::from_utf8(read_regular(path, MAX_RESOLVED)?)
+            .map_err(|e| Problem::NotUtf8 { byte: e.utf8_error().valid_up_to() + 1 }.at(path, None))?;
         toml::from_str(&text).map_err(|e| Problem::NotToml { reason: e.message().to_string() }.at(path, None))
     }
 
