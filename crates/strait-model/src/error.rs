@@ -101,13 +101,39 @@ pub enum Error {
         /// The model's limit.
         context: usize,
     },
+    /// A token that the model has no embedding of.
+    #[error("the token id {id} has no row in the embedding, which has {rows}")]
+    NoRow {
+        /// The token's id.
+        id: u32,
+        /// Rows of the embedding.
+        rows: usize,
+    },
     /// A tensor operation failed.
-    #[error(transparent)]
-    Tensor(#[from] candle_core::Error),
+    #[error("a tensor operation failed: {}", words_of(.0))]
+    Tensor(candle_core::Error),
 }
 
 /// The crate's result.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+impl From<candle_core::Error> for Error {
+    fn from(error: candle_core::Error) -> Self {
+        Self::Tensor(error)
+    }
+}
+
+/// The engine's words without the backtraces and debugging text that it adds to them.
+fn words_of(error: &candle_core::Error) -> String {
+    use candle_core::Error::{Context, WithBacktrace, WithPath, WrappedContext};
+    match error {
+        WithBacktrace { inner, .. } => words_of(inner),
+        WithPath { inner, path } => format!("{}: {}", path.display(), words_of(inner)),
+        Context { inner, context } => format!("{context}: {}", words_of(inner)),
+        WrappedContext { wrapped, context } => format!("{context}: {wrapped}"),
+        other => other.to_string(),
+    }
+}
 
 impl Error {
     /// The remedy, one sentence, where one is known.
@@ -128,7 +154,16 @@ impl Error {
             Self::Edit { problem, .. } => Some(problem.hint()),
             Self::Source(problem) => Some(problem.hint()),
             Self::TooLong { .. } => Some("shorten the text or split the conversation".into()),
-            Self::Tensor(_) => None,
+            Self::NoRow { .. } => Some(
+                "the tokenizer and the weights do not belong together: restore both from the model's repository, or give \
+                 the embedding the missing rows with transformers' `resize_token_embeddings`"
+                    .into(),
+            ),
+            Self::Tensor(_) => Some(
+                "look whether the model, the edit and the data belong together; where they do, this is a fault of strait: \
+                 report it with the command and `strait --version`"
+                    .into(),
+            ),
         }
     }
 
@@ -153,4 +188,19 @@ pub fn io_hint(error: &std::io::Error) -> Option<&'static str> {
         }
         _ => return None,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_backtrace_of_the_engine_is_not_shown() {
+        let backtrace = Box::new(std::backtrace::Backtrace::force_capture());
+        let inner = Box::new(candle_core::Error::Msg("shapes differ".into()));
+        let error = candle_core::Error::WithBacktrace { inner, backtrace }.context("in block 3");
+        let error = Error::from(error);
+        assert_eq!(error.to_string(), "a tensor operation failed: in block 3: shapes differ");
+        assert!(std::error::Error::source(&error).is_none());
+    }
 }
