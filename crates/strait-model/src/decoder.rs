@@ -331,6 +331,10 @@ impl Decoder {
         if longest > self.config.context_length {
             return Err(Error::TooLong { tokens: longest, context: self.config.context_length });
         }
+        let rows = self.config.vocab_size;
+        if let Some(&id) = batch.ids.iter().find(|&&id| id as usize >= rows) {
+            return Err(Error::NoRow { id, rows });
+        }
         let ids = Tensor::from_slice(&batch.ids, batch.tokens(), self.device())?;
         let embedded = self.embedding.index_select(&ids, 0)?;
         match self.config.embedding_scale {
