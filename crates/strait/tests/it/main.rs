@@ -6,6 +6,7 @@ mod measures;
 mod pretraining;
 mod reference;
 mod report;
+mod rows;
 mod study;
 mod sweeps;
 mod table;
