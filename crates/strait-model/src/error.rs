@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use crate::{config, edit, gguf, source, template, weights};
+use crate::{config, edit, files::StandIn, gguf, source, template, weights};
 
 /// What can go wrong while reading, editing or running a model.
 ///
@@ -19,6 +19,14 @@ pub enum Error {
         doing: &'static str,
         /// The system's answer.
         source: std::io::Error,
+    },
+    /// Something else lies where a file was expected, such as a Git LFS pointer.
+    #[error("`{}`: {what}", path.display())]
+    StandIn {
+        /// The file.
+        path: PathBuf,
+        /// What it is.
+        what: StandIn,
     },
     /// A malformed GGUF file.
     #[error("`{}`: {problem}", path.display())]
@@ -84,6 +92,7 @@ impl Error {
     pub fn hint(&self) -> Option<String> {
         match self {
             Self::Io { source, .. } => io_hint(source).map(str::to_string),
+            Self::StandIn { what, .. } => Some(what.hint().into()),
             Self::Gguf { problem, .. } => Some(problem.hint()),
             Self::Weights { problem, .. } => Some(problem.hint()),
             Self::Config { problem, .. } => Some(problem.hint()),

@@ -1,4 +1,6 @@
-//! Files that are either whole or absent.
+//! Files: whole or absent when written, and what they claim to be when read.
+
+mod stand_in;
 
 use std::{
     fs::File,
@@ -10,6 +12,7 @@ use sha2::{Digest, Sha256};
 use tempfile::NamedTempFile;
 
 use crate::{Error, Result};
+pub use stand_in::{START, StandIn, open, open_real, refuse_stand_in, unfinished_beside};
 
 /// What the names of temporary files begin with: one that is left over belongs to a write that was cut off.
 pub const TEMPORARY_PREFIX: &str = ".strait-";
