@@ -28,6 +28,22 @@ pub enum Error {
         /// What it is.
         what: StandIn,
     },
+    /// Something other than a file where a file is read.
+    #[error("`{}`: this is {found}, not a file", path.display())]
+    NotAFile {
+        /// Its path.
+        path: PathBuf,
+        /// What it is, with its article.
+        found: &'static str,
+    },
+    /// A file beyond what is read of its kind.
+    #[error("`{}`: it is longer than {limit} bytes", path.display())]
+    TooLarge {
+        /// The file.
+        path: PathBuf,
+        /// The bound, in bytes.
+        limit: u64,
+    },
     /// A malformed GGUF file.
     #[error("`{}`: {problem}", path.display())]
     Gguf {
@@ -93,6 +109,9 @@ impl Error {
         match self {
             Self::Io { source, .. } => io_hint(source).map(str::to_string),
             Self::StandIn { what, .. } => Some(what.hint().into()),
+            Self::NotAFile { found: "a folder", .. } => Some("name a file in the folder".into()),
+            Self::NotAFile { .. } => Some("write what it gives into a file, and name that".into()),
+            Self::TooLarge { .. } => Some("check that this is the file you meant".into()),
             Self::Gguf { problem, .. } => Some(problem.hint()),
             Self::Weights { problem, .. } => Some(problem.hint()),
             Self::Config { problem, .. } => Some(problem.hint()),

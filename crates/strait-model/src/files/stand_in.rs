@@ -4,10 +4,11 @@
 
 use std::{
     fs::File,
-    io::Read,
+    io::{Read, Seek},
     path::{Path, PathBuf},
 };
 
+use super::open_regular;
 use crate::{Error, Result};
 
 /// Bytes from the start of a file by which a stand-in is told.
@@ -79,12 +80,6 @@ pub enum StandIn {
         /// The ending.
         ending: String,
     },
-    /// A folder.
-    #[error("this is a folder, not a file")]
-    Folder,
-    /// A pipe, a socket or a device.
-    #[error("this is no ordinary file but {0}")]
-    Special(&'static str),
 }
 
 impl StandIn {
@@ -143,8 +138,6 @@ impl StandIn {
             Self::Gzip | Self::Zstd | Self::Xz | Self::Zip => "unpack it and give what was inside",
             Self::Empty | Self::Zeros => "fetch the file again and compare its size and checksum",
             Self::Unfinished { .. } => "let the download finish, or fetch the file again",
-            Self::Folder => "give the file; a model's folder holds `config.json`",
-            Self::Special(_) => "copy what it gives into a file, and give that",
         }
     }
 
@@ -152,40 +145,6 @@ impl StandIn {
     pub fn at(self, path: &Path) -> Error {
         Error::StandIn { path: path.into(), what: self }
     }
-}
-
-/// Opens an ordinary file; refuses folders, and pipes and devices, which could be waited for without end.
-///
-/// # Errors
-/// If there is no such file, or it is none.
-pub fn open(path: &Path) -> Result<File> {
-    let refused = || Error::io(path, "open the file");
-    let what = special(&path.metadata().map_err(refused())?);
-    match what {
-        Some(what) => Err(what.at(path)),
-        None => File::open(path).map_err(refused()),
-    }
-}
-
-fn special(file: &std::fs::Metadata) -> Option<StandIn> {
-    if file.is_file() {
-        return None;
-    }
-    if file.is_dir() {
-        return Some(StandIn::Folder);
-    }
-    #[cfg(unix)]
-    {
-        use std::os::unix::fs::FileTypeExt;
-        let kind = file.file_type();
-        if kind.is_fifo() {
-            return Some(StandIn::Special("a named pipe"));
-        }
-        if kind.is_socket() {
-            return Some(StandIn::Special("a socket"));
-        }
-    }
-    Some(StandIn::Special("a device"))
 }
 
 /// Refuses a file that begins with `start` where it is a stand-in for what it should be.
@@ -201,13 +160,12 @@ pub fn refuse_stand_in(path: &Path, start: &[u8], read: &[StandIn]) -> Result<()
     }
 }
 
-/// Opens an ordinary file that is no stand-in, see [`open`] and [`refuse_stand_in`]. It is read from its first byte on.
+/// Opens a file that is no stand-in, see [`open_regular`] and [`refuse_stand_in`]. It is read from its first byte on.
 ///
 /// # Errors
 /// If there is no such file, or something else is there.
 pub fn open_real(path: &Path, read: &[StandIn]) -> Result<File> {
-    use std::io::Seek;
-    let mut file = open(path)?;
+    let mut file = open_regular(path)?;
     let mut start = Vec::with_capacity(START);
     Read::by_ref(&mut file)
         .take(START as u64)
@@ -303,12 +261,5 @@ mod tests {
         assert!(open_real(folder.path(), &[]).unwrap_err().to_string().contains("a folder"));
         assert_eq!(unfinished_beside(&path("model.gguf")), Some(path("model.gguf.incomplete")));
         assert_eq!(unfinished_beside(&path("pointer")), None);
-    }
-
-    #[cfg(unix)]
-    #[test]
-    fn a_device_is_refused() {
-        let said = open(Path::new("/dev/null")).unwrap_err().to_string();
-        assert!(said.contains("a device"), "{said}");
     }
 }
