@@ -9,7 +9,7 @@ use crate::{
     Config, Decoder, Error, Result, Tokenizer, Weights,
     files::sha256_of,
     progress::{Progress, Unit},
-    source::Located,
+    source::{Located, identity},
 };
 
 /// A frozen decoder-only chat model.
@@ -28,6 +28,8 @@ pub struct Provenance {
     /// The name that was asked for, the file or folder found, by which road, and the hub's revision.
     #[serde(flatten)]
     pub located: Located,
+    /// Its id on the hub, as others can load it, where that is known.
+    pub hub: Option<String>,
     /// `gguf` or `safetensors`.
     pub format: &'static str,
     /// Types of the tensors where the file is quantised, as `Q4_1 (210 tensors), ..`.
@@ -50,6 +52,7 @@ impl Model {
         };
         let provenance = Provenance {
             located: located.clone(),
+            hub: identity(located, &weights),
             format,
             quantised: weights.quantised(),
             files: weights.files(),
