@@ -1,5 +1,6 @@
 //! Files: read where they are the files that they should be, and written whole or not at all.
 
+mod pinned;
 mod stand_in;
 
 use std::{
@@ -12,6 +13,7 @@ use sha2::{Digest, Sha256};
 use tempfile::NamedTempFile;
 
 use crate::{Error, Result};
+pub use pinned::{Identity, Pinned};
 pub use stand_in::{START, StandIn, open_real, refuse_stand_in, unfinished_beside};
 
 /// What the names of temporary files begin with: one that is left over belongs to a write that was cut off.

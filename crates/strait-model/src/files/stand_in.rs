@@ -136,7 +136,7 @@ impl StandIn {
                 "fetch the file again, with `strait model pull` or by the download link of its page, and sign in where the repository asks for it"
             }
             Self::Gzip | Self::Zstd | Self::Xz | Self::Zip => "unpack it and give what was inside",
-            Self::Empty | Self::Zeros => "fetch the file again and compare its size and checksum",
+            Self::Empty | Self::Zeros => "the file is not whole: fetch it again and compare its checksum",
             Self::Unfinished { .. } => "let the download finish, or fetch the file again",
         }
     }

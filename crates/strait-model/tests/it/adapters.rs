@@ -216,7 +216,7 @@ fn an_edit_of_the_head_acts_on_every_road() {
     let whole: Vec<f32> = logits.get(row.len() - 1).unwrap().to_vec1().unwrap();
 
     let mut cache = Cache::default();
-    let mut last = Vec::new();
+    let mut last: Vec<f32> = Vec::new();
     for (place, token) in row.iter().enumerate() {
         let step = Packed::continuing([(place, std::slice::from_ref(token))]);
         let layers = 0..decoder.config().layers;

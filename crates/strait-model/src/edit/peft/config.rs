@@ -111,7 +111,7 @@ impl PeftConfig {
     fn of(config: &Map<String, Value>) -> Result<Self, Problem> {
         check_kind(config)?;
         for (key, why) in UNSUPPORTED {
-            if let Some(value) = config.get(key).filter(|value| says_something(value)) {
+            if let Some(value) = config.get(key).filter(|value| asks_for(key, value)) {
                 return Err(Problem::Unsupported { key, value: value.to_string(), why });
             }
         }
@@ -197,6 +197,13 @@ fn check_start(config: &Map<String, Value>) -> Result<(), Problem> {
         _ => "whether training began by changing the model's own weights is not known",
     };
     Err(Problem::Unsupported { key: KEY, value: value.to_string(), why })
+}
+
+/// Whether a value asks for what its key stands for. Of most settings in objects PEFT takes an empty one as all defaults.
+fn asks_for(key: &str, value: &Value) -> bool {
+    let empty_is_default =
+        ["kasa_config", "velora_config", "monteclora_config", "arrow_config", "use_bdlora"];
+    says_something(value) || (value.is_object() && empty_is_default.contains(&key))
 }
 
 /// Whether a value is more than a way of saying no.
