@@ -274,7 +274,7 @@ impl Kept {
                 decoder.finish(stream.index_select(&predicting, 0)?, edit)?
             }
         };
-        Ok(ops::cross_entropy(&hidden, &targets, decoder.unembedding(), gradient)?)
+        Ok(ops::cross_entropy(&hidden, &targets, &decoder.unembedding(edit)?, gradient)?)
     }
 
     /// KL(base ‖ edited) of every token of some rows, in nats, in the order of the rows.
@@ -293,7 +293,7 @@ impl Kept {
         };
         let stream = self.through(decoder, stream, &packed, Some(edit))?;
         let hidden = decoder.finish(stream, Some(edit))?;
-        let kl = ops::kl_divergence(&hidden, &base, decoder.unembedding(), gradient)?;
+        let kl = ops::kl_divergence(&hidden, &base, &decoder.unembedding(Some(edit))?, gradient)?;
         Ok(kl.index_select(&Tensor::new(packed.every_token(), decoder.device())?, 0)?)
     }
 
@@ -316,7 +316,7 @@ impl Kept {
         let stream = self.through(decoder, stream, &packed, Some(edit))?;
         let hidden = decoder.finish(stream.index_select(&predicting, 0)?, Some(edit))?;
         let base = base.index_select(&predicting, 0)?;
-        Ok(ops::kl_divergence(&hidden, &base, decoder.unembedding(), false)?)
+        Ok(ops::kl_divergence(&hidden, &base, &decoder.unembedding(Some(edit))?, false)?)
     }
 
     /// Where in a packed batch the response tokens of its rows are predicted, and those tokens.

@@ -133,7 +133,7 @@ impl Lab<'_> {
             kl: settings.kl.map(|_| &*kl),
         };
         let mut provenance = json!({
-            "base_model": planned.study.model,
+            "base_model": model.provenance.hub,
             "study": planned.study.name,
             "solution": solution.name,
             (MEDIAN_NORM): median_norm,
