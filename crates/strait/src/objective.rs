@@ -13,7 +13,7 @@ use strait_model::{
     progress::{Progress, Unit},
 };
 
-use crate::{Error, Result, data::Chat};
+use crate::{Error, Result, data::Chat, interval::clusters};
 
 /// A tokenised text and which of its tokens are responses.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -133,6 +133,13 @@ impl Kept {
     pub fn new(rows: Vec<Row>) -> Self {
         let starts = vec![None; rows.len()];
         Self { rows, point: 0, kept: Vec::new(), starts, streams: None, base_hidden: None }
+    }
+
+    /// The question of every row, by number: rows that begin alike up to their first response ask the same. A row without
+    /// a response asks what the whole of it is.
+    pub fn questions(&self) -> Vec<usize> {
+        let asked = |row: &'_ Row| row.responses.first().map_or(row.ids.len(), |response| response.start);
+        clusters(self.rows.iter().map(|row| &row.ids[..asked(row)]))
     }
 
     /// Computes and keeps the base model's residual stream of all rows at `point`; with `base_hidden` also its last

@@ -42,15 +42,6 @@ pub struct Solution {
     pub edit: Edit,
 }
 
-/// How intervals are drawn.
-#[derive(Clone, Copy, Debug)]
-pub struct Bootstrap {
-    /// Number of resamples.
-    pub resamples: usize,
-    /// Seed.
-    pub seed: u64,
-}
-
 /// Mean response loss of every row in nats a token, and the row's number of response tokens. `seen` is told of the rows
 /// that are done and may end the pass by an error.
 ///

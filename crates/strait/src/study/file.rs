@@ -232,7 +232,6 @@ pub(super) struct MeasureKeys {
     pub scales: Option<At<Vec<At<f64>>>>,
     pub certificate: Option<At<f64>>,
     pub coherence: Option<At<f64>>,
-    pub resamples: Option<At<usize>>,
     pub drift: Option<At<DriftKeys>>,
     pub rows: Option<At<usize>>,
     pub efficiency: Option<At<EfficiencyKeys>>,
@@ -485,11 +484,12 @@ fn prediction(table: &mut Table) -> Checked<PredictionKeys> {
 
 fn measure(cell: Cell) -> Checked<MeasureKeys> {
     cell.in_table(|table| {
+        // Of no effect, since intervals resample nothing any more: studies that say it stay readable.
+        let _: Option<At<usize>> = table.read("resamples", count(MIN_RESAMPLES, most::RESAMPLES))?;
         Ok(MeasureKeys {
             scales: table.read("scales", list(number(Bounds::PositiveUpTo(most::FACTOR))))?,
             certificate: table.read("certificate", number(Bounds::UpTo(1.0)))?,
             coherence: table.read("coherence", number(Bounds::PositiveUpTo(most::FACTOR)))?,
-            resamples: table.read("resamples", count(MIN_RESAMPLES, most::RESAMPLES))?,
             rows: table.read("rows", count(2, most::ROWS))?,
             efficiency: table.read("efficiency", efficiency)?,
             stability: table.read("stability", stability)?,
@@ -556,10 +556,10 @@ fn drift(cell: Cell) -> Checked<DriftKeys> {
     cell.in_table(|table| Ok(DriftKeys { pairs: table.read("pairs", count(MIN_DRIFT_PAIRS, most::ROWS))? }))
 }
 
-/// One pair has no interval.
+/// One pair is no group.
 const MIN_DRIFT_PAIRS: i64 = 2;
 
-/// With fewer, the ends of a 95 % interval rest on two or three resamples.
+/// What studies could say while intervals were drawn.
 const MIN_RESAMPLES: i64 = 100;
 
 /// One path, one archive, or a list of them.

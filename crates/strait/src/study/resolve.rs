@@ -124,8 +124,6 @@ pub struct Measures {
     pub certificate: f64,
     /// Nats per token that the mean response loss may rise by for a scale to count as coherent.
     pub coherence: f64,
-    /// Resamples of an interval.
-    pub resamples: usize,
     /// The most pairs of each group that are read at every checkpoint of a drift; none for all.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub drift_pairs: Option<usize>,
@@ -507,7 +505,6 @@ impl Resolver<'_> {
             scales: with_one("measure.scales", &keys.scales, &[1.0, 2.0, 4.0])?,
             certificate: certificate(keys),
             coherence: value(&keys.coherence).unwrap_or(1.0),
-            resamples: value(&keys.resamples).unwrap_or(2000),
             drift_pairs: keys.drift.as_ref().and_then(|drift| value(&drift.value.pairs)),
             rows: value(&keys.rows).unwrap_or(100),
             efficiency: match value(&keys.efficiency) {

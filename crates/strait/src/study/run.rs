@@ -36,7 +36,7 @@ use super::{
 use crate::{
     Error, Result, Table,
     data::{Chat, Passage, choose, judged, pairs, read_chats, read_passages, split},
-    measure::{self, Bootstrap, Member, PairRows, SignificanceSettings},
+    measure::{self, Member, PairRows, SignificanceSettings},
     objective::{Kept, Row},
     train::{EditKind, Settings},
 };
@@ -370,22 +370,22 @@ impl<'a> Lab<'a> {
         [&mut self.train, &mut self.kl].into_iter().chain(mixed).for_each(Kept::forget);
     }
 
-    pub(super) fn bootstrap(&self) -> Bootstrap {
-        let study = &self.planned.study;
-        Bootstrap { resamples: study.measures.resamples, seed: study.seeds.sampling }
+    /// The seed of all that measures draw.
+    pub(super) fn sampling(&self) -> u64 {
+        self.planned.study.seeds.sampling
     }
 
     fn preference(&mut self, folder: &Path) -> Result<()> {
         let solutions = self.solutions(folder)?;
         self.forget_training();
-        let (measures, bootstrap) = (&self.planned.study.measures, self.bootstrap());
+        let (measures, seed) = (&self.planned.study.measures, self.sampling());
         let table = measure::preference(
             &self.model.decoder,
             &solutions,
             &mut self.pairs,
             &measures.scales,
             measures.coherence,
-            bootstrap,
+            seed,
             self.progress,
         )?;
         save(folder, &table)
@@ -394,8 +394,8 @@ impl<'a> Lab<'a> {
     fn divergence(&mut self, folder: &Path) -> Result<()> {
         let solutions = self.solutions(folder)?;
         self.forget_training();
-        let (decoder, bootstrap) = (&self.model.decoder, self.bootstrap());
-        let table = measure::divergence(decoder, &solutions, &mut self.pairs, bootstrap, self.progress)?;
+        let (decoder, seed) = (&self.model.decoder, self.sampling());
+        let table = measure::divergence(decoder, &solutions, &mut self.pairs, seed, self.progress)?;
         save(folder, &table)
     }
 
@@ -404,7 +404,7 @@ impl<'a> Lab<'a> {
         let (decoder, rows) = (&self.model.decoder, self.held_out.every_row());
         let point = self.common_point(solutions.iter().map(|s| &s.edit));
         self.held_out.keep(decoder, &rows, point, false, "reading held-out rows", self.progress)?;
-        let table = measure::heldout(decoder, &solutions, &self.held_out, self.bootstrap(), self.progress)?;
+        let table = measure::heldout(decoder, &solutions, &self.held_out, self.sampling(), self.progress)?;
         save(folder, &table)
     }
 
@@ -416,11 +416,11 @@ impl<'a> Lab<'a> {
 
     fn efficiency(&mut self, folder: &Path) -> Result<()> {
         let solutions = self.compared(folder)?;
-        let bootstrap = self.bootstrap();
+        let seed = self.sampling();
         self.forget_all();
         let Some(settings) = &self.planned.study.measures.efficiency else { return Ok(()) };
         let (decoder, rows) = (&self.model.decoder, &mut self.measured);
-        let tables = measure::efficiency(decoder, &solutions, rows, settings, bootstrap, self.progress)?;
+        let tables = measure::efficiency(decoder, &solutions, rows, settings, seed, self.progress)?;
         tables.iter().try_for_each(|table| save(folder, table))
     }
 
@@ -436,15 +436,14 @@ impl<'a> Lab<'a> {
 
     fn significance(&mut self, folder: &Path) -> Result<()> {
         let solutions = self.compared(folder)?;
-        let bootstrap = self.bootstrap();
+        let seed = self.sampling();
         self.forget_all();
         self.measured.forget();
         let Some(Significance { directions, .. }) = &self.planned.study.measures.significance else {
             return Ok(());
         };
         let (model, passages) = (&self.model, &self.passages);
-        let tables =
-            measure::significance(model, &solutions, passages, directions, bootstrap, self.progress)?;
+        let tables = measure::significance(model, &solutions, passages, directions, seed, self.progress)?;
         tables.iter().try_for_each(|table| save(folder, table))
     }
 

@@ -210,7 +210,7 @@ impl Lab<'_> {
             folders.push(at);
         }
         let chosen = search.chosen(&tried);
-        frontier(&solution.name, search, &tried, &readings, self.bootstrap().seed)
+        frontier(&solution.name, search, &tried, &readings, self.sampling())
             .write_parquet(&own.frontier())?;
         // The edit comes last: its presence says that the search has ended.
         own.adopt(&folders[chosen])
@@ -248,14 +248,14 @@ impl Lab<'_> {
     fn certificate(&mut self, name: &str, edit: Edit, bound: f64) -> Result<Table> {
         let solutions = [measure::Solution { name: name.into(), edit }];
         self.forget_training();
-        let (measures, bootstrap) = (&self.planned.study.measures, self.bootstrap());
+        let (measures, seed) = (&self.planned.study.measures, self.sampling());
         let table = measure::preference(
             &self.model.decoder,
             &solutions,
             &mut self.pairs,
             &measures.scales,
             measures.coherence,
-            bootstrap,
+            seed,
             self.progress,
         )?;
         Ok(measure::certificate(&table, bound))
@@ -276,7 +276,7 @@ impl Lab<'_> {
         pairs.iter_mut().try_for_each(|pairs| pairs.keep(&self.model.decoder, point, progress))?;
         let rows = DriftRows { held_out: &self.held_out, pairs: &pairs, coherence: study.measures.coherence };
         let table =
-            measure::drift(&self.model.decoder, &trajectories, &rows, self.bootstrap(), self.progress)?;
+            measure::drift(&self.model.decoder, &trajectories, &rows, self.sampling(), self.progress)?;
         save(folder, &table)
     }
 
