@@ -10,6 +10,7 @@ pub mod judged;
 pub mod pairs;
 pub mod passages;
 mod problem;
+pub mod questions;
 pub mod source;
 pub mod split;
 
@@ -20,5 +21,6 @@ pub use judged::{Answer, general_pairs, read_judged};
 pub use pairs::{Pair, read_pairs};
 pub use passages::{Passage, read_passages};
 pub use problem::Problem;
+pub use questions::{LeftOut, TrainedOn};
 pub use source::RowSource;
 pub use split::{batches, choose, hold_out};

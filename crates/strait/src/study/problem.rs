@@ -203,6 +203,16 @@ pub enum Problem {
     NoName,
 
     // Met when the study runs.
+    /// Nothing is left to measure on that no solution is trained on.
+    #[error("solutions of the study are trained on all {read} {what}: nothing is left to measure")]
+    AllTrainedOn {
+        /// What they are: "narrow pairs".
+        what: &'static str,
+        /// How many there are.
+        read: usize,
+        /// Where the study names them.
+        table: &'static str,
+    },
     /// A password that is not in the environment.
     #[error("its password is looked for in the environment variable `{variable}`, which is {state}")]
     NoPassword {
@@ -267,6 +277,9 @@ impl Problem {
             Self::NoFile { .. } => "paths start at the folder of the study file".into(),
             Self::FolderNotUtf8 => "move the study into a folder with a plain name".into(),
             Self::NoName => "add `name`, made of small letters, digits and hyphens".into(),
+            Self::AllTrainedOn { table, .. } => {
+                format!("name others in `{table}`, which are asked in no training, KL or mixed-in rows, or take it out")
+            }
             Self::NoPassword { variable, .. } => {
                 format!("set it for the command: `{variable}=... strait run ...`; the password is never written down")
             }

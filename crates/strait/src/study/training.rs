@@ -109,7 +109,7 @@ impl Lab<'_> {
             kl: settings.kl.map(|_| &*kl),
         };
         let mut provenance = json!({
-            "base_model": planned.study.model,
+            "base_model": planned.study.model.shown(),
             "study": planned.study.name,
             "solution": solution.name,
             (MEDIAN_NORM): median_norm,
@@ -242,17 +242,18 @@ impl Lab<'_> {
         let trajectories = self.trajectories(folder, &solutions)?;
         let point = self.common_point(trajectories.iter().map(|t| &t.start));
         let study = &self.planned.study;
-        let rows = self.held_out.every_row();
-        let (decoder, progress) = (&self.model.decoder, self.progress);
-        self.held_out.keep(decoder, &rows, point, false, "reading held-out rows", progress)?;
+        let (model, progress) = (std::sync::Arc::clone(&self.model), self.progress);
+        let held_out = self.unseen();
+        let rows = held_out.every_row();
+        held_out.keep(&model.decoder, &rows, point, false, "reading held-out rows", progress)?;
         self.forget_training();
         self.pairs.iter_mut().for_each(|pairs| pairs.kept.forget());
         let most = study.measures.drift_pairs.unwrap_or(usize::MAX);
         let mut pairs = [self.pairs[0].some(most), self.pairs[1].some(most)];
         pairs.iter_mut().try_for_each(|pairs| pairs.keep(&self.model.decoder, point, progress))?;
-        let rows = DriftRows { held_out: &self.held_out, pairs: &pairs, coherence: study.measures.coherence };
-        let table =
-            measure::drift(&self.model.decoder, &trajectories, &rows, self.bootstrap(), self.progress)?;
+        let (bootstrap, coherence) = (self.bootstrap(), study.measures.coherence);
+        let rows = DriftRows { held_out: self.unseen(), pairs: &pairs, coherence };
+        let table = measure::drift(&model.decoder, &trajectories, &rows, bootstrap, progress)?;
         save(folder, &table)
     }
 
