@@ -45,7 +45,10 @@ impl fmt::Display for Stands {
         let running = if self.running { "running" } else { "not running" };
         writeln!(f, "study `{}`, {running}\n\n{}", self.study, table(&self.steps))?;
         if self.steps.iter().any(|step| step.state == State::Damaged) {
-            writeln!(f, "what is damaged is made again by `strait run` with the study and this folder as `--out`")?;
+            writeln!(
+                f,
+                "what is damaged is made again by `strait run` with the study and this folder as `--out`"
+            )?;
         }
         match &self.report {
             Some(report) => write!(f, "report: {}", report.display()),

@@ -155,14 +155,18 @@ impl LeftOut {
     /// The table of some counts.
     pub fn table(counts: &[Self]) -> Table {
         let count = |n: usize| n as i64;
-        Table::of_rows("left_out", "What was left out of the measures, since solutions are trained on it", counts)
-            .text("what", |c| c.what.into())
-            .integer("read", "", |c| count(c.read))
-            .integer("in_training_rows", "", |c| count(c.found[0]))
-            .integer("in_kl_rows", "", |c| count(c.found[1]))
-            .integer("in_mixed_rows", "", |c| count(c.found[2]))
-            .integer("left_out", "", |c| count(c.left_out))
-            .table()
+        Table::of_rows(
+            "left_out",
+            "What was left out of the measures, since solutions are trained on it",
+            counts,
+        )
+        .text("what", |c| c.what.into())
+        .integer("read", "", |c| count(c.read))
+        .integer("in_training_rows", "", |c| count(c.found[0]))
+        .integer("in_kl_rows", "", |c| count(c.found[1]))
+        .integer("in_mixed_rows", "", |c| count(c.found[2]))
+        .integer("left_out", "", |c| count(c.left_out))
+        .table()
     }
 }
 
@@ -255,8 +259,10 @@ mod tests {
         let all = [out, LeftOut::of("passages")];
         assert_eq!(
             in_words(&LeftOut::table(&all)),
-            ["3 of 4 general pairs are left out, for solutions are trained on the same: they stand among the training \
-              rows (1) and the KL rows (1) and the mixed-in rows (2) too."]
+            [
+                "3 of 4 general pairs are left out, for solutions are trained on the same: they stand among the training \
+              rows (1) and the KL rows (1) and the mixed-in rows (2) too."
+            ]
         );
         let mut out = LeftOut::of("passages");
         let passage = |text: &str| Passage { place: String::new(), text: text.into() };

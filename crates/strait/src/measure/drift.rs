@@ -147,7 +147,8 @@ impl DriftRows<'_> {
             bootstrap_mean(&values, weights, clusters, bootstrap.resamples, bootstrap.seed)
         };
         let change = |group: usize, from: &Read| {
-            let changes = found.pairs[group].iter().zip(&from.pairs[group]).map(|(f, b)| f.preference - b.preference);
+            let changes =
+                found.pairs[group].iter().zip(&from.pairs[group]).map(|(f, b)| f.preference - b.preference);
             let ones = vec![1.0; found.pairs[group].len()];
             mean(changes.collect(), &ones, self.pairs[group].questions())
         };

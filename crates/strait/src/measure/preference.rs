@@ -197,8 +197,7 @@ pub fn preference(
                         bootstrap_mean(&of(values), &ones, &questions, bootstrap.resamples, bootstrap.seed)
                     };
                     let tokens = |answer: usize| {
-                        let lengths: Vec<f64> =
-                            group.lengths().map(|tokens| tokens[answer] as f64).collect();
+                        let lengths: Vec<f64> = group.lengths().map(|tokens| tokens[answer] as f64).collect();
                         of(&lengths).iter().sum::<f64>() / picked.len() as f64
                     };
                     rows.push(Reading {

@@ -864,7 +864,11 @@ fn lengths(facts: &Facts, shifts: &[Shift<'_>]) -> Option<String> {
         if taught.max(other) > 1.1 * taught.min(other) {
             let place = if shift.inside { format!("inside {}", facts.domain) } else { "outside".into() };
             unequal.push((
-                format!("{place} taught answers have {} tokens and the others {}", number(taught), number(other)),
+                format!(
+                    "{place} taught answers have {} tokens and the others {}",
+                    number(taught),
+                    number(other)
+                ),
                 format!(
                     "{} {place} {} instead of {}",
                     quoted(shift.solution),

@@ -298,7 +298,8 @@ impl Study {
     /// # Errors
     /// None that a study made by [`StudyFile::resolve`] can have.
     pub fn to_toml(&self) -> Result<String> {
-        toml::to_string(self).map_err(|e| Problem::NotToml { reason: e.to_string() }.at(self.file.path(), None))
+        toml::to_string(self)
+            .map_err(|e| Problem::NotToml { reason: e.to_string() }.at(self.file.path(), None))
     }
 }
 
@@ -843,7 +844,8 @@ impl Study<Unplaced> {
     /// If a solution names a layer that the model does not have.
     pub fn fix_layers(self, depth: usize) -> Result<Study> {
         let Self { file, name, title, about, model, seeds, data, measures, solutions, predictions } = self;
-        let solutions = fix_all(solutions, depth).map_err(|fault| fault.problem.at(file.path(), fault.line))?;
+        let solutions =
+            fix_all(solutions, depth).map_err(|fault| fault.problem.at(file.path(), fault.line))?;
         Ok(Study { file, name, title, about, model, seeds, data, measures, solutions, predictions })
     }
 }

@@ -16,21 +16,24 @@ use strait_model::{
     decoder::first_changed_point,
     edit::{self, Summary},
     files::sha256_of,
-    progress::{Progress, Unit},
     model::Provenance,
+    progress::{Progress, Unit},
     source::{Located, Road, locate},
 };
 
 use super::{
-    Axis, PairSource, Plan, Problem, Rows, RunFolder, Session, Significance, Solution, Step, StepStatus, Study,
-    StudyFile,
+    Axis, PairSource, Plan, Problem, Rows, RunFolder, Session, Significance, Solution, Step, StepStatus,
+    Study, StudyFile,
     crew::{Beside, carry_out},
     default_folder,
     estimate::{Estimate, duration, point},
     folder::{sealed, status_of},
     name,
     place::last_part,
-    results::{self, Outcome, conclusion, draw_report, outcome, remove_table, save, solution_folder, table, write_json},
+    results::{
+        self, Outcome, conclusion, draw_report, outcome, remove_table, save, solution_folder, table,
+        write_json,
+    },
     training::{CHECKPOINTS, KL_WEIGHT, Mixture},
 };
 use crate::{
@@ -259,9 +262,11 @@ impl<'a> Lab<'a> {
         let unseen = trained_on.sift_rows(held_out.clone(), of_held_out);
         let significance = study.measures.significance.as_ref();
         let passages = read_text(significance, study.seeds.sampling, &trained_on, of_passages)?;
-        for (counts, table) in
-            [(&left_out[0], "[data.narrow]"), (&left_out[1], "[data.general]"), (&left_out[3], "measure.significance")]
-        {
+        for (counts, table) in [
+            (&left_out[0], "[data.narrow]"),
+            (&left_out[1], "[data.general]"),
+            (&left_out[3], "measure.significance"),
+        ] {
             if counts.read > 0 && counts.left_out == counts.read {
                 let (what, read) = (counts.what, counts.read);
                 return Err(Problem::AllTrainedOn { what, read, table }.at(study.file.path(), None));

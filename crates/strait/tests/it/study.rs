@@ -652,7 +652,8 @@ fn a_run_is_recorded_from_its_start_to_its_end() {
     let record: serde_json::Value = serde_json::from_str(&kept("steps/train-general.json")).unwrap();
     let keys: Vec<_> = record.as_object().unwrap().keys().map(String::as_str).collect();
     let expected = [
-        "schema", "name", "key", "state", "session", "started", "ended", "seconds", "error", "made", "rests_on",
+        "schema", "name", "key", "state", "session", "started", "ended", "seconds", "error", "made",
+        "rests_on",
     ];
     assert_eq!(keys, expected);
 }
