@@ -328,3 +328,50 @@ fn sides(preference: &Table) -> Option<Vec<Side<'_>>> {
     };
     Some((0..preference.rows()).filter(|&row| domain[row] == ALL).map(side).collect())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A pair of answers of these tokens, to a question of two.
+    fn pair(taught: &[u32], other: &[u32]) -> PairRows {
+        let row = |answer: &[u32]| Row {
+            ids: [&[1, 2], answer].concat(),
+            responses: std::iter::once(2..2 + answer.len()).collect(),
+        };
+        PairRows {
+            group: "narrow",
+            kept: Kept::new(vec![row(taught), row(other)]),
+            domains: vec![String::new()],
+            questions: vec![0],
+        }
+    }
+
+    #[test]
+    fn equal_length_is_that_of_the_shorter_answer_without_its_end() {
+        const END: u32 = 0;
+        for (taught, other, expected) in [
+            (&[7, 8, 9, END][..], &[5, 6, END][..], 2),
+            (&[5, 6, END], &[7, 8, 9, END], 2),
+            (&[7, 8, 9], &[5, 6], 2),
+            (&[7, 8, END, 4], &[5, 6, 3, END, 4], 2),
+            // Nothing but an end that both have: a token is left to compare by.
+            (&[9, END], &[8, 9, END], 1),
+            (&[END], &[8, END], 1),
+        ] {
+            let pair = pair(taught, other);
+            assert_eq!(pair.equal_lengths().collect::<Vec<_>>(), [expected], "{taught:?} {other:?}");
+            assert_eq!(pair.lengths().collect::<Vec<_>>(), [[taught.len(), other.len()]]);
+        }
+    }
+
+    #[test]
+    fn what_lies_behind_the_shorter_answer_does_not_count_at_equal_length() {
+        // The taught answer is longer, and what it has more is likely.
+        let reading = PairReading::of(&[2.0, 2.0, 0.5, 0.5], &[2.0, 2.0], 2);
+        assert_eq!((reading.preference, reading.equal_preference), (0.75, 0.0));
+        assert_eq!(reading.loss, 0.5 * (1.25 + 2.0));
+        let alike = PairReading::of(&[1.0, 3.0], &[2.0, 4.0], 2);
+        assert_eq!((alike.preference, alike.equal_preference), (1.0, 1.0));
+    }
+}
