@@ -177,12 +177,21 @@ impl SolutionFolder {
     }
 
     /// Puts parameters and moments back as saved and cuts off what was written later. Returns the steps that are done: 0
-    /// where there is no state, or only one of a run with another fingerprint.
+    /// where there is no state, or only one of a run with another fingerprint, or where what was written before it is not
+    /// all there: one of the steps, or a checkpoint where one `is_checkpoint`.
     ///
     /// # Errors
     /// If the file system refuses.
-    pub fn resume(&self, parameters: &mut [Parameter], fingerprint: &str) -> Result<usize> {
-        let Some(step) = self.restore(parameters, fingerprint)? else {
+    pub fn resume(
+        &self,
+        parameters: &mut [Parameter],
+        fingerprint: &str,
+        is_checkpoint: impl Fn(usize) -> bool,
+    ) -> Result<usize> {
+        let is_whole =
+            self.state_step(fingerprint).is_some_and(|step| self.is_whole_up_to(step, is_checkpoint));
+        let restored = if is_whole { self.restore(parameters, fingerprint)? } else { None };
+        let Some(step) = restored else {
             self.clear()?;
             return Ok(0);
         };
@@ -191,6 +200,20 @@ impl SolutionFolder {
             std::fs::remove_file(&path).map_err(strait_model::Error::io(path, "remove the checkpoint"))?;
         }
         Ok(step)
+    }
+
+    /// The step of the saved state, if it is of the run of that fingerprint.
+    fn state_step(&self, fingerprint: &str) -> Option<usize> {
+        let facts = read_facts(&std::fs::read(self.state()).ok()?)?;
+        (facts.fingerprint == fingerprint).then_some(facts.step)
+    }
+
+    /// Whether every step up to one is in the metrics, and every checkpoint in its place.
+    fn is_whole_up_to(&self, step: usize, is_checkpoint: impl Fn(usize) -> bool) -> bool {
+        let Ok(history) = self.history() else { return false };
+        let steps = history.into_iter().map(|record| record.step);
+        let mut checkpoints = (1..=step).filter(|&step| is_checkpoint(step));
+        steps.take(step).eq(1..=step) && checkpoints.all(|step| self.checkpoint(step).is_file())
     }
 
     fn restore(&self, parameters: &mut [Parameter], fingerprint: &str) -> Result<Option<usize>> {
