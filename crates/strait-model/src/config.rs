@@ -54,6 +54,14 @@ pub enum Problem {
         /// Its value.
         found: String,
     },
+    /// Two keys that say different things of one thing.
+    #[error("{first}, but {second}")]
+    Contradiction {
+        /// What the one says.
+        first: String,
+        /// What the other says.
+        second: String,
+    },
     /// A tensor whose part in the computation is not supported.
     #[error("the tensor `{tensor}` has a part in this model that is not supported")]
     UnsupportedTensor {
@@ -124,6 +132,9 @@ impl Problem {
             }
             Self::Unsupported { .. } | Self::UnsupportedTensor { .. } => {
                 "choose another model, or one of its kin without this setting"
+            }
+            Self::Contradiction { .. } => {
+                "versions of transformers read the one or the other: restore the file as it is in the model's repository, or remove the wrong one"
             }
             _ => "restore the file as it is in the model's repository",
         }

@@ -112,6 +112,14 @@ pub enum Error {
     /// A model that says nothing of the next token.
     #[error("the model's logits are not numbers, so that no token can be drawn")]
     NoLogits,
+    /// A token that the model has no embedding of.
+    #[error("the token id {id} has no row in the embedding, which has {rows}")]
+    NoRow {
+        /// The token's id.
+        id: u32,
+        /// Rows of the embedding.
+        rows: usize,
+    },
     /// A tensor operation failed. No file and no argument should lead here: what does is a mistake of strait's.
     #[error("a tensor operation failed: {}", in_words(.0))]
     Tensor(#[from] candle_core::Error),
@@ -147,8 +155,15 @@ impl Error {
                  edit with `strait edit inspect`, or scale it less"
                     .into(),
             ),
+            Self::NoRow { .. } => Some(
+                "the tokenizer and the weights do not belong together: restore both from the model's repository, or give \
+                 the embedding the missing rows with transformers' `resize_token_embeddings`"
+                    .into(),
+            ),
             Self::Tensor(_) => Some(
-                "this is a mistake in strait: please report it with the command, its version and the model's name".into(),
+                "look whether the model, the edit and the data belong together; where they do, this is a fault of strait: \
+                 report it with the command and `strait --version`"
+                    .into(),
             ),
         }
     }
@@ -165,9 +180,10 @@ const TOO_MANY_LINKS: i32 = if cfg!(target_os = "linux") { 40 } else { 62 };
 
 /// What the engine says, in one line and without the backtrace that it takes along where the environment asks for one.
 fn in_words(error: &candle_core::Error) -> String {
-    use candle_core::Error::{Context, WithBacktrace, WithPath};
+    use candle_core::Error::{Context, WithBacktrace, WithPath, WrappedContext};
     match error {
         WithBacktrace { inner, .. } => in_words(inner),
+        WrappedContext { wrapped, context } => format!("{context}: {wrapped}"),
         Context { inner, context } => format!("{context}: {}", in_words(inner)),
         WithPath { inner, path } => format!("`{}`: {}", path.display(), in_words(inner)),
         other => other.to_string(),
@@ -199,4 +215,19 @@ pub fn io_hint(error: &std::io::Error) -> Option<&'static str> {
         }
         _ => return None,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_backtrace_of_the_engine_is_not_shown() {
+        let backtrace = Box::new(std::backtrace::Backtrace::force_capture());
+        let inner = Box::new(candle_core::Error::Msg("shapes differ".into()));
+        let error = candle_core::Error::WithBacktrace { inner, backtrace }.context("in block 3");
+        let error = Error::from(error);
+        assert_eq!(error.to_string(), "a tensor operation failed: in block 3: shapes differ");
+        assert!(std::error::Error::source(&error).is_none());
+    }
 }

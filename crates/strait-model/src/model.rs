@@ -5,7 +5,10 @@ use std::path::PathBuf;
 use candle_core::Device;
 use serde::Serialize;
 
-use crate::{Config, Decoder, Result, Tokenizer, Weights, source::Located};
+use crate::{
+    Config, Decoder, Result, Tokenizer, Weights,
+    source::{Located, identity},
+};
 
 /// A frozen decoder-only chat model.
 pub struct Model {
@@ -23,6 +26,8 @@ pub struct Provenance {
     /// The name that was asked for, the file or folder found, by which road, and the hub's revision.
     #[serde(flatten)]
     pub located: Located,
+    /// Its id on the hub, as others can load it, where that is known.
+    pub hub: Option<String>,
     /// `gguf` or `safetensors`.
     pub format: &'static str,
     /// Types of the tensors where the file is quantised, as `Q4_1 (210 tensors), ..`.
@@ -53,6 +58,7 @@ impl Model {
         };
         let provenance = Provenance {
             located: located.clone(),
+            hub: identity(located, weights),
             format,
             quantised: weights.quantised(),
             files: weights.files(),

@@ -121,7 +121,7 @@ pub fn next_logits(
     let last: Vec<u32> = batch.rows().iter().filter(|r| !r.is_empty()).map(|r| r.end as u32 - 1).collect();
     let last = candle_core::Tensor::new(last, stream.device())?;
     let hidden = decoder.finish(stream.index_select(&last, 0)?, edit)?;
-    Ok(decoder.unembedding().logits(&hidden)?.to_vec2()?)
+    Ok(decoder.unembedding(edit)?.logits(&hidden)?.to_vec2()?)
 }
 
 /// Draws one token; `logits` is used as scratch.

@@ -284,9 +284,11 @@ impl Weights {
     /// All tensors as the files describe them.
     fn stored(&self) -> Vec<fit::Stored<'_>> {
         match &self.source {
-            Source::Gguf(gguf) => {
-                gguf.tensors().iter().map(|t| fit::Stored { name: &t.name, shape: &t.shape }).collect()
-            }
+            Source::Gguf(gguf) => gguf
+                .tensors()
+                .iter()
+                .map(|t| fit::Stored { name: &t.name, shape: &t.shape, unread: None })
+                .collect(),
             Source::Safetensors(folder) => folder.tensors(),
         }
     }

@@ -38,10 +38,7 @@ pub struct Score {
 /// # Errors
 /// If a chat does not fit the model or its template, or its loss is no number.
 pub fn score(model: &Model, edit: Option<&Edit>, chats: &[Chat], progress: &dyn Progress) -> Result<Score> {
-    let rows = chats
-        .iter()
-        .map(|chat| Row::from_chat(model, &chat.conversation, &chat.place))
-        .collect::<Result<Vec<_>>>()?;
+    let rows = Row::from_chats(model, chats, progress)?;
     let task = progress.begin("scoring", Some(rows.len() as u64), Unit::Count);
     let kept = Kept::all(&model.decoder, rows, 0, false, "reading rows", progress)?;
     let losses = row_losses(&model.decoder, &kept, edit, &|n| {

@@ -129,7 +129,7 @@ impl EditArguments {
         let mut edits = Vec::new();
         for name in &self.names {
             let opened = strait_model::edit::read(name)?;
-            opened.edit.check(model.config())?;
+            opened.check(&model.decoder)?;
             context.warn_of(&opened);
             edits.push(opened.edit.to_device(model.decoder.device())?);
         }

@@ -91,6 +91,9 @@ pub(super) fn read(folder: &Path) -> Result<Parts> {
         .map_err(unfit(folder))?;
 
     let templates = templates::read(folder, files.config.get("chat_template"))?;
+    if templates.name("additional_special_tokens") {
+        return Err(unfit(folder)(Problem::TemplateNames { name: "additional_special_tokens" }));
+    }
     let mut ends: Vec<_> =
         special.text("eos_token").and_then(|token| library.token_to_id(token)).into_iter().collect();
     for file in ["generation_config.json", "config.json"] {

@@ -88,6 +88,12 @@ pub enum Problem {
         /// Its name.
         file: String,
     },
+    /// A template that reads what is not given to it here.
+    #[error("the chat template reads `{name}`, which strait does not give it")]
+    TemplateNames {
+        /// The name.
+        name: &'static str,
+    },
     /// A token that the model has no row for.
     #[error("the token `{}` has the id {id}, but the model's embedding has {rows} rows", token.escape_debug())]
     BeyondEmbedding {
@@ -133,6 +139,7 @@ impl Problem {
             Self::BeyondEmbedding { .. } => {
                 "the tokenizer and the weights do not belong together: fetch both from one source, or resize the model's embedding in transformers and save it"
             }
+            Self::TemplateNames { .. } => "write the tokens into the template instead",
             Self::NothingTrained => "leave the row out, or mark a turn as one to train on",
             Self::TooManyTurns { .. } => "split the conversation into rows of fewer turns",
         }

@@ -5,7 +5,7 @@
 //! has the default of the tokenizer's class. Tokens that the vocabulary lacks are added behind it, in this order:
 //! those of `added_tokens_decoder` by id, then the special ones.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 
 use serde::Deserialize;
 use serde_json::{Map, Value};
@@ -139,17 +139,14 @@ impl Special {
     pub fn add_to(&self, library: &mut tokenizers::Tokenizer) -> tokenizers::Result<()> {
         let every = self.every();
         let special: BTreeSet<&str> = every.iter().map(|token| token.content()).collect();
-        let there: BTreeSet<String> = library
-            .get_added_vocabulary()
-            .get_added_tokens_decoder()
-            .values()
-            .map(|t| t.content.clone())
-            .collect();
+        let before: HashSet<AddedToken> =
+            library.get_added_vocabulary().get_added_tokens_decoder().values().cloned().collect();
+        let there: BTreeSet<&str> = before.iter().map(|token| token.content.as_str()).collect();
         let mut added: Vec<Token> = self.decoder.values().cloned().map(Token::Described).collect();
         for token in every {
             let is_there = match &token {
                 Token::Text(text) => {
-                    there.contains(text) || self.decoder.values().any(|token| token.content == *text)
+                    there.contains(text.as_str()) || self.decoder.values().any(|token| token.content == *text)
                 }
                 Token::Described(token) => self.decoder.values().any(|other| other.added() == token.added()),
             };
@@ -164,7 +161,8 @@ impl Special {
                 Described { special, ..token }.added()
             }
         });
-        let added: Vec<_> = added.collect();
+        // transformers' library leaves out what is there as it is, even if an earlier token of the list changes it.
+        let added: Vec<_> = added.filter(|token| !before.contains(token)).collect();
         library.add_tokens(added)?;
         Ok(())
     }
@@ -199,7 +197,7 @@ impl Files {
         decoder: &mut BTreeMap<i64, Described>,
     ) -> Result<(), Problem> {
         const MAP: &str = "special_tokens_map.json";
-        let mut overridden = BTreeSet::new();
+        let (mut overridden, mut last) = (BTreeSet::new(), None);
         for (key, mut value) in self.special_tokens_map.take().unwrap_or_default() {
             if value.is_object() {
                 mark_special(&mut value);
@@ -211,6 +209,7 @@ impl Files {
                 };
                 for mut token in more.drain(..) {
                     mark_special(&mut token);
+                    last = token.as_str().or(token.get("content").and_then(Value::as_str)).map(String::from);
                     if !list.contains(&token) {
                         list.push(token);
                     }
@@ -244,6 +243,8 @@ impl Files {
             let id = id.as_i64().ok_or_else(|| wrong("added_tokens.json", &content, "a token's id"))?;
             let special = special.contains(&content);
             let token = Described { content, normalized: Some(!special), special, ..Described::default() };
+            // A slip of transformers: it keeps an added token under the name of the last additional one.
+            known.extend(last.clone().map(|last| (last, token.clone())));
             decoder.insert(id, token);
         }
         for token in &self.of_tokenizer {

@@ -41,10 +41,11 @@ struct ProcessorTemplate {
 
 /// Finds the templates of a folder; `configured` is what `tokenizer_config.json` says.
 pub(super) fn read(folder: &Path, configured: Option<&Value>) -> Result<Templates> {
-    let mut files = further_files(folder)?;
+    let mut files = BTreeMap::new();
     if let Some(bytes) = read_file(folder, "chat_template.jinja", MAX_TEMPLATE as u64)? {
         files.insert("default".into(), text(folder, "chat_template.jinja".into(), bytes)?);
     }
+    files.extend(further_files(folder)?);
     if !files.is_empty() {
         return Ok(Templates::named(files));
     }
@@ -61,6 +62,11 @@ impl Templates {
     /// One template for all conversations.
     pub fn one(source: Option<String>) -> Self {
         Self { default: source, ..Self::default() }
+    }
+
+    /// Whether a template has this name in it.
+    pub fn name(&self, name: &str) -> bool {
+        [&self.default, &self.tool_use].into_iter().flatten().any(|source| source.contains(name))
     }
 
     fn named(mut named: BTreeMap<String, String>) -> Self {

@@ -22,19 +22,25 @@ const ROPE_FACTORS: &str = "rope_freqs.weight";
 pub(super) struct Stored<'a> {
     pub(super) name: &'a str,
     pub(super) shape: &'a [usize],
+    /// The type of its numbers, where these are not read.
+    pub(super) unread: Option<String>,
 }
 
 /// Checks the tensors against the config; returns the names of those that are rightly left out.
 pub(super) fn check(weights: &Weights) -> Result<Vec<String>> {
     let config = weights.config();
     let stored = weights.stored();
-    let known: HashMap<&str, &[usize]> = stored.iter().map(|tensor| (tensor.name, tensor.shape)).collect();
+    let known: HashMap<&str, &Stored> = stored.iter().map(|tensor| (tensor.name, tensor)).collect();
     let mut used = HashSet::new();
     for (name, shape) in Decoder::tensors_of(config)? {
         let own = weights.names.stored(&name).unwrap_or(name);
-        match known.get(own.as_str()) {
-            None => return Err(at(&weights.path, Problem::NoTensor { tensor: own })),
-            Some(found) => check_shape(&own, &shape, found).map_err(|problem| at(&weights.path, problem))?,
+        let problem = |problem| at(&weights.path, problem);
+        let Some(found) = known.get(own.as_str()) else {
+            return Err(problem(Problem::NoTensor { tensor: own }));
+        };
+        check_shape(&own, &shape, found.shape).map_err(problem)?;
+        if let Some(found) = found.unread.clone() {
+            return Err(problem(Problem::Dtype { tensor: own, found }));
         }
         used.insert(own);
     }

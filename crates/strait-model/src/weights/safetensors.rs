@@ -118,7 +118,8 @@ impl Folder {
     pub(super) fn tensors(&self) -> Vec<Stored<'_>> {
         let stored = self.index.iter().filter_map(|(name, &shard)| {
             let info = self.shards[shard].header.info(name)?;
-            Some(Stored { name, shape: &info.shape })
+            let read = matches!(info.dtype, Dtype::F32 | Dtype::F16 | Dtype::BF16 | Dtype::F64);
+            Some(Stored { name, shape: &info.shape, unread: (!read).then(|| info.dtype.to_string()) })
         });
         stored.collect()
     }

@@ -42,15 +42,6 @@ pub struct Solution {
     pub edit: Edit,
 }
 
-/// How intervals are drawn.
-#[derive(Clone, Copy, Debug)]
-pub struct Bootstrap {
-    /// Number of resamples.
-    pub resamples: usize,
-    /// Seed.
-    pub seed: u64,
-}
-
 /// Mean response loss of every row in nats a token, and the row's number of response tokens. `seen` is told of the rows
 /// that are done and may end the pass by an error.
 ///
@@ -62,13 +53,25 @@ pub fn row_losses(
     edit: Option<&Edit>,
     seen: &dyn Fn(u64) -> Result<()>,
 ) -> Result<Vec<(f64, usize)>> {
+    let rows = token_losses(decoder, kept, edit, seen)?;
+    Ok(rows.iter().map(|losses| (mean(losses), losses.len())).collect())
+}
+
+/// The loss of every response token of every row, as [`row_losses`].
+fn token_losses(
+    decoder: &Decoder,
+    kept: &Kept,
+    edit: Option<&Edit>,
+    seen: &dyn Fn(u64) -> Result<()>,
+) -> Result<Vec<Vec<f32>>> {
     let mut rows = Vec::with_capacity(kept.rows().len());
     for batch in kept.batches_by_tokens() {
         let losses = kept.response_losses(decoder, &batch, edit, false)?.to_vec1::<f32>()?;
         let mut rest = losses.as_slice();
         for &row in &batch {
             let (own, later) = rest.split_at(kept.rows()[row].response_tokens());
-            rows.push((finite("response loss", row, edit.is_some(), mean(own))?, own.len()));
+            finite("response loss", row, edit.is_some(), mean(own))?;
+            rows.push(own.to_vec());
             rest = later;
         }
         seen(batch.len() as u64)?;

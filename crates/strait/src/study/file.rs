@@ -8,7 +8,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use strait_model::{Error as FileError, edit::Projection};
+use strait_model::{Error as FileError, edit::Projection, files::open_regular};
 use toml::de::{DeTable, DeValue};
 
 use super::{Preset, Problem, sweep::Axis};
@@ -232,7 +232,6 @@ pub(super) struct MeasureKeys {
     pub scales: Option<At<Vec<At<f64>>>>,
     pub certificate: Option<At<f64>>,
     pub coherence: Option<At<f64>>,
-    pub resamples: Option<At<usize>>,
     pub drift: Option<At<DriftKeys>>,
     pub rows: Option<At<usize>>,
     pub efficiency: Option<At<EfficiencyKeys>>,
@@ -280,7 +279,7 @@ impl StudyFile {
     /// If it cannot be read, is not TOML, or holds an unknown key, a value of the wrong type or out of range; the error
     /// names the line.
     pub fn read(path: &Path) -> Result<Self> {
-        let file = std::fs::File::open(path).map_err(FileError::io(path, "open the study"))?;
+        let file = open_regular(path)?;
         let mut bytes = Vec::new();
         file.take(MAX_LENGTH + 1).read_to_end(&mut bytes).map_err(FileError::io(path, "read the study"))?;
         if bytes.len() as u64 > MAX_LENGTH {
@@ -485,11 +484,12 @@ fn prediction(table: &mut Table) -> Checked<PredictionKeys> {
 
 fn measure(cell: Cell) -> Checked<MeasureKeys> {
     cell.in_table(|table| {
+        // Of no effect, since intervals resample nothing any more: studies that say it stay readable.
+        let _: Option<At<usize>> = table.read("resamples", count(MIN_RESAMPLES, most::RESAMPLES))?;
         Ok(MeasureKeys {
             scales: table.read("scales", list(number(Bounds::PositiveUpTo(most::FACTOR))))?,
             certificate: table.read("certificate", number(Bounds::UpTo(1.0)))?,
             coherence: table.read("coherence", number(Bounds::PositiveUpTo(most::FACTOR)))?,
-            resamples: table.read("resamples", count(MIN_RESAMPLES, most::RESAMPLES))?,
             rows: table.read("rows", count(2, most::ROWS))?,
             efficiency: table.read("efficiency", efficiency)?,
             stability: table.read("stability", stability)?,
@@ -556,10 +556,10 @@ fn drift(cell: Cell) -> Checked<DriftKeys> {
     cell.in_table(|table| Ok(DriftKeys { pairs: table.read("pairs", count(MIN_DRIFT_PAIRS, most::ROWS))? }))
 }
 
-/// One pair has no interval.
+/// One pair is no group.
 const MIN_DRIFT_PAIRS: i64 = 2;
 
-/// With fewer, the ends of a 95 % interval rest on two or three resamples.
+/// What studies could say while intervals were drawn.
 const MIN_RESAMPLES: i64 = 100;
 
 /// One path, one archive, or a list of them.

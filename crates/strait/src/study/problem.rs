@@ -239,6 +239,16 @@ pub enum Problem {
         /// Years.
         years: f64,
     },
+    /// Nothing is left to measure on that no solution is trained on.
+    #[error("solutions of the study are trained on all {read} {what}: nothing is left to measure")]
+    AllTrainedOn {
+        /// What they are: "narrow pairs".
+        what: &'static str,
+        /// How many there are.
+        read: usize,
+        /// Where the study names them.
+        table: &'static str,
+    },
     /// A password that is not in the environment.
     #[error("its password is looked for in the environment variable `{variable}`, which is {state}")]
     NoPassword {
@@ -310,6 +320,9 @@ impl Problem {
             }
             Self::TooMuchMemory { .. } => {
                 "take a smaller model, `rank` or `batch_size`, shorter rows, or a machine with more memory".into()
+            }
+            Self::AllTrainedOn { table, .. } => {
+                format!("name others in `{table}`, which are asked in no training, KL or mixed-in rows, or take it out")
             }
             Self::NoPassword { variable, .. } => {
                 format!("set it for the command: `{variable}=... strait run ...`; the password is never written down")

@@ -71,7 +71,7 @@ impl Lab<'_> {
             if taken > MOST_ROWS {
                 let solution = solution.name.clone();
                 let problem = Problem::LongTraining { solution, rows: taken, most: MOST_ROWS };
-                return Err(problem.at(&self.planned.study.file, None));
+                return Err(problem.at(self.planned.study.file.path(), None));
             }
         }
         Ok(())
@@ -133,7 +133,7 @@ impl Lab<'_> {
             kl: settings.kl.map(|_| &*kl),
         };
         let mut provenance = json!({
-            "base_model": planned.study.model,
+            "base_model": model.provenance.hub,
             "study": planned.study.name,
             "solution": solution.name,
             (MEDIAN_NORM): median_norm,
@@ -210,7 +210,7 @@ impl Lab<'_> {
             folders.push(at);
         }
         let chosen = search.chosen(&tried);
-        frontier(&solution.name, search, &tried, &readings, self.bootstrap().seed)
+        frontier(&solution.name, search, &tried, &readings, self.sampling())
             .write_parquet(&own.frontier())?;
         // The edit comes last: its presence says that the search has ended.
         own.adopt(&folders[chosen])
@@ -248,14 +248,14 @@ impl Lab<'_> {
     fn certificate(&mut self, name: &str, edit: Edit, bound: f64) -> Result<Table> {
         let solutions = [measure::Solution { name: name.into(), edit }];
         self.forget_training();
-        let (measures, bootstrap) = (&self.planned.study.measures, self.bootstrap());
+        let (measures, seed) = (&self.planned.study.measures, self.sampling());
         let table = measure::preference(
             &self.model.decoder,
             &solutions,
             &mut self.pairs,
             &measures.scales,
             measures.coherence,
-            bootstrap,
+            seed,
             self.progress,
         )?;
         Ok(measure::certificate(&table, bound))
@@ -266,17 +266,18 @@ impl Lab<'_> {
         let trajectories = self.trajectories(folder, &solutions)?;
         let point = self.common_point(trajectories.iter().map(|t| &t.start));
         let study = &self.planned.study;
-        let rows = self.held_out.every_row();
-        let (decoder, progress) = (&self.model.decoder, self.progress);
-        self.held_out.keep(decoder, &rows, point, false, "reading held-out rows", progress)?;
+        let (model, progress) = (std::sync::Arc::clone(&self.model), self.progress);
+        let held_out = self.unseen();
+        let rows = held_out.every_row();
+        held_out.keep(&model.decoder, &rows, point, false, "reading held-out rows", progress)?;
         self.forget_training();
         self.pairs.iter_mut().for_each(|pairs| pairs.kept.forget());
         let most = study.measures.drift_pairs.unwrap_or(usize::MAX);
         let mut pairs = [self.pairs[0].some(most), self.pairs[1].some(most)];
         pairs.iter_mut().try_for_each(|pairs| pairs.keep(&self.model.decoder, point, progress))?;
-        let rows = DriftRows { held_out: &self.held_out, pairs: &pairs, coherence: study.measures.coherence };
-        let table =
-            measure::drift(&self.model.decoder, &trajectories, &rows, self.bootstrap(), self.progress)?;
+        let (coherence, seed) = (study.measures.coherence, self.sampling());
+        let rows = DriftRows { held_out: self.unseen(), pairs: &pairs, coherence };
+        let table = measure::drift(&model.decoder, &trajectories, &rows, seed, progress)?;
         save(folder, &table)
     }
 

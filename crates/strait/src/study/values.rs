@@ -63,14 +63,13 @@ impl Study {
     fn fixed(&self) -> Vec<Fixed> {
         let scales: Vec<_> = self.measures.scales.iter().map(f64::to_string).collect();
         let mut pairs = vec![
-            ("model", self.model.clone()),
+            ("model", self.model.shown().into()),
             ("data.domain", self.data.domain.clone()),
             ("data.kind", self.data.kind.clone()),
             ("data.held_out", self.data.held_out.to_string()),
             ("measure.scales", scales.join(", ")),
             ("measure.certificate", self.measures.certificate.to_string()),
             ("measure.coherence", self.measures.coherence.to_string()),
-            ("measure.resamples", self.measures.resamples.to_string()),
         ];
         let Measures { rows, efficiency, stability, significance, .. } = &self.measures;
         if efficiency.is_some() || stability.is_some() {

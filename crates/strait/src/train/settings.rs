@@ -116,7 +116,8 @@ pub struct Settings {
     /// coordinate of the vector by up to 1 % of a typical coordinate of the stream (median norm / sqrt(hidden_size)) a
     /// step, so that one rate serves all models.
     pub learning_rate: f64,
-    /// Decoupled weight decay.
+    /// Decoupled weight decay: a step shortens the tensor by learning rate * weight decay of its own length. For a steering
+    /// vector the rate is the relative one, and a share of a length is the same in every unit.
     pub weight_decay: f64,
     /// AdamW's beta 1 and beta 2.
     pub betas: (f64, f64),
@@ -130,7 +131,9 @@ pub struct Settings {
     pub batch_size: usize,
     /// Micro-batches in an optimiser step.
     pub accumulation: usize,
-    /// Largest norm of the gradient; a longer one is shortened to it.
+    /// Largest norm of the gradient of all tensors together; a longer one is shortened to it. For a steering vector it is the
+    /// gradient with respect to the vector in units of a typical coordinate of the stream: that with respect to the vector,
+    /// times median norm / sqrt(hidden_size). The gradient norms of the metrics are in this unit, too.
     pub clip: Option<f64>,
     /// How long.
     pub length: Length,
