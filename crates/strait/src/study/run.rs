@@ -39,7 +39,8 @@ use super::{
 use crate::{
     Error, Result, Table,
     data::{
-        Chat, LeftOut, Passage, TrainedOn, choose, judged, pairs, questions, read_chats, read_passages, split,
+        Chat, LeftOut, Notices, Passage, TrainedOn, choose, judged, pairs, questions, read_chats_noting,
+        read_passages, split,
     },
     measure::{self, Member, PairRows, SignificanceSettings},
     objective::{Kept, Row},
@@ -235,6 +236,8 @@ pub(super) struct Lab<'a> {
     questions: [usize; 2],
     /// What is left out of the measures, since solutions are trained on it.
     left_out: Vec<LeftOut>,
+    /// What readers of the rows did not use.
+    notices: Notices,
     /// What the user should know of the rows.
     said: Vec<String>,
 }
@@ -245,14 +248,15 @@ impl<'a> Lab<'a> {
         let task = progress.begin("loading the model", None, Unit::Count);
         let model = Arc::new(Model::of_weights(&planned.located, &planned.weights, device)?);
         drop(task);
-        let chats = read_all(&study.data.train)?;
+        let mut notices = Notices::default();
+        let chats = read_all(&study.data.train, &mut notices)?;
         let asked = questions::groups(&chats);
         let (train, held_out) = split::hold_out(chats, &asked, study.data.held_out, study.seeds.order);
-        let kl = read_all(&study.data.kl)?;
+        let kl = read_all(&study.data.kl, &mut notices)?;
         let mut mixed: Vec<(&[Rows], Vec<Chat>)> = Vec::new();
         for mix in study.solutions.iter().filter_map(|s| s.mix.as_ref()) {
             if mixed.iter().all(|(files, _)| *files != mix.rows) {
-                mixed.push((&mix.rows, read_all(&mix.rows)?));
+                mixed.push((&mix.rows, read_all(&mix.rows, &mut notices)?));
             }
         }
 
@@ -265,8 +269,9 @@ impl<'a> Lab<'a> {
         );
         let mut left_out = ["narrow pairs", "general pairs", "held-out rows", "passages"].map(LeftOut::of);
         let [of_narrow, of_general, of_held_out, of_passages] = &mut left_out;
-        let narrow = read_pairs(&study.data.narrow, Some(&study.data.domain), &trained_on, of_narrow)?;
-        let general = read_pairs(&study.data.general, None, &trained_on, of_general)?;
+        let narrow =
+            read_pairs(&study.data.narrow, Some(&study.data.domain), &trained_on, of_narrow, &mut notices)?;
+        let general = read_pairs(&study.data.general, None, &trained_on, of_general, &mut notices)?;
         let unseen = trained_on.sift_rows(held_out.clone(), of_held_out);
         let significance = study.measures.significance.as_ref();
         let passages = read_text(significance, study.seeds.sampling, &trained_on, of_passages)?;
@@ -282,6 +287,7 @@ impl<'a> Lab<'a> {
         }
         let left_out: Vec<LeftOut> = left_out.into_iter().filter(|counts| counts.read > 0).collect();
         let mut said = questions::in_words(&LeftOut::table(&left_out));
+        said.extend(notices.lines());
         let count = |chats: &[Chat]| questions::groups(chats).into_iter().max().map_or(0, |last| last + 1);
         let questions = [count(&train), count(&held_out)];
         if questions.iter().sum::<usize>() < train.len() + held_out.len() && study.data.held_out > 0.0 {
@@ -317,6 +323,7 @@ impl<'a> Lab<'a> {
             pairs: [PairRows::new(&model, "narrow", &narrow)?, PairRows::new(&model, "general", &general)?],
             questions,
             left_out,
+            notices,
             said,
             planned,
             progress,
@@ -347,6 +354,7 @@ impl<'a> Lab<'a> {
             unseen: self.unseen.as_ref().map(fresh),
             questions: self.questions,
             left_out: self.left_out.clone(),
+            notices: self.notices.clone(),
             said: Vec::new(),
         }
     }
@@ -414,11 +422,14 @@ impl<'a> Lab<'a> {
                 "response_tokens": rows.iter().map(Row::response_tokens).sum::<usize>(),
             })
         };
-        let facts = json!({
+        let mut facts = json!({
             "schema": super::SCHEMA,
             "train": of(self.train.rows(), self.questions[0]),
             "held_out": of(self.held_out.rows(), self.questions[1]),
         });
+        if !self.notices.is_empty() {
+            facts["notices"] = json!(self.notices);
+        }
         write_json(&folder.join(results::DATA), &facts)
     }
 
@@ -746,10 +757,10 @@ fn read_text(
     Ok(choose(trained_on.sift_passages(passages, left_out), significance.passages, seed))
 }
 
-fn read_all(rows: &[Rows]) -> Result<Vec<Chat>> {
+fn read_all(rows: &[Rows], notices: &mut Notices) -> Result<Vec<Chat>> {
     let mut chats = Vec::new();
     for rows in rows {
-        chats.extend(read_chats(&rows.source()?)?);
+        chats.extend(read_chats_noting(&rows.source()?, notices)?);
     }
     Ok(chats)
 }
@@ -761,6 +772,7 @@ fn read_pairs(
     domain: Option<&str>,
     trained_on: &TrainedOn,
     left_out: &mut LeftOut,
+    notices: &mut Notices,
 ) -> Result<Vec<pairs::Pair>> {
     let mut all = Vec::new();
     match source {
@@ -768,7 +780,7 @@ fn read_pairs(
         PairSource::Aligned { taught, other, limit } => {
             let a_file = limit.map_or(usize::MAX, |limit| limit.div_ceil(taught.len().max(1)));
             for (taught, other) in taught.iter().zip(other) {
-                let found = pairs::read_pairs(&taught.source()?, &other.source()?, domain)?;
+                let found = pairs::read_pairs_noting(&taught.source()?, &other.source()?, domain, notices)?;
                 all.extend(trained_on.sift_pairs(found, left_out).into_iter().take(a_file));
             }
             all.truncate(limit.unwrap_or(usize::MAX));
