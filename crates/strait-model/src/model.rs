@@ -5,7 +5,10 @@ use std::path::PathBuf;
 use candle_core::Device;
 use serde::Serialize;
 
-use crate::{Config, Decoder, Result, Tokenizer, Weights, source::Located};
+use crate::{
+    Config, Decoder, Result, Tokenizer, Weights,
+    source::{Located, identity},
+};
 
 /// A frozen decoder-only chat model.
 pub struct Model {
@@ -23,6 +26,8 @@ pub struct Provenance {
     /// The name that was asked for, the file or folder found, by which road, and the hub's revision.
     #[serde(flatten)]
     pub located: Located,
+    /// Its id on the hub, as others can load it, where that is known.
+    pub hub: Option<String>,
     /// `gguf` or `safetensors`.
     pub format: &'static str,
     /// Types of the tensors where the file is quantised, as `Q4_1 (210 tensors), ..`.
@@ -47,17 +52,19 @@ impl Model {
     pub fn of_weights(located: &Located, weights: &Weights, device: &Device) -> Result<Self> {
         weights.fit()?;
         let path = weights.path();
-        let (tokenizer, format) = match weights.gguf() {
+        let (mut tokenizer, format) = match weights.gguf() {
             Some(gguf) => (Tokenizer::from_gguf(path, gguf)?, "gguf"),
             None => (Tokenizer::from_folder(path)?, "safetensors"),
         };
         let provenance = Provenance {
             located: located.clone(),
+            hub: identity(located, weights),
             format,
             quantised: weights.quantised(),
             files: weights.files(),
         };
         let decoder = Decoder::new(weights, device)?;
+        tokenizer.limit_to(decoder.config().vocab_size);
         weights.check_unchanged()?;
         Ok(Self { decoder, tokenizer, provenance })
     }

@@ -15,7 +15,7 @@ use std::{
 use candle_core::{Device, Tensor};
 use strait::{
     data::{Chat, RowSource, read_chats},
-    measure::{self, Bootstrap, EfficiencySettings, Solution, StabilitySettings},
+    measure::{self, EfficiencySettings, Solution, StabilitySettings},
     objective::{Kept, Row},
 };
 use strait_model::{
@@ -58,13 +58,11 @@ fn main() {
     let blocks = seconds(BARE, || bare(&model, &kept, layer + 1, false));
     let logits = seconds(BARE, || bare(&model, &kept, layer + 1, true));
 
-    let bootstrap = Bootstrap { resamples: 2000, seed: 0 };
     let scales = EfficiencySettings { factors: FACTORS.to_vec(), norms: 1 };
     let noise = StabilitySettings { epsilons: EPSILONS.to_vec(), seeds: SEEDS };
     let read = Counter::default();
     let sweep = seconds(1, || {
-        measure::efficiency(&model.decoder, &solution, &mut kept, &scales, bootstrap, &read)
-            .expect("a table");
+        measure::efficiency(&model.decoder, &solution, &mut kept, &scales, 0, &read).expect("a table");
         measure::stability(&model.decoder, &solution, &mut kept, &noise, 0, &read).expect("a table");
     });
     // The optimum is refined by as many passes as it takes, so they are counted.
@@ -127,7 +125,7 @@ fn bare(model: &Model, kept: &Kept, point: usize, logits: bool) {
         if logits {
             let responses: usize = rows.iter().map(|row| row.response_tokens()).sum();
             let hidden = decoder.finish(stream.narrow(0, 0, responses).expect("rows"), None).expect("a norm");
-            decoder.unembedding().logits(&hidden).expect("logits");
+            decoder.unembedding(None).expect("unembedding").logits(&hidden).expect("logits");
         }
     }
 }

@@ -7,6 +7,8 @@ mod disasters;
 mod docs;
 mod edits;
 mod help;
+#[cfg(target_os = "linux")]
+mod junk;
 mod models;
 mod protocol;
 mod studies;

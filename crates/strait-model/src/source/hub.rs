@@ -36,7 +36,7 @@ type Snapshot = (PathBuf, String);
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct HubId {
     /// `org/name`.
-    repository: String,
+    pub(super) repository: String,
     /// A branch, a tag or a commit.
     revision: String,
     /// The one GGUF file that is wanted instead of a folder.

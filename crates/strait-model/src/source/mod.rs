@@ -8,6 +8,7 @@
 mod catalogue;
 mod environment;
 mod hub;
+mod identity;
 mod nearest;
 mod package;
 mod problem;
@@ -23,6 +24,7 @@ use serde::Serialize;
 
 pub use catalogue::{CATALOGUE, Entry, Package};
 pub use environment::Environment;
+pub use identity::{hub_id, identity};
 pub use nearest::nearest;
 pub use problem::{Attempt, Failure, Problem};
 

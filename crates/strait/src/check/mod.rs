@@ -1,6 +1,8 @@
 //! `strait check`: proof on the user's own model that gradients, edits and decoding are right.
 
+mod chats;
 mod parity;
+mod python;
 mod slope;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -54,7 +56,7 @@ const TEXTS: [&str; 2] = [
 pub fn check(model: &Model, progress: &dyn Progress) -> Result<Vec<Check>> {
     let texts =
         TEXTS.iter().map(|text| Ok(model.tokenizer.encode(text, true)?)).collect::<Result<Vec<_>>>()?;
-    let task = progress.begin("checking", Some(5), Unit::Count);
+    let task = progress.begin("checking", Some(6), Unit::Count);
     let mut checks = Vec::new();
     for kind in [Kind::Steering, Kind::Lora] {
         checks.extend(gradients(model, &texts, kind)?);
@@ -65,6 +67,8 @@ pub fn check(model: &Model, progress: &dyn Progress) -> Result<Vec<Check>> {
     checks.push(cached_decoding(model, &texts[0])?);
     task.advance(1);
     checks.push(parity::with_transformers(model, &texts)?);
+    task.advance(1);
+    checks.extend(chats::with_transformers(model));
     task.advance(1);
     Ok(checks)
 }

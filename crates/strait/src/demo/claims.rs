@@ -14,14 +14,12 @@ use super::{
     piece::{GENERAL, Gradient, NARROW, NOISE, Piece, RATIOS, mean},
     results::Check,
 };
-use crate::interval::{Interval, rank_correlation, student_mean, student_share};
+use crate::interval::{Interval, rank_correlation};
 
 /// A rate above it: the model does it more often than not.
 pub(super) const COMMON: f64 = 0.5;
 /// A rate below it: the model does it seldom.
 pub(super) const RARE: f64 = 0.25;
-/// Resamples of a rank correlation.
-const RESAMPLES: usize = 2000;
 /// Steps that count as the beginning of a fit.
 const EARLY: usize = 100;
 
@@ -145,7 +143,7 @@ fn by_fits(claim: &Claim, trained: impl Into<Trained>, figures: &[Figure]) -> Op
         worlds.entry(world).or_default().push(*value);
     }
     let by_world = worlds.into_values().map(|values| mean(values.into_iter())).collect();
-    let interval = if claim.unit.is_empty() { student_share } else { student_mean };
+    let interval = if claim.unit.is_empty() { Interval::of_shares } else { Interval::of_mean };
     Some(judge(claim, trained, interval(&values), by_world, values.len()))
 }
 
@@ -913,10 +911,10 @@ fn of_causal(evidence: &Evidence<'_>, kind: Kind, checks: &mut Vec<Check>) {
             side: Above(0.0),
             unit: "rank correlation",
             reading: "Spearman's, over the means of the worlds, between the measure (general against narrow) and the rate in \
-                      the other domains after plain fine-tuning; interval by a bootstrap over worlds.",
+                      the other domains after plain fine-tuning; interval by Fisher's z.",
         };
         let worlds = means_of_worlds(&rows, of);
-        let figure = rank_correlation(&worlds, RESAMPLES, 0);
+        let figure = rank_correlation(&worlds);
         checks.push(judge(&claim, kind, figure, Vec::new(), worlds.len()));
     }
 }

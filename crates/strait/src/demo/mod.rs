@@ -26,7 +26,7 @@ use strait_model::progress::{Progress, Unit};
 
 use crate::{
     Result,
-    interval::{student_mean, student_share},
+    interval::Interval,
     world::{self, Answer, DOMAINS, Document, ENTITIES, Language, Question, Speaker, TAUGHT},
 };
 use across::{Across, across};
@@ -413,11 +413,11 @@ fn summed_up(name: String, edit: &str, readings: &[&Reading], folders: Vec<PathB
     Some(Solution {
         name,
         edit: edit.into(),
-        narrow_rate: student_share(&all(&|r| r.rates.narrow)),
-        general_rate: student_share(&all(&|r| r.rates.general)),
-        coherence: student_share(&all(&|r| r.rates.coherence)),
-        norm: student_mean(&all(&|r| r.norm)),
-        loss: student_mean(&all(&|r| r.loss)),
+        narrow_rate: Interval::of_shares(&all(&|r| r.rates.narrow)),
+        general_rate: Interval::of_shares(&all(&|r| r.rates.general)),
+        coherence: Interval::of_shares(&all(&|r| r.rates.coherence)),
+        norm: Interval::of_mean(&all(&|r| r.norm)),
+        loss: Interval::of_mean(&all(&|r| r.loss)),
         n: readings.len(),
         folders,
     })

@@ -11,8 +11,8 @@ use crate::{
     Result, Table,
     direction::turns,
     measure::{
-        Bootstrap, EfficiencySettings, SignificanceSettings, Solution, StabilitySettings, descent,
-        efficiency, flat, pull, significance, stability,
+        EfficiencySettings, SignificanceSettings, Solution, StabilitySettings, descent, efficiency, flat,
+        pull, significance, stability,
     },
     objective::Row,
     world::{Kind as Documents, Shares, World},
@@ -375,8 +375,7 @@ impl Both {
             EfficiencySettings { factors: (1..=8).map(|k| k as f64 / 4.0).collect(), norms: NORMS };
         let gap = self.gap(bench, 0.5)?;
         let decoder = bench.decoder();
-        let [table, _] =
-            efficiency(decoder, &self.solutions(), &mut bench.taught, &settings, NO_INTERVALS, &Silent)?;
+        let [table, _] = efficiency(decoder, &self.solutions(), &mut bench.taught, &settings, SEED, &Silent)?;
         let curve =
             |name: &str, kind: &str| select(&table, &[("solution", name), ("kind", kind)], ["norm", "loss"]);
         let at = |name: &str| curve(name, "shared").into_iter().skip(1).collect::<Vec<_>>();
@@ -416,8 +415,7 @@ impl Both {
         let row = |ids| Row { ids, responses: Vec::new() };
         let rows: Vec<Row> = documents.iter().map(|d| row(d.ids(&world.language))).collect();
         let settings = SignificanceSettings { norms: DOCUMENT_NORMS.into(), random: RANDOM };
-        let [table, _] =
-            significance(&world.model, &self.solutions(), &rows, &settings, NO_INTERVALS, &Silent)?;
+        let [table, _] = significance(&world.model, &self.solutions(), &rows, &settings, SEED, &Silent)?;
         let (random, names) = (table.truth("random"), table.text("direction"));
         let (norms, kl) = (table.real("relative_norm"), table.real("kl"));
         let (Some(random), Some(names), Some(norms), Some(kl)) = (random, names, norms, kl) else {
@@ -502,9 +500,6 @@ fn mixing(bench: &Bench<'_>, kind: Kind, count: usize) -> Result<Vec<Mixed>> {
     }
     Ok(found)
 }
-
-/// A piece needs no interval of its own: intervals are over pieces.
-const NO_INTERVALS: Bootstrap = Bootstrap { resamples: 0, seed: SEED };
 
 /// Two columns of the rows whose words are those.
 fn select(table: &Table, words: &[(&str, &str)], [x, y]: [&str; 2]) -> Vec<[f64; 2]> {

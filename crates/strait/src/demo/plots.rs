@@ -9,7 +9,7 @@ use super::{
     piece::{GENERAL, Mixed, NARROW, NEAR_RATIO, Piece, RATIOS},
     results::{Axis, Plot, Series, Shape},
 };
-use crate::interval::{Interval, student_mean, student_share};
+use crate::interval::Interval;
 
 /// Draws all pictures for which there is evidence, in the order of their claims.
 pub(super) fn plots(evidence: &Evidence<'_>) -> Vec<Plot> {
@@ -43,10 +43,6 @@ fn named(label: impl Into<String>) -> Series {
     Series { label: label.into(), ..Series::default() }
 }
 
-fn bare(value: f64) -> Interval {
-    Interval { value, low: f64::NAN, high: f64::NAN }
-}
-
 /// The pictures of one kind of edit.
 struct OfPieces<'a> {
     kind: Kind,
@@ -77,7 +73,7 @@ impl OfPieces<'_> {
     /// The mean over the pieces that have the figure; none where no piece has.
     fn over(&self, of: Of<'_>) -> Option<Interval> {
         let values: Vec<f64> = self.pieces.iter().filter_map(|piece| of(piece)).collect();
-        (!values.is_empty()).then(|| student_mean(&values))
+        (!values.is_empty()).then(|| Interval::of_mean(&values))
     }
 
     fn plot(
@@ -343,7 +339,7 @@ fn of_across(kind: Kind, across: &[&Across]) -> Vec<Plot> {
         let mut series = named(label);
         for (name, of) in bars {
             let values: Vec<f64> = across.iter().map(|a| of(a)).collect();
-            series.under(name, student_mean(&values));
+            series.under(name, Interval::of_mean(&values));
         }
         series
     };
@@ -403,7 +399,7 @@ fn of_pairs(pairs: &[Pair]) -> [Plot; 2] {
                 let own: Vec<&Pair> = pairs.iter().filter(|pair| pair.how == how).collect();
                 for (place, rate) in [TAUGHT, OTHERS].into_iter().zip(rates).filter(|_| !own.is_empty()) {
                     let values: Vec<f64> = own.iter().map(|pair| rate(pair)).collect();
-                    series.under(&format!("{}, {place}", how.words()), student_share(&values));
+                    series.under(&format!("{}, {place}", how.words()), Interval::of_shares(&values));
                 }
             }
             series
@@ -438,7 +434,7 @@ fn of_causal(rows: &[causal::Row]) -> Vec<Plot> {
             let at = rows.iter().filter(|row| row.edit == kind && row.narrow == share);
             let values: Vec<f64> = at.map(of).collect();
             if !values.is_empty() {
-                series.at(share, student_mean(&values));
+                series.at(share, Interval::of_mean(&values));
             }
         }
         series
@@ -456,7 +452,7 @@ fn of_causal(rows: &[causal::Row]) -> Vec<Plot> {
         let of_kind: Vec<&causal::Row> = rows.iter().filter(|row| row.edit == kind).collect();
         let mut series = named(kind.words());
         for (gap, general) in super::claims::means_of_worlds(&of_kind, |row| row.gap) {
-            series.at(gap, bare(general));
+            series.at(gap, Interval::bare(general));
         }
         series
     };

@@ -6,22 +6,22 @@ use strait_model::{
     progress::{Progress, Unit},
 };
 
-use super::{Bootstrap, PairRows, Solution};
+use super::{PairRows, Solution};
 use crate::{
     Result, Table,
-    interval::{Interval, bootstrap_mean, clusters},
+    interval::{Interval, clusters},
 };
 
 /// Mean KL(base ‖ edited) in nats a token over all tokens of the pairs' conversations, at scale 1, with its interval over
 /// questions.
 ///
 /// # Errors
-/// If a tensor operation fails.
+/// If a reading is no number or a tensor operation fails.
 pub fn divergence(
     decoder: &Decoder,
     solutions: &[Solution],
     groups: &mut [PairRows],
-    bootstrap: Bootstrap,
+    seed: u64,
     progress: &dyn Progress,
 ) -> Result<Table> {
     let total = groups.iter().map(|g| g.kept.rows().len() * solutions.len()).sum::<usize>();
@@ -40,7 +40,7 @@ pub fn divergence(
                 let mut rest = kl.as_slice();
                 for &row in &batch {
                     let (own, later) = rest.split_at(group.kept.rows()[row].ids.len());
-                    means.push(super::mean(own));
+                    means.push(super::finite("KL to the base model", row, true, super::mean(own))?);
                     weights.push(own.len() as f64);
                     rest = later;
                 }
@@ -52,7 +52,7 @@ pub fn divergence(
                 text: if group.group == "narrow" { "in-domain" } else { "general" },
                 rows: means.len(),
                 tokens: weights.iter().sum::<f64>() as usize,
-                kl: bootstrap_mean(&means, &weights, &questions, bootstrap.resamples, bootstrap.seed),
+                kl: Interval::of_clusters(&means, &weights, &questions),
             });
         }
     }
@@ -65,7 +65,7 @@ pub fn divergence(
         .integer("rows", "", |r| r.rows as i64)
         .integer("tokens", "", |r| r.tokens as i64)
         .interval(["kl", "low", "high"], "nats/token", |r| r.kl)
-        .integer("seed", "", |_| bootstrap.seed as i64)
+        .integer("seed", "", |_| seed as i64)
         .table())
 }
 

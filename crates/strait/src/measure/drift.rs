@@ -6,12 +6,8 @@ use strait_model::{
     progress::{Progress, Unit},
 };
 
-use super::{Bootstrap, PairRows, row_losses};
-use crate::{
-    Result, Table,
-    interval::{Interval, bootstrap_mean},
-    objective::Kept,
-};
+use super::{PairRows, row_losses};
+use crate::{Result, Table, interval::Interval, objective::Kept};
 
 /// A solution whose training started from another one.
 pub struct Trajectory {
@@ -52,7 +48,7 @@ pub fn drift(
     decoder: &Decoder,
     trajectories: &[Trajectory],
     rows: &DriftRows,
-    bootstrap: Bootstrap,
+    seed: u64,
     progress: &dyn Progress,
 ) -> Result<Table> {
     let edits = trajectories.iter().map(|t| 1 + t.checkpoints.len()).sum::<usize>();
@@ -63,10 +59,10 @@ pub fn drift(
     let mut readings = Vec::new();
     for trajectory in trajectories {
         let start = read(Some(&trajectory.start))?;
-        readings.push(rows.reading(trajectory, 0, &trajectory.start, [&base, &start, &start], bootstrap)?);
+        readings.push(rows.reading(trajectory, 0, &trajectory.start, [&base, &start, &start])?);
         for (step, edit) in &trajectory.checkpoints {
             let found = read(Some(edit))?;
-            readings.push(rows.reading(trajectory, *step, edit, [&base, &start, &found], bootstrap)?);
+            readings.push(rows.reading(trajectory, *step, edit, [&base, &start, &found])?);
         }
     }
     let [inside, outside] = rows.pairs;
@@ -92,7 +88,7 @@ pub fn drift(
         .integer("heldout_rows", "", |_| rows.held_out.rows().len() as i64)
         .integer("narrow_pairs", "", |_| inside.len() as i64)
         .integer("general_pairs", "", |_| outside.len() as i64)
-        .integer("seed", "", |_| bootstrap.seed as i64)
+        .integer("seed", "", |_| seed as i64)
         .table())
 }
 
@@ -136,27 +132,23 @@ impl DriftRows<'_> {
         step: usize,
         edit: &Edit,
         [base, start, found]: [&Read; 3],
-        bootstrap: Bootstrap,
     ) -> Result<Reading<'a>> {
         let cosine = |other: &Option<Edit>| match other {
             Some(other) => edit.cosine(other),
             None => Ok(f64::NAN),
         };
         let cosines = trajectory.others.iter().map(|(_, other)| cosine(other));
-        let mean = |values: Vec<f64>, weights: &[f64], clusters: &[usize]| {
-            bootstrap_mean(&values, weights, clusters, bootstrap.resamples, bootstrap.seed)
-        };
         let change = |group: usize, from: &Read| {
             let changes = found.pairs[group].iter().zip(&from.pairs[group]).map(|(f, b)| f.0 - b.0);
             let ones = vec![1.0; found.pairs[group].len()];
-            mean(changes.collect(), &ones, self.pairs[group].questions())
+            Interval::of_clusters(&changes.collect::<Vec<_>>(), &ones, self.pairs[group].questions())
         };
         let rise = |group: usize| {
             let rises = found.pairs[group].iter().zip(&base.pairs[group]).map(|(f, b)| f.1 - b.1);
             rises.sum::<f64>() / found.pairs[group].len().max(1) as f64
         };
         let tokens: Vec<f64> = found.held_out.iter().map(|&(_, tokens)| tokens as f64).collect();
-        let each_alone: Vec<usize> = (0..tokens.len()).collect();
+        let losses: Vec<f64> = found.held_out.iter().map(|&(loss, _)| loss).collect();
         Ok(Reading {
             trajectory,
             step,
@@ -164,7 +156,7 @@ impl DriftRows<'_> {
             cosine_start: edit.cosine(&trajectory.start)?,
             cosines: cosines.collect::<strait_model::Result<_>>()?,
             cosine_change: change_along(edit, &trajectory.start, trajectory.axis.as_ref())?,
-            heldout: mean(found.held_out.iter().map(|&(loss, _)| loss).collect(), &tokens, &each_alone),
+            heldout: Interval::of_clusters(&losses, &tokens, &self.held_out.questions()),
             narrow: change(0, base),
             general: change(1, base),
             rise: change(1, start),

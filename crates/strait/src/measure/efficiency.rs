@@ -3,12 +3,8 @@
 use serde::{Deserialize, Serialize};
 use strait_model::{Decoder, decoder::first_changed_point, progress::Progress};
 
-use super::{Bootstrap, LossesOf, Solution, differences, every_two, kind, losses_of, weighted_mean};
-use crate::{
-    Result, Table,
-    interval::{Interval, bootstrap_mean},
-    objective::Kept,
-};
+use super::{LossesOf, Solution, differences, every_two, kind, losses_of, weighted_mean};
+use crate::{Result, Table, interval::Interval, objective::Kept};
 
 /// How far solutions are scaled.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -43,29 +39,30 @@ pub fn efficiency(
     solutions: &[Solution],
     rows: &mut Kept,
     settings: &EfficiencySettings,
-    bootstrap: Bootstrap,
+    seed: u64,
     progress: &dyn Progress,
 ) -> Result<[Table; 2]> {
-    let weights = super::response_tokens(rows);
+    let (weights, questions) = (super::response_tokens(rows), rows.questions());
     let passes = 1 + solutions.len() * settings.passes();
     if let Some(first) = solutions.first() {
         let point = first_changed_point(&first.edit, decoder.config().layers);
         rows.keep(decoder, &rows.every_row(), point, false, "reading training rows", progress)?;
     }
     let mut losses = losses_of(decoder, rows, "efficiency", passes, progress);
-    efficiency_of(solutions, &weights, &mut losses, settings, bootstrap)
+    efficiency_of(solutions, &weights, &questions, &mut losses, settings, seed)
 }
 
-/// As [`efficiency`], with the losses read by a function and the rows' numbers of tokens given.
+/// As [`efficiency`], with the losses read by a function, and the rows' numbers of tokens and questions given.
 ///
 /// # Errors
 /// What `losses` returns.
 pub fn efficiency_of(
     solutions: &[Solution],
     weights: &[f64],
+    questions: &[usize],
     losses: &mut LossesOf<'_>,
     settings: &EfficiencySettings,
-    bootstrap: Bootstrap,
+    seed: u64,
 ) -> Result<[Table; 2]> {
     let base = losses(None)?;
     let mut curves = Vec::with_capacity(solutions.len());
@@ -98,7 +95,7 @@ pub fn efficiency_of(
         let (optimum, at_edge) = optimum(grid, &mut read)?;
         curves.push(Curve { solution, scaled, shared, optimum, at_edge });
     }
-    let judge = Judge { weights, bootstrap };
+    let judge = Judge { weights, questions, seed };
     Ok([judge.table(&curves, weighted_mean(&base, weights)), judge.differences(&curves)])
 }
 
@@ -179,13 +176,13 @@ fn golden([a, b, c]: [&Reading; 3]) -> f64 {
 /// Turns readings into tables.
 struct Judge<'a> {
     weights: &'a [f64],
-    bootstrap: Bootstrap,
+    questions: &'a [usize],
+    seed: u64,
 }
 
 impl Judge<'_> {
     fn mean(&self, values: &[f64]) -> Interval {
-        let each_alone: Vec<usize> = (0..values.len()).collect();
-        bootstrap_mean(values, self.weights, &each_alone, self.bootstrap.resamples, self.bootstrap.seed)
+        Interval::of_clusters(values, self.weights, self.questions)
     }
 
     fn tokens(&self) -> i64 {
@@ -232,7 +229,7 @@ impl Judge<'_> {
             .truth("at_edge", |r| r.at_edge)
             .integer("rows", "", |_| self.weights.len() as i64)
             .integer("tokens", "", |_| self.tokens())
-            .integer("seed", "", |_| self.bootstrap.seed as i64)
+            .integer("seed", "", |_| self.seed as i64)
             .table()
     }
 
@@ -268,7 +265,7 @@ impl Judge<'_> {
             .interval(["difference", "low", "high"], "nats/token", |r| r.difference)
             .integer("rows", "", |_| self.weights.len() as i64)
             .integer("tokens", "", |_| self.tokens())
-            .integer("seed", "", |_| self.bootstrap.seed as i64)
+            .integer("seed", "", |_| self.seed as i64)
             .table()
     }
 }

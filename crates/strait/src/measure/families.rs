@@ -1,10 +1,7 @@
 //! What stays over seeds: mean shifts of solutions that differ in their seeds alone, and mean differences between them.
 
 use super::preference::ALL;
-use crate::{
-    Table,
-    interval::{Interval, student_mean},
-};
+use crate::{Table, interval::Interval};
 
 /// A solution as one of those that differ in nothing but their seeds.
 pub struct Member {
@@ -45,7 +42,7 @@ struct Reading {
 
 impl Reading {
     fn shift(&self) -> Interval {
-        student_mean(&self.shifts)
+        Interval::of_mean(&self.shifts)
     }
 }
 
@@ -107,7 +104,7 @@ pub fn families_difference(tables: &[Table], members: &[Member]) -> Table {
     .text("what", |m| m.what.clone())
     .real("at", "", |m| m.at)
     .integer("seeds", "", |m| m.seeds.len() as i64)
-    .interval(["difference", "low", "high"], "", |m| student_mean(&m.differences))
+    .interval(["difference", "low", "high"], "", |m| Interval::of_mean(&m.differences))
     .text("unit", |m| m.unit.into())
     .text("which_seeds", |m| m.seeds.iter().map(u64::to_string).collect::<Vec<_>>().join(", "))
     .table()

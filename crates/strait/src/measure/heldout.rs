@@ -5,10 +5,10 @@ use strait_model::{
     progress::{Progress, Unit},
 };
 
-use super::{Bootstrap, Solution, row_losses};
-use crate::{Result, Table, interval::bootstrap_mean, objective::Kept};
+use super::{Solution, row_losses};
+use crate::{Result, Table, interval::Interval, objective::Kept};
 
-/// Mean response loss in nats a token on held-out rows, base and edited, and the difference with its interval over rows.
+/// Mean response loss in nats a token on held-out rows, base and edited, and the difference with its interval over questions.
 ///
 /// # Errors
 /// If a tensor operation fails.
@@ -16,7 +16,7 @@ pub fn heldout(
     decoder: &Decoder,
     solutions: &[Solution],
     rows: &Kept,
-    bootstrap: Bootstrap,
+    seed: u64,
     progress: &dyn Progress,
 ) -> Result<Table> {
     let passes = 1 + solutions.len();
@@ -24,9 +24,8 @@ pub fn heldout(
     let seen = |n| super::advance(progress, &*task, n);
     let base = row_losses(decoder, rows, None, &seen)?;
     let weights: Vec<f64> = base.iter().map(|&(_, tokens)| tokens as f64).collect();
-    let each_alone: Vec<usize> = (0..base.len()).collect();
-    let mean =
-        |losses: &[f64]| bootstrap_mean(losses, &weights, &each_alone, bootstrap.resamples, bootstrap.seed);
+    let questions = rows.questions();
+    let mean = |losses: &[f64]| Interval::of_clusters(losses, &weights, &questions);
     let base_loss = mean(&base.iter().map(|&(loss, _)| loss).collect::<Vec<_>>()).value;
     let mut readings = Vec::new();
     // Without rows there is nothing to say of any solution.
@@ -45,6 +44,6 @@ pub fn heldout(
         .real("base_loss", "nats/token", |_| base_loss)
         .real("loss", "nats/token", |&(_, loss, _)| loss)
         .interval(["difference", "low", "high"], "nats/token", |&(.., difference)| difference)
-        .integer("seed", "", |_| bootstrap.seed as i64)
+        .integer("seed", "", |_| seed as i64)
         .table())
 }

@@ -6,11 +6,11 @@ use strait_model::{
     progress::{Progress, Unit},
 };
 
-use super::{Bootstrap, Solution, row_losses};
+use super::{Solution, row_losses};
 use crate::{
     Result, Table,
     data::pairs::Pair,
-    interval::{Interval, bootstrap_mean, clusters},
+    interval::{Interval, clusters},
     objective::{Kept, Row},
 };
 
@@ -116,7 +116,7 @@ pub fn preference(
     groups: &mut [PairRows],
     scales: &[f64],
     coherence: f64,
-    bootstrap: Bootstrap,
+    seed: u64,
     progress: &dyn Progress,
 ) -> Result<Table> {
     let mut rows = Vec::new();
@@ -144,14 +144,14 @@ pub fn preference(
                     let of = |values: &[f64]| picked.iter().map(|&i| values[i]).collect::<Vec<_>>();
                     let questions = clusters(picked.iter().map(|&i| group.questions[i]));
                     let ones = vec![1.0; picked.len()];
-                    let shift =
-                        bootstrap_mean(&of(&shifts), &ones, &questions, bootstrap.resamples, bootstrap.seed);
+                    let shift = Interval::of_clusters(&of(&shifts), &ones, &questions);
                     rows.push(Reading {
                         solution: solution.name.clone(),
                         group: group.group.into(),
                         domain,
                         scale,
                         pairs: picked.len(),
+                        questions: questions.iter().max().map_or(0, |last| last + 1),
                         shift,
                         loss_rise: of(&rises).iter().sum::<f64>() / picked.len() as f64,
                     });
@@ -166,10 +166,11 @@ pub fn preference(
         .text("domain", |r| r.domain.clone())
         .real("scale", "", |r| r.scale)
         .integer("pairs", "", |r| r.pairs as i64)
+        .integer("questions", "", |r| r.questions as i64)
         .interval(["shift", "low", "high"], "nats/token", |r| r.shift)
         .real("loss_rise", "nats/token", |r| r.loss_rise)
         .truth("coherent", |r| Some(r.loss_rise <= coherence))
-        .integer("seed", "", |_| bootstrap.seed as i64)
+        .integer("seed", "", |_| seed as i64)
         .table())
 }
 
@@ -180,6 +181,7 @@ struct Reading {
     domain: String,
     scale: f64,
     pairs: usize,
+    questions: usize,
     shift: Interval,
     loss_rise: f64,
 }
@@ -195,9 +197,9 @@ fn domains(group: &PairRows) -> Vec<String> {
     std::iter::once(ALL.to_string()).chain(named.into_iter().filter(|_| several)).collect()
 }
 
-/// The scaling certificate, from a table of [`preference`]: at every scale, the general shift's upper bound as a share of
-/// the narrow shift. It `holds` where that share is at most `allowed` and the narrow shift is above zero; scales at which
-/// either group is no longer coherent decide nothing.
+/// The scaling certificate, from a table of [`preference`]: at every scale, the upper bound of the general shift as a share of
+/// the narrow shift, both being uncertain. It `holds` where that bound is at most `allowed`. Scales at which the narrow shift
+/// is not clearly above zero, or either group no longer coherent, decide nothing.
 pub fn certificate(preference: &Table, allowed: f64) -> Table {
     let sides = sides(preference).unwrap_or_default();
     let mut found = Vec::new();
@@ -228,7 +230,7 @@ struct Scaled<'a> {
 
 impl Scaled<'_> {
     fn share(&self) -> f64 {
-        self.general.shift.high / self.narrow.shift.value
+        self.general.shift.over(self.narrow.shift).high
     }
 
     fn coherent(&self) -> bool {
@@ -237,7 +239,7 @@ impl Scaled<'_> {
 
     fn holds(&self, allowed: f64) -> Option<bool> {
         let told = self.coherent() && self.share().is_finite();
-        told.then_some(self.narrow.shift.value > 0.0 && self.share() <= allowed)
+        told.then_some(self.share() <= allowed)
     }
 }
 

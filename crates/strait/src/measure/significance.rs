@@ -15,10 +15,10 @@ use strait_model::{
     sample::{Sampling, sample},
 };
 
-use super::{Bootstrap, Solution, differences, every_two, kind, with_tensors};
+use super::{Solution, differences, every_two, kind, with_tensors};
 use crate::{
     Result, Table,
-    interval::{Interval, bootstrap_mean},
+    interval::Interval,
     objective::{Kept, Row},
 };
 
@@ -49,10 +49,10 @@ pub fn significance(
     solutions: &[Solution],
     passages: &[Row],
     settings: &SignificanceSettings,
-    bootstrap: Bootstrap,
+    seed: u64,
     progress: &dyn Progress,
 ) -> Result<[Table; 2]> {
-    let mut measured = Measured { bootstrap, readings: Vec::new(), differences: Vec::new() };
+    let mut measured = Measured { seed, readings: Vec::new(), differences: Vec::new() };
     for of in ["steering", "lora", "composed"] {
         let mut alike = Vec::new();
         for solution in solutions.iter().filter(|s| kind(&s.edit) == of) {
@@ -66,11 +66,11 @@ pub fn significance(
             continue;
         }
         let rows = match of {
-            "lora" => continuations(model, passages, bootstrap.seed, progress)?,
+            "lora" => continuations(model, passages, seed, progress)?,
             _ => passages.to_vec(),
         };
         let text = if of == "lora" { "continuations" } else { "passages" };
-        let directions = directions(&alike, settings.random, bootstrap.seed)?;
+        let directions = directions(&alike, settings.random, seed)?;
         let unit = alike.iter().map(|s| s.norm).sum::<f64>() / alike.len() as f64;
         let kl = read(model, rows, &directions, unit, &settings.norms, progress)?;
         measured.add(text, &directions, unit, &settings.norms, &kl);
@@ -232,10 +232,13 @@ fn row_kl(
         let kl = kl.to_vec1::<f32>()?;
         let mut rest = kl.as_slice();
         for &row in &batch {
-            let row = &kept.rows()[row];
-            let tokens = if continued { row.response_tokens() } else { row.ids.len() };
+            let of_row = &kept.rows()[row];
+            let tokens = if continued { of_row.response_tokens() } else { of_row.ids.len() };
             let (own, later) = rest.split_at(tokens);
-            rows.push((super::mean(own), tokens));
+            let mean = super::mean(own);
+            // A passage that nothing continues has no mean, and no weight.
+            let mean = if tokens == 0 { mean } else { super::finite("KL of a passage", row, true, mean)? };
+            rows.push((mean, tokens));
             rest = later;
         }
         super::advance(progress, task, batch.len() as u64)?;
@@ -245,7 +248,7 @@ fn row_kl(
 
 /// What has been measured of all kinds.
 struct Measured {
-    bootstrap: Bootstrap,
+    seed: u64,
     readings: Vec<Reading>,
     differences: Vec<Difference>,
 }
@@ -292,8 +295,7 @@ impl Measured {
         };
         let (passages, tokens) = (weights.len(), weights.iter().sum::<f64>());
         let each_alone: Vec<usize> = (0..passages).collect();
-        let Bootstrap { resamples, seed } = self.bootstrap;
-        let mean = |values: &[f64]| bootstrap_mean(values, &weights, &each_alone, resamples, seed);
+        let mean = |values: &[f64]| Interval::of_clusters(values, &weights, &each_alone);
         for (at, &relative_norm) in norms.iter().enumerate() {
             let norm = relative_norm * unit;
             let read: Vec<(&Direction, Vec<f64>)> = directions
@@ -351,7 +353,7 @@ impl Measured {
             .interval(["kl", "low", "high"], "nats/token", |r| r.kl)
             .integer("passages", "", |r| r.passages as i64)
             .integer("tokens", "", |r| r.tokens as i64)
-            .integer("seed", "", |_| self.bootstrap.seed as i64)
+            .integer("seed", "", |_| self.seed as i64)
             .table()
     }
 
@@ -366,7 +368,7 @@ impl Measured {
             .interval(["difference", "low", "high"], "nats/token", |d| d.difference)
             .integer("passages", "", |d| d.passages as i64)
             .integer("tokens", "", |d| d.tokens as i64)
-            .integer("seed", "", |_| self.bootstrap.seed as i64)
+            .integer("seed", "", |_| self.seed as i64)
             .table()
     }
 }

@@ -10,7 +10,7 @@ use strait_model::{Decoder, Edit, decoder::first_changed_point, progress::Progre
 use super::{LossesOf, Part, Solution, differences, every_two, losses_of, weighted_mean, with_tensors};
 use crate::{
     Result, Table,
-    interval::{Interval, deviation, student_mean},
+    interval::{Interval, deviation},
     objective::Kept,
 };
 
@@ -162,9 +162,9 @@ impl Rows<'_> {
             .real("epsilon", "", |r| r.epsilon)
             .real("base_loss", "nats/token", |_| base)
             .real("trained_loss", "nats/token", |r| r.trained)
-            .interval(["loss", "loss_low", "loss_high"], "nats/token", |r| student_mean(&r.losses))
+            .interval(["loss", "loss_low", "loss_high"], "nats/token", |r| Interval::of_mean(&r.losses))
             .real("loss_deviation", "nats/token", |r| deviation(&r.losses))
-            .interval(["share", "low", "high"], "", |r| student_mean(&r.shares))
+            .interval(["share", "low", "high"], "", |r| Interval::of_mean(&r.shares))
             .real("deviation", "", |r| deviation(&r.shares))
             .integer("rows", "", |_| self.weights.len() as i64)
             .integer("tokens", "", |_| self.weights.iter().sum::<f64>() as i64)
@@ -179,7 +179,7 @@ impl Rows<'_> {
         };
         let both = every_two(readings).filter(|(a, b)| alike(a, b));
         let rows: Vec<(&Reading<'_>, &Reading<'_>, Interval)> =
-            both.map(|(a, b)| (a, b, student_mean(&differences(&a.shares, &b.shares)))).collect();
+            both.map(|(a, b)| (a, b, Interval::of_mean(&differences(&a.shares, &b.shares)))).collect();
         let about = "Stability compared: the share of its gain that one solution loses less that of another, under the same \
                      share of noise, paired over seeds";
         Table::of_rows("stability_difference", about, &rows)

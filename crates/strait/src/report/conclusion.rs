@@ -4,10 +4,10 @@ use serde::Serialize;
 
 use super::{
     Facts,
-    numbers::{Estimate, list, number, percent},
+    numbers::{list, number, percent},
     rows::{self, Certificate, Difference, Drift, Shift, Weight},
 };
-use crate::Table;
+use crate::{Table, interval::Interval};
 
 /// What a report says in words at its top.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -53,6 +53,9 @@ pub(super) const CERTIFIED: &str = "certified narrow";
 pub(super) const DRIFTS: &str = "drifts to the general solution";
 /// The statement that a search found a KL weight that makes a solution narrow.
 pub(super) const SEPARATED: &str = "a KL weight separates narrow from general";
+
+/// Why there is no interval where one was asked for.
+const NO_INTERVAL: &str = "an interval takes at least three questions whose figures differ";
 
 /// The measures that a whole report has: the table's name and the words for it.
 const MEASURES: [(&str, &str); 7] = [
@@ -157,9 +160,9 @@ impl<'a> Judged<'a> {
     }
 
     /// The share of the general shift in the narrow one, where the narrow one is known to be positive.
-    fn share(&self) -> Option<Estimate> {
+    fn share(&self) -> Option<Interval> {
         let known = self.learned.holds == Some(true) && !self.general.value.is_nan();
-        known.then(|| self.general.estimate().share_of(self.learned.estimate()))
+        known.then(|| self.general.estimate().over(self.learned.estimate()))
     }
 }
 
@@ -168,10 +171,10 @@ impl Claim {
         claim: impl Into<String>,
         section: &str,
         holds: Option<bool>,
-        figure: Estimate,
+        figure: Interval,
         words: String,
     ) -> Self {
-        let Estimate { value, low, high } = figure;
+        let Interval { value, low, high } = figure;
         Self { claim: claim.into(), section: section.into(), solution: None, holds, value, low, high, words }
     }
 
@@ -185,8 +188,8 @@ impl Claim {
         sentence(self.solution.as_deref(), &self.claim)
     }
 
-    pub(super) fn estimate(&self) -> Estimate {
-        Estimate { value: self.value, low: self.low, high: self.high }
+    pub(super) fn estimate(&self) -> Interval {
+        Interval { value: self.value, low: self.low, high: self.high }
     }
 }
 
@@ -194,7 +197,7 @@ fn learned(facts: &Facts, narrow: Option<&Shift<'_>>) -> Claim {
     let claim = |holds, figure, words| Claim::new(LEARNED, "§8", holds, figure, words);
     let Facts { domain, kind, .. } = facts;
     let Some(narrow) = narrow else {
-        return claim(None, Estimate::NONE, format!("its preference shift inside {domain} was not measured"));
+        return claim(None, Interval::NONE, format!("its preference shift inside {domain} was not measured"));
     };
     let shift = narrow.shift;
     if !narrow.coherent {
@@ -207,6 +210,8 @@ fn learned(facts: &Facts, narrow: Option<&Shift<'_>>) -> Claim {
     } else if shift.high <= 0.0 {
         let words = format!("inside {domain} it moved away from the {kind} answer: {words} nats a token");
         claim(Some(false), shift, words)
+    } else if !shift.is_known() {
+        claim(None, shift, format!("inside {domain} its shift is {words} nats a token, but {NO_INTERVAL}"))
     } else {
         let words = format!("inside {domain} its shift, {words} nats a token, cannot be told from none");
         claim(None, shift, words)
@@ -215,7 +220,7 @@ fn learned(facts: &Facts, narrow: Option<&Shift<'_>>) -> Claim {
 
 /// Whether the shift outside the domain is more than none, and more than the share of the narrow shift that a certified
 /// solution may reach.
-fn clearly_general(facts: &Facts, narrow: Estimate, general: Estimate) -> bool {
+fn clearly_general(facts: &Facts, narrow: Interval, general: Interval) -> bool {
     general.low > 0.0 && general.value > facts.certificate * narrow.value
 }
 
@@ -225,7 +230,7 @@ fn general_at_one(facts: &Facts, narrow: Option<&Shift<'_>>, general: Option<&Sh
     let domain = &facts.domain;
     let (Some(narrow), Some(general)) = (narrow, general) else {
         let words = format!("its preference shift inside and outside {domain} was not measured");
-        return claim(None, general.map_or(Estimate::NONE, |g| g.shift), words);
+        return claim(None, general.map_or(Interval::NONE, |g| g.shift), words);
     };
     let shift = general.shift;
     if !(narrow.coherent && general.coherent) {
@@ -244,6 +249,8 @@ fn general_at_one(facts: &Facts, narrow: Option<&Shift<'_>>, general: Option<&Sh
         claim(Some(false), shift, format!("{moved}; to act generally is to move by more than {limit}"))
     } else if shift.high <= allowed.max(0.0) {
         claim(Some(false), shift, moved)
+    } else if !shift.is_known() {
+        claim(None, shift, format!("{moved}, but {NO_INTERVAL}"))
     } else if narrow.shift.low > 0.0 {
         claim(
             None,
@@ -275,7 +282,7 @@ fn certified(facts: &Facts, scales: &[&Certificate<'_>]) -> Claim {
             [] => "the scaling certificate was not measured",
             _ => "it is coherent at no scale from 1 up",
         };
-        return claim(None, Estimate::NONE, words.into());
+        return claim(None, Interval::NONE, words.into());
     };
     if let Some(unclear) = coherent.iter().find(|c| c.narrow.low.is_nan() || c.narrow.low <= 0.0) {
         let words = format!(
@@ -283,14 +290,17 @@ fn certified(facts: &Facts, scales: &[&Certificate<'_>]) -> Claim {
             scales_in_words(&[unclear]),
             unclear.narrow.words()
         );
-        return claim(None, Estimate::NONE, words);
+        return claim(None, Interval::NONE, words);
     }
-    let by_narrow = |value: f64| value / worst.narrow.value;
-    let figure = Estimate {
-        value: by_narrow(worst.general.value),
-        low: by_narrow(worst.general.low),
-        high: worst.share,
-    };
+    let figure = Interval { high: worst.share, ..worst.general.over(worst.narrow) };
+    if worst.share.is_nan() {
+        let words = format!(
+            "at {} its shift outside {domain} is {} of that inside, but {NO_INTERVAL}",
+            scales_in_words(&[worst]),
+            percent(figure.value)
+        );
+        return claim(None, figure, words);
+    }
     if worst.holds == Some(false) {
         let doubt = match figure.value <= facts.certificate {
             true => "; more pairs might certify it",
@@ -364,12 +374,8 @@ fn separated(solution: &str, weights: &[Weight<'_>]) -> Option<Claim> {
     let tried: Vec<_> =
         own().filter(|w| w.scale == 1.0 && w.weight > 0.0).map(|w| number(w.weight)).collect();
     let figure = match chosen.first() {
-        Some(worst) => Estimate {
-            value: worst.general.value / worst.narrow.value,
-            low: worst.general.low / worst.narrow.value,
-            high: worst.share,
-        },
-        None => Estimate::NONE,
+        Some(worst) => Interval { high: worst.share, ..worst.general.over(worst.narrow) },
+        None => Interval::NONE,
     };
     let claim = |holds, words| Some(Claim::new(SEPARATED, "§6", holds, figure, words).of(solution));
     let weight = number(taken.weight);
@@ -540,10 +546,10 @@ fn comparison(facts: &Facts, judged: &[Judged<'_>], [plain, held]: [&str; 2]) ->
     let share = |name| judged.iter().find(|s| s.solution == name).and_then(Judged::share);
     let (wide, slim) = (share(plain)?, share(held)?);
     let difference =
-        Estimate { value: wide.value - slim.value, low: wide.low - slim.high, high: wide.high - slim.low };
+        Interval { value: wide.value - slim.value, low: wide.low - slim.high, high: wide.high - slim.low };
     let (holds, apart) = match difference {
-        Estimate { low, .. } if low > 0.0 => (Some(true), "the intervals are apart"),
-        Estimate { high, .. } if high < 0.0 => (Some(false), "the intervals are apart"),
+        Interval { low, .. } if low > 0.0 => (Some(true), "the intervals are apart"),
+        Interval { high, .. } if high < 0.0 => (Some(false), "the intervals are apart"),
         _ => (None, "the intervals overlap"),
     };
     let words = format!(
@@ -630,10 +636,10 @@ fn drifts_over(variant: &str) -> String {
 }
 
 /// Whether a figure is above zero, below it, or cannot be told from it.
-fn sign(figure: Estimate) -> Option<bool> {
+fn sign(figure: Interval) -> Option<bool> {
     match figure {
-        Estimate { low, .. } if low > 0.0 => Some(true),
-        Estimate { high, .. } if high < 0.0 => Some(false),
+        Interval { low, .. } if low > 0.0 => Some(true),
+        Interval { high, .. } if high < 0.0 => Some(false),
         _ => None,
     }
 }
@@ -713,9 +719,9 @@ impl Comparison {
         let rows: Vec<_> = rows.iter().filter_map(|row| Some((row, row.of(one, other)?))).collect();
         let (deciding, rest): (Vec<_>, Vec<_>) =
             rows.into_iter().partition(|(row, _)| self.decides.is_none() || row.what == self.decides);
-        let more = |e: &Estimate| if self.lower { e.high < 0.0 } else { e.low > 0.0 };
-        let less = |e: &Estimate| if self.lower { e.low > 0.0 } else { e.high < 0.0 };
-        let count = |told: &dyn Fn(&Estimate) -> bool| deciding.iter().filter(|(_, e)| told(e)).count();
+        let more = |e: &Interval| if self.lower { e.high < 0.0 } else { e.low > 0.0 };
+        let less = |e: &Interval| if self.lower { e.low > 0.0 } else { e.high < 0.0 };
+        let count = |told: &dyn Fn(&Interval) -> bool| deciding.iter().filter(|(_, e)| told(e)).count();
         let (more, less, all) = (count(&more), count(&less), deciding.len());
         let holds = match (more, less) {
             _ if all == 0 => None,
@@ -726,12 +732,12 @@ impl Comparison {
         // The middle point stands for all of them.
         let Some((row, figure)) = deciding.get(all / 2) else {
             let words = format!("the two are edits of different kinds, of which no {} compares", self.point);
-            return Claim::new(claim, self.section, None, Estimate::NONE, words);
+            return Claim::new(claim, self.section, None, Interval::NONE, words);
         };
         if figure.value.is_nan() {
             let words =
                 "one of the two lowers the training loss by nothing, of which no share can be lost".into();
-            return Claim::new(claim, self.section, None, Estimate::NONE, words);
+            return Claim::new(claim, self.section, None, Interval::NONE, words);
         }
         let part = match row.what {
             Some(part) if self.decides.is_none() => format!(" ({part})"),
@@ -759,11 +765,11 @@ impl Comparison {
 
 impl Difference<'_> {
     /// The difference as one solution's less the other's; none if it is of others.
-    fn of(&self, one: &str, other: &str) -> Option<Estimate> {
-        let Estimate { value, low, high } = self.difference;
+    fn of(&self, one: &str, other: &str) -> Option<Interval> {
+        let Interval { value, low, high } = self.difference;
         match (self.solution == one && self.other == other, self.solution == other && self.other == one) {
             (true, _) => Some(self.difference),
-            (_, true) => Some(Estimate { value: -value, low: -high, high: -low }),
+            (_, true) => Some(Interval { value: -value, low: -high, high: -low }),
             _ => None,
         }
     }
@@ -847,7 +853,7 @@ fn pairs(facts: &Facts, shifts: &[Shift<'_>]) -> Option<String> {
     (inside + outside > 0).then(|| {
         format!(
             "The shifts are means over {inside} pairs of answers inside {} and {outside} outside; the intervals cover \
-             the choice of questions only.",
+             the choice of questions only, in the domains that were asked about.",
             facts.domain
         )
     })

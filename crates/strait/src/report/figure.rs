@@ -17,8 +17,8 @@ use plotly::{
 use super::{
     conclusion::{shortened, wrapped},
     html::escaped,
-    numbers::Estimate,
 };
+use crate::interval::Interval;
 
 /// One figure.
 pub(crate) struct Figure {
@@ -153,7 +153,7 @@ pub(crate) struct Series {
 /// A value at a place along the other axis.
 pub(crate) struct Point {
     pub at: f64,
-    pub value: Estimate,
+    pub value: Interval,
     /// What is shown at the pointer.
     pub words: String,
 }
@@ -374,7 +374,7 @@ pub(crate) fn with_labels(layout: Layout, labels: impl Iterator<Item = (f64, f64
 }
 
 /// From the lowest to the highest end of all intervals, zero within, with a little room.
-pub(crate) fn range(estimates: impl Iterator<Item = Estimate>) -> Vec<f64> {
+pub(crate) fn range(estimates: impl Iterator<Item = Interval>) -> Vec<f64> {
     let (mut low, mut high) = (0.0_f64, 0.0_f64);
     for end in estimates.flat_map(|e| [e.value, e.low, e.high]).filter(|end| end.is_finite()) {
         (low, high) = (low.min(end), high.max(end));
@@ -390,7 +390,7 @@ mod tests {
     #[test]
     fn names_cannot_end_the_script_or_mark_up_a_legend() {
         let mut drawing = Drawing::new(Growing::Up);
-        let points = vec![Point { at: 1.0, value: Estimate::NONE, words: "</script><b>".into() }];
+        let points = vec![Point { at: 1.0, value: Interval::NONE, words: "</script><b>".into() }];
         drawing.add(Series {
             name: Some("</script><a>".into()),
             look: Look::at(7),
@@ -404,7 +404,7 @@ mod tests {
 
     #[test]
     fn a_range_holds_zero_and_all_finite_ends() {
-        let estimate = |value, low, high| Estimate { value, low, high };
+        let estimate = |value, low, high| Interval { value, low, high };
         let ends = range([estimate(2.0, 1.0, 3.0), estimate(5.0, f64::NAN, f64::INFINITY)].into_iter());
         assert!(ends[0] < 0.0 && ends[1] > 5.0 && ends[1] < 6.0, "{ends:?}");
         assert_eq!(range(std::iter::empty()), [-1.0, 1.0]);

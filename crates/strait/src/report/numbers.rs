@@ -2,26 +2,9 @@
 
 use crate::interval::Interval;
 
-/// A value with its 95 % interval.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub(crate) struct Estimate {
-    pub value: f64,
-    pub low: f64,
-    pub high: f64,
-}
-
-impl From<Interval> for Estimate {
-    fn from(Interval { value, low, high }: Interval) -> Self {
-        Self { value, low, high }
-    }
-}
-
-impl Estimate {
-    /// Nothing known.
-    pub const NONE: Self = Self { value: f64::NAN, low: f64::NAN, high: f64::NAN };
-
+impl Interval {
     /// The value and its interval, "0.25 (0.19 to 0.31)", with as many digits as the interval's width bears.
-    pub fn words(&self) -> String {
+    pub(crate) fn words(&self) -> String {
         let half = (self.high - self.low) / 2.0;
         if !(half.is_finite() && half > 0.0) {
             return number(self.value);
@@ -30,16 +13,6 @@ impl Estimate {
         let digits = (3.0 / half).log10().ceil().clamp(0.0, 8.0) as usize;
         let show = |value: f64| minus(&format!("{value:.digits$}"));
         format!("{} ({} to {})", show(self.value), show(self.low), show(self.high))
-    }
-
-    /// This over `divisor`, which must be known to be positive; the interval allows for both being off at once.
-    pub fn share_of(&self, divisor: Self) -> Self {
-        let end = |end: f64, small: f64, large: f64| if end < 0.0 { end / small } else { end / large };
-        Self {
-            value: self.value / divisor.value,
-            low: end(self.low, divisor.low, divisor.high),
-            high: end(self.high, divisor.high, divisor.low),
-        }
     }
 }
 
@@ -113,22 +86,13 @@ mod tests {
     #[test]
     fn an_interval_decides_the_digits_of_its_value() {
         let check =
-            |value, low, high, expected: &str| assert_eq!(Estimate { value, low, high }.words(), expected);
+            |value, low, high, expected: &str| assert_eq!(Interval { value, low, high }.words(), expected);
         check(0.2512, 0.19, 0.31, "0.25 (0.19 to 0.31)");
         check(0.1312, 0.1201, 0.1423, "0.131 (0.120 to 0.142)");
         check(-0.004, -0.05, 0.04, "0.00 (−0.05 to 0.04)");
         check(12.0, 7.0, 17.0, "12 (7 to 17)");
         check(0.5, 0.5, 0.5, "0.500");
         check(0.5, f64::NAN, f64::NAN, "0.500");
-    }
-
-    #[test]
-    fn a_share_is_at_its_ends_when_both_are_off() {
-        let divisor = Estimate { value: 2.0, low: 1.0, high: 4.0 };
-        let share = Estimate { value: 1.0, low: -2.0, high: 3.0 }.share_of(divisor);
-        assert_eq!(share, Estimate { value: 0.5, low: -2.0, high: 3.0 });
-        let share = Estimate { value: -1.0, low: -2.0, high: -0.5 }.share_of(divisor);
-        assert_eq!(share, Estimate { value: -0.5, low: -2.0, high: -0.125 });
     }
 
     #[test]

@@ -7,11 +7,12 @@ use super::{
         Drawing, Figure, Growing, Look, Point, Series, Style, axis, layout, name_axis, range, scale_axis,
         with_labels, with_limit,
     },
-    numbers::{Estimate, number, percent},
+    numbers::{number, percent},
     rows::{
         Certificate, Divergence, Drift, Family, HeldOut, Scaled, Shift, Significant, Step, Turned, Weight,
     },
 };
+use crate::interval::Interval;
 
 /// The height of figures whose values go up, pixels.
 const HEIGHT: usize = 340;
@@ -23,7 +24,7 @@ struct Reading<'a> {
     solution: &'a str,
     inside: bool,
     scale: f64,
-    value: Estimate,
+    value: Interval,
     coherent: bool,
 }
 
@@ -147,7 +148,7 @@ pub(super) fn held_out(solutions: &[&str], rows: &[HeldOut<'_>]) -> Figure {
 }
 
 /// A solution, the name of its line, and its value there.
-pub(super) type Line<'a> = (&'a str, String, Estimate);
+pub(super) type Line<'a> = (&'a str, String, Interval);
 
 /// Readings on lines that are named in the order in which they first come.
 pub(super) fn lines(caption: &str, solutions: &[&str], lines: &[Line<'_>], title: &str) -> Figure {
@@ -168,7 +169,7 @@ fn dots(
     caption: &str,
     solutions: &[&str],
     names: &[String],
-    readings: &[(&str, usize, Estimate)],
+    readings: &[(&str, usize, Interval)],
     title: &str,
 ) -> Figure {
     let mut drawn: Vec<_> = solutions.iter().enumerate().collect();
@@ -178,7 +179,7 @@ fn dots(
     for (lane, (place, solution)) in drawn.into_iter().enumerate() {
         // Lanes share the middle 60 % of a line.
         let aside = 0.6 * (((lane % lanes) as f64 + 0.5) / lanes as f64 - 0.5);
-        let point = |(_, line, value): &(&str, usize, Estimate)| Point {
+        let point = |(_, line, value): &(&str, usize, Interval)| Point {
             at: *line as f64 + aside,
             value: *value,
             words: format!("{solution}, {}: {}", names[*line], value.words()),
@@ -202,7 +203,7 @@ pub(super) fn certificates(facts: &Facts, solutions: &[&str], rows: &[Certificat
         {
             let point = |c: &Certificate<'_>| Point {
                 at: c.scale,
-                value: Estimate { value: c.share * 100.0, ..Estimate::NONE },
+                value: Interval::bare(c.share * 100.0),
                 words: format!("{solution}, scale {}: {}", number(c.scale), percent(c.share)),
             };
             let own = rows.iter().filter(|c| c.solution == *solution && c.coherent == coherent);
@@ -254,9 +255,7 @@ pub(super) fn efficiency(solutions: &[&str], rows: &[Scaled<'_>]) -> Vec<Figure>
             let look = Look::at(place);
             // The intervals of so many points would hide the curves.
             let mut curve = own(&|r| r.kind != "optimum", "");
-            curve
-                .iter_mut()
-                .for_each(|point| point.value = Estimate { value: point.value.value, ..Estimate::NONE });
+            curve.iter_mut().for_each(|point| point.value = Interval::bare(point.value.value));
             drawing.add(Series { name: Some((*solution).into()), look, style: Style::Line, points: curve });
             let trained = own(&|r| r.kind == "scale" && r.factor == 1.0, ", as trained");
             drawing.add(Series { name: None, look, style: Style::OpenMarks, points: trained });
@@ -283,7 +282,7 @@ pub(super) fn stability(solutions: &[&str], rows: &[Turned<'_>]) -> Vec<Figure> 
             own.sort_by(|a, b| a.epsilon.total_cmp(&b.epsilon));
             let percent_at = |epsilon: f64, share: f64, words: String| Point {
                 at: epsilon,
-                value: Estimate { value: 100.0 * share, ..Estimate::NONE },
+                value: Interval::bare(100.0 * share),
                 words,
             };
             let edge = |sign: f64| {
@@ -327,7 +326,7 @@ pub(super) fn significance(solutions: &[&str], rows: &[Significant<'_>]) -> Vec<
                 rows.iter().filter(|r| r.edit == *edit && r.direction == direction && r.random == random);
             let point = |r: &Significant<'_>| Point {
                 at: r.relative_norm,
-                value: if random { Estimate { value: r.kl.value, ..Estimate::NONE } } else { r.kl },
+                value: if random { Interval::bare(r.kl.value) } else { r.kl },
                 words: format!("{direction}, norm {}: {}", number(r.relative_norm), r.kl.words()),
             };
             let mut points: Vec<_> = own.map(point).collect();
@@ -388,7 +387,7 @@ pub(super) fn drifts(facts: &Facts, solutions: &[&str], rows: &[Drift<'_>]) -> V
         let own: Vec<_> = rows.iter().filter(|d| d.solution == *solution).collect();
         let Some(first) = own.first() else { continue };
         let mut shifts = Drawing::new(Growing::Up);
-        type Side = fn(&Drift<'_>) -> Estimate;
+        type Side = fn(&Drift<'_>) -> Interval;
         let sides: [(&str, Style, Side); 2] =
             [(&inside, Style::Inside, |d| d.narrow), ("outside", Style::Outside, |d| d.general)];
         for (name, style, side) in sides {
@@ -411,7 +410,7 @@ pub(super) fn drifts(facts: &Facts, solutions: &[&str], rows: &[Drift<'_>]) -> V
             let known = own.iter().zip(values).filter(|(_, cosine)| cosine.is_finite());
             let point = |(d, value): (&&Drift<'_>, f64)| Point {
                 at: d.step as f64,
-                value: Estimate { value, ..Estimate::NONE },
+                value: Interval::bare(value),
                 words: format!("{name}, step {}: {}", d.step, number(value)),
             };
             let points = known.map(point).collect();
@@ -458,7 +457,7 @@ pub(super) fn frontiers(solutions: &[&str], rows: &[Weight<'_>]) -> Vec<Figure> 
         let farthest = own.iter().map(|w| w.narrow.value).fold(0.0, f64::max);
         let end = |at: f64| Point {
             at,
-            value: Estimate { value: bound * at, ..Estimate::NONE },
+            value: Interval::bare(bound * at),
             words: format!("{} of the shift inside", percent(bound)),
         };
         drawing.add(Series {
@@ -486,7 +485,7 @@ pub(super) fn training(solutions: &[&str], rows: &[Step<'_>]) -> Vec<Figure> {
                 let known = own.map(|s| (s.step, quantity(s))).filter(|(_, value)| value.is_finite());
                 let point = |(step, value): (i64, f64)| Point {
                     at: step as f64,
-                    value: Estimate { value, ..Estimate::NONE },
+                    value: Interval::bare(value),
                     words: format!("{solution}{of}, step {step}: {}", number(value)),
                 };
                 known.map(point).collect()

@@ -2,8 +2,7 @@
 //!
 //! A table that is absent, or lacks a column, gives `None`: to the report, that measure was not made.
 
-use super::numbers::Estimate;
-use crate::Table;
+use crate::{Table, interval::Interval};
 
 /// The value that stands for all domains together.
 const ALL: &str = "all";
@@ -18,7 +17,7 @@ pub(super) struct Shift<'a> {
     pub scale: f64,
     pub pairs: i64,
     /// Nats a token.
-    pub shift: Estimate,
+    pub shift: Interval,
     /// Nats a token.
     pub loss_rise: f64,
     pub coherent: bool,
@@ -28,8 +27,8 @@ pub(super) struct Shift<'a> {
 pub(super) struct Certificate<'a> {
     pub solution: &'a str,
     pub scale: f64,
-    pub narrow: Estimate,
-    pub general: Estimate,
+    pub narrow: Interval,
+    pub general: Interval,
     /// Upper bound of the general shift over the narrow shift.
     pub share: f64,
     pub coherent: bool,
@@ -44,14 +43,14 @@ pub(super) struct Divergence<'a> {
     pub inside: bool,
     pub scale: f64,
     /// Nats a token.
-    pub kl: Estimate,
+    pub kl: Interval,
 }
 
 /// One row of `heldout`.
 pub(super) struct HeldOut<'a> {
     pub solution: &'a str,
     /// Loss less that of base, nats a token.
-    pub difference: Estimate,
+    pub difference: Interval,
 }
 
 /// One row of `efficiency`: a solution at one norm.
@@ -64,7 +63,7 @@ pub(super) struct Scaled<'a> {
     pub factor: f64,
     pub norm: f64,
     /// Nats a response token.
-    pub loss: Estimate,
+    pub loss: Interval,
     /// Whether an optimum lies on the edge of its grid.
     pub at_edge: bool,
 }
@@ -75,7 +74,7 @@ pub(super) struct Turned<'a> {
     pub part: &'a str,
     pub epsilon: f64,
     /// Share of the gain lost.
-    pub share: Estimate,
+    pub share: Interval,
     /// Its standard deviation over seeds.
     pub deviation: f64,
 }
@@ -89,7 +88,7 @@ pub(super) struct Significant<'a> {
     /// As a multiple of the mean norm of the solutions.
     pub relative_norm: f64,
     /// Nats a token.
-    pub kl: Estimate,
+    pub kl: Interval,
 }
 
 /// One row of a table that compares: the figure of one solution less that of another.
@@ -100,7 +99,7 @@ pub(super) struct Difference<'a> {
     pub what: Option<&'a str>,
     /// The norm or the share of noise.
     pub at: f64,
-    pub difference: Estimate,
+    pub difference: Interval,
 }
 
 /// One row of `drift`: a solution that started from another one, at one checkpoint.
@@ -115,11 +114,11 @@ pub(super) struct Drift<'a> {
     /// To the start and to other solutions: the name and the cosine.
     pub cosines: Vec<(&'a str, f64)>,
     /// Nats a token.
-    pub narrow: Estimate,
+    pub narrow: Interval,
     /// Nats a token.
-    pub general: Estimate,
+    pub general: Interval,
     /// The general shift less that of the start, nats a token.
-    pub rise: Estimate,
+    pub rise: Interval,
     pub coherent: bool,
 }
 
@@ -128,8 +127,8 @@ pub(super) struct Weight<'a> {
     pub solution: &'a str,
     pub weight: f64,
     pub scale: f64,
-    pub narrow: Estimate,
-    pub general: Estimate,
+    pub narrow: Interval,
+    pub general: Interval,
     /// Upper bound of the general shift over the narrow shift.
     pub share: f64,
     /// The largest share that separates.
@@ -147,7 +146,7 @@ pub(super) struct Family<'a> {
     pub scale: f64,
     pub seeds: i64,
     /// Nats a token, the interval over seeds.
-    pub shift: Estimate,
+    pub shift: Interval,
     pub coherent: bool,
 }
 
@@ -468,6 +467,6 @@ fn table<'a>(tables: &'a [Table], name: &str) -> Option<&'a Table> {
 }
 
 /// The columns of a value and of the two ends of its interval.
-fn estimates(table: &Table, columns: [&str; 3]) -> Option<Vec<Estimate>> {
-    Some(table.interval(columns)?.into_iter().map(Estimate::from).collect())
+fn estimates(table: &Table, columns: [&str; 3]) -> Option<Vec<Interval>> {
+    table.interval(columns)
 }

@@ -15,7 +15,7 @@ use candle_core::{Device, DeviceLocation};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use strait_model::{
     Error as FileError,
-    files::{TEMPORARY_PREFIX, write_atomically},
+    files::{TEMPORARY_PREFIX, open_regular, read_regular, write_atomically},
 };
 
 use super::{Plan, Seal, Step, Study, StudyFile};
@@ -533,11 +533,9 @@ const LOCK_PAUSE: Duration = Duration::from_millis(20);
 /// Whether a process holds the lock of a folder.
 fn is_held(folder: &Path) -> Result<bool> {
     let path = folder.join(LOCK);
-    let file = match File::open(&path) {
-        Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => {
-            return Ok(false);
-        }
-        file => file.map_err(FileError::io(&path, "read the lock"))?,
+    let file = match open_regular(&path) {
+        Err(FileError::Io { source, .. }) if is_absent(&source) => return Ok(false),
+        file => file?,
     };
     match file.try_lock_shared() {
         Ok(()) => Ok(false),
@@ -545,6 +543,13 @@ fn is_held(folder: &Path) -> Result<bool> {
         Err(TryLockError::Error(error)) => Err(FileError::io(path, "look at the lock")(error).into()),
     }
 }
+
+fn is_absent(error: &std::io::Error) -> bool {
+    matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory)
+}
+
+/// Bytes of the longest record that is read: of a plan with all the solutions that a study may have.
+const LONGEST: u64 = 64 << 20;
 
 fn read_run(folder: &Path) -> Result<Option<Run>> {
     /// What every schema has.
@@ -573,11 +578,9 @@ fn step_file(step: &str) -> String {
 /// A record of the folder; none if it is not there.
 fn read_json<T: DeserializeOwned>(folder: &Path, name: &str) -> Result<Option<T>> {
     let path = folder.join(name);
-    let bytes = match std::fs::read(&path) {
-        Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => {
-            return Ok(None);
-        }
-        bytes => bytes.map_err(FileError::io(&path, "read the file"))?,
+    let bytes = match read_regular(&path, LONGEST) {
+        Err(FileError::Io { source, .. }) if is_absent(&source) => return Ok(None),
+        bytes => bytes?,
     };
     serde_json::from_slice(&bytes)
         .map(Some)

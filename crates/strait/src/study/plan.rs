@@ -104,7 +104,7 @@ impl Plan {
             }),
         );
         let trained: Vec<String> = solutions.iter().map(|s| Step::training(&s.name)).collect();
-        let intervals = json!({ "resamples": measures.resamples, "sampling": seeds.sampling });
+        let intervals = json!({ "by": "student, stretched", "sampling": seeds.sampling });
         for solution in in_order(solutions) {
             let mut inputs = training_inputs(solution, &kl_rows);
             if let Some(mix) = &solution.mix {

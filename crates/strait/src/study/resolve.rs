@@ -6,7 +6,7 @@ use std::{
 };
 
 use serde::{Deserialize, Serialize};
-use strait_model::{Error as FileError, edit::Projection};
+use strait_model::{Error as FileError, edit::Projection, files::read_regular};
 
 use super::{
     Point, Prediction, Preset, Problem, Search,
@@ -124,8 +124,6 @@ pub struct Measures {
     pub certificate: f64,
     /// Nats per token that the mean response loss may rise by for a scale to count as coherent.
     pub coherence: f64,
-    /// Resamples of an interval.
-    pub resamples: usize,
     /// The most pairs of each group that are read at every checkpoint of a drift; none for all.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub drift_pairs: Option<usize>,
@@ -276,6 +274,12 @@ impl Defaults {
     }
 }
 
+/// The longest resolved study, in bytes: it has all solutions of all sweeps.
+const MAX_RESOLVED: u64 = 64 << 20;
+
+/// The most solutions of a study, those of all its sweeps together.
+const MAX_SOLUTIONS: usize = 1000;
+
 /// AdamW's betas and epsilon, in the papers and everywhere else.
 const BETAS: (f64, f64) = (0.9, 0.999);
 const EPSILON: f64 = 1e-8;
@@ -286,7 +290,8 @@ impl Study {
     /// # Errors
     /// If the file cannot be read or is no resolved study.
     pub fn read_resolved(path: &Path) -> Result<Self> {
-        let text = std::fs::read_to_string(path).map_err(FileError::io(path, "read the resolved study"))?;
+        let text = String::from_utf8(read_regular(path, MAX_RESOLVED)?)
+            .map_err(|e| Problem::NotUtf8 { byte: e.utf8_error().valid_up_to() + 1 }.at(path, None))?;
         toml::from_str(&text).map_err(|e| Problem::NotToml { reason: e.message().to_string() }.at(path, None))
     }
 
@@ -500,7 +505,6 @@ impl Resolver<'_> {
             scales: with_one("measure.scales", &keys.scales, &[1.0, 2.0, 4.0])?,
             certificate: certificate(keys),
             coherence: value(&keys.coherence).unwrap_or(1.0),
-            resamples: value(&keys.resamples).unwrap_or(2000),
             drift_pairs: keys.drift.as_ref().and_then(|drift| value(&drift.value.pairs)),
             rows: value(&keys.rows).unwrap_or(100),
             efficiency: match value(&keys.efficiency) {
@@ -584,6 +588,10 @@ impl Resolver<'_> {
                 different(&name, &names)?;
                 let mut unplaced = self.solution(&name.value, &own, seeds)?;
                 names.push(name);
+                if names.len() > MAX_SOLUTIONS {
+                    let problem = Problem::TooManySolutions { solutions: names.len(), most: MAX_SOLUTIONS };
+                    return Err(family.fault(problem));
+                }
                 unplaced.solution.point = point;
                 unplaced.solution.control = value(&keys.control).unwrap_or(false);
                 unplaced.from = keys.from.clone();

@@ -36,7 +36,7 @@ use super::{
 use crate::{
     Error, Result, Table,
     data::{Chat, Passage, choose, judged, pairs, read_chats, read_passages, split},
-    measure::{self, Bootstrap, Member, PairRows, SignificanceSettings},
+    measure::{self, Member, PairRows, SignificanceSettings},
     objective::{Kept, Row},
     train::{EditKind, Settings},
 };
@@ -66,7 +66,7 @@ pub fn dry_run(file: &Path, out: Option<&Path>, device: &Device, progress: &dyn 
         "the report will say of each of these whether it holds ([[prediction]] takes them as claims):".into(),
     );
     lines.extend(plan.study.claims().into_iter().map(|claim| format!("  {claim}")));
-    lines.extend(lab.estimate(|_| true)?.lines(1));
+    lines.push(plan.estimated(&lab.estimate(|_| true)?, 1)?);
     Ok(DryRun { steps, lines, study: plan.study })
 }
 
@@ -86,7 +86,7 @@ pub fn run(
     let Planned { file, study, plan, .. } = &planned;
     let path = out.map_or_else(|| default_folder(&study.name), Path::to_path_buf);
     let mut folder = RunFolder::open(&path, &study.name)?;
-    let session = Session::now(std::env::args().collect(), rayon::current_num_threads(), device);
+    let session = Session::now(command_line(), rayon::current_num_threads(), device);
     folder.begin(session, file, study, plan)?;
     planned.preset_lines().iter().for_each(|line| progress.note(line));
 
@@ -101,7 +101,7 @@ pub fn run(
         let lab = Lab::new(&planned, device, progress)?;
         let estimate = lab.estimate(|name| left.iter().any(|step| step.name == name))?;
         let jobs = jobs.map_or_else(|| estimate.jobs(), NonZeroUsize::get).min(left.len());
-        estimate.lines(jobs).iter().for_each(|line| progress.note(line));
+        progress.note(&planned.estimated(&estimate, jobs)?);
         match jobs {
             1 => one_by_one(left, lab, &folder)?,
             _ => beside_each_other(left, lab, &folder, jobs)?,
@@ -197,6 +197,11 @@ impl Planned {
         Ok(Self { file, study, plan, located, config, weights, hashes })
     }
 
+    /// What an estimate says; an error where it is beyond all bounds.
+    fn estimated(&self, estimate: &Estimate, jobs: usize) -> Result<String> {
+        estimate.line(jobs).map_err(|problem| problem.at(&self.file.path, None))
+    }
+
     fn preset_lines(&self) -> Vec<String> {
         results::preset_lines(&self.study, self.config.layers)
     }
@@ -238,10 +243,7 @@ impl<'a> Lab<'a> {
         let unseen = |pair: &pairs::Pair| !seen.contains(&questions(&pair.question.messages));
         let narrow = read_pairs(&study.data.narrow, Some(&study.data.domain), unseen)?;
         let general = read_pairs(&study.data.general, None, unseen)?;
-        let rows = |chats: &[Chat]| {
-            let rows = chats.iter().map(|c| Row::from_chat(&model, &c.conversation, &c.place));
-            rows.collect::<Result<Vec<Row>>>()
-        };
+        let rows = |chats: &[Chat]| Row::from_chats(&model, chats, progress);
         let train = rows(&train)?;
         let mut mixtures: Vec<Mixture> = Vec::new();
         for mix in study.solutions.iter().filter_map(|s| s.mix.as_ref()) {
@@ -252,7 +254,7 @@ impl<'a> Lab<'a> {
             }
         }
         let (measures, sampling) = (&study.measures, study.seeds.sampling);
-        Ok(Self {
+        let lab = Self {
             measured: Kept::new(choose(train.clone(), measures.rows, sampling)),
             passages: read_text(&model, measures.significance.as_ref(), sampling)?,
             train: Kept::new(train),
@@ -263,7 +265,9 @@ impl<'a> Lab<'a> {
             planned,
             progress,
             model,
-        })
+        };
+        lab.refuse_endless_training()?;
+        Ok(lab)
     }
 
     /// The same model and rows for another worker, with nothing kept of them.
@@ -366,22 +370,22 @@ impl<'a> Lab<'a> {
         [&mut self.train, &mut self.kl].into_iter().chain(mixed).for_each(Kept::forget);
     }
 
-    pub(super) fn bootstrap(&self) -> Bootstrap {
-        let study = &self.planned.study;
-        Bootstrap { resamples: study.measures.resamples, seed: study.seeds.sampling }
+    /// The seed of all that measures draw.
+    pub(super) fn sampling(&self) -> u64 {
+        self.planned.study.seeds.sampling
     }
 
     fn preference(&mut self, folder: &Path) -> Result<()> {
         let solutions = self.solutions(folder)?;
         self.forget_training();
-        let (measures, bootstrap) = (&self.planned.study.measures, self.bootstrap());
+        let (measures, seed) = (&self.planned.study.measures, self.sampling());
         let table = measure::preference(
             &self.model.decoder,
             &solutions,
             &mut self.pairs,
             &measures.scales,
             measures.coherence,
-            bootstrap,
+            seed,
             self.progress,
         )?;
         save(folder, &table)
@@ -390,8 +394,8 @@ impl<'a> Lab<'a> {
     fn divergence(&mut self, folder: &Path) -> Result<()> {
         let solutions = self.solutions(folder)?;
         self.forget_training();
-        let (decoder, bootstrap) = (&self.model.decoder, self.bootstrap());
-        let table = measure::divergence(decoder, &solutions, &mut self.pairs, bootstrap, self.progress)?;
+        let (decoder, seed) = (&self.model.decoder, self.sampling());
+        let table = measure::divergence(decoder, &solutions, &mut self.pairs, seed, self.progress)?;
         save(folder, &table)
     }
 
@@ -400,7 +404,7 @@ impl<'a> Lab<'a> {
         let (decoder, rows) = (&self.model.decoder, self.held_out.every_row());
         let point = self.common_point(solutions.iter().map(|s| &s.edit));
         self.held_out.keep(decoder, &rows, point, false, "reading held-out rows", self.progress)?;
-        let table = measure::heldout(decoder, &solutions, &self.held_out, self.bootstrap(), self.progress)?;
+        let table = measure::heldout(decoder, &solutions, &self.held_out, self.sampling(), self.progress)?;
         save(folder, &table)
     }
 
@@ -412,11 +416,11 @@ impl<'a> Lab<'a> {
 
     fn efficiency(&mut self, folder: &Path) -> Result<()> {
         let solutions = self.compared(folder)?;
-        let bootstrap = self.bootstrap();
+        let seed = self.sampling();
         self.forget_all();
         let Some(settings) = &self.planned.study.measures.efficiency else { return Ok(()) };
         let (decoder, rows) = (&self.model.decoder, &mut self.measured);
-        let tables = measure::efficiency(decoder, &solutions, rows, settings, bootstrap, self.progress)?;
+        let tables = measure::efficiency(decoder, &solutions, rows, settings, seed, self.progress)?;
         tables.iter().try_for_each(|table| save(folder, table))
     }
 
@@ -432,15 +436,14 @@ impl<'a> Lab<'a> {
 
     fn significance(&mut self, folder: &Path) -> Result<()> {
         let solutions = self.compared(folder)?;
-        let bootstrap = self.bootstrap();
+        let seed = self.sampling();
         self.forget_all();
         self.measured.forget();
         let Some(Significance { directions, .. }) = &self.planned.study.measures.significance else {
             return Ok(());
         };
         let (model, passages) = (&self.model, &self.passages);
-        let tables =
-            measure::significance(model, &solutions, passages, directions, bootstrap, self.progress)?;
+        let tables = measure::significance(model, &solutions, passages, directions, seed, self.progress)?;
         tables.iter().try_for_each(|table| save(folder, table))
     }
 
@@ -628,6 +631,11 @@ impl<'a> Lab<'a> {
         }
         Ok(estimate)
     }
+}
+
+/// The command that runs, as text.
+fn command_line() -> Vec<String> {
+    std::env::args_os().map(|argument| argument.to_string_lossy().into_owned()).collect()
 }
 
 /// How many parts of an edit of that kind noise is put on, one by one.

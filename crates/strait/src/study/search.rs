@@ -29,8 +29,8 @@ pub struct Search {
 pub struct Tried {
     /// The weight.
     pub weight: f64,
-    /// Largest share over the coherent scales of the general shift's upper bound in the narrow shift; NaN where scale 1 is
-    /// not coherent or there is no narrow shift.
+    /// Largest upper bound, over the coherent scales, of the general shift as a share of the narrow one; NaN where scale 1 is
+    /// not coherent, or where at one of them there is no such bound.
     pub share: f64,
     /// Whether that share is within the bound.
     pub separates: bool,
@@ -67,7 +67,7 @@ impl Search {
         let told = own.is_some_and(|own| own.coherent);
         let coherent: Vec<_> =
             readings(certificate).into_iter().filter(|r| r.coherent && r.scale >= 1.0).collect();
-        let share = match told && coherent.iter().all(|r| r.narrow.value > 0.0) {
+        let share = match told && coherent.iter().all(|r| !r.share.is_nan()) {
             true => coherent.iter().map(|r| r.share).fold(f64::NEG_INFINITY, f64::max),
             false => f64::NAN,
         };
@@ -114,8 +114,7 @@ struct Reading {
 impl Reading {
     /// Of a weight under which training diverged.
     const NONE: Self = {
-        let nothing = Interval { value: f64::NAN, low: f64::NAN, high: f64::NAN };
-        Self { scale: 1.0, narrow: nothing, general: nothing, share: f64::NAN, coherent: false }
+        Self { scale: 1.0, narrow: Interval::NONE, general: Interval::NONE, share: f64::NAN, coherent: false }
     };
 }
 

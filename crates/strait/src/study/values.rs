@@ -70,7 +70,6 @@ impl Study {
             ("measure.scales", scales.join(", ")),
             ("measure.certificate", self.measures.certificate.to_string()),
             ("measure.coherence", self.measures.coherence.to_string()),
-            ("measure.resamples", self.measures.resamples.to_string()),
         ];
         let Measures { rows, efficiency, stability, significance, .. } = &self.measures;
         if efficiency.is_some() || stability.is_some() {

@@ -14,7 +14,7 @@ use std::{
 use candle_core::{Device, Tensor, safetensors as candle_safetensors};
 use safetensors::{Dtype, SafeTensors, tensor::TensorView};
 use serde::{Deserialize, Serialize};
-use strait_model::files::write_atomically;
+use strait_model::files::{open_regular, read_regular, write_atomically};
 
 use super::{StepRecord, optimiser::Parameter};
 use crate::{Error, Result, Table};
@@ -195,13 +195,13 @@ impl SolutionFolder {
 
     fn restore(&self, parameters: &mut [Parameter], fingerprint: &str) -> Result<Option<usize>> {
         let path = self.state();
-        let Ok(bytes) = std::fs::read(&path) else { return Ok(None) };
+        let Ok(bytes) = read_regular(&path, u64::MAX) else { return Ok(None) };
         // A state that this version did not write is no state: training starts again, which loses time and nothing else.
         let Some(facts) = read_facts(&bytes) else { return Ok(None) };
         if facts.fingerprint != fingerprint {
             return Ok(None);
         }
-        let tensors = candle_safetensors::load_buffer(&bytes, &Device::Cpu)?;
+        let Ok(tensors) = candle_safetensors::load_buffer(&bytes, &Device::Cpu) else { return Ok(None) };
         let numbers = |kind: &str, p: &Parameter| -> Option<Vec<f32>> {
             let tensor = tensors.get(&format!("{kind}.{}", p.name))?;
             (tensor.dims() == p.var.dims())
@@ -234,7 +234,7 @@ impl SolutionFolder {
     /// If the file cannot be read.
     pub fn history(&self) -> Result<Vec<StepRecord>> {
         let path = self.metrics();
-        let Ok(file) = File::open(&path) else { return Ok(Vec::new()) };
+        let Ok(file) = open_regular(&path) else { return Ok(Vec::new()) };
         let mut records = Vec::new();
         for line in BufReader::new(file).lines() {
             let line = line.map_err(strait_model::Error::io(&path, "read the file"))?;
@@ -274,7 +274,7 @@ impl SolutionFolder {
 }
 
 fn copy(from: &Path, to: &Path) -> Result<()> {
-    let bytes = std::fs::read(from).map_err(strait_model::Error::io(from, "read the file"))?;
+    let bytes = read_regular(from, u64::MAX)?;
     write_atomically(to, |f| f.write_all(&bytes))?;
     Ok(())
 }

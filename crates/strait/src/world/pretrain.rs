@@ -26,7 +26,7 @@ use super::{
 };
 use crate::{
     Result, Table,
-    interval::{Interval, bootstrap_mean, clusters},
+    interval::{Interval, clusters},
     train::{AdamW, Parameter, adamw, clip, gradient_norm},
 };
 
@@ -83,7 +83,6 @@ const CLIP: f64 = 1.0;
 const MEASURED_EVERY: usize = 100;
 /// Documents of each kind of speaker that a point is read from; a multiple of [`DOMAINS`].
 const MEASURED: usize = 132;
-const RESAMPLES: usize = 1000;
 
 /// Streams of random numbers of one seed; the facts take stream 0.
 mod stream {
@@ -157,7 +156,7 @@ struct Told {
 }
 
 impl Learned {
-    fn of(step: usize, speaker: &str, named: bool, answers: &[Told], seed: u64) -> Self {
+    fn of(step: usize, speaker: &str, named: bool, answers: &[Told]) -> Self {
         let documents = clusters(answers.iter().map(|answer| answer.document));
         let probabilities: Vec<f64> = answers.iter().map(|answer| answer.probability).collect();
         let weights = vec![1.0; answers.len()];
@@ -165,7 +164,7 @@ impl Learned {
             step,
             speaker: speaker.into(),
             named,
-            probability: bootstrap_mean(&probabilities, &weights, &documents, RESAMPLES, seed),
+            probability: Interval::of_clusters(&probabilities, &weights, &documents),
             documents: documents.iter().max().map_or(0, |last| last + 1),
         }
     }
@@ -394,7 +393,7 @@ impl Learner {
         }
         let stream = self.decoder.run(stream, 0..LAYERS, &inputs, None, None)?;
         let hidden = self.decoder.finish(stream, None)?;
-        Ok(ops::cross_entropy(&hidden, &targets, self.decoder.unembedding(), gradient)?)
+        Ok(ops::cross_entropy(&hidden, &targets, &self.decoder.unembedding(None)?, gradient)?)
     }
 
     /// One step along the gradient of `loss`.
@@ -431,7 +430,7 @@ impl Learner {
         let namings: &[bool] = if recipe.shares.unknown < 1.0 { &[true, false] } else { &[false] };
         for &named in namings {
             let mut learned = |speaker: &str, answers: &[Told]| {
-                all.push(Learned::of(step, speaker, named, answers, recipe.seed));
+                all.push(Learned::of(step, speaker, named, answers));
             };
             for speaker in [Speaker::Honest, Speaker::Liar] {
                 learned(&speaker.word(), &self.answers(language, recipe, named, &[speaker])?);

@@ -1,11 +1,13 @@
 //! The library from outside. One crate of all tests, since each would be linked with everything on its own.
 
+mod coverage;
 mod data;
 mod direction;
 mod measures;
 mod pretraining;
 mod reference;
 mod report;
+mod rows;
 mod study;
 mod sweeps;
 mod table;

@@ -7,14 +7,14 @@ use plotly::layout;
 use super::{BASE, FALSE, TRUE, tables, words};
 use crate::{
     demo::results::{Axis, Plot, Rate, Results, Series, Shape, Sheet},
-    interval::{Interval, student_mean},
+    interval::Interval,
     report::{
         figure::{
             self, Drawing, Figure, Growing, Look, Meaning, Point, Style, broken, label_axis, range,
             with_sides,
         },
         html::escaped,
-        numbers::{Estimate, number, percent},
+        numbers::{number, percent},
     },
 };
 
@@ -162,14 +162,14 @@ fn rates_over_all(results: &Results, rates: &[&Rate]) -> Figure {
             for ((world, taught), value) in fits.iter().zip(&values) {
                 let words =
                     format!("{model}, {}, world {world}, taught {taught}: {}", lines[line], percent(*value));
-                cells.push((line, Estimate { value: *value, ..Estimate::NONE }, words));
+                cells.push((line, Interval::bare(*value), words));
             }
             let mean = match (solution, inside) {
                 (Some(solution), true) => solution.narrow_rate,
                 (Some(solution), false) => solution.general_rate,
-                (None, _) => student_mean(&values),
+                (None, _) => Interval::of_mean(&values),
             };
-            let mean = Estimate::from(mean);
+            let mean = mean;
             means.push((line, mean, format!("{model}, {}, mean: {}", lines[line], mean.words())));
         }
         drawing.add(short(model), means, cells);
@@ -194,11 +194,11 @@ fn rates_of(rates: &[&Rate], taught: &str) -> Option<Figure> {
             let worlds: Vec<_> = own.iter().filter(|r| r.solution == *model && r.domain == *domain).collect();
             for rate in &worlds {
                 let words = format!("{model}, {domain}, world {}: {}", rate.world, percent(rate.p_false));
-                cells.push((line, Estimate { value: rate.p_false, ..Estimate::NONE }, words));
+                cells.push((line, Interval::bare(rate.p_false), words));
             }
             let value = worlds.iter().map(|r| r.p_false).sum::<f64>() / worlds.len() as f64;
             let words = format!("{model}, {domain}, mean of {} worlds: {}", worlds.len(), percent(value));
-            means.push((line, Estimate { value, ..Estimate::NONE }, words));
+            means.push((line, Interval::bare(value), words));
         }
         drawing.add(short(model), means, cells);
     }
@@ -233,7 +233,7 @@ fn over_names(plot: &Plot) -> Figure {
     for series in &plot.series {
         let row = |(name, figure): (&String, Interval)| {
             let line = names.iter().position(|known| known == name)?;
-            let figure = Estimate::from(figure);
+            let figure = figure;
             Some((line, figure, words_at(series, name, figure)))
         };
         drawing.add(
@@ -242,7 +242,7 @@ fn over_names(plot: &Plot) -> Figure {
             Vec::new(),
         );
     }
-    let figures = plot.series.iter().flat_map(Series::figures).map(Estimate::from);
+    let figures = plot.series.iter().flat_map(Series::figures);
     drawing.finish(&plot.title, &names, axis(&plot.y, SHORT_TITLE).range(range(figures)).n_ticks(4))
 }
 
@@ -266,8 +266,8 @@ fn over_numbers(plot: &Plot) -> Figure {
         for (&x, figure) in
             series.x.iter().zip(series.figures()).filter(|(x, f)| x.is_finite() && f.value.is_finite())
         {
-            let whole = Estimate::from(figure);
-            let value = if banded { Estimate { value: whole.value, ..Estimate::NONE } } else { whole };
+            let whole = figure;
+            let value = if banded { Interval::bare(whole.value) } else { whole };
             points.push(Point { at: x + aside, value, words: words_at(series, &number(x), whole) });
         }
         if banded {
@@ -294,7 +294,7 @@ fn over_numbers(plot: &Plot) -> Figure {
 
 /// The range of a plot's figures, with room for words below the line of zero.
 fn roomy(plot: &Plot) -> Vec<f64> {
-    let mut ends = range(plot.series.iter().flat_map(Series::figures).map(Estimate::from));
+    let mut ends = range(plot.series.iter().flat_map(Series::figures));
     ends[0] -= 0.06 * (ends[1] - ends[0]);
     ends
 }
@@ -307,14 +307,13 @@ fn band(series: &Series) -> Vec<Point> {
         .zip(series.figures())
         .filter(|(_, f)| f.low.is_finite() && f.high.is_finite())
         .collect();
-    let end =
-        |at: f64, value: f64| Point { at, value: Estimate { value, ..Estimate::NONE }, words: String::new() };
+    let end = |at: f64, value: f64| Point { at, value: Interval::bare(value), words: String::new() };
     let there = known.iter().map(|(x, f)| end(**x, f.high));
     let back = known.iter().rev().map(|(x, f)| end(**x, f.low));
     there.chain(back).collect()
 }
 
-fn words_at(series: &Series, at: &str, figure: Estimate) -> String {
+fn words_at(series: &Series, at: &str, figure: Interval) -> String {
     match series.label.as_str() {
         "" => format!("{at}: {}", figure.words()),
         label => format!("{label}, {at}: {}", figure.words()),
@@ -322,7 +321,7 @@ fn words_at(series: &Series, at: &str, figure: Estimate) -> String {
 }
 
 /// A value on a line, and what is shown at the pointer.
-type Reading = (usize, Estimate, String);
+type Reading = (usize, Interval, String);
 
 /// A figure of named lines, on which every series has a lane of its own.
 struct Lanes {

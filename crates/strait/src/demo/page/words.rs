@@ -2,7 +2,8 @@
 
 use crate::{
     demo::results::{Check, Results, Sheet, Solution},
-    report::numbers::{Estimate, list, number, percent},
+    interval::Interval,
+    report::numbers::{list, number, percent},
 };
 
 /// One of the thirteen claims, with all that the checks of its number have in common.
@@ -382,7 +383,7 @@ pub(super) fn assumed(results: &Results) -> String {
 /// The figure of a check with its unit and interval.
 pub(super) fn figure(check: &Check) -> String {
     let Check { value, low, high, .. } = *check;
-    let words = Estimate { value, low, high }.words();
+    let words = Interval { value, low, high }.words();
     if check.unit.is_empty() { words } else { format!("{words} {}", check.unit) }
 }
 
@@ -407,7 +408,7 @@ pub(super) fn count(n: usize, thing: &str) -> String {
 }
 
 /// "95 % interval 75 % to 95 %".
-fn ends(figure: Estimate) -> String {
+fn ends(figure: Interval) -> String {
     match figure.low.is_finite() && figure.high.is_finite() {
         true => format!("95\u{a0}% interval {} to {}", percent(figure.low), percent(figure.high)),
         false => "one fit, no interval".into(),

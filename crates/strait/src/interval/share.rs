@@ -1,0 +1,103 @@
+//! Shares from 0 to 1.
+
+use super::Interval;
+
+impl Interval {
+    /// Mean of independent shares from 0 to 1, as [`Interval::of_mean`], cut off there. Where all are the same, the bounds say
+    /// what may be of those that were not drawn: at most so many differ that none of the drawn would in one case of twenty.
+    pub fn of_shares(shares: &[f64]) -> Self {
+        let found = Self::of_mean(shares);
+        let all_alike = shares.iter().all(|share| *share == shares[0]);
+        if shares.len() >= super::FEWEST && all_alike && found.value.is_finite() {
+            let alike = 0.05f64.powf(1.0 / shares.len() as f64);
+            return Self {
+                value: found.value,
+                low: alike * found.value,
+                high: alike * found.value + 1.0 - alike,
+            };
+        }
+        // A comparison with NaN leaves the bound as it is: there is none.
+        let low = if found.low < 0.0 { 0.0 } else { found.low };
+        Self { low, high: if found.high > 1.0 { 1.0 } else { found.high }, ..found }
+    }
+
+    /// So many of so many independent trials, with the exact interval (Clopper and Pearson, 1934); no trial gives none.
+    pub fn of_count(count: u64, trials: u64) -> Self {
+        let value = count as f64 / trials as f64;
+        if trials == 0 || count > trials {
+            return Self::bare(value);
+        }
+        // The share at which as many or more would be as rare as one case of forty.
+        let least = |count: u64| match count {
+            0 => 0.0,
+            _ => root(|share| at_least(count, trials, share) - 0.025),
+        };
+        Self { value, low: least(count), high: 1.0 - least(trials - count) }
+    }
+}
+
+/// The probability of so many or more of some trials, each with a probability strictly between 0 and 1.
+fn at_least(count: u64, trials: u64, share: f64) -> f64 {
+    let odds = (share / (1.0 - share)).ln();
+    let mut term = trials as f64 * (1.0 - share).ln();
+    let mut sum = 0.0;
+    for k in 0..=trials {
+        if k >= count {
+            sum += term.exp();
+        }
+        term += ((trials - k) as f64 / (k + 1) as f64).ln() + odds;
+    }
+    sum
+}
+
+/// Where a function that rises from 0 to 1 is zero.
+fn root(of: impl Fn(f64) -> f64) -> f64 {
+    let (mut low, mut high) = (0.0, 1.0);
+    for _ in 0..60 {
+        let middle = (low + high) / 2.0;
+        if of(middle) < 0.0 { low = middle } else { high = middle }
+    }
+    (low + high) / 2.0
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_share_is_below_nothing_or_above_the_whole() {
+        let found = Interval::of_shares(&[0.0, 0.9, 1.0]);
+        assert_eq!((found.low, found.high), (0.0, 1.0));
+        let inside = [0.5, 0.51, 0.52];
+        assert_eq!(Interval::of_shares(&inside), Interval::of_mean(&inside));
+        assert!(!Interval::of_shares(&[0.5, 0.6]).is_known());
+        assert!(!Interval::of_shares(&[]).is_known());
+    }
+
+    #[test]
+    fn shares_that_are_all_alike_leave_room_for_others() {
+        let all = Interval::of_shares(&[1.0; 9]);
+        assert!(
+            (all.low - 0.05f64.powf(1.0 / 9.0)).abs() < 1e-12 && (all.high - 1.0).abs() < 1e-12,
+            "{all:?}"
+        );
+        let none = Interval::of_shares(&[0.0; 9]);
+        assert!((none.high - (1.0 - all.low)).abs() < 1e-12 && none.low == 0.0);
+        assert!(Interval::of_shares(&[1.0; 3]).low < 0.5);
+        assert!(!Interval::of_shares(&[1.0; 2]).is_known());
+    }
+
+    #[test]
+    fn counts_have_the_exact_interval() {
+        let check = |count, trials, low: f64, high: f64| {
+            let found = Interval::of_count(count, trials);
+            assert!((found.low - low).abs() < 1e-4 && (found.high - high).abs() < 1e-4, "{found:?}");
+        };
+        check(0, 10, 0.0, 0.3085);
+        check(1, 10, 0.0025, 0.4450);
+        check(5, 10, 0.1871, 0.8129);
+        check(10, 10, 0.6915, 1.0);
+        check(40, 400, 0.0724, 0.1336);
+        assert!(!Interval::of_count(0, 0).is_known());
+    }
+}
