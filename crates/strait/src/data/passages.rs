@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use serde_json::Value;
-use strait_model::{files::open_regular, json};
+use strait_model::{files::open_data, json};
 
 use super::{
     Problem, RowSource, column,
@@ -40,7 +40,7 @@ pub fn read_passages(path: &Path, most: usize) -> Result<Vec<Passage>> {
         "txt" => paragraphs(&mut taken)?,
         "jsonl" | "json" => json_rows(&mut taken)?,
         "parquet" => {
-            let file = open_regular(path)?;
+            let file = open_data(path)?;
             column::read(&file, TEXT, &mut taken).map_err(|problem| problem.at(path, None))?;
         }
         _ => return Err(Problem::NotOfPassages.at(path, None)),
