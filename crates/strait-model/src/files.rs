@@ -14,7 +14,7 @@ use tempfile::NamedTempFile;
 
 use crate::{Error, Result};
 pub use pinned::{Identity, Pinned};
-pub use stand_in::{START, StandIn, open_real, refuse_stand_in, unfinished_beside};
+pub use stand_in::{START, StandIn, open_data, open_real, refuse_stand_in, unfinished_beside};
 
 /// What the names of temporary files begin with: one that is left over belongs to a write that was cut off.
 pub const TEMPORARY_PREFIX: &str = ".strait-";

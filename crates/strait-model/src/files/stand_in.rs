@@ -160,11 +160,30 @@ pub fn refuse_stand_in(path: &Path, start: &[u8], read: &[StandIn]) -> Result<()
     }
 }
 
+/// Opens a file of a user's own data, in which anything may stand but a pointer to another file.
+///
+/// # Errors
+/// If there is no such file, or a pointer in its place.
+pub fn open_data(path: &Path) -> Result<File> {
+    let (file, start) = open_with_start(path)?;
+    match StandIn::of(&start) {
+        Some(what @ (StandIn::LfsPointer { .. } | StandIn::AnnexPointer)) => Err(what.at(path)),
+        _ => Ok(file),
+    }
+}
+
 /// Opens a file that is no stand-in, see [`open_regular`] and [`refuse_stand_in`]. It is read from its first byte on.
 ///
 /// # Errors
 /// If there is no such file, or something else is there.
 pub fn open_real(path: &Path, read: &[StandIn]) -> Result<File> {
+    let (file, start) = open_with_start(path)?;
+    refuse_stand_in(path, &start, read)?;
+    Ok(file)
+}
+
+/// A file that will be read from its first byte on, and its first bytes.
+fn open_with_start(path: &Path) -> Result<(File, Vec<u8>)> {
     let mut file = open_regular(path)?;
     let mut start = Vec::with_capacity(START);
     Read::by_ref(&mut file)
@@ -172,8 +191,7 @@ pub fn open_real(path: &Path, read: &[StandIn]) -> Result<File> {
         .read_to_end(&mut start)
         .and_then(|_| file.rewind())
         .map_err(Error::io(path, "read the file"))?;
-    refuse_stand_in(path, &start, read)?;
-    Ok(file)
+    Ok((file, start))
 }
 
 fn unfinished(path: &Path) -> Option<StandIn> {
@@ -261,5 +279,7 @@ mod tests {
         assert!(open_real(folder.path(), &[]).unwrap_err().to_string().contains("a folder"));
         assert_eq!(unfinished_beside(&path("model.gguf")), Some(path("model.gguf.incomplete")));
         assert_eq!(unfinished_beside(&path("pointer")), None);
+        assert!(open_data(&path("pointer")).unwrap_err().to_string().contains("Git LFS"));
+        assert!(open_data(&path("zip")).is_ok());
     }
 }

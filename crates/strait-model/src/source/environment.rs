@@ -2,8 +2,6 @@
 
 use std::{ffi::OsString, path::PathBuf, time::Duration};
 
-use super::web::without_passwords;
-
 /// How long a download may bring nothing before it is given up.
 const PATIENCE: Duration = Duration::from_secs(60);
 
@@ -38,7 +36,13 @@ impl Environment {
 
     /// The hub's address as it may be shown: without a password that stands in it.
     pub fn address(&self) -> String {
-        without_passwords(&self.endpoint)
+        let (scheme, rest) = self.endpoint.split_once("://").unwrap_or(("", &self.endpoint));
+        let separator = if scheme.is_empty() { "" } else { "://" };
+        // Whatever stands before the last sign of its kind may be part of a password.
+        match rest.rsplit_once('@') {
+            Some((_, host)) => format!("{scheme}{separator}***@{host}"),
+            None => self.endpoint.clone(),
+        }
     }
 
     fn from_variables(variable: impl Fn(&str) -> Option<OsString>, home: PathBuf) -> Self {

@@ -197,6 +197,10 @@ impl Address {
         if host.is_empty() || !host.chars().all(plain) || !path.chars().all(|c| c.is_ascii_graphic()) {
             return None;
         }
+        let port = host.rsplit_once(':').map_or("", |(_, port)| port);
+        if !port.contains(']') && port.parse::<u16>().is_err() && !port.is_empty() {
+            return None;
+        }
         let has_port = host.rsplit_once(':').is_some_and(|(_, port)| !port.is_empty() && !port.contains(']'));
         let host = if has_port {
             host
@@ -248,6 +252,9 @@ impl Address {
     }
 }
 
+/// Signs at which an address's host ends, in URLs and in sentences.
+const ENDS: &str = "/?#'\"`<>,)";
+
 /// Text of others with the passwords of addresses taken out.
 pub(super) fn without_passwords(text: &str) -> String {
     let mut shown = String::with_capacity(text.len());
@@ -255,15 +262,15 @@ pub(super) fn without_passwords(text: &str) -> String {
     while let Some(at) = rest.find("://") {
         let (before, after) = rest.split_at(at + 3);
         shown.push_str(before);
-        let end = after.find(|c: char| c.is_whitespace() || "/?#'\"`<>,)".contains(c)).unwrap_or(after.len());
-        let (authority, behind) = after.split_at(end);
-        // A password may hold any of the signs at which an address ends.
-        let (authority, behind) = match behind.split_whitespace().next().and_then(|word| word.rfind('@')) {
-            Some(at) if !authority.contains('@') && authority.contains(':') => {
-                (&after[..end + at + 1], &behind[at + 1..])
-            }
-            _ => (authority, behind),
-        };
+        let end = after.find(|c: char| c.is_whitespace() || ENDS.contains(c)).unwrap_or(after.len());
+        let (mut authority, mut behind) = after.split_at(end);
+        // A password may hold a sign at which an address would end.
+        let word = behind.find(char::is_whitespace).map_or(behind, |end| &behind[..end]);
+        if let Some(at) = word.rfind('@').filter(|_| authority.contains(':') && !authority.contains('@')) {
+            (authority, behind) = after.split_at(end + at + 1);
+            let host = behind.find(|c: char| c.is_whitespace() || ENDS.contains(c)).unwrap_or(behind.len());
+            (authority, behind) = (&after[..authority.len() + host], &behind[host..]);
+        }
         match authority.rsplit_once('@') {
             Some((_, host)) => shown.push_str(&format!("***@{host}")),
             None => shown.push_str(authority),
@@ -347,6 +354,7 @@ mod tests {
             ("http://hub.example/a@b and more@x", "http://hub.example/a@b and more@x"),
             ("`https://me:a/b#c@hub.example`", "`https://***@hub.example`"),
             ("two http://a:b@c http://d:e@f", "two http://***@c http://***@f"),
+            ("http://h:80 me@x http://é:1é/é@b", "http://h:80 me@x http://***@b"),
             ("no address", "no address"),
             ("http://127.0.0.1:80/x", "http://127.0.0.1:80/x"),
         ] {

@@ -1,6 +1,6 @@
 //! The tokenizer of a Hugging Face folder, as transformers' `AutoTokenizer` makes it.
 
-use std::{fs::File, io::Read, path::Path};
+use std::{io::Read, path::Path};
 
 use serde::{Deserialize, de::DeserializeOwned};
 use serde_json::{Map, Value};
@@ -15,7 +15,11 @@ use super::{
     special::{Files, Special},
     templates, unfit,
 };
-use crate::{Error, Result, guard, json, template};
+use crate::{
+    Error, Result,
+    files::{open_data, open_real},
+    guard, json, template,
+};
 
 const TOKENIZER: &str = "tokenizer.json";
 const CONFIG: &str = "tokenizer_config.json";
@@ -218,10 +222,12 @@ fn parse<T: DeserializeOwned>(folder: &Path, file: &'static str, bytes: &[u8]) -
 /// A file's bytes, if it is there.
 pub(super) fn read_file(folder: &Path, file: &'static str, limit: u64) -> Result<Option<Vec<u8>>> {
     let path = folder.join(file);
-    let opened = match File::open(&path) {
+    // A template may be any text, and empty.
+    let opened = if file.ends_with(".json") { open_real(&path, &[]) } else { open_data(&path) };
+    let opened = match opened {
         Ok(opened) => opened,
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
-        Err(error) => return Err(Error::io(path, "open the file")(error)),
+        Err(Error::Io { source, .. }) if source.kind() == std::io::ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(error),
     };
     let mut bytes = Vec::new();
     opened.take(limit + 1).read_to_end(&mut bytes).map_err(Error::io(path, "read the file"))?;

@@ -4,6 +4,7 @@ mod adapters;
 mod common;
 mod config;
 mod edit;
+mod fit;
 mod gguf;
 mod golden;
 mod packed;

@@ -135,16 +135,16 @@ fn answer(
     if let Some(status) = manners.file_status {
         return respond(&mut stream, status, &[], b"", manners);
     }
+    if let Some(location) = manners.elsewhere {
+        let location = if location.is_empty() { &path } else { location };
+        return respond(&mut stream, 302, &[("location", location)], b"", Manners::default());
+    }
     let name = path.split(&format!("/resolve/{COMMIT}/")).last()?;
     let name = name.trim_start_matches("/store/");
     let Some(Remote { content, large }) = files.get(name) else {
         return respond(&mut stream, 404, &[], b"", manners);
     };
     let etag = manners.tag.map_or_else(|| format!("\"{}\"", sha256(content)), str::to_string);
-    if let Some(location) = manners.elsewhere {
-        let location = if location.is_empty() { &path } else { location };
-        return respond(&mut stream, 302, &[("location", location)], b"", Manners::default());
-    }
     if *large && manners.redirect && !path.starts_with("/store/") {
         let location = format!("{address}/store/{name}");
         let headers = [("location", location.as_str()), ("x-linked-etag", &etag), ("x-repo-commit", COMMIT)];

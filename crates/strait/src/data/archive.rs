@@ -18,7 +18,7 @@ use base64::{Engine, engine::general_purpose::URL_SAFE};
 use fernet::Fernet;
 use sha2::Sha256;
 use strait_model::{
-    files::{open_regular, write_atomically},
+    files::{open_data, open_regular, write_atomically},
     guard::caught,
 };
 use zip::{DateTime, ZipArchive, ZipWriter, result::ZipError, write::SimpleFileOptions};
@@ -246,7 +246,7 @@ fn wrap(path: &Path, problem: Problem) -> Error {
 
 fn read_bounded(path: &Path) -> Result<Vec<u8>> {
     let mut bytes = Vec::new();
-    open_regular(path)?
+    open_data(path)?
         .take(MAX_ARCHIVE + 1)
         .read_to_end(&mut bytes)
         .map_err(strait_model::Error::io(path, "read the archive"))?;

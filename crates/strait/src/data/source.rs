@@ -7,7 +7,7 @@ use std::{
     path::PathBuf,
 };
 
-use strait_model::files::open_regular;
+use strait_model::files::open_data;
 
 use super::Archive;
 use crate::Result;
@@ -48,7 +48,7 @@ impl RowSource {
     /// If the file, the archive or the member cannot be opened.
     pub fn open(&self) -> Result<Box<dyn Read>> {
         match self {
-            Self::File(path) => Ok(Box::new(open_regular(path)?)),
+            Self::File(path) => Ok(Box::new(open_data(path)?)),
             Self::Archive { archive, password, member } => {
                 let bytes = Archive::open(archive, password)?.read(member)?;
                 Ok(Box::new(Cursor::new(bytes)))
