@@ -299,18 +299,25 @@ fn intervals_cover_what_they_say() {
     }
     let said = said(&page().1);
     for (kind, cells) in &rows {
-        for (place, cell) in cells.iter().enumerate().filter(|(_, cell)| cell.given * samples as f64 > 100.0) {
+        for (place, cell) in cells.iter().enumerate().filter(|(_, cell)| cell.given * samples as f64 > 100.0)
+        {
             let at = format!("{} at n = {}: {}", kind.name, SIZES[place], cell.words());
             let error = (0.95 * 0.05 / (cell.given * samples as f64)).sqrt();
             // Fewer samples are off by more.
             let bar = if update { BAR } else { BAR - 3.0 * error };
             assert!(!kind.barred || cell.covers >= bar, "{at}");
-            let book = said[kind.name][place].unwrap_or_else(|| panic!("{at}, of which the book says nothing"));
+            let book =
+                said[kind.name][place].unwrap_or_else(|| panic!("{at}, of which the book says nothing"));
             assert!(!kind.barred || book >= 100.0 * BAR, "{at}, where the book says {book}");
-            let near = 5.0 * (book / 100.0 * (1.0 - book / 100.0)).max(0.01).sqrt() / (cell.given * samples as f64).sqrt();
+            let near = 5.0 * (book / 100.0 * (1.0 - book / 100.0)).max(0.01).sqrt()
+                / (cell.given * samples as f64).sqrt();
             assert!((cell.covers - book / 100.0).abs() < near + 0.002, "{at}, where the book says {book}");
         }
         let few = SIZES.iter().zip(cells).filter(|(n, _)| **n < 3);
-        assert!(!kind.barred || kind.name.starts_with("share") || few.into_iter().all(|(_, cell)| cell.given == 0.0));
+        assert!(
+            !kind.barred
+                || kind.name.starts_with("share")
+                || few.into_iter().all(|(_, cell)| cell.given == 0.0)
+        );
     }
 }

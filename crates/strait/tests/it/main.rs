@@ -3,6 +3,7 @@
 mod coverage;
 mod data;
 mod direction;
+mod intervals;
 mod measures;
 mod pretraining;
 mod reference;
