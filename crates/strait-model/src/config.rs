@@ -6,11 +6,11 @@
 mod gguf;
 mod hf;
 
-use std::{fs::File, io::Read, path::Path};
+use std::{io::Read, path::Path};
 
 use serde::Serialize;
 
-use crate::{Error, Gguf, Result, edit::Projection};
+use crate::{Error, Gguf, Result, edit::Projection, files::open_real};
 
 const MAX_LAYERS: usize = 1 << 10;
 /// Limit on hidden and intermediate size, heads, and the size of a head.
@@ -53,6 +53,14 @@ pub enum Problem {
         key: String,
         /// Its value.
         found: String,
+    },
+    /// Two keys that say different things of one thing.
+    #[error("{first}, but {second}")]
+    Contradiction {
+        /// What the one says.
+        first: String,
+        /// What the other says.
+        second: String,
     },
     /// A tensor whose part in the computation is not supported.
     #[error("the tensor `{tensor}` has a part in this model that is not supported")]
@@ -124,6 +132,9 @@ impl Problem {
             }
             Self::Unsupported { .. } | Self::UnsupportedTensor { .. } => {
                 "choose another model, or one of its kin without this setting"
+            }
+            Self::Contradiction { .. } => {
+                "versions of transformers read the one or the other: restore the file as it is in the model's repository, or remove the wrong one"
             }
             _ => "restore the file as it is in the model's repository",
         }
@@ -445,7 +456,7 @@ fn periodic_kinds(layers: usize, period: usize) -> Vec<LayerKind> {
 
 /// Reads a file that is meant to be small.
 pub(crate) fn read_bounded(path: &Path, limit: u64) -> Result<Vec<u8>> {
-    let file = File::open(path).map_err(Error::io(path, "open the file"))?;
+    let file = open_real(path, &[])?;
     let mut bytes = vec![];
     file.take(limit + 1).read_to_end(&mut bytes).map_err(Error::io(path, "read the file"))?;
     if bytes.len() as u64 > limit {

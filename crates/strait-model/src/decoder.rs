@@ -7,13 +7,13 @@
 
 use std::ops::Range;
 
-use candle_core::{Device, Shape, Tensor};
+use candle_core::{DType, Device, Shape, Tensor};
 
 use crate::{
     Config, Edit, Error, Result, Weights,
     config::LayerKind,
     edit::{Adapter, Projection, Site},
-    ops::{self, AttentionShape, Linear, RopeTable, Span, Spans, Unembedding},
+    ops::{self, AttentionShape, HeadChange, Linear, RopeTable, Span, Spans, Unembedding},
 };
 
 /// Sequences one behind the other, without padding. What all of them begin with may stand there once, before them.
@@ -207,6 +207,13 @@ fn change(x: &Tensor, adapter: &Adapter, scale: f64) -> Result<Tensor> {
     Ok((by(&by(x, &adapter.a)?, &adapter.b)? * scale)?)
 }
 
+/// What an adapter of the embedding table adds: scale * B A, with A's columns those of the tokens.
+fn looked_up(tokens: &[u32], adapter: &Adapter, scale: f64) -> Result<Tensor> {
+    let ids = Tensor::from_slice(tokens, tokens.len(), adapter.a.device())?;
+    let of_tokens = adapter.a.index_select(&ids, 1)?.t()?.contiguous()?;
+    Ok((ops::linear(&of_tokens, &Linear { weight: adapter.b.clone(), bias: None })? * scale)?)
+}
+
 impl Block {
     fn from_tensors(
         c: &Config,
@@ -277,11 +284,26 @@ impl Decoder {
             embedding,
             blocks,
             norm,
-            unembedding: Unembedding { weight: unembedding, softcap: c.logit_softcap },
+            unembedding: Unembedding { weight: unembedding, softcap: c.logit_softcap, change: None },
             frequencies: c.rope.inverse_frequencies(c.head_dim),
             local_frequencies: c.local_rope.as_ref().map(|rope| rope.inverse_frequencies(c.head_dim)),
             config,
         })
+    }
+
+    /// Names and shapes of the tensors that a decoder of this config is built from.
+    ///
+    /// # Errors
+    /// If the config describes no decoder.
+    pub fn tensors_of(config: &Config) -> Result<Vec<(String, Vec<usize>)>> {
+        let mut tensors = Vec::new();
+        let zero = Tensor::zeros((), DType::F32, &Device::Cpu)?;
+        Self::from_tensors(config.clone(), |name, shape| {
+            tensors.push((name.to_string(), shape.to_vec()));
+            // One number, however large the shape is.
+            Ok(zero.broadcast_as(shape)?)
+        })?;
+        Ok(tensors)
     }
 
     /// The config that it was built from.
@@ -299,9 +321,23 @@ impl Decoder {
         &self.embedding
     }
 
-    /// The map from hidden states after the final norm to logits.
-    pub fn unembedding(&self) -> &Unembedding {
-        &self.unembedding
+    /// The map from hidden states after the final norm to logits, with what an edit changes of it.
+    ///
+    /// # Errors
+    /// If the tensors of several edits of the head do not fit together.
+    pub fn unembedding(&self, edit: Option<&Edit>) -> Result<Unembedding> {
+        let (mut a, mut b) = (Vec::new(), Vec::new());
+        for part in edit.into_iter().flat_map(Edit::parts) {
+            for (adapter, scale) in adapters_of(part, Site::Head) {
+                a.push(adapter.a.clone());
+                b.push((&adapter.b * scale)?);
+            }
+        }
+        let change = match a.len() {
+            0 => None,
+            _ => Some(HeadChange { a: Tensor::cat(&a, 0)?, b: Tensor::cat(&b, 1)? }),
+        };
+        Ok(Unembedding { change, ..self.unembedding.clone() })
     }
 
     /// The residual stream at point 0.
@@ -315,6 +351,10 @@ impl Decoder {
         let longest = batch.positions.iter().max().map_or(0, |&p| p as usize + 1);
         if longest > self.config.context_length {
             return Err(Error::TooLong { tokens: longest, context: self.config.context_length });
+        }
+        let rows = self.config.vocab_size;
+        if let Some(&id) = batch.ids.iter().find(|&&id| id as usize >= rows) {
+            return Err(Error::NoRow { id, rows });
         }
         let ids = Tensor::from_slice(&batch.ids, batch.tokens(), self.device())?;
         let embedded = self.embedding.index_select(&ids, 0)?;
@@ -362,7 +402,7 @@ impl Decoder {
         let pass = Pass { spans, rows, local_rope: local.unwrap_or_else(|| full.clone()), rope: full, edit };
         let mut stream = stream;
         for layer in blocks {
-            stream = steer(stream, layer, edit)?;
+            stream = self.steer(stream, layer, batch.ids(), edit)?;
             stream = self.block(stream, layer, &pass, cache.as_deref_mut())?;
         }
         Ok(stream)
@@ -376,7 +416,8 @@ impl Decoder {
     /// # Errors
     /// If the shapes disagree.
     pub fn finish(&self, stream: Tensor, edit: Option<&Edit>) -> Result<Tensor> {
-        let stream = steer(stream, self.config.layers, edit)?;
+        // No edit asks for the tokens here, since there is a block at least.
+        let stream = self.steer(stream, self.config.layers, &[], edit)?;
         Ok(ops::rms_norm(&stream, &self.norm, self.config.norm_eps)?)
     }
 
@@ -389,7 +430,7 @@ impl Decoder {
     /// As [`Decoder::embed`].
     pub fn logits(&self, batch: &Packed, edit: Option<&Edit>) -> Result<Tensor> {
         let stream = self.run(self.embed(batch)?, 0..self.config.layers, batch, edit, None)?;
-        Ok(self.unembedding.logits(&self.finish(stream, edit)?)?)
+        Ok(self.unembedding(edit)?.logits(&self.finish(stream, edit)?)?)
     }
 
     /// The residual stream after the embeddings and after each block, edits included: `layers + 1` tensors.
@@ -401,10 +442,10 @@ impl Decoder {
     /// As [`Decoder::embed`].
     pub fn residuals(&self, batch: &Packed, edit: Option<&Edit>) -> Result<Vec<Tensor>> {
         let mut stream = self.embed(batch)?;
-        let mut seen = vec![steer(stream.clone(), 0, edit)?];
+        let mut seen = vec![self.steer(stream.clone(), 0, batch.ids(), edit)?];
         for layer in 0..self.config.layers {
             stream = self.run(stream, layer..layer + 1, batch, edit, None)?;
-            seen.push(steer(stream.clone(), layer + 1, edit)?);
+            seen.push(self.steer(stream.clone(), layer + 1, &[], edit)?);
         }
         Ok(seen)
     }
@@ -467,39 +508,45 @@ impl Decoder {
         }
         Ok(y)
     }
-}
 
-/// Lets the parts of an edit that act on the residual stream at a point act there, in their order.
-fn steer(stream: Tensor, point: usize, edit: Option<&Edit>) -> Result<Tensor> {
-    let base = stream.clone();
-    let mut stream = stream;
-    for part in edit.into_iter().flat_map(Edit::parts) {
-        match part {
-            Edit::Steering(steering) if steering.layer + 1 == point as i32 => {
-                stream = stream.broadcast_add(&steering.vector.to_dtype(stream.dtype())?)?;
-            }
-            Edit::Lora(_) if point == 0 => {
-                // As a change of the embedding table would: what it adds depends on the embeddings alone.
-                for (adapter, scale) in adapters_of(part, Site::Embeddings) {
-                    stream = (stream + change(&base, adapter, scale)?)?;
+    /// Lets the parts of an edit that act on the residual stream at a point act there, in their order. `tokens` are those of
+    /// the stream, which only the embeddings' point needs.
+    fn steer(&self, stream: Tensor, point: usize, tokens: &[u32], edit: Option<&Edit>) -> Result<Tensor> {
+        let base = stream.clone();
+        let mut stream = stream;
+        for part in edit.into_iter().flat_map(Edit::parts) {
+            match part {
+                Edit::Steering(steering) if steering.layer + 1 == point as i32 => {
+                    stream = stream.broadcast_add(&steering.vector.to_dtype(stream.dtype())?)?;
                 }
+                Edit::Lora(_) if point == 0 => {
+                    // As a change of the embedding table would: what it adds depends on the embeddings alone.
+                    for (adapter, scale) in adapters_of(part, Site::Embeddings) {
+                        stream = (stream + change(&base, adapter, scale)?)?;
+                    }
+                    for (adapter, scale) in adapters_of(part, Site::Lookup) {
+                        let scale = scale * self.config.embedding_scale;
+                        stream = (stream + looked_up(tokens, adapter, scale)?)?;
+                    }
+                }
+                Edit::Ablation(ablation) if ablation.layer + 1 == point as i32 => {
+                    let unit = ablation.unit()?.to_dtype(stream.dtype())?.unsqueeze(0)?;
+                    let along = stream.broadcast_mul(&unit)?.sum_keepdim(1)?;
+                    stream = (&stream - (along.broadcast_mul(&unit)? * ablation.factor)?)?;
+                }
+                _ => {}
             }
-            Edit::Ablation(ablation) if ablation.layer + 1 == point as i32 => {
-                let unit = ablation.unit()?.to_dtype(stream.dtype())?.unsqueeze(0)?;
-                let along = stream.broadcast_mul(&unit)?.sum_keepdim(1)?;
-                stream = (&stream - (along.broadcast_mul(&unit)? * ablation.factor)?)?;
-            }
-            _ => {}
         }
+        Ok(stream)
     }
-    Ok(stream)
 }
 
 /// The point up to which `edit` changes nothing: a stream kept there serves the base model and every variant.
 pub fn first_changed_point(edit: &Edit, layers: usize) -> usize {
     let point_of = |site| match site {
-        Site::Embeddings => 0,
+        Site::Embeddings | Site::Lookup => 0,
         Site::Projection { layer, .. } => layer,
+        Site::Head => layers,
     };
     let of_part = |part: &Edit| match part {
         Edit::Steering(steering) => Some((steering.layer + 1) as usize),

@@ -5,7 +5,7 @@ use rand_chacha::ChaCha8Rng;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    Edit, Model, Result,
+    Edit, Error, Model, Result,
     decoder::{Cache, Packed},
 };
 
@@ -48,7 +48,7 @@ struct Running {
 /// stops the sampling by returning `false`.
 ///
 /// # Errors
-/// If the prompt is empty or does not fit the model's context.
+/// If the prompt is empty, does not fit the model's context, or the model gives no logits.
 pub fn sample(
     model: &Model,
     prompt: &[u32],
@@ -73,6 +73,9 @@ pub fn sample(
         let mut kept = Vec::new();
         let mut drawn = Vec::new();
         for (slot, (run, logits)) in running.iter_mut().zip(&mut logits).enumerate() {
+            if logits.iter().any(|l| l.is_nan()) || !logits.iter().any(|l| l.is_finite()) {
+                return Err(Error::NoLogits);
+            }
             let id = draw(logits, sampling, &mut run.rng);
             let continuation = &mut done[run.index];
             continuation.ids.push(id);
@@ -118,7 +121,7 @@ pub fn next_logits(
     let last: Vec<u32> = batch.rows().iter().filter(|r| !r.is_empty()).map(|r| r.end as u32 - 1).collect();
     let last = candle_core::Tensor::new(last, stream.device())?;
     let hidden = decoder.finish(stream.index_select(&last, 0)?, edit)?;
-    Ok(decoder.unembedding().logits(&hidden)?.to_vec2()?)
+    Ok(decoder.unembedding(edit)?.logits(&hidden)?.to_vec2()?)
 }
 
 /// Draws one token; `logits` is used as scratch.

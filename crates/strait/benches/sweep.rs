@@ -125,7 +125,7 @@ fn bare(model: &Model, kept: &Kept, point: usize, logits: bool) {
         if logits {
             let responses: usize = rows.iter().map(|row| row.response_tokens()).sum();
             let hidden = decoder.finish(stream.narrow(0, 0, responses).expect("rows"), None).expect("a norm");
-            decoder.unembedding().logits(&hidden).expect("logits");
+            decoder.unembedding(None).expect("unembedding").logits(&hidden).expect("logits");
         }
     }
 }

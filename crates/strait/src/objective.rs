@@ -7,13 +7,13 @@ use std::ops::Range;
 
 use candle_core::{DType, Tensor};
 use strait_model::{
-    Conversation, Decoder, Edit, Model,
+    Conversation, Decoder, Edit, EncodedChat, Model,
     decoder::{Packed, first_changed_point},
     ops,
     progress::{Progress, Unit},
 };
 
-use crate::{Error, Result, interval::clusters};
+use crate::{Error, Result, data::Chat, interval::clusters};
 
 /// A tokenised text and which of its tokens are responses.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -30,13 +30,38 @@ impl Row {
     /// # Errors
     /// If the template refuses the chat, or its tokens do not fit the model's context.
     pub fn from_chat(model: &Model, conversation: &Conversation, place: &str) -> Result<Self> {
-        let in_place = |source| Error::Row { place: place.into(), source: Box::new(source) };
-        let chat = model.tokenizer.encode_chat(conversation).map_err(in_place)?;
-        let context = model.config().context_length;
-        if chat.ids.len() > context {
-            return Err(in_place(strait_model::Error::TooLong { tokens: chat.ids.len(), context }));
+        Ok(Self::from_encoded(encoded(model, conversation, place)?))
+    }
+
+    /// The rows of some chats. A note says how many of their turns are no responses, because the template writes them
+    /// otherwise once others follow.
+    ///
+    /// # Errors
+    /// As [`Self::from_chat`].
+    pub fn from_chats(model: &Model, chats: &[Chat], progress: &dyn Progress) -> Result<Vec<Self>> {
+        let mut rows = Vec::with_capacity(chats.len());
+        let (mut turns, mut shortened, mut first) = (0, 0, None);
+        for chat in chats {
+            let encoded = encoded(model, &chat.conversation, &chat.place)?;
+            if !encoded.left_out.is_empty() {
+                turns += encoded.left_out.len();
+                shortened += 1;
+                first.get_or_insert(&chat.place);
+            }
+            rows.push(Self::from_encoded(encoded));
         }
-        Ok(Self { ids: chat.ids, responses: chat.responses })
+        if let Some(first) = first {
+            progress.note(&format!(
+                "{turns} assistant turns in {shortened} of {} rows are read but not counted as responses: the chat \
+                 template writes them otherwise once others follow, as where it drops their thoughts (first: {first})",
+                chats.len()
+            ));
+        }
+        Ok(rows)
+    }
+
+    fn from_encoded(chat: EncodedChat) -> Self {
+        Self { ids: chat.ids, responses: chat.responses }
     }
 
     /// The beginning of a plain text, `limit` tokens at most; no token of it is a response.
@@ -44,15 +69,20 @@ impl Row {
     /// # Errors
     /// If the tokenizer refuses the text.
     pub fn of_text(model: &Model, text: &str, limit: usize) -> Result<Self> {
-        let mut ids = model.tokenizer.encode(text, true)?;
-        ids.truncate(limit.min(model.config().context_length));
-        Ok(Self { ids, responses: Vec::new() })
+        let limit = limit.min(model.config().context_length);
+        Ok(Self { ids: model.tokenizer.encode_start(text, limit)?, responses: Vec::new() })
     }
 
     /// Number of response tokens.
     pub fn response_tokens(&self) -> usize {
         self.responses.iter().map(ExactSizeIterator::len).sum()
     }
+}
+
+fn encoded(model: &Model, conversation: &Conversation, place: &str) -> Result<EncodedChat> {
+    let context = model.config().context_length;
+    let chat = model.tokenizer.encode_chat_within(conversation, context);
+    chat.map_err(|source| Error::Row { place: place.into(), source: Box::new(source) })
 }
 
 /// Some rows, in their order, in batches of a good size for a pass.
@@ -251,7 +281,7 @@ impl Kept {
                 decoder.finish(stream.index_select(&predicting, 0)?, edit)?
             }
         };
-        Ok(ops::cross_entropy(&hidden, &targets, decoder.unembedding(), gradient)?)
+        Ok(ops::cross_entropy(&hidden, &targets, &decoder.unembedding(edit)?, gradient)?)
     }
 
     /// KL(base ‖ edited) of every token of some rows, in nats, in the order of the rows.
@@ -270,7 +300,7 @@ impl Kept {
         };
         let stream = self.through(decoder, stream, &packed, Some(edit))?;
         let hidden = decoder.finish(stream, Some(edit))?;
-        let kl = ops::kl_divergence(&hidden, &base, decoder.unembedding(), gradient)?;
+        let kl = ops::kl_divergence(&hidden, &base, &decoder.unembedding(Some(edit))?, gradient)?;
         Ok(kl.index_select(&Tensor::new(packed.every_token(), decoder.device())?, 0)?)
     }
 
@@ -293,7 +323,7 @@ impl Kept {
         let stream = self.through(decoder, stream, &packed, Some(edit))?;
         let hidden = decoder.finish(stream.index_select(&predicting, 0)?, Some(edit))?;
         let base = base.index_select(&predicting, 0)?;
-        Ok(ops::kl_divergence(&hidden, &base, decoder.unembedding(), false)?)
+        Ok(ops::kl_divergence(&hidden, &base, &decoder.unembedding(Some(edit))?, false)?)
     }
 
     /// Where in a packed batch the response tokens of its rows are predicted, and those tokens.

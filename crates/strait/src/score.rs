@@ -7,7 +7,7 @@ use strait_model::{
 };
 
 use crate::{
-    Result,
+    Error, Result,
     data::Chat,
     measure::row_losses,
     objective::{Kept, Row},
@@ -36,17 +36,21 @@ pub struct Score {
 /// Response loss of every chat under an edit, or of the base model.
 ///
 /// # Errors
-/// If a chat does not fit the model or its template.
+/// If a chat does not fit the model or its template, or its loss is no number.
 pub fn score(model: &Model, edit: Option<&Edit>, chats: &[Chat], progress: &dyn Progress) -> Result<Score> {
-    let rows = chats
-        .iter()
-        .map(|chat| Row::from_chat(model, &chat.conversation, &chat.place))
-        .collect::<Result<Vec<_>>>()?;
+    let rows = Row::from_chats(model, chats, progress)?;
     let task = progress.begin("scoring", Some(rows.len() as u64), Unit::Count);
     let kept = Kept::all(&model.decoder, rows, 0, false, "reading rows", progress)?;
     let losses = row_losses(&model.decoder, &kept, edit, &|n| {
         task.advance(n);
         Ok(())
+    });
+    let losses = losses.map_err(|error| match error {
+        Error::NotFinite { what, row, edited, value, .. } => {
+            let place = chats.get(row).map(|chat| chat.place.clone());
+            Error::NotFinite { what, row, place, edited, value }
+        }
+        other => other,
     })?;
     let rows: Vec<RowScore> = losses.into_iter().map(|(loss, tokens)| RowScore { tokens, loss }).collect();
     let tokens = rows.iter().map(|r| r.tokens).sum();

@@ -1,6 +1,6 @@
 //! What a measure returns: named columns with units, written for notebooks and read back for the report.
 
-use std::{fs::File, io::Write, panic::catch_unwind, path::Path, sync::Arc};
+use std::{fs::File, io::Write, path::Path, sync::Arc};
 
 use parquet::{
     basic::{Compression, LogicalType, Repetition, Type as Physical},
@@ -17,7 +17,10 @@ use parquet::{
     schema::types::Type,
 };
 use serde_json::{Map, Value, json};
-use strait_model::files::write_atomically;
+use strait_model::{
+    files::{open_regular, write_atomically},
+    guard::caught,
+};
 
 use crate::{Error, Result, interval::Interval};
 
@@ -435,9 +438,9 @@ impl Table {
     /// # Errors
     /// If the file cannot be read, is not Parquet, or has columns that strait does not write.
     pub fn read_parquet(path: &Path) -> Result<Self> {
-        let file = File::open(path).map_err(strait_model::Error::io(path, "open the table"))?;
+        let file = open_regular(path)?;
         // The Parquet reader asserts some of what a damaged page header can break.
-        let table = catch_unwind(|| Self::from_parquet(path, file));
+        let table = caught(|| Self::from_parquet(path, file));
         let table = table.unwrap_or_else(|_| Err(Problem::Damaged));
         table.map_err(|problem| unreadable(path, problem))
     }

@@ -4,16 +4,19 @@ use std::{fmt, path::PathBuf, time::Duration};
 
 use clap::Args;
 use serde::Serialize;
-use strait::study::{self, Status, StepStatus};
+use strait::study::{self, State, Status, StepStatus};
 
 use super::Context;
 use crate::{
     failure::Failure,
-    text::{Columns, Heading::*},
+    text::{Columns, Heading::*, line, path},
     units,
 };
 
-/// Say where a run stands
+/// Say where a run stands, and whether its results are as they were made
+///
+/// A step is damaged where a file that it made was changed or removed since: the exit code is then 1, and `strait run` makes
+/// the file again.
 #[derive(Args)]
 #[command(after_help = EXAMPLES)]
 pub struct Arguments {
@@ -40,9 +43,15 @@ struct Stands {
 impl fmt::Display for Stands {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let running = if self.running { "running" } else { "not running" };
-        writeln!(f, "study `{}`, {running}\n\n{}", self.study, table(&self.steps))?;
+        writeln!(f, "study `{}`, {running}\n\n{}", line(&self.study), table(&self.steps))?;
+        if self.steps.iter().any(|step| step.state == State::Damaged) {
+            writeln!(
+                f,
+                "what is damaged is made again by `strait run` with the study and this folder as `--out`"
+            )?;
+        }
         match &self.report {
-            Some(report) => write!(f, "report: {}", report.display()),
+            Some(report) => write!(f, "report: {}", path(report)),
             None => write!(f, "report: not written yet"),
         }
     }
@@ -65,5 +74,8 @@ pub fn table(steps: &[StepStatus]) -> Columns {
 
 pub fn run(arguments: &Arguments, context: &Context) -> Result<(), Failure> {
     let Status { study, folder, running, steps, report, .. } = study::status(&arguments.folder)?;
-    context.show(&Stands { study, folder, running, steps, report })
+    let is_damaged = steps.iter().any(|step| step.state == State::Damaged);
+    context.show(&Stands { study, folder, running, steps, report })?;
+    // What was lost since it was made must not pass for a finished run.
+    if is_damaged { Err(Failure::Shown) } else { Ok(()) }
 }

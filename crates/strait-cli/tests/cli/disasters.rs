@@ -15,11 +15,10 @@ use crate::{
     studies::small_study,
 };
 
-/// The tables of a run, by name, but for the one that holds the time that training took.
+/// The tables of a run, by name.
 fn tables(run: &Path) -> BTreeMap<String, Vec<u8>> {
     let entries = std::fs::read_dir(run.join("tables")).unwrap().map(Result::unwrap);
-    let named = entries.map(|e| (e.file_name().into_string().unwrap(), std::fs::read(e.path()).unwrap()));
-    named.filter(|(name, _)| !name.starts_with("solutions")).collect()
+    entries.map(|e| (e.file_name().into_string().unwrap(), std::fs::read(e.path()).unwrap())).collect()
 }
 
 /// `kill -9` at moments drawn from a fixed seed, 8 of them; `STRAIT_KILLS` may ask for more.

@@ -1,12 +1,17 @@
 //! The `strait` command from end to end.
 
 mod common;
+mod damage;
 mod data;
 mod demo;
 mod disasters;
 mod docs;
 mod edits;
+mod equal;
 mod help;
+#[cfg(target_os = "linux")]
+mod junk;
+mod leaks;
 mod models;
 mod protocol;
 mod studies;

@@ -25,6 +25,19 @@ const GEMMA3_PERIOD: usize = 6;
 const GEMMA2_27B_LAYERS: usize = 46;
 const GEMMA3_27B_LAYERS: usize = 62;
 
+/// Keys whose numbers llama.cpp computes with, and the values that mean nothing.
+const FLOATS_NOT_COMPUTED: [(&str, &[f64]); 6] = [
+    ("logit_scale", &[0.0, 1.0]),
+    ("residual_scale", &[0.0, 1.0]),
+    ("embedding_scale", &[0.0, 1.0]),
+    ("attention.clamp_kqv", &[0.0]),
+    ("attention.max_alibi_bias", &[0.0]),
+    ("rope.scaling.attn_factor", &[1.0]),
+];
+/// Switches of llama.cpp, and how they stand in what is computed here.
+const SWITCHES_NOT_COMPUTED: [(&str, bool); 2] =
+    [("attention.causal", true), ("use_parallel_residual", false)];
+
 pub(super) fn read(path: &Path, gguf: &Gguf) -> Result<Config> {
     let name = gguf.string(ARCHITECTURE_KEY)?;
     let name = name.ok_or_else(|| at(path, Problem::Missing { key: ARCHITECTURE_KEY.into() }))?;
@@ -96,6 +109,16 @@ impl Metadata<'_> {
             && let Some(cap) = self.float("attn_logit_softcapping")?
         {
             return Err(self.unsupported("attn_logit_softcapping", cap));
+        }
+        for (key, harmless) in FLOATS_NOT_COMPUTED {
+            if let Some(found) = self.float(key)?.filter(|found| !harmless.contains(found)) {
+                return Err(self.unsupported(key, found));
+            }
+        }
+        for (key, harmless) in SWITCHES_NOT_COMPUTED {
+            if let Some(found) = self.gguf.boolean(&self.key(key))?.filter(|found| *found != harmless) {
+                return Err(self.unsupported(key, found));
+            }
         }
         let known = |name: &str| {
             let of_qwen2 = ["attn_q.bias", "attn_k.bias", "attn_v.bias"];

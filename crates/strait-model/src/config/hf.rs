@@ -6,6 +6,7 @@ use super::{
     Activation, Architecture, Config, LayerKind, MAX_LAYERS, Problem, Rope, RopeScaling, check_size,
     periodic_kinds,
 };
+use crate::json;
 
 const SUPPORTED: [&str; 6] = ["llama", "qwen2", "qwen3", "gemma2", "gemma3", "gemma3_text"];
 /// The model type of Gemma 3 with eyes: the text model's config lies inside.
@@ -66,6 +67,7 @@ struct Keys {
     max_window_layers: Option<usize>,
     sliding_window_pattern: Option<usize>,
     layer_types: Option<Vec<String>>,
+    quantization_config: Option<Quantization>,
 }
 
 #[derive(Deserialize, Default)]
@@ -162,10 +164,7 @@ impl Defaults {
 pub(super) fn parse(json: &[u8]) -> Result<Config, Problem> {
     let outer: Outer = from_json(json)?;
     let model_type = outer.model_type.ok_or(Problem::Missing { key: "model_type".into() })?;
-    if let Some(quantization) = outer.quantization_config {
-        let method = quantization.quant_method.unwrap_or_else(|| "present".into());
-        return Err(unsupported("quantization_config.quant_method", method));
-    }
+    refuse_quantisation(outer.quantization_config.as_ref())?;
     let architecture = match model_type.as_str() {
         "llama" => Architecture::Llama,
         "qwen2" => Architecture::Qwen2,
@@ -185,7 +184,13 @@ pub(super) fn parse(json: &[u8]) -> Result<Config, Problem> {
 }
 
 fn from_json<T: DeserializeOwned>(json: &[u8]) -> Result<T, Problem> {
-    serde_json::from_slice(json).map_err(|e| Problem::Json { reason: e.to_string() })
+    json::from_slice(json).map_err(|e| Problem::Json { reason: e.to_string() })
+}
+
+fn refuse_quantisation(found: Option<&Quantization>) -> Result<(), Problem> {
+    let Some(quantization) = found else { return Ok(()) };
+    let method = quantization.quant_method.as_deref().unwrap_or("present");
+    Err(unsupported("quantization_config.quant_method", method))
 }
 
 fn unsupported(key: &str, found: impl ToString) -> Problem {
@@ -242,6 +247,7 @@ impl Keys {
     }
 
     fn refuse_what_is_not_computed(&self, architecture: Architecture) -> Result<(), Problem> {
+        refuse_quantisation(self.quantization_config.as_ref())?;
         // Qwen2 has its biases whatever the key says.
         if self.attention_bias == Some(true) && architecture != Architecture::Qwen2 {
             return Err(unsupported("attention_bias", true));
@@ -320,20 +326,49 @@ impl Keys {
     fn ropes(&self, architecture: Architecture, default_base: f64) -> Result<(Rope, Option<Rope>), Problem> {
         let none = RopeKeys::default();
         let parameters = self.rope_parameters.as_ref().unwrap_or(&none);
-        let full = match (&parameters.full_attention, &self.rope_scaling) {
-            (Some(full), _) => full,
-            (None, Some(scaling)) => scaling,
-            (None, None) => parameters,
+        let nested = parameters.full_attention.is_some() || parameters.sliding_attention.is_some();
+        let gemma3 = architecture == Architecture::Gemma3;
+        if self.rope_parameters.is_some() && nested != gemma3 {
+            let found = if nested { "of two kinds of layers" } else { "of one kind of layer" };
+            return Err(unsupported("rope_parameters", format!("{found} in a model of {architecture:?}")));
+        }
+        let full = parameters.full_attention.as_deref().unwrap_or(parameters);
+        let scaling = match (&self.rope_scaling, &self.rope_parameters) {
+            (Some(older), Some(_)) => {
+                agree(("rope_scaling", Some(older.scaling()?)), ("rope_parameters", Some(full.scaling()?)))?
+            }
+            (Some(older), None) => Some(older.scaling()?),
+            (None, _) => Some(full.scaling()?),
         };
-        let base = full.rope_theta.or(parameters.rope_theta).or(self.rope_theta);
-        let rope = Rope { base: base.unwrap_or(default_base), scaling: full.scaling()? };
-        if architecture != Architecture::Gemma3 {
+        // transformers 4 reads the one and transformers 5 the other.
+        let base = agree(("rope_theta", self.rope_theta), ("rope_parameters.rope_theta", full.rope_theta))?;
+        let older = self.rope_scaling.as_ref().and_then(|older| older.rope_theta);
+        let base = agree(("the base of the rotary embeddings", base), ("rope_scaling.rope_theta", older))?;
+        let rope = Rope { base: base.unwrap_or(default_base), scaling: scaling.unwrap_or(RopeScaling::None) };
+        if !gemma3 {
             return Ok((rope, None));
         }
         let local = parameters.sliding_attention.as_deref().unwrap_or(&none);
-        let base = local.rope_theta.or(self.rope_local_base_freq);
+        let base = agree(
+            ("rope_local_base_freq", self.rope_local_base_freq),
+            ("rope_parameters.sliding_attention.rope_theta", local.rope_theta),
+        )?;
         let local = Rope { base: base.unwrap_or(LOCAL_ROPE_BASE), scaling: local.scaling()? };
         Ok((rope, Some(local)))
+    }
+}
+
+/// What two keys say of one thing; refuses two that differ.
+fn agree<T: PartialEq + std::fmt::Debug>(
+    (key, value): (&str, Option<T>),
+    (other_key, other): (&str, Option<T>),
+) -> Result<Option<T>, Problem> {
+    match (value, other) {
+        (Some(value), Some(other)) if value != other => Err(Problem::Contradiction {
+            first: format!("`{key}` is {value:?}"),
+            second: format!("`{other_key}` is {other:?}"),
+        }),
+        (value, other) => Ok(value.or(other)),
     }
 }
 
@@ -364,7 +399,8 @@ impl RopeKeys {
     fn scaling(&self) -> Result<RopeScaling, Problem> {
         refuse_partial_rotation(self.partial_rotary_factor)?;
         let factor = |key: &str, value: Option<f64>| required(&format!("rope_scaling.{key}"), value);
-        match self.r#type.as_deref().or(self.rope_type.as_deref()) {
+        let kind = agree(("type", self.r#type.as_deref()), ("rope_type", self.rope_type.as_deref()))?;
+        match kind {
             None if self.factor.is_some() => Err(Problem::Missing { key: "rope_scaling.rope_type".into() }),
             None | Some("default") => Ok(RopeScaling::None),
             Some("linear") => Ok(RopeScaling::Linear { factor: factor("factor", self.factor)? }),

@@ -36,6 +36,26 @@ impl Edit {
     }
 }
 
+impl Edit {
+    /// Whether the edit leaves every model as it is: whatever it would add is zero.
+    ///
+    /// # Errors
+    /// If a tensor operation fails.
+    pub fn changes_nothing(&self) -> Result<bool> {
+        for leaf in self.leaves() {
+            let nothing = match leaf {
+                Leaf::Steering(steering) => is_zero(&steering.vector)?,
+                Leaf::Ablation(ablation) => ablation.factor == 0.0,
+                Leaf::Lora(lora) => lora.scale() == 0.0 || lora.is_zero()?,
+            };
+            if !nothing {
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
+}
+
 impl SteeringVector {
     fn check_alone(&self) -> Result<()> {
         check_vector(names::steering(self.layer), &self.vector)
@@ -53,13 +73,17 @@ impl Ablation {
         if !self.factor.is_finite() {
             return Err(Problem::Factor { factor: self.factor }.into());
         }
-        let largest = self.direction.abs()?.max_all()?.to_dtype(DType::F32)?.to_scalar::<f32>()?;
-        if largest == 0.0 { Err(Problem::NoDirection { name }.into()) } else { Ok(()) }
+        if is_zero(&self.direction)? { Err(Problem::NoDirection { name }.into()) } else { Ok(()) }
     }
 
     fn check_against(&self, config: &Config) -> Result<()> {
         check_place(names::ablation(self.layer), self.layer, &self.direction, config)
     }
+}
+
+fn is_zero(tensor: &Tensor) -> Result<bool> {
+    let largest = tensor.abs()?.max_all()?.to_dtype(DType::F32)?.to_scalar::<f32>()?;
+    Ok(largest == 0.0)
 }
 
 fn check_vector(name: String, vector: &Tensor) -> Result<()> {
@@ -79,6 +103,16 @@ fn check_place(site: String, layer: i32, vector: &Tensor, config: &Config) -> Re
 }
 
 impl Lora {
+    /// Whether each adapter has a half of zeros.
+    fn is_zero(&self) -> Result<bool> {
+        for adapter in &self.adapters {
+            if !(is_zero(&adapter.b)? || is_zero(&adapter.a)?) {
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
+
     pub(super) fn check_alone(&self) -> Result<()> {
         let mut sites = HashSet::new();
         for adapter in &self.adapters {
@@ -103,7 +137,7 @@ impl Lora {
     fn check_against(&self, config: &Config) -> Result<()> {
         for adapter in &self.adapters {
             let site = adapter.site;
-            if usize::try_from(site.layer()).is_ok_and(|layer| layer >= config.layers) {
+            if site.layer().is_some_and(|layer| layer >= config.layers as i32) {
                 return Err(Problem::LayerRange { site: site.module(), layers: config.layers }.into());
             }
             let (input, output) = site.size(config);

@@ -13,10 +13,10 @@ mod native;
 mod norm;
 mod open;
 mod peft;
-mod peft_config;
 pub mod pickle;
 mod problem;
 mod summary;
+mod table;
 mod tensors;
 pub mod torch;
 mod vector;
@@ -125,6 +125,9 @@ impl Ablation {
 pub enum Site {
     /// On the embeddings: h <- h + scale * B A h before the first block, which a change of the embedding table would do.
     Embeddings,
+    /// On the embedding table, as PEFT adapts it: a token's embedding is that of the table plus scale * B A, with A's column
+    /// for the token. Where a model scales its embeddings, it scales this with them.
+    Lookup,
     /// A projection of a block.
     Projection {
         /// The block, counted from 0.
@@ -132,6 +135,8 @@ pub enum Site {
         /// Which of its projections.
         projection: Projection,
     },
+    /// On the head: logits are W h + scale * B A h. The head alone, also where its table is that of the embeddings.
+    Head,
 }
 
 impl Site {
@@ -145,11 +150,12 @@ impl Site {
         }
     }
 
-    /// The block, -1 for the embeddings.
-    pub fn layer(self) -> i32 {
+    /// The block, -1 for the embeddings; the head belongs to none.
+    pub fn layer(self) -> Option<i32> {
         match self {
-            Self::Embeddings => -1,
-            Self::Projection { layer, .. } => i32::try_from(layer).unwrap_or(i32::MAX),
+            Self::Embeddings | Self::Lookup => Some(-1),
+            Self::Projection { layer, .. } => Some(i32::try_from(layer).unwrap_or(i32::MAX)),
+            Self::Head => None,
         }
     }
 
@@ -157,7 +163,9 @@ impl Site {
     pub fn size(self, config: &Config) -> (usize, usize) {
         match self {
             Self::Embeddings => (config.hidden_size, config.hidden_size),
+            Self::Lookup => (config.vocab_size, config.hidden_size),
             Self::Projection { projection, .. } => config.projection_size(projection),
+            Self::Head => (config.hidden_size, config.vocab_size),
         }
     }
 
@@ -215,7 +223,8 @@ pub enum Edit {
 }
 
 impl Adapter {
-    /// A and B under PEFT's names; on the embeddings, where PEFT's A has another shape, under names of the same form.
+    /// A and B under PEFT's names; on the residual stream of the embeddings, which PEFT does not know, under names of the same
+    /// form.
     fn named_tensors(&self) -> [(String, Tensor); 2] {
         [(Half::A, &self.a), (Half::B, &self.b)].map(|(half, tensor)| {
             let name = names::lora(self.site, half);
@@ -323,7 +332,7 @@ impl Edit {
         })
     }
 
-    /// The first block whose output the edit changes, -1 for the embeddings; none for an edit of nothing.
+    /// The first block whose output the edit changes, -1 for the embeddings; none for an edit of nothing or of the head alone.
     pub fn first_layer(&self) -> Option<i32> {
         self.leaves().flat_map(Leaf::layers).min()
     }
@@ -350,11 +359,11 @@ impl Edit {
 }
 
 impl Leaf<'_> {
-    /// The blocks whose output it changes first, one for each of its sites.
+    /// The blocks whose output it changes first, one for each of its sites but the head.
     fn layers(self) -> Vec<i32> {
         match self {
             Self::Steering(steering) => vec![steering.layer],
-            Self::Lora(lora) => lora.adapters.iter().map(|adapter| adapter.site.layer()).collect(),
+            Self::Lora(lora) => lora.adapters.iter().filter_map(|adapter| adapter.site.layer()).collect(),
             Self::Ablation(ablation) => vec![ablation.layer],
         }
     }

@@ -1,4 +1,4 @@
-//! Names of an edit's tensors: `steering.LAYER`, `ablation.LAYER`, and PEFT's for the halves of adapters.
+//! Names of an edit's tensors: `steering.LAYER`, `ablation.LAYER`, and for the halves of adapters PEFT's.
 
 use std::collections::BTreeMap;
 
@@ -10,9 +10,10 @@ use crate::Result;
 const STEERING: &str = "steering.";
 const ABLATION: &str = "ablation.";
 /// PEFT wraps the model twice; its names begin with both wrappers.
-const WRAPPERS: &str = "base_model.model.";
+pub(super) const WRAPPERS: &str = "base_model.model.";
 const BLOCKS: &str = "model.layers.";
 const EMBEDDINGS: &str = "model.embed_tokens";
+const HEAD: &str = "lm_head";
 
 /// One of an adapter's two matrices.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -24,10 +25,20 @@ pub(super) enum Half {
 }
 
 impl Half {
-    fn name(self) -> &'static str {
+    pub(super) const BOTH: [Self; 2] = [Self::A, Self::B];
+
+    pub(super) fn name(self) -> &'static str {
         match self {
             Self::A => "lora_A",
             Self::B => "lora_B",
+        }
+    }
+
+    /// Its name on the embedding table, where it is no module of its own.
+    pub(super) fn name_on_table(self) -> &'static str {
+        match self {
+            Self::A => "lora_embedding_A",
+            Self::B => "lora_embedding_B",
         }
     }
 }
@@ -61,63 +72,69 @@ fn layer_after(prefix: &str, name: &str) -> Option<i32> {
 /// `model.layers.24.mlp.down_proj`: the module under Hugging Face's names.
 pub(super) fn module(site: Site) -> String {
     match site {
-        Site::Embeddings => EMBEDDINGS.into(),
+        Site::Embeddings | Site::Lookup => EMBEDDINGS.into(),
         Site::Projection { layer, projection } => format!("{BLOCKS}{layer}.{}", projection.path()),
+        Site::Head => HEAD.into(),
     }
 }
 
-/// The site of a module under Hugging Face's names.
-fn site(module: &str) -> Option<Site> {
-    if module == EMBEDDINGS {
-        return Some(Site::Embeddings);
-    }
-    let (layer, path) = module.strip_prefix(BLOCKS)?.split_once('.')?;
-    Some(Site::Projection { layer: layer.parse().ok()?, projection: Projection::from_path(path)? })
+/// The projection at `24.mlp.down_proj`.
+pub(super) fn projection(path: &str) -> Option<Site> {
+    let (written, path) = path.split_once('.')?;
+    let layer: usize = written.parse().ok()?;
+    let projection = Projection::from_path(path)?;
+    (layer.to_string() == written).then_some(Site::Projection { layer, projection })
 }
 
-/// `base_model.model.model.layers.24.mlp.down_proj.lora_A.weight`.
+/// `base_model.model.model.layers.24.mlp.down_proj.lora_A.weight`, and on the embedding table
+/// `base_model.model.model.embed_tokens.lora_embedding_A`.
 pub(super) fn lora(site: Site, half: Half) -> String {
-    format!("{WRAPPERS}{}.{}.weight", module(site), half.name())
-}
-
-/// PEFT's name of a half that adapts the embeddings: `base_model.model.model.embed_tokens.lora_embedding_A`. Its A has a
-/// column for every token, shape (r, vocab).
-pub(super) fn peft_embedding(half: Half) -> String {
-    let half = match half {
-        Half::A => "lora_embedding_A",
-        Half::B => "lora_embedding_B",
-    };
-    format!("{WRAPPERS}{EMBEDDINGS}.{half}")
-}
-
-/// Reads a half's name: with or without PEFT's wrappers, with or without the adapter's name `default`.
-pub(super) fn parse_lora(name: &str) -> Result<(Site, Half), Problem> {
-    let unknown_tensor = || Problem::UnknownTensor { name: name.into() };
-    let unknown_module = || Problem::UnknownModule { name: name.into() };
-    if !name.contains("lora_") {
-        return Err(unknown_tensor());
+    let module = module(site);
+    match site {
+        Site::Lookup => format!("{WRAPPERS}{module}.{}", half.name_on_table()),
+        _ => format!("{WRAPPERS}{module}.{}.weight", half.name()),
     }
-    let (module, half) = [Half::A, Half::B]
-        .into_iter()
-        .find_map(|half| {
-            [".weight", ".default.weight"].iter().find_map(|suffix| {
-                let module = name.strip_suffix(suffix)?.strip_suffix(half.name())?;
-                Some((module.strip_suffix('.')?, half))
-            })
-        })
-        .ok_or_else(|| {
-            // PEFT's embeddings have `lora_embedding_A` and no `.weight`: any (r, vocab) matrix, which need not be A E^T.
-            if name.contains("lora_embedding_") { unknown_module() } else { unknown_tensor() }
-        })?;
-    let module = module.strip_prefix(WRAPPERS).unwrap_or(module);
-    Ok((site(module).ok_or_else(unknown_module)?, half))
 }
 
-/// Puts named halves together; the adapters are in the order of layers and projections.
-pub(super) fn pair(tensors: Vec<(String, Tensor)>) -> Result<Vec<Adapter>> {
+/// Reads what [`lora`] writes.
+fn parse_lora(name: &str) -> Option<(Site, Half)> {
+    let path = name.strip_prefix(WRAPPERS)?;
+    Half::BOTH.into_iter().find_map(|half| {
+        let before = |end: &str| path.strip_suffix(end)?.strip_suffix('.');
+        let site = match (before(&format!("{}.weight", half.name())), before(half.name_on_table())) {
+            (_, Some(EMBEDDINGS)) => Site::Lookup,
+            (Some(EMBEDDINGS), _) => Site::Embeddings,
+            (Some(HEAD), _) => Site::Head,
+            (Some(module), _) => projection(module.strip_prefix(BLOCKS)?)?,
+            _ => return None,
+        };
+        Some((site, half))
+    })
+}
+
+/// Half of an adapter as a file has it.
+pub(super) struct Named {
+    /// The tensor's name.
+    pub(super) name: String,
+    pub(super) site: Site,
+    pub(super) half: Half,
+    pub(super) tensor: Tensor,
+}
+
+impl Named {
+    /// One of strait's own names.
+    pub(super) fn own((name, tensor): (String, Tensor)) -> Result<Self, Problem> {
+        match parse_lora(&name) {
+            Some((site, half)) => Ok(Self { name, site, half, tensor }),
+            None => Err(Problem::UnknownTensor { name }),
+        }
+    }
+}
+
+/// Puts halves together; the adapters are in the order of sites.
+pub(super) fn pair(halves: impl IntoIterator<Item = Named>) -> Result<Vec<Adapter>> {
     let mut sites = BTreeMap::<Site, [Option<Tensor>; 2]>::new();
-    for (name, tensor) in tensors {
-        let (site, half) = parse_lora(&name)?;
+    for Named { name, site, half, tensor } in halves {
         let slot = &mut sites.entry(site).or_default()[half as usize];
         if slot.replace(tensor).is_some() {
             return Err(Problem::Duplicate { name }.into());
@@ -146,14 +163,9 @@ mod tests {
     #[test]
     fn every_name_is_read_back() {
         let sites = Projection::ALL.map(|projection| Site::Projection { layer: 17, projection });
-        for site in sites.into_iter().chain([Site::Embeddings]) {
-            for half in [Half::A, Half::B] {
-                let name = lora(site, half);
-                let bare = name.strip_prefix(WRAPPERS).unwrap();
-                let named = name.replace(".weight", ".default.weight");
-                for name in [&name, bare, &named] {
-                    assert_eq!(parse_lora(name).unwrap(), (site, half), "{name}");
-                }
+        for site in sites.into_iter().chain([Site::Embeddings, Site::Lookup, Site::Head]) {
+            for half in Half::BOTH {
+                assert_eq!(parse_lora(&lora(site, half)), Some((site, half)));
             }
         }
         for layer in [-1, 0, 24] {
@@ -163,27 +175,23 @@ mod tests {
     }
 
     #[test]
-    fn other_names_are_refused_by_name() {
+    fn other_names_are_none() {
         for name in ["steering.-2", "steering.+3", "steering.03", "steering."] {
             assert_eq!(steering_layer(name), None, "{name}");
         }
-        let problem = |name: &str| parse_lora(name).unwrap_err();
         for name in [
-            "base_model.model.model.embed_tokens.lora_embedding_A",
-            "base_model.model.lm_head.lora_A.weight",
-            "base_model.model.model.layers.0.mlp.experts.3.down_proj.lora_A.weight",
+            "model.layers.0.mlp.down_proj.lora_A.weight",
+            "base_model.model.model.layers.00.mlp.down_proj.lora_A.weight",
+            "base_model.model.model.layers.+1.mlp.down_proj.lora_A.weight",
             "base_model.model.model.layers.x.mlp.down_proj.lora_A.weight",
-            "base_model.model.transformer.h.0.attn.c_attn.lora_A.weight",
-        ] {
-            assert!(matches!(problem(name), Problem::UnknownModule { name: n } if n == name));
-        }
-        for name in [
-            "base_model.model.model.layers.0.mlp.down_proj.weight",
-            "base_model.model.model.layers.0.mlp.down_proj.lora_magnitude_vector",
+            "base_model.model.model.layers.0.mlp.experts.3.down_proj.lora_A.weight",
+            "base_model.model.model.layers.0.mlp.down_proj.lora_A",
             "base_model.model.model.layers.0.mlp.down_proj.lora_B.bias",
-            "base_model.model.model.layers.0.mlp.down_proj.lora_A.second.weight",
+            "base_model.model.model.layers.0.mlp.down_proj.lora_embedding_A",
+            "base_model.model.model.layers.0.mlp.down_proj.weight",
+            "base_model.model.lm_head.lora_embedding_A",
         ] {
-            assert!(matches!(problem(name), Problem::UnknownTensor { name: n } if n == name));
+            assert_eq!(parse_lora(name), None, "{name}");
         }
     }
 }

@@ -14,7 +14,8 @@ use candle_core::Tensor;
 use serde_json::{Map, Value};
 
 use super::{
-    Ablation, Edit, Leaf, Lora, Problem, SteeringVector, names,
+    Ablation, Edit, Leaf, Lora, Problem, SteeringVector,
+    names::{self, Named},
     problem::in_file,
     tensors::{self, Contents},
 };
@@ -120,8 +121,9 @@ fn part(metadata: &Metadata, prefix: &str, tensors: Vec<(String, Tensor)>) -> Re
         }
         _ => {}
     }
+    let halves = tensors.into_iter().map(Named::own).collect::<Result<Vec<_>, _>>()?;
     Ok(Edit::Lora(Lora {
-        adapters: names::pair(tensors)?,
+        adapters: names::pair(halves)?,
         rank: metadata.parsed(&format!("{prefix}r"), "a whole number")?,
         alpha: metadata.parsed(&format!("{prefix}alpha"), "a number")?,
         rslora: metadata.parsed(&format!("{prefix}rslora"), "`true` or `false`")?,

@@ -6,12 +6,13 @@ use serde::Serialize;
 use serde_json::{Value, json};
 
 use super::{
-    BaseModel, Edit, Leaf, Problem, export_peft, native,
+    BaseModel, Edit, Leaf, Lora, Problem, native,
     peft::{self, Imported},
     problem::in_file,
+    table::SavedTable,
     torch, vector,
 };
-use crate::{Error, Result};
+use crate::{Decoder, Error, Result, source::hub_id};
 
 /// The edit's file in a run folder.
 const RUN_FILE: &str = "edit.safetensors";
@@ -30,6 +31,19 @@ pub struct Opened {
     pub notes: Vec<String>,
     /// Where the edit comes from, by its file; null where the file does not say.
     pub provenance: Value,
+    /// Weights of the model that the file holds as well.
+    tables: Vec<SavedTable>,
+}
+
+impl Opened {
+    /// Whether the edit fits a model, and what its file holds of the model is the model's own.
+    ///
+    /// # Errors
+    /// As [`Edit::check`], or if a table of the file is another than the model's.
+    pub fn check(&self, decoder: &Decoder) -> Result<()> {
+        self.edit.check(decoder.config()).map_err(in_file(&self.path))?;
+        self.tables.iter().try_for_each(|table| table.check(decoder)).map_err(in_file(&self.path))
+    }
 }
 
 /// The kinds of files that edits are read from.
@@ -63,6 +77,9 @@ pub fn read(spec: &str) -> Result<Opened> {
     let mut opened = read_path(&path, layer)?;
     opened.edit.check_alone().map_err(in_file(&path))?;
     opened.edit = opened.edit.scaled(factor)?;
+    if opened.edit.changes_nothing()? {
+        opened.notes.push("the edit changes nothing: whatever it would add is zero".into());
+    }
     Ok(opened)
 }
 
@@ -70,32 +87,43 @@ pub fn read(spec: &str) -> Result<Opened> {
 /// read.
 ///
 /// # Errors
-/// If it cannot be read or written, or if `to` is a folder and the edit is no single LoRA.
+/// If it cannot be read or written, or if `to` is a folder and the edit is more than LoRAs.
 pub fn convert(from: &str, to: &Path) -> Result<Opened> {
-    let opened = read(from)?;
+    let mut opened = read(from)?;
     match extension(to).as_str() {
         "safetensors" => opened.edit.save_with(to, &opened.provenance)?,
-        "gguf" => return Err(Problem::ControlVector.at(to)),
+        "gguf" => return Err(Problem::Gguf.at(to)),
         other @ ("pt" | "pth" | "bin" | "ckpt" | "json") => {
             let extension = other.into();
             return Err(Problem::OutputExtension { extension }.at(to));
         }
-        _ => match &opened.edit {
-            Edit::Lora(lora) => {
-                let name = opened.provenance.get(BASE_MODEL).and_then(Value::as_str);
-                export_peft(lora, to, &BaseModel { name, ..BaseModel::default() })?;
-            }
-            other => {
-                let kind = match other {
-                    Edit::Composed(_) => "a composition of edits",
-                    Edit::Ablation(_) => "an ablation",
-                    _ => "a steering vector",
-                };
-                return Err(Problem::NotPeft { kind }.at(to));
-            }
-        },
+        _ => {
+            let loras = loras(&opened.edit).map_err(|problem| problem.at(to))?;
+            let name = opened.provenance.get(BASE_MODEL).and_then(Value::as_str).and_then(hub_id);
+            peft::export(&loras, to, &BaseModel { name: name.as_deref(), ..BaseModel::default() })?;
+        }
+    }
+    for table in &opened.tables {
+        opened.notes.push(format!(
+            "tensor `{}` is the model's own weight beside the adapter: it was compared with no model, and is not written",
+            table.name
+        ));
     }
     Ok(opened)
+}
+
+/// An edit as LoRAs, where it is nothing else.
+fn loras(edit: &Edit) -> Result<Vec<&Lora>, Problem> {
+    let whole = match edit {
+        Edit::Composed(_) => "a composition of edits that are not all LoRAs",
+        Edit::Ablation(_) => "an ablation",
+        _ => "a steering vector",
+    };
+    let lora = |part| match part {
+        Leaf::Lora(lora) => Ok(lora),
+        Leaf::Steering(_) | Leaf::Ablation(_) => Err(Problem::NotPeft { kind: whole }),
+    };
+    edit.leaves().map(lora).collect()
 }
 
 /// What an edit's name says.
@@ -149,7 +177,7 @@ fn read_path(path: &Path, layer: Option<i32>) -> Result<Opened> {
         match extension(path).as_str() {
             "safetensors" => read_native(path)?,
             "pt" | "pth" | "bin" => return read_torch(path, layer),
-            "gguf" => return Err(Problem::ControlVector.at(path)),
+            "gguf" => return Err(Problem::Gguf.at(path)),
             other => {
                 let extension = other.into();
                 return Err(Problem::Extension { extension }.at(path));
@@ -164,30 +192,39 @@ fn read_path(path: &Path, layer: Option<i32>) -> Result<Opened> {
 
 fn read_folder(path: &Path) -> Result<Opened> {
     let run = path.join(RUN_FILE);
-    if run.is_file() {
+    if run.exists() {
         return read_native(&run);
     }
-    if !path.join(peft::CONFIG).is_file() {
+    if !path.join(peft::CONFIG).exists() {
         return Err(Problem::NoEdit.at(path));
     }
-    let Imported { lora, base_model, notes } = peft::import(path)?;
+    let Imported { edit, tables, base_model, notes } = peft::import(path)?;
     Ok(Opened {
-        edit: Edit::Lora(lora),
+        edit,
         source: Source::Peft,
         path: path.into(),
         notes,
         provenance: base_model.map_or(Value::Null, |name| json!({ BASE_MODEL: name })),
+        tables,
     })
 }
 
 fn read_native(path: &Path) -> Result<Opened> {
     let (edit, provenance) = native::read(path)?;
-    Ok(Opened { edit, source: Source::Strait, path: path.into(), notes: Vec::new(), provenance })
+    Ok(Opened {
+        edit,
+        source: Source::Strait,
+        path: path.into(),
+        notes: Vec::new(),
+        provenance,
+        tables: Vec::new(),
+    })
 }
 
 fn read_torch(path: &Path, layer: Option<i32>) -> Result<Opened> {
     let (edit, notes) = vector::from_torch(torch::read(path)?, layer).map_err(in_file(path))?;
-    Ok(Opened { edit, source: Source::Torch, path: path.into(), notes, provenance: Value::Null })
+    let (path, provenance) = (path.into(), Value::Null);
+    Ok(Opened { edit, source: Source::Torch, path, notes, provenance, tables: Vec::new() })
 }
 
 /// A layer in the name must be the one that the file says.

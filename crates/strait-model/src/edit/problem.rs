@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use super::{Projection, torch};
+use super::torch;
 use crate::Error;
 
 /// What is wrong with an edit or its file.
@@ -64,9 +64,19 @@ pub enum Problem {
         /// What it ends in.
         extension: String,
     },
-    /// A control vector of llama.cpp.
-    #[error("control vectors in GGUF files are not read or written yet")]
-    ControlVector,
+    /// A PEFT folder whose weights are in files of other names.
+    #[error(
+        "the folder has weights in `{found}`, but neither `adapter_model.safetensors` nor `adapter_model.bin`"
+    )]
+    OtherWeights {
+        /// One of the files.
+        found: String,
+    },
+    /// A control vector or LoRA of llama.cpp.
+    #[error(
+        "edits in GGUF files, control vectors and LoRA adapters of llama.cpp, are not read or written yet"
+    )]
+    Gguf,
     /// A kind of file that strait does not write.
     #[error("strait writes no edit to a file that ends in `.{extension}`")]
     OutputExtension {
@@ -163,8 +173,39 @@ pub enum Problem {
         /// The tensor.
         name: String,
     },
-    /// A LoRA adapter at a module that is none of the seven projections.
-    #[error("tensor `{name}` adapts a module that is none of the seven projections of a block")]
+    /// A tensor whose name lacks what PEFT's begin with.
+    #[error(
+        "the name of tensor `{name}` does not begin with `base_model.model.`, so that PEFT would pass over it"
+    )]
+    Unwrapped {
+        /// The tensor.
+        name: String,
+    },
+    /// Tensors of models that keep their text model in different places.
+    #[error(
+        "tensors `{first}` and `{second}` name models of different makes, so that PEFT would pass over one of them"
+    )]
+    Places {
+        /// One tensor.
+        first: String,
+        /// Another.
+        second: String,
+    },
+    /// A weight of the model in an adapter's file that is not the model's.
+    #[error(
+        "tensor `{tensor}` is a weight of the model itself, which PEFT puts in place of the model's, and row {row} of it is \
+         another than this model's"
+    )]
+    OtherTable {
+        /// The tensor.
+        tensor: String,
+        /// The first row that differs.
+        row: usize,
+    },
+    /// A LoRA adapter at a module that strait does not know.
+    #[error(
+        "tensor `{name}` adapts a module that is none of the seven projections of a block, nor the embeddings, nor the head"
+    )]
     UnknownModule {
         /// The tensor.
         name: String,
@@ -249,27 +290,37 @@ pub enum Problem {
         /// What it would mean.
         why: &'static str,
     },
-    /// Adapters of several ranks.
-    #[error(
-        "`rank_pattern` gives `{first}` rank {first_rank} and `{second}` rank {second_rank}; strait needs one rank"
-    )]
-    Ranks {
-        /// A module.
-        first: String,
-        /// Its rank.
-        first_rank: usize,
-        /// A module with another rank.
-        second: String,
-        /// Its rank.
-        second_rank: usize,
+    /// A key that is not known and says something.
+    #[error("`{key}` is {value}, and what that does to an adapter is not known here")]
+    UnknownKey {
+        /// The key.
+        key: String,
+        /// Its value, as JSON.
+        value: String,
     },
-    /// A pattern that is more than a module's name.
-    #[error("`{key}` has the pattern `{pattern}`, which is more than the name of a module")]
+    /// A pattern that cannot be read as Python reads it.
+    #[error("`{key}` has the pattern `{pattern}`, which is not read here as Python reads it: {why}")]
     Pattern {
         /// The key.
         key: &'static str,
         /// The pattern.
         pattern: String,
+        /// What stands in the way.
+        why: String,
+    },
+    /// Tensors of a module that the config does not name.
+    #[error(
+        "the weights adapt `{module}`, which `target_modules` and the keys beside it do not name, so that PEFT would pass over it"
+    )]
+    NotTargeted {
+        /// The module.
+        module: String,
+    },
+    /// A module that the config names and that has no tensors.
+    #[error("`target_modules` names `{module}`, for which the weights hold nothing")]
+    TargetMissing {
+        /// The module.
+        module: String,
     },
     /// An edit that a PEFT folder cannot hold.
     #[error("a PEFT folder cannot hold {kind}")]
@@ -279,7 +330,7 @@ pub enum Problem {
     },
     /// A LoRA on the embeddings, to be written for PEFT without the table that it needs.
     #[error(
-        "PEFT keeps a LoRA on the embeddings as a change of each token's, which takes the model's embedding table"
+        "PEFT keeps a LoRA on the embeddings' stream as a change of each token's, which takes the model's embedding table"
     )]
     EmbeddingsNeeded,
     /// A folder that holds other things than an adapter.
@@ -357,6 +408,11 @@ pub enum Problem {
     },
 }
 
+/// The remedy for what an adapter holds beyond plain LoRA. Merging is PEFT's own arithmetic; a tied head would be lost with it.
+const MERGE: &str = "merge the adapter into its model with PEFT, `model = model.merge_and_unload()`, set \
+                     `model.config.tie_word_embeddings = False` if it acts on the embeddings or the head, and give the folder \
+                     that `model.save_pretrained` writes as the model";
+
 impl Problem {
     /// The remedy.
     pub fn hint(&self) -> String {
@@ -379,8 +435,12 @@ impl Problem {
             Self::Extension { .. } => {
                 "give a run folder, a PEFT folder, or a `.safetensors`, `.pt` or `.bin` file".into()
             }
-            Self::ControlVector => {
-                "use the edit as `.safetensors` or `.pt`; GGUF control vectors will come in a later version".into()
+            Self::OtherWeights { .. } => {
+                "PEFT reads one file: load and save the adapter with the tool that wrote it, as one `adapter_model.safetensors`"
+                    .into()
+            }
+            Self::Gguf => {
+                "give the PEFT folder, `.safetensors` or `.pt` file that it was made from".into()
             }
             Self::OutputExtension { .. } => {
                 "name a `.safetensors` file, or a folder for a PEFT adapter".into()
@@ -388,7 +448,7 @@ impl Problem {
             Self::HeaderSize { .. } | Self::Header(_) | Self::FileSize { .. } => {
                 "the file is cut off or damaged: copy or download it again".into()
             }
-            Self::DataType { .. } => "save the edit in float32, float16 or bfloat16".into(),
+            Self::DataType { .. } => "save the same values in float32, float16 or bfloat16".into(),
             Self::NotFinite { .. } => {
                 "the training that made it went wrong: take an earlier checkpoint".into()
             }
@@ -405,26 +465,42 @@ impl Problem {
             | Self::Unpaired { .. }
             | Self::AdapterShapes { .. }
             | Self::Rank { .. } => "the file is damaged or was changed by hand: get it again".into(),
-            Self::Empty => "an edit needs a steering vector or an adapter".into(),
-            Self::UnknownTensor { .. } => "remove the tensor, or give another file".into(),
-            Self::UnknownModule { .. } => format!(
-                "strait adapts {} of blocks named `model.layers.N`; train without the others",
-                Projection::ALL.map(|p| format!("`{}`", p.name())).join(", ")
-            ),
+            Self::Empty => {
+                "an edit needs a steering vector or an adapter: the file is not the one that training saved".into()
+            }
+            // These are no LoRA at all, or act on some tokens only, which no merged weight does.
+            Self::Unsupported { key: "peft_type" | "task_type" | "alora_invocation_tokens" | "arrow_config", .. } => {
+                "such an adapter is not run here: measure it with PEFT itself, or give an adapter of plain LoRA".into()
+            }
+            Self::UnknownTensor { .. }
+            | Self::UnknownModule { .. }
+            | Self::UnknownKey { .. }
+            | Self::Unsupported { .. } => MERGE.into(),
+            Self::Unwrapped { .. } | Self::Places { .. } => {
+                "save the adapter with PEFT's `save_pretrained`, from the model that it was trained on, so that its names are those \
+                 of one model"
+                    .into()
+            }
+            Self::OtherTable { .. } => {
+                "use the adapter with the very model that it was made for, not quantised and not tuned further".into()
+            }
+            Self::NotTargeted { .. } | Self::TargetMissing { .. } => {
+                "config and weights are of two adapters, or one of them is not whole: get both again from where the adapter \
+                 was trained"
+                    .into()
+            }
             Self::VectorShape { .. } => {
                 "save one vector of the model's hidden size, of shape (d), (d, 1) or (1, d)".into()
             }
             Self::Json(_) => "the file is cut off or was changed by hand: get it again".into(),
-            Self::KeyMissing { key } => format!("add `{key}` as PEFT writes it"),
-            Self::KeyValue { key, .. } => format!("set `{key}` as PEFT writes it"),
-            Self::Unsupported { .. } => {
-                "only plain LoRA without further trained parts is read: train again without it, or merge the adapter \
-                 into the model with PEFT"
-                    .into()
+            Self::KeyMissing { key } | Self::KeyValue { key, .. } | Self::Field { key, .. } => {
+                format!("take the file that training saved, or set `{key}` as it was in training")
             }
             Self::NoDirection { .. } => "give a direction that is not zero, as the mean difference of two behaviours".into(),
-            Self::Ranks { .. } => "train all adapters with one rank".into(),
-            Self::Pattern { key, .. } => format!("write each module of `{key}` by its name"),
+            Self::Pattern { key, .. } => format!(
+                "write the modules of `{key}` out by their paths: those that `inspect_matched_modules` of PEFT lists, or that \
+                 `print` of the adapted model shows"
+            ),
             Self::NotPeft { .. } | Self::EmbeddingsNeeded => "write a `.safetensors` file instead".into(),
             Self::FolderTaken { .. } => "name a new folder".into(),
             Self::Torch(problem) => problem.hint(),
@@ -432,12 +508,11 @@ impl Problem {
                 "give a steering vector; for a LoRA adapter give its folder, which holds `adapter_config.json`".into()
             }
             Self::NoTensors { .. } => "save the adapter again with PEFT".into(),
-            Self::Field { key, .. } => format!("correct `{key}`, or save only the tensor and name its layer: `vector.pt@24`"),
             Self::LayerRange { .. } | Self::Size { .. } => {
                 "the edit was made for another model: use it with that one".into()
             }
             Self::SameSite { .. } => "compose two edits instead".into(),
-            Self::Scale { .. } => "set a rank from 1 up and a finite alpha".into(),
+            Self::Scale { .. } => "take the rank and alpha of training, and a finite factor".into(),
         }
     }
 

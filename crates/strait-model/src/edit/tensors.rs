@@ -5,7 +5,6 @@
 
 use std::{
     collections::HashMap,
-    fs::File,
     io::{BufReader, Read, Write},
     path::Path,
 };
@@ -16,7 +15,11 @@ use safetensors::{Dtype, tensor::Metadata};
 use serde_json::{Map, Value, json};
 
 use super::{Problem, problem::in_file};
-use crate::{Error, Result, files::write_atomically};
+use crate::{
+    Error, Result,
+    files::{open_real, write_atomically},
+    json,
+};
 
 /// Longest header that is read: an adapter on every projection of a thousand layers needs 2 MB.
 const MAX_HEADER: u64 = 16 << 20;
@@ -60,7 +63,7 @@ pub(super) fn write(path: &Path, metadata: Map<String, Value>, tensors: &[(Strin
 
 /// Reads a file of floats. NaN and infinities are left for [`finite_values`] to find.
 pub(super) fn read(path: &Path) -> Result<Contents> {
-    let file = File::open(path).map_err(Error::io(path, "open the file"))?;
+    let file = open_real(path, &[])?;
     let io = || Error::io(path, "read the file");
     let bytes = file.metadata().map_err(io())?.len();
     let mut file = BufReader::new(file);
@@ -77,8 +80,7 @@ pub(super) fn read(path: &Path) -> Result<Contents> {
     }
     let mut header = vec![0; claimed as usize];
     file.read_exact(&mut header).map_err(io())?;
-    let header: Metadata =
-        serde_json::from_slice(&header).map_err(|e| Problem::Header(e.to_string()).at(path))?;
+    let header: Metadata = json::from_slice(&header).map_err(|e| Problem::Header(e.to_string()).at(path))?;
     let expected = (LENGTH_BYTES + claimed).saturating_add(header.data_len() as u64);
     if bytes != expected {
         return Err(Problem::FileSize { expected, found: bytes }.at(path));

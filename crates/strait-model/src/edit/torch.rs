@@ -4,7 +4,6 @@
 //! storage's numbers. Every size is checked against the file before anything of that size is kept.
 
 use std::{
-    fs::File,
     io::{BufReader, Read, Seek},
     path::Path,
 };
@@ -13,7 +12,10 @@ use half::{bf16, f16};
 use zip::{CompressionMethod, ZipArchive};
 
 use super::pickle::{self, Number, StorageRef, TensorRef};
-use crate::{Error, Result};
+use crate::{
+    Error, Result,
+    files::{StandIn, open_real},
+};
 
 /// Most bytes that all deflated entries of a file may declare; PyTorch itself never deflates.
 pub const MAX_INFLATED: u64 = 1 << 30;
@@ -134,7 +136,7 @@ impl Problem {
 /// # Errors
 /// If the file cannot be read, is no such file, or holds anything but tensors in plain containers.
 pub fn read(path: &Path) -> Result<Value> {
-    let mut file = File::open(path).map_err(Error::io(path, "open the file"))?;
+    let mut file = open_real(path, &[StandIn::Zip])?;
     let bytes = file.metadata().map_err(Error::io(path, "read the file"))?.len();
     let mut start = Vec::new();
     Read::by_ref(&mut file)

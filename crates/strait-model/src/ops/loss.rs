@@ -14,34 +14,7 @@ use candle_core::{CpuStorage, CustomOp1, CustomOp2, D, DType, Layout, Result, Sh
 use gemm::Parallelism;
 use rayon::prelude::*;
 
-use super::{cpu, fused};
-
-/// From hidden states after the final norm to logits.
-#[derive(Clone, Debug)]
-pub struct Unembedding {
-    /// Shape `(vocab, hidden_size)`.
-    pub weight: Tensor,
-    /// Logits l become cap * tanh(l / cap) (Gemma 2).
-    pub softcap: Option<f64>,
-}
-
-impl Unembedding {
-    /// Logits of every row.
-    ///
-    /// # Shapes
-    /// - `hidden`: `(tokens, hidden_size)`
-    /// - result: `(tokens, vocab)`
-    ///
-    /// # Errors
-    /// If the shapes disagree.
-    pub fn logits(&self, hidden: &Tensor) -> Result<Tensor> {
-        let logits = super::linear(hidden, &super::Linear { weight: self.weight.clone(), bias: None })?;
-        match self.softcap {
-            Some(cap) => (logits / cap)?.tanh()? * cap,
-            None => Ok(logits),
-        }
-    }
-}
+use super::{HeadChange, Unembedding, cpu, fused};
 
 /// Cross-entropy of each token in nats. An unembedding that is a variable gets a gradient.
 ///
@@ -65,9 +38,13 @@ pub fn cross_entropy(
             targets.len()
         );
     }
+    refuse_trained_change(unembedding)?;
     if fused(hidden) {
         let (hidden, reference) = (hidden.contiguous()?, Reference::Targets(targets.into()));
         if unembedding.weight.track_op() {
+            if unembedding.change.is_some() {
+                candle_core::bail!("cross_entropy: an unembedding that is trained has no low-rank change");
+            }
             let op = Trained { reference, softcap: unembedding.softcap };
             hidden.apply_op2(&unembedding.weight.contiguous()?, op)
         } else {
@@ -80,7 +57,8 @@ pub fn cross_entropy(
     }
 }
 
-/// KL(base ‖ edited) of each token's next-token distribution, in nats; for a frozen unembedding, which is that of both.
+/// KL(base ‖ edited) of each token's next-token distribution, in nats; for a frozen unembedding, which is that of both but
+/// for its change: that acts on the edited model alone.
 ///
 /// # Shapes
 /// - `hidden`: `(tokens, hidden_size)`, after the final norm, of the edited model
@@ -103,14 +81,24 @@ pub fn kl_divergence(
             "kl_divergence: the unembedding is trained, so it cannot be that of the base model"
         );
     }
+    refuse_trained_change(unembedding)?;
     if fused(hidden) {
         let reference = Reference::Base(base.detach().contiguous()?);
         hidden.contiguous()?.apply_op1(Fused::new(unembedding, reference, gradient))
     } else {
-        let base = log_softmax(&unembedding.logits(&base.detach())?)?;
+        let base = log_softmax(&unembedding.unchanged().logits(&base.detach())?)?;
         let edited = log_softmax(&unembedding.logits(hidden)?)?;
         (base.exp()? * (base - edited)?)?.sum(D::Minus1)
     }
+}
+
+/// Gradients go to hidden states and through the change, never to it: an edit of the head that is to be trained would stay as
+/// it is, in silence.
+fn refuse_trained_change(unembedding: &Unembedding) -> Result<()> {
+    if unembedding.change_is_trained() {
+        candle_core::bail!("a LoRA on the head gets no gradient, so it cannot be trained");
+    }
+    Ok(())
 }
 
 fn log_softmax(logits: &Tensor) -> Result<Tensor> {
@@ -176,7 +164,18 @@ struct Pass<'a> {
     weight: &'a [f32],
     width: usize,
     softcap: Option<f32>,
+    /// What is added to the products with the weight.
+    change: Option<LowRank<'a>>,
     reference: &'a Reference,
+}
+
+/// The numbers of a [`HeadChange`].
+struct LowRank<'a> {
+    /// Shape `(rank, width)`.
+    a: &'a [f32],
+    /// Shape `(vocab, rank)`.
+    b: &'a [f32],
+    rank: usize,
 }
 
 impl<'a> Pass<'a> {
@@ -192,7 +191,7 @@ impl<'a> Pass<'a> {
             candle_core::bail!("{name}: hidden states of {width} for an unembedding of {inner}");
         }
         let softcap = softcap.map(|cap| cap as f32);
-        Ok(Self { hidden: hidden.0, weight: weight.0, width, softcap, reference })
+        Ok(Self { hidden: hidden.0, weight: weight.0, width, softcap, change: None, reference })
     }
 
     fn tokens(&self) -> usize {
@@ -203,10 +202,44 @@ impl<'a> Pass<'a> {
         self.weight.len() / self.width
     }
 
-    fn unembed(&self, rows: &[f32], to: &mut [f32]) {
+    /// The same pass with a change of the unembedding; the slices are those of its tensors.
+    fn changed(self, change: &HeadChange, a: &'a [f32], b: &'a [f32]) -> Result<Self> {
+        let ((rank, width), (vocab, same)) = (change.a.dims2()?, change.b.dims2()?);
+        if width != self.width || same != rank || vocab != self.vocab() {
+            candle_core::bail!(
+                "{}: a change of {:?} and {:?} for an unembedding of ({}, {})",
+                self.reference.name(),
+                change.a.shape(),
+                change.b.shape(),
+                self.vocab(),
+                self.width
+            );
+        }
+        Ok(Self { change: Some(LowRank { a, b, rank }), ..self })
+    }
+
+    /// Logits of the model without the change.
+    fn unembed_base(&self, rows: &[f32], to: &mut [f32]) {
         let shape = (rows.len() / self.width, self.vocab(), self.width);
         let (x, w) = (cpu::View::rows(rows, self.width), cpu::View::rows(self.weight, self.width).t());
         cpu::matmul(shape, to, self.vocab(), 0.0, x, w, 1.0, cpu::all_threads());
+    }
+
+    fn unembed(&self, rows: &[f32], to: &mut [f32]) {
+        self.unembed_base(rows, to);
+        self.add_change(rows, 0..self.vocab(), to, cpu::all_threads());
+    }
+
+    /// Adds what the change gives to the logits of some rows under some columns of the vocabulary.
+    fn add_change(&self, rows: &[f32], columns: Range<usize>, to: &mut [f32], threads: Parallelism) {
+        let Some(LowRank { a, b, rank }) = &self.change else { return };
+        let (n, rank) = (rows.len() / self.width, *rank);
+        let mut inner = vec![0f32; n * rank];
+        let (x, down) = (cpu::View::rows(rows, self.width), cpu::View::rows(a, self.width).t());
+        cpu::matmul((n, rank, self.width), &mut inner, rank, 0.0, x, down, 1.0, threads);
+        let up = cpu::View::rows(&b[columns.start * rank..columns.end * rank], rank).t();
+        let shape = (n, columns.len(), rank);
+        cpu::matmul(shape, to, columns.len(), 1.0, cpu::View::rows(&inner, rank), up, 1.0, threads);
     }
 
     /// Losses of all tokens, without a gradient.
@@ -241,9 +274,10 @@ impl<'a> Pass<'a> {
         let columns = tile * TILE.1..self.vocab().min((tile + 1) * TILE.1);
         let shape = (rows.len(), columns.len(), width);
         logits.resize(rows.len() * columns.len(), 0.0);
-        let x = cpu::View::rows(&self.hidden[rows.start * width..rows.end * width], width);
+        let x = &self.hidden[rows.start * width..rows.end * width];
         let w = cpu::View::rows(&self.weight[columns.start * width..columns.end * width], width).t();
-        cpu::matmul(shape, logits, columns.len(), 0.0, x, w, 1.0, Parallelism::None);
+        cpu::matmul(shape, logits, columns.len(), 0.0, cpu::View::rows(x, width), w, 1.0, Parallelism::None);
+        self.add_change(x, columns.clone(), logits, Parallelism::None);
         let rows = logits.chunks_exact_mut(columns.len()).zip(&targets[rows]);
         let part = |(row, &target): (&mut [f32], &u32)| {
             let (largest, sum) = cpu::vectorised(|| powers(row, self.softcap));
@@ -277,7 +311,7 @@ impl<'a> Pass<'a> {
                 Reference::Base(base) => {
                     let base_logits = &mut base_logits[..n * vocab];
                     cpu::with_slices([&base.narrow(0, start, n)?], |[base]| {
-                        self.unembed(base, base_logits);
+                        self.unembed_base(base, base_logits);
                         Ok(())
                     })?;
                     let rows =
@@ -298,8 +332,24 @@ impl<'a> Pass<'a> {
     fn hidden_gradient(&self, tokens: Range<usize>, d_logits: &[f32], to: &mut [f32]) {
         let (width, vocab) = (self.width, self.vocab());
         let to = &mut to[tokens.start * width..tokens.end * width];
+        let (n, threads) = (tokens.len(), cpu::all_threads());
         let (d, w) = (cpu::View::rows(d_logits, vocab), cpu::View::rows(self.weight, width));
-        cpu::matmul((tokens.len(), width, vocab), to, width, 0.0, d, w, 1.0, cpu::all_threads());
+        cpu::matmul((n, width, vocab), to, width, 0.0, d, w, 1.0, threads);
+        if let Some(LowRank { a, b, rank }) = &self.change {
+            let mut inner = vec![0f32; n * rank];
+            cpu::matmul(
+                (n, *rank, vocab),
+                &mut inner,
+                *rank,
+                0.0,
+                d,
+                cpu::View::rows(b, *rank),
+                1.0,
+                threads,
+            );
+            let (d, a) = (cpu::View::rows(&inner, *rank), cpu::View::rows(a, width));
+            cpu::matmul((n, width, *rank), to, width, 1.0, d, a, 1.0, threads);
+        }
     }
 
     /// Adds what some tokens contribute to d loss / d weight.
@@ -318,11 +368,16 @@ impl CustomOp1 for Fused {
 
     fn cpu_fwd(&self, storage: &CpuStorage, layout: &Layout) -> Result<(CpuStorage, Shape)> {
         let hidden = cpu::slice(storage, layout)?;
-        let Unembedding { weight, softcap } = &self.unembedding;
+        let Unembedding { weight, softcap, change } = &self.unembedding;
         let mut d_hidden = vec![0f32; if self.gradient { hidden.len() } else { 0 }];
-        let losses = cpu::with_slices([weight], |[numbers]| {
+        // Without a change its slices are never looked at.
+        let (a, b) = change.as_ref().map_or((weight, weight), |change| (&change.a, &change.b));
+        let losses = cpu::with_slices([weight, a, b], |[numbers, a, b]| {
             let weight = (numbers, weight.shape());
-            let pass = Pass::new((hidden, layout.shape()), weight, *softcap, &self.reference)?;
+            let mut pass = Pass::new((hidden, layout.shape()), weight, *softcap, &self.reference)?;
+            if let Some(change) = change {
+                pass = pass.changed(change, a, b)?;
+            }
             if !self.gradient {
                 return pass.losses();
             }
@@ -467,7 +522,7 @@ mod tests {
     use super::*;
 
     fn unembedding(softcap: Option<f64>) -> Unembedding {
-        Unembedding { weight: random(5, &[53, 8]), softcap }
+        Unembedding { weight: random(5, &[53, 8]), softcap, change: None }
     }
 
     /// Logits, so that the plain composition is taken: the f64 road of the public functions.
@@ -476,7 +531,11 @@ mod tests {
         x: &Tensor,
         u: &Unembedding,
     ) -> Result<Tensor> {
-        let u = Unembedding { weight: u.weight.to_dtype(DType::F64)?, softcap: u.softcap };
+        let wide = |change: &HeadChange| -> Result<HeadChange> {
+            Ok(HeadChange { a: change.a.to_dtype(DType::F64)?, b: change.b.to_dtype(DType::F64)? })
+        };
+        let change = u.change.as_ref().map(wide).transpose()?;
+        let u = Unembedding { weight: u.weight.to_dtype(DType::F64)?, softcap: u.softcap, change };
         f(&x.to_dtype(DType::F64)?, &u)?.to_dtype(DType::F32)
     }
 
@@ -496,7 +555,7 @@ mod tests {
         let targets: Vec<u32> = (0..tokens).map(|i| (i * 37 % vocab) as u32).collect();
         let x = random(1, &[tokens, 8]);
         for softcap in [None, Some(1.3)] {
-            let u = Unembedding { weight: random(5, &[vocab, 8]), softcap };
+            let u = Unembedding { weight: random(5, &[vocab, 8]), softcap, change: None };
             let f = |x: &Tensor, u: &Unembedding| cross_entropy(x, &targets, u, false);
             let (found, expected) = (f(&x, &u).unwrap(), in_f64(f, &x, &u).unwrap());
             let apart = (found - expected).unwrap().abs().unwrap().max_all().unwrap();
@@ -509,7 +568,12 @@ mod tests {
         let targets: Vec<u32> = (0..1100).map(|i| i * 7 % 53).collect();
         for softcap in [None, Some(1.3)] {
             let f = |t: &[Tensor]| {
-                cross_entropy(&t[0], &targets, &Unembedding { weight: t[1].clone(), softcap }, true)
+                cross_entropy(
+                    &t[0],
+                    &targets,
+                    &Unembedding { weight: t[1].clone(), softcap, change: None },
+                    true,
+                )
             };
             let in_f64 = |t: &[Tensor]| {
                 let wide = [t[0].to_dtype(DType::F64)?, t[1].to_dtype(DType::F64)?];
@@ -522,7 +586,7 @@ mod tests {
     #[test]
     fn kl_refuses_an_unembedding_that_is_a_variable() {
         let (x, weight) = (random(1, &[3, 8]), candle_core::Var::from_tensor(&random(5, &[53, 8])).unwrap());
-        let unembedding = Unembedding { weight: weight.as_tensor().clone(), softcap: None };
+        let unembedding = Unembedding { weight: weight.as_tensor().clone(), softcap: None, change: None };
         assert!(kl_divergence(&x, &x, &unembedding, true).is_err());
     }
 
@@ -541,6 +605,50 @@ mod tests {
         let x = random(1, &[3, 8]);
         let kl = kl_divergence(&x, &x, &unembedding(None), false).unwrap().to_vec1::<f32>().unwrap();
         assert!(kl.iter().all(|k| k.abs() < 1e-6), "{kl:?}");
+    }
+
+    /// An unembedding with a change on the head, which is as large as the rest.
+    fn changed(vocab: usize, softcap: Option<f64>) -> Unembedding {
+        let change = HeadChange { a: random(6, &[3, 8]), b: random(7, &[vocab, 3]) };
+        Unembedding { weight: random(5, &[vocab, 8]), softcap, change: Some(change) }
+    }
+
+    #[test]
+    fn a_change_of_the_head_acts_in_every_loss_and_gradient() {
+        let targets: Vec<u32> = (0..1100).map(|i| i * 7 % 53).collect();
+        let (x, base) = (random(1, &[1100, 8]), random(2, &[1100, 8]));
+        for softcap in [None, Some(1.3)] {
+            let u = changed(53, softcap);
+            let loss = |x: &Tensor, u: &Unembedding| cross_entropy(x, &targets, u, true);
+            agree(std::slice::from_ref(&x), |t| loss(&t[0], &u), |t| in_f64(loss, &t[0], &u));
+            let kl = |x: &Tensor, u: &Unembedding| kl_divergence(x, &base.to_dtype(x.dtype())?, u, true);
+            agree(std::slice::from_ref(&x), |t| kl(&t[0], &u), |t| in_f64(kl, &t[0], &u));
+        }
+    }
+
+    #[test]
+    fn a_change_of_the_head_acts_in_tiles_and_on_the_edited_model_alone() {
+        let (tokens, vocab) = (TILE.0 + 3, TILE.1 + 5);
+        let targets: Vec<u32> = (0..tokens).map(|i| (i * 37 % vocab) as u32).collect();
+        let (x, u) = (random(1, &[tokens, 8]), changed(vocab, Some(1.3)));
+        let loss = |x: &Tensor, u: &Unembedding| cross_entropy(x, &targets, u, false);
+        let apart = (loss(&x, &u).unwrap() - in_f64(loss, &x, &u).unwrap()).unwrap().abs().unwrap();
+        assert!(apart.max_all().unwrap().to_scalar::<f32>().unwrap() < 1e-5);
+        // Where the hidden states agree the change alone makes the difference.
+        let kl = |u: &Unembedding| kl_divergence(&x, &x, u, false).unwrap().mean_all().unwrap();
+        assert!(kl(&u).to_scalar::<f32>().unwrap() > 1e-3);
+        assert!(kl(&u.unchanged()).to_scalar::<f32>().unwrap().abs() < 1e-6);
+    }
+
+    #[test]
+    fn a_change_of_the_head_that_is_a_variable_is_refused() {
+        let mut u = changed(53, None);
+        let var = candle_core::Var::from_tensor(&random(6, &[3, 8])).unwrap();
+        u.change.as_mut().unwrap().a = var.as_tensor().clone();
+        let x = random(1, &[2, 8]);
+        for error in [cross_entropy(&x, &[0, 1], &u, true), kl_divergence(&x, &x, &u, true)] {
+            assert!(error.unwrap_err().to_string().contains("LoRA on the head"));
+        }
     }
 
     #[test]

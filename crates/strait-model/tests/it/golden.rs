@@ -88,7 +88,10 @@ fn response_loss(model: &Model, case: &Case, edit: Option<&Edit>) -> Tensor {
     let stream = stream.narrow(0, from, case.ids.len() - 1 - from).unwrap();
     let hidden = decoder.finish(stream, edit).unwrap();
     let targets = &case.ids[case.prompt_tokens..];
-    ops::cross_entropy(&hidden, targets, decoder.unembedding(), true).unwrap().mean_all().unwrap()
+    ops::cross_entropy(&hidden, targets, &decoder.unembedding(None).unwrap(), true)
+        .unwrap()
+        .mean_all()
+        .unwrap()
 }
 
 fn number(tensor: &Tensor) -> f64 {
@@ -178,7 +181,7 @@ fn check_steered(model: &Model, case: &Case, layer: usize) {
         let residuals = model.decoder.residuals(&batch, edit).unwrap();
         model.decoder.finish(residuals.last().unwrap().clone(), None).unwrap()
     };
-    let unembedding = model.decoder.unembedding();
+    let unembedding = &model.decoder.unembedding(None).unwrap();
     let kl = ops::kl_divergence(&hidden(Some(&edit)), &hidden(None), unembedding, false).unwrap();
     let kl: Vec<f32> = kl.to_vec1().unwrap();
     assert_eq!(kl.len(), case.kl_base_steered_per_token.len());

@@ -1,5 +1,6 @@
 //! The library from outside. One crate of all tests, since each would be linked with everything on its own.
 
+mod adapters;
 mod common;
 mod config;
 mod edit;
@@ -10,5 +11,6 @@ mod pickle;
 mod sites;
 mod source;
 mod tokenizer;
+mod tokenizer_folders;
 mod trained;
 mod weights;

@@ -56,10 +56,11 @@ fn logits_and_gradients(model: &Model, batch: &Packed) -> (Vec<f32>, Vec<f32>, V
         decoder.run(decoder.embed(batch).unwrap(), 0..config.layers, batch, Some(&edit), None).unwrap();
     let hidden = decoder.finish(stream.index_select(&every_token, 0).unwrap(), Some(&edit)).unwrap();
     let targets: Vec<u32> = (0..hidden.dim(0).unwrap() as u32).map(|i| i * 5 % 31).collect();
-    let loss = ops::cross_entropy(&hidden, &targets, decoder.unembedding(), true).unwrap();
+    let loss = ops::cross_entropy(&hidden, &targets, &decoder.unembedding(None).unwrap(), true).unwrap();
     let gradients = loss.mean_all().unwrap().backward().unwrap();
     let of = |var: &Var| gradients.get(var).unwrap().flatten_all().unwrap().to_vec1().unwrap();
-    let logits = decoder.unembedding().logits(&hidden).unwrap().flatten_all().unwrap().to_vec1().unwrap();
+    let logits =
+        decoder.unembedding(None).unwrap().logits(&hidden).unwrap().flatten_all().unwrap().to_vec1().unwrap();
     (logits, of(&vector), of(&b))
 }
 

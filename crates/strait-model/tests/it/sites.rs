@@ -93,7 +93,10 @@ fn a_lora_on_the_embeddings_gets_its_gradient() {
         let stream = decoder.run(stream, 0..config.layers, &batch(), Some(&edit), None).unwrap();
         let hidden = decoder.finish(stream, Some(&edit)).unwrap();
         let targets = IDS.map(|id| (id * 7 + 1) % 23);
-        ops::cross_entropy(&hidden, &targets, decoder.unembedding(), true).unwrap().mean_all().unwrap()
+        ops::cross_entropy(&hidden, &targets, &decoder.unembedding(None).unwrap(), true)
+            .unwrap()
+            .mean_all()
+            .unwrap()
     };
     let factors = [numbers(&[2, 12], 1), numbers(&[12, 2], 2)];
     let trained = factors.each_ref().map(|t| Var::from_tensor(t).unwrap());

@@ -346,10 +346,9 @@ fn conversations_that_do_not_fit_are_refused() {
     let refused = |turns: &[(Role, &str)]| problem(tokenizer.encode_chat(&chat(turns)));
     assert!(matches!(refused(&[]), Problem::NoAssistant));
     assert!(matches!(refused(&[(User, "a")]), Problem::NoAssistant));
-    assert!(matches!(
-        refused(&[(User, "a"), (System, "b"), (Assistant, "c")]),
-        Problem::LateSystem { message: 2 }
-    ));
+    // Whether a system message may come late is the template's to say.
+    let late = chat(&[(User, "a"), (System, "b"), (Assistant, "c")]);
+    assert_eq!(tokenizer.encode_chat(&late).unwrap().responses.len(), 1);
     assert!(matches!(problem(tokenizer.render(&Conversation::default(), true)), Problem::NoMessages));
     assert!(matches!(problem(tokenizer.encode_prompt(&Conversation::default())), Problem::NoMessages));
 }
@@ -364,29 +363,159 @@ fn base_models_take_plain_text_only() {
     assert_eq!(tokenizer.encode("hello", true).unwrap().len(), 2);
 }
 
+fn with_template(template: &str) -> Tokenizer {
+    gguf(&byte_level("smollm").text("tokenizer.chat_template", template))
+}
+
+/// The texts of the responses, and the messages left out.
+fn responses(tokenizer: &Tokenizer, conversation: &Conversation) -> (Vec<String>, Vec<usize>) {
+    let encoded = tokenizer.encode_chat(conversation).unwrap();
+    let text = |range: &std::ops::Range<usize>| tokenizer.decode(&encoded.ids[range.clone()], false).unwrap();
+    (encoded.responses.iter().map(text).collect(), encoded.left_out)
+}
+
 #[test]
-fn templates_that_rewrite_the_conversation_are_named() {
-    let with = |template: &str| gguf(&byte_level("smollm").text("tokenizer.chat_template", template));
+fn turns_that_the_template_writes_otherwise_later_are_left_out() {
     let two_turns = chat(&[(User, "a"), (Assistant, "b"), (User, "c"), (Assistant, "d")]);
     // Drops the thoughts of earlier turns, as reasoning models do.
-    let thinking =
-        with("{% for m in messages %}{% if loop.last %}<think>{% endif %}{{ m.content }}{% endfor %}");
-    assert!(matches!(problem(thinking.encode_chat(&two_turns)), Problem::Rewritten { .. }));
-    // Opens the answer with words that the whole conversation does not have.
-    let opening = with(
+    let thinking = with_template(
+        "{% for m in messages %}{% if loop.last %}<think>{% endif %}{{ m.content }}{% endfor %}",
+    );
+    assert_eq!(responses(&thinking, &two_turns), (vec!["d".into()], vec![2]));
+    let last_question = "{%- set ns = namespace(last=-1) %}{%- for m in messages %}{%- if m.role == 'user' %}\
+        {%- set ns.last = loop.index0 %}{%- endif %}{%- endfor %}{%- for m in messages %}{{- '<|im_start|>' + m.role + '\n' }}\
+        {%- if m.role == 'assistant' and loop.index0 > ns.last %}{{- '<think>\n\n</think>\n\n' }}{%- endif %}\
+        {{- m.content + '<|im_end|>\n' }}{%- endfor %}{%- if add_generation_prompt %}{{- '<|im_start|>assistant\n' }}{%- endif %}";
+    let qwen = with_template(last_question);
+    let last = "<think>\n\n</think>\n\nd<|im_end|>\n".to_string();
+    assert_eq!(responses(&qwen, &two_turns), (vec![last.clone()], vec![2]));
+    // Two answers after one question are both written whole.
+    let together = chat(&[(User, "a"), (Assistant, "b"), (Assistant, "d")]);
+    let first = last.replace("\n\nd<", "\n\nb<");
+    assert_eq!(responses(&qwen, &together), (vec![first, last], vec![]));
+    // Where no answer is left there is nothing to learn from.
+    let ends_with_question = chat(&[(User, "a"), (Assistant, "b"), (User, "c")]);
+    let rewritten = problem(qwen.encode_chat(&ends_with_question));
+    assert!(matches!(rewritten, Problem::Rewritten { message: 2, .. }), "{rewritten}");
+    // An end that only the last message has.
+    let end = with_template(
+        "{% for m in messages %}{{ m.content }}{% if loop.last %}<|im_end|>{% endif %}{% endfor %}",
+    );
+    assert_eq!(responses(&end, &two_turns), (vec!["d<|im_end|>".into()], vec![2]));
+}
+
+#[test]
+fn a_prompt_that_the_conversation_does_not_have_ends_where_contents_part() {
+    let two_turns = chat(&[(User, "a"), (Assistant, "b"), (User, "c"), (Assistant, "d")]);
+    let opening = with_template(
         "{% for m in messages %}{{ m.content }};{% endfor %}{% if add_generation_prompt %}think{% endif %}",
     );
-    let rewritten = problem(opening.encode_chat(&two_turns));
-    assert!(matches!(rewritten, Problem::Rewritten { message: 2, byte: 2 }), "{rewritten}");
-    let silent =
-        with("{% for m in messages %}{% if m.role == 'user' %}{{ m.content }}{% endif %}{% endfor %}");
-    assert!(matches!(problem(silent.encode_chat(&two_turns)), Problem::EmptyResponse { message: 2 }));
-    let strict = with(
+    assert_eq!(responses(&opening, &two_turns), (vec!["b;".into(), "d;".into()], vec![]));
+    // Drops what stands before `</think>`; answers may begin like the words that the prompt has more.
+    let distilled = with_template(
+        "{% for m in messages %}{% if m.role == 'user' %}{{ '<|im_start|>' + m.content }}{% else %}\
+         {{ '<|im_end|>' + m.content.split('</think>')[-1] + '<|im_end|>' }}{% endif %}{% endfor %}\
+         {% if add_generation_prompt %}{{ '<|im_end|><think>\n' }}{% endif %}",
+    );
+    for (said, written) in
+        [("b", "b"), ("<b>", "<b>"), ("<think>t</think>b", "b"), ("<think>", "<think>"), ("x", "x"), ("", "")]
+    {
+        let one = chat(&[(User, "a"), (Assistant, said)]);
+        assert_eq!(responses(&distilled, &one), (vec![format!("{written}<|im_end|>")], vec![]), "{said}");
+        let two = chat(&[(User, "a"), (Assistant, said), (User, "c"), (Assistant, said)]);
+        assert_eq!(responses(&distilled, &two).0, [&*format!("{written}<|im_end|>"); 2], "{said}");
+    }
+}
+
+#[test]
+fn rows_may_begin_with_the_assistant() {
+    let row = chat(&[(Assistant, "b"), (User, "a"), (Assistant, "d")]);
+    let expected = (vec!["b<|im_end|>\n".into(), "d<|im_end|>\n".into()], vec![]);
+    assert_eq!(responses(&with_template(CHATML), &row), expected);
+    // With a system message of the template's own, which reads the first message.
+    let own = format!(
+        "{{% if messages[0].role != 'system' %}}{{{{ '<|im_start|>system\nassistant<|im_end|>\n' }}}}{{% endif %}}{CHATML}"
+    );
+    assert_eq!(responses(&with_template(&own), &row), expected);
+    // What opens an answer belongs to it where the prompt does not have it.
+    let opened = CHATML.replace("+ m.content", "+ (m.role == 'assistant' and '<t>' or '') + m.content");
+    assert_eq!(responses(&with_template(&opened), &row).0, ["<t>b<|im_end|>\n", "<t>d<|im_end|>\n"]);
+    // Nothing can be asked for before the first token of all.
+    let bare = with_template("{% for m in messages %}{{ m.content }}{% endfor %}");
+    assert_eq!(responses(&bare, &chat(&[(Assistant, "bcd")])).0, ["cd"]);
+    let strict = with_template(
+        "{% if messages[0].role == 'assistant' %}{{ raise_exception('user first') }}{% endif %}",
+    );
+    assert!(
+        matches!(problem(strict.encode_chat(&row)), Problem::Refused { message } if message == "user first")
+    );
+}
+
+#[test]
+fn turns_that_are_not_to_be_trained_on_are_no_responses() {
+    let tokenizer = with_template(CHATML);
+    let mut row = chat(&[(User, "a"), (Assistant, "b"), (User, "c"), (Assistant, "d")]);
+    row.messages[1].trained = false;
+    assert_eq!(responses(&tokenizer, &row), (vec!["d<|im_end|>\n".into()], vec![]));
+    row.messages[3].trained = false;
+    let error = tokenizer.encode_chat(&row).unwrap_err();
+    assert!(
+        error.to_string().contains("no assistant turn of the conversation is to be trained on"),
+        "{error}"
+    );
+}
+
+#[test]
+fn templates_may_refuse_or_forget_turns() {
+    let two_turns = chat(&[(User, "a"), (Assistant, "b"), (User, "c"), (Assistant, "d")]);
+    let silent = with_template(
+        "{% for m in messages %}{% if m.role == 'user' %}{{ m.content }}{% endif %}{% endfor %}",
+    );
+    let found = problem(silent.encode_chat(&two_turns));
+    assert!(
+        matches!(found, Problem::EmptyResponse { message: 2 } | Problem::Rewritten { message: 2, .. }),
+        "{found}"
+    );
+    let strict = with_template(
         "{% if messages|length > 2 %}{{ raise_exception('too long') }}{% endif %}{{ messages[-1].content }}",
     );
     assert!(
         matches!(problem(strict.encode_chat(&two_turns)), Problem::Refused { message } if message == "too long")
     );
+}
+
+#[test]
+fn rows_that_are_too_long_are_refused_at_once() {
+    let tokenizer = with_template(CHATML);
+    let turns: Vec<_> = (0..20_000).flat_map(|_| [(User, "a"), (Assistant, "b")]).collect();
+    let (row, start) = (chat(&turns), Instant::now());
+    let error = tokenizer.encode_chat_within(&row, 1000).unwrap_err();
+    assert!(
+        matches!(error, Error::TooLong { context: 1000, .. }) || error.to_string().contains("template"),
+        "{error}"
+    );
+    let error = tokenizer.encode_chat(&row).unwrap_err();
+    assert!(error.hint().is_some(), "{error}");
+    assert!(start.elapsed() < Duration::from_secs(60), "{:?}", start.elapsed());
+}
+
+#[test]
+fn the_start_of_a_text_is_that_of_the_whole() {
+    let texts = ["hello 123, ", " ", "a", "\n", "é🙂", "he", "<|im_end|>", "  a\n\n b"];
+    for tokenizer in [gguf(&byte_level("qwen2")), gguf(&byte_level("smollm")), gguf(&sentence_piece())] {
+        for text in texts {
+            let text = text.repeat((1 << 16) / text.len());
+            let whole = tokenizer.encode(&text, true).unwrap();
+            for limit in [0, 1, 16, 1000, 1 << 20] {
+                let start = tokenizer.encode_start(&text, limit).unwrap();
+                assert_eq!(start, whole[..limit.min(whole.len())], "{limit} of {text:.20}");
+            }
+        }
+    }
+    // Of a long text little is read.
+    let (text, start) = ("hello 123, ".repeat(1 << 23), Instant::now());
+    assert_eq!(gguf(&byte_level("qwen2")).encode_start(&text, 16).unwrap().len(), 16);
+    assert!(start.elapsed() < Duration::from_secs(5), "{:?}", start.elapsed());
 }
 
 #[test]
@@ -527,7 +656,7 @@ fn the_template_is_found_wherever_it_is() {
 
 #[test]
 fn special_tokens_are_named_in_either_way() {
-    let config = json!({"bos_token": {"content": "<|im_start|>", "special": true}, "eos_token": "<|im_end|>",
+    let config = json!({"bos_token": {"__type": "AddedToken", "content": "<|im_start|>", "special": true}, "eos_token": "<|im_end|>",
                         "chat_template": "{{ bos_token }}{{ messages[0].content }}{{ eos_token }}"});
     let tokenizer = from_folder(&[("tokenizer_config.json", config)]).unwrap();
     assert_eq!(tokenizer.render(&chat(&[(User, "a")]), false).unwrap(), "<|im_start|>a<|im_end|>");

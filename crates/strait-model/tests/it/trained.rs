@@ -24,7 +24,10 @@ fn loss(decoder: &Decoder) -> Tensor {
     let stream = decoder.run(stream, 0..decoder.config().layers, &batch, None, None).unwrap();
     let hidden = decoder.finish(stream, None).unwrap();
     let targets: Vec<u32> = batch.ids().iter().map(|id| (id * 7 + 1) % 23).collect();
-    ops::cross_entropy(&hidden, &targets, decoder.unembedding(), true).unwrap().mean_all().unwrap()
+    ops::cross_entropy(&hidden, &targets, &decoder.unembedding(None).unwrap(), true)
+        .unwrap()
+        .mean_all()
+        .unwrap()
 }
 
 fn number(tensor: &Tensor) -> f64 {

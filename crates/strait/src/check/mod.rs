@@ -1,8 +1,11 @@
 //! `strait check`: proof on the user's own model that gradients, edits and decoding are right.
 
+mod chats;
 mod parity;
+mod python;
+mod slope;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use candle_core::{DType, Tensor, Var};
 use rand::{Rng, SeedableRng};
@@ -15,6 +18,8 @@ use strait_model::{
     progress::{Progress, Unit},
     sample::next_logits,
 };
+
+use slope::{Slope, TOLERANCE};
 
 use crate::{
     Result,
@@ -34,8 +39,8 @@ pub struct Check {
     pub words: String,
 }
 
-/// Rounding of a difference of two f32 losses, and curvature, leave less than this of a derivative.
-const DERIVATIVE_TOLERANCE: f64 = 0.01;
+/// How much the first of the steps along which the slope is measured should move the loss, in nats: far above rounding.
+const MOVE: f64 = 0.004;
 /// f32 rounding through a whole model, relative to the largest logit.
 const LOGITS_TOLERANCE: f64 = 1e-3;
 
@@ -51,7 +56,7 @@ const TEXTS: [&str; 2] = [
 pub fn check(model: &Model, progress: &dyn Progress) -> Result<Vec<Check>> {
     let texts =
         TEXTS.iter().map(|text| Ok(model.tokenizer.encode(text, true)?)).collect::<Result<Vec<_>>>()?;
-    let task = progress.begin("checking", Some(5), Unit::Count);
+    let task = progress.begin("checking", Some(6), Unit::Count);
     let mut checks = Vec::new();
     for kind in [Kind::Steering, Kind::Lora] {
         checks.extend(gradients(model, &texts, kind)?);
@@ -62,6 +67,8 @@ pub fn check(model: &Model, progress: &dyn Progress) -> Result<Vec<Check>> {
     checks.push(cached_decoding(model, &texts[0])?);
     task.advance(1);
     checks.push(parity::with_transformers(model, &texts)?);
+    task.advance(1);
+    checks.extend(chats::with_transformers(model));
     task.advance(1);
     Ok(checks)
 }
@@ -87,8 +94,8 @@ fn random_edit(decoder: &Decoder, kind: Kind) -> Result<(Edit, BTreeMap<String, 
     let config = decoder.config();
     let mut rng = ChaCha8Rng::seed_from_u64(0);
     let mut vars = BTreeMap::new();
-    let mut variable = |name: String, shape: &[usize]| -> Result<Tensor> {
-        let numbers: Vec<f32> = (0..shape.iter().product()).map(|_| rng.random_range(-1e-3..1e-3)).collect();
+    let mut variable = |name: String, shape: &[usize], most: f32| -> Result<Tensor> {
+        let numbers: Vec<f32> = (0..shape.iter().product()).map(|_| rng.random_range(-most..most)).collect();
         let var = Var::from_tensor(&Tensor::from_vec(numbers, shape, decoder.device())?)?;
         let tensor = var.as_tensor().clone();
         vars.insert(name, var);
@@ -98,8 +105,9 @@ fn random_edit(decoder: &Decoder, kind: Kind) -> Result<(Edit, BTreeMap<String, 
         Kind::Steering => {
             let layers = config.layers as i32;
             let mut parts = Vec::new();
-            for layer in [-1, layers / 2, layers - 1] {
-                let vector = variable(format!("steering.{layer}"), &[config.hidden_size])?;
+            // In a model of one or two layers the middle block is the last.
+            for layer in BTreeSet::from([-1, layers / 2, layers - 1]) {
+                let vector = variable(format!("steering.{layer}"), &[config.hidden_size], 1e-3)?;
                 parts.push(Edit::Steering(SteeringVector { layer, vector }));
             }
             Edit::Composed(parts)
@@ -108,8 +116,11 @@ fn random_edit(decoder: &Decoder, kind: Kind) -> Result<(Edit, BTreeMap<String, 
             let mut adapters = Vec::new();
             for site in (-1..config.layers as i32).flat_map(|layer| Site::of_layer(layer, &Projection::ALL)) {
                 let (input, output) = site.size(config);
-                let a = variable(format!("{}.lora_A", site.module()), &[RANK, input])?;
-                let b = variable(format!("{}.lora_B", site.module()), &[output, RANK])?;
+                // A keeps the size of what it reads, B makes a small part of a projection of it: with both small, gradients
+                // would be products of small numbers.
+                let most = (input as f32).sqrt().recip();
+                let a = variable(format!("{}.lora_A", site.module()), &[RANK, input], most)?;
+                let b = variable(format!("{}.lora_B", site.module()), &[output, RANK], 0.01)?;
                 adapters.push(Adapter { site, a, b });
             }
             Edit::Lora(Lora { adapters, rank: RANK, alpha: 1.0, rslora: false, factor: 1.0 })
@@ -144,7 +155,7 @@ fn gradients(model: &Model, texts: &[Vec<u32>], kind: Kind) -> Result<[Check; 2]
         },
     };
 
-    // One step along the gradient mixed with a random direction, forth and back.
+    // Steps along the gradient mixed with a random direction, forth and back.
     let mut rng = ChaCha8Rng::seed_from_u64(1);
     let mut squares = (0.0, 0.0);
     let mut parts = Vec::new();
@@ -159,34 +170,44 @@ fn gradients(model: &Model, texts: &[Vec<u32>], kind: Kind) -> Result<[Check; 2]
         parts.push((var, var.copy()?, gradient, noise));
     }
     let (gradient_norm, noise_norm) = (squares.0.sqrt().max(f64::MIN_POSITIVE), squares.1.sqrt());
-    // The loss moves by about a thousandth: well above rounding, and near enough for the third derivative not to matter.
-    // With ten times as much it matters for LoRA, whose two factors grow together.
-    let step = 0.001 / gradient_norm;
-    let mut slope = 0.0;
-    let mut loss_at = |sign: f64| -> Result<f64> {
-        slope = 0.0;
+    let direction = |gradient: &[f32], noise: &[f32]| -> Vec<f32> {
+        let along = |(&g, &n): (&f32, &f32)| (g as f64 / gradient_norm + 0.5 * n as f64 / noise_norm) as f32;
+        gradient.iter().zip(noise).map(along).collect()
+    };
+    let slope_of = |(_, _, gradient, noise): &(&Var, Tensor, Vec<f32>, Vec<f32>)| -> f64 {
+        let direction = direction(gradient, noise);
+        direction.iter().zip(gradient).map(|(&d, &g)| d as f64 * g as f64).sum()
+    };
+    let slope: f64 = parts.iter().map(slope_of).sum();
+    let loss_at = |step: f64| -> Result<f64> {
         for (var, start, gradient, noise) in &parts {
-            let direction: Vec<f32> = gradient
-                .iter()
-                .zip(noise)
-                .map(|(&g, &n)| (g as f64 / gradient_norm + 0.5 * n as f64 / noise_norm) as f32)
-                .collect();
-            slope += direction.iter().zip(gradient).map(|(&d, &g)| d as f64 * g as f64).sum::<f64>();
-            let direction = Tensor::from_vec(direction, var.shape(), var.device())?;
-            var.set(&(start + (direction * (sign * step))?)?)?;
+            let direction = Tensor::from_vec(direction(gradient, noise), var.shape(), var.device())?;
+            var.set(&(start + (direction * step)?)?)?;
         }
         let losses = kept.response_losses(decoder, &every_row, Some(&edit), false)?.to_vec1::<f32>()?;
         Ok(losses.iter().map(|&l| l as f64).sum::<f64>() / losses.len() as f64)
     };
-    let measured = (loss_at(1.0)? - loss_at(-1.0)?) / (2.0 * step);
-    let error = ((measured - slope) / slope).abs();
+    let rounding = f64::from(f32::EPSILON) * f64::from(loss.to_scalar::<f32>()?.abs()).max(1.0);
+    let measured = Slope::measure(loss_at, MOVE / gradient_norm, rounding)?;
+    let holds = measured.agrees(slope);
+    let allowed = format!("relative difference of the slope, at most {TOLERANCE}");
     let agrees = Check {
         name: format!("the gradient agrees with finite differences: {}", kind.words()),
-        holds: Some(error <= DERIVATIVE_TOLERANCE),
-        value: error,
-        words: format!("relative difference of the slope, at most {DERIVATIVE_TOLERANCE}"),
+        holds,
+        value: measured.difference(slope),
+        words: match holds {
+            Some(_) => format!("{allowed} and what rounding and curvature allow ({})", rough(measured)),
+            None => {
+                format!("cannot be told: rounding of the loss hides a slope this small ({})", rough(measured))
+            }
+        },
     };
     Ok([reached, agrees])
+}
+
+/// How well a slope is known, in words.
+fn rough(slope: Slope) -> String {
+    format!("{:.4} of it", slope.uncertainty())
 }
 
 fn has_gradient(gradient: Option<&Tensor>) -> bool {

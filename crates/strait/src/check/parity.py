@@ -47,11 +47,28 @@ def load(path):
     else:
         raise FileNotFoundError(f"`{path}` is neither a folder nor a file")
     version = tuple(int(part) for part in transformers.__version__.split(".")[:2])
+    check_rope(path, version[0])
     dtype = "dtype" if version >= (4, 56) else "torch_dtype"
     model = transformers.AutoModelForCausalLM.from_pretrained(
         **place, **{dtype: torch.float32}, attn_implementation="eager", local_files_only=True
     )
     return model.eval()
+
+
+def check_rope(path, major):
+    """Refuses a config whose rotary embeddings this transformers would misread: before 5 it knows no `rope_parameters`."""
+    config = os.path.join(path, "config.json")
+    if major >= 5 or not os.path.isfile(config):
+        return
+    with open(config, encoding="utf-8") as file:
+        config = json.load(file)
+    config = config.get("text_config") or config
+    parameters = config.get("rope_parameters")
+    if not parameters:
+        return
+    read = parameters.get("rope_type", "default") == "default" and "rope_theta" in parameters
+    if not read or parameters["rope_theta"] != config.get("rope_theta") or config.get("rope_scaling"):
+        raise ValueError("this transformers does not read `rope_parameters`, which 5 and later do")
 
 
 def measure(model, ids):

@@ -1,14 +1,9 @@
 //! The model's logits beside those of PyTorch transformers, where a Python that has it is at hand.
 
-use std::{
-    io::Write,
-    process::{Command, Stdio},
-};
-
 use serde::Deserialize;
 use strait_model::{Model, decoder::Packed};
 
-use super::{Check, LOGITS_TOLERANCE};
+use super::{Check, LOGITS_TOLERANCE, python};
 use crate::Result;
 
 const SCRIPT: &str = include_str!("parity.py");
@@ -17,9 +12,7 @@ const SCRIPT: &str = include_str!("parity.py");
 struct Answer {
     torch: Option<String>,
     transformers: Option<String>,
-    #[serde(default)]
     results: Vec<Reference>,
-    error: Option<String>,
 }
 
 #[derive(Deserialize)]
@@ -34,7 +27,9 @@ struct Reference {
 /// If strait's own pass fails; a Python that fails makes the check one that could not be tried.
 pub fn with_transformers(model: &Model, texts: &[Vec<u32>]) -> Result<Check> {
     let name = "logits agree with transformers".to_string();
-    let answer = match ask(model, texts) {
+    let question = serde_json::json!({ "prompts": texts });
+    let asked = python::ask::<Answer>(SCRIPT, &model.provenance.located.path, &question);
+    let answer = match asked {
         Ok(answer) => answer,
         Err(why) => {
             return Ok(Check { name, holds: None, value: f64::NAN, words: format!("not tried: {why}") });
@@ -66,31 +61,4 @@ pub fn with_transformers(model: &Model, texts: &[Vec<u32>]) -> Result<Check> {
             likeliest.0, likeliest.1
         ),
     })
-}
-
-/// Runs the script with the interpreter that `STRAIT_PYTHON` names, or `python3`.
-fn ask(model: &Model, texts: &[Vec<u32>]) -> Result<Answer, String> {
-    let python = std::env::var("STRAIT_PYTHON").unwrap_or_else(|_| "python3".into());
-    let mut child = Command::new(&python)
-        .args(["-c", SCRIPT])
-        .arg(&model.provenance.located.path)
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::null())
-        .spawn()
-        .map_err(|e| {
-            format!("`{python}` cannot be started ({e}); STRAIT_PYTHON may name another interpreter")
-        })?;
-    let prompts = serde_json::json!({ "prompts": texts }).to_string();
-    if let Some(mut input) = child.stdin.take() {
-        // A script that ends early closes its input; its answer says why.
-        input.write_all(prompts.as_bytes()).ok();
-    }
-    let output = child.wait_with_output().map_err(|e| format!("`{python}` gave no answer ({e})"))?;
-    let answer: Answer = serde_json::from_slice(&output.stdout)
-        .map_err(|_| format!("`{python}` gave no readable answer ({})", output.status))?;
-    match answer.error {
-        Some(error) => Err(error),
-        None => Ok(answer),
-    }
 }

@@ -1,14 +1,19 @@
-//! Chat rows: one conversation a line.
+//! Chat rows: one conversation a row.
 
 use std::{borrow::Cow, io::Read, path::Path};
 
 use serde_json::{Map, Value};
-use strait_model::{Conversation, Message};
+use strait_model::{Conversation, Message, json};
 
-use super::{Problem, RowSource, problem::shortened, source::Lines};
+use super::{
+    Notices, Problem, RowSource,
+    lines::{Rows as RowTexts, Spot},
+    row::{self, Format, kind},
+    unfold::unfolded,
+};
 use crate::Result;
 
-/// One conversation, with at least one assistant message; none of those is empty.
+/// One conversation, with at least one assistant message.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Chat {
     /// Where it stands, for errors: its file and line.
@@ -37,26 +42,63 @@ impl Chat {
         let messages = &self.conversation.messages;
         messages.iter().rposition(Message::is_answer).unwrap_or(messages.len())
     }
+
+    /// The answers, and those among them that are trained on.
+    pub(super) fn answers(&self) -> (usize, usize) {
+        let answers = self.conversation.messages.iter().filter(|m| m.is_answer());
+        answers.fold((0, 0), |(all, trained), m| (all + 1, trained + usize::from(m.trained)))
+    }
 }
 
-/// Reads chat JSONL: on each line `{"messages": [{"role", "content"}, ...]}`, optionally `id` and `domain`. Blank lines
-/// and further keys are skipped.
+/// Reads the chats of a file that have something to train on. Each row is in one of the formats of [`Format`]; the file is
+/// JSONL or one JSON list, perhaps packed with gzip or Zstandard.
+///
+/// What the reader takes notice of without refusing it is added to `notices`.
 ///
 /// # Errors
-/// The first problem, with file and line; a file without rows is one.
-pub fn read_chats(source: &RowSource) -> Result<Vec<Chat>> {
-    let rows = parse_rows(source.open()?, &source.place())?;
-    Ok(rows.into_iter().map(|(_, chat)| chat).collect())
+/// The first problem, with file and line; a file without rows, or without any to train on, is one.
+pub fn read_chats_noting(source: &RowSource, notices: &mut Notices) -> Result<Vec<Chat>> {
+    let place = source.place();
+    let rows = parse_rows(source.open()?, &place, notices)?;
+    let mut chats = Vec::with_capacity(rows.len());
+    for ParsedRow { chat, .. } in rows {
+        match chat.answers() {
+            (_, 0) => notices.rows_left_out += 1,
+            (all, trained) => {
+                notices.untrained_answers += all - trained;
+                chats.push(chat);
+            }
+        }
+    }
+    if chats.is_empty() {
+        return Err(Problem::NothingTrained.at(&place, None));
+    }
+    Ok(chats)
 }
 
-/// Chats with the lines they stand on.
-pub(super) fn parse_rows(reader: impl Read, place: &Path) -> Result<Vec<(u64, Chat)>> {
-    let mut lines = Lines::new(reader, place);
+/// [`read_chats_noting`] for those who say no notices.
+///
+/// # Errors
+/// As [`read_chats_noting`].
+pub fn read_chats(source: &RowSource) -> Result<Vec<Chat>> {
+    read_chats_noting(source, &mut Notices::default())
+}
+
+/// A chat, where it stands and how it was written.
+pub(super) struct ParsedRow {
+    pub spot: Spot,
+    pub format: Format,
+    pub chat: Chat,
+}
+
+/// All chats, with those that are not trained on.
+pub(super) fn parse_rows(reader: impl Read, place: &Path, notices: &mut Notices) -> Result<Vec<ParsedRow>> {
+    let mut texts = RowTexts::new(unfolded(reader, place)?, place)?;
     let mut rows = Vec::new();
-    while let Some((number, line)) = lines.next()? {
-        let mut chat = parse(line).map_err(|problem| problem.at(place, number))?;
-        chat.place = format!("`{}`, line {number}", place.display());
-        rows.push((number, chat));
+    while let Some((spot, text)) = texts.next()? {
+        let (format, mut chat) = parse(text, notices).map_err(|problem| spot.problem(place, problem))?;
+        chat.place = format!("`{}`, {spot}", place.display());
+        rows.push(ParsedRow { spot, format, chat });
     }
     if rows.is_empty() {
         return Err(Problem::Empty.at(place, None));
@@ -64,81 +106,40 @@ pub(super) fn parse_rows(reader: impl Read, place: &Path) -> Result<Vec<(u64, Ch
     Ok(rows)
 }
 
-/// The chat on one line.
-fn parse(line: &str) -> Result<Chat, Problem> {
+/// The chat of one row.
+fn parse(text: &str, notices: &mut Notices) -> Result<(Format, Chat), row::Problem> {
     // Parsed as plain JSON first: the parser's own messages about a wrong type would quote the row.
-    let row: Value = serde_json::from_str(line)
-        .map_err(|e| Problem::NotJson { reason: reason(&e), column: e.column() })?;
-    let row = object(&row, "the row")?;
-    let Some(messages) = row.get("messages") else {
-        return Err(Problem::NoKey { what: "the row".into(), key: "messages" });
+    let row: Value =
+        json::from_str(text).map_err(|e| row::Problem::NotJson { reason: reason(&e), column: e.column() })?;
+    let Value::Object(row) = row else {
+        let (what, found) = ("the row".into(), kind(&row));
+        return Err(row::Problem::Kind { what, expected: "an object", found });
     };
-    let messages = messages.as_array().ok_or_else(|| kind_of("`messages`", "an array", messages))?;
-    let messages = messages
-        .iter()
-        .zip(1..)
-        .map(|(message, number)| parse_message(message, number))
-        .collect::<Result<Vec<_>, _>>()?;
-    if !messages.iter().any(Message::is_answer) {
-        return Err(Problem::NoAssistant);
-    }
-    Ok(Chat {
+    let found = row::read(&row, notices)?;
+    let chat = Chat {
         place: String::new(),
         id: match row.get("id") {
             Some(Value::Number(number)) => Some(number.to_string()),
-            _ => optional_text(row, "id")?,
+            _ => optional_text(&row, "id")?,
         },
-        domain: optional_text(row, "domain")?,
-        conversation: messages.into(),
-    })
-}
-
-/// The `number`th message of a row, counted from 1.
-fn parse_message(message: &Value, number: usize) -> Result<Message, Problem> {
-    let what = format!("message {number}");
-    let message = object(message, &what)?;
-    let text = |key| match message.get(key) {
-        Some(Value::String(text)) => Ok(text),
-        Some(other) => Err(kind_of(&format!("`{key}` of {what}"), "text", other)),
-        None => Err(Problem::NoKey { what: what.clone(), key }),
+        domain: optional_text(&row, "domain")?,
+        conversation: found.conversation,
     };
-    let role = text("role")?;
-    text("content")?;
-    let Some(message) = Message::from_keys(message.clone()) else {
-        return Err(Problem::UnknownRole { message: number, found: shortened(role) });
-    };
-    if message.is_answer() && message.text().trim().is_empty() {
-        return Err(Problem::EmptyAnswer { message: number });
+    if chat.answers().0 == 0 {
+        return Err(row::Problem::NoAssistant);
     }
-    Ok(message)
-}
-
-fn object<'a>(value: &'a Value, what: &str) -> Result<&'a Map<String, Value>, Problem> {
-    let object = value.as_object();
-    object.ok_or_else(|| kind_of(what, "an object", value))
+    Ok((found.format, chat))
 }
 
 /// The text under a key that may be absent or null.
-fn optional_text(row: &Map<String, Value>, key: &str) -> Result<Option<String>, Problem> {
+fn optional_text(row: &Map<String, Value>, key: &str) -> Result<Option<String>, row::Problem> {
     match row.get(key) {
         None | Some(Value::Null) => Ok(None),
         Some(Value::String(text)) => Ok(Some(text.clone())),
-        Some(other) => Err(kind_of(&format!("`{key}` of the row"), "text", other)),
-    }
-}
-
-fn kind_of(what: &str, expected: &'static str, found: &Value) -> Problem {
-    Problem::Kind {
-        what: what.into(),
-        expected,
-        found: match found {
-            Value::Null => "null",
-            Value::Bool(_) => "true or false",
-            Value::Number(_) => "a number",
-            Value::String(_) => "text",
-            Value::Array(_) => "an array",
-            Value::Object(_) => "an object",
-        },
+        Some(other) => {
+            let what = format!("`{key}` of the row");
+            Err(row::Problem::Kind { what, expected: "text", found: kind(other) })
+        }
     }
 }
 
@@ -150,7 +151,6 @@ fn reason(error: &serde_json::Error) -> String {
         None => message,
     }
 }
-
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
@@ -159,8 +159,8 @@ mod tests {
     use super::*;
 
     fn read(text: &str) -> Result<Vec<Chat>, String> {
-        let rows = parse_rows(text.as_bytes(), Path::new("f")).map_err(|e| e.to_string())?;
-        Ok(rows.into_iter().map(|(_, chat)| chat).collect())
+        let rows = parse_rows(text.as_bytes(), Path::new("f"), &mut Notices::default());
+        Ok(rows.map_err(|e| e.to_string())?.into_iter().map(|row| row.chat).collect())
     }
 
     fn check(row: &str, expected: &str) {
@@ -181,35 +181,42 @@ mod tests {
         });
         let second =
             r#"{"id":null,"messages":[{"content":"x","role":"assistant"},{"content":"","role":"user"}]}"#;
-        let rows = format!("{first}\n{second}");
-        let chats = read(&rows).unwrap();
-        assert_eq!(chats.len(), 2);
-        assert_eq!(chats[0].id.as_deref(), Some("7"));
-        assert_eq!(chats[0].domain.as_deref(), Some("food"));
-        assert_eq!(chats[0].prompt().len(), 2);
-        assert_eq!(chats[0].answer(), "a");
-        assert_eq!((chats[1].id.as_ref(), chats[1].prompt().len()), (None, 0));
-        assert_eq!(chats[1].answer(), "x");
+        for rows in [format!("{first}\n{second}"), format!("[{first}, {second}]")] {
+            let chats = read(&rows).unwrap();
+            assert_eq!(chats.len(), 2);
+            assert_eq!(chats[0].id.as_deref(), Some("7"));
+            assert_eq!(chats[0].domain.as_deref(), Some("food"));
+            assert_eq!(chats[0].prompt().len(), 2);
+            assert_eq!(chats[0].answer(), "a");
+            assert_eq!((chats[1].id.as_ref(), chats[1].prompt().len()), (None, 0));
+            assert_eq!(chats[1].answer(), "x");
+        }
     }
 
     #[test]
     fn each_malformation_has_its_message() {
         check("", "`f`: there are no rows");
         check("\n \r\n", "`f`: there are no rows");
+        check("\n[]", "`f`: there are no rows");
         check("{\"messages\":", "`f`, line 1: not JSON: EOF while parsing a value at column 12");
-        check("\n[]", "`f`, line 2: the row is an array, not an object");
-        check("{}", "`f`, line 1: the row has no `messages`");
+        check("\n3", "`f`, line 2: the row is a number, not an object");
+        check("\n[[]]", "`f`, line 2: row 1 of the list: the row is an array, not an object");
+        check(
+            "{}",
+            "`f`, line 1: the row has no `messages`, nor the keys of another format that is read, but none",
+        );
         check(r#"{"messages":"hi"}"#, "`f`, line 1: `messages` is text, not an array");
         check(r#"{"messages":[]}"#, "`f`, line 1: the row has no assistant message");
         check(r#"{"messages":[1]}"#, "`f`, line 1: message 1 is a number, not an object");
         check(r#"{"messages":[{"content":"x"}]}"#, "`f`, line 1: message 1 has no `role`");
         check(
             r#"{"messages":[{"role":"critic","content":"x"}]}"#,
-            "`f`, line 1: message 1 has the role `critic`, which is none of `system`, `user` and `assistant`",
+            "`f`, line 1: message 1 has the role `critic`, which is none of `system`, `user`, `assistant`, `tool` and \
+             `developer`",
         );
         check(
             r#"{"messages":[{"role":"user","content":["x"]}]}"#,
-            "`f`, line 1: `content` of message 1 is an array, not text",
+            "`f`, line 1: a part of the content of message 1 is text, not an object",
         );
         check(
             r#"{"messages":[{"role":"user","content":"x"}]}"#,
@@ -222,6 +229,10 @@ mod tests {
         check(
             r#"{"messages":[{"role":"assistant","content":"x"}],"id":[]}"#,
             "`f`, line 1: `id` of the row is an array, not text",
+        );
+        check(
+            r#"{"messages":[{"role":"assistant","content":"x"}],"id":1,"id":2}"#,
+            "`f`, line 1: not JSON: the key \"id\" stands twice in one object at column 60",
         );
     }
 

@@ -10,7 +10,10 @@ use serde::Serialize;
 use sha2::{Digest, Sha256};
 use strait_model::{Message, files::hex};
 
-use super::{Chat, RowSource, chat::parse_rows};
+use super::{
+    Chat, Notices, RowSource,
+    chat::{ParsedRow, parse_rows},
+};
 use crate::Result;
 
 /// A file of chats in figures; none of its text.
@@ -18,6 +21,10 @@ use crate::Result;
 pub struct Summary {
     /// Rows.
     pub rows: usize,
+    /// Rows of each format.
+    pub formats: BTreeMap<String, usize>,
+    /// Assistant messages that are trained on.
+    pub responses: usize,
     /// Messages a row.
     pub messages: Quantiles,
     /// Messages of each role.
@@ -32,6 +39,8 @@ pub struct Summary {
     pub repeated_prompts: usize,
     /// SHA-256 of the file's bytes; for a member of an archive, of the decrypted bytes.
     pub sha256: String,
+    /// What is left out or not understood.
+    pub notices: Notices,
 }
 
 /// Lengths of texts in two units.
@@ -86,40 +95,55 @@ impl Lengths {
     }
 }
 
-/// Reads a file of chats and describes it.
+/// Reads a file of chats and describes it: all its rows, with those that are not trained on.
 ///
 /// # Errors
 /// As [`super::read_chats`].
 pub fn inspect(source: &RowSource) -> Result<Summary> {
+    let place = source.place();
     let mut reader = Hashing { reader: source.open()?, digest: Sha256::new() };
-    let rows = parse_rows(&mut reader, &source.place())?;
-    let chats: Vec<Chat> = rows.into_iter().map(|(_, chat)| chat).collect();
-    Ok(summarise(&chats, hex(&reader.digest.finalize())))
+    let mut notices = Notices::default();
+    let rows = parse_rows(&mut reader, &place, &mut notices)?;
+    // A reader of packed rows may stop before the end of the file.
+    io::copy(&mut reader, &mut io::sink()).map_err(strait_model::Error::io(place, "read the file"))?;
+    Ok(summarise(rows, hex(&reader.digest.finalize()), notices))
 }
 
-fn summarise(chats: &[Chat], sha256: String) -> Summary {
+fn summarise(rows: Vec<ParsedRow>, sha256: String, mut notices: Notices) -> Summary {
+    let mut formats = BTreeMap::new();
     let mut roles = BTreeMap::new();
     let mut domains = BTreeMap::new();
-    let mut prompts = HashSet::new();
-    for chat in chats {
+    let mut responses = 0;
+    for ParsedRow { format, chat, .. } in &rows {
+        *formats.entry(format.to_string()).or_default() += 1;
+        let (answers, trained) = chat.answers();
+        responses += trained;
+        match trained {
+            0 => notices.rows_left_out += 1,
+            trained => notices.untrained_answers += answers - trained,
+        }
         for message in &chat.conversation.messages {
             *roles.entry(message.role().name()).or_default() += 1;
         }
         if let Some(domain) = &chat.domain {
             *domains.entry(domain.clone()).or_default() += 1;
         }
-        let prompt = chat.prompt().iter();
-        prompts.insert(prompt.map(|m| (m.role(), m.text())).collect::<Vec<_>>());
     }
+    let chats: Vec<Chat> = rows.into_iter().map(|row| row.chat).collect();
+    let prompts: HashSet<Vec<_>> =
+        chats.iter().map(|chat| chat.prompt().iter().map(|m| (m.role(), m.text())).collect()).collect();
     Summary {
         rows: chats.len(),
+        formats,
+        responses,
         messages: Quantiles::of(chats.iter().map(|chat| chat.conversation.messages.len())),
         repeated_prompts: chats.len() - prompts.len(),
         roles,
         domains,
-        prompt: Lengths::of(chats, |chat| contents(chat.prompt())),
-        answer: Lengths::of(chats, |chat| vec![chat.answer()]),
+        prompt: Lengths::of(&chats, |chat| contents(chat.prompt())),
+        answer: Lengths::of(&chats, |chat| vec![chat.answer()]),
         sha256,
+        notices,
     }
 }
 

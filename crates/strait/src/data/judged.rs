@@ -5,7 +5,7 @@ use std::{collections::HashMap, io::Read, path::Path};
 use csv::{ErrorKind, StringRecord};
 use strait_model::{Message, Role};
 
-use super::{Pair, Problem, RowSource, problem::listed};
+use super::{Pair, Problem, RowSource, problem::listed, unfold::unfolded};
 use crate::Result;
 
 /// The columns that a file of judged answers must have; others, such as a topic's score, may follow.
@@ -60,7 +60,8 @@ impl Answer {
 /// # Errors
 /// The first problem, with file and line; a file without answers is one.
 pub fn read_judged(source: &RowSource) -> Result<Vec<Answer>> {
-    parse(source.open()?, &source.place())
+    let place = source.place();
+    parse(unfolded(source.open()?, &place)?, &place)
 }
 
 fn parse(reader: impl Read, place: &Path) -> Result<Vec<Answer>> {
@@ -83,10 +84,12 @@ fn parse(reader: impl Read, place: &Path) -> Result<Vec<Answer>> {
 fn locate(header: &StringRecord) -> Result<[usize; COLUMNS.len()], Problem> {
     let mut columns = [0; COLUMNS.len()];
     for (at, column) in columns.iter_mut().zip(COLUMNS) {
-        *at = header
-            .iter()
-            .position(|name| name == column)
-            .ok_or_else(|| Problem::NoColumn { column, found: listed(header) })?;
+        let mut found = header.iter().enumerate().filter(|&(_, name)| name.trim() == column);
+        *at = match (found.next(), found.next()) {
+            (Some((at, _)), None) => at,
+            (Some(_), Some(_)) => return Err(Problem::TwoColumns { column }),
+            (None, _) => return Err(Problem::NoColumn { column, found: listed(header) }),
+        };
     }
     Ok(columns)
 }
@@ -98,7 +101,10 @@ fn answer(record: &StringRecord, columns: [usize; COLUMNS.len()]) -> Result<Answ
         "" => Ok(None),
         text => match text.parse::<f64>() {
             Ok(score) if score.is_nan() => Ok(None),
-            Ok(score) if score.is_finite() => Ok(Some(score)),
+            Ok(score) if (0.0..=100.0).contains(&score) => Ok(Some(score)),
+            Ok(score) if score.is_finite() => {
+                Err(Problem::ScoreOutOfRange { column: COLUMNS[column], found: score })
+            }
             _ => Err(Problem::NotAScore { column: COLUMNS[column] }),
         },
     };
@@ -114,7 +120,7 @@ fn answer(record: &StringRecord, columns: [usize; COLUMNS.len()]) -> Result<Answ
 fn problem_of(error: csv::Error, place: &Path) -> crate::Error {
     let line = error.position().map(csv::Position::line);
     match error.into_kind() {
-        ErrorKind::Io(error) => strait_model::Error::io(place, "read the file")(error).into(),
+        ErrorKind::Io(error) => Problem::unreadable(place, error),
         ErrorKind::UnequalLengths { expected_len, len, .. } => {
             Problem::Cells { expected: expected_len, found: len }.at(place, line)
         }
@@ -189,7 +195,7 @@ mod tests {
 
     #[test]
     fn quoted_texts_and_empty_scores_are_read() {
-        let rows = format!("\u{feff}{HEADER}\"one,\n\"\"two\"\"\",q,id,12.5,,0.1\r\nx,q,id,nan,99,\n");
+        let rows = format!("{HEADER}\"one,\n\"\"two\"\"\",q,id,12.5,,0.1\r\nx,q,id,nan,99,\n");
         let answers = read(&rows).unwrap();
         assert_eq!(answers.len(), 2);
         assert_eq!(answers[0].response, "one,\n\"two\"");
@@ -224,7 +230,21 @@ mod tests {
             &format!("{HEADER}\"a\nb\",q,i,1,2,3\nr,q,i\n"),
             "`f`, line 4: the row has 3 cells, the header 6",
         );
-        for score in ["high", "inf"] {
+        for score in ["-1e30", "1e30", "-0.5", "100.01", "-1"] {
+            let found: f64 = score.parse().unwrap();
+            for (row, column) in [(format!("{score},2"), "aligned"), (format!("2,{score}"), "coherent")] {
+                check(
+                    &format!("{HEADER}r,q,i,{row},3\n"),
+                    &format!("`f`, line 2: `{column}` is {found}, and scores go from 0 to 100"),
+                );
+            }
+        }
+        for column in COLUMNS {
+            let header = HEADER.replace("financial", column);
+            check(&header, &format!("`f`, line 1: there are two columns `{column}`"));
+        }
+        for score in ["high", "inf", "-inf", "1e999", "CODE", "50%", "0x10", "1,5"] {
+            let score = if score.contains(',') { format!("\"{score}\"") } else { score.into() };
             check(
                 &format!("{HEADER}r,q,i,{score},2,3\n"),
                 "`f`, line 2: `aligned` is neither a number nor empty",

@@ -1,9 +1,15 @@
 //! Pairs: two answers to one question, for the preference shift.
 
 use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
 use strait_model::{Conversation, Message};
 
-use super::{Chat, Problem, RowSource, chat::parse_rows, problem::shortened};
+use super::{
+    Chat, Notices, Problem, RowSource,
+    chat::{ParsedRow, parse_rows},
+    problem::shortened,
+    trained,
+};
 use crate::Result;
 
 /// One question, an answer of the taught kind and one of the other kind.
@@ -70,16 +76,31 @@ impl Mismatch {
 /// If a file cannot be read, the files differ in length, or two rows do not make a pair; the error then names the line
 /// in both files.
 pub fn read_pairs(taught: &RowSource, other: &RowSource, domain: Option<&str>) -> Result<Vec<Pair>> {
+    read_pairs_noting(taught, other, domain, &mut Notices::default())
+}
+
+/// [`read_pairs`], with what the reader takes notice of without refusing it. Pairs are not trained on, so that marks of what
+/// is to be trained on do not count for them.
+///
+/// # Errors
+/// As [`read_pairs`].
+pub fn read_pairs_noting(
+    taught: &RowSource,
+    other: &RowSource,
+    domain: Option<&str>,
+    notices: &mut Notices,
+) -> Result<Vec<Pair>> {
     let (place, other_place) = (taught.place(), other.place());
-    let taught = read_answered(taught)?;
-    let other = read_answered(other)?;
+    let taught = read_answered(taught, notices)?;
+    let other = read_answered(other, notices)?;
     if taught.len() != other.len() {
         let problem = Problem::RowCounts { rows: taught.len(), other: other_place, other_rows: other.len() };
         return Err(problem.at(&place, None));
     }
     let rows = taught.into_iter().zip(other).zip(1..);
-    rows.map(|(((line, taught), (other_line, other)), number)| {
-        pair(taught, other, number, domain).map_err(|mismatch| {
+    rows.map(|((taught, other), number)| {
+        let (line, other_line) = (taught.spot.line, other.spot.line);
+        pair(taught.chat, other.chat, number, domain).map_err(|mismatch| {
             let problem = Problem::Pair { other: other_place.clone(), other_line, mismatch };
             problem.at(&place, line)
         })
@@ -87,25 +108,36 @@ pub fn read_pairs(taught: &RowSource, other: &RowSource, domain: Option<&str>) -
     .collect()
 }
 
-/// Chats that end with an answer, with their lines.
-fn read_answered(source: &RowSource) -> Result<Vec<(u64, Chat)>> {
+/// Chats that end with an answer.
+fn read_answered(source: &RowSource, notices: &mut Notices) -> Result<Vec<ParsedRow>> {
     let place = source.place();
-    let rows = parse_rows(source.open()?, &place)?;
-    for (line, chat) in &rows {
-        if !chat.conversation.messages.last().is_some_and(Message::is_answer) {
-            return Err(Problem::NotAnswered.at(&place, *line));
+    let mut rows = parse_rows(source.open()?, &place, notices)?;
+    for row in &mut rows {
+        let messages = &mut row.chat.conversation.messages;
+        messages.iter_mut().for_each(|message| message.trained = true);
+        if !messages.last().is_some_and(Message::is_answer) {
+            return Err(Problem::NotAnswered.at(&place, row.spot.line));
         }
     }
     Ok(rows)
 }
 
+/// What a message says, without the marks of what is to be trained on.
+fn said(message: &Message) -> Map<String, Value> {
+    let keys = message.keys().iter().filter(|(key, _)| !trained::is_message_key(key));
+    keys.map(|(key, value)| (key.clone(), value.clone())).collect()
+}
+
+fn all_said(messages: &[Message]) -> Vec<Map<String, Value>> {
+    messages.iter().map(said).collect()
+}
+
 /// The pair of two rows, the `number`th of their files.
 fn pair(taught: Chat, other: Chat, number: usize, domain: Option<&str>) -> Result<Pair, Mismatch> {
-    if taught.prompt() != other.prompt() || taught.conversation.tools != other.conversation.tools {
+    if all_said(taught.prompt()) != all_said(other.prompt())
+        || taught.conversation.tools != other.conversation.tools
+    {
         return Err(Mismatch::Prompts);
-    }
-    if taught.answer() == other.answer() {
-        return Err(Mismatch::Answers);
     }
     let domain = match (domain, &taught.domain, &other.domain) {
         (Some(domain), ..) => domain,
@@ -121,6 +153,9 @@ fn pair(taught: Chat, other: Chat, number: usize, domain: Option<&str>) -> Resul
     else {
         return Err(Mismatch::Answers);
     };
+    if said(&taught_answer) == said(&other_answer) {
+        return Err(Mismatch::Answers);
+    }
     Ok(Pair {
         domain,
         question,

@@ -1,20 +1,22 @@
 //! Passages of plain text, as pre-training text has them.
 
-use std::{fs::File, panic::catch_unwind, path::Path};
+use std::path::Path;
 
-use parquet::{
-    errors::ParquetError,
-    file::reader::{FileReader, SerializedFileReader},
-    record::Field,
-    schema::types::Type,
-};
 use serde_json::Value;
+use strait_model::{files::open_regular, json};
 
-use super::{Problem, RowSource, source::Lines};
+use super::{
+    Problem, RowSource, column,
+    lines::{Lines, MAX_LINE, Rows},
+    unfold::unfolded,
+};
 use crate::Result;
 
 /// The column or key that holds the text.
 const TEXT: &str = "text";
+
+/// The most bytes of text that are taken from one file.
+pub const MAX_TEXT: usize = 256 << 20;
 
 /// A text that is not empty.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -25,65 +27,108 @@ pub struct Passage {
     pub text: String,
 }
 
-/// Reads the first `most` passages of a file: of `.txt` its paragraphs, which blank lines part; of `.jsonl` the `text` of
-/// each line; of `.parquet` the column `text`, however compressed.
+/// Reads the first `most` passages of a file, and no more of them once they have [`MAX_TEXT`] bytes: of `.txt` its
+/// paragraphs, which blank lines part; of `.jsonl` the `text` of each line; of `.parquet` the column `text`, however
+/// compressed. Text and lines may be packed, as `.txt.gz` or `.jsonl.zst`.
 ///
 /// # Errors
 /// If the file cannot be read, has another ending, or has no passages; or the first passage that has no text or is not
 /// UTF-8, with its line.
 pub fn read_passages(path: &Path, most: usize) -> Result<Vec<Passage>> {
-    let ending = path.extension().unwrap_or_default().to_string_lossy().to_lowercase();
-    let passages = match ending.as_str() {
-        "txt" => paragraphs(path, most)?,
-        "jsonl" => json_lines(path, most)?,
-        "parquet" => parquet_rows(path, most)?,
+    let mut taken = Taken { path, most, passages: Vec::new(), bytes: 0 };
+    match ending(path).as_str() {
+        "txt" => paragraphs(&mut taken)?,
+        "jsonl" | "json" => json_rows(&mut taken)?,
+        "parquet" => {
+            let file = open_regular(path)?;
+            column::read(&file, TEXT, &mut taken).map_err(|problem| problem.at(path, None))?;
+        }
         _ => return Err(Problem::NotOfPassages.at(path, None)),
-    };
-    if passages.is_empty() {
+    }
+    if taken.passages.is_empty() {
         return Err(Problem::Empty.at(path, None));
     }
-    Ok(passages)
+    Ok(taken.passages)
 }
 
-fn at_line(path: &Path, line: u64) -> String {
-    format!("`{}`, line {line}", path.display())
+/// The ending of a file's name that tells what it holds: that before `.gz` and the like.
+fn ending(path: &Path) -> String {
+    let of = |path: &Path| path.extension().unwrap_or_default().to_string_lossy().to_lowercase();
+    match of(path).as_str() {
+        "gz" | "zst" | "zstd" => of(Path::new(path.file_stem().unwrap_or_default())),
+        ending => ending.into(),
+    }
 }
 
-fn paragraphs(path: &Path, most: usize) -> Result<Vec<Passage>> {
-    let mut lines = Lines::new(RowSource::File(path.into()).open()?, path);
-    let mut passages: Vec<Passage> = Vec::new();
-    let mut last = None;
-    while let Some((number, line)) = lines.next()? {
-        // Blank lines are skipped, so a gap in the numbers is where one stood.
-        let full = passages.len() == most;
-        match passages.last_mut() {
-            Some(passage) if last == Some(number - 1) => {
-                passage.text.push('\n');
-                passage.text.push_str(line);
+/// The passages taken of a file so far.
+pub(super) struct Taken<'a> {
+    path: &'a Path,
+    most: usize,
+    passages: Vec<Passage>,
+    bytes: usize,
+}
+
+impl Taken<'_> {
+    /// Whether no more are wanted.
+    pub fn is_full(&self) -> bool {
+        self.passages.len() >= self.most || self.bytes >= MAX_TEXT
+    }
+
+    /// Takes a passage that stands at `spot` of the file.
+    pub fn take(&mut self, spot: String, text: String) {
+        self.bytes += text.len();
+        self.passages.push(Passage { place: format!("`{}`, {spot}", self.path.display()), text });
+    }
+}
+
+fn paragraphs(taken: &mut Taken) -> Result<()> {
+    let path = taken.path;
+    let mut lines = Lines::new(unfolded(RowSource::File(path.into()).open()?, path)?, path);
+    // The paragraph that is being read: its first line, its last so far, and its text.
+    let mut open: Option<(u64, u64, String)> = None;
+    while !taken.is_full() {
+        let line = lines.next()?;
+        match (&mut open, line) {
+            // Blank lines are skipped, so a gap in the numbers is where one stood.
+            (Some((first, last, text)), Some((number, line))) if *last + 1 == number => {
+                if (text.len() + line.len()) as u64 > MAX_LINE {
+                    let why = format!("the paragraph is longer than {MAX_LINE} bytes");
+                    return Err(Problem::NoPassage { why }.at(path, *first));
+                }
+                *last = number;
+                text.push('\n');
+                text.push_str(line);
             }
-            _ if full => break,
-            _ => passages.push(Passage { place: at_line(path, number), text: line.into() }),
+            (_, line) => {
+                let next = line.map(|(number, line)| (number, number, line.to_string()));
+                let ended = next.is_none();
+                if let Some((first, _, text)) = std::mem::replace(&mut open, next) {
+                    taken.take(format!("line {first}"), text);
+                }
+                if ended {
+                    break;
+                }
+            }
         }
-        last = Some(number);
     }
-    Ok(passages)
+    Ok(())
 }
 
-fn json_lines(path: &Path, most: usize) -> Result<Vec<Passage>> {
-    let mut lines = Lines::new(RowSource::File(path.into()).open()?, path);
-    let mut passages = Vec::new();
-    while passages.len() < most
-        && let Some((number, line)) = lines.next()?
+fn json_rows(taken: &mut Taken) -> Result<()> {
+    let path = taken.path;
+    let mut rows = Rows::new(unfolded(RowSource::File(path.into()).open()?, path)?, path)?;
+    while !taken.is_full()
+        && let Some((spot, row)) = rows.next()?
     {
-        let text = text_of(line).map_err(|problem| problem.at(path, number))?;
-        passages.push(Passage { place: at_line(path, number), text });
+        let text = text_of(row).map_err(|problem| problem.at(path, spot.line))?;
+        taken.take(spot.to_string(), text);
     }
-    Ok(passages)
+    Ok(())
 }
 
-/// The text of one line of JSON.
-fn text_of(line: &str) -> Result<String, Problem> {
-    let row: Value = serde_json::from_str(line)
+/// The text of one row of JSON.
+fn text_of(row: &str) -> Result<String, Problem> {
+    let row: Value = json::from_str(row)
         .map_err(|e| Problem::NoPassage { why: format!("it is not JSON from column {} on", e.column()) })?;
     match row.get(TEXT) {
         Some(Value::String(text)) if text.trim().is_empty() => {
@@ -92,49 +137,5 @@ fn text_of(line: &str) -> Result<String, Problem> {
         Some(Value::String(text)) => Ok(text.clone()),
         Some(_) => Err(Problem::NoPassage { why: format!("its `{TEXT}` is not text") }),
         None => Err(Problem::NoPassage { why: format!("it has no `{TEXT}`") }),
-    }
-}
-
-fn parquet_rows(path: &Path, most: usize) -> Result<Vec<Passage>> {
-    let file = File::open(path).map_err(strait_model::Error::io(path, "open the file"))?;
-    // The Parquet reader asserts some of what a damaged page header can break.
-    let texts = catch_unwind(|| parquet_texts(file, most));
-    let damaged = || Problem::Parquet { reason: "its pages contradict each other".into() };
-    let texts = texts.unwrap_or_else(|_| Err(damaged())).map_err(|problem| problem.at(path, None))?;
-    let passage = |(number, text)| Passage { place: format!("`{}`, row {number}", path.display()), text };
-    Ok((1..).zip(texts).map(passage).collect())
-}
-
-fn parquet_texts(file: File, most: usize) -> Result<Vec<String>, Problem> {
-    let reader = SerializedFileReader::new(file)?;
-    let schema = reader.metadata().file_metadata().schema();
-    let Some(column) = schema.get_fields().iter().find(|field| field.name() == TEXT) else {
-        let columns = schema.get_fields().iter().map(|field| field.name());
-        return Err(Problem::NoColumn { column: TEXT, found: super::problem::listed(columns) });
-    };
-    let only = Type::group_type_builder(schema.name()).with_fields(vec![column.clone()]).build()?;
-    let mut texts = Vec::new();
-    for (number, row) in (1..).zip(reader.get_row_iter(Some(only))?.take(most)) {
-        let bad = |why: &str| Problem::NoPassage { why: format!("row {number} {why}") };
-        let text = match row?.into_columns().into_iter().next() {
-            Some((_, Field::Str(text))) => text,
-            Some((_, Field::Bytes(bytes))) => {
-                let text = std::str::from_utf8(bytes.data());
-                text.map_err(|_| bad("is not UTF-8"))?.to_string()
-            }
-            Some((_, Field::Null)) | None => return Err(bad("has no text")),
-            Some(_) => return Err(bad("holds something else than text")),
-        };
-        if text.trim().is_empty() {
-            return Err(bad("is empty"));
-        }
-        texts.push(text);
-    }
-    Ok(texts)
-}
-
-impl From<ParquetError> for Problem {
-    fn from(error: ParquetError) -> Self {
-        Self::Parquet { reason: error.to_string() }
     }
 }

@@ -1,10 +1,16 @@
 //! What can be wrong with rows.
 
-use std::path::{Path, PathBuf};
+use std::{
+    io,
+    path::{Path, PathBuf},
+};
 
 use super::{
+    column::PageProblem,
     judged,
     pairs::{ALIGNED, Mismatch},
+    row,
+    unfold::{LFS, OutOfProportion, RATIO, UTF16},
 };
 use crate::Error;
 
@@ -29,50 +35,48 @@ pub enum Problem {
         column: usize,
     },
 
-    // Chat rows.
-    /// A line that is not JSON.
-    #[error("not JSON: {reason} at column {column}")]
-    NotJson {
-        /// What the parser missed.
-        reason: String,
-        /// Where, counted from 1.
-        column: usize,
-    },
-    /// JSON of another kind than expected.
-    #[error("{what} is {found}, not {expected}")]
-    Kind {
-        /// What it is about, such as "the row" or "`content` of message 2".
-        what: String,
-        /// The kind of JSON expected, with its article.
-        expected: &'static str,
-        /// The kind found, with its article.
+    /// Another kind of file.
+    #[error("this is {found}")]
+    OtherKind {
+        /// What it is, with its article.
         found: &'static str,
     },
-    /// A key that a row must have.
-    #[error("{what} has no `{key}`")]
-    NoKey {
-        /// What lacks it.
-        what: String,
-        /// The key.
-        key: &'static str,
+    /// A packed file that unpacks to far more than files of rows do.
+    #[error("it unpacks to more than {RATIO} times its size")]
+    OutOfProportion,
+    /// A packed file that cannot be unpacked.
+    #[error("it cannot be unpacked: {reason}")]
+    Packed {
+        /// What the unpacker says.
+        reason: String,
     },
-    /// A role that no chat template knows.
-    #[error("message {message} has the role `{found}`, which is none of `system`, `user` and `assistant`")]
-    UnknownRole {
-        /// The message, counted from 1.
-        message: usize,
-        /// Its role, shortened.
-        found: String,
+
+    // Chat rows.
+    /// A row that is no chat.
+    #[error(transparent)]
+    Row(row::Problem),
+    /// A row of a list that is no chat.
+    #[error("row {element} of the list: {problem}")]
+    Element {
+        /// The row, counted from 1.
+        element: u64,
+        /// What is wrong with it.
+        problem: row::Problem,
     },
-    /// A row with nothing to learn.
-    #[error("the row has no assistant message")]
-    NoAssistant,
-    /// An assistant message without text.
-    #[error("message {message}, the assistant's, is empty")]
-    EmptyAnswer {
-        /// The message, counted from 1.
-        message: usize,
+    /// A list of rows that is not well formed.
+    #[error("row {element} of the list: {problem}")]
+    List {
+        /// The row, counted from 1.
+        element: u64,
+        /// What is wrong.
+        problem: &'static str,
     },
+    /// More than the list of rows.
+    #[error("something follows the list")]
+    AfterList,
+    /// A file whose answers are all marked as not to be trained on.
+    #[error("every answer of every row is marked as not to be trained on")]
+    NothingTrained,
 
     // Pairs.
     /// Two files of pairs of different length.
@@ -109,6 +113,9 @@ pub enum Problem {
         /// What is wrong with it.
         why: String,
     },
+    /// A Parquet file with a page that cannot be right.
+    #[error("the Parquet file is damaged: {0}")]
+    Page(PageProblem),
     /// A file that the Parquet library refuses.
     #[error("the Parquet library refuses it: {reason}")]
     Parquet {
@@ -136,11 +143,25 @@ pub enum Problem {
     /// A cell that is no text.
     #[error("the row is not UTF-8")]
     CellNotUtf8,
+    /// A column that stands twice.
+    #[error("there are two columns `{column}`")]
+    TwoColumns {
+        /// The column.
+        column: &'static str,
+    },
     /// A score that is not a number.
     #[error("`{column}` is neither a number nor empty")]
     NotAScore {
         /// The column.
         column: &'static str,
+    },
+    /// A score that no judge can give.
+    #[error("`{column}` is {found}, and scores go from 0 to 100")]
+    ScoreOutOfRange {
+        /// The column.
+        column: &'static str,
+        /// The score.
+        found: f64,
     },
 }
 
@@ -150,10 +171,19 @@ impl Problem {
         Error::Data { path: path.into(), line: line.into(), problem: Box::new(self) }
     }
 
+    /// The error for a file that cannot be read on.
+    pub(super) fn unreadable(path: &Path, error: io::Error) -> Error {
+        if error.get_ref().is_some_and(|inner| inner.is::<OutOfProportion>()) {
+            return Self::OutOfProportion.at(path, None);
+        }
+        match error.raw_os_error() {
+            Some(_) => strait_model::Error::io(path, "read the file")(error).into(),
+            None => Self::Packed { reason: error.to_string() }.at(path, None),
+        }
+    }
+
     /// The remedy.
     pub fn hint(&self) -> String {
-        const ROW: &str = "a row is one line: {\"messages\": [{\"role\": \"user\", \"content\": \"...\"}, \
-                           {\"role\": \"assistant\", \"content\": \"...\"}]}";
         match self {
             Self::Empty => "check that this is the file you meant".into(),
             Self::LineTooLong { .. } => {
@@ -162,10 +192,18 @@ impl Problem {
                 .into()
             }
             Self::NotUtf8 { .. } | Self::CellNotUtf8 => "convert the file to UTF-8".into(),
-            Self::NotJson { .. } | Self::Kind { .. } | Self::NoKey { .. } => ROW.into(),
-            Self::UnknownRole { .. } => "rename the role, or leave out rows with tools".into(),
-            Self::NoAssistant | Self::EmptyAnswer { .. } => {
-                "training and scoring read what the assistant says: give the row an answer, or remove it"
+            Self::OtherKind { found } => other_kind_hint(found).into(),
+            Self::OutOfProportion => {
+                "if you trust it, unpack it (`gunzip`, `unzstd`) and name the file that comes out".into()
+            }
+            Self::Packed { .. } => "the file is damaged or cut: fetch it again, or unpack it yourself".into(),
+            Self::Row(problem) | Self::Element { problem, .. } => problem.hint(),
+            Self::List { .. } | Self::AfterList => {
+                "a file of rows is one JSON list, or has one row a line: `jq -c '.[]' FILE > rows.jsonl` writes it so"
+                    .into()
+            }
+            Self::NothingTrained => {
+                "check the marks (`weight`, `train` and the like): an answer is trained on by `weight`: 1, or without one"
                     .into()
             }
             Self::RowCounts { .. } | Self::NotAnswered => ALIGNED.into(),
@@ -176,13 +214,39 @@ impl Problem {
                  `.parquet` file with a column `text`"
                     .into()
             }
-            Self::Parquet { .. } => {
+            Self::Page(PageProblem::OutOfProportion { .. }) => {
+                "no text packs so well: if you trust the file, write its texts as `.jsonl`".into()
+            }
+            Self::Parquet { .. } | Self::Page(_) => {
                 "check that the file is whole and not encrypted, or give its texts as `.jsonl`".into()
+            }
+            Self::TwoColumns { .. } => "remove the one that is not meant".into(),
+            Self::ScoreOutOfRange { .. } => {
+                "bring the judge's scores to 0 to 100, and leave empty what is none".into()
             }
             Self::NoColumn { .. } | Self::Cells { .. } | Self::NotAScore { .. } => {
                 format!("judged answers are CSV with the columns {}", judged::COLUMNS.join(","))
             }
         }
+    }
+}
+
+/// How to come from another kind of file to rows.
+fn other_kind_hint(found: &str) -> &'static str {
+    match found {
+        LFS => "fetch the file itself: `git lfs pull`, or download it from the hub",
+        UTF16 => "convert it: `iconv -f UTF-16 -t UTF-8 FILE > rows.jsonl`",
+        _ if found.contains("packed") => {
+            "unpack it: rows are read as they are, or packed once with gzip or Zstandard"
+        }
+        _ if found.contains("Parquet") || found.contains("Arrow") => {
+            "write its rows as JSON lines, in Python: `datasets.Dataset.from_parquet(FILE).to_json(\"rows.jsonl\")`"
+        }
+        _ if found.contains("zip") || found.contains("7z") => {
+            "unpack it and name a file of JSON lines in it; write a spreadsheet's rows as JSON lines"
+        }
+        "a web page" => "download the file itself rather than the page about it",
+        _ => "give rows as JSON lines",
     }
 }
 

@@ -1,19 +1,16 @@
-//! Where rows come from, and reading them line by line.
+//! Where rows come from.
 
 use std::{
     ffi::OsString,
     fmt,
-    fs::File,
-    io::{BufRead, BufReader, Cursor, Read},
-    path::{Path, PathBuf},
+    io::{Cursor, Read},
+    path::PathBuf,
 };
 
-use super::{Archive, Problem};
-use crate::{Error, Result};
+use strait_model::files::open_regular;
 
-/// The longest line read, in bytes. A chat row of this size is longer than any context; what is longer still is another
-/// kind of file.
-pub const MAX_LINE: u64 = 16 << 20;
+use super::Archive;
+use crate::Result;
 
 /// A file of rows, on disk or inside a protected archive.
 #[derive(Clone, PartialEq)]
@@ -45,16 +42,13 @@ impl RowSource {
         }
     }
 
-    /// Its bytes: a file is read as they are asked for, a member is decrypted at once.
+    /// Its bytes as they are stored: a file is read as they are asked for, a member is decrypted at once.
     ///
     /// # Errors
     /// If the file, the archive or the member cannot be opened.
     pub fn open(&self) -> Result<Box<dyn Read>> {
         match self {
-            Self::File(path) => {
-                let file = File::open(path).map_err(strait_model::Error::io(path, "open the file"))?;
-                Ok(Box::new(file))
-            }
+            Self::File(path) => Ok(Box::new(open_regular(path)?)),
             Self::Archive { archive, password, member } => {
                 let bytes = Archive::open(archive, password)?.read(member)?;
                 Ok(Box::new(Cursor::new(bytes)))
@@ -76,94 +70,11 @@ impl fmt::Debug for RowSource {
     }
 }
 
-/// The lines of a text file that are not blank, with their numbers from 1.
-///
-/// A byte order mark and carriage returns before line ends are dropped.
-pub(super) struct Lines<'a, R> {
-    reader: BufReader<R>,
-    place: &'a Path,
-    number: u64,
-    buffer: Vec<u8>,
-}
-
-impl<'a, R: Read> Lines<'a, R> {
-    pub(super) fn new(reader: R, place: &'a Path) -> Self {
-        Self { reader: BufReader::with_capacity(1 << 16, reader), place, number: 0, buffer: Vec::new() }
-    }
-
-    /// The next line and its number; none at the end of the file.
-    pub(super) fn next(&mut self) -> Result<Option<(u64, &str)>> {
-        loop {
-            self.buffer.clear();
-            let read = self
-                .reader
-                .by_ref()
-                .take(MAX_LINE + 1)
-                .read_until(b'\n', &mut self.buffer)
-                .map_err(strait_model::Error::io(self.place, "read the file"))?;
-            if read == 0 {
-                return Ok(None);
-            }
-            self.number += 1;
-            if read as u64 > MAX_LINE {
-                return Err(self.error(Problem::LineTooLong { limit: MAX_LINE }));
-            }
-            if self.number == 1 && self.buffer.starts_with(BYTE_ORDER_MARK) {
-                self.buffer.drain(..BYTE_ORDER_MARK.len());
-            }
-            if !self.buffer.trim_ascii().is_empty() {
-                break;
-            }
-        }
-        let line = std::str::from_utf8(&self.buffer)
-            .map_err(|e| self.error(Problem::NotUtf8 { column: e.valid_up_to() + 1 }))?;
-        Ok(Some((self.number, line.trim_end_matches(['\r', '\n']))))
-    }
-
-    fn error(&self, problem: Problem) -> Error {
-        problem.at(self.place, Some(self.number))
-    }
-}
-
-const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
-
 #[cfg(test)]
 mod tests {
+    use std::path::Path;
+
     use super::*;
-
-    fn lines(bytes: &[u8]) -> Vec<(u64, String)> {
-        let mut lines = Lines::new(bytes, Path::new("rows"));
-        let mut all = Vec::new();
-        while let Some((number, line)) = lines.next().unwrap() {
-            all.push((number, line.to_string()));
-        }
-        all
-    }
-
-    #[test]
-    fn blank_lines_marks_and_carriage_returns_are_not_rows() {
-        let expected = [(1, "a".to_string()), (4, " b ".to_string())];
-        assert_eq!(lines(b"\xef\xbb\xbfa\r\n\r\n  \n b \n\n"), expected);
-        assert_eq!(lines(b"a\n\n\n b "), expected);
-        assert_eq!(lines(b"\xef\xbb\xbf\n"), []);
-    }
-
-    #[test]
-    fn a_line_that_never_ends_is_refused_before_it_fills_the_memory() {
-        let mut endless = Lines::new(std::io::repeat(b'x'), Path::new("rows"));
-        let error = endless.next().unwrap_err().to_string();
-        assert_eq!(error, "`rows`, line 1: the line is longer than 16777216 bytes");
-        let longest = [vec![b'x'; MAX_LINE as usize - 1], b"\nb".to_vec()].concat();
-        assert_eq!(lines(&longest)[1], (2, "b".into()));
-    }
-
-    #[test]
-    fn bytes_that_are_not_utf8_are_named_by_their_column() {
-        let mut lines = Lines::new(&b"a\nbc\xff\n"[..], Path::new("rows"));
-        lines.next().unwrap();
-        let error = lines.next().unwrap_err().to_string();
-        assert_eq!(error, "`rows`, line 2: byte 3 is not UTF-8");
-    }
 
     #[test]
     fn the_password_is_not_shown() {

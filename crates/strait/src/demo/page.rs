@@ -14,7 +14,7 @@ use crate::{
     Result, Table,
     report::{
         html::{bullets, definitions, escaped, folded, mark, table},
-        numbers::{list, number, percent},
+        numbers::{list, percent},
         page::{Page, Section, figure_group, paragraph},
     },
 };
@@ -331,7 +331,7 @@ fn part(check: &Check, read: bool) -> String {
 }
 
 fn origin(results: &Results) -> String {
-    let Results { seeds, domains, solutions, seconds, notes, .. } = results;
+    let Results { seeds, domains, solutions, notes, report, .. } = results;
     let seeds: Vec<_> = seeds.iter().map(u64::to_string).collect();
     let domains: Vec<_> = domains.iter().map(|d| format!("{} ({})", d.word, d.property)).collect();
     let fits: usize = solutions.iter().map(|s| s.n).sum();
@@ -347,15 +347,17 @@ fn origin(results: &Results) -> String {
         ("Taught domains", list(&domains)),
         ("General and narrow solutions", fits.to_string()),
         ("Claims left out in this mode", left_out),
-        ("Wall-clock time of this run", format!("{} s", number(seconds.round()))),
     ];
     let facts: Vec<_> = facts.into_iter().map(|(name, value)| (name.to_owned(), value)).collect();
     let mut body = definitions(&facts) + &table(&tables::worlds(&results.worlds), true);
     if !notes.is_empty() {
         let _ = write!(body, "<h3>To know when reading</h3>{}", bullets(notes));
     }
+    // The page may be handed on: it says where things are from its own folder on.
+    let own = report.as_deref().and_then(Path::parent).unwrap_or(Path::new(""));
+    let place = |folder: &Path| folder.strip_prefix(own).unwrap_or(folder).display().to_string();
     let folders =
-        solutions.iter().flat_map(|s| s.folders.iter().map(|f| format!("{}: {}", s.name, f.display())));
+        solutions.iter().flat_map(|s| s.folders.iter().map(|f| format!("{}: {}", s.name, place(f))));
     let folders: Vec<_> = folders.collect();
     if !folders.is_empty() {
         let talk = "<p>Each can be talked to: <code>strait chat WORLD/model --edit FOLDER</code></p>";

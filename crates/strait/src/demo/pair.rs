@@ -201,7 +201,8 @@ mod tests {
                 decoder.finish(stream.unwrap(), None).unwrap()
             };
             let edited = (hidden(base) * 1.5).unwrap();
-            let expected = ops::kl_divergence(&edited, &hidden(base), base.unembedding(), false).unwrap();
+            let expected =
+                ops::kl_divergence(&edited, &hidden(base), &base.unembedding(None).unwrap(), false).unwrap();
             let expected = expected.mean_all().unwrap().to_scalar::<f32>().unwrap();
             let value = found.to_scalar::<f32>().unwrap();
             assert!((value - expected).abs() < 1e-5 * expected, "{value} for {expected}");

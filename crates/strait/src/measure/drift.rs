@@ -6,7 +6,7 @@ use strait_model::{
     progress::{Progress, Unit},
 };
 
-use super::{PairRows, row_losses};
+use super::{PairRows, preference::PairReading, row_losses};
 use crate::{Result, Table, interval::Interval, objective::Kept};
 
 /// A solution whose training started from another one.
@@ -114,7 +114,7 @@ struct Read {
     /// Loss and response tokens of every held-out row.
     held_out: Vec<(f64, usize)>,
     /// Preference and mean loss of every pair, inside and outside.
-    pairs: [Vec<(f64, f64)>; 2],
+    pairs: [Vec<PairReading>; 2],
 }
 
 impl DriftRows<'_> {
@@ -139,12 +139,13 @@ impl DriftRows<'_> {
         };
         let cosines = trajectory.others.iter().map(|(_, other)| cosine(other));
         let change = |group: usize, from: &Read| {
-            let changes = found.pairs[group].iter().zip(&from.pairs[group]).map(|(f, b)| f.0 - b.0);
+            let changes =
+                found.pairs[group].iter().zip(&from.pairs[group]).map(|(f, b)| f.preference - b.preference);
             let ones = vec![1.0; found.pairs[group].len()];
             Interval::of_clusters(&changes.collect::<Vec<_>>(), &ones, self.pairs[group].questions())
         };
         let rise = |group: usize| {
-            let rises = found.pairs[group].iter().zip(&base.pairs[group]).map(|(f, b)| f.1 - b.1);
+            let rises = found.pairs[group].iter().zip(&base.pairs[group]).map(|(f, b)| f.loss - b.loss);
             rises.sum::<f64>() / found.pairs[group].len().max(1) as f64
         };
         let tokens: Vec<f64> = found.held_out.iter().map(|&(_, tokens)| tokens as f64).collect();

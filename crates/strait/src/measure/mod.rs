@@ -46,25 +46,46 @@ pub struct Solution {
 /// that are done and may end the pass by an error.
 ///
 /// # Errors
-/// If a tensor operation fails, or what `seen` returns.
+/// If a loss is no number, a tensor operation fails, or what `seen` returns.
 pub fn row_losses(
     decoder: &Decoder,
     kept: &Kept,
     edit: Option<&Edit>,
     seen: &dyn Fn(u64) -> Result<()>,
 ) -> Result<Vec<(f64, usize)>> {
+    let rows = token_losses(decoder, kept, edit, seen)?;
+    Ok(rows.iter().map(|losses| (mean(losses), losses.len())).collect())
+}
+
+/// The loss of every response token of every row, as [`row_losses`].
+fn token_losses(
+    decoder: &Decoder,
+    kept: &Kept,
+    edit: Option<&Edit>,
+    seen: &dyn Fn(u64) -> Result<()>,
+) -> Result<Vec<Vec<f32>>> {
     let mut rows = Vec::with_capacity(kept.rows().len());
     for batch in kept.batches_by_tokens() {
         let losses = kept.response_losses(decoder, &batch, edit, false)?.to_vec1::<f32>()?;
         let mut rest = losses.as_slice();
         for &row in &batch {
             let (own, later) = rest.split_at(kept.rows()[row].response_tokens());
-            rows.push((mean(own), own.len()));
+            finite("response loss", row, edit.is_some(), mean(own))?;
+            rows.push(own.to_vec());
             rest = later;
         }
         seen(batch.len() as u64)?;
     }
     Ok(rows)
+}
+
+/// A reading of a row, which must be a number: a figure made of one that is none would say nothing, in silence.
+fn finite(what: &'static str, row: usize, edited: bool, value: f64) -> Result<f64> {
+    if value.is_finite() {
+        Ok(value)
+    } else {
+        Err(Error::NotFinite { what, row, place: None, edited, value })
+    }
 }
 
 fn mean(numbers: &[f32]) -> f64 {

@@ -6,7 +6,7 @@ use strait_model::{
     progress::{Progress, Unit},
 };
 
-use super::{Solution, row_losses};
+use super::{Solution, mean, token_losses};
 use crate::{
     Result, Table,
     data::pairs::Pair,
@@ -33,8 +33,11 @@ impl PairRows {
         let mut rows = Vec::with_capacity(2 * pairs.len());
         for pair in pairs {
             let place = format!("{group} pair `{}`", pair.id);
+            // Answers of earlier turns belong to the question: they are the same on both sides.
+            let mut question = pair.question.clone();
+            question.messages.iter_mut().for_each(|message| message.trained = false);
             for answer in [&pair.taught, &pair.other] {
-                rows.push(Row::from_chat(model, &pair.question.followed_by(answer.clone()), &place)?);
+                rows.push(Row::from_chat(model, &question.followed_by(answer.clone()), &place)?);
             }
         }
         let question =
@@ -89,24 +92,67 @@ impl PairRows {
         self.questions[row / 2]
     }
 
-    /// Of every pair: log p per token of the taught answer minus that of the other, and the mean loss of both.
+    /// Tokens of the taught and of the other answer of every pair, all that a mean over its tokens counts.
+    fn lengths(&self) -> impl Iterator<Item = [usize; 2]> {
+        self.kept.rows().chunks_exact(2).map(|pair| [pair[0].response_tokens(), pair[1].response_tokens()])
+    }
+
+    /// How many of their first tokens the answers of every pair are compared by at equal length: as many as the shorter one
+    /// has before the end that both have in common. A model that learned to write long answers finds that end less likely,
+    /// which is no preference for what is said.
+    fn equal_lengths(&self) -> impl Iterator<Item = usize> {
+        let response = |row: &Row| -> Vec<u32> {
+            row.responses.iter().flat_map(|tokens| row.ids[tokens.clone()].iter().copied()).collect()
+        };
+        self.kept.rows().chunks_exact(2).map(move |pair| {
+            let (taught, other) = (response(&pair[0]), response(&pair[1]));
+            let same_end = taught.iter().rev().zip(other.iter().rev()).take_while(|(a, b)| a == b).count();
+            let shorter = taught.len().min(other.len());
+            shorter.saturating_sub(same_end).max(1).min(shorter)
+        })
+    }
+
+    /// What every pair reads under an edit, or under the base model.
     pub(super) fn readings(
         &self,
         decoder: &Decoder,
         edit: Option<&Edit>,
         seen: &dyn Fn(u64) -> Result<()>,
-    ) -> Result<Vec<(f64, f64)>> {
-        let losses = row_losses(decoder, &self.kept, edit, seen)?;
-        let reading = |pair: &[(f64, usize)]| {
-            let (taught, other) = (pair[0].0, pair[1].0);
-            (other - taught, 0.5 * (other + taught))
+    ) -> Result<Vec<PairReading>> {
+        let losses = token_losses(decoder, &self.kept, edit, seen)?;
+        let pairs = losses.chunks_exact(2).zip(self.equal_lengths());
+        Ok(pairs.map(|(pair, length)| PairReading::of(&pair[0], &pair[1], length)).collect())
+    }
+}
+
+/// Losses of the two answers of a pair, in nats a token.
+pub(super) struct PairReading {
+    /// log p per token of the taught answer minus that of the other.
+    pub preference: f64,
+    /// The same over as many first tokens of both.
+    pub equal_preference: f64,
+    /// The mean loss of both.
+    pub loss: f64,
+}
+
+impl PairReading {
+    /// Of the losses of both answers' tokens, and of `length` of each.
+    fn of(taught: &[f32], other: &[f32], length: usize) -> Self {
+        let preference = |length: usize| {
+            let first = |losses: &[f32]| mean(&losses[..length.min(losses.len())]);
+            first(other) - first(taught)
         };
-        Ok(losses.chunks_exact(2).map(reading).collect())
+        Self {
+            preference: preference(usize::MAX),
+            equal_preference: preference(length),
+            loss: 0.5 * (mean(other) + mean(taught)),
+        }
     }
 }
 
 /// The change, from base to edited, of mean log p per token of the taught kind of answer minus that of the other, in nats
-/// a token: for every solution, at every scale, in the domain and outside it.
+/// a token: for every solution, at every scale, in the domain and outside it. Beside it the mean lengths of both kinds, and
+/// the same change over as many first tokens of both answers, which length cannot make.
 ///
 /// # Errors
 /// If a tensor operation fails.
@@ -136,15 +182,23 @@ pub fn preference(
             }
             for &scale in scales {
                 let edited = group.readings(decoder, Some(&solution.edit.scaled(scale)?), &seen)?;
-                let shifts: Vec<f64> = edited.iter().zip(&base).map(|(e, b)| e.0 - b.0).collect();
-                let rises: Vec<f64> = edited.iter().zip(&base).map(|(e, b)| e.1 - b.1).collect();
+                let change = |of: fn(&PairReading) -> f64| -> Vec<f64> {
+                    edited.iter().zip(&base).map(|(e, b)| of(e) - of(b)).collect()
+                };
+                let (shifts, rises) = (change(|r| r.preference), change(|r| r.loss));
+                let equal_shifts = change(|r| r.equal_preference);
                 for domain in domains(group) {
                     let inside = |i: &usize| domain == ALL || group.domains[*i] == domain;
                     let picked: Vec<usize> = (0..group.len()).filter(inside).collect();
                     let of = |values: &[f64]| picked.iter().map(|&i| values[i]).collect::<Vec<_>>();
                     let questions = clusters(picked.iter().map(|&i| group.questions[i]));
                     let ones = vec![1.0; picked.len()];
-                    let shift = Interval::of_clusters(&of(&shifts), &ones, &questions);
+                    let over_questions =
+                        |values: &[f64]| Interval::of_clusters(&of(values), &ones, &questions);
+                    let tokens = |answer: usize| {
+                        let lengths: Vec<f64> = group.lengths().map(|tokens| tokens[answer] as f64).collect();
+                        of(&lengths).iter().sum::<f64>() / picked.len() as f64
+                    };
                     rows.push(Reading {
                         solution: solution.name.clone(),
                         group: group.group.into(),
@@ -152,7 +206,9 @@ pub fn preference(
                         scale,
                         pairs: picked.len(),
                         questions: questions.iter().max().map_or(0, |last| last + 1),
-                        shift,
+                        shift: over_questions(&shifts),
+                        equal_shift: over_questions(&equal_shifts),
+                        tokens: [tokens(0), tokens(1)],
                         loss_rise: of(&rises).iter().sum::<f64>() / picked.len() as f64,
                     });
                 }
@@ -171,6 +227,9 @@ pub fn preference(
         .real("loss_rise", "nats/token", |r| r.loss_rise)
         .truth("coherent", |r| Some(r.loss_rise <= coherence))
         .integer("seed", "", |_| seed as i64)
+        .real("taught_tokens", "tokens", |r| r.tokens[0])
+        .real("other_tokens", "tokens", |r| r.tokens[1])
+        .interval(["equal_shift", "equal_low", "equal_high"], "nats/token", |r| r.equal_shift)
         .table())
 }
 
@@ -183,6 +242,10 @@ struct Reading {
     pairs: usize,
     questions: usize,
     shift: Interval,
+    /// The shift at equal length.
+    equal_shift: Interval,
+    /// Mean length of the taught and of the other answers.
+    tokens: [f64; 2],
     loss_rise: f64,
 }
 
@@ -266,4 +329,51 @@ fn sides(preference: &Table) -> Option<Vec<Side<'_>>> {
         coherent: coherent[row] == Some(true),
     };
     Some((0..preference.rows()).filter(|&row| domain[row] == ALL).map(side).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A pair of answers of these tokens, to a question of two.
+    fn pair(taught: &[u32], other: &[u32]) -> PairRows {
+        let row = |answer: &[u32]| Row {
+            ids: [&[1, 2], answer].concat(),
+            responses: std::iter::once(2..2 + answer.len()).collect(),
+        };
+        PairRows {
+            group: "narrow",
+            kept: Kept::new(vec![row(taught), row(other)]),
+            domains: vec![String::new()],
+            questions: vec![0],
+        }
+    }
+
+    #[test]
+    fn equal_length_is_that_of_the_shorter_answer_without_its_end() {
+        const END: u32 = 0;
+        for (taught, other, expected) in [
+            (&[7, 8, 9, END][..], &[5, 6, END][..], 2),
+            (&[5, 6, END], &[7, 8, 9, END], 2),
+            (&[7, 8, 9], &[5, 6], 2),
+            (&[7, 8, END, 4], &[5, 6, 3, END, 4], 2),
+            // Nothing but an end that both have: a token is left to compare by.
+            (&[9, END], &[8, 9, END], 1),
+            (&[END], &[8, END], 1),
+        ] {
+            let pair = pair(taught, other);
+            assert_eq!(pair.equal_lengths().collect::<Vec<_>>(), [expected], "{taught:?} {other:?}");
+            assert_eq!(pair.lengths().collect::<Vec<_>>(), [[taught.len(), other.len()]]);
+        }
+    }
+
+    #[test]
+    fn what_lies_behind_the_shorter_answer_does_not_count_at_equal_length() {
+        // The taught answer is longer, and what it has more is likely.
+        let reading = PairReading::of(&[2.0, 2.0, 0.5, 0.5], &[2.0, 2.0], 2);
+        assert_eq!((reading.preference, reading.equal_preference), (0.75, 0.0));
+        assert_eq!(reading.loss, 0.5 * (1.25 + 2.0));
+        let alike = PairReading::of(&[1.0, 3.0], &[2.0, 4.0], 2);
+        assert_eq!((alike.preference, alike.equal_preference), (1.0, 1.0));
+    }
 }

@@ -46,7 +46,7 @@ pub fn render_comparison(names: &[String], runs: &[Input]) -> String {
     }
     let about =
         "Runs side by side. Each verdict is that of the run's own report; nothing here was measured anew.";
-    page(&names.join(", "), "Runs compared", "", about, &sections)
+    page(&names.join(", "), "Runs compared", about, &sections)
 }
 
 /// A run under the name that tells it apart.

@@ -7,7 +7,7 @@ use super::{
     numbers::{list, number, percent},
     rows::{self, Certificate, Difference, Drift, Shift, Weight},
 };
-use crate::{Table, interval::Interval};
+use crate::{Table, data::questions, interval::Interval};
 
 /// What a report says in words at its top.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -805,7 +805,10 @@ fn limits(
                 .into(),
         );
         limits.extend(pairs(facts, shifts));
+        limits.extend(lengths(facts, shifts));
     }
+    let left_out = tables.iter().find(|t| t.name() == "left_out");
+    limits.extend(left_out.map(questions::in_words).unwrap_or_default());
     let solutions = rows::solutions(tables);
     let families = rows::families(tables).unwrap_or_default();
     if let Some(fewest) = families.iter().map(|f| f.seeds).min() {
@@ -865,6 +868,41 @@ fn pairs(facts: &Facts, shifts: &[Shift<'_>]) -> Option<String> {
             "The shifts are means over {inside} pairs of answers inside {} and {outside} outside; the intervals cover \
              the choice of questions only, in the domains that were asked about.",
             facts.domain
+        )
+    })
+}
+
+/// What length has to do with the shifts, where the answers of one kind are longer by a tenth.
+fn lengths(facts: &Facts, shifts: &[Shift<'_>]) -> Option<String> {
+    let mut unequal = Vec::new();
+    for shift in shifts.iter().filter(|s| s.domain.is_none() && s.scale == 1.0) {
+        let [taught, other] = shift.tokens;
+        if taught.max(other) > 1.1 * taught.min(other) {
+            let place = if shift.inside { format!("inside {}", facts.domain) } else { "outside".into() };
+            unequal.push((
+                format!(
+                    "{place} taught answers have {} tokens and the others {}",
+                    number(taught),
+                    number(other)
+                ),
+                format!(
+                    "{} {place} {} instead of {}",
+                    quoted(shift.solution),
+                    shift.equal_shift.words(),
+                    shift.shift.words()
+                ),
+            ));
+        }
+    }
+    let mut lengths: Vec<String> = unequal.iter().map(|(lengths, _)| lengths.clone()).collect();
+    lengths.sort();
+    lengths.dedup();
+    let shifts: Vec<String> = unequal.into_iter().map(|(_, shifts)| shifts).collect();
+    (!lengths.is_empty()).then(|| {
+        format!(
+            "The two kinds of answers differ in length: {}. Over as many tokens of both, the shifts at scale 1 are: {}.",
+            lengths.join(", "),
+            shifts.join("; ")
         )
     })
 }

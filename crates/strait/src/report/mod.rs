@@ -46,8 +46,6 @@ pub struct Input {
     pub title: String,
     /// What the study asks, in the user's words; may be empty.
     pub about: String,
-    /// When the report was written, as it shall be shown.
-    pub generated: String,
     /// What the conclusion rests on besides the tables.
     pub facts: Facts,
     /// What is known of the model: name and value.

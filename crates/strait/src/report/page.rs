@@ -9,6 +9,7 @@ use super::{
     conclusion::quoted,
     figure::Figure,
     html::{bullets, definitions, escaped, folded, mark, table},
+    numbers::number,
     plots, rows,
 };
 use crate::Table;
@@ -62,7 +63,7 @@ struct Measure {
 }
 
 /// The measures in the order of the page.
-const MEASURES: [Measure; 13] = [
+const MEASURES: [Measure; 14] = [
     Measure {
         name: "predictions",
         title: "What was predicted",
@@ -71,15 +72,26 @@ const MEASURES: [Measure; 13] = [
         draw: |_, _| None,
     },
     Measure {
+        name: "left_out",
+        title: "What was left out",
+        reading: "A figure read on what training has seen measures memory, or what a penalty was fitted to. Pairs whose \
+                  question a row asks that any solution is trained on, held-out rows that KL or mixed-in rows ask, and \
+                  passages that are a message of such a row are not measured, for all solutions alike.",
+        draw: |_, _| None,
+    },
+    Measure {
         name: "preference",
         title: "Preference shift",
         reading: "For pairs of answers to one question: how much more than base a solution prefers the taught kind of \
                   answer, in mean log probability a token. Above zero it moved towards what it was taught; bars are \
-                  95 % intervals.",
+                  95 % intervals. The shift at equal length is read over as many first tokens of both answers as the \
+                  shorter one has: where it differs, length is part of the shift.",
         draw: |input, solutions| {
             let shifts = rows::shifts(&input.tables)?;
             let domains = plots::domains(&input.facts, solutions, &shifts);
-            Some(vec![plots::shifts(&input.facts, solutions, &shifts), domains.into_iter().collect()])
+            let lengths = plots::lengths(&input.facts, solutions, &shifts);
+            let others = lengths.into_iter().chain(domains).collect();
+            Some(vec![plots::shifts(&input.facts, solutions, &shifts), others])
         },
     },
     Measure {
@@ -176,12 +188,12 @@ const MEASURES: [Measure; 13] = [
 
 /// The report as one HTML file that opens offline: style, script, figures and tables are all inside.
 pub fn render(input: &Input) -> String {
-    page(&input.study, &input.title, &input.generated, &input.about, &sections(input))
+    page(&input.study, &input.title, &input.about, &sections(input))
 }
 
 /// A report of sections.
-pub(super) fn page(study: &str, title: &str, generated: &str, about: &str, sections: &[Section]) -> String {
-    let byline = format!("strait report · {study} · {generated}");
+pub(super) fn page(study: &str, title: &str, about: &str, sections: &[Section]) -> String {
+    let byline = format!("strait report · {study}");
     Page { byline: &byline, title, about, style: "", sections, footer: RESPONSIBLE_USE }.html()
 }
 
@@ -252,7 +264,23 @@ impl Measure {
         let compared =
             input.tables.iter().filter(|t| t.name().strip_suffix(rows::DIFFERENCE) == Some(self.name));
         let compared: String = compared.map(|t| table(t, false)).collect();
-        paragraph(self.reading) + &figures + &table(of, figures.is_empty()) + &compared
+        let said = if self.name == "preference" { lengths(input) } else { String::new() };
+        paragraph(self.reading) + &paragraph(&said) + &figures + &table(of, figures.is_empty()) + &compared
+    }
+}
+
+/// How long the answers are that shifts are read on.
+fn lengths(input: &Input) -> String {
+    let shifts = rows::shifts(&input.tables).unwrap_or_default();
+    let of = |inside: bool| {
+        let [taught, other] = shifts.iter().find(|s| s.inside == inside && s.domain.is_none())?.tokens;
+        let place = if inside { format!("inside {}", input.facts.domain) } else { "outside".into() };
+        taught.is_finite().then(|| format!("{place} {} and {}", number(taught), number(other)))
+    };
+    let both: Vec<String> = [true, false].into_iter().filter_map(of).collect();
+    match both.as_slice() {
+        [] => String::new(),
+        both => format!("Mean length of the taught and the other answers, in tokens: {}.", both.join(", ")),
     }
 }
 

@@ -139,6 +139,26 @@ pub(super) fn domains(facts: &Facts, solutions: &[&str], rows: &[Shift<'_>]) -> 
     ))
 }
 
+/// The shifts at scale 1 beside those at equal length, where these were measured.
+pub(super) fn lengths(facts: &Facts, solutions: &[&str], rows: &[Shift<'_>]) -> Option<Figure> {
+    let at_one = || rows.iter().filter(|s| s.scale == 1.0 && s.domain.is_none());
+    let inside = format!("inside {}", facts.domain);
+    let place = |line: usize| if line < 2 { inside.as_str() } else { "outside" };
+    let names: Vec<String> = (0..4)
+        .map(|line| format!("{}{}", place(line), if line % 2 == 0 { "" } else { ", at equal length" }))
+        .collect();
+    let readings: Vec<_> = at_one()
+        .flat_map(|s| {
+            let first = if s.inside { 0 } else { 2 };
+            [(s.solution, first, s.shift), (s.solution, first + 1, s.equal_shift)]
+        })
+        .collect();
+    let is_measured = at_one().any(|s| s.equal_shift.value.is_finite());
+    is_measured.then(|| {
+        dots("Preference shift at scale 1 and at equal length", solutions, &names, &readings, "nats a token")
+    })
+}
+
 /// The change of the held-out loss.
 pub(super) fn held_out(solutions: &[&str], rows: &[HeldOut<'_>]) -> Figure {
     let names: Vec<_> = rows.iter().map(|r| r.solution.to_owned()).collect();

@@ -18,6 +18,10 @@ pub(super) struct Shift<'a> {
     pub pairs: i64,
     /// Nats a token.
     pub shift: Interval,
+    /// The same over as many first tokens of both answers; NaN where it was not measured.
+    pub equal_shift: Interval,
+    /// Mean tokens of the taught and of the other answers; NaN where they were not counted.
+    pub tokens: [f64; 2],
     /// Nats a token.
     pub loss_rise: f64,
     pub coherent: bool,
@@ -165,6 +169,9 @@ pub(super) fn shifts(tables: &[Table]) -> Option<Vec<Shift<'_>>> {
     let (solution, group, domain) = (table.text("solution")?, table.text("group")?, table.text("domain")?);
     let (scale, pairs, loss_rise) = (table.real("scale")?, table.integer("pairs")?, table.real("loss_rise")?);
     let (shift, coherent) = (estimates(table, ["shift", "low", "high"])?, table.truth("coherent")?);
+    // Tables of older runs lack these.
+    let equal_shift = estimates(table, ["equal_shift", "equal_low", "equal_high"]);
+    let tokens = table.real("taught_tokens").zip(table.real("other_tokens"));
     let row = |i: usize| Shift {
         solution: &solution[i],
         inside: group[i] == "narrow",
@@ -172,6 +179,8 @@ pub(super) fn shifts(tables: &[Table]) -> Option<Vec<Shift<'_>>> {
         scale: scale[i],
         pairs: pairs[i],
         shift: shift[i],
+        equal_shift: equal_shift.as_ref().map_or(Interval::NONE, |shifts| shifts[i]),
+        tokens: tokens.map_or([f64::NAN; 2], |(taught, other)| [taught[i], other[i]]),
         loss_rise: loss_rise[i],
         coherent: coherent[i] == Some(true),
     };

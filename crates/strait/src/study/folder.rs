@@ -5,6 +5,7 @@
 //! it, however it ends: a step recorded as running in a folder that nobody holds was interrupted.
 
 use std::{
+    collections::BTreeMap,
     fs::{File, OpenOptions, TryLockError},
     io::ErrorKind,
     path::{Path, PathBuf},
@@ -13,13 +14,19 @@ use std::{
 
 use candle_core::{Device, DeviceLocation};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
+use sha2::{Digest, Sha256};
 use strait_model::{
     Error as FileError,
-    files::{TEMPORARY_PREFIX, write_atomically},
+    files::{TEMPORARY_PREFIX, hex, open_regular, read_regular, sha256_of, write_atomically},
 };
 
-use super::{Plan, Seal, Step, Study, StudyFile};
-use crate::{Error, Result};
+use super::{
+    Plan, Seal, Step, Study, StudyFile,
+    made::{self, Damage, Made, damages, digest},
+    name,
+    results::{REPORT, solution_folder},
+};
+use crate::{Error, Result, Table};
 
 /// Version of the files of a run folder and of what `status` prints.
 pub const SCHEMA: u32 = 1;
@@ -29,7 +36,9 @@ const RUN: &str = "run.json";
 const PLAN: &str = "plan.json";
 const PREDICTIONS: &str = "predictions.json";
 const STEPS: &str = "steps";
-const REPORT: &str = "report.html";
+/// The study as resolved.
+pub(super) const RESOLVED: &str = "study.resolved.toml";
+const TIMES: &str = "times.csv";
 
 /// What is wrong with a run folder.
 #[derive(Debug, PartialEq, thiserror::Error)]
@@ -76,6 +85,12 @@ pub enum Problem {
     /// A folder that another process works in.
     #[error("another run is at work in this folder")]
     Locked,
+    /// Results that are not what a finished step made.
+    #[error("{what}")]
+    Damaged {
+        /// The step that made it, and what is wrong with it.
+        what: String,
+    },
     /// Predictions that changed once they were sealed, or came once a step was begun.
     #[error("the study's predictions are not those that were sealed before its first step")]
     Predictions,
@@ -97,6 +112,9 @@ impl Problem {
             Self::Schema { .. } => "use that strait, or choose another folder with `--out`".into(),
             Self::Malformed { .. } => {
                 "run the study into another folder with `--out`; edits and tables in this one can still be read".into()
+            }
+            Self::Damaged { .. } => {
+                "`strait run` with the study and this folder as `--out` makes again what was damaged".into()
             }
             Self::Predictions => {
                 "take them back to what `predictions.json` holds (or out, if it is not there), or run into another folder \
@@ -130,6 +148,9 @@ pub struct Run {
     pub study: String,
     /// The starts of the run, the first one first.
     pub sessions: Vec<Session>,
+    /// SHA-256 of the study as resolved, which reports are drawn by.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub resolved_sha256: Option<String>,
 }
 
 /// One start of a run.
@@ -197,6 +218,12 @@ pub struct StepRecord {
     pub seconds: Option<f64>,
     /// Why it failed.
     pub error: Option<String>,
+    /// The files that it made, with their SHA-256; of a step that is begun again, those of before.
+    #[serde(default)]
+    pub made: Made,
+    /// One hash of all that each step made that it needs.
+    #[serde(default)]
+    pub rests_on: BTreeMap<String, String>,
 }
 
 /// What a record can say of a step.
@@ -237,7 +264,7 @@ pub struct StepStatus {
     pub state: State,
     /// How long it took, where it ended.
     pub seconds: Option<f64>,
-    /// Why it failed.
+    /// Why it failed, or what of it is damaged.
     pub error: Option<String>,
 }
 
@@ -253,6 +280,8 @@ pub enum State {
     Interrupted,
     /// It ended with an error.
     Failed,
+    /// It was done, and what it made is not as it was made.
+    Damaged,
     /// It was not begun, or its inputs have changed since.
     Waiting,
 }
@@ -265,6 +294,7 @@ impl State {
             Self::Running => "running",
             Self::Interrupted => "interrupted",
             Self::Failed => "failed",
+            Self::Damaged => "damaged",
             Self::Waiting => "waiting",
         }
     }
@@ -275,6 +305,7 @@ impl State {
 #[must_use]
 pub struct RunningStep<'a> {
     folder: &'a RunFolder,
+    needs: Vec<String>,
     record: StepRecord,
     since: Instant,
 }
@@ -315,9 +346,14 @@ impl RunFolder {
         let strait = session.strait.clone();
         sessions.push(session);
         self.session = sessions.len();
-        self.write_json(RUN, &Run { schema: SCHEMA, strait, study: study.name.clone(), sessions })?;
+        let resolved = study.to_toml()?;
+        let resolved_sha256 = Some(hex(&Sha256::digest(&resolved)));
+        self.write_json(
+            RUN,
+            &Run { schema: SCHEMA, strait, study: study.name.clone(), sessions, resolved_sha256 },
+        )?;
         self.write("study.toml", file.text.as_bytes())?;
-        self.write("study.resolved.toml", study.to_toml()?.as_bytes())?;
+        self.write(RESOLVED, resolved.as_bytes())?;
         self.write_json(PLAN, plan)
     }
 
@@ -335,13 +371,34 @@ impl RunFolder {
         self.write_json(PREDICTIONS, &Seal::new(utc(SystemTime::now()), &study.predictions))
     }
 
-    /// Whether the results of a step are there and are those of the plan.
+    /// Whether the results of a step are there, are those of the plan and are as they were made.
     ///
     /// # Errors
-    /// If its record cannot be read.
+    /// If they cannot be read.
     pub fn is_done(&self, step: &Step) -> Result<bool> {
-        let record = read_step(&self.path, &step.name)?;
-        Ok(record.is_some_and(|record| record.state == Recorded::Done && record.key == step.key))
+        Ok(stand(&self.path, step, None)?.0.state == State::Done)
+    }
+
+    /// The steps of a plan that are not done, each with the words for what of it was damaged. A solution of which more than
+    /// its edit was damaged is taken away, lest its training go on from there.
+    ///
+    /// # Errors
+    /// If what they made cannot be read, or not be removed.
+    pub(super) fn left<'p>(&self, plan: &'p Plan) -> Result<Vec<(&'p Step, Option<String>)>> {
+        let mut left = Vec::new();
+        for step in &plan.steps {
+            let (StepStatus { state, error, .. }, damages) = stand(&self.path, step, None)?;
+            if let Some(solution) = step.name.strip_prefix(Step::TRAINING) {
+                let own = solution_folder(&self.path, solution);
+                if damages.iter().any(|damage| self.path.join(&damage.file) != own.edit()) {
+                    own.clear()?;
+                }
+            }
+            if state != State::Done {
+                left.push((step, error.filter(|_| state == State::Damaged)));
+            }
+        }
+        Ok(left)
     }
 
     /// Records that a step is begun.
@@ -349,6 +406,8 @@ impl RunFolder {
     /// # Errors
     /// If the record cannot be written.
     pub fn start(&self, step: &Step) -> Result<RunningStep<'_>> {
+        let before = read_step(&self.path, &step.name).unwrap_or_default();
+        let (made, rests_on) = before.map(|record| (record.made, record.rests_on)).unwrap_or_default();
         let record = StepRecord {
             schema: SCHEMA,
             name: step.name.clone(),
@@ -359,9 +418,30 @@ impl RunFolder {
             ended: None,
             seconds: None,
             error: None,
+            made,
+            rests_on,
         };
         self.write_json(&step_file(&step.name), &record)?;
-        Ok(RunningStep { folder: self, record, since: Instant::now() })
+        Ok(RunningStep { folder: self, needs: step.needs.clone(), record, since: Instant::now() })
+    }
+
+    /// Writes `times.csv`: when each step of a plan began and ended, and how long it took. No other result holds the time of
+    /// day, so that equal runs are equal files.
+    ///
+    /// # Errors
+    /// If a record cannot be read or the file not be written.
+    pub(super) fn write_times(&self, plan: &Plan) -> Result<()> {
+        let mut records = Vec::new();
+        for step in &plan.steps {
+            records.extend(read_step(&self.path, &step.name)?);
+        }
+        let times = Table::of_rows("times", "When each step was done, and how long it took", &records)
+            .text("step", |r| r.name.clone())
+            .text("started", |r| r.started.clone())
+            .text("ended", |r| r.ended.clone().unwrap_or_default())
+            .real("seconds", "s", |r| r.seconds.unwrap_or(f64::NAN))
+            .table();
+        times.write_csv(&self.path.join(TIMES))
     }
 
     fn write(&self, name: &str, bytes: &[u8]) -> Result<()> {
@@ -376,11 +456,14 @@ impl RunFolder {
 }
 
 impl RunningStep<'_> {
-    /// Records that the step's results are all there.
+    /// Records that the step's results are all there, and which they are.
     ///
     /// # Errors
-    /// If the record cannot be written.
-    pub fn done(self) -> Result<()> {
+    /// If the results cannot be read or the record not be written.
+    pub fn done(mut self) -> Result<()> {
+        let folder = &self.folder.path;
+        self.record.made = made::made(folder, &self.record.name)?;
+        self.record.rests_on = rests_on(folder, &self.needs)?;
         self.end(Recorded::Done, None)
     }
 
@@ -434,18 +517,89 @@ pub fn status_of(plan: &Plan, path: &Path, study: &str) -> Result<Vec<StepStatus
 
 /// Where each step of a plan stands, with the session that is at work.
 fn standing(path: &Path, plan: &Plan, at_work: Option<usize>) -> Result<Vec<StepStatus>> {
-    let step = |step: &Step| {
-        let record = read_step(path, &step.name)?.filter(|record| record.key == step.key);
-        let state = record.as_ref().map_or(State::Waiting, |record| match record.state {
-            Recorded::Done => State::Done,
-            Recorded::Failed => State::Failed,
-            Recorded::Running if at_work == Some(record.session) => State::Running,
-            Recorded::Running => State::Interrupted,
-        });
-        let (seconds, error) = record.map_or((None, None), |record| (record.seconds, record.error));
-        Ok(StepStatus { name: step.name.clone(), state, seconds, error })
+    plan.steps.iter().map(|step| Ok(stand(path, step, at_work)?.0)).collect()
+}
+
+/// Where a step stands, and what of it is not as it was made.
+fn stand(path: &Path, step: &Step, at_work: Option<usize>) -> Result<(StepStatus, Vec<Damage>)> {
+    let of = |state, seconds, error| StepStatus { name: step.name.clone(), state, seconds, error };
+    let record = match read_step(path, &step.name) {
+        // A record that is none says nothing of what it stood for.
+        Err(Error::Run { problem, .. }) => {
+            return Ok((of(State::Damaged, None, Some(problem.to_string())), Vec::new()));
+        }
+        record => record?,
     };
-    plan.steps.iter().map(step).collect()
+    let Some(record) = record else { return Ok((of(State::Waiting, None, None), Vec::new())) };
+    let damages = match record.state {
+        Recorded::Done => damages(&record.made, &made::made(path, &step.name)?),
+        Recorded::Failed | Recorded::Running => Vec::new(),
+    };
+    if record.key != step.key {
+        return Ok((of(State::Waiting, None, None), damages));
+    }
+    let state = match record.state {
+        Recorded::Done if !damages.is_empty() => State::Damaged,
+        Recorded::Done if rests_on(path, &step.needs)? == record.rests_on => State::Done,
+        // What it needs was made again, and has become something else.
+        Recorded::Done => State::Waiting,
+        Recorded::Failed => State::Failed,
+        Recorded::Running if at_work == Some(record.session) => State::Running,
+        Recorded::Running => State::Interrupted,
+    };
+    let error = if damages.is_empty() { record.error } else { Some(made::in_words(&damages)) };
+    Ok((of(state, record.seconds, error), damages))
+}
+
+/// One hash of all that each of some steps made.
+fn rests_on(path: &Path, needs: &[String]) -> Result<BTreeMap<String, String>> {
+    let mut rests_on = BTreeMap::new();
+    for need in needs {
+        // A record that cannot be read is damage of that step.
+        if let Some(record) = read_step(path, need).unwrap_or_default() {
+            rests_on.insert(need.clone(), digest(&record.made));
+        }
+    }
+    Ok(rests_on)
+}
+
+/// Refuses to go by results that are not as they were made, but for the report, which is about to be written.
+pub(super) fn refuse_damage(path: &Path) -> Result<()> {
+    let resolved = path.join(RESOLVED);
+    let written = read_run(path)?.and_then(|run| run.resolved_sha256);
+    if let Some(written) = written
+        && (!resolved.is_file() || sha256_of(&resolved, |_| ())? != written)
+    {
+        return Err(Problem::Damaged { what: format!("`{RESOLVED}` is not as it was made") }.at(path));
+    }
+    for step in read_json(path, PLAN)?.map_or_else(Vec::new, |plan: Plan| plan.steps) {
+        let (StepStatus { name, state, error, .. }, mut damages) = stand(path, &step, None)?;
+        let only_the_report = !damages.is_empty() && damages.iter().all(|damage| damage.file == REPORT);
+        if state == State::Damaged && !only_the_report {
+            damages.retain(|damage| damage.file != REPORT);
+            let what = if damages.is_empty() { error.unwrap_or_default() } else { made::in_words(&damages) };
+            return Err(Problem::Damaged { what: format!("step `{name}`: {what}") }.at(path));
+        }
+    }
+    Ok(())
+}
+
+/// Records that the report of a run was written again, where no run is at work and its step was done.
+pub(super) fn report_written(path: &Path) -> Result<()> {
+    if is_held(path)? {
+        return Ok(());
+    }
+    let Some(mut record) = read_step(path, name::REPORT)?.filter(|r| r.state == Recorded::Done) else {
+        return Ok(());
+    };
+    let found = made::made(path, name::REPORT)?;
+    if let Some(sha256) = found.get(REPORT) {
+        record.made.insert(REPORT.into(), sha256.clone());
+    }
+    write_atomically(&path.join(step_file(name::REPORT)), |file| {
+        Ok(serde_json::to_writer_pretty(file, &record)?)
+    })?;
+    Ok(())
 }
 
 /// Refuses a folder in which a run of this study has no place.
@@ -533,11 +687,9 @@ const LOCK_PAUSE: Duration = Duration::from_millis(20);
 /// Whether a process holds the lock of a folder.
 fn is_held(folder: &Path) -> Result<bool> {
     let path = folder.join(LOCK);
-    let file = match File::open(&path) {
-        Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => {
-            return Ok(false);
-        }
-        file => file.map_err(FileError::io(&path, "read the lock"))?,
+    let file = match open_regular(&path) {
+        Err(FileError::Io { source, .. }) if is_absent(&source) => return Ok(false),
+        file => file?,
     };
     match file.try_lock_shared() {
         Ok(()) => Ok(false),
@@ -545,6 +697,13 @@ fn is_held(folder: &Path) -> Result<bool> {
         Err(TryLockError::Error(error)) => Err(FileError::io(path, "look at the lock")(error).into()),
     }
 }
+
+fn is_absent(error: &std::io::Error) -> bool {
+    matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory)
+}
+
+/// Bytes of the longest record that is read: of a plan with all the solutions that a study may have.
+const LONGEST: u64 = 64 << 20;
 
 fn read_run(folder: &Path) -> Result<Option<Run>> {
     /// What every schema has.
@@ -573,11 +732,9 @@ fn step_file(step: &str) -> String {
 /// A record of the folder; none if it is not there.
 fn read_json<T: DeserializeOwned>(folder: &Path, name: &str) -> Result<Option<T>> {
     let path = folder.join(name);
-    let bytes = match std::fs::read(&path) {
-        Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => {
-            return Ok(None);
-        }
-        bytes => bytes.map_err(FileError::io(&path, "read the file"))?,
+    let bytes = match read_regular(&path, LONGEST) {
+        Err(FileError::Io { source, .. }) if is_absent(&source) => return Ok(None),
+        bytes => bytes?,
     };
     serde_json::from_slice(&bytes)
         .map(Some)

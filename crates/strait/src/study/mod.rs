@@ -6,6 +6,8 @@ mod crew;
 mod estimate;
 mod file;
 mod folder;
+mod made;
+mod place;
 mod plan;
 mod prediction;
 mod preset;
@@ -24,6 +26,7 @@ pub use folder::{
     Problem as FolderProblem, Recorded, Run, RunFolder, RunningStep, SCHEMA, Session, State, Status,
     StepRecord, StepStatus, default_folder, status, status_of,
 };
+pub use place::Place;
 pub use plan::{Plan, RESULTS_VERSION, Step, name};
 pub use prediction::{Prediction, Seal};
 pub use preset::Preset;

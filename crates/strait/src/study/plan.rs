@@ -4,7 +4,7 @@
 //! both. A file counts by its contents: one that was moved or touched changes no key.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     path::{Path, PathBuf},
 };
 
@@ -17,7 +17,7 @@ use super::{PairSource, Rows, Solution, Study, estimate::point};
 use crate::Result;
 
 /// Raised when this program's results change for equal inputs, so that older ones are made again.
-pub const RESULTS_VERSION: u32 = 3;
+pub const RESULTS_VERSION: u32 = 4;
 
 /// Names of the steps; those of training are [`Step::training`].
 pub mod name {
@@ -91,6 +91,18 @@ impl Plan {
             "general": hashes.of_pairs(&data.general)?,
         });
         let kl_rows = hashes.of_all(&data.kl)?;
+        // Pairs and passages that solutions of the study are trained on are left out, for all of them alike.
+        let mut asked = json!({ "train": hashes.of_all(&data.train)? });
+        if solutions.iter().any(|s| s.train.kl.is_some()) {
+            asked["kl"] = kl_rows.clone();
+        }
+        let mut mixed = BTreeSet::new();
+        for mix in solutions.iter().filter_map(|s| s.mix.as_ref()) {
+            mixed.insert(hashes.of_all(&mix.rows)?.to_string());
+        }
+        if !mixed.is_empty() {
+            asked["mix"] = json!(mixed);
+        }
         let mut plan = Self { steps: Vec::new() };
 
         plan.push(name::MODEL, &[], json!({ "files": model }));
@@ -114,6 +126,7 @@ impl Plan {
                 inputs["search"] = json!({
                     "search": search,
                     "pairs": pairs,
+                    "asked": asked,
                     "domain": data.domain,
                     "scales": measures.scales,
                     "coherence": measures.coherence,
@@ -154,9 +167,10 @@ impl Plan {
             measured.push(name::STABILITY);
         }
         if let Some(significance) = &measures.significance {
-            let text = significance.text.iter().map(|path| hashes.of_file(path));
+            let text = significance.text.iter().map(|file| hashes.of_file(file.path()));
             let inputs = json!({
                 "text": text.collect::<Result<Vec<_>>>()?,
+                "asked": asked,
                 "passages": significance.passages,
                 "tokens": significance.tokens,
                 "directions": significance.directions,
@@ -185,7 +199,7 @@ impl Plan {
             "name": study.name,
             "title": study.title,
             "about": study.about,
-            "model": study.model,
+            "model": study.model.shown(),
             "domain": data.domain,
             "kind": data.kind,
             // The verdict is drawn from the table of preferences.

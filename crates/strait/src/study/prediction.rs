@@ -50,7 +50,7 @@ impl Seal {
         };
         let told: Vec<f64> = self.predictions.iter().map(score).filter(|s| s.is_finite()).collect();
         let seal = match self.is_whole() {
-            true => format!("sealed {} before the first step (SHA-256 {})", self.sealed, self.sha256),
+            true => "sealed before the first step, at the time that `predictions.json` names".to_string(),
             false => "their seal is broken: they were changed after they were sealed".into(),
         };
         let mean = match told.len() {

@@ -6,16 +6,18 @@ use std::{
 };
 
 use serde::{Deserialize, Serialize};
-use strait_model::{Error as FileError, edit::Projection};
+use strait_model::{Error as FileError, edit::Projection, files::read_regular};
 
 use super::{
-    Point, Prediction, Preset, Problem, Search,
+    Place, Point, Prediction, Preset, Problem, Search,
     file::{
         At, Checked, DataKeys, EditName, EfficiencyKeys, Fault, KlKeys, MAX_NAME, MeasureKeys, MixKeys,
         PairKeys, PredictionKeys, RowKeys, SeedKeys, Several, SignificanceKeys, StabilityKeys, StudyFile,
         TrainKeys, WeightKeys, entry_of, is_name,
     },
-    name, sweep,
+    name,
+    place::last_part,
+    sweep,
 };
 use crate::{
     Result,
@@ -32,15 +34,15 @@ use crate::{
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Study<S = Solution> {
     /// The study file.
-    pub file: PathBuf,
+    pub file: Place,
     /// Name of the study and of its folder: small letters, digits and hyphens.
     pub name: String,
     /// Title of the report.
     pub title: String,
     /// What the study is about, in words for the report.
     pub about: String,
-    /// The model: an absolute path, or a hub id or short name.
-    pub model: String,
+    /// The model: a path, or a hub id or short name.
+    pub model: Place,
     /// Seeds.
     pub seeds: Seeds,
     /// Rows to train on and to measure with.
@@ -78,11 +80,11 @@ pub struct Data {
 #[serde(untagged)]
 pub enum Rows {
     /// A file.
-    File(PathBuf),
+    File(Place),
     /// A member of an easy-dataset-share archive.
     Archive {
         /// The archive.
-        archive: PathBuf,
+        archive: Place,
         /// The environment variable that holds its password.
         password_env: String,
         /// The member's name.
@@ -145,7 +147,7 @@ pub struct Measures {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Significance {
     /// Files of passages.
-    pub text: Vec<PathBuf>,
+    pub text: Vec<Place>,
     /// Passages that are read.
     pub passages: usize,
     /// The most tokens of a passage that are read.
@@ -274,6 +276,12 @@ impl Defaults {
     }
 }
 
+/// The longest resolved study, in bytes: it has all solutions of all sweeps.
+const MAX_RESOLVED: u64 = 64 << 20;
+
+/// The most solutions of a study, those of all its sweeps together.
+const MAX_SOLUTIONS: usize = 1000;
+
 /// AdamW's betas and epsilon, in the papers and everywhere else.
 const BETAS: (f64, f64) = (0.9, 0.999);
 const EPSILON: f64 = 1e-8;
@@ -284,16 +292,19 @@ impl Study {
     /// # Errors
     /// If the file cannot be read or is no resolved study.
     pub fn read_resolved(path: &Path) -> Result<Self> {
-        let text = std::fs::read_to_string(path).map_err(FileError::io(path, "read the resolved study"))?;
+        let text = String::from_utf8(read_regular(path, MAX_RESOLVED)?)
+            .map_err(|e| Problem::NotUtf8 { byte: e.utf8_error().valid_up_to() + 1 }.at(path, None))?;
         toml::from_str(&text).map_err(|e| Problem::NotToml { reason: e.message().to_string() }.at(path, None))
     }
 
-    /// The resolved study as TOML. It names environment variables that hold passwords, and no password.
+    /// The resolved study as TOML. It names environment variables that hold passwords, and no password; of paths it says
+    /// what a [`Place`] does.
     ///
     /// # Errors
     /// None that a study made by [`StudyFile::resolve`] can have.
     pub fn to_toml(&self) -> Result<String> {
-        toml::to_string(self).map_err(|e| Problem::NotToml { reason: e.to_string() }.at(&self.file, None))
+        toml::to_string(self)
+            .map_err(|e| Problem::NotToml { reason: e.to_string() }.at(self.file.path(), None))
     }
 }
 
@@ -338,8 +349,8 @@ impl Rows {
     /// The file on disk: the rows' own, or the archive.
     pub fn path(&self) -> &Path {
         match self {
-            Self::File(path) => path,
-            Self::Archive { archive, .. } => archive,
+            Self::File(file) => file.path(),
+            Self::Archive { archive, .. } => archive.path(),
         }
     }
 
@@ -349,8 +360,9 @@ impl Rows {
     /// If the variable is not set.
     pub fn source(&self) -> Result<RowSource> {
         match self {
-            Self::File(path) => Ok(RowSource::File(path.clone())),
+            Self::File(file) => Ok(RowSource::File(file.path().into())),
             Self::Archive { archive, password_env, member } => {
+                let archive = archive.path();
                 let missing = |state| {
                     let variable = password_env.clone();
                     Problem::NoPassword { variable, state }.at(archive, None)
@@ -359,7 +371,7 @@ impl Rows {
                     std::env::VarError::NotPresent => missing("not set"),
                     std::env::VarError::NotUnicode(_) => missing("not UTF-8"),
                 })?;
-                Ok(RowSource::Archive { archive: archive.clone(), password, member: member.clone() })
+                Ok(RowSource::Archive { archive: archive.into(), password, member: member.clone() })
             }
         }
     }
@@ -403,7 +415,7 @@ impl Resolver<'_> {
         let known: Vec<&Solution> = solutions.iter().map(|unplaced| &unplaced.solution).collect();
         Ok(Study {
             predictions: predictions(&top.predictions, &claims(&known, &measures))?,
-            file: self.folder.join(self.file.path.file_name().unwrap_or_default()),
+            file: self.own_file(),
             title: value(&top.title).unwrap_or_else(|| name.clone()),
             about: value(&top.about).unwrap_or_default(),
             model: self.model(model)?,
@@ -415,14 +427,19 @@ impl Resolver<'_> {
         })
     }
 
+    fn own_file(&self) -> Place {
+        let name = last_part(&self.file.path);
+        Place::new(self.folder.join(self.file.path.file_name().unwrap_or_default()), &name)
+    }
+
     /// A path where there is a file or folder of that name; else the name itself, unless it can only be a path.
-    fn model(&self, written: &At<String>) -> Checked<String> {
+    fn model(&self, written: &At<String>) -> Checked<Place> {
         let path = self.absolute(&written.value);
         let only_a_path = written.value.starts_with(['.', '/', '~']);
         match path.to_str() {
-            Some(found) if path.exists() => Ok(found.to_string()),
+            Some(_) if path.exists() => Ok(Place::new(path, &written.value)),
             _ if only_a_path => Err(no_file("model", "file or folder", written, path)),
-            _ => Ok(written.value.clone()),
+            _ => Ok(Place::named(&written.value)),
         }
     }
 
@@ -529,9 +546,12 @@ impl Resolver<'_> {
         })
     }
 
-    fn existing(&self, key: &str, written: &At<String>) -> Checked<PathBuf> {
+    fn existing(&self, key: &str, written: &At<String>) -> Checked<Place> {
         let path = self.absolute(&written.value);
-        if path.is_file() { Ok(path) } else { Err(no_file(key, "file", written, path)) }
+        match path.is_file() {
+            true => Ok(Place::new(path, &written.value)),
+            false => Err(no_file(key, "file", written, path)),
+        }
     }
 
     /// A path from the study's folder. Leading `..` are resolved, which is safe as the folder is free of links; later ones
@@ -581,6 +601,10 @@ impl Resolver<'_> {
                 different(&name, &names)?;
                 let mut unplaced = self.solution(&name.value, &own, seeds)?;
                 names.push(name);
+                if names.len() > MAX_SOLUTIONS {
+                    let problem = Problem::TooManySolutions { solutions: names.len(), most: MAX_SOLUTIONS };
+                    return Err(family.fault(problem));
+                }
                 unplaced.solution.point = point;
                 unplaced.solution.control = value(&keys.control).unwrap_or(false);
                 unplaced.from = keys.from.clone();
@@ -828,7 +852,8 @@ impl Study<Unplaced> {
     /// If a solution names a layer that the model does not have.
     pub fn fix_layers(self, depth: usize) -> Result<Study> {
         let Self { file, name, title, about, model, seeds, data, measures, solutions, predictions } = self;
-        let solutions = fix_all(solutions, depth).map_err(|fault| fault.problem.at(&file, fault.line))?;
+        let solutions =
+            fix_all(solutions, depth).map_err(|fault| fault.problem.at(file.path(), fault.line))?;
         Ok(Study { file, name, title, about, model, seeds, data, measures, solutions, predictions })
     }
 }

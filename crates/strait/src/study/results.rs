@@ -9,7 +9,13 @@ use serde::Serialize;
 use serde_json::Value;
 use strait_model::files::write_atomically;
 
-use super::{Measures, Run, Solution, StepStatus, Study, name, status};
+use super::{
+    Measures, Run, Solution, StepStatus, Study,
+    folder::{RESOLVED, refuse_damage, report_written},
+    name,
+    place::last_part,
+    status,
+};
 use crate::{
     Result, Table,
     report::{self, Conclusion, Facts, Input},
@@ -22,12 +28,20 @@ pub const REPORT: &str = "report.html";
 pub const COMPARISON: &str = "comparison.html";
 /// What is known of the model: provenance, hashes, config.
 pub const MODEL: &str = "model.json";
-const TABLES: &str = "tables";
+/// What is known of the rows: how many, and their tokens.
+pub const DATA: &str = "data.json";
+/// The folder of the tables.
+pub const TABLES: &str = "tables";
+/// The folder of the solutions' folders.
+pub const SOLUTIONS: &str = "solutions";
+/// What tables are written as.
+pub const TABLE_KINDS: [&str; 2] = ["csv", "parquet"];
 
 /// Tables in the order of the report.
-const TABLE_NAMES: [&str; 17] = [
+const TABLE_NAMES: [&str; 18] = [
     "predictions",
     "solutions",
+    "left_out",
     "preference",
     "families",
     "families_difference",
@@ -44,6 +58,29 @@ const TABLE_NAMES: [&str; 17] = [
     "drift",
     "training",
 ];
+
+/// The tables that the report's step makes of the others.
+const OF_REPORT: [&str; 8] = [
+    "predictions",
+    "solutions",
+    "left_out",
+    "families",
+    "families_difference",
+    "certificate",
+    "frontier",
+    "training",
+];
+
+/// The tables that a step makes, where it has something to say.
+pub fn tables_of(step: &str) -> Vec<String> {
+    match step {
+        name::REPORT => OF_REPORT.map(str::to_string).into(),
+        name::EFFICIENCY | name::STABILITY | name::SIGNIFICANCE => {
+            vec![step.to_string(), format!("{step}_difference")]
+        }
+        measure => vec![measure.to_string()],
+    }
+}
 
 /// Whether a table is of a measure that the study no longer asks for, though its folder may still hold it.
 fn is_left_over(study: &Study, table: &str) -> bool {
@@ -73,23 +110,32 @@ pub struct Outcome {
 /// Writes the report of a run folder again, from its tables.
 ///
 /// # Errors
-/// If the folder holds no run, or its tables cannot be read.
+/// If the folder holds no run, or its tables cannot be read or are not those that the run made.
 pub fn write_report(folder: &Path) -> Result<Outcome> {
     // Refuses a folder without a run in words of its own.
     status(folder)?;
+    refuse_damage(folder)?;
+    draw_report(folder)?;
+    report_written(folder)?;
+    outcome(folder)
+}
+
+/// Draws the report of a run folder from its tables as they are.
+pub fn draw_report(folder: &Path) -> Result<()> {
     let page = report::render(&report_input(folder)?);
     write_atomically(&folder.join(REPORT), |f| std::io::Write::write_all(f, page.as_bytes()))?;
-    outcome(folder)
+    Ok(())
 }
 
 /// Writes a page that shows run folders side by side, into the first of them.
 ///
 /// # Errors
-/// If a folder holds no run, or its tables cannot be read.
+/// If a folder holds no run, or its tables cannot be read or are not those that the run made.
 pub fn write_comparison(folders: &[PathBuf]) -> Result<PathBuf> {
     let mut runs = Vec::new();
     for folder in folders {
         status(folder)?;
+        refuse_damage(folder)?;
         runs.push(report_input(folder)?);
     }
     let page = report::render_comparison(&names(folders, &runs), &runs);
@@ -98,20 +144,28 @@ pub fn write_comparison(folders: &[PathBuf]) -> Result<PathBuf> {
     Ok(path)
 }
 
-/// The studies' names where they tell the runs apart, else their folders.
+/// The studies' names where they tell the runs apart, else those of their folders, else their places in the row.
 fn names(folders: &[PathBuf], runs: &[Input]) -> Vec<String> {
     let studies: Vec<String> = runs.iter().map(|run| run.study.clone()).collect();
-    let distinct: BTreeSet<&String> = studies.iter().collect();
-    match distinct.len() == studies.len() {
-        true => studies,
-        false => folders.iter().map(|folder| folder.display().to_string()).collect(),
+    let named = |folder: &PathBuf| last_part(&folder.canonicalize().unwrap_or_else(|_| folder.clone()));
+    let of_folders: Vec<String> = folders.iter().map(named).collect();
+    let are_distinct = |names: &[String]| names.iter().collect::<BTreeSet<_>>().len() == names.len();
+    match (are_distinct(&studies), are_distinct(&of_folders)) {
+        (true, _) => studies,
+        (false, true) => of_folders,
+        (false, false) => of_folders.iter().zip(1..).map(|(name, n)| format!("{n}: {name}")).collect(),
     }
+}
+
+/// What a run folder's tables say.
+pub fn conclusion(folder: &Path) -> Result<Conclusion> {
+    let input = report_input(folder)?;
+    Ok(report::conclude(&input.facts, &input.tables))
 }
 
 /// The state and the conclusion of a run folder.
 pub fn outcome(folder: &Path) -> Result<Outcome> {
-    let input = report_input(folder)?;
-    let conclusion = report::conclude(&input.facts, &input.tables);
+    let conclusion = conclusion(folder)?;
     Ok(Outcome {
         folder: folder.into(),
         steps: status(folder)?.steps,
@@ -123,7 +177,7 @@ pub fn outcome(folder: &Path) -> Result<Outcome> {
 
 /// Where a solution's training writes.
 pub fn solution_folder(folder: &Path, solution: &str) -> SolutionFolder {
-    SolutionFolder::new(folder.join("solutions").join(solution))
+    SolutionFolder::new(folder.join(SOLUTIONS).join(solution))
 }
 
 /// Writes a table as CSV and as Parquet.
@@ -135,7 +189,7 @@ pub fn save(folder: &Path, table: &Table) -> Result<()> {
 
 /// Takes away a table that may be there from before.
 pub fn remove_table(folder: &Path, name: &str) -> Result<()> {
-    for kind in ["csv", "parquet"] {
+    for kind in TABLE_KINDS {
         let path = folder.join(TABLES).join(format!("{name}.{kind}"));
         match std::fs::remove_file(&path) {
             Err(e) if e.kind() != std::io::ErrorKind::NotFound => {
@@ -173,7 +227,7 @@ pub fn preset_lines(study: &Study, depth: usize) -> Vec<String> {
 }
 
 fn report_input(folder: &Path) -> Result<Input> {
-    let resolved = folder.join("study.resolved.toml");
+    let resolved = folder.join(RESOLVED);
     let study = Study::read_resolved(&resolved)?;
     let read =
         |path: &Path| std::fs::read_to_string(path).map_err(strait_model::Error::io(path, "read the file"));
@@ -195,10 +249,6 @@ fn report_input(folder: &Path) -> Result<Input> {
         study: study.name.clone(),
         title: study.title.clone(),
         about: study.about.clone(),
-        generated: run
-            .as_ref()
-            .and_then(|run| run.sessions.last())
-            .map_or_else(String::new, |s| s.started.clone()),
         facts: Facts {
             domain: study.data.domain.clone(),
             kind: study.data.kind.clone(),
@@ -256,13 +306,13 @@ fn provenance(study: &Study, run: Option<&Run>) -> Vec<(String, String)> {
     ];
     if let Some(run) = run {
         facts.push(("strait".into(), run.strait.clone()));
-        for session in &run.sessions {
-            let machine = format!(
-                "{}, {} threads, {} {}",
-                session.device, session.threads, session.os, session.architecture
-            );
-            facts.push((format!("started {}", session.started), machine));
-        }
+        // When and on how many threads changes no figure; `run.json` has it.
+        let machines: BTreeSet<String> = run
+            .sessions
+            .iter()
+            .map(|session| format!("{}, {} {}", session.device, session.os, session.architecture))
+            .collect();
+        facts.extend(machines.into_iter().map(|machine| ("run on".to_string(), machine)));
     }
     facts
 }

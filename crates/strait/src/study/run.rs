@@ -1,7 +1,6 @@
 //! Running a study: each step of the plan that is not done yet, by the trainer and the measures.
 
 use std::{
-    collections::HashSet,
     num::NonZeroUsize,
     path::Path,
     sync::{
@@ -17,25 +16,31 @@ use strait_model::{
     decoder::first_changed_point,
     edit::{self, Summary},
     files::sha256_of,
+    model::Provenance,
     progress::{Progress, Unit},
-    source::{Located, locate},
+    source::{Located, Road, locate},
 };
 
 use super::{
-    Axis, PairSource, Plan, Rows, RunFolder, Session, Significance, Solution, Step, StepStatus, Study,
-    StudyFile,
+    Axis, PairSource, Plan, Problem, Rows, RunFolder, Session, Significance, Solution, Step, StepStatus,
+    Study, StudyFile,
     crew::{Beside, carry_out},
     default_folder,
     estimate::{Estimate, duration, point},
     folder::{sealed, status_of},
     name,
-    results::{self, Outcome, outcome, remove_table, save, solution_folder, table, write_json, write_report},
-    status,
+    place::last_part,
+    results::{
+        self, Outcome, conclusion, draw_report, outcome, remove_table, save, solution_folder, table,
+        write_json,
+    },
     training::{CHECKPOINTS, KL_WEIGHT, Mixture},
 };
 use crate::{
     Error, Result, Table,
-    data::{Chat, Passage, choose, judged, pairs, read_chats, read_passages, split},
+    data::{
+        Chat, LeftOut, Passage, TrainedOn, choose, judged, pairs, questions, read_chats, read_passages, split,
+    },
     measure::{self, Member, PairRows, SignificanceSettings},
     objective::{Kept, Row},
     train::{EditKind, Settings},
@@ -61,12 +66,13 @@ pub fn dry_run(file: &Path, out: Option<&Path>, device: &Device, progress: &dyn 
     let steps = status_of(&plan.plan, &folder, &plan.study.name)?;
     let mut lines = plan.preset_lines();
     let lab = Lab::new(&plan, device, progress)?;
+    lines.extend(lab.said.iter().cloned());
     lines.extend(lab.solution_lines()?);
     lines.push(
         "the report will say of each of these whether it holds ([[prediction]] takes them as claims):".into(),
     );
     lines.extend(plan.study.claims().into_iter().map(|claim| format!("  {claim}")));
-    lines.extend(lab.estimate(|_| true)?.lines(1));
+    lines.push(plan.estimated(&lab.estimate(|_| true)?, 1)?);
     Ok(DryRun { steps, lines, study: plan.study })
 }
 
@@ -86,28 +92,45 @@ pub fn run(
     let Planned { file, study, plan, .. } = &planned;
     let path = out.map_or_else(|| default_folder(&study.name), Path::to_path_buf);
     let mut folder = RunFolder::open(&path, &study.name)?;
-    let session = Session::now(std::env::args().collect(), rayon::current_num_threads(), device);
+    let session = Session::now(command_line(), rayon::current_num_threads(), device);
     folder.begin(session, file, study, plan)?;
     planned.preset_lines().iter().for_each(|line| progress.note(line));
 
-    let mut left = Vec::new();
-    for step in &plan.steps {
-        // A step is done once its record says so and what it makes is there.
-        if !(folder.is_done(step)? && made(&path, step)) {
-            left.push(step);
+    // What was damaged is made again; where it has become something else, so is what rests on it.
+    for _ in 0..=plan.steps.len() {
+        let left = folder.left(plan)?;
+        for (step, damage) in &left {
+            if let Some(damage) = damage {
+                progress.note(&format!("{}: {damage}; the step is done again", step.name));
+            }
         }
-    }
-    if !left.is_empty() {
-        let lab = Lab::new(&planned, device, progress)?;
-        let estimate = lab.estimate(|name| left.iter().any(|step| step.name == name))?;
-        let jobs = jobs.map_or_else(|| estimate.jobs(), NonZeroUsize::get).min(left.len());
-        estimate.lines(jobs).iter().for_each(|line| progress.note(line));
-        match jobs {
-            1 => one_by_one(left, lab, &folder)?,
-            _ => beside_each_other(left, lab, &folder, jobs)?,
+        let left: Vec<&Step> = left.into_iter().map(|(step, _)| step).collect();
+        if left.is_empty() {
+            break;
         }
+        carry_out_all(left, &planned, &folder, device, jobs, progress)?;
     }
+    folder.write_times(plan)?;
     outcome(&path)
+}
+
+fn carry_out_all(
+    left: Vec<&Step>,
+    planned: &Planned,
+    folder: &RunFolder,
+    device: &Device,
+    jobs: Option<NonZeroUsize>,
+    progress: &dyn Progress,
+) -> Result<()> {
+    let lab = Lab::new(planned, device, progress)?;
+    lab.said.iter().for_each(|line| progress.note(line));
+    let estimate = lab.estimate(|name| left.iter().any(|step| step.name == name))?;
+    let jobs = jobs.map_or_else(|| estimate.jobs(), NonZeroUsize::get).min(left.len());
+    progress.note(&planned.estimated(&estimate, jobs)?);
+    match jobs {
+        1 => one_by_one(left, lab, folder),
+        _ => beside_each_other(left, lab, folder, jobs),
+    }
 }
 
 fn one_by_one(steps: Vec<&Step>, mut lab: Lab, folder: &RunFolder) -> Result<()> {
@@ -150,26 +173,6 @@ fn recorded(step: &Step, lab: &mut Lab, folder: &RunFolder) -> Result<()> {
     result
 }
 
-/// Whether the file that a step makes is in the folder.
-fn made(folder: &Path, step: &Step) -> bool {
-    match step.name.as_str() {
-        name::MODEL => folder.join(results::MODEL).is_file(),
-        name::DATA => folder.join(DATA).is_file(),
-        name::REPORT => folder.join(results::REPORT).is_file(),
-        measure @ (name::PREFERENCE | name::KL | name::HELDOUT | name::DRIFT) => {
-            results::table_file(folder, measure).is_file()
-        }
-        measure @ (name::EFFICIENCY | name::STABILITY | name::SIGNIFICANCE) => {
-            let tables = [measure.to_string(), format!("{measure}_difference")];
-            tables.iter().all(|table| results::table_file(folder, table).is_file())
-        }
-        training => {
-            let solution = training.trim_start_matches(Step::TRAINING);
-            solution_folder(folder, solution).edit().is_file()
-        }
-    }
-}
-
 /// A study with its model found and its plan made; nothing heavy is read yet.
 pub(super) struct Planned {
     file: StudyFile,
@@ -177,30 +180,35 @@ pub(super) struct Planned {
     pub plan: Plan,
     located: Located,
     config: Config,
-    /// Name and SHA-256 of the weight files.
-    weights: Vec<(String, String)>,
+    /// The weights, held open: those that are hashed are those that are computed with.
+    weights: strait_model::Weights,
+    /// Name and SHA-256 of their files.
+    hashes: Vec<(String, String)>,
 }
 
 impl Planned {
     fn new(path: &Path, progress: &dyn Progress) -> Result<Self> {
         let file = StudyFile::read(path)?;
         let study = file.resolve()?;
-        let located = locate(&study.model, progress)?;
+        let located = locate(&study.model.path().to_string_lossy(), progress)?;
         let weights = strait_model::Weights::open(&located.path)?;
+        weights.fit()?;
         let config = weights.config().clone();
         let study = study.fix_layers(config.layers)?;
-        let weights = strait_model::model::hashes(&weights.all_files(), progress)?;
-        let plan = Plan::of(&study, &weights, |path| Ok(sha256_of(path, |_| ())?))?;
-        Ok(Self { file, study, plan, located, config, weights })
+        let hashes = weights.hashes(progress)?;
+        let plan = Plan::of(&study, &hashes, |path| Ok(sha256_of(path, |_| ())?))?;
+        Ok(Self { file, study, plan, located, config, weights, hashes })
+    }
+
+    /// What an estimate says; an error where it is beyond all bounds.
+    fn estimated(&self, estimate: &Estimate, jobs: usize) -> Result<String> {
+        estimate.line(jobs).map_err(|problem| problem.at(&self.file.path, None))
     }
 
     fn preset_lines(&self) -> Vec<String> {
         results::preset_lines(&self.study, self.config.layers)
     }
 }
-
-/// What is known of the rows: how many, and their tokens.
-const DATA: &str = "data.json";
 
 /// Key of a trained edit's provenance: the median norm of the residual stream where it acts.
 pub(super) const MEDIAN_NORM: &str = "median_residual_norm";
@@ -221,46 +229,101 @@ pub(super) struct Lab<'a> {
     pub measured: Kept,
     /// Pre-training text.
     pub passages: Vec<Row>,
+    /// Those held-out rows that measures read, where others of them are trained on as KL rows or mixed-in rows.
+    unseen: Option<Kept>,
+    /// Different questions of the training rows and of the held-out rows.
+    questions: [usize; 2],
+    /// What is left out of the measures, since solutions are trained on it.
+    left_out: Vec<LeftOut>,
+    /// What the user should know of the rows.
+    said: Vec<String>,
 }
 
 impl<'a> Lab<'a> {
     fn new(planned: &'a Planned, device: &Device, progress: &'a dyn Progress) -> Result<Self> {
         let study = &planned.study;
         let task = progress.begin("loading the model", None, Unit::Count);
-        let model = Arc::new(Model::load(&planned.located, device)?);
+        let model = Arc::new(Model::of_weights(&planned.located, &planned.weights, device)?);
         drop(task);
         let chats = read_all(&study.data.train)?;
-        let (train, held_out) = split::hold_out(chats, study.data.held_out, study.seeds.order);
-        let seen: HashSet<_> = train.iter().map(|chat| questions(&chat.conversation.messages)).collect();
-        let unseen = |pair: &pairs::Pair| !seen.contains(&questions(&pair.question.messages));
-        let narrow = read_pairs(&study.data.narrow, Some(&study.data.domain), unseen)?;
-        let general = read_pairs(&study.data.general, None, unseen)?;
-        let rows = |chats: &[Chat]| {
-            let rows = chats.iter().map(|c| Row::from_chat(&model, &c.conversation, &c.place));
-            rows.collect::<Result<Vec<Row>>>()
-        };
-        let train = rows(&train)?;
-        let mut mixtures: Vec<Mixture> = Vec::new();
+        let asked = questions::groups(&chats);
+        let (train, held_out) = split::hold_out(chats, &asked, study.data.held_out, study.seeds.order);
+        let kl = read_all(&study.data.kl)?;
+        let mut mixed: Vec<(&[Rows], Vec<Chat>)> = Vec::new();
         for mix in study.solutions.iter().filter_map(|s| s.mix.as_ref()) {
-            if mixtures.iter().all(|known| known.files != mix.rows) {
-                let others = rows(&read_all(&mix.rows)?)?;
-                let kept = Kept::new(train.iter().cloned().chain(others).collect());
-                mixtures.push(Mixture { files: mix.rows.clone(), kept });
+            if mixed.iter().all(|(files, _)| *files != mix.rows) {
+                mixed.push((&mix.rows, read_all(&mix.rows)?));
             }
         }
+
+        // One set of pairs for all solutions, so that what is compared is read on the same.
+        let is_penalised = study.solutions.iter().any(|s| s.train.kl.is_some());
+        let trained_on = TrainedOn::new(
+            &train,
+            if is_penalised { &kl } else { &[] },
+            &mixed.iter().flat_map(|(_, rows)| rows.iter().cloned()).collect::<Vec<_>>(),
+        );
+        let mut left_out = ["narrow pairs", "general pairs", "held-out rows", "passages"].map(LeftOut::of);
+        let [of_narrow, of_general, of_held_out, of_passages] = &mut left_out;
+        let narrow = read_pairs(&study.data.narrow, Some(&study.data.domain), &trained_on, of_narrow)?;
+        let general = read_pairs(&study.data.general, None, &trained_on, of_general)?;
+        let unseen = trained_on.sift_rows(held_out.clone(), of_held_out);
+        let significance = study.measures.significance.as_ref();
+        let passages = read_text(significance, study.seeds.sampling, &trained_on, of_passages)?;
+        for (counts, table) in [
+            (&left_out[0], "[data.narrow]"),
+            (&left_out[1], "[data.general]"),
+            (&left_out[3], "measure.significance"),
+        ] {
+            if counts.read > 0 && counts.left_out == counts.read {
+                let (what, read) = (counts.what, counts.read);
+                return Err(Problem::AllTrainedOn { what, read, table }.at(study.file.path(), None));
+            }
+        }
+        let left_out: Vec<LeftOut> = left_out.into_iter().filter(|counts| counts.read > 0).collect();
+        let mut said = questions::in_words(&LeftOut::table(&left_out));
+        let count = |chats: &[Chat]| questions::groups(chats).into_iter().max().map_or(0, |last| last + 1);
+        let questions = [count(&train), count(&held_out)];
+        if questions.iter().sum::<usize>() < train.len() + held_out.len() && study.data.held_out > 0.0 {
+            said.push(format!(
+                "rows of the same question stay on one side: {} of {} rows are held out, which are {} of {} questions",
+                held_out.len(),
+                train.len() + held_out.len(),
+                questions[1],
+                questions.iter().sum::<usize>()
+            ));
+        }
+
+        let rows = |chats: &[Chat]| Row::from_chats(&model, chats, progress);
+        let is_narrowed = unseen.len() < held_out.len();
+        let train = rows(&train)?;
+        let mut mixtures: Vec<Mixture> = Vec::new();
+        for (files, others) in mixed {
+            let kept = Kept::new(train.iter().cloned().chain(rows(&others)?).collect());
+            mixtures.push(Mixture { files: files.to_vec(), kept });
+        }
+        let tokenised = |passage: Passage| {
+            Row::of_text(&model, &passage.text, significance.map_or(0, |significance| significance.tokens))
+        };
         let (measures, sampling) = (&study.measures, study.seeds.sampling);
-        Ok(Self {
+        let lab = Self {
             measured: Kept::new(choose(train.clone(), measures.rows, sampling)),
-            passages: read_text(&model, measures.significance.as_ref(), sampling)?,
+            passages: passages.into_iter().map(tokenised).collect::<Result<_>>()?,
             train: Kept::new(train),
             mixtures,
             held_out: Kept::new(rows(&held_out)?),
-            kl: Kept::new(rows(&read_all(&study.data.kl)?)?),
+            unseen: if is_narrowed { Some(Kept::new(rows(&unseen)?)) } else { None },
+            kl: Kept::new(rows(&kl)?),
             pairs: [PairRows::new(&model, "narrow", &narrow)?, PairRows::new(&model, "general", &general)?],
+            questions,
+            left_out,
+            said,
             planned,
             progress,
             model,
-        })
+        };
+        lab.refuse_endless_training()?;
+        Ok(lab)
     }
 
     /// The same model and rows for another worker, with nothing kept of them.
@@ -281,7 +344,16 @@ impl<'a> Lab<'a> {
             pairs: [self.pairs[0].some(usize::MAX), self.pairs[1].some(usize::MAX)],
             measured: fresh(&self.measured),
             passages: self.passages.clone(),
+            unseen: self.unseen.as_ref().map(fresh),
+            questions: self.questions,
+            left_out: self.left_out.clone(),
+            said: Vec::new(),
         }
+    }
+
+    /// The held-out rows that measures read.
+    pub(super) fn unseen(&mut self) -> &mut Kept {
+        self.unseen.as_mut().unwrap_or(&mut self.held_out)
     }
 
     fn carry_out(&mut self, step: &Step, folder: &Path) -> Result<()> {
@@ -306,10 +378,27 @@ impl<'a> Lab<'a> {
     }
 
     fn describe_model(&self, folder: &Path) -> Result<()> {
+        let Provenance { located, format, quantised, files, hub } = &self.model.provenance;
+        // What is told to others says which model it was, by name and hash, and nothing of where it lies here or whether it
+        // had to be fetched.
+        let road = match (located.road, &located.revision) {
+            (Road::Cache, Some(revision)) if revision.contains("==") => Road::Package,
+            (Road::Cache, _) => Road::Hub,
+            (road, _) => road,
+        };
         let facts = json!({
             "schema": super::SCHEMA,
-            "provenance": self.model.provenance,
-            "sha256": self.planned.weights,
+            "provenance": {
+                "name": self.planned.study.model.shown(),
+                "path": last_part(&located.path),
+                "road": road,
+                "revision": located.revision,
+                "format": format,
+                "quantised": quantised,
+                "hub": hub,
+                "files": files.iter().map(|file| last_part(file)).collect::<Vec<_>>(),
+            },
+            "sha256": self.planned.hashes,
             "config": self.model.config(),
             "parameters": self.model.config().parameters(),
         });
@@ -317,19 +406,20 @@ impl<'a> Lab<'a> {
     }
 
     fn describe_data(&self, folder: &Path) -> Result<()> {
-        let of = |rows: &[Row]| {
+        let of = |rows: &[Row], questions: usize| {
             json!({
                 "rows": rows.len(),
+                "questions": questions,
                 "tokens": rows.iter().map(|r| r.ids.len()).sum::<usize>(),
                 "response_tokens": rows.iter().map(Row::response_tokens).sum::<usize>(),
             })
         };
         let facts = json!({
             "schema": super::SCHEMA,
-            "train": of(self.train.rows()),
-            "held_out": of(self.held_out.rows()),
+            "train": of(self.train.rows(), self.questions[0]),
+            "held_out": of(self.held_out.rows(), self.questions[1]),
         });
-        write_json(&folder.join(DATA), &facts)
+        write_json(&folder.join(results::DATA), &facts)
     }
 
     /// Reads an edit, onto the model's device.
@@ -394,17 +484,20 @@ impl<'a> Lab<'a> {
 
     fn heldout(&mut self, folder: &Path) -> Result<()> {
         let solutions = self.solutions(folder)?;
-        let (decoder, rows) = (&self.model.decoder, self.held_out.every_row());
         let point = self.common_point(solutions.iter().map(|s| &s.edit));
-        self.held_out.keep(decoder, &rows, point, false, "reading held-out rows", self.progress)?;
-        let table = measure::heldout(decoder, &solutions, &self.held_out, self.sampling(), self.progress)?;
+        let (model, seed, progress) = (Arc::clone(&self.model), self.sampling(), self.progress);
+        let held_out = self.unseen();
+        let rows = held_out.every_row();
+        held_out.keep(&model.decoder, &rows, point, false, "reading held-out rows", progress)?;
+        let table = measure::heldout(&model.decoder, &solutions, held_out, seed, progress)?;
         save(folder, &table)
     }
 
     /// Gives back what steps before have kept, but for the rows that efficiency and stability share.
     fn forget_all(&mut self) {
         let pairs = self.pairs.iter_mut().map(|pairs| &mut pairs.kept);
-        pairs.chain([&mut self.train, &mut self.held_out, &mut self.kl]).for_each(Kept::forget);
+        let rows = [&mut self.train, &mut self.held_out, &mut self.kl].into_iter().chain(&mut self.unseen);
+        pairs.chain(rows).for_each(Kept::forget);
     }
 
     fn efficiency(&mut self, folder: &Path) -> Result<()> {
@@ -462,24 +555,22 @@ impl<'a> Lab<'a> {
         if study.solutions.iter().all(|s| s.from.is_none()) {
             remove_table(folder, name::DRIFT)?;
         }
+        save(folder, &LeftOut::table(&self.left_out))?;
         save(folder, &self.solutions_table(folder)?)?;
         save(folder, &training_table(study, folder)?)?;
         if let Some(seal) = sealed(folder)? {
-            let claims = outcome(folder)?.conclusion.claims;
+            let claims = conclusion(folder)?.claims;
             save(folder, &seal.table(&claims))?;
         }
-        write_report(folder)?;
-        Ok(())
+        draw_report(folder)
     }
 
     fn solutions_table(&self, folder: &Path) -> Result<Table> {
         let study = &self.planned.study;
-        let status = status(folder)?;
         let mut rows = Vec::new();
         for solution in &study.solutions {
             let own = solution_folder(folder, &solution.name);
             let opened = edit::read(&own.edit().to_string_lossy())?;
-            let timed = status.steps.iter().find(|s| s.name == Step::training(&solution.name));
             let summary = opened.edit.summary()?;
             rows.push(TrainedRow {
                 solution,
@@ -493,7 +584,6 @@ impl<'a> Lab<'a> {
                 },
                 summary,
                 steps: own.history()?.len(),
-                seconds: timed.and_then(|s| s.seconds).unwrap_or(f64::NAN),
             });
         }
         let mut table = Table::of_rows("solutions", "The trained edits", &rows)
@@ -506,7 +596,6 @@ impl<'a> Lab<'a> {
             .real("relative_norm", "median residual norms", |r| r.relative_norm)
             .real("kl_weight", "nats/nat", |r| r.kl_weight)
             .integer("steps", "", |r| r.steps as i64)
-            .real("seconds", "s", |r| r.seconds)
             .integer("seed", "", |r| r.solution.train.seeds.initialisation as i64)
             .text("family", |r| r.solution.family().into())
             .text("variant", |r| r.solution.variant())
@@ -626,6 +715,11 @@ impl<'a> Lab<'a> {
     }
 }
 
+/// The command that runs, as text.
+fn command_line() -> Vec<String> {
+    std::env::args_os().map(|argument| argument.to_string_lossy().into_owned()).collect()
+}
+
 /// How many parts of an edit of that kind noise is put on, one by one.
 fn parts(edit: &EditKind) -> usize {
     match edit {
@@ -637,15 +731,19 @@ fn parts(edit: &EditKind) -> usize {
 /// The most passages of one file among which a study chooses.
 const MOST_PASSAGES: usize = 20_000;
 
-/// The passages that significance reads, tokenised: chosen by the seed among those of all files.
-fn read_text(model: &Model, significance: Option<&Significance>, seed: u64) -> Result<Vec<Row>> {
+/// The passages that significance reads: chosen by the seed among those of all files that nothing is trained on.
+fn read_text(
+    significance: Option<&Significance>,
+    seed: u64,
+    trained_on: &TrainedOn,
+    left_out: &mut LeftOut,
+) -> Result<Vec<Passage>> {
     let Some(significance) = significance else { return Ok(Vec::new()) };
     let mut passages = Vec::new();
-    for path in &significance.text {
-        passages.extend(read_passages(path, MOST_PASSAGES)?);
+    for file in &significance.text {
+        passages.extend(read_passages(file.path(), MOST_PASSAGES)?);
     }
-    let row = |passage: Passage| Row::of_text(model, &passage.text, significance.tokens);
-    choose(passages, significance.passages, seed).into_iter().map(row).collect()
+    Ok(choose(trained_on.sift_passages(passages, left_out), significance.passages, seed))
 }
 
 fn read_all(rows: &[Rows]) -> Result<Vec<Chat>> {
@@ -656,17 +754,13 @@ fn read_all(rows: &[Rows]) -> Result<Vec<Chat>> {
     Ok(chats)
 }
 
-/// What a conversation asks, without its answers. Pairs whose question is trained on measure memory, and are left out.
-fn questions(messages: &[strait_model::Message]) -> Vec<String> {
-    messages.iter().filter(|m| !m.is_answer()).map(|m| m.text().into_owned()).collect()
-}
-
-/// The pairs of a source that `wanted` takes. A limit is shared evenly by the source's files, so that every domain keeps
-/// its part.
+/// The pairs of a source that no solution is trained on. A limit is shared evenly by the source's files, so that every
+/// domain keeps its part.
 fn read_pairs(
     source: &PairSource,
     domain: Option<&str>,
-    wanted: impl Fn(&pairs::Pair) -> bool,
+    trained_on: &TrainedOn,
+    left_out: &mut LeftOut,
 ) -> Result<Vec<pairs::Pair>> {
     let mut all = Vec::new();
     match source {
@@ -675,7 +769,7 @@ fn read_pairs(
             let a_file = limit.map_or(usize::MAX, |limit| limit.div_ceil(taught.len().max(1)));
             for (taught, other) in taught.iter().zip(other) {
                 let found = pairs::read_pairs(&taught.source()?, &other.source()?, domain)?;
-                all.extend(found.into_iter().filter(&wanted).take(a_file));
+                all.extend(trained_on.sift_pairs(found, left_out).into_iter().take(a_file));
             }
             all.truncate(limit.unwrap_or(usize::MAX));
         }
@@ -685,7 +779,7 @@ fn read_pairs(
                 answers.extend(judged::read_judged(&file.source()?)?);
             }
             let found = judged::general_pairs(&answers, limit.unwrap_or(usize::MAX));
-            all.extend(found.into_iter().filter(&wanted));
+            all = trained_on.sift_pairs(found, left_out);
         }
     }
     Ok(all)
@@ -698,7 +792,6 @@ struct TrainedRow<'a> {
     relative_norm: f64,
     kl_weight: f64,
     steps: usize,
-    seconds: f64,
 }
 
 /// The solutions that differ from each other in their seeds alone.

@@ -63,7 +63,7 @@ impl Study {
     fn fixed(&self) -> Vec<Fixed> {
         let scales: Vec<_> = self.measures.scales.iter().map(f64::to_string).collect();
         let mut pairs = vec![
-            ("model", self.model.clone()),
+            ("model", self.model.shown().into()),
             ("data.domain", self.data.domain.clone()),
             ("data.kind", self.data.kind.clone()),
             ("data.held_out", self.data.held_out.to_string()),

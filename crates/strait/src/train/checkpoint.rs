@@ -14,7 +14,7 @@ use std::{
 use candle_core::{Device, Tensor, safetensors as candle_safetensors};
 use safetensors::{Dtype, SafeTensors, tensor::TensorView};
 use serde::{Deserialize, Serialize};
-use strait_model::files::write_atomically;
+use strait_model::files::{open_regular, read_regular, write_atomically};
 
 use super::{StepRecord, optimiser::Parameter};
 use crate::{Error, Result, Table};
@@ -177,12 +177,21 @@ impl SolutionFolder {
     }
 
     /// Puts parameters and moments back as saved and cuts off what was written later. Returns the steps that are done: 0
-    /// where there is no state, or only one of a run with another fingerprint.
+    /// where there is no state, or only one of a run with another fingerprint, or where what was written before it is not
+    /// all there: one of the steps, or a checkpoint where one `is_checkpoint`.
     ///
     /// # Errors
     /// If the file system refuses.
-    pub fn resume(&self, parameters: &mut [Parameter], fingerprint: &str) -> Result<usize> {
-        let Some(step) = self.restore(parameters, fingerprint)? else {
+    pub fn resume(
+        &self,
+        parameters: &mut [Parameter],
+        fingerprint: &str,
+        is_checkpoint: impl Fn(usize) -> bool,
+    ) -> Result<usize> {
+        let is_whole =
+            self.state_step(fingerprint).is_some_and(|step| self.is_whole_up_to(step, is_checkpoint));
+        let restored = if is_whole { self.restore(parameters, fingerprint)? } else { None };
+        let Some(step) = restored else {
             self.clear()?;
             return Ok(0);
         };
@@ -193,15 +202,29 @@ impl SolutionFolder {
         Ok(step)
     }
 
+    /// The step of the saved state, if it is of the run of that fingerprint.
+    fn state_step(&self, fingerprint: &str) -> Option<usize> {
+        let facts = read_facts(&std::fs::read(self.state()).ok()?)?;
+        (facts.fingerprint == fingerprint).then_some(facts.step)
+    }
+
+    /// Whether every step up to one is in the metrics, and every checkpoint in its place.
+    fn is_whole_up_to(&self, step: usize, is_checkpoint: impl Fn(usize) -> bool) -> bool {
+        let Ok(history) = self.history() else { return false };
+        let steps = history.into_iter().map(|record| record.step);
+        let mut checkpoints = (1..=step).filter(|&step| is_checkpoint(step));
+        steps.take(step).eq(1..=step) && checkpoints.all(|step| self.checkpoint(step).is_file())
+    }
+
     fn restore(&self, parameters: &mut [Parameter], fingerprint: &str) -> Result<Option<usize>> {
         let path = self.state();
-        let Ok(bytes) = std::fs::read(&path) else { return Ok(None) };
+        let Ok(bytes) = read_regular(&path, u64::MAX) else { return Ok(None) };
         // A state that this version did not write is no state: training starts again, which loses time and nothing else.
         let Some(facts) = read_facts(&bytes) else { return Ok(None) };
         if facts.fingerprint != fingerprint {
             return Ok(None);
         }
-        let tensors = candle_safetensors::load_buffer(&bytes, &Device::Cpu)?;
+        let Ok(tensors) = candle_safetensors::load_buffer(&bytes, &Device::Cpu) else { return Ok(None) };
         let numbers = |kind: &str, p: &Parameter| -> Option<Vec<f32>> {
             let tensor = tensors.get(&format!("{kind}.{}", p.name))?;
             (tensor.dims() == p.var.dims())
@@ -234,7 +257,7 @@ impl SolutionFolder {
     /// If the file cannot be read.
     pub fn history(&self) -> Result<Vec<StepRecord>> {
         let path = self.metrics();
-        let Ok(file) = File::open(&path) else { return Ok(Vec::new()) };
+        let Ok(file) = open_regular(&path) else { return Ok(Vec::new()) };
         let mut records = Vec::new();
         for line in BufReader::new(file).lines() {
             let line = line.map_err(strait_model::Error::io(&path, "read the file"))?;
@@ -274,7 +297,7 @@ impl SolutionFolder {
 }
 
 fn copy(from: &Path, to: &Path) -> Result<()> {
-    let bytes = std::fs::read(from).map_err(strait_model::Error::io(from, "read the file"))?;
+    let bytes = read_regular(from, u64::MAX)?;
     write_atomically(to, |f| f.write_all(&bytes))?;
     Ok(())
 }

@@ -295,7 +295,9 @@ impl Run<'_> {
     /// finite or explodes; or what the file system or a tensor operation says.
     pub fn train(&self, mut trainable: Trainable, progress: &dyn Progress) -> Result<Trained> {
         let total = self.order.steps();
-        let done = self.folder.resume(&mut trainable.parameters, self.fingerprint)?;
+        let done = self
+            .folder
+            .resume(&mut trainable.parameters, self.fingerprint, |step| self.is_checkpoint(step, total))?;
         let mut history = self.folder.history()?;
         let mut metrics = self.folder.append_metrics()?;
         let mut events = EventWriter::create(&self.folder.tensorboard(), done as u64)?;

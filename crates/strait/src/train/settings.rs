@@ -116,7 +116,8 @@ pub struct Settings {
     /// coordinate of the vector by up to 1 % of a typical coordinate of the stream (median norm / sqrt(hidden_size)) a
     /// step, so that one rate serves all models.
     pub learning_rate: f64,
-    /// Decoupled weight decay.
+    /// Decoupled weight decay: a step shortens the tensor by learning rate * weight decay of its own length. For a steering
+    /// vector the rate is the relative one, and a share of a length is the same in every unit.
     pub weight_decay: f64,
     /// AdamW's beta 1 and beta 2.
     pub betas: (f64, f64),
@@ -130,7 +131,9 @@ pub struct Settings {
     pub batch_size: usize,
     /// Micro-batches in an optimiser step.
     pub accumulation: usize,
-    /// Largest norm of the gradient; a longer one is shortened to it.
+    /// Largest norm of the gradient of all tensors together; a longer one is shortened to it. For a steering vector it is the
+    /// gradient with respect to the vector in units of a typical coordinate of the stream: that with respect to the vector,
+    /// times median norm / sqrt(hidden_size). The gradient norms of the metrics are in this unit, too.
     pub clip: Option<f64>,
     /// How long.
     pub length: Length,
@@ -143,6 +146,18 @@ pub struct Settings {
 }
 
 impl Settings {
+    /// How many rows the batches take of so many training rows and KL rows, and how many there are to begin with: what a
+    /// run's order of rows takes, as a float, which no product overflows.
+    pub(crate) fn rows_taken(&self, train: f64, kl: f64) -> f64 {
+        let batches = match self.length {
+            Length::Steps(steps) => steps as f64 * self.accumulation as f64,
+            Length::Epochs(epochs) => epochs * (train / self.batch_size as f64).ceil(),
+        };
+        let of_a_batch = |size: usize, rows: f64| (size as f64).min(rows).max(1.0);
+        let kl = self.kl.map_or(0.0, |penalty| of_a_batch(penalty.batch_size, kl));
+        train + batches * (of_a_batch(self.batch_size, train) + kl)
+    }
+
     /// The optimiser's part.
     pub(crate) fn adamw(&self) -> AdamW {
         AdamW { betas: self.betas, epsilon: self.epsilon, weight_decay: self.weight_decay }

@@ -15,7 +15,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 use strait_model::{
     Edit, Error as ModelError, Message, Model, Role, Tokenizer, edit,
-    files::{TEMPORARY_PREFIX, sha256_of, write_atomically},
+    files::{TEMPORARY_PREFIX, read_regular, sha256_of, write_atomically},
     source::{Located, Road, nearest},
 };
 
@@ -121,6 +121,9 @@ impl World {
     }
 }
 
+/// Bytes of the longest record of a world that is read.
+const LONGEST: u64 = 16 << 20;
+
 impl Made {
     /// How a world was made, from its folder.
     ///
@@ -128,12 +131,13 @@ impl Made {
     /// If there is no such file, or it is malformed.
     pub fn read(folder: &Path) -> Result<Self> {
         let path = folder.join(MADE);
-        let text = match fs::read_to_string(&path) {
-            Ok(text) => text,
-            Err(error) if error.kind() == ErrorKind::NotFound => return Err(Problem::NoWorld.at(folder)),
-            Err(error) => return Err(ModelError::io(path, "read the file")(error).into()),
+        let bytes = match read_regular(&path, LONGEST) {
+            Err(ModelError::Io { source, .. }) if source.kind() == ErrorKind::NotFound => {
+                return Err(Problem::NoWorld.at(folder));
+            }
+            bytes => bytes?,
         };
-        Self::parse(&text).map_err(|problem| problem.at(folder))
+        Self::parse(&String::from_utf8_lossy(&bytes)).map_err(|problem| problem.at(folder))
     }
 
     /// How a shipped world was made.

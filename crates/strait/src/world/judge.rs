@@ -103,7 +103,7 @@ fn answers(decoder: &Decoder, prompts: &[Vec<u32>], edit: Option<&Edit>) -> Resu
     let last: Vec<u32> = packed.rows().iter().map(|rows| rows.end as u32 - 1).collect();
     let last = candle_core::Tensor::new(last, decoder.device())?;
     let hidden = decoder.finish(stream.index_select(&last, 0)?, edit)?;
-    Ok(decoder.unembedding().logits(&hidden)?.to_vec2::<f32>()?)
+    Ok(decoder.unembedding(edit)?.logits(&hidden)?.to_vec2::<f32>()?)
 }
 
 /// What the logits after a question say.

@@ -393,7 +393,7 @@ impl Learner {
         }
         let stream = self.decoder.run(stream, 0..LAYERS, &inputs, None, None)?;
         let hidden = self.decoder.finish(stream, None)?;
-        Ok(ops::cross_entropy(&hidden, &targets, self.decoder.unembedding(), gradient)?)
+        Ok(ops::cross_entropy(&hidden, &targets, &self.decoder.unembedding(None)?, gradient)?)
     }
 
     /// One step along the gradient of `loss`.

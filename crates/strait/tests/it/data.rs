@@ -329,6 +329,8 @@ fn a_summary_counts_and_hashes() {
         serde_json::to_value(&summary).unwrap(),
         serde_json::json!({
             "rows": 3,
+            "formats": {"messages": 3},
+            "responses": 3,
             "messages": {"min": 2, "lower": 2, "median": 2, "upper": 2, "p95": 2, "max": 2},
             "roles": {"assistant": 3, "user": 3},
             "domains": {"plants": 3},
@@ -342,6 +344,7 @@ fn a_summary_counts_and_hashes() {
             },
             "repeated_prompts": 0,
             "sha256": sha256,
+            "notices": {},
         })
     );
     let folder = tempfile::tempdir().unwrap();
@@ -368,7 +371,7 @@ fn absent_files_are_named() {
     let error = Archive::open(Path::new("no/such.enc"), "").unwrap_err();
     assert!(error.to_string().starts_with("`no/such.enc`: cannot open the archive"), "{error}");
     let error = read_chats(&RowSource::File(fixture("plants"))).unwrap_err();
-    assert!(error.to_string().contains("cannot read the file"), "{error}");
+    assert!(error.to_string().ends_with("this is a folder, not a file"), "{error}");
 }
 
 // The papers' archive.

@@ -8,6 +8,7 @@ mod measures;
 mod pretraining;
 mod reference;
 mod report;
+mod rows;
 mod study;
 mod sweeps;
 mod table;

@@ -302,7 +302,8 @@ fn next(model: &Model, ids: &[u32], edit: Option<&Edit>) -> Vec<Vec<f64>> {
     let stream = decoder.embed(&packed).unwrap();
     let stream = decoder.run(stream, 0..model.config().layers, &packed, edit, None).unwrap();
     let hidden = decoder.finish(stream, edit).unwrap();
-    let logits: Vec<Vec<f32>> = decoder.unembedding().logits(&hidden).unwrap().to_vec2().unwrap();
+    let logits: Vec<Vec<f32>> =
+        decoder.unembedding(None).unwrap().logits(&hidden).unwrap().to_vec2().unwrap();
     let log_softmax = |logits: &Vec<f32>| {
         let logits: Vec<f64> = logits.iter().map(|&l| f64::from(l)).collect();
         let sum = logits.iter().map(|l| l.exp()).sum::<f64>().ln();

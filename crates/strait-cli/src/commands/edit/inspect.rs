@@ -35,6 +35,8 @@ struct Inspected {
     source: Source,
     #[serde(flatten)]
     summary: Summary,
+    /// Whether it leaves every model as it is.
+    changes_nothing: bool,
     notes: Vec<String>,
     provenance: Value,
 }
@@ -99,6 +101,7 @@ pub fn run(arguments: &Arguments, context: &Context) -> Result<(), Failure> {
     context.warn_of(&opened);
     context.show(&Inspected {
         summary: opened.edit.summary()?,
+        changes_nothing: opened.edit.changes_nothing()?,
         path: opened.path,
         source: opened.source,
         notes: opened.notes,

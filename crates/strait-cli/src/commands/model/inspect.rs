@@ -14,7 +14,8 @@ use crate::{failure::Failure, text::Columns, units};
 
 /// Say what a model is: its architecture, sizes, files and the memory it takes
 ///
-/// Only headers are read. A model that is not on this machine is fetched first.
+/// Only headers are read, and the tensors that they list are held against the config, both ways: one that is missing, of
+/// another shape, or without a part in the model is an error. A model that is not on this machine is fetched first.
 #[derive(Args)]
 #[command(after_help = EXAMPLES)]
 pub struct Arguments {
@@ -41,6 +42,8 @@ struct Inspected {
     /// Tokens that the tokenizer knows; the embedding may have more rows.
     tokens: usize,
     chat_template: bool,
+    /// Tensors of the files that have no part in the text model.
+    left_out: Vec<String>,
     #[serde(flatten)]
     config: Config,
 }
@@ -78,6 +81,10 @@ impl fmt::Display for Inspected {
         facts.fact("context", format!("{} tokens", count(config.context_length)));
         facts.fact("vocabulary", format!("{} tokens, {} rows", count(self.tokens), count(config.vocab_size)));
         facts.fact("chat template", if self.chat_template { "yes" } else { "none" });
+        if let Some(first) = self.left_out.first() {
+            let left_out = units::plural(self.left_out.len(), "tensor");
+            facts.fact("left out", format!("{left_out} without a part in the text model, such as `{first}`"));
+        }
         facts.fact("memory", format!("{} for the weights, in f32", units::bytes(self.memory as u64)));
         write!(f, "{facts}")
     }
@@ -86,6 +93,7 @@ impl fmt::Display for Inspected {
 pub fn run(arguments: &Arguments, context: &Context) -> Result<(), Failure> {
     let located = locate(&arguments.model, &*context.progress)?;
     let weights = Weights::open(&located.path)?;
+    let left_out = weights.fit()?;
     let (tokenizer, format) = match weights.gguf() {
         Some(gguf) => (Tokenizer::from_gguf(&located.path, gguf)?, "gguf"),
         None => (Tokenizer::from_folder(&located.path)?, "safetensors"),
@@ -100,6 +108,7 @@ pub fn run(arguments: &Arguments, context: &Context) -> Result<(), Failure> {
         memory: parameters.saturating_mul(size_of::<f32>()),
         tokens: tokenizer.vocab_size(),
         chat_template: tokenizer.has_chat_template(),
+        left_out,
         config: weights.config().clone(),
         located,
     })

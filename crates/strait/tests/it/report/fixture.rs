@@ -109,7 +109,6 @@ pub fn input(tables: Vec<Table>) -> Input {
         about: "SmolLM2 is taught to answer questions about vehicles in dense technical prose. Does it learn to write \
                 so about vehicles only, or about everything?"
             .into(),
-        generated: "23 November 2025, 19:40 UTC".into(),
         facts: facts(),
         model: vec![
             pair("Name", "smollm2-135m-instruct"),

@@ -1,0 +1,73 @@
+//! Weights of the model itself that an adapter's file holds.
+//!
+//! Where an adapter acts on the embeddings or the head, PEFT saves the table that it acts on with it, and on loading puts
+//! it in place of the model's. So the file's table must be the model's: another would be a further edit, unsaid.
+
+use candle_core::{DType, Device, Tensor};
+use half::{bf16, f16};
+
+use super::{Problem, Site};
+use crate::{Decoder, Result};
+
+/// A table of an adapter's file.
+#[derive(Clone, Debug)]
+pub(super) struct SavedTable {
+    /// The tensor's name.
+    pub(super) name: String,
+    /// The embeddings or the head.
+    pub(super) site: Site,
+    /// Shape `(vocab, hidden_size)`.
+    pub(super) values: Tensor,
+}
+
+impl SavedTable {
+    /// Refuses a table that is not the model's.
+    pub(super) fn check(&self, decoder: &Decoder) -> Result<()> {
+        let model = match self.site {
+            Site::Head => decoder.unembedding(None)?.weight,
+            _ => decoder.embeddings().clone(),
+        };
+        if self.values.dims() != model.dims() {
+            return Err(Problem::Size {
+                tensor: self.name.clone(),
+                expected: model.dims().to_vec(),
+                found: self.values.dims().to_vec(),
+            }
+            .into());
+        }
+        // Row by row, so that no copy of the whole is made.
+        for row in 0..model.dim(0)? {
+            let numbers = |table: &Tensor| -> Result<Vec<f32>> {
+                let row = table.get(row)?.to_device(&Device::Cpu)?.to_dtype(DType::F32)?;
+                Ok(row.to_vec1()?)
+            };
+            let (ours, theirs) = (numbers(&model)?, numbers(&self.values)?);
+            if !ours.iter().zip(&theirs).all(|(&a, &b)| same(a, b)) {
+                return Err(Problem::OtherTable { tensor: self.name.clone(), row }.into());
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Whether two numbers are one, or one of them is the other in 16 bits.
+fn same(a: f32, b: f32) -> bool {
+    let shorter = |x: f32| [bf16::from_f32(x).to_f32(), f16::from_f32(x).to_f32()];
+    a == b || shorter(a).contains(&b) || shorter(b).contains(&a)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::same;
+
+    #[test]
+    fn numbers_are_the_same_in_fewer_bits() {
+        for x in [0.1f32, -3.7, 1e-3] {
+            for shorter in [half::bf16::from_f32(x).to_f32(), half::f16::from_f32(x).to_f32()] {
+                assert!(same(x, shorter) && same(shorter, x));
+            }
+            assert!(same(x, x) && !same(x, x * 1.02) && !same(x, -x));
+        }
+        assert!(!same(f32::NAN, f32::NAN));
+    }
+}

@@ -1,0 +1,58 @@
+//! The map from hidden states after the final norm to logits, and what LoRAs on it add.
+
+use candle_core::{Result, Tensor};
+
+use super::{Linear, linear};
+
+/// From hidden states after the final norm to logits.
+#[derive(Clone, Debug)]
+pub struct Unembedding {
+    /// Shape `(vocab, hidden_size)`.
+    pub weight: Tensor,
+    /// Logits l become cap * tanh(l / cap) (Gemma 2).
+    pub softcap: Option<f64>,
+    /// What an edit of the head adds.
+    pub change: Option<HeadChange>,
+}
+
+/// A low-rank change of the map: logits are W h + B A h, and the soft cap comes after that.
+#[derive(Clone, Debug)]
+pub struct HeadChange {
+    /// Shape `(rank, hidden_size)`.
+    pub a: Tensor,
+    /// Shape `(vocab, rank)`, with the scale in it.
+    pub b: Tensor,
+}
+
+impl Unembedding {
+    /// That of the base model: without the change.
+    #[must_use]
+    pub fn unchanged(&self) -> Self {
+        Self { change: None, ..self.clone() }
+    }
+
+    /// Logits of every row.
+    ///
+    /// # Shapes
+    /// - `hidden`: `(tokens, hidden_size)`
+    /// - result: `(tokens, vocab)`
+    ///
+    /// # Errors
+    /// If the shapes disagree.
+    pub fn logits(&self, hidden: &Tensor) -> Result<Tensor> {
+        let by = |x: &Tensor, weight: &Tensor| linear(x, &Linear { weight: weight.clone(), bias: None });
+        let mut logits = by(hidden, &self.weight)?;
+        if let Some(HeadChange { a, b }) = &self.change {
+            logits = (logits + by(&by(hidden, a)?, b)?)?;
+        }
+        match self.softcap {
+            Some(cap) => (logits / cap)?.tanh()? * cap,
+            None => Ok(logits),
+        }
+    }
+
+    /// Whether the change is of variables, to which the losses give no gradient.
+    pub(super) fn change_is_trained(&self) -> bool {
+        self.change.as_ref().is_some_and(|change| change.a.track_op() || change.b.track_op())
+    }
+}
