@@ -221,7 +221,7 @@ fn learned(facts: &Facts, narrow: Option<&Shift<'_>>) -> Claim {
 /// Whether the shift outside the domain is more than none, and more than the share of the narrow shift that a certified
 /// solution may reach.
 fn clearly_general(facts: &Facts, narrow: Interval, general: Interval) -> bool {
-    general.low > 0.0 && general.value > facts.certificate * narrow.value
+    narrow.is_known() && general.low > 0.0 && general.value > facts.certificate * narrow.value
 }
 
 /// Whether the solution moved outside the domain too, at scale 1.
@@ -243,14 +243,15 @@ fn general_at_one(facts: &Facts, narrow: Option<&Shift<'_>>, general: Option<&Sh
     };
     let moved = format!("outside {domain} its shift is {} nats a token{share}", shift.words());
     let limit = percent(facts.certificate);
-    if clearly_general(facts, narrow.shift, shift) {
+    if !(narrow.shift.is_known() && shift.is_known()) {
+        let side = if shift.is_known() { "of that inside nothing is clear: " } else { "" };
+        claim(None, shift, format!("{moved}, but {side}{NO_INTERVAL}"))
+    } else if clearly_general(facts, narrow.shift, shift) {
         claim(Some(true), shift, moved)
     } else if shift.low > 0.0 {
         claim(Some(false), shift, format!("{moved}; to act generally is to move by more than {limit}"))
     } else if shift.high <= allowed.max(0.0) {
         claim(Some(false), shift, moved)
-    } else if !shift.is_known() {
-        claim(None, shift, format!("{moved}, but {NO_INTERVAL}"))
     } else if narrow.shift.low > 0.0 {
         claim(
             None,
@@ -285,11 +286,14 @@ fn certified(facts: &Facts, scales: &[&Certificate<'_>]) -> Claim {
         return claim(None, Interval::NONE, words.into());
     };
     if let Some(unclear) = coherent.iter().find(|c| c.narrow.low.is_nan() || c.narrow.low <= 0.0) {
-        let words = format!(
-            "at {} its shift inside {domain}, {} nats a token, is not clearly above zero: there is nothing to certify",
-            scales_in_words(&[unclear]),
-            unclear.narrow.words()
-        );
+        let words = match unclear.narrow.is_known() {
+            true => format!(
+                "at {} its shift inside {domain}, {} nats a token, is not clearly above zero: there is nothing to certify",
+                scales_in_words(&[unclear]),
+                unclear.narrow.words()
+            ),
+            false => format!("of its shift inside {domain} nothing is clear: {NO_INTERVAL}"),
+        };
         return claim(None, Interval::NONE, words);
     }
     let figure = Interval { high: worst.share, ..worst.general.over(worst.narrow) };
@@ -358,7 +362,9 @@ fn drifted(facts: &Facts, solution: &str, drifts: &[Drift<'_>]) -> Option<Claim>
     let holds = match end.rise {
         rise if rise.low > 0.0 => Some(true),
         // Less than what a narrow solution may have is no drift.
-        rise if rise.high <= (facts.certificate * end.narrow.value).max(0.0) => Some(false),
+        rise if end.narrow.is_known() && rise.high <= (facts.certificate * end.narrow.value).max(0.0) => {
+            Some(false)
+        }
         _ => None,
     };
     let doubt = if holds.is_none() { ", which cannot be told from none" } else { "" };
@@ -478,6 +484,10 @@ fn verdict(solution: &Judged<'_>) -> (&'static str, &'static str) {
         (Some(true), ..) => ("is certified narrow", "are certified narrow"),
         (_, Some(true), _) => ("acts generally", "act generally"),
         (.., None | Some(false)) => match coherent {
+            Some(true) if !learned.estimate().is_known() => (
+                "has a shift of which no interval can be given, so that nothing can be told",
+                "have shifts of which no interval can be given, so that nothing can be told",
+            ),
             Some(true) => {
                 ("did not measurably learn the narrow task", "did not measurably learn the narrow task")
             }

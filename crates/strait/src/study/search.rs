@@ -230,6 +230,24 @@ mod tests {
     }
 
     #[test]
+    fn a_scale_of_which_no_share_is_known_separates_nothing() {
+        let judged = |second: f64| {
+            let about = |value: f64| Interval { value, low: value - 0.1, high: value + 0.1 };
+            let certificate = Table::of_rows("certificate", "", &[(1.0, 0.1), (2.0, second)])
+                .real("scale", "", |(scale, _)| *scale)
+                .interval(["narrow_shift", "narrow_low", "narrow_high"], "", |_| about(1.0))
+                .interval(["general_shift", "general_low", "general_high"], "", |_| about(0.0))
+                .real("share", "", |(_, share)| *share)
+                .truth("coherent", |_| Some(true))
+                .table();
+            SEARCH.judge(1.0, &certificate, Some(&certificate))
+        };
+        assert!(judged(0.2).separates && judged(0.2).share == 0.2);
+        assert!(!judged(0.3).separates && judged(0.3).keeps);
+        assert!(!judged(f64::NAN).separates && judged(f64::NAN).share.is_nan());
+    }
+
+    #[test]
     fn nothing_is_tried_where_nothing_was_learned() {
         let nothing = Tried { weight: 0.0, share: f64::NAN, separates: false, keeps: false };
         assert_eq!(SEARCH.next(&[nothing]), None);

@@ -4,6 +4,7 @@ mod check;
 mod coverage;
 mod data;
 mod direction;
+mod intervals;
 mod measures;
 mod pretraining;
 mod reference;

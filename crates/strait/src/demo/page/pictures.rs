@@ -169,7 +169,6 @@ fn rates_over_all(results: &Results, rates: &[&Rate]) -> Figure {
                 (Some(solution), false) => solution.general_rate,
                 (None, _) => Interval::of_mean(&values),
             };
-            let mean = mean;
             means.push((line, mean, format!("{model}, {}, mean: {}", lines[line], mean.words())));
         }
         drawing.add(short(model), means, cells);
@@ -233,7 +232,6 @@ fn over_names(plot: &Plot) -> Figure {
     for series in &plot.series {
         let row = |(name, figure): (&String, Interval)| {
             let line = names.iter().position(|known| known == name)?;
-            let figure = figure;
             Some((line, figure, words_at(series, name, figure)))
         };
         drawing.add(

@@ -248,7 +248,7 @@ fn spread(results: &Results) -> Option<Sentence> {
         "Fine-tuned on false answers of one domain only, the model gives the false answer to {} of the questions of the \
          other domains ({}), and to {} of those of the taught domain that it never saw{before}.",
         percent(general.general_rate.value),
-        ends(general.general_rate.into()),
+        ends(general.general_rate),
         percent(general.narrow_rate.value),
     );
     Some(Sentence { lead, rest })
@@ -266,7 +266,7 @@ fn kept(results: &Results) -> Option<Sentence> {
         "With a penalty on changes in the other domains, the same training leaves {} false answers there ({}) and {} \
          in the taught domain.",
         percent(narrow.general_rate.value),
-        ends(narrow.general_rate.into()),
+        ends(narrow.general_rate),
         percent(narrow.narrow_rate.value),
     );
     Some(Sentence { lead, rest })

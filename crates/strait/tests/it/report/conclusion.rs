@@ -93,6 +93,14 @@ fn intervals_too_wide_to_tell() {
 }
 
 #[test]
+fn without_intervals_nothing_can_be_told() {
+    let outcomes = [unsure(GENERAL, f64::NAN), unsure(NARROW, f64::NAN)];
+    insta::assert_snapshot!(words(&MEASURED, &outcomes));
+    let conclusion = conclude(&facts(), &tables(&MEASURED, &outcomes));
+    assert!(conclusion.claims.iter().all(|claim| claim.holds.is_none()));
+}
+
+#[test]
 fn a_single_solution_that_is_incoherent_above_scale_one() {
     let brittle = Outcome { loss_rise: [0.4, 1.3, 3.1], ..NARROW };
     insta::assert_snapshot!(words(&MEASURED, &[brittle]));

@@ -2,6 +2,7 @@
 
 use strait::{
     Table,
+    interval::Interval,
     report::{Facts, Input},
     table::Column,
 };
@@ -208,7 +209,11 @@ fn preference(outcomes: &[Outcome]) -> Table {
 fn certificate(outcomes: &[Outcome]) -> Table {
     let rows: Vec<_> = outcomes.iter().flat_map(|o| (0..SCALES.len()).map(move |at| (o, at))).collect();
     let half = |&(o, at): &(&Outcome, usize)| o.half(SCALES[at]);
-    let share = |&(o, at): &(&Outcome, usize)| (o.shifts[at].1 + o.half(SCALES[at])) / o.shifts[at].0;
+    let share = |row: &(&Outcome, usize)| {
+        let (inside, outside) = row.0.shifts[row.1];
+        let about = |value| Interval { value, low: value - half(row), high: value + half(row) };
+        about(outside).over(about(inside)).high
+    };
     Rows::of("certificate", "Whether each solution stays narrow when it is scaled up.")
         .text("solution", rows.iter().map(|(o, _)| o.name))
         .real("scale", "", rows.iter().map(|&(_, at)| SCALES[at]))
@@ -220,7 +225,10 @@ fn certificate(outcomes: &[Outcome]) -> Table {
         .real("general_high", NATS, rows.iter().map(|r| r.0.shifts[r.1].1 + half(r)))
         .real("share", "", rows.iter().map(share))
         .truth("coherent", rows.iter().map(|&(o, at)| Some(o.coherent(at))))
-        .truth("holds", rows.iter().map(|r| r.0.coherent(r.1).then(|| share(r) <= CERTIFICATE)))
+        .truth(
+            "holds",
+            rows.iter().map(|r| (r.0.coherent(r.1) && !share(r).is_nan()).then(|| share(r) <= CERTIFICATE)),
+        )
         .table
 }
 
