@@ -220,17 +220,20 @@ fn parse<T: DeserializeOwned>(folder: &Path, file: &'static str, bytes: &[u8]) -
 }
 
 /// A file's bytes, if it is there.
-pub(super) fn read_file(folder: &Path, file: &'static str, limit: u64) -> Result<Option<Vec<u8>>> {
+pub(super) fn read_file(folder: &Path, file: &str, limit: u64) -> Result<Option<Vec<u8>>> {
     let path = folder.join(file);
-    let opened = match File::open(&path) {
-        Ok(opened) => opened,
+    match path.metadata() {
+        // What is no file may never end, or be waited for without end.
+        Ok(found) if !found.is_file() => return Err(unfit(folder)(Problem::NoFile { file: file.into() })),
+        Ok(_) => {}
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
         Err(error) => return Err(Error::io(path, "open the file")(error)),
-    };
+    }
+    let opened = File::open(&path).map_err(Error::io(&path, "open the file"))?;
     let mut bytes = Vec::new();
     opened.take(limit + 1).read_to_end(&mut bytes).map_err(Error::io(path, "read the file"))?;
     if bytes.len() as u64 > limit {
-        return Err(at(folder, template::Problem::FileTooLong { file, limit }));
+        return Err(unfit(folder)(Problem::FileTooLong { file: file.into(), limit }));
     }
     Ok(Some(bytes))
 }

@@ -90,6 +90,20 @@ pub enum Problem {
         /// The limit.
         limit: f64,
     },
+    /// A folder, pipe or device in the place of a file.
+    #[error("`{file}` is not a file")]
+    NoFile {
+        /// Its name.
+        file: String,
+    },
+    /// A file that is longer than any real one.
+    #[error("`{file}` is longer than {limit} bytes")]
+    FileTooLong {
+        /// Its name.
+        file: String,
+        /// The limit.
+        limit: u64,
+    },
     /// A file that is no UTF-8.
     #[error("`{file}` is not UTF-8 text")]
     NotText {
@@ -142,6 +156,9 @@ impl Problem {
             Self::Dropout { .. } => "set `model.dropout` to null, as models are used after training",
             Self::Pieces { .. } | Self::Decoder { .. } | Self::Word { .. } | Self::Growth { .. } => {
                 "no real tokenizer does that: fetch the model's files again, from their original source"
+            }
+            Self::NoFile { .. } | Self::FileTooLong { .. } => {
+                "put the model's own file there; `strait model pull` fetches it again"
             }
             Self::NotText { .. } => "save the file as UTF-8, or fetch it again",
             Self::BeyondEmbedding { .. } => {

@@ -57,7 +57,7 @@ fn words(error: strait_model::Error) -> String {
 
 #[track_caller]
 fn refused(files: &[(&str, String)]) -> String {
-    words(open(files).err().expect("an error"))
+    words(open(files).expect_err("an error"))
 }
 
 /// What comes of all that is done with a tokenizer, within a time.
@@ -256,6 +256,23 @@ fn templates_that_are_no_text_are_refused() {
     let tokenizer = Tokenizer::from_folder(folder.path()).unwrap();
     assert!(tokenizer.has_chat_template());
     assert!(words(tokenizer.render(&chat(), false).unwrap_err()).contains("none is named `default`"));
+}
+
+#[test]
+#[cfg(unix)]
+fn what_is_no_file_is_not_waited_for() {
+    for file in ["tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "chat_template.jinja"]
+    {
+        let folder = folder(&[]);
+        let path = folder.path().join(file);
+        std::fs::remove_file(&path).ok();
+        assert!(std::process::Command::new("mkfifo").arg(&path).status().unwrap().success());
+        let error = words(Tokenizer::from_folder(folder.path()).unwrap_err());
+        assert!(error.contains(&format!("`{file}` is not a file")), "{error}");
+        std::fs::remove_file(&path).unwrap();
+        std::fs::create_dir(&path).unwrap();
+        words(Tokenizer::from_folder(folder.path()).unwrap_err());
+    }
 }
 
 #[test]
