@@ -112,14 +112,6 @@ pub enum Problem {
     /// A folder without a tokenizer that can be read.
     #[error("the folder has no `tokenizer.json`")]
     NoTokenizer,
-    /// A file that is longer than any real one.
-    #[error("`{file}` is longer than {limit} bytes")]
-    FileTooLong {
-        /// Its name.
-        file: &'static str,
-        /// The limit.
-        limit: u64,
-    },
     /// A file that is not the JSON it should be.
     #[error("`{file}`: {source}")]
     Json {
@@ -212,7 +204,7 @@ impl Problem {
             Self::NoTokenizer => {
                 "load the tokenizer with transformers' `AutoTokenizer` and `save_pretrained` it into the folder, which writes `tokenizer.json`"
             }
-            Self::FileTooLong { .. } | Self::Json { .. } | Self::Library { .. } => {
+            Self::Json { .. } | Self::Library { .. } => {
                 "fetch the model's files again; the tokenizer must be one that the `tokenizers` library reads"
             }
             Self::Kind { .. } | Self::PreTokenizer { .. } => {

@@ -52,8 +52,8 @@ impl Row {
         }
         if let Some(first) = first {
             progress.note(&format!(
-                "{turns} assistant turns in {shortened} of {} rows are read but not counted as responses: the chat \
-                 template writes them otherwise once others follow, as where it drops their thoughts (first: {first})",
+                "assistant turns that are read but are no responses: {turns}, in {shortened} of {} rows (first: {first}); \
+                 the chat template writes them otherwise once others follow, as where it drops their thoughts",
                 chats.len()
             ));
         }

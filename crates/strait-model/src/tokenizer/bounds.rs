@@ -9,8 +9,10 @@ use super::problem::Problem;
 
 /// Longest text that a normalizer may make of a shorter one, in bytes. Real ones at most replace characters by others.
 const MAX_GROWN: f64 = (2 << 20) as f64;
-/// What any normalizer may do: a space of one byte becomes `▁` of three, a composed character its parts.
-const MAX_USUAL: f64 = 12.0;
+/// What real ones can do together: compose or take apart characters (12), write bytes as characters and spaces before words (3).
+const MAX_USUAL: f64 = 40.0;
+/// Most characters of a word that WordPiece may look at, in a time that grows with the square of it.
+const MAX_WORD: u64 = 10_000;
 /// Most that a decoder may do.
 const MAX_DECODED: f64 = 4096.0;
 /// Most pieces that a post-processor may put together.
@@ -30,14 +32,16 @@ impl Default for Growth {
 }
 
 impl Growth {
-    /// What a normalizer or decoder can do to a text.
+    /// What a normalizer, pre-tokenizer or decoder can do to a text.
     pub fn of(part: Option<&Value>) -> Self {
         let same = Self::default();
         let Some(part) = part else { return same };
         let by = |factor| Self { factor, ..same };
         match part.get("type").and_then(Value::as_str) {
             Some("Sequence") => {
-                let parts = ["normalizers", "decoders"].iter().find_map(|key| part.get(key)?.as_array());
+                let parts = ["normalizers", "pretokenizers", "decoders"]
+                    .iter()
+                    .find_map(|key| part.get(key)?.as_array());
                 parts.into_iter().flatten().fold(same, |before, part| before.then(Self::of(Some(part))))
             }
             Some("Replace") => {
@@ -50,17 +54,17 @@ impl Growth {
             }
             Some("Prepend") => Self { more: length(part.get("prepend")), ..same },
             Some("NFD" | "NFC" | "StripAccents" | "Lowercase") => by(4.0),
-            Some("NFKD" | "NFKC") => by(MAX_USUAL),
+            Some("NFKD" | "NFKC") => by(12.0),
             Some("BertNormalizer") => by(4.0 * 4.0),
-            Some("ByteLevel") => by(2.0),
-            Some("Precompiled") => by(length(part.get("precompiled_charsmap")).clamp(1.0, 64.0)),
+            Some("ByteLevel") => by(3.0),
+            Some("Precompiled") => by(longest_replacement(part.get("precompiled_charsmap")).max(1.0)),
             Some("WordPiece") => Self { more: length(part.get("prefix")) + 1.0, ..same },
             Some("Metaspace" | "BPEDecoder" | "CTC") => by(4.0),
             _ => same,
         }
     }
 
-    fn then(self, next: Self) -> Self {
+    pub fn then(self, next: Self) -> Self {
         Self { factor: self.factor * next.factor, more: self.more * next.factor + next.more }
     }
 
@@ -72,8 +76,39 @@ impl Growth {
     }
 }
 
+/// Bytes of the longest text that a table of SentencePiece writes for a character: after the length of its index and the
+/// index they stand one behind the other, each ended by a zero.
+fn longest_replacement(table: Option<&Value>) -> f64 {
+    let bytes = from_base64(table.and_then(Value::as_str).unwrap_or_default());
+    let index = bytes.first_chunk().map_or(0, |length| u32::from_le_bytes(*length) as usize);
+    let texts = bytes.get(4..).and_then(|rest| rest.get(index..)).unwrap_or_default();
+    texts.split(|&byte| byte == 0).map(<[u8]>::len).max().unwrap_or(0) as f64
+}
+
+/// The bytes of a base64 text, up to what is none.
+fn from_base64(text: &str) -> Vec<u8> {
+    const DIGITS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+    let digits = text.bytes().map_while(|byte| DIGITS.iter().position(|&digit| digit == byte));
+    let (mut bytes, mut bits, mut held) = (Vec::with_capacity(text.len() / 4 * 3), 0u32, 0);
+    for digit in digits {
+        (bits, held) = (bits << 6 | digit as u32, held + 6);
+        if held >= 8 {
+            held -= 8;
+            bytes.push((bits >> held) as u8);
+        }
+    }
+    bytes
+}
+
 /// Refuses decoders and post-processors that no real tokenizer has.
-pub(super) fn check(decoder: Option<&Value>, post_processor: Option<&Value>) -> Result<(), Problem> {
+pub(super) fn check(
+    decoder: Option<&Value>,
+    post_processor: Option<&Value>,
+    word: Option<u64>,
+) -> Result<(), Problem> {
+    if let Some(found) = word.filter(|&word| word > MAX_WORD) {
+        return Err(Problem::Word { found, limit: MAX_WORD });
+    }
     let growth = Growth::of(decoder);
     let found = growth.factor + growth.more;
     if found > MAX_DECODED {
@@ -151,16 +186,34 @@ mod tests {
     }
 
     #[test]
+    fn bytes_written_as_characters_again_and_again_are_seen() {
+        let level = json!({"type": "ByteLevel", "add_prefix_space": false, "use_regex": false});
+        let times = |n: usize| json!({"type": "Sequence", "pretokenizers": vec![level.clone(); n]});
+        assert!(Growth::of(Some(&times(1))).check(10_000_000).is_ok());
+        assert!(Growth::of(Some(&times(30))).check(10).is_err());
+    }
+
+    #[test]
+    fn the_longest_replacement_of_a_table_is_found() {
+        assert_eq!(from_base64("aGVsbG8="), b"hello");
+        assert_eq!(from_base64("aGVsbG8h"), b"hello!");
+        // A length of zero, and `hello`, a zero, `hi`.
+        let table = json!({"type": "Precompiled", "precompiled_charsmap": "AAAAAGhlbGxvAGhp"});
+        assert_eq!(longest_replacement(table.get("precompiled_charsmap")), 5.0);
+        assert_eq!(longest_replacement(Some(&json!("BAAA"))), 0.0);
+    }
+
+    #[test]
     fn many_pieces_are_refused() {
         let template = |n| json!({"type": "TemplateProcessing", "single": vec![json!({"Sequence": {"id": "A", "type_id": 0}}); n]});
-        assert!(check(None, Some(&template(3))).is_ok());
-        assert!(check(None, Some(&template(300))).is_err());
+        assert!(check(None, Some(&template(3)), Some(100)).is_ok());
+        assert!(check(None, Some(&template(300)), None).is_err());
         let nested = json!({"type": "Sequence", "processors": vec![template(4); 5]});
-        assert!(matches!(check(None, Some(&nested)), Err(Problem::Pieces { found: 1024, .. })));
+        assert!(matches!(check(None, Some(&nested), None), Err(Problem::Pieces { found: 1024, .. })));
         let many = json!({"type": "TemplateProcessing", "single": [{"SpecialToken": {"id": "b", "type_id": 0}}],
                           "special_tokens": {"b": {"id": "b", "ids": vec![1; 10_000], "tokens": []}}});
-        assert!(check(None, Some(&many)).is_err());
+        assert!(check(None, Some(&many), None).is_err());
         let decoder = json!({"type": "Sequence", "decoders": vec![replace("a", "aaaaaaaaaa"); 9]});
-        assert!(matches!(check(Some(&decoder), None), Err(Problem::Decoder { .. })));
+        assert!(matches!(check(Some(&decoder), None, None), Err(Problem::Decoder { .. })));
     }
 }

@@ -37,6 +37,7 @@ struct Described {
     added_tokens: Vec<Value>,
     padding: Option<Padding>,
     normalizer: Option<Value>,
+    pre_tokenizer: Option<Value>,
     decoder: Option<Value>,
     post_processor: Option<Value>,
     model: Option<ModelDescribed>,
@@ -47,9 +48,10 @@ struct Padding {
     pad_token: Option<String>,
 }
 
-#[derive(Deserialize)]
+#[derive(Default, Deserialize)]
 struct ModelDescribed {
     dropout: Option<f64>,
+    max_input_chars_per_word: Option<u64>,
 }
 
 /// What is read from `generation_config.json` and `config.json`.
@@ -70,9 +72,11 @@ enum Ids {
 pub(super) fn read(folder: &Path) -> Result<Parts> {
     let bytes = read_file(folder, TOKENIZER, MAX_TOKENIZER)?.ok_or_else(|| no_tokenizer(folder))?;
     let described: Described = parse(folder, TOKENIZER, &bytes)?;
-    let growth = Growth::of(described.normalizer.as_ref());
-    bounds::check(described.decoder.as_ref(), described.post_processor.as_ref()).map_err(unfit(folder))?;
-    if let Some(found) = described.model.and_then(|model| model.dropout).filter(|&dropout| dropout != 0.0) {
+    let growth = Growth::of(described.normalizer.as_ref()).then(Growth::of(described.pre_tokenizer.as_ref()));
+    let model = described.model.unwrap_or_default();
+    let (decoder, post_processor) = (described.decoder.as_ref(), described.post_processor.as_ref());
+    bounds::check(decoder, post_processor, model.max_input_chars_per_word).map_err(unfit(folder))?;
+    if let Some(found) = model.dropout.filter(|&dropout| dropout != 0.0) {
         return Err(unfit(folder)(Problem::Dropout { found }));
     }
 
@@ -220,7 +224,7 @@ fn parse<T: DeserializeOwned>(folder: &Path, file: &'static str, bytes: &[u8]) -
 }
 
 /// A file's bytes, if it is there.
-pub(super) fn read_file(folder: &Path, file: &'static str, limit: u64) -> Result<Option<Vec<u8>>> {
+pub(super) fn read_file(folder: &Path, file: &str, limit: u64) -> Result<Option<Vec<u8>>> {
     let path = folder.join(file);
     // A template may be any text, and empty.
     let opened = if file.ends_with(".json") { open_real(&path, &[]) } else { open_data(&path) };
@@ -232,7 +236,7 @@ pub(super) fn read_file(folder: &Path, file: &'static str, limit: u64) -> Result
     let mut bytes = Vec::new();
     opened.take(limit + 1).read_to_end(&mut bytes).map_err(Error::io(path, "read the file"))?;
     if bytes.len() as u64 > limit {
-        return Err(at(folder, template::Problem::FileTooLong { file, limit }));
+        return Err(unfit(folder)(Problem::FileTooLong { file: file.into(), limit }));
     }
     Ok(Some(bytes))
 }

@@ -70,9 +70,17 @@ pub enum Problem {
         /// The limit.
         limit: f64,
     },
+    /// Words that are looked at for too long.
+    #[error("`tokenizer.json`: `model.max_input_chars_per_word` is {found}, where {limit} is the limit")]
+    Word {
+        /// The number.
+        found: u64,
+        /// The limit.
+        limit: u64,
+    },
     /// A text that the normalizer could make too long.
     #[error(
-        "`tokenizer.json`: `normalizer` can make {found:.0} bytes of a text of {length}, where {limit} is the limit"
+        "`tokenizer.json`: `normalizer` and `pre_tokenizer` can make {found:.0} bytes of a text of {length}, where {limit} is the limit"
     )]
     Growth {
         /// Bytes of the text.
@@ -81,6 +89,20 @@ pub enum Problem {
         found: f64,
         /// The limit.
         limit: f64,
+    },
+    /// A folder, pipe or device in the place of a file.
+    #[error("`{file}` is not a file")]
+    NoFile {
+        /// Its name.
+        file: String,
+    },
+    /// A file that is longer than any real one.
+    #[error("`{file}` is longer than {limit} bytes")]
+    FileTooLong {
+        /// Its name.
+        file: String,
+        /// The limit.
+        limit: u64,
     },
     /// A file that is no UTF-8.
     #[error("`{file}` is not UTF-8 text")]
@@ -132,8 +154,11 @@ impl Problem {
             Self::Type { .. } => "correct the key, or fetch the model's files again",
             Self::NoToken { .. } => "name the token in `tokenizer_config.json`, or do not ask for it",
             Self::Dropout { .. } => "set `model.dropout` to null, as models are used after training",
-            Self::Pieces { .. } | Self::Decoder { .. } | Self::Growth { .. } => {
+            Self::Pieces { .. } | Self::Decoder { .. } | Self::Word { .. } | Self::Growth { .. } => {
                 "no real tokenizer does that: fetch the model's files again, from their original source"
+            }
+            Self::NoFile { .. } | Self::FileTooLong { .. } => {
+                "put the model's own file there; `strait model pull` fetches it again"
             }
             Self::NotText { .. } => "save the file as UTF-8, or fetch it again",
             Self::BeyondEmbedding { .. } => {

@@ -10,15 +10,11 @@ use serde::Deserialize;
 use serde_json::Value;
 
 use super::{
-    at,
     folder::{read_file, read_json},
     problem::Problem,
     unfit,
 };
-use crate::{
-    Error, Result,
-    template::{self, MAX_TEMPLATE},
-};
+use crate::{Error, Result, template::MAX_TEMPLATE};
 
 const FOLDER: &str = "additional_chat_templates";
 const EXTENSION: &str = ".jinja";
@@ -43,7 +39,7 @@ struct ProcessorTemplate {
 pub(super) fn read(folder: &Path, configured: Option<&Value>) -> Result<Templates> {
     let mut files = BTreeMap::new();
     if let Some(bytes) = read_file(folder, "chat_template.jinja", MAX_TEMPLATE as u64)? {
-        files.insert("default".into(), text(folder, "chat_template.jinja".into(), bytes)?);
+        files.insert("default".into(), text(folder, "chat_template.jinja", bytes)?);
     }
     files.extend(further_files(folder)?);
     if !files.is_empty() {
@@ -111,16 +107,13 @@ fn further_files(folder: &Path) -> Result<BTreeMap<String, String>> {
         let entry = entry.map_err(Error::io(&place, "list the folder"))?;
         let file = entry.file_name().to_string_lossy().into_owned();
         let Some(name) = file.strip_suffix(EXTENSION) else { continue };
-        let length = entry.metadata().map_err(Error::io(entry.path(), "read the file"))?.len();
-        if length > MAX_TEMPLATE as u64 {
-            return Err(at(folder, template::Problem::TemplateTooLong { found: length as usize }));
-        }
-        let bytes = std::fs::read(entry.path()).map_err(Error::io(entry.path(), "read the file"))?;
-        found.insert(name.to_string(), text(folder, format!("{FOLDER}/{file}"), bytes)?);
+        let file = format!("{FOLDER}/{file}");
+        let bytes = read_file(folder, &file, MAX_TEMPLATE as u64)?.unwrap_or_default();
+        found.insert(name.to_string(), text(folder, &file, bytes)?);
     }
     Ok(found)
 }
 
-fn text(folder: &Path, file: String, bytes: Vec<u8>) -> Result<String> {
-    String::from_utf8(bytes).map_err(|_| unfit(folder)(Problem::NotText { file }))
+fn text(folder: &Path, file: &str, bytes: Vec<u8>) -> Result<String> {
+    String::from_utf8(bytes).map_err(|_| unfit(folder)(Problem::NotText { file: file.into() }))
 }

@@ -13,5 +13,6 @@ mod sites;
 mod source;
 mod tokenizer;
 mod tokenizer_folders;
+mod tokenizer_hostile;
 mod trained;
 mod weights;

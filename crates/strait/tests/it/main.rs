@@ -2,6 +2,7 @@
 
 mod check;
 mod coverage;
+mod chats;
 mod data;
 mod direction;
 mod intervals;
