@@ -117,7 +117,7 @@ def tensors_of(tiny, model, place, config, tables):
     peft = get_peft_model(wrapped.module, LoraConfig(**config))
     named = {}
     for name, tensor in get_peft_model_state_dict(peft, save_embedding_layers=tables).items():
-        named[name] = (list(tensor.shape), "model" if "base_layer" in name else "random")
+        named[name] = (list(tensor.shape), "random" if "lora_" in name else "model")
     return named
 
 

@@ -153,10 +153,10 @@ impl Adapter {
     /// Its rank by its shapes.
     ///
     /// # Errors
-    /// If A and B are not of shapes (r, in) and (out, r) with r of at least 1.
+    /// If A and B are not of shapes (r, in) and (out, r), all of at least 1.
     pub fn rank(&self) -> Result<usize> {
         match (self.a.dims(), self.b.dims()) {
-            (&[r, _], &[_, same]) if r == same && r > 0 => Ok(r),
+            (&[r, input], &[out, same]) if r == same && [r, input, out].iter().all(|&size| size > 0) => Ok(r),
             (a, b) => {
                 Err(Problem::AdapterShapes { site: self.site.module(), a: a.to_vec(), b: b.to_vec() }.into())
             }

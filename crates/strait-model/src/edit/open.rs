@@ -101,6 +101,11 @@ pub fn convert(from: &str, to: &Path) -> Result<Opened> {
             let loras = loras(&opened.edit).map_err(|problem| problem.at(to))?;
             let name = opened.provenance.get(BASE_MODEL).and_then(Value::as_str).and_then(hub_id);
             peft::export(&loras, to, &BaseModel { name: name.as_deref(), ..BaseModel::default() })?;
+            if name.is_none() {
+                opened
+                    .notes
+                    .push("its model's id on the hub is not known: the adapter names no base model".into());
+            }
         }
     }
     for table in &opened.tables {

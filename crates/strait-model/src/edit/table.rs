@@ -9,6 +9,9 @@ use half::{bf16, f16};
 use super::{Problem, Site};
 use crate::{Decoder, Result};
 
+/// Rows that are compared at once.
+const ROWS: usize = 1024;
+
 /// A table of an adapter's file.
 #[derive(Clone, Debug)]
 pub(super) struct SavedTable {
@@ -35,14 +38,16 @@ impl SavedTable {
             }
             .into());
         }
-        // Row by row, so that no copy of the whole is made.
-        for row in 0..model.dim(0)? {
+        // Some rows at a time, so that no copy of the whole is made.
+        let (rows, width) = model.dims2()?;
+        for start in (0..rows).step_by(ROWS) {
             let numbers = |table: &Tensor| -> Result<Vec<f32>> {
-                let row = table.get(row)?.to_device(&Device::Cpu)?.to_dtype(DType::F32)?;
-                Ok(row.to_vec1()?)
+                let part = table.narrow(0, start, ROWS.min(rows - start))?.to_device(&Device::Cpu)?;
+                Ok(part.to_dtype(DType::F32)?.flatten_all()?.to_vec1()?)
             };
             let (ours, theirs) = (numbers(&model)?, numbers(&self.values)?);
-            if !ours.iter().zip(&theirs).all(|(&a, &b)| same(a, b)) {
+            if let Some(at) = ours.iter().zip(&theirs).position(|(&a, &b)| !same(a, b)) {
+                let row = start + at / width;
                 return Err(Problem::OtherTable { tensor: self.name.clone(), row }.into());
             }
         }

@@ -296,6 +296,42 @@ fn an_edit_that_changes_nothing_is_said_to() {
     assert!(edit::read(path.to_str().unwrap()).unwrap().notes[0].contains("changes nothing"));
 }
 
+/// An adapter of one module, of these shapes.
+fn of_shapes(folder: &Path, a: &[usize], b: &[usize]) {
+    sound(folder);
+    let tensors = [("A", a), ("B", b)].map(|(half, shape)| {
+        let name = format!("base_model.model.model.layers.1.mlp.up_proj.lora_{half}.weight");
+        (name, shape.to_vec(), values("x", half, shape.iter().product()))
+    });
+    write_safetensors(&folder.join("adapter_model.safetensors"), &tensors);
+}
+
+#[test]
+fn shapes_that_do_not_fit_are_refused_in_words() {
+    let decoder = decoder("llama");
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path();
+    for (a, b) in [
+        (&[1, 0][..], &[88, 1][..]),
+        (&[1, 32], &[0, 1]),
+        (&[0, 32], &[88, 0]),
+        (&[2, 32], &[88, 1]),
+        (&[2, 32], &[88, 2]),
+        (&[1, 31], &[88, 1]),
+        (&[1, 32], &[87, 1]),
+        (&[32], &[88]),
+        (&[1, 32, 1], &[88, 1, 1]),
+        (&[], &[]),
+    ] {
+        of_shapes(path, a, b);
+        let error = read(path, &decoder).unwrap_err();
+        assert!(matches!(error, strait_model::Error::Edit { .. }), "{a:?}, {b:?}: {error}");
+        assert!(error.hint().is_some() && error.to_string().contains(path.to_str().unwrap()), "{error}");
+    }
+    of_shapes(path, &[1, 32], &[88, 1]);
+    read(path, &decoder).unwrap();
+}
+
 /// A sound adapter of two tensors, to be spoilt.
 fn sound(folder: &Path) {
     let name = |half: &str| format!("base_model.model.model.layers.1.mlp.up_proj.lora_{half}.weight");

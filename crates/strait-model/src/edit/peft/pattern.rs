@@ -163,7 +163,7 @@ mod tests {
             ("attn.q_proj", false, false),
             (r"model\.layers\.\d+\.self_attn\.[qk]_proj", true, true),
             (r"(?!.*layers\.0)model.*q_proj", true, true),
-            (r"(?!.*layers\.1).*q_proj", false, false),
+            (r"(?!.*layers\.1).*q_proj", false, true),
             (r".*(?<=self_attn\.)q_proj", true, true),
             (r"(?P<name>model)\..*_proj", true, true),
             (r".*\.(?i:Q)_proj", true, true),
@@ -177,6 +177,14 @@ mod tests {
             assert_eq!(found, whole, "fullmatch {written}");
             let found = Pattern::of_last_parts("rank_pattern", written).unwrap().matches(PATH).unwrap();
             assert_eq!(found, last, "last parts {written}");
+        }
+        // As unsloth writes it for models with eyes, shortened.
+        let towers = r"(?:.*?(?:language|text).*?(?:self_attn|mlp).*?(?:q_proj|up_proj).*?)|(?:\bmodel\.layers\.[\d]{1,}\.(?:self_attn|mlp)\.(?:(?:q_proj|up_proj)))";
+        let towers = Pattern::whole("target_modules", towers).unwrap();
+        for (path, expected) in
+            [(PATH, true), ("model.language_model.layers.0.mlp.up_proj", true), ("lm_head", false)]
+        {
+            assert_eq!(towers.matches(path).unwrap(), expected, "{path}");
         }
         assert!(Pattern::whole("target_modules", "(?i).*Q_PROJ").unwrap().matches(PATH).unwrap());
     }
