@@ -2,16 +2,17 @@
 
 use std::{
     error::Error,
+    ffi::OsStr,
     io::{self, ErrorKind, Write},
     process::ExitCode,
 };
 
 use serde::Serialize;
 
-use crate::{output, text};
+use crate::{last_words, output, text};
 
 /// Exit code of a command that failed.
-const FAILED: u8 = 1;
+pub const FAILED: u8 = 1;
 /// Exit code of arguments that make no sense.
 const USAGE: u8 = 2;
 /// Exit code of an interrupted command: 128 + SIGINT, as shells have it.
@@ -42,17 +43,17 @@ impl Failure {
     }
 
     /// Shows the failure and gives the exit code. A reader that went away is no failure: `strait ... | head` is common.
-    pub fn report(&self, json: bool) -> ExitCode {
-        let (message, hint) = match self {
-            Self::Stream(error) if error.kind() == ErrorKind::BrokenPipe => return ExitCode::SUCCESS,
-            Self::Shown => return FAILED.into(),
-            Self::Stream(error) => (format!("standard input or output failed: {error}"), None),
-            Self::Refused { message, hint } => (message.clone(), Some(hint.clone())),
-            Self::Library(error) => (chain(error), error.hint()),
+    pub fn report(&self) -> ExitCode {
+        let Some((message, hint)) = self.words() else {
+            return match self {
+                Self::Stream(_) => ExitCode::SUCCESS,
+                _ => FAILED.into(),
+            };
         };
-        show(&message, hint.as_deref());
-        if json {
-            object(message, hint);
+        show(&message, &hint);
+        if output::is_json() {
+            // The exit code tells of the failure where nobody reads the object.
+            let _ = output::print_object(&Report::of(message, hint));
         }
         match self {
             Self::Library(strait::Error::Interrupted) => INTERRUPTED.into(),
@@ -62,10 +63,25 @@ impl Failure {
 
     /// Shows the failure and goes on: in a conversation one question may fail and the next succeed.
     pub fn mention(&self) {
+        if let Some((message, hint)) = self.words() {
+            show(&message, &hint);
+        }
+    }
+
+    /// The message and the remedy; none where nothing is to be said.
+    fn words(&self) -> Option<(String, String)> {
         match self {
-            Self::Library(error) => show(&chain(error), error.hint().as_deref()),
-            Self::Refused { message, hint } => show(message, Some(hint)),
-            Self::Stream(_) | Self::Shown => {}
+            Self::Library(error) => Some((chain(error), error.hint().unwrap_or_else(|| UNKNOWN.into()))),
+            Self::Refused { message, hint } => Some((message.clone(), hint.clone())),
+            Self::Stream(error) if error.kind() == ErrorKind::BrokenPipe => None,
+            Self::Stream(error) => {
+                let hint = strait_model::error::io_hint(error);
+                Some((
+                    format!("standard input or output failed: {error}"),
+                    hint.unwrap_or("look at where the input comes from and where the output goes").into(),
+                ))
+            }
+            Self::Shown => None,
         }
     }
 }
@@ -88,20 +104,42 @@ impl From<io::Error> for Failure {
     }
 }
 
+/// Where no remedy is known.
+const UNKNOWN: &str = last_words::WHERE_TO_TELL;
+
 /// Shows what clap says: help and version, or a complaint about the arguments, with the exit code of each.
 pub fn usage(error: &clap::Error) -> ExitCode {
-    // Nothing is left to be done where even this cannot be written.
-    let _ = error.print();
     if !error.use_stderr() {
-        return ExitCode::SUCCESS;
+        return match error.print() {
+            Err(error) => Failure::Stream(error).report(),
+            Ok(()) => ExitCode::SUCCESS,
+        };
     }
-    if std::env::args_os().any(|argument| argument == "--json") {
-        let rendered = error.render().to_string();
+    let rendered = error.render().to_string();
+    // Arguments are repeated in it, whatever they hold. Nothing is left to be done where even this cannot be written.
+    let _ = io::stderr().write_all(text::printable(&rendered).as_bytes());
+    if output::is_json() {
         let mut paragraphs =
             rendered.split("\n\n").map(|text| text.split_whitespace().collect::<Vec<_>>().join(" "));
         let message = paragraphs.next().unwrap_or_default();
-        object(message.trim_start_matches("error: ").into(), paragraphs.next());
+        let hint = paragraphs.next().unwrap_or_else(|| "`strait --help` shows what there is".into());
+        let _ = output::print_object(&Report::of(message.trim_start_matches("error: ").into(), hint));
     }
+    USAGE.into()
+}
+
+/// Tells a machine of a signal that ends the process.
+pub fn interrupted() {
+    if output::is_json() {
+        let hint = "run the same command again; a study or a demo goes on where it stopped";
+        output::print_last_object(&Report::of("interrupted by a signal".into(), hint.into()));
+    }
+}
+
+/// Refuses arguments that could neither be shown nor written into a record.
+pub fn not_utf8(argument: &OsStr) -> ExitCode {
+    let message = format!("the argument `{}` is not UTF-8", argument.to_string_lossy());
+    Failure::refused(message, "give the file or folder a name in UTF-8").report();
     USAGE.into()
 }
 
@@ -120,13 +158,10 @@ fn chain(error: &dyn Error) -> String {
 }
 
 /// `error: ...`, and after an empty line `hint: ...`, on standard error.
-fn show(message: &str, hint: Option<&str>) {
-    let label = console::style("error").red().bold().for_stderr();
-    let mut lines = format!("{label}: {}\n", text::printable(message));
-    if let Some(hint) = hint {
-        let label = console::style("hint").bold().for_stderr();
-        lines.push_str(&format!("\n{label}: {}\n", text::printable(hint)));
-    }
+fn show(message: &str, hint: &str) {
+    let error_label = console::style("error").red().bold().for_stderr();
+    let hint_label = console::style("hint").bold().for_stderr();
+    let lines = format!("{error_label}: {}\n\n{hint_label}: {}\n", text::line(message), text::line(hint));
     // Where standard error is closed, the exit code has to do.
     let _ = io::stderr().write_all(lines.as_bytes());
 }
@@ -136,15 +171,16 @@ struct Report {
     error: Told,
 }
 
+impl Report {
+    fn of(message: String, hint: String) -> Self {
+        Self { error: Told { message, hint } }
+    }
+}
+
 #[derive(Serialize)]
 struct Told {
     message: String,
-    hint: Option<String>,
-}
-
-fn object(message: String, hint: Option<String>) {
-    // The exit code tells of the failure where nobody reads the object.
-    let _ = output::print_object(&Report { error: Told { message, hint } });
+    hint: String,
 }
 
 #[cfg(test)]

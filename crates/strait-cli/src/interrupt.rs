@@ -11,7 +11,7 @@ use std::{
     },
 };
 
-use crate::failure::{Failure, INTERRUPTED};
+use crate::failure::{self, Failure, INTERRUPTED};
 
 /// Set by the first signal while a command asked to be told.
 static STOP: AtomicBool = AtomicBool::new(false);
@@ -70,6 +70,7 @@ fn on_signal() {
         Some(Reaction::CleanUp(clean_up)) => clean_up(),
         _ => {}
     }
+    failure::interrupted();
     process::exit(INTERRUPTED.into());
 }
 

@@ -3,13 +3,15 @@
 mod commands;
 mod failure;
 mod interrupt;
+mod last_words;
 mod output;
 mod password;
 mod progress;
 mod text;
+mod threads;
 mod units;
 
-use std::{num::NonZeroUsize, process::ExitCode};
+use std::{ffi::OsString, num::NonZeroUsize, process::ExitCode};
 
 use clap::Parser;
 
@@ -38,7 +40,7 @@ struct Global {
     #[arg(long, global = true)]
     json: bool,
     /// Compute on N threads [default: one a core]
-    #[arg(long, global = true, value_name = "N")]
+    #[arg(long, global = true, value_name = "N", value_parser = threads::number)]
     threads: Option<NonZeroUsize>,
 }
 
@@ -57,14 +59,24 @@ Examples:
 
 fn main() -> ExitCode {
     keep_candle_to_one_thread();
-    let cli = match Cli::try_parse() {
+    last_words::install();
+    let arguments: Vec<OsString> = std::env::args_os().collect();
+    // Known before the arguments are understood: what is wrong with them is an object too.
+    if arguments.iter().any(|argument| argument == "--json") {
+        output::promise_json();
+    }
+    if let Some(argument) = arguments.iter().find(|argument| argument.to_str().is_none()) {
+        return failure::not_utf8(argument);
+    }
+    let cli = match Cli::try_parse_from(&arguments) {
         Ok(cli) => cli,
         Err(error) => return failure::usage(&error),
     };
-    let json = cli.global.json;
-    match run(cli) {
+    // SAFETY: no other thread runs yet that could read the environment.
+    let threads = unsafe { threads::set(cli.global.threads) };
+    match threads.and_then(|()| last_words::caught(|| run(cli))) {
         Ok(()) => ExitCode::SUCCESS,
-        Err(failure) => failure.report(json),
+        Err(failure) => failure.report(),
     }
 }
 
@@ -77,19 +89,7 @@ fn keep_candle_to_one_thread() {
 
 fn run(cli: Cli) -> Result<(), Failure> {
     interrupt::install()?;
-    if let Some(threads) = cli.global.threads {
-        use_threads(threads)?;
-    }
-    cli.command.run(&Context::new(cli.global.json))
-}
-
-fn use_threads(threads: NonZeroUsize) -> Result<(), Failure> {
-    rayon::ThreadPoolBuilder::new().num_threads(threads.get()).build_global().map_err(|error| {
-        Failure::refused(
-            format!("{threads} threads cannot be started: {error}"),
-            "ask for fewer with `--threads`",
-        )
-    })
+    cli.command.run(&Context::default())
 }
 
 #[cfg(test)]

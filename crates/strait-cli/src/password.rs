@@ -6,7 +6,7 @@ use std::{
     path::Path,
 };
 
-use crate::failure::Failure;
+use crate::{failure::Failure, text::line};
 
 /// The password of an archive: what the variable holds, or without one what is typed on the terminal.
 pub fn of(archive: &Path, variable: Option<&str>) -> Result<String, Failure> {
@@ -55,7 +55,7 @@ fn from_variable(variable: &str) -> Result<String, Failure> {
 }
 
 fn typed(question: &str) -> io::Result<String> {
-    write!(io::stderr(), "{question}")?;
+    write!(io::stderr(), "{}", line(question))?;
     let _echo = echo_after_a_signal()?;
     let password = console::Term::stderr().read_secure_line()?;
     writeln!(io::stderr())?;

@@ -10,7 +10,7 @@ use std::{
 use indicatif::{MultiProgress, ProgressBar, ProgressState, ProgressStyle};
 use strait_model::progress::{Progress, Task, Unit};
 
-use crate::{interrupt, text::printable, units};
+use crate::{interrupt, text::line, units};
 
 /// Progress as standard error can show it.
 pub fn on_standard_error() -> Arc<dyn Progress> {
@@ -38,14 +38,14 @@ impl Progress for Bars {
         let bar = total.map_or_else(ProgressBar::new_spinner, ProgressBar::new);
         let bar = self.bars.add(bar);
         bar.set_style(style(total.is_some(), unit));
-        bar.set_prefix(printable(title));
+        bar.set_prefix(line(title));
         bar.enable_steady_tick(TICK);
         Box::new(Bar { bars: self.bars.clone(), bar, unit })
     }
 
-    fn note(&self, line: &str) {
+    fn note(&self, said: &str) {
         // Nobody is left to tell where standard error is gone.
-        let _ = self.bars.println(printable(line));
+        let _ = self.bars.println(line(said));
     }
 
     fn stopped(&self) -> bool {
@@ -82,7 +82,7 @@ impl Task for Bar {
     }
 
     fn say(&self, state: &str) {
-        self.bar.set_message(printable(state));
+        self.bar.set_message(line(state));
     }
 }
 
@@ -126,7 +126,7 @@ where
     fn begin(&self, title: &str, total: Option<u64>, unit: Unit) -> Box<dyn Task> {
         let began = (self.clock)();
         let task = LineTask {
-            title: printable(title),
+            title: line(title),
             sink: Arc::clone(&self.sink),
             clock: self.clock.clone(),
             began,
@@ -140,8 +140,8 @@ where
         Box::new(task)
     }
 
-    fn note(&self, line: &str) {
-        write_line(&self.sink, &printable(line));
+    fn note(&self, said: &str) {
+        write_line(&self.sink, &line(said));
     }
 
     fn stopped(&self) -> bool {
@@ -190,7 +190,7 @@ where
     }
 
     fn say(&self, said: &str) {
-        self.state().stand.said = printable(said);
+        self.state().stand.said = line(said);
     }
 }
 
@@ -326,7 +326,7 @@ mod tests {
                 "loading: done in 3.0 s",
                 "reading: begun",
                 "reading: 1,500",
-                "a warning\u{fffd}[2J",
+                "a warning\\u{1b}[2J",
                 "reading: done, 1,500 in 11 s",
             ]
         );

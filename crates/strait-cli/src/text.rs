@@ -1,19 +1,59 @@
 //! Text on a terminal: what may be shown, wrapping, and tables.
 
-use std::fmt;
+use std::{fmt, path::Path};
 
 use console::measure_text_width;
 
-/// The text without control characters but line breaks, so that nothing read from a file or sampled from a model moves
-/// the cursor or hides a line.
+/// Running text as it may be shown: nothing read from a file or sampled from a model moves the cursor, hides a line or
+/// turns the order of letters. What would is written as an escape; line breaks stay.
 pub fn printable(text: &str) -> String {
-    let shown = |c: char| match c {
-        '\n' => '\n',
-        '\t' => ' ',
-        c if c.is_control() => char::REPLACEMENT_CHARACTER,
-        c => c,
-    };
-    text.chars().map(shown).collect()
+    escaped(text, |c| match c {
+        '\n' => false,
+        // Scripts and emoji need them.
+        '\u{200c}' | '\u{200d}' | '\u{200e}' | '\u{200f}' => false,
+        c => is_hidden(c),
+    })
+}
+
+/// A name, or a message that may quote one, in one line: as [`printable`], with line breaks and what cannot be seen escaped
+/// too, and with its middle left out where it is very long.
+pub fn line(text: &str) -> String {
+    let characters = text.chars().count();
+    if characters <= LONGEST {
+        return escaped(text, is_hidden);
+    }
+    let half = LONGEST / 2;
+    let begin: String = text.chars().take(half).collect();
+    let end: String = text.chars().skip(characters - half).collect();
+    format!("{}…{}", escaped(&begin, is_hidden), escaped(&end, is_hidden))
+}
+
+/// A path as a [`line`].
+pub fn path(path: &Path) -> String {
+    line(&path.to_string_lossy())
+}
+
+/// The most characters of a line; the longest paths have about as many.
+const LONGEST: usize = 4096;
+
+fn escaped(text: &str, hidden: impl Fn(char) -> bool) -> String {
+    let mut shown = String::with_capacity(text.len());
+    for c in text.chars() {
+        match c {
+            '\t' => shown.push(' '),
+            c if hidden(c) => shown.extend(c.escape_default()),
+            c => shown.push(c),
+        }
+    }
+    shown
+}
+
+/// Whether a character is seen by what it does alone: controls, what turns the direction of writing, what has no width.
+pub fn is_hidden(c: char) -> bool {
+    c.is_control()
+        || matches!(c,
+            '\u{ad}' | '\u{61c}' | '\u{180e}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}'
+            | '\u{2060}'..='\u{206f}' | '\u{feff}' | '\u{fff9}'..='\u{fffb}' | '\u{e0000}'..='\u{e007f}')
 }
 
 /// Columns of the terminal that standard output goes to; none where it goes elsewhere.
@@ -104,7 +144,7 @@ impl Columns {
     /// Adds a line, one cell a column.
     pub fn row<const N: usize>(&mut self, cells: [String; N]) {
         debug_assert_eq!(N, self.headings.len());
-        self.rows.push(cells.map(|cell| printable(&cell)).into());
+        self.rows.push(cells.map(|cell| line(&cell)).into());
     }
 
     /// Adds a name and its value to [`facts`](Self::facts).
@@ -209,8 +249,33 @@ mod tests {
     }
 
     #[test]
-    fn control_characters_are_not_shown() {
-        assert_eq!(printable("a\u{1b}[2Jb\tc\nd\r"), "a\u{fffd}[2Jb c\nd\u{fffd}");
+    fn nothing_moves_the_cursor_or_hides() {
+        assert_eq!(
+            printable("a\u{1b}[2Jb\tc\nd\r"),
+            r"a\u{1b}[2Jb c
+d\r"
+        );
+        // What is written with joiners and marks stays legible in text; in a name it may be there to deceive.
+        let family = "👩\u{200d}👧 \u{200f}שלום";
+        assert_eq!(printable(family), family);
+        assert_eq!(line(family), r"👩\u{200d}👧 \u{200f}שלום");
+        assert_eq!(line("a\nb\tc"), r"a\nb c");
+        for hidden in
+            ['\0', '\u{7f}', '\u{85}', '\u{9b}', '\u{ad}', '\u{202e}', '\u{2066}', '\u{feff}', '\u{e0041}']
+        {
+            let text = format!("a{hidden}b");
+            assert_eq!(line(&text), format!("a{}b", hidden.escape_default()));
+            assert_eq!(line(&text), printable(&text));
+        }
+    }
+
+    #[test]
+    fn very_long_lines_lose_their_middle() {
+        let longest = "é".repeat(LONGEST);
+        assert_eq!(line(&longest), longest);
+        let shown = line(&format!("begin{longest}end"));
+        assert!(shown.starts_with("begin") && shown.ends_with("end") && shown.contains("é…é"));
+        assert_eq!(shown.chars().count(), LONGEST + 1);
     }
 
     #[test]

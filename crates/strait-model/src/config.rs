@@ -6,11 +6,11 @@
 mod gguf;
 mod hf;
 
-use std::{fs::File, io::Read, path::Path};
+use std::{io::Read, path::Path};
 
 use serde::Serialize;
 
-use crate::{Error, Gguf, Result, edit::Projection};
+use crate::{Error, Gguf, Result, edit::Projection, files::open_real};
 
 const MAX_LAYERS: usize = 1 << 10;
 /// Limit on hidden and intermediate size, heads, and the size of a head.
@@ -445,7 +445,7 @@ fn periodic_kinds(layers: usize, period: usize) -> Vec<LayerKind> {
 
 /// Reads a file that is meant to be small.
 pub(crate) fn read_bounded(path: &Path, limit: u64) -> Result<Vec<u8>> {
-    let file = File::open(path).map_err(Error::io(path, "open the file"))?;
+    let file = open_real(path, &[])?;
     let mut bytes = vec![];
     file.take(limit + 1).read_to_end(&mut bytes).map_err(Error::io(path, "read the file"))?;
     if bytes.len() as u64 > limit {

@@ -87,6 +87,13 @@ impl Message {
         &self.keys
     }
 
+    /// The same turn with another content.
+    pub fn with_content(&self, content: impl Into<String>) -> Self {
+        let mut other = self.clone();
+        other.keys.insert("content".into(), Value::String(content.into()));
+        other
+    }
+
     /// What is said: the content, or the texts among its parts one behind the other; empty where there is none.
     pub fn text(&self) -> Cow<'_, str> {
         match self.keys.get("content") {

@@ -7,7 +7,7 @@
 
 use std::ops::Range;
 
-use candle_core::{Device, Shape, Tensor};
+use candle_core::{DType, Device, Shape, Tensor};
 
 use crate::{
     Config, Edit, Error, Result, Weights,
@@ -282,6 +282,21 @@ impl Decoder {
             local_frequencies: c.local_rope.as_ref().map(|rope| rope.inverse_frequencies(c.head_dim)),
             config,
         })
+    }
+
+    /// Names and shapes of the tensors that a decoder of this config is built from.
+    ///
+    /// # Errors
+    /// If the config describes no decoder.
+    pub fn tensors_of(config: &Config) -> Result<Vec<(String, Vec<usize>)>> {
+        let mut tensors = Vec::new();
+        let zero = Tensor::zeros((), DType::F32, &Device::Cpu)?;
+        Self::from_tensors(config.clone(), |name, shape| {
+            tensors.push((name.to_string(), shape.to_vec()));
+            // One number, however large the shape is.
+            Ok(zero.broadcast_as(shape)?)
+        })?;
+        Ok(tensors)
     }
 
     /// The config that it was built from.

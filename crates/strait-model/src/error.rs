@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use crate::{config, edit, gguf, source, template, weights};
+use crate::{config, edit, files::StandIn, gguf, source, template, tokenizer, weights};
 
 /// What can go wrong while reading, editing or running a model.
 ///
@@ -19,6 +19,36 @@ pub enum Error {
         doing: &'static str,
         /// The system's answer.
         source: std::io::Error,
+    },
+    /// Something else lies where a file was expected, such as a Git LFS pointer.
+    #[error("`{}`: {what}", path.display())]
+    StandIn {
+        /// The file.
+        path: PathBuf,
+        /// What it is.
+        what: StandIn,
+    },
+    /// Something other than a file where a file is read.
+    #[error("`{}`: this is {found}, not a file", path.display())]
+    NotAFile {
+        /// Its path.
+        path: PathBuf,
+        /// What it is, with its article.
+        found: &'static str,
+    },
+    /// A file beyond what is read of its kind.
+    #[error("`{}`: it is longer than {limit} bytes", path.display())]
+    TooLarge {
+        /// The file.
+        path: PathBuf,
+        /// The bound, in bytes.
+        limit: u64,
+    },
+    /// A file that did not stay as it was.
+    #[error("`{}`: the file was changed or replaced while it was read", path.display())]
+    Changed {
+        /// The file.
+        path: PathBuf,
     },
     /// A malformed GGUF file.
     #[error("`{}`: {problem}", path.display())]
@@ -52,6 +82,14 @@ pub enum Error {
         /// What is wrong with it.
         problem: Box<template::Problem>,
     },
+    /// A tokenizer whose files transformers would read otherwise, or a text that they do not fit.
+    #[error("`{}`: {problem}", path.display())]
+    Tokenizer {
+        /// The file or folder that it was read from.
+        path: PathBuf,
+        /// What is wrong with it.
+        problem: Box<tokenizer::Problem>,
+    },
     /// An edit file that cannot be read, or an edit that does not fit the model.
     #[error("{}{problem}", path.as_ref().map(|p| format!("`{}`: ", p.display())).unwrap_or_default())]
     Edit {
@@ -71,8 +109,11 @@ pub enum Error {
         /// The model's limit.
         context: usize,
     },
-    /// A tensor operation failed.
-    #[error(transparent)]
+    /// A model that says nothing of the next token.
+    #[error("the model's logits are not numbers, so that no token can be drawn")]
+    NoLogits,
+    /// A tensor operation failed. No file and no argument should lead here: what does is a mistake of strait's.
+    #[error("a tensor operation failed: {}", in_words(.0))]
     Tensor(#[from] candle_core::Error),
 }
 
@@ -83,15 +124,32 @@ impl Error {
     /// The remedy, one sentence, where one is known.
     pub fn hint(&self) -> Option<String> {
         match self {
-            Self::Io { source, .. } => io_hint(source).map(str::to_string),
+            Self::Io { source, .. } => {
+                Some(io_hint(source).unwrap_or("look at what lies there and at the disk that it lies on").into())
+            }
+            Self::StandIn { what, .. } => Some(what.hint().into()),
+            Self::NotAFile { found: "a folder", .. } => Some("name a file in the folder".into()),
+            Self::NotAFile { .. } => Some("write what it gives into a file, and name that".into()),
+            Self::TooLarge { .. } => Some("check that this is the file you meant".into()),
+            Self::Changed { .. } => {
+                Some("wait until what writes to it is done, and run the same command again".into())
+            }
             Self::Gguf { problem, .. } => Some(problem.hint()),
             Self::Weights { problem, .. } => Some(problem.hint()),
             Self::Config { problem, .. } => Some(problem.hint()),
             Self::Template { problem, .. } => Some(problem.hint()),
+            Self::Tokenizer { problem, .. } => Some(problem.hint()),
             Self::Edit { problem, .. } => Some(problem.hint()),
             Self::Source(problem) => Some(problem.hint()),
             Self::TooLong { .. } => Some("shorten the text or split the conversation".into()),
-            Self::Tensor(_) => None,
+            Self::NoLogits => Some(
+                "its weights or the edit hold numbers that are not finite: prove the model with `strait check`, look at the \
+                 edit with `strait edit inspect`, or scale it less"
+                    .into(),
+            ),
+            Self::Tensor(_) => Some(
+                "this is a mistake in strait: please report it with the command, its version and the model's name".into(),
+            ),
         }
     }
 
@@ -99,6 +157,20 @@ impl Error {
     pub fn io(path: impl Into<PathBuf>, doing: &'static str) -> impl FnOnce(std::io::Error) -> Self {
         let path = path.into();
         move |source| Self::Io { path, doing, source }
+    }
+}
+
+/// ELOOP, for which the standard library has no stable word.
+const TOO_MANY_LINKS: i32 = if cfg!(target_os = "linux") { 40 } else { 62 };
+
+/// What the engine says, in one line and without the backtrace that it takes along where the environment asks for one.
+fn in_words(error: &candle_core::Error) -> String {
+    use candle_core::Error::{Context, WithBacktrace, WithPath};
+    match error {
+        WithBacktrace { inner, .. } => in_words(inner),
+        Context { inner, context } => format!("{context}: {}", in_words(inner)),
+        WithPath { inner, path } => format!("`{}`: {}", path.display(), in_words(inner)),
+        other => other.to_string(),
     }
 }
 
@@ -113,6 +185,17 @@ pub fn io_hint(error: &std::io::Error) -> Option<&'static str> {
         ReadOnlyFilesystem => "the file system is mounted read-only: choose another folder",
         StorageFull | QuotaExceeded => {
             "the disk is full: free some space and run the same command again, what is done stays"
+        }
+        InvalidData => "the file is not UTF-8 text or is damaged: fetch or write it again",
+        UnexpectedEof => "the file ends too early: it was cut off, or is still being written; fetch it again",
+        IsADirectory => "a folder lies where a file should be: name the file, or move the folder away",
+        NotADirectory => "a part of the path is a file, not a folder: choose another path",
+        AlreadyExists => "something of that name is there already: choose another name, or move it away",
+        InvalidFilename => "the name is too long, or holds what names cannot hold: choose another one",
+        OutOfMemory => "free some memory, or lift the limit on it",
+        FileTooLarge => "the file system or a limit allows no file of that size: choose another folder",
+        _ if error.raw_os_error() == Some(TOO_MANY_LINKS) => {
+            "symbolic links lead in a circle there: name the file that is meant"
         }
         _ => return None,
     })

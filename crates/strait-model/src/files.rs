@@ -1,7 +1,10 @@
-//! Files that are either whole or absent.
+//! Files: read where they are the files that they should be, and written whole or not at all.
+
+mod pinned;
+mod stand_in;
 
 use std::{
-    fs::File,
+    fs::{File, Metadata, OpenOptions},
     io::{BufWriter, Read, Write},
     path::Path,
 };
@@ -10,6 +13,8 @@ use sha2::{Digest, Sha256};
 use tempfile::NamedTempFile;
 
 use crate::{Error, Result};
+pub use pinned::{Identity, Pinned};
+pub use stand_in::{START, StandIn, open_real, refuse_stand_in, unfinished_beside};
 
 /// What the names of temporary files begin with: one that is left over belongs to a write that was cut off.
 pub const TEMPORARY_PREFIX: &str = ".strait-";
@@ -51,12 +56,79 @@ fn temporary_in(folder: &Path) -> std::io::Result<NamedTempFile> {
     builder.tempfile_in(folder)
 }
 
+/// Opens a file to read it. What is no file is refused by name: a FIFO would be waited for, a device may never end, a folder
+/// fails only when it is read.
+///
+/// # Errors
+/// If the file cannot be opened, or is none.
+pub fn open_regular(path: &Path) -> Result<File> {
+    let refused = || Error::io(path, "open the file");
+    // Looked at before, since opening may wait or act; and after, since it may be another by then.
+    must_be_a_file(path, &std::fs::metadata(path).map_err(refused())?)?;
+    let mut options = OpenOptions::new();
+    options.read(true);
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::custom_flags(
+        &mut options,
+        rustix::fs::OFlags::NONBLOCK.bits().cast_signed(),
+    );
+    let file = options.open(path).map_err(refused())?;
+    must_be_a_file(path, &file.metadata().map_err(refused())?)?;
+    Ok(file)
+}
+
+/// The whole of a file, which [`open_regular`] opens.
+///
+/// # Errors
+/// If the file cannot be read, is none, or is longer than `most` bytes.
+pub fn read_regular(path: &Path, most: u64) -> Result<Vec<u8>> {
+    let file = open_regular(path)?;
+    let mut bytes = Vec::new();
+    file.take(most.saturating_add(1)).read_to_end(&mut bytes).map_err(Error::io(path, "read the file"))?;
+    if bytes.len() as u64 > most {
+        return Err(Error::TooLarge { path: path.into(), limit: most });
+    }
+    Ok(bytes)
+}
+
+fn must_be_a_file(path: &Path, found: &Metadata) -> Result<()> {
+    match what_else(found) {
+        None => Ok(()),
+        Some(found) => Err(Error::NotAFile { path: path.into(), found }),
+    }
+}
+
+/// What a thing of the file system is, with its article, if it is no file.
+fn what_else(found: &Metadata) -> Option<&'static str> {
+    let kind = found.file_type();
+    if kind.is_file() {
+        return None;
+    }
+    if kind.is_dir() {
+        return Some("a folder");
+    }
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::FileTypeExt;
+        if kind.is_fifo() {
+            return Some("a pipe (FIFO)");
+        }
+        if kind.is_socket() {
+            return Some("a socket");
+        }
+        if kind.is_char_device() || kind.is_block_device() {
+            return Some("a device");
+        }
+    }
+    Some("something else")
+}
+
 /// SHA-256 of a file, in lower-case hexadecimal. `seen` is called with the size of each piece read.
 ///
 /// # Errors
 /// If the file cannot be read.
 pub fn sha256_of(path: &Path, mut seen: impl FnMut(u64)) -> Result<String> {
-    let mut file = File::open(path).map_err(Error::io(path, "open the file"))?;
+    let mut file = open_regular(path)?;
     let mut digest = Sha256::new();
     let mut piece = vec![0; 1 << 20];
     loop {
@@ -90,6 +162,34 @@ mod tests {
         assert!(failed.unwrap_err().hint().unwrap().contains("disk is full"));
         assert_eq!(std::fs::read(&path).unwrap(), b"old");
         assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 1);
+    }
+
+    #[test]
+    #[cfg(unix)]
+    fn what_is_no_file_is_named_at_once() {
+        use std::os::unix::net::UnixListener;
+
+        let folder = tempfile::tempdir().unwrap();
+        let [fifo, socket, file, link] =
+            ["fifo", "socket", "file", "link"].map(|name| folder.path().join(name));
+        rustix::fs::mkfifoat(rustix::fs::CWD, &fifo, rustix::fs::Mode::RWXU).unwrap();
+        let _listens = UnixListener::bind(&socket).unwrap();
+        std::fs::write(&file, "abc").unwrap();
+        std::os::unix::fs::symlink(&fifo, &link).unwrap();
+        for (path, found) in [
+            (fifo.as_path(), "a pipe (FIFO)"),
+            (&link, "a pipe (FIFO)"),
+            (&socket, "a socket"),
+            (folder.path(), "a folder"),
+            (Path::new("/dev/zero"), "a device"),
+        ] {
+            let error = open_regular(path).unwrap_err();
+            assert_eq!(error.to_string(), format!("`{}`: this is {found}, not a file", path.display()));
+            assert!(error.hint().is_some());
+        }
+        assert_eq!(read_regular(&file, 3).unwrap(), b"abc");
+        let error = read_regular(&file, 2).unwrap_err();
+        assert_eq!(error.to_string(), format!("`{}`: it is longer than 2 bytes", file.display()));
     }
 
     #[test]

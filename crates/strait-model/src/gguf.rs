@@ -1,24 +1,19 @@
-//! GGUF files: metadata and quantised tensors over a memory map.
+//! GGUF files: metadata and quantised tensors, read at their places.
 //!
 //! The header is read by hand and every number in it is doubted: a count is held against the bytes that are left, a
 //! product of dimensions is checked, an offset must lie in the file. So a hostile header costs memory in proportion to
-//! its own length only, and a damaged one is refused with the place of the damage. Tensors are dequantised one at a
-//! time, straight from the map.
+//! its own length only, and a damaged one is refused with the place of the damage. Tensors are read and dequantised one at
+//! a time, piece by piece.
 
 mod header;
 mod types;
 
-use std::{
-    borrow::Cow,
-    fs::File,
-    path::{Path, PathBuf},
-};
+use std::{borrow::Cow, path::Path};
 
 use candle_core::quantized::GgmlDType;
-use memmap2::Mmap;
 use rayon::prelude::*;
 
-use crate::{Error, Result};
+use crate::{Error, Result, files::Pinned};
 pub use header::Header;
 use types::type_name;
 pub(crate) use types::{dtype_name, is_float};
@@ -30,6 +25,8 @@ const MAX_DIMENSIONS: u32 = 4;
 const MAX_NESTING: usize = 4;
 /// The format asks for a multiple of eight; a block of any type may then be read in place.
 const MIN_ALIGNMENT: u64 = 8;
+/// Bytes of a file that are read for its header at first; as long as they do not hold it, four times as many.
+const FIRST_READ: usize = 1 << 22;
 /// Weights dequantised by one task, a multiple of every block size.
 const PIECE: usize = 1 << 16;
 
@@ -347,31 +344,31 @@ fn wrong_kind(key: &str, expected: &'static str, found: &Value) -> Problem {
 }
 
 /// An open GGUF file.
-///
-/// The file is mapped, not read: it must not be changed while the value lives.
 #[derive(Debug)]
 pub struct Gguf {
-    path: PathBuf,
-    map: Mmap,
+    file: Pinned,
     header: Header,
 }
 
 impl Gguf {
-    /// Maps a file and reads its header.
+    /// Opens a file and reads its header.
     ///
     /// # Errors
     /// If the file cannot be opened or is malformed.
     pub fn open(path: &Path) -> Result<Self> {
-        let file = File::open(path).map_err(Error::io(path, "open the file"))?;
-        // SAFETY: the map is only read; that no one else changes the file meanwhile is the documented condition.
-        let map = unsafe { Mmap::map(&file) }.map_err(Error::io(path, "map the file"))?;
-        let header = Header::parse(&map).map_err(|problem| at(path, problem))?;
-        Ok(Self { path: path.into(), map, header })
+        let file = Pinned::open(path, &[])?;
+        let header = read_header(&file)?.map_err(|problem| at(path, problem))?;
+        Ok(Self { file, header })
     }
 
     /// The file.
     pub fn path(&self) -> &Path {
-        &self.path
+        self.file.path()
+    }
+
+    /// The file as it is held.
+    pub(crate) fn file(&self) -> &Pinned {
+        &self.file
     }
 
     /// The value of a metadata key, of whatever kind.
@@ -396,14 +393,15 @@ impl Gguf {
     pub fn dequantise(&self, name: &str) -> Result<(Vec<usize>, Vec<f32>)> {
         let info = self.tensor(name).ok_or_else(|| {
             let tensor = name.into();
-            at(&self.path, Problem::NoTensor { tensor })
+            at(self.path(), Problem::NoTensor { tensor })
         })?;
-        let bytes = &self.map[info.offset..info.offset + info.size];
         let mut weights = vec![0.0; info.shape.iter().product()];
-        weights
-            .par_chunks_mut(PIECE)
-            .zip(bytes.par_chunks(PIECE / info.dtype.block_size() * info.dtype.type_size()))
-            .try_for_each(|(weights, bytes)| dequantise_piece(info.dtype, bytes, weights))?;
+        let bytes_of = |weights: usize| weights / info.dtype.block_size() * info.dtype.type_size();
+        weights.par_chunks_mut(PIECE).enumerate().try_for_each(|(i, weights)| {
+            let mut bytes = vec![0; bytes_of(weights.len())];
+            self.file.read_at((info.offset + i * bytes_of(PIECE)) as u64, &mut bytes)?;
+            Ok::<_, Error>(dequantise_piece(info.dtype, &bytes, weights)?)
+        })?;
         Ok((info.shape.clone(), weights))
     }
 
@@ -498,8 +496,21 @@ impl Gguf {
         };
         match read(value) {
             Some(found) => Ok(Some(found)),
-            None => Err(at(&self.path, wrong_kind(key, expected, value))),
+            None => Err(at(self.path(), wrong_kind(key, expected, value))),
         }
+    }
+}
+
+/// Reads as much of the file's start as its header takes.
+fn read_header(file: &Pinned) -> Result<Result<Header, Problem>> {
+    let length = usize::try_from(file.length()).unwrap_or(usize::MAX);
+    let mut read = FIRST_READ;
+    loop {
+        let start = file.start(read)?;
+        if let Some(header) = Header::parse_start(&start, length) {
+            return Ok(header);
+        }
+        read = read.saturating_mul(4);
     }
 }
 

@@ -11,6 +11,8 @@ pub mod edit;
 pub mod error;
 pub mod files;
 pub mod gguf;
+pub mod guard;
+pub mod json;
 pub mod model;
 pub mod ops;
 pub mod progress;

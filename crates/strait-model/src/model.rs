@@ -1,16 +1,11 @@
 //! A model: decoder, tokenizer, and where they came from.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use candle_core::Device;
 use serde::Serialize;
 
-use crate::{
-    Config, Decoder, Error, Result, Tokenizer, Weights,
-    files::sha256_of,
-    progress::{Progress, Unit},
-    source::Located,
-};
+use crate::{Config, Decoder, Result, Tokenizer, Weights, source::Located};
 
 /// A frozen decoder-only chat model.
 pub struct Model {
@@ -42,9 +37,17 @@ impl Model {
     /// # Errors
     /// If a file is missing, malformed, or disagrees with the config.
     pub fn load(located: &Located, device: &Device) -> Result<Self> {
-        let path = &located.path;
-        let weights = Weights::open(path)?;
-        let (tokenizer, format) = match weights.gguf() {
+        Self::of_weights(located, &Weights::open(&located.path)?, device)
+    }
+
+    /// As [`load`](Self::load), from weights that are open already, so that what was hashed is what is computed with.
+    ///
+    /// # Errors
+    /// As [`load`](Self::load); and if a file was changed since the weights were opened.
+    pub fn of_weights(located: &Located, weights: &Weights, device: &Device) -> Result<Self> {
+        weights.fit()?;
+        let path = weights.path();
+        let (mut tokenizer, format) = match weights.gguf() {
             Some(gguf) => (Tokenizer::from_gguf(path, gguf)?, "gguf"),
             None => (Tokenizer::from_folder(path)?, "safetensors"),
         };
@@ -54,29 +57,14 @@ impl Model {
             quantised: weights.quantised(),
             files: weights.files(),
         };
-        Ok(Self { decoder: Decoder::new(&weights, device)?, tokenizer, provenance })
+        let decoder = Decoder::new(weights, device)?;
+        tokenizer.limit_to(decoder.config().vocab_size);
+        weights.check_unchanged()?;
+        Ok(Self { decoder, tokenizer, provenance })
     }
 
     /// The model's config.
     pub fn config(&self) -> &Config {
         self.decoder.config()
     }
-}
-
-/// Name and SHA-256 of every file, in order.
-///
-/// # Errors
-/// If a file cannot be read.
-pub fn hashes(files: &[PathBuf], progress: &dyn Progress) -> Result<Vec<(String, String)>> {
-    let size = |path: &PathBuf| path.metadata().map_or(0, |m| m.len());
-    let task = progress.begin("hashing weights", Some(files.iter().map(size).sum()), Unit::Bytes);
-    let hash = |path: &PathBuf| -> Result<(String, String)> {
-        Ok((file_name(path)?, sha256_of(path, |n| task.advance(n))?))
-    };
-    files.iter().map(hash).collect()
-}
-
-fn file_name(path: &Path) -> Result<String> {
-    let name = path.file_name().ok_or_else(|| std::io::ErrorKind::InvalidInput.into());
-    Ok(name.map_err(Error::io(path, "name the file"))?.to_string_lossy().into_owned())
 }

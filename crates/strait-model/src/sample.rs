@@ -5,7 +5,7 @@ use rand_chacha::ChaCha8Rng;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    Edit, Model, Result,
+    Edit, Error, Model, Result,
     decoder::{Cache, Packed},
 };
 
@@ -48,7 +48,7 @@ struct Running {
 /// stops the sampling by returning `false`.
 ///
 /// # Errors
-/// If the prompt is empty or does not fit the model's context.
+/// If the prompt is empty, does not fit the model's context, or the model gives no logits.
 pub fn sample(
     model: &Model,
     prompt: &[u32],
@@ -73,6 +73,9 @@ pub fn sample(
         let mut kept = Vec::new();
         let mut drawn = Vec::new();
         for (slot, (run, logits)) in running.iter_mut().zip(&mut logits).enumerate() {
+            if logits.iter().any(|l| l.is_nan()) || !logits.iter().any(|l| l.is_finite()) {
+                return Err(Error::NoLogits);
+            }
             let id = draw(logits, sampling, &mut run.rng);
             let continuation = &mut done[run.index];
             continuation.ids.push(id);

@@ -103,12 +103,6 @@ pub enum Problem {
     /// A conversation with nothing to learn from.
     #[error("the conversation has no assistant turn")]
     NoAssistant,
-    /// A system message after the first.
-    #[error("message {message} has the role `system`, which only the first message may have")]
-    LateSystem {
-        /// The message's number, counted from 1.
-        message: usize,
-    },
     /// A response of no tokens at all.
     #[error("the chat template writes nothing for the assistant turn (message {message})")]
     EmptyResponse {
@@ -214,7 +208,6 @@ impl Problem {
             Self::NoMessages | Self::NoAssistant => {
                 "give every row a user message and an assistant message after it"
             }
-            Self::LateSystem { .. } => "move the system message to the front, or make it part of a user message",
             Self::EmptyResponse { .. } => "give the assistant turn some content",
             Self::NoTokenizer => {
                 "load the tokenizer with transformers' `AutoTokenizer` and `save_pretrained` it into the folder, which writes `tokenizer.json`"

@@ -1,49 +1,53 @@
 //! Text to token ids and back, and conversations to ids with the place of each response.
 //!
-//! The work is done by the `tokenizers` library, either from a `tokenizer.json` (`tokenizer/folder.rs`) or from the vocabulary
+//! The work is done by the `tokenizers` library, either from a folder's files (`tokenizer/folder.rs`) or from the vocabulary
 //! in a GGUF file (`tokenizer/rebuild.rs`); both give the same ids, those of transformers.
 
+mod bounds;
+mod chat;
+mod class;
 mod folder;
+mod problem;
 mod rebuild;
+mod special;
+mod stream;
+mod templates;
 
 use std::{
     collections::BTreeMap,
-    ops::Range,
     path::{Path, PathBuf},
 };
 
+use tokenizers::{Encoding, PostProcessorWrapper, processors::template::TemplateProcessing};
+
+use self::{bounds::Growth, templates::Templates};
+pub use self::{chat::EncodedChat, problem::Problem, stream::Stream};
 use crate::{
-    Conversation, Error, Gguf, Message, Result, Role,
-    template::{Problem, Template, View},
+    Conversation, Error, Gguf, Message, Result, Role, guard,
+    template::{self, Template, View},
 };
-
-/// Tokens that one character may be spread over: no more than it has bytes.
-const MAX_HELD: usize = 4;
-
-/// A conversation as token ids.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct EncodedChat {
-    /// The ids of the whole conversation.
-    pub ids: Vec<u32>,
-    /// For each assistant turn in order, where its response lies in `ids`: all that the chat template writes after
-    /// the generation prompt, which is the text, its end token and what follows it.
-    pub responses: Vec<Range<usize>>,
-}
 
 /// A tokenizer with the model's chat template.
 #[derive(Debug)]
 pub struct Tokenizer {
     path: PathBuf,
     library: tokenizers::Tokenizer,
+    growth: Growth,
     template: Option<Template>,
+    /// For conversations with tools, where that is another.
+    tool_template: Option<Template>,
     bos: Option<u32>,
     end_tokens: Vec<u32>,
+    /// Ids that the model has rows for, once it is known.
+    rows: Option<usize>,
 }
 
 /// What both kinds of source give.
 struct Parts {
     library: tokenizers::Tokenizer,
-    template: Option<String>,
+    /// What the normalizer can make of a text.
+    growth: Growth,
+    templates: Templates,
     /// The tokens that a template may name, such as `bos_token`.
     specials: BTreeMap<String, String>,
     /// Ids that are said to end a text.
@@ -51,8 +55,8 @@ struct Parts {
 }
 
 impl Tokenizer {
-    /// Reads the tokenizer of a Hugging Face folder: `tokenizer.json`, and from the files beside it the chat
-    /// template and the end tokens.
+    /// Reads the tokenizer of a Hugging Face folder: `tokenizer.json`, and from the files beside it what transformers takes
+    /// from them: special and added tokens, the chat template and the end tokens.
     ///
     /// # Errors
     /// If `tokenizer.json` is missing or a file is malformed.
@@ -65,22 +69,44 @@ impl Tokenizer {
     /// # Errors
     /// If the metadata is incomplete or contradicts itself, or the kind of tokenizer is not known.
     pub fn from_gguf(path: &Path, gguf: &Gguf) -> Result<Self> {
-        Self::assemble(path, rebuild::rebuild(path, gguf)?)
+        let parts = guard::caught(|| rebuild::rebuild(path, gguf));
+        let parts =
+            parts.map_err(|panic| refused(path, "be rebuilt from the metadata")(panic.to_string()))??;
+        Self::assemble(path, parts)
     }
 
     fn assemble(path: &Path, parts: Parts) -> Result<Self> {
-        let bos = parts.specials.get("bos_token").and_then(|token| parts.library.token_to_id(token));
-        let template = parts
-            .template
-            .map(|source| Template::new(&source, parts.specials))
-            .transpose()
-            .map_err(|problem| at(path, problem))?;
-        let mut tokenizer =
-            Self { path: path.into(), library: parts.library, template, bos, end_tokens: parts.ends };
+        let Parts { mut library, growth, templates, specials, ends } = parts;
+        if let Some(processor) = library.get_post_processor().cloned() {
+            library.with_post_processor(Some(untrimmed(processor)));
+        }
+        let bos = specials.get("bos_token").and_then(|token| library.token_to_id(token));
+        if templates.default.is_none() && templates.tool_use.is_none() && !templates.others.is_empty() {
+            return Err(at(path, template::Problem::NoDefaultTemplate { found: templates.others }));
+        }
+        let compiled = |source: Option<String>| {
+            let template = source.map(|source| Template::new(&source, specials.clone())).transpose();
+            template.map_err(|problem| at(path, problem))
+        };
+        let mut tokenizer = Self {
+            path: path.into(),
+            library,
+            growth,
+            template: compiled(templates.default)?,
+            tool_template: compiled(templates.tool_use)?,
+            bos,
+            end_tokens: ends,
+            rows: None,
+        };
         tokenizer.end_tokens.extend(tokenizer.end_of_turn());
         tokenizer.end_tokens.sort_unstable();
         tokenizer.end_tokens.dedup();
         Ok(tokenizer)
+    }
+
+    /// Refuses from here on what encodes to ids for which the model's embedding has no row.
+    pub fn limit_to(&mut self, rows: usize) {
+        self.rows = Some(rows);
     }
 
     /// The special token that the chat template writes after a response. Files often declare only the end of a
@@ -101,6 +127,11 @@ impl Tokenizer {
         self.library.get_vocab_size(true)
     }
 
+    /// The text of a token as the vocabulary has it, if the id is one.
+    pub fn token(&self, id: u32) -> Option<String> {
+        self.library.id_to_token(id)
+    }
+
     /// The token that begins a text, if the model has one. [`Self::encode`] adds it where the model wants it.
     pub fn bos(&self) -> Option<u32> {
         self.bos
@@ -115,11 +146,53 @@ impl Tokenizer {
     /// rendered conversations bring their own.
     ///
     /// # Errors
-    /// If the library refuses the text, which it does for none that is known.
+    /// If the tokenizer's files make it impossible, or lead to a token that the model has no row for.
     pub fn encode(&self, text: &str, add_special: bool) -> Result<Vec<u32>> {
-        let encoding =
-            self.library.encode_fast(text, add_special).map_err(self.refused("encode the text"))?;
+        let encoding = self.encoding(text, |library| library.encode_fast(text, add_special))?;
         Ok(encoding.get_ids().to_vec())
+    }
+
+    /// The first `limit` of the ids that [`Self::encode`] gives a text with the tokens around it, without reading all of a
+    /// long one.
+    ///
+    /// # Errors
+    /// As [`Self::encode`].
+    pub fn encode_start(&self, text: &str, limit: usize) -> Result<Vec<u32>> {
+        // Tokens depend on the text a little way behind them. Where a longer piece gives the same ones, they are settled.
+        let mut settled: Option<Vec<u32>> = None;
+        let mut length = limit.saturating_mul(BYTES_A_TOKEN).max(BYTES_AT_LEAST);
+        loop {
+            let piece = &text[..text.floor_char_boundary(length)];
+            let mut ids = self.encode(piece, true)?;
+            let enough = ids.len() > limit.saturating_mul(2);
+            ids.truncate(limit);
+            if piece.len() == text.len() || enough && settled.as_ref() == Some(&ids) {
+                return Ok(ids);
+            }
+            settled = Some(ids);
+            length = length.saturating_mul(2);
+        }
+    }
+
+    /// The library's encoding of a text.
+    fn encoding(
+        &self,
+        text: &str,
+        encode: impl FnOnce(&tokenizers::Tokenizer) -> tokenizers::Result<Encoding>,
+    ) -> Result<Encoding> {
+        self.growth.check(text.len()).map_err(|problem| self.unfit(problem))?;
+        let encoding = guard::caught(|| encode(&self.library))
+            .map_err(|panic| panic.to_string())
+            .and_then(|made| made.map_err(|error| error.to_string()))
+            .map_err(refused(&self.path, "encode the text"))?;
+        let beyond = |&&id: &&u32| self.rows.is_some_and(|rows| id as usize >= rows);
+        match (encoding.get_ids().iter().find(beyond), self.rows) {
+            (Some(&id), Some(rows)) => {
+                let token = self.token(id).unwrap_or_default();
+                Err(self.unfit(Problem::BeyondEmbedding { id, token, rows }))
+            }
+            _ => Ok(encoding),
+        }
     }
 
     /// The text of some ids; bytes that are no text become U+FFFD, ids that are no token nothing.
@@ -127,17 +200,20 @@ impl Tokenizer {
     /// # Errors
     /// If the library refuses the ids, which it does for none that are known.
     pub fn decode(&self, ids: &[u32], skip_special: bool) -> Result<String> {
-        self.library.decode(ids, skip_special).map_err(self.refused("decode the tokens"))
+        guard::caught(|| self.library.decode(ids, skip_special))
+            .map_err(|panic| panic.to_string())
+            .and_then(|made| made.map_err(|error| error.to_string()))
+            .map_err(refused(&self.path, "decode the tokens"))
     }
 
     /// Decodes token by token, without the special ones.
     pub fn stream(&self) -> Stream<'_> {
-        Stream { tokenizer: self, ids: Vec::new(), context: 0, given: String::new() }
+        Stream::new(self)
     }
 
     /// Whether the model brings a chat template, as instruction-tuned models do.
     pub fn has_chat_template(&self) -> bool {
-        self.template.is_some()
+        self.template.is_some() || self.tool_template.is_some()
     }
 
     /// A conversation as the text that the model reads, ending with the beginning of an answer where
@@ -146,164 +222,100 @@ impl Tokenizer {
     /// # Errors
     /// If there is no chat template, or the conversation does not fit it.
     pub fn render(&self, conversation: &Conversation, add_generation_prompt: bool) -> Result<String> {
-        let view = View::new(conversation, conversation.messages.len(), add_generation_prompt);
-        let mut texts = self.render_all(&[view])?;
+        self.rendered(conversation, conversation.messages.len(), add_generation_prompt)
+    }
+
+    /// The first messages of a conversation as text.
+    fn rendered(&self, conversation: &Conversation, messages: usize, prompt: bool) -> Result<String> {
+        let template = match (&self.tool_template, &self.template) {
+            (Some(template), _) if conversation.tools.is_some() => template,
+            (_, Some(template)) => template,
+            (Some(_), None) => {
+                let found = vec!["tool_use".into()];
+                return Err(self.wrong(template::Problem::NoDefaultTemplate { found }));
+            }
+            (None, None) => return Err(self.wrong(template::Problem::NoTemplate)),
+        };
+        if messages == 0 {
+            return Err(self.wrong(template::Problem::NoMessages));
+        }
+        let mut texts = template
+            .render(&[View::new(conversation, messages, prompt)])
+            .map_err(|problem| self.wrong(problem))?;
         Ok(texts.swap_remove(0))
     }
 
     /// The ids of a conversation that is to be answered.
     ///
     /// # Errors
-    /// As [`Self::render`].
+    /// As [`Self::render`] and [`Self::encode`].
     pub fn encode_prompt(&self, conversation: &Conversation) -> Result<Vec<u32>> {
         self.encode(&self.render(conversation, true)?, false)
     }
 
-    /// The ids of a whole conversation with the place of each assistant turn's response.
-    ///
-    /// The text is rendered once and its ids are those of the whole; the places are found by rendering the
-    /// conversation up to each turn. A token on both sides of a place belongs to what follows.
-    ///
-    /// # Errors
-    /// As [`Self::render`]; also if there is no assistant turn, or the template writes earlier turns differently
-    /// once later ones follow, so that a response is not what the model would have been asked for.
-    pub fn encode_chat(&self, conversation: &Conversation) -> Result<EncodedChat> {
-        let messages = &conversation.messages;
-        let turns: Vec<_> = (0..messages.len()).filter(|&i| messages[i].is_answer()).collect();
-        if turns.is_empty() {
-            return Err(self.wrong(Problem::NoAssistant));
-        }
-        let views: Vec<_> = turns
-            .iter()
-            .flat_map(|&turn| [(turn, true), (turn + 1, false)])
-            .chain([(messages.len(), false)])
-            .map(|(messages, prompt)| View::new(conversation, messages, prompt))
-            .collect();
-        let mut texts = self.render_all(&views)?;
-        let whole = texts.pop().unwrap_or_default();
-        let encoding = self.library.encode(whole.as_str(), false).map_err(self.refused("encode the text"))?;
-        // A token belongs to a part of the text if it ends in it.
-        let place = |byte: usize| encoding.get_offsets().partition_point(|&(_, end)| end <= byte);
-        let mut responses = Vec::with_capacity(turns.len());
-        for (&turn, bounds) in turns.iter().zip(texts.chunks_exact(2)) {
-            for part in bounds {
-                let byte = common_prefix(part, &whole);
-                if byte < part.len() {
-                    return Err(self.wrong(Problem::Rewritten { message: turn + 1, byte }));
-                }
-            }
-            let response = place(bounds[0].len())..place(bounds[1].len());
-            if response.is_empty() {
-                return Err(self.wrong(Problem::EmptyResponse { message: turn + 1 }));
-            }
-            responses.push(response);
-        }
-        Ok(EncodedChat { ids: encoding.get_ids().to_vec(), responses })
-    }
-
-    fn render_all(&self, views: &[View]) -> Result<Vec<String>> {
-        let template = self.template.as_ref().ok_or_else(|| self.wrong(Problem::NoTemplate))?;
-        for view in views {
-            check_roles(view.messages()).map_err(|problem| self.wrong(problem))?;
-        }
-        template.render(views).map_err(|problem| self.wrong(problem))
-    }
-
-    fn wrong(&self, problem: Problem) -> Error {
+    fn wrong(&self, problem: template::Problem) -> Error {
         at(&self.path, problem)
     }
 
-    fn refused(&self, doing: &'static str) -> impl FnOnce(tokenizers::Error) -> Error {
-        move |error| self.wrong(Problem::Library { doing, detail: error.to_string() })
+    fn unfit(&self, problem: Problem) -> Error {
+        unfit(&self.path)(problem)
     }
 }
 
-/// A problem of the file or folder that the tokenizer came from.
-fn at(path: &Path, problem: Problem) -> Error {
+/// Bytes of text that are read for a token at first: more than tokens have on average, in any writing.
+const BYTES_A_TOKEN: usize = 16;
+/// Texts up to here are always read as a whole.
+const BYTES_AT_LEAST: usize = 4096;
+
+/// A problem of the template of the file or folder that the tokenizer came from.
+fn at(path: &Path, problem: template::Problem) -> Error {
     Error::Template { path: path.into(), problem: Box::new(problem) }
 }
 
-fn check_roles(messages: &[Message]) -> Result<(), Problem> {
-    if messages.is_empty() {
-        return Err(Problem::NoMessages);
-    }
-    match messages.iter().skip(1).position(|message| message.role() == Role::System) {
-        Some(index) => Err(Problem::LateSystem { message: index + 2 }),
-        None => Ok(()),
-    }
+/// A problem of the tokenizer of a file or folder.
+fn unfit(path: &Path) -> impl Fn(Problem) -> Error {
+    move |problem| Error::Tokenizer { path: path.into(), problem: Box::new(problem) }
 }
 
-/// Bytes that two texts have in common at their start.
-fn common_prefix(a: &str, b: &str) -> usize {
-    a.bytes().zip(b.bytes()).take_while(|(a, b)| a == b).count()
+/// What the library could not do, in its own words.
+fn refused(path: &Path, doing: &'static str) -> impl Fn(String) -> Error {
+    move |detail| at(path, template::Problem::Library { doing, detail })
 }
 
-/// Decodes an answer while it is sampled: each token gives the text that is certain with it.
-///
-/// A character whose bytes are spread over several tokens comes whole with the last of them. Only what is no text,
-/// and U+FFFD itself, may come out otherwise than from [`Tokenizer::decode`] where the model spells bytes as tokens.
-#[derive(Clone, Debug)]
-pub struct Stream<'t> {
-    tokenizer: &'t Tokenizer,
-    /// The tokens of the last piece, since some decoders treat a text's first token apart, and those held back.
-    ids: Vec<u32>,
-    /// How many of `ids` are of the last piece.
-    context: usize,
-    /// The text of those.
-    given: String,
+/// Puts tokens around a text.
+fn around(
+    bos: Option<(u32, &str)>,
+    eos: Option<(u32, &str)>,
+) -> tokenizers::Result<Option<PostProcessorWrapper>> {
+    if bos.is_none() && eos.is_none() {
+        return Ok(None);
+    }
+    // The library takes a piece by its text, in which `$` would be a marker: the names are ours.
+    let pieces = [bos.map(|_| "bos"), Some("$A"), eos.map(|_| "eos")];
+    let special = |name: &str, token: Option<(u32, &str)>| {
+        token.map(|(id, text)| (name.to_string(), vec![id], vec![text.to_string()]))
+    };
+    let tokens = [special("bos", bos), special("eos", eos)]
+        .into_iter()
+        .flatten()
+        .map(|(name, ids, texts)| tokenizers::processors::template::SpecialToken::new(name, ids, texts))
+        .collect::<tokenizers::Result<Vec<_>>>()?;
+    let template = TemplateProcessing::builder()
+        .try_single(pieces.into_iter().flatten().collect::<Vec<_>>())?
+        .special_tokens(tokens)
+        .build()?;
+    Ok(Some(template.into()))
 }
 
-impl Stream<'_> {
-    /// Takes the next token and gives the text that it completes, which may be none.
-    ///
-    /// # Errors
-    /// As [`Tokenizer::decode`].
-    pub fn push(&mut self, id: u32) -> Result<String> {
-        if self.tokenizer.is_special(id) || self.tokenizer.library.id_to_token(id).is_none() {
-            return Ok(String::new());
+/// A post-processor that leaves offsets of whole tokens, spaces and all: the places of responses are read from them.
+fn untrimmed(processor: PostProcessorWrapper) -> PostProcessorWrapper {
+    match processor {
+        PostProcessorWrapper::ByteLevel(bytes) => PostProcessorWrapper::ByteLevel(bytes.trim_offsets(false)),
+        PostProcessorWrapper::Roberta(roberta) => PostProcessorWrapper::Roberta(roberta.trim_offsets(false)),
+        PostProcessorWrapper::Sequence(sequence) => {
+            let parts = sequence.into_iter().map(untrimmed).collect();
+            PostProcessorWrapper::Sequence(tokenizers::processors::sequence::Sequence::new(parts))
         }
-        self.ids.push(id);
-        let text = self.decode(&self.ids)?;
-        let held = &self.ids[self.context..];
-        let whole = text.strip_prefix(&self.given).filter(|_| !text.ends_with(char::REPLACEMENT_CHARACTER));
-        let (piece, tokens) = match whole {
-            Some(piece) => (piece.to_string(), held.len()),
-            None if held.len() < MAX_HELD => return Ok(String::new()),
-            None => self.broken(held)?,
-        };
-        self.ids.drain(..self.context);
-        self.context = tokens;
-        self.given = self.decode(&self.ids[..tokens])?;
-        Ok(piece)
-    }
-
-    /// The text that was held back, with U+FFFD in place of what is no text.
-    ///
-    /// # Errors
-    /// As [`Tokenizer::decode`].
-    pub fn finish(self) -> Result<String> {
-        let text = self.decode(&self.ids)?;
-        match text.strip_prefix(&self.given) {
-            Some(piece) => Ok(piece.into()),
-            None => self.decode(&self.ids[self.context..]),
-        }
-    }
-
-    /// The text of as many of these tokens as cannot be the beginning of a character that the rest completes, and
-    /// their number. There are more tokens than a character has bytes, so some are broken.
-    fn broken(&self, held: &[u32]) -> Result<(String, usize)> {
-        let text = self.decode(held)?;
-        for tokens in (1..held.len()).rev() {
-            let (first, rest) = held.split_at(tokens);
-            let first = self.decode(first)?;
-            if text.strip_prefix(&first) == Some(&self.decode(rest)?) {
-                return Ok((first, tokens));
-            }
-        }
-        Ok((text, held.len()))
-    }
-
-    fn decode(&self, ids: &[u32]) -> Result<String> {
-        self.tokenizer.decode(ids, true)
+        other => other,
     }
 }

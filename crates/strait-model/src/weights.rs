@@ -3,6 +3,7 @@
 //! Whatever the file, a tensor comes out the same: f32, row-major, rotary halves of a head one after the other, norms as
 //! the factor to multiply by. What a file stores otherwise is turned here, and the decoder knows nothing of it.
 
+mod fit;
 mod names;
 mod safetensors;
 
@@ -17,7 +18,9 @@ use rayon::prelude::*;
 use crate::{
     Config, Error, Gguf, Result,
     config::Architecture,
+    files::{Identity, Pinned, sha256_of},
     gguf::{dtype_name, is_float},
+    progress::{Progress, Unit},
 };
 use names::Names;
 use safetensors::Folder;
@@ -37,6 +40,12 @@ pub enum Problem {
     Pickle {
         /// The file.
         file: &'static str,
+    },
+    /// A folder with half a download.
+    #[error("the folder's only weights are `{file}`, a download that was not finished")]
+    Unfinished {
+        /// The file.
+        file: String,
     },
     /// An index that is not the JSON it should be.
     #[error("cannot be read as an index of shards: {reason}")]
@@ -64,11 +73,24 @@ pub enum Problem {
         /// The shard's name.
         shard: String,
     },
+    /// A tensor of a shard that the index does not put there.
+    #[error("the shard `{shard}` holds the tensor `{tensor}`, which the index {}", match elsewhere {
+        Some(other) => format!("puts into `{other}`"),
+        None => "does not name".into(),
+    })]
+    NotInIndex {
+        /// The tensor.
+        tensor: String,
+        /// The shard's name.
+        shard: String,
+        /// The shard by the index, if it names one.
+        elsewhere: Option<String>,
+    },
     /// A file too short for the length of its header.
     #[error("not a safetensors file: it is {length} bytes long, and its header's length alone takes 8")]
     TooShort {
         /// Length of the file.
-        length: usize,
+        length: u64,
     },
     /// A header longer than any real one.
     #[error("the header claims to be {found} bytes long, where {limit} is the limit")]
@@ -84,7 +106,7 @@ pub enum Problem {
         /// The length claimed.
         found: u64,
         /// Bytes in the file after it.
-        left: usize,
+        left: u64,
     },
     /// A header that is not the JSON it should be, or whose tensors do not lie one after the other.
     #[error("the header, at byte 8, cannot be read: {reason}")]
@@ -96,9 +118,9 @@ pub enum Problem {
     #[error("the tensors take {expected} bytes by the header, but {found} bytes follow it")]
     DataLength {
         /// Bytes that the header describes.
-        expected: usize,
+        expected: u64,
         /// Bytes in the file after the header.
-        found: usize,
+        found: u64,
     },
     /// A GGUF file that is one of several.
     #[error("the file is one of the {parts} parts of a split model, which are not read")]
@@ -121,6 +143,17 @@ pub enum Problem {
         expected: Vec<usize>,
         /// The shape in the file.
         found: Vec<usize>,
+    },
+    /// A tensor that the config knows nothing of.
+    #[error("the tensor `{tensor}` has no part in the model that the config describes{}", match others {
+        0 => String::new(),
+        n => format!(", nor have {n} others"),
+    })]
+    LeftOver {
+        /// The tensor, under its name in the file.
+        tensor: String,
+        /// How many more there are.
+        others: usize,
     },
     /// A tensor of numbers that are not read here.
     #[error("the tensor `{tensor}` holds {found} numbers, where F32, F16, BF16 and F64 are supported")]
@@ -150,8 +183,13 @@ impl Problem {
             Self::Pickle { .. } => {
                 "convert the model to safetensors: load it with transformers and save it with `save_pretrained`"
             }
+            Self::Unfinished { .. } => "let the download finish, or fetch the model again",
             Self::Split { .. } => "join the parts with llama.cpp's `llama-gguf-split --merge`",
             Self::ShardMissing { .. } => "fetch the model again: the folder is not whole",
+            Self::NotInIndex { .. } => "fetch or save the model again: the shards are not of one model",
+            Self::LeftOver { .. } => {
+                "the config and the weights do not belong together: restore both from the model's repository, or load the model with transformers, see what it says of this tensor, and save it again with `save_pretrained`"
+            }
             Self::NoTensor { .. } | Self::Shape { .. } => {
                 "the config and the weights do not belong together: restore both from the model's repository"
             }
@@ -165,11 +203,14 @@ impl Problem {
     }
 }
 
-/// A model's weights and config. The files are mapped, not read: they must not be changed while the value lives.
+/// A model's weights and config. The files are held open: what is hashed and what is computed with are the same bytes, or
+/// [`check_unchanged`](Weights::check_unchanged) says that they are not.
 #[derive(Debug)]
 pub struct Weights {
     path: PathBuf,
     config: Config,
+    /// The state of the files of a folder beside the weights, before any of them was read; `None` of one that is not there.
+    beside: Vec<(PathBuf, Option<Identity>)>,
     names: Names,
     source: Source,
 }
@@ -200,10 +241,12 @@ impl Weights {
     }
 
     fn open_folder(path: &Path) -> Result<Self> {
+        let beside =
+            BESIDE.map(|name| path.join(name)).map(|path| (path.clone(), Identity::of(&path))).into();
         let config = Config::from_hf(&path.join("config.json"))?;
         let folder = Folder::open(path)?;
         let names = Names::of_folder(|name| folder.contains(name));
-        Ok(Self { path: path.into(), config, names, source: Source::Safetensors(folder) })
+        Ok(Self { path: path.into(), config, beside, names, source: Source::Safetensors(folder) })
     }
 
     fn open_gguf(path: &Path) -> Result<Self> {
@@ -213,7 +256,7 @@ impl Weights {
         }
         let config = Config::from_gguf(path, &gguf)?;
         let names = Names::of_gguf(config.architecture);
-        Ok(Self { path: path.into(), config, names, source: Source::Gguf(gguf) })
+        Ok(Self { path: path.into(), config, beside: Vec::new(), names, source: Source::Gguf(gguf) })
     }
 
     /// The config that came with the weights.
@@ -229,22 +272,74 @@ impl Weights {
         }
     }
 
+    /// Holds the tensors against the config, both ways. Returns those that have rightly no part in the text model, as the
+    /// files name them: a vision tower's, a head beside embeddings that are the head, buffers that follow from the config.
+    ///
+    /// # Errors
+    /// If a tensor is missing, has another shape than the config says, or has a part in a model that this is not.
+    pub fn fit(&self) -> Result<Vec<String>> {
+        fit::check(self)
+    }
+
+    /// All tensors as the files describe them.
+    fn stored(&self) -> Vec<fit::Stored<'_>> {
+        match &self.source {
+            Source::Gguf(gguf) => {
+                gguf.tensors().iter().map(|t| fit::Stored { name: &t.name, shape: &t.shape }).collect()
+            }
+            Source::Safetensors(folder) => folder.tensors(),
+        }
+    }
+
+    /// Where the model lies: its folder, or its GGUF file.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
     /// All weight files.
     pub fn files(&self) -> Vec<PathBuf> {
+        self.held().into_iter().map(|file| file.path().into()).collect()
+    }
+
+    fn held(&self) -> Vec<&Pinned> {
         match &self.source {
-            Source::Gguf(gguf) => vec![gguf.path().into()],
+            Source::Gguf(gguf) => vec![gguf.file()],
             Source::Safetensors(folder) => folder.files(),
         }
     }
 
-    /// The weight files, and the files of a folder that decide how text becomes tokens and tokens logits.
-    pub fn all_files(&self) -> Vec<PathBuf> {
-        let beside = match self.source {
-            Source::Gguf(_) => &[][..],
-            Source::Safetensors(_) => &BESIDE[..],
-        };
-        let beside = beside.iter().map(|name| self.path.join(name)).filter(|path| path.is_file());
-        self.files().into_iter().chain(beside).collect()
+    /// Name and SHA-256 of the weight files, and of the files of a folder that decide how text becomes tokens and tokens
+    /// logits.
+    ///
+    /// # Errors
+    /// If a file cannot be read, or was changed since the weights were opened.
+    pub fn hashes(&self, progress: &dyn Progress) -> Result<Vec<(String, String)>> {
+        let held = self.held();
+        let beside: Vec<&PathBuf> =
+            self.beside.iter().filter_map(|(path, state)| state.as_ref().map(|_| path)).collect();
+        let bytes = held.iter().map(|file| file.length()).sum();
+        let task = progress.begin("hashing weights", Some(bytes), Unit::Bytes);
+        let mut hashes = Vec::new();
+        for file in held {
+            hashes.push((file_name(file.path()), file.sha256(|n| task.advance(n))?));
+        }
+        for path in beside {
+            hashes.push((file_name(path), sha256_of(path, |_| ())?));
+        }
+        self.check_unchanged()?;
+        Ok(hashes)
+    }
+
+    /// Refuses files that were written to or replaced since they were opened.
+    ///
+    /// # Errors
+    /// [`Error::Changed`] with the first of them.
+    pub fn check_unchanged(&self) -> Result<()> {
+        self.held().into_iter().try_for_each(Pinned::check)?;
+        match self.beside.iter().find(|(path, state)| Identity::of(path) != *state) {
+            Some((path, _)) => Err(Error::Changed { path: path.clone() }),
+            None => Ok(()),
+        }
     }
 
     /// The tensors' types where some are quantised, such as `Q4_1 (210 tensors), Q8_0 (1), F32 (61)`.
@@ -329,6 +424,10 @@ fn split_rotary_pairs(weights: &[f32], head_dim: usize, row: usize) -> Vec<f32> 
         }
     }
     split
+}
+
+fn file_name(path: &Path) -> String {
+    path.file_name().unwrap_or(path.as_os_str()).to_string_lossy().into()
 }
 
 fn check_shape(tensor: &str, expected: &[usize], found: &[usize]) -> Result<(), Problem> {

@@ -62,6 +62,24 @@ pub enum Error {
         /// Norm of the gradient.
         gradient_norm: f64,
     },
+    /// A reading that is infinite or no number.
+    #[error(
+        "{}: its {what} {} is {value}, which is no reading",
+        place.clone().unwrap_or_else(|| format!("row {} of those that are read", row + 1)),
+        if *edited { "under the edit" } else { "under the base model" }
+    )]
+    NotFinite {
+        /// What was read.
+        what: &'static str,
+        /// The row, counted from 0 in the order of reading.
+        row: usize,
+        /// Where the row stands, where that is known.
+        place: Option<String>,
+        /// Whether it was read under an edit.
+        edited: bool,
+        /// What came of it.
+        value: f64,
+    },
     /// The user asked for a stop; everything done so far is saved.
     #[error("interrupted; the same command goes on from here")]
     Interrupted,
@@ -129,7 +147,19 @@ impl Error {
                 "lower `learning_rate`, set `clip = 1.0`, or look at those rows; the last checkpoint is kept"
                     .into(),
             ),
-            Self::Interrupted => None,
+            Self::NotFinite { edited, .. } => Some(match edited {
+                true => {
+                    "look at the edit's norms with `strait edit inspect`, and scale it less: it holds numbers that are not \
+                     finite, or drives the model out of single precision"
+                        .into()
+                }
+                false => {
+                    "prove the model with `strait check`: its weights hold numbers that are not finite, or drive it out of \
+                     single precision; fetch it again, or take another format of it"
+                        .into()
+                }
+            }),
+            Self::Interrupted => Some("run the same command again".into()),
             Self::Threads { .. } => Some("ask for fewer with `--threads` or `--jobs`".into()),
             Self::Table { problem, .. } => Some(problem.hint().into()),
             Self::Study { problem, .. } => Some(problem.hint()),

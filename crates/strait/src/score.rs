@@ -7,7 +7,7 @@ use strait_model::{
 };
 
 use crate::{
-    Result,
+    Error, Result,
     data::Chat,
     measure::row_losses,
     objective::{Kept, Row},
@@ -36,7 +36,7 @@ pub struct Score {
 /// Response loss of every chat under an edit, or of the base model.
 ///
 /// # Errors
-/// If a chat does not fit the model or its template.
+/// If a chat does not fit the model or its template, or its loss is no number.
 pub fn score(model: &Model, edit: Option<&Edit>, chats: &[Chat], progress: &dyn Progress) -> Result<Score> {
     let rows = chats
         .iter()
@@ -47,6 +47,13 @@ pub fn score(model: &Model, edit: Option<&Edit>, chats: &[Chat], progress: &dyn 
     let losses = row_losses(&model.decoder, &kept, edit, &|n| {
         task.advance(n);
         Ok(())
+    });
+    let losses = losses.map_err(|error| match error {
+        Error::NotFinite { what, row, edited, value, .. } => {
+            let place = chats.get(row).map(|chat| chat.place.clone());
+            Error::NotFinite { what, row, place, edited, value }
+        }
+        other => other,
     })?;
     let rows: Vec<RowScore> = losses.into_iter().map(|(loss, tokens)| RowScore { tokens, loss }).collect();
     let tokens = rows.iter().map(|r| r.tokens).sum();

@@ -10,7 +10,7 @@ use super::Context;
 use crate::{
     failure::Failure,
     interrupt,
-    text::{Columns, Heading::*},
+    text::{Columns, Heading::*, path},
     units,
 };
 
@@ -101,7 +101,7 @@ impl fmt::Display for Shown {
             units::duration(std::time::Duration::from_secs_f64(*seconds))
         )?;
         if let Some(report) = report {
-            write!(f, "report: {}", report.display())?;
+            write!(f, "report: {}", path(report))?;
         }
         Ok(())
     }
@@ -140,7 +140,7 @@ pub fn run(arguments: &Arguments, context: &Context) -> Result<(), Failure> {
         (_, true) => Mode::Full,
         _ => Mode::Default,
     };
-    let options = Options { mode, out: arguments.out.clone(), threads: context.threads() };
+    let options = Options { mode, out: arguments.out.clone(), threads: context.threads()? };
     let results = demo::demo(&options, &*context.progress)?;
     context.show(&Shown { results })
 }

@@ -7,7 +7,7 @@ use serde::Serialize;
 use strait_model::files::write_atomically;
 
 use super::Context;
-use crate::failure::Failure;
+use crate::{failure::Failure, text::path};
 
 /// Write a commented study to start from
 ///
@@ -32,7 +32,7 @@ struct Written<'a> {
 
 impl fmt::Display for Written<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let study = self.study.display();
+        let study = path(self.study);
         writeln!(f, "wrote `{study}`: name your model and your rows in it, then")?;
         writeln!(f, "  strait run {study} --dry-run")?;
         write!(f, "  strait run {study}")

@@ -28,7 +28,7 @@ use strait_model::{Edit, Model, edit::Opened, progress::Progress, source::locate
 
 use device::DeviceArgument;
 
-use crate::{failure::Failure, output, password, progress};
+use crate::{failure::Failure, output, password, progress, threads};
 
 /// What there is to do.
 #[derive(Subcommand)]
@@ -79,28 +79,31 @@ impl Command {
 
 /// How a command shows its result and its progress.
 pub struct Context {
-    json: bool,
     progress: Arc<dyn Progress>,
 }
 
-impl Context {
-    /// Results as text, or with `json` as one object; progress on standard error.
-    pub fn new(json: bool) -> Self {
-        Self { json, progress: progress::on_standard_error() }
+impl Default for Context {
+    /// Results on standard output, progress on standard error.
+    fn default() -> Self {
+        Self { progress: progress::on_standard_error() }
     }
+}
 
-    /// How many threads work may take.
-    fn threads(&self) -> usize {
-        rayon::current_num_threads()
+impl Context {
+    /// Starts the threads for work to come, and says how many there are.
+    fn threads(&self) -> Result<usize, Failure> {
+        threads::start()?;
+        Ok(rayon::current_num_threads())
     }
 
     fn show(&self, result: &(impl Serialize + Display)) -> Result<(), Failure> {
-        Ok(output::print(result, self.json)?)
+        Ok(output::print(result)?)
     }
 
-    /// Finds and reads a model, onto a device.
+    /// Finds and reads a model, onto a device, to compute with it.
     fn load(&self, name: &str, device: &DeviceArgument) -> Result<Model, Failure> {
         let device = device.open()?;
+        self.threads()?;
         Ok(Model::load(&locate(name, &*self.progress)?, &device)?)
     }
 

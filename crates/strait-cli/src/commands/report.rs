@@ -6,7 +6,7 @@ use clap::Args;
 use serde::Serialize;
 
 use super::{Context, run::Ended};
-use crate::failure::Failure;
+use crate::{failure::Failure, text::path};
 
 /// Write the report of a run again, from its tables, or a page that shows runs side by side
 #[derive(Args)]
@@ -34,7 +34,7 @@ struct Compared {
 
 impl fmt::Display for Compared {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "report: {}", self.report.display())
+        write!(f, "report: {}", path(&self.report))
     }
 }
 

@@ -7,7 +7,12 @@ use serde::Serialize;
 use strait::study::{self, DryRun, Outcome, StepStatus};
 
 use super::{Context, device::DeviceArgument, status};
-use crate::{failure::Failure, interrupt};
+use crate::{
+    failure::Failure,
+    interrupt,
+    text::{self, path},
+    threads,
+};
 
 /// Run a study, or go on where it stopped
 ///
@@ -24,7 +29,7 @@ pub struct Arguments {
     out: Option<PathBuf>,
     /// Do N steps that do not need each other at the same time, sharing the threads [default: as many as use four threads
     /// each, while memory lasts]
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = threads::number)]
     jobs: Option<NonZeroUsize>,
     #[command(flatten)]
     device: DeviceArgument,
@@ -49,7 +54,7 @@ struct Plan {
 impl fmt::Display for Plan {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(f, "{}", status::table(&self.steps))?;
-        self.lines.iter().try_for_each(|line| writeln!(f, "{line}"))
+        self.lines.iter().try_for_each(|line| writeln!(f, "{}", text::line(line)))
     }
 }
 
@@ -60,13 +65,14 @@ pub struct Ended(pub Outcome);
 impl fmt::Display for Ended {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(f, "{}\n", self.0.verdict.trim_end())?;
-        write!(f, "report: {}", self.0.report.display())
+        write!(f, "report: {}", path(&self.0.report))
     }
 }
 
 pub fn run(arguments: &Arguments, context: &Context) -> Result<(), Failure> {
     let out = arguments.out.as_deref();
     let device = arguments.device.open()?;
+    context.threads()?;
     if arguments.dry_run {
         let DryRun { steps, lines, .. } = study::dry_run(&arguments.study, out, &device, &*context.progress)?;
         return context.show(&Plan { steps, lines });

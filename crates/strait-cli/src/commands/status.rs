@@ -9,7 +9,7 @@ use strait::study::{self, State, Status, StepStatus};
 use super::Context;
 use crate::{
     failure::Failure,
-    text::{Columns, Heading::*},
+    text::{Columns, Heading::*, line, path},
     units,
 };
 
@@ -43,7 +43,7 @@ struct Stands {
 impl fmt::Display for Stands {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let running = if self.running { "running" } else { "not running" };
-        writeln!(f, "study `{}`, {running}\n\n{}", self.study, table(&self.steps))?;
+        writeln!(f, "study `{}`, {running}\n\n{}", line(&self.study), table(&self.steps))?;
         if self.steps.iter().any(|step| step.state == State::Damaged) {
             writeln!(
                 f,
@@ -51,7 +51,7 @@ impl fmt::Display for Stands {
             )?;
         }
         match &self.report {
-            Some(report) => write!(f, "report: {}", report.display()),
+            Some(report) => write!(f, "report: {}", path(report)),
             None => write!(f, "report: not written yet"),
         }
     }

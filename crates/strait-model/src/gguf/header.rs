@@ -33,7 +33,17 @@ impl Header {
     /// # Errors
     /// The first malformation met, see [`Problem`].
     pub fn parse(bytes: &[u8]) -> Result<Self, Problem> {
-        let mut reader = Reader { bytes, at: 0 };
+        Self::read(&mut Reader::new(bytes, bytes.len()))
+    }
+
+    /// As [`parse`](Self::parse), of a file of `length` bytes that begins with `start`; `None` where its header is longer.
+    pub(super) fn parse_start(start: &[u8], length: usize) -> Option<Result<Self, Problem>> {
+        let mut reader = Reader::new(start, length);
+        let result = Self::read(&mut reader);
+        (!reader.short).then_some(result)
+    }
+
+    fn read(reader: &mut Reader) -> Result<Self, Problem> {
         let magic = reader.array("the magic number")?;
         if magic != MAGIC {
             return Err(Problem::Magic { found: magic });
@@ -47,7 +57,7 @@ impl Header {
         let data = (reader.at as u128).next_multiple_of(u128::from(alignment));
         let tensors = entries
             .into_iter()
-            .map(|entry| entry.place(data, alignment, bytes.len()))
+            .map(|entry| entry.place(data, alignment, reader.length))
             .collect::<Result<_, _>>()?;
         Ok(Self { metadata, tensors, index })
     }
@@ -119,13 +129,22 @@ impl TensorEntry {
 
 /// A cursor over the file that never goes past its end.
 struct Reader<'a> {
+    /// The start of the file, perhaps all of it.
     bytes: &'a [u8],
+    /// Length of the file.
+    length: usize,
     at: usize,
+    /// Whether the start turned out to be too short.
+    short: bool,
 }
 
 impl<'a> Reader<'a> {
+    fn new(bytes: &'a [u8], length: usize) -> Self {
+        Self { bytes, length, at: 0, short: false }
+    }
+
     fn left(&self) -> u64 {
-        (self.bytes.len() - self.at) as u64
+        (self.length - self.at) as u64
     }
 
     /// The next `n` bytes.
@@ -134,7 +153,7 @@ impl<'a> Reader<'a> {
             return Err(Problem::Truncated {
                 what: what.into(),
                 offset: self.at,
-                length: self.bytes.len(),
+                length: self.length,
                 missing: n - self.left(),
             });
         }
@@ -142,7 +161,16 @@ impl<'a> Reader<'a> {
         if end > MAX_HEADER {
             return Err(Problem::HeaderTooLong { what: what.into(), offset: self.at, limit: MAX_HEADER });
         }
-        let taken = &self.bytes[self.at..end];
+        let Some(taken) = self.bytes.get(self.at..end) else {
+            self.short = true;
+            let missing = (end - self.bytes.len()) as u64;
+            return Err(Problem::Truncated {
+                what: what.into(),
+                offset: self.at,
+                length: self.bytes.len(),
+                missing,
+            });
+        };
         self.at = end;
         Ok(taken)
     }

@@ -2,6 +2,8 @@
 
 use std::{ffi::OsString, path::PathBuf, time::Duration};
 
+use super::web::without_passwords;
+
 /// How long a download may bring nothing before it is given up.
 const PATIENCE: Duration = Duration::from_secs(60);
 
@@ -32,6 +34,11 @@ impl Environment {
         // Without a home the caches lie in the folder one is in: better than a folder that others can write to.
         let home = std::env::home_dir().unwrap_or_default();
         Self::from_variables(|name| std::env::var_os(name), home)
+    }
+
+    /// The hub's address as it may be shown: without a password that stands in it.
+    pub fn address(&self) -> String {
+        without_passwords(&self.endpoint)
     }
 
     fn from_variables(variable: impl Fn(&str) -> Option<OsString>, home: PathBuf) -> Self {

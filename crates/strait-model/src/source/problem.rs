@@ -134,14 +134,50 @@ pub enum Failure {
         found: u64,
     },
     /// A file's content is not what it should be.
-    #[error("`{file}` arrived with SHA-256 `{found}` instead of `{expected}` and was removed")]
+    #[error("`{file}` arrived with {kind} `{found}` instead of `{expected}` and was removed")]
     Hash {
         /// The file.
         file: String,
+        /// The kind of hash.
+        kind: &'static str,
         /// The hash that was promised.
         expected: String,
         /// The hash of what arrived.
         found: String,
+    },
+    /// Two answers that cannot both be true.
+    #[error("the hub states two things of `{file}`: the {what} {first}, and the {what} {second}")]
+    Contradiction {
+        /// The file.
+        file: String,
+        /// What of it.
+        what: &'static str,
+        /// By the list of files.
+        first: String,
+        /// By the answer for the file.
+        second: String,
+    },
+    /// A file of which nobody says how long it is.
+    #[error("the hub does not state the size of `{file}`")]
+    NoSize {
+        /// The file.
+        file: String,
+    },
+    /// A redirect that is not followed.
+    #[error("asked for {what}, `{from}` redirects {why}")]
+    Redirect {
+        /// What was asked for.
+        what: String,
+        /// The address that answers so.
+        from: String,
+        /// Where to, or how often.
+        why: String,
+    },
+    /// An address of a hub that is none.
+    #[error("`{endpoint}` is no address of a hub, which would begin with `https://`")]
+    Endpoint {
+        /// The address.
+        endpoint: String,
     },
     /// The hub did not answer in time, or not at all.
     #[error("`{endpoint}` cannot be reached: {cause}")]
@@ -247,12 +283,16 @@ impl Failure {
             Self::Stalled { .. } | Self::Broken { .. } => {
                 "run the same command again: what was fetched from the hub is kept, and the rest is fetched".into()
             }
-            Self::Length { .. } | Self::Hash { .. } => {
+            Self::Length { .. } | Self::Hash { .. } | Self::Contradiction { .. } => {
                 "run the same command again to fetch it anew, and if it stays so, trust neither this source nor the \
                  proxy before it"
                     .into()
             }
-            Self::Unreachable { .. } | Self::NotAHub { .. } => {
+            Self::Unreachable { .. }
+            | Self::NotAHub { .. }
+            | Self::NoSize { .. }
+            | Self::Redirect { .. }
+            | Self::Endpoint { .. } => {
                 "check the network, `HTTPS_PROXY`, and `HF_ENDPOINT` if you use a mirror".into()
             }
             Self::Hidden { .. } => {

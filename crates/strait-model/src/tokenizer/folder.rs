@@ -1,55 +1,51 @@
-//! The tokenizer of a Hugging Face folder.
+//! The tokenizer of a Hugging Face folder, as transformers' `AutoTokenizer` makes it.
 
-use std::{collections::BTreeMap, fs::File, io::Read, panic::catch_unwind, path::Path};
+use std::{fs::File, io::Read, path::Path};
 
 use serde::{Deserialize, de::DeserializeOwned};
+use serde_json::{Map, Value};
+use tokenizers::{PreTokenizerWrapper, pre_tokenizers::byte_level::ByteLevel};
 
-use super::{Parts, at};
-use crate::{
-    Error, Result,
-    template::{MAX_TEMPLATE, Problem},
+use super::{
+    Parts, around, at,
+    bounds::{self, Growth},
+    class::Class,
+    problem::Problem,
+    refused,
+    special::{Files, Special},
+    templates, unfit,
 };
+use crate::{Error, Result, guard, json, template};
 
 const TOKENIZER: &str = "tokenizer.json";
+const CONFIG: &str = "tokenizer_config.json";
+/// Files from which transformers would make a `tokenizer.json`.
+const SLOW_FILES: [&str; 5] = ["tokenizer.model", "vocab.json", "merges.txt", "vocab.txt", "tekken.json"];
 /// Longest `tokenizer.json` that is read, in bytes; Gemma 3's takes an eighth of it.
 const MAX_TOKENIZER: u64 = 1 << 28;
 /// Longest of the other files, in bytes. A `tokenizer_config.json` may list each added token.
 const MAX_CONFIG: u64 = 1 << 24;
 
-/// What is read from `tokenizer_config.json`.
-#[derive(Default, Deserialize)]
-struct TokenizerConfig {
-    chat_template: Option<ChatTemplate>,
-    bos_token: Option<TokenText>,
-    eos_token: Option<TokenText>,
-    unk_token: Option<TokenText>,
-    pad_token: Option<TokenText>,
-}
-
-/// `chat_template.json`, which the processors of multimodal models write.
+/// What is read from `tokenizer.json` beside what the library reads.
 #[derive(Deserialize)]
-struct ProcessorTemplate {
-    chat_template: ChatTemplate,
+struct Described {
+    #[serde(default)]
+    added_tokens: Vec<Value>,
+    padding: Option<Padding>,
+    normalizer: Option<Value>,
+    decoder: Option<Value>,
+    post_processor: Option<Value>,
+    model: Option<ModelDescribed>,
 }
 
 #[derive(Deserialize)]
-#[serde(untagged)]
-enum ChatTemplate {
-    One(String),
-    Named(Vec<NamedTemplate>),
+struct Padding {
+    pad_token: Option<String>,
 }
 
 #[derive(Deserialize)]
-struct NamedTemplate {
-    name: String,
-    template: String,
-}
-
-#[derive(Deserialize)]
-#[serde(untagged)]
-enum TokenText {
-    Plain(String),
-    Described { content: String },
+struct ModelDescribed {
+    dropout: Option<f64>,
 }
 
 /// What is read from `generation_config.json` and `config.json`.
@@ -68,68 +64,129 @@ enum Ids {
 
 /// Reads a folder.
 pub(super) fn read(folder: &Path) -> Result<Parts> {
-    let library = read_tokenizer(folder)?;
-    let config: TokenizerConfig = read_json(folder, "tokenizer_config.json")?.unwrap_or_default();
-    let template = read_template(folder, config.chat_template)?;
-    let specials: BTreeMap<_, _> = [
-        ("bos_token", config.bos_token),
-        ("eos_token", config.eos_token),
-        ("unk_token", config.unk_token),
-        ("pad_token", config.pad_token),
-    ]
-    .into_iter()
-    .filter_map(|(name, token)| Some((name.to_string(), token?.into_text())))
-    .collect();
+    let bytes = read_file(folder, TOKENIZER, MAX_TOKENIZER)?.ok_or_else(|| no_tokenizer(folder))?;
+    let described: Described = parse(folder, TOKENIZER, &bytes)?;
+    let growth = Growth::of(described.normalizer.as_ref());
+    bounds::check(described.decoder.as_ref(), described.post_processor.as_ref()).map_err(unfit(folder))?;
+    if let Some(found) = described.model.and_then(|model| model.dropout).filter(|&dropout| dropout != 0.0) {
+        return Err(unfit(folder)(Problem::Dropout { found }));
+    }
+
+    let object = |file| read_json::<Option<Map<String, Value>>>(folder, file).map(Option::flatten);
+    let config: Map<_, _> = object(CONFIG)?.unwrap_or_default();
+    let class = Class::of(&config, &object("config.json")?.unwrap_or_default()).map_err(unfit(folder))?;
+    let mut files = Files {
+        config,
+        special_tokens_map: object("special_tokens_map.json")?,
+        added_tokens: object("added_tokens.json")?,
+        of_tokenizer: described.added_tokens,
+        padding: described.padding.and_then(|padding| padding.pad_token),
+    };
+    let special = Special::gather(&mut files, class).map_err(unfit(folder))?;
+    let settings = Settings::read(&files.config, class).map_err(unfit(folder))?;
+    let library = guard::caught(|| settings.tokenizer(&bytes, &special, class))
+        .map_err(|panic| panic.to_string())
+        .and_then(|made| made.map_err(|error| error.to_string()))
+        .map_err(refused(folder, "read `tokenizer.json`"))?
+        .map_err(unfit(folder))?;
+
+    let templates = templates::read(folder, files.config.get("chat_template"))?;
     let mut ends: Vec<_> =
-        specials.get("eos_token").and_then(|token| library.token_to_id(token)).into_iter().collect();
+        special.text("eos_token").and_then(|token| library.token_to_id(token)).into_iter().collect();
     for file in ["generation_config.json", "config.json"] {
         let config: EndConfig = read_json(folder, file)?.unwrap_or_default();
         ends.extend(config.into_ids());
     }
-    Ok(Parts { library, template, specials, ends })
+    Ok(Parts { library, growth, templates, specials: special.texts(), ends })
 }
 
-fn read_tokenizer(folder: &Path) -> Result<tokenizers::Tokenizer> {
-    let json =
-        read_file(folder, TOKENIZER, MAX_TOKENIZER)?.ok_or_else(|| at(folder, Problem::NoTokenizer))?;
-    let refused = |detail: String| at(folder, Problem::Library { doing: "read `tokenizer.json`", detail });
-    // The library indexes past its buffers where a merge leads to no token.
-    let mut library = catch_unwind(|| tokenizers::Tokenizer::from_bytes(json))
-        .map_err(|_| refused("its merges lead to tokens that it does not have".into()))?
-        .map_err(|error| refused(error.to_string()))?;
-    // Files saved after training may still cut or fill what they are given.
-    library.with_truncation(None).map_err(|error| refused(error.to_string()))?;
-    library.with_padding(None);
-    Ok(library)
+/// The keys of `tokenizer_config.json` that change what the library does.
+struct Settings {
+    add_bos: bool,
+    add_eos: bool,
+    /// Null where the class or the file say so: then the pre-tokenizer stays as it is.
+    prefix_space: Option<bool>,
+    split_special: bool,
 }
 
-/// The chat template, from wherever it is: newer folders have it in a file of its own, which then counts.
-fn read_template(folder: &Path, configured: Option<ChatTemplate>) -> Result<Option<String>> {
-    if let Some(bytes) = read_file(folder, "chat_template.jinja", MAX_TEMPLATE as u64)? {
-        return Ok(Some(String::from_utf8_lossy(&bytes).into_owned()));
-    }
-    let template = match configured {
-        Some(template) => Some(template),
-        None => read_json::<ProcessorTemplate>(folder, "chat_template.json")?.map(|file| file.chat_template),
-    };
-    match template {
-        None => Ok(None),
-        Some(ChatTemplate::One(source)) => Ok(Some(source)),
-        Some(ChatTemplate::Named(mut named)) => match named.iter().position(|t| t.name == "default") {
-            Some(index) => Ok(Some(named.swap_remove(index).template)),
-            None => {
-                let found = named.into_iter().map(|template| template.name).collect();
-                Err(at(folder, Problem::NoDefaultTemplate { found }))
-            }
-        },
-    }
-}
-
-impl TokenText {
-    fn into_text(self) -> String {
-        match self {
-            Self::Plain(content) | Self::Described { content } => content,
+impl Settings {
+    fn read(config: &Map<String, Value>, class: &Class) -> Result<Self, Problem> {
+        let boolean = |key: &str, missing| match config.get(key) {
+            None => Ok(missing),
+            Some(Value::Null) => Ok(None),
+            Some(Value::Bool(value)) => Ok(Some(*value)),
+            Some(_) => Err(Problem::Type { file: CONFIG, key: key.into(), expected: "true, false or null" }),
+        };
+        let prefix_space = boolean("add_prefix_space", (!class.rebuilt_for_prefix).then_some(false))?;
+        if class.rebuilt_for_prefix && prefix_space.is_some() {
+            return Err(Problem::Rebuilt { key: "add_prefix_space" });
         }
+        if boolean("from_slow", None)? == Some(true) {
+            return Err(Problem::Rebuilt { key: "from_slow" });
+        }
+        if boolean("fix_mistral_regex", None)? == Some(true) {
+            return Err(Problem::Rebuilt { key: "fix_mistral_regex" });
+        }
+        if config.contains_key("tokenizer_file") {
+            return Err(Problem::Rebuilt { key: "tokenizer_file" });
+        }
+        let versions = config.get("fast_tokenizer_files").and_then(Value::as_array);
+        if versions.into_iter().flatten().any(|name| name.as_str() != Some(TOKENIZER)) {
+            return Err(Problem::Rebuilt { key: "fast_tokenizer_files" });
+        }
+        let (bos, eos) = class.around.unwrap_or_default();
+        let around = |key, missing| Ok(class.around.is_some() && boolean(key, Some(missing))? == Some(true));
+        Ok(Self {
+            add_bos: around("add_bos_token", bos)?,
+            add_eos: around("add_eos_token", eos)?,
+            prefix_space,
+            split_special: boolean("split_special_tokens", None)? == Some(true),
+        })
+    }
+
+    /// The library's tokenizer, with all that transformers changes.
+    fn tokenizer(
+        &self,
+        bytes: &[u8],
+        special: &Special,
+        class: &Class,
+    ) -> tokenizers::Result<Result<tokenizers::Tokenizer, Problem>> {
+        let mut library = tokenizers::Tokenizer::from_bytes(bytes)?;
+        // Files saved after training may still cut or fill what they are given.
+        library.with_truncation(None)?;
+        library.with_padding(None);
+        library.set_encode_special_tokens(self.split_special);
+        special.add_to(&mut library)?;
+        if let (Some(PreTokenizerWrapper::ByteLevel(bytes)), Some(wanted)) =
+            (library.get_pre_tokenizer(), self.prefix_space)
+            && bytes.add_prefix_space != wanted
+        {
+            let bytes = ByteLevel::new(wanted, true, bytes.use_regex);
+            library.with_pre_tokenizer(Some(bytes));
+        }
+        if class.around.is_some() {
+            let token = |wanted: bool, key, name| match special.text(name) {
+                _ if !wanted => Ok(None),
+                Some(text) => Ok(library.token_to_id(text).map(|id| (id, text))),
+                None => Err(Problem::NoToken { key, token: name }),
+            };
+            let bos = token(self.add_bos, "add_bos_token", "bos_token");
+            let eos = token(self.add_eos, "add_eos_token", "eos_token");
+            let (bos, eos) = match bos.and_then(|bos| Ok((bos, eos?))) {
+                Ok(both) => both,
+                Err(problem) => return Ok(Err(problem)),
+            };
+            let processor = around(bos, eos)?;
+            library.with_post_processor(processor);
+        }
+        Ok(Ok(library))
+    }
+}
+
+fn no_tokenizer(folder: &Path) -> Error {
+    match SLOW_FILES.into_iter().find(|file| folder.join(file).exists()) {
+        Some(found) => unfit(folder)(Problem::SlowFiles { found }),
+        None => at(folder, template::Problem::NoTokenizer),
     }
 }
 
@@ -145,13 +202,18 @@ impl EndConfig {
     }
 }
 
-fn read_json<T: DeserializeOwned>(folder: &Path, file: &'static str) -> Result<Option<T>> {
+/// The value in a JSON file, if the file is there.
+pub(super) fn read_json<T: DeserializeOwned>(folder: &Path, file: &'static str) -> Result<Option<T>> {
     let Some(bytes) = read_file(folder, file, MAX_CONFIG)? else { return Ok(None) };
-    serde_json::from_slice(&bytes).map(Some).map_err(|source| at(folder, Problem::Json { file, source }))
+    parse(folder, file, &bytes).map(Some)
+}
+
+fn parse<T: DeserializeOwned>(folder: &Path, file: &'static str, bytes: &[u8]) -> Result<T> {
+    json::from_slice(bytes).map_err(|source| at(folder, template::Problem::Json { file, source }))
 }
 
 /// A file's bytes, if it is there.
-fn read_file(folder: &Path, file: &'static str, limit: u64) -> Result<Option<Vec<u8>>> {
+pub(super) fn read_file(folder: &Path, file: &'static str, limit: u64) -> Result<Option<Vec<u8>>> {
     let path = folder.join(file);
     let opened = match File::open(&path) {
         Ok(opened) => opened,
@@ -161,7 +223,7 @@ fn read_file(folder: &Path, file: &'static str, limit: u64) -> Result<Option<Vec
     let mut bytes = Vec::new();
     opened.take(limit + 1).read_to_end(&mut bytes).map_err(Error::io(path, "read the file"))?;
     if bytes.len() as u64 > limit {
-        return Err(at(folder, Problem::FileTooLong { file, limit }));
+        return Err(at(folder, template::Problem::FileTooLong { file, limit }));
     }
     Ok(Some(bytes))
 }

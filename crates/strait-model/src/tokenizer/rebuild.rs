@@ -21,10 +21,9 @@ use tokenizers::{
         sequence::Sequence as PreTokenizerSequence,
         split::{Split, SplitPattern},
     },
-    processors::template::TemplateProcessing,
 };
 
-use super::{Parts, at};
+use super::{Parts, around, at, bounds::Growth, templates::Templates};
 use crate::{Gguf, Result, template::Problem};
 
 const MODEL: &str = "tokenizer.ggml.model";
@@ -98,7 +97,7 @@ pub(super) fn rebuild(path: &Path, gguf: &Gguf) -> Result<Parts> {
         .filter_map(|key| source.token(key).transpose().map(|token| Ok(token?.0)))
         .collect::<Result<_>>()?;
     let template = gguf.string(TEMPLATE)?.map(str::to_string);
-    Ok(Parts { library, template, specials, ends })
+    Ok(Parts { library, growth: Growth::default(), templates: Templates::one(template), specials, ends })
 }
 
 /// The tokens with their types, and what else is asked of the metadata.
@@ -144,27 +143,7 @@ impl<'a> Source<'a> {
         let add_eos = self.gguf.boolean(ADD_EOS)?.unwrap_or(false);
         let wanted = |wanted: bool, key| if wanted { self.token(key) } else { Ok(None) };
         let (bos, eos) = (wanted(add_bos, BOS)?, wanted(add_eos, EOS)?);
-        if bos.is_none() && eos.is_none() {
-            return Ok(None);
-        }
-        // The library takes a piece by its text, in which `$` would be a marker: the names are ours.
-        let pieces = [bos.map(|_| "bos"), Some("$A"), eos.map(|_| "eos")];
-        let special = |name: &str, token: Option<(u32, &str)>| {
-            token.map(|(id, text)| (name.to_string(), vec![id], vec![text.to_string()]))
-        };
-        let tokens = [special("bos", bos), special("eos", eos)]
-            .into_iter()
-            .flatten()
-            .map(|(name, ids, texts)| tokenizers::processors::template::SpecialToken::new(name, ids, texts))
-            .collect::<Result<Vec<_>, _>>()
-            .map_err(self.refused())?;
-        let template = TemplateProcessing::builder()
-            .try_single(pieces.into_iter().flatten().collect::<Vec<_>>())
-            .map_err(|detail| self.refused()(detail.into()))?
-            .special_tokens(tokens)
-            .build()
-            .map_err(|error| self.refused()(error.into()))?;
-        Ok(Some(template.into()))
+        around(bos, eos).map_err(self.refused())
     }
 
     fn refused(&self) -> impl Fn(tokenizers::Error) -> crate::Error {

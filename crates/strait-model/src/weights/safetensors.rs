@@ -2,18 +2,21 @@
 
 use std::{
     collections::{BTreeMap, HashMap},
-    fs::File,
     path::{Component, Path, PathBuf},
 };
 
 use half::{bf16, f16};
-use memmap2::Mmap;
 use rayon::prelude::*;
 use safetensors::{Dtype, tensor::Metadata};
 use serde::Deserialize;
 
-use super::{PIECE, Problem, at, check_finite, check_shape};
-use crate::{Error, Result, config::read_bounded};
+use super::{PIECE, Problem, at, check_finite, check_shape, fit::Stored};
+use crate::{
+    Result,
+    config::read_bounded,
+    files::{Pinned, unfinished_beside},
+    json,
+};
 
 const WHOLE: &str = "model.safetensors";
 const INDEX: &str = "model.safetensors.index.json";
@@ -37,11 +40,10 @@ pub(super) struct Folder {
 /// One file.
 #[derive(Debug)]
 struct Shard {
-    path: PathBuf,
-    map: Mmap,
+    file: Pinned,
     header: Metadata,
     /// Where the data starts, in bytes.
-    data: usize,
+    data: u64,
 }
 
 #[derive(Deserialize)]
@@ -52,21 +54,28 @@ struct Index {
 
 impl Folder {
     pub(super) fn open(path: &Path) -> Result<Self> {
-        if path.join(WHOLE).is_file() {
+        if path.join(WHOLE).exists() {
             return Self::open_whole(path);
         }
-        if path.join(INDEX).is_file() {
+        if path.join(INDEX).exists() {
             return Self::open_shards(path);
         }
-        let problem = match PICKLES.into_iter().find(|file| path.join(file).is_file()) {
-            Some(file) => Problem::Pickle { file },
-            None => Problem::NoWeights,
-        };
-        Err(at(path, problem))
+        let unfinished = unfinished_beside(&path.join(WHOLE));
+        let pickle = PICKLES.into_iter().find(|file| path.join(file).is_file());
+        Err(at(
+            path,
+            match (unfinished, pickle) {
+                (Some(part), _) => Problem::Unfinished {
+                    file: part.file_name().unwrap_or_default().to_string_lossy().into(),
+                },
+                (None, Some(file)) => Problem::Pickle { file },
+                (None, None) => Problem::NoWeights,
+            },
+        ))
     }
 
     fn open_whole(path: &Path) -> Result<Self> {
-        let shard = Shard::open(path.join(WHOLE))?;
+        let shard = Shard::open(&path.join(WHOLE))?;
         let index = shard.header.offset_keys().into_iter().map(|name| (name, 0)).collect();
         Ok(Self { path: path.into(), shards: vec![shard], index })
     }
@@ -74,7 +83,7 @@ impl Folder {
     fn open_shards(path: &Path) -> Result<Self> {
         let index_path = path.join(INDEX);
         let problem = |problem| at(&index_path, problem);
-        let index: Index = serde_json::from_slice(&read_bounded(&index_path, MAX_INDEX)?)
+        let index: Index = json::from_slice(&read_bounded(&index_path, MAX_INDEX)?)
             .map_err(|e| problem(Problem::Index { reason: e.to_string() }))?;
         let mut shards: Vec<Shard> = vec![];
         let mut places: BTreeMap<String, usize> = BTreeMap::new();
@@ -84,7 +93,7 @@ impl Folder {
                 Some(&place) => place,
                 None => {
                     let file = shard_path(path, &shard).map_err(problem)?;
-                    shards.push(Shard::open(file)?);
+                    shards.push(Shard::open(&file)?);
                     places.insert(shard.clone(), shards.len() - 1);
                     shards.len() - 1
                 }
@@ -94,7 +103,24 @@ impl Folder {
             }
             tensors.insert(tensor, place);
         }
+        for (shard, &place) in &places {
+            let elsewhere = |tensor: &String| tensors.get(tensor) != Some(&place);
+            if let Some(tensor) = shards[place].header.offset_keys().into_iter().find(elsewhere) {
+                let named = tensors.get(&tensor).and_then(|at| places.iter().find(|(_, place)| *place == at));
+                let elsewhere = named.map(|(shard, _)| shard.clone());
+                return Err(problem(Problem::NotInIndex { tensor, shard: shard.clone(), elsewhere }));
+            }
+        }
         Ok(Self { path: path.into(), shards, index: tensors })
+    }
+
+    /// All tensors.
+    pub(super) fn tensors(&self) -> Vec<Stored<'_>> {
+        let stored = self.index.iter().filter_map(|(name, &shard)| {
+            let info = self.shards[shard].header.info(name)?;
+            Some(Stored { name, shape: &info.shape })
+        });
+        stored.collect()
     }
 
     pub(super) fn contains(&self, name: &str) -> bool {
@@ -102,9 +128,9 @@ impl Folder {
     }
 
     /// All files, by name.
-    pub(super) fn files(&self) -> Vec<PathBuf> {
-        let mut files: Vec<_> = self.shards.iter().map(|shard| shard.path.clone()).collect();
-        files.sort();
+    pub(super) fn files(&self) -> Vec<&Pinned> {
+        let mut files: Vec<_> = self.shards.iter().map(|shard| &shard.file).collect();
+        files.sort_by_key(|file| file.path());
         files
     }
 
@@ -128,32 +154,48 @@ fn shard_path(folder: &Path, shard: &str) -> Result<PathBuf, Problem> {
 }
 
 impl Shard {
-    fn open(path: PathBuf) -> Result<Self> {
-        let file = File::open(&path).map_err(Error::io(&path, "open the file"))?;
-        // SAFETY: the map is only read; that no one else changes the file meanwhile is the documented condition.
-        let map = unsafe { Mmap::map(&file) }.map_err(Error::io(&path, "map the file"))?;
-        let (header, data) = read_header(&map).map_err(|problem| at(&path, problem))?;
-        Ok(Self { path, map, header, data })
+    fn open(path: &Path) -> Result<Self> {
+        let file = Pinned::open(path, &[])?;
+        let (header, data) = read_header(&file)?.map_err(|problem| at(path, problem))?;
+        Ok(Self { file, header, data })
     }
 
     fn read(&self, name: &str, shape: &[usize]) -> Result<Vec<f32>> {
-        let problem = |problem| at(&self.path, problem);
+        let problem = |problem| at(self.file.path(), problem);
         let info = self.header.info(name);
         let info = info.ok_or_else(|| problem(Problem::NoTensor { tensor: name.into() }))?;
         check_shape(name, shape, &info.shape).map_err(problem)?;
-        let (start, end) = info.data_offsets;
-        let bytes = &self.map[self.data + start..self.data + end];
+        let weights = shape.iter().product();
+        let offset = self.data + info.data_offsets.0 as u64;
         let weights = match info.dtype {
-            Dtype::F32 => convert(bytes, f32::from_le_bytes),
-            Dtype::F16 => convert(bytes, |b| f16::from_le_bytes(b).to_f32()),
-            Dtype::BF16 => convert(bytes, |b| bf16::from_le_bytes(b).to_f32()),
-            Dtype::F64 => convert(bytes, |b| f64::from_le_bytes(b) as f32),
+            Dtype::F32 => self.convert(offset, weights, f32::from_le_bytes),
+            Dtype::F16 => self.convert(offset, weights, |b| f16::from_le_bytes(b).to_f32()),
+            Dtype::BF16 => self.convert(offset, weights, |b| bf16::from_le_bytes(b).to_f32()),
+            Dtype::F64 => self.convert(offset, weights, |b| f64::from_le_bytes(b) as f32),
             other => {
                 let found = other.to_string();
                 return Err(problem(Problem::Dtype { tensor: name.into(), found }));
             }
-        };
+        }?;
         check_finite(name, &weights).map_err(problem)?;
+        Ok(weights)
+    }
+
+    /// So many numbers of `N` bytes each from `offset` on as f32, piece by piece.
+    fn convert<const N: usize>(
+        &self,
+        offset: u64,
+        weights: usize,
+        number: impl Fn([u8; N]) -> f32 + Sync,
+    ) -> Result<Vec<f32>> {
+        let mut weights = vec![0.0; weights];
+        weights.par_chunks_mut(PIECE).enumerate().try_for_each(|(i, weights)| {
+            let mut bytes = vec![0; weights.len() * N];
+            self.file.read_at(offset + (i * PIECE * N) as u64, &mut bytes)?;
+            let (numbers, _) = bytes.as_chunks::<N>();
+            weights.iter_mut().zip(numbers).for_each(|(weight, &bytes)| *weight = number(bytes));
+            Ok::<_, crate::Error>(())
+        })?;
         Ok(weights)
     }
 }
@@ -162,31 +204,31 @@ impl Shard {
 ///
 /// The library checks the tensors among themselves (sizes by shape and type, no gap, no overlap). What it would say of the
 /// file's lengths names no numbers, so these are checked here.
-fn read_header(bytes: &[u8]) -> Result<(Metadata, usize), Problem> {
-    let Some((length, rest)) = bytes.split_first_chunk::<LENGTH>() else {
-        return Err(Problem::TooShort { length: bytes.len() });
+fn read_header(file: &Pinned) -> Result<Result<(Metadata, u64), Problem>> {
+    let length = file.length();
+    let Some(left) = length.checked_sub(LENGTH as u64) else {
+        return Ok(Err(Problem::TooShort { length }));
     };
-    let found = u64::from_le_bytes(*length);
+    let mut found = [0; LENGTH];
+    file.read_at(0, &mut found)?;
+    let found = u64::from_le_bytes(found);
     if found > MAX_HEADER {
-        return Err(Problem::HeaderTooLong { found, limit: MAX_HEADER });
+        return Ok(Err(Problem::HeaderTooLong { found, limit: MAX_HEADER }));
     }
-    let Some((header, data)) = rest.split_at_checked(found as usize) else {
-        return Err(Problem::HeaderTruncated { found, left: rest.len() });
+    let Some(data) = left.checked_sub(found) else {
+        return Ok(Err(Problem::HeaderTruncated { found, left }));
     };
-    let header: Metadata =
-        serde_json::from_slice(header).map_err(|e| Problem::Header { reason: e.to_string() })?;
-    if header.data_len() != data.len() {
-        return Err(Problem::DataLength { expected: header.data_len(), found: data.len() });
-    }
-    Ok((header, LENGTH + found as usize))
+    let mut header = vec![0; found as usize];
+    file.read_at(LENGTH as u64, &mut header)?;
+    Ok(parse_header(&header, data).map(|header| (header, LENGTH as u64 + found)))
 }
 
-/// Numbers of `N` bytes each as f32.
-fn convert<const N: usize>(bytes: &[u8], number: impl Fn([u8; N]) -> f32 + Sync) -> Vec<f32> {
-    let (numbers, _) = bytes.as_chunks::<N>();
-    let mut weights = vec![0.0; numbers.len()];
-    weights.par_chunks_mut(PIECE).zip(numbers.par_chunks(PIECE)).for_each(|(weights, numbers)| {
-        weights.iter_mut().zip(numbers).for_each(|(weight, &bytes)| *weight = number(bytes));
-    });
-    weights
+/// A header before `data` bytes of tensors.
+fn parse_header(header: &[u8], data: u64) -> Result<Metadata, Problem> {
+    let header: Metadata = json::from_slice(header).map_err(|e| Problem::Header { reason: e.to_string() })?;
+    let expected = header.data_len() as u64;
+    if expected != data {
+        return Err(Problem::DataLength { expected, found: data });
+    }
+    Ok(header)
 }

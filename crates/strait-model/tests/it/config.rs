@@ -352,7 +352,7 @@ fn broken_files_are_refused_with_their_place() {
         let found = hf(text).unwrap_err().to_string();
         assert!(found.contains(message), "{found}");
     };
-    check("", "EOF while parsing a value at line 1 column 0");
+    check("", "the file is empty");
     check("{\"model_type\": \"llama\",\n \"hidden_size\": \"576\"}", "at line 2 column 21");
     check("{\"model_type\": \"llama\",\n \"hidden_size\": -1}", "invalid value: integer `-1`");
     check("[]", "cannot be read as a model's config");

@@ -55,6 +55,12 @@ struct Manners {
     redirect: bool,
     /// Tell of a repository's files nothing but their names.
     names_only: bool,
+    /// The tag of every file, in place of its hash.
+    tag: Option<&'static str>,
+    /// Send every question for a file there, or back to where it came from.
+    elsewhere: Option<&'static str>,
+    /// So many bytes more in every body than were announced.
+    surplus: usize,
 }
 
 struct Hub {
@@ -134,7 +140,11 @@ fn answer(
     let Some(Remote { content, large }) = files.get(name) else {
         return respond(&mut stream, 404, &[], b"", manners);
     };
-    let etag = format!("\"{}\"", sha256(content));
+    let etag = manners.tag.map_or_else(|| format!("\"{}\"", sha256(content)), str::to_string);
+    if let Some(location) = manners.elsewhere {
+        let location = if location.is_empty() { &path } else { location };
+        return respond(&mut stream, 302, &[("location", location)], b"", Manners::default());
+    }
     if *large && manners.redirect && !path.starts_with("/store/") {
         let location = format!("{address}/store/{name}");
         let headers = [("location", location.as_str()), ("x-linked-etag", &etag), ("x-repo-commit", COMMIT)];
@@ -154,6 +164,7 @@ fn answer(
     if manners.corrupt {
         body.iter_mut().for_each(|byte| *byte ^= 1);
     }
+    body.resize(body.len() + manners.surplus, b' ');
     let headers = [("etag", etag.as_str()), ("x-repo-commit", COMMIT), ("content-range", &content_range)];
     respond(&mut stream, 206, &headers, &body, manners)
 }
@@ -485,6 +496,94 @@ fn other_bytes_than_announced_are_removed() {
     assert!(!machine.snapshot().join("model.safetensors").exists());
     hub.behave(Manners::default());
     assert_eq!(machine.locate("org/name").unwrap().road, Road::Hub);
+}
+
+#[test]
+fn a_tag_becomes_no_path() {
+    let weights = noise(1000);
+    let hub = Hub::new(&model_files(&weights));
+    for (names_only, tag) in [
+        (false, "\"../../../../victim\""),
+        (true, "\"../../../../victim\""),
+        (true, "\"..\""),
+        (true, "\"/tmp/strait-victim\""),
+        (true, ""),
+        (true, "W/\"0123\""),
+    ] {
+        hub.behave(Manners { names_only, tag: Some(tag), ..Manners::default() });
+        let machine = Machine::new(&hub.address);
+        let victim = machine.folder.path().join("victim");
+        fs::write(&victim, "precious").unwrap();
+        let found = machine.locate("org/name").unwrap();
+        assert_eq!(fs::read(found.path.join("model.safetensors")).unwrap(), weights, "{tag}");
+        assert_eq!(fs::read(&victim).unwrap(), b"precious", "{tag}");
+        // Everything lies in the cache, under the hash of its content.
+        let mut entries: Vec<_> =
+            fs::read_dir(machine.folder.path()).unwrap().flatten().map(|e| e.file_name()).collect();
+        entries.sort();
+        assert_eq!(entries, ["bin", "hub", "victim"]);
+        let blob = fs::canonicalize(found.path.join("model.safetensors")).unwrap();
+        assert_eq!(blob.file_name().unwrap().to_str().unwrap(), sha256(&weights));
+    }
+}
+
+#[test]
+fn redirects_are_counted_and_circles_named() {
+    let hub = Hub::new(&model_files(b"abc"));
+    let machine = Machine::new(&hub.address);
+    for (elsewhere, said) in [
+        ("", "in a circle"),
+        ("a/../", "once more after 10 redirects"),
+        ("file:///etc/passwd", "to what is no web address"),
+        ("gopher://x", "to what is no web address"),
+    ] {
+        hub.behave(Manners { elsewhere: Some(elsewhere), ..Manners::default() });
+        let failure = last_failure(machine.locate("org/name"), said, "check the network");
+        assert!(matches!(failure, Failure::Redirect { .. }), "{failure}");
+        assert!(hub.requests().len() <= 13, "{elsewhere}");
+    }
+}
+
+#[test]
+fn a_token_goes_to_the_hub_and_nowhere_else() {
+    let weights = noise(1000);
+    let store = Hub::new(&model_files(&weights));
+    // The same machine by another name is another host.
+    let elsewhere = store.address.replace("127.0.0.1", "localhost") + "/store/";
+    let hub = Hub::new(&model_files(&weights));
+    hub.behave(Manners { elsewhere: Some(Box::leak(elsewhere.into_boxed_str())), ..Manners::default() });
+    let mut machine = Machine::new(&hub.address);
+    machine.environment.token = Some("secret".into());
+    // The store knows no such file: what counts is what it was told.
+    machine.locate("org/name").unwrap_err();
+    assert!(hub.requests().iter().filter(|request| *request == "Bearer secret").count() >= 2);
+    let told = store.requests();
+    assert!(!told.is_empty() && told.iter().all(|request| !request.contains("secret")), "{told:?}");
+}
+
+#[test]
+fn what_contradicts_itself_is_refused() {
+    let hub = Hub::new(&model_files(&noise(1000)));
+    let other = "\"0000000000000000000000000000000000000000000000000000000000000000\"";
+    hub.behave(Manners { tag: Some(other), ..Manners::default() });
+    let machine = Machine::new(&hub.address);
+    last_failure(machine.locate("org/name"), "states two things", "trust neither");
+    // A body that goes on is not read to its end.
+    hub.behave(Manners { surplus: 5, no_length: true, ..Manners::default() });
+    let failure = last_failure(machine.locate("org/name"), "bytes instead of", "trust neither");
+    assert!(matches!(failure, Failure::Length { .. }), "{failure}");
+    assert!(!machine.snapshot().exists());
+}
+
+#[test]
+fn a_password_in_the_address_is_shown_nowhere() {
+    for endpoint in
+        ["http://me:hunter2@127.0.0.1:9", "http://me:hun/ter2@127.0.0.1:9", "ftp://me:hunter2@hub.example"]
+    {
+        let error = Machine::new(endpoint).locate("org/name").unwrap_err();
+        let said = format!("{error} {}", error.hint().unwrap());
+        assert!(!said.contains("ter2") && said.contains("***@"), "{said}");
+    }
 }
 
 #[test]

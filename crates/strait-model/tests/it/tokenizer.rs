@@ -346,10 +346,6 @@ fn conversations_that_do_not_fit_are_refused() {
     let refused = |turns: &[(Role, &str)]| problem(tokenizer.encode_chat(&chat(turns)));
     assert!(matches!(refused(&[]), Problem::NoAssistant));
     assert!(matches!(refused(&[(User, "a")]), Problem::NoAssistant));
-    assert!(matches!(
-        refused(&[(User, "a"), (System, "b"), (Assistant, "c")]),
-        Problem::LateSystem { message: 2 }
-    ));
     assert!(matches!(problem(tokenizer.render(&Conversation::default(), true)), Problem::NoMessages));
     assert!(matches!(problem(tokenizer.encode_prompt(&Conversation::default())), Problem::NoMessages));
 }

@@ -254,7 +254,7 @@ fn bad_headers_are_refused() {
     };
     let header = |message: &str| format!("the header, at byte 8, cannot be read: {message}");
     let claims = |length: u64| [&length.to_le_bytes()[..], b"{}"].concat();
-    check(b"", "not a safetensors file: it is 0 bytes long, and its header's length alone takes 8");
+    check(b"", "the file is empty");
     check(b"1234567", "not a safetensors file: it is 7 bytes long, and its header's length alone takes 8");
     check(
         &claims(1 << 63),

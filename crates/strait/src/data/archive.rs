@@ -3,10 +3,12 @@
 //! Authors share harmful data in them so that it is neither crawled nor trained on by accident. They are decrypted in
 //! memory; only [`unprotect`] writes what they hold. [`protect`] makes one.
 
+mod problem;
+mod unpack;
+
 use std::{
     collections::BTreeMap,
     fmt,
-    fs::File,
     io::{Cursor, Read, Write},
     path::{Component, Path, PathBuf},
     sync::Arc,
@@ -15,8 +17,14 @@ use std::{
 use base64::{Engine, engine::general_purpose::URL_SAFE};
 use fernet::Fernet;
 use sha2::Sha256;
-use strait_model::files::write_atomically;
+use strait_model::{
+    files::{open_regular, write_atomically},
+    guard::caught,
+};
 use zip::{DateTime, ZipArchive, ZipWriter, result::ZipError, write::SimpleFileOptions};
+
+pub use problem::Problem;
+pub use unpack::unprotect;
 
 use super::problem::listed;
 use crate::{Error, Result};
@@ -27,6 +35,10 @@ pub const MAX_ARCHIVE: u64 = 1 << 30;
 pub const MAX_MEMBER: u64 = 1 << 30;
 /// The most bytes that [`unprotect`] writes.
 pub const MAX_UNPACKED: u64 = 4 << 30;
+/// How often larger than its zip a member may be, and all of them together, beyond [`ALWAYS_UNPACKED`]: more is not text.
+const MAX_RATIO: u64 = 200;
+/// Bytes that any zip may unpack to.
+const ALWAYS_UNPACKED: u64 = 64 << 20;
 /// The most members of an archive.
 pub const MAX_MEMBERS: usize = 100_000;
 
@@ -41,198 +53,13 @@ const SHORTEST_TOKEN: usize = 100;
 /// How a token starts: its version byte and the upper bytes of a time before the year 2106.
 const TOKEN_START: &[u8] = b"gAAAA";
 
-/// What can be wrong with a protected archive.
-#[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum Problem {
-    // The envelope.
-    /// A file that ends before a token can.
-    #[error("{found} bytes are too few for a protected archive, which has at least {least}")]
-    TooShort {
-        /// Bytes of the file.
-        found: usize,
-        /// Bytes of the smallest archive.
-        least: usize,
-    },
-    /// A file beyond the bound.
-    #[error("the archive is larger than {limit} bytes")]
-    TooLarge {
-        /// The bound, in bytes.
-        limit: u64,
-    },
-    /// A file of another kind.
-    #[error("not a protected archive: no Fernet token follows the {SALT} bytes of salt")]
-    NoToken,
-    /// A byte that a token cannot hold.
-    #[error("the byte at offset {offset} is no character of a Fernet token")]
-    NotAToken {
-        /// The byte, counted from 0 in the file.
-        offset: usize,
-    },
-    /// A token of impossible length.
-    #[error("the Fernet token is cut off: its {length} characters are not a multiple of four")]
-    CutOff {
-        /// Characters of the token.
-        length: usize,
-    },
-    /// A token whose signature does not agree with the password.
-    #[error("wrong password, or a damaged archive")]
-    Undecryptable,
-
-    // The zip within.
-    /// Decrypted bytes that are not a sound zip.
-    #[error("the decrypted zip is broken: {0}")]
-    Zip(ZipError),
-    /// A zip of too many members.
-    #[error("the zip has {found} members, more than {limit}")]
-    TooManyMembers {
-        /// Members of the zip.
-        found: usize,
-        /// The bound.
-        limit: usize,
-    },
-    /// A name that the zip does not hold.
-    #[error("there is no member `{member}` among {members}")]
-    NoMember {
-        /// The name asked for.
-        member: String,
-        /// The names there are, as a list.
-        members: String,
-    },
-    /// A member that cannot be unpacked.
-    #[error("member `{member}` cannot be unpacked: {reason}")]
-    Member {
-        /// The member's name.
-        member: String,
-        /// What the zip reader says.
-        reason: String,
-    },
-    /// A member beyond the bound.
-    #[error("member `{member}` unpacks to {size} bytes, more than {limit}")]
-    MemberTooLarge {
-        /// The member's name.
-        member: String,
-        /// Its size as the zip declares it.
-        size: u64,
-        /// The bound, in bytes.
-        limit: u64,
-    },
-    /// A member that is longer or shorter than the zip says.
-    #[error("member `{member}` does not unpack to the {declared} bytes that the zip declares")]
-    Size {
-        /// The member's name.
-        member: String,
-        /// Its size as the zip declares it.
-        declared: u64,
-    },
-    /// A zip that unpacks to more than the bound.
-    #[error("the members unpack to {size} bytes together, more than {limit}")]
-    UnpacksTooLarge {
-        /// Their sizes as the zip declares them, summed.
-        size: u64,
-        /// The bound, in bytes.
-        limit: u64,
-    },
-
-    // Unpacking to a folder.
-    /// A member whose name leads out of the folder, or that is a link.
-    #[error("member `{member}` would be written outside the folder")]
-    Escapes {
-        /// The member's name.
-        member: String,
-    },
-    /// A file that is there already.
-    #[error("`{}` exists already", path.display())]
-    Exists {
-        /// The file.
-        path: PathBuf,
-    },
-
-    // Protecting files.
-    /// No file, or folders without one.
-    #[error("there is no file to protect")]
-    NoFile,
-    /// A device, or a link to a folder within a folder.
-    #[error("no file, and no folder to enter")]
-    NotAFile,
-    /// A name that could not be unpacked everywhere.
-    #[error("not every system could unpack a file of this name")]
-    Name,
-    /// Two files for one name.
-    #[error("`{}` is the member `{member}` already", first.display())]
-    SameName {
-        /// The name.
-        member: String,
-        /// The file found first.
-        first: PathBuf,
-    },
-    /// An archive that is there already.
-    #[error("the file exists already")]
-    ArchiveExists,
-    /// An archive that would hold itself.
-    #[error("the archive cannot be written over a file that it is to protect")]
-    Itself,
-    /// More than an archive may hold.
-    #[error("the files make more than {limit} bytes")]
-    TooMuch {
-        /// The bound, in bytes.
-        limit: u64,
-    },
-    /// More files than an archive may hold.
-    #[error("{found} files are to be protected, more than {limit}")]
-    TooManyFiles {
-        /// Files found.
-        found: usize,
-        /// The bound.
-        limit: usize,
-    },
-}
-
-impl Problem {
-    /// The remedy.
-    pub fn hint(&self) -> &'static str {
-        match self {
-            Self::TooShort { .. } | Self::NotAToken { .. } | Self::CutOff { .. } => {
-                "the file was cut off or changed on its way: fetch it again"
-            }
-            Self::NoToken => {
-                "a protected archive is what easy-dataset-share writes, usually named `.zip.enc`"
-            }
-            Self::Undecryptable => {
-                "check the password, which its authors publish beside the archive; if it is right, fetch the file again"
-            }
-            Self::Zip(_) | Self::Member { .. } | Self::Size { .. } => {
-                "the archive was made from a damaged or unusual zip: ask its author for another"
-            }
-            Self::NoMember { .. } => "write the member's name as it is listed",
-            Self::TooLarge { .. }
-            | Self::TooManyMembers { .. }
-            | Self::MemberTooLarge { .. }
-            | Self::UnpacksTooLarge { .. } => {
-                "unpack it with easy-dataset-share if you trust it, and name the files themselves"
-            }
-            Self::Escapes { .. } => "do not unpack this archive: it is malformed or hostile",
-            Self::Exists { .. } => "choose an empty folder, or move the file away",
-            Self::NoFile => "name files, or folders that hold some",
-            Self::NotAFile => {
-                "name files and folders; within a folder, links to other folders are not followed"
-            }
-            Self::Name => "rename the file: in UTF-8, without backslashes and colons",
-            Self::SameName { .. } => {
-                "name each file once; files of one name can be told apart by their folders"
-            }
-            Self::ArchiveExists => "give the archive another name, or move the file away",
-            Self::Itself => "give the archive a name of its own with `--out`",
-            Self::TooMuch { .. } | Self::TooManyFiles { .. } => "spread the files over several archives",
-        }
-    }
-}
-
 /// An archive decrypted in memory.
 pub struct Archive {
     path: PathBuf,
     zip: Zip,
     members: Vec<String>,
+    /// Bytes that a zip of its size may unpack to.
+    limit: u64,
 }
 
 type Zip = ZipArchive<Cursor<Arc<[u8]>>>;
@@ -249,13 +76,16 @@ impl Archive {
 
     /// The archive at `path` that holds this zip.
     fn of(path: &Path, zip: Vec<u8>) -> Result<Self> {
+        let length = zip.len() as u64;
         let open = || {
             let zip = open_zip(zip)?;
             let members = members(&zip)?;
             Ok((zip, members))
         };
-        let (zip, members) = open().map_err(|problem| wrap(path, problem))?;
-        Ok(Self { path: path.into(), zip, members })
+        let opened = caught(open).unwrap_or_else(|panic| Err(Problem::Reader(panic)));
+        let (zip, members) = opened.map_err(|problem| wrap(path, problem))?;
+        let limit = length.saturating_mul(MAX_RATIO).saturating_add(ALWAYS_UNPACKED);
+        Ok(Self { path: path.into(), zip, members, limit })
     }
 
     /// The names of its files, in the zip's order.
@@ -269,40 +99,10 @@ impl Archive {
     /// If there is no such member, it is too large, or it is damaged.
     pub fn read(&self, member: &str) -> Result<Vec<u8>> {
         // A clone shares the bytes and the directory; reading needs a cursor of its own.
-        read_member(&mut self.zip.clone(), member, &self.members).map_err(|problem| wrap(&self.path, problem))
-    }
-
-    /// Writes every file under `folder`; see [`unprotect`].
-    fn unpack(&self, folder: &Path) -> Result<Vec<PathBuf>> {
-        let destinations = self.destinations(folder).map_err(|problem| wrap(&self.path, problem))?;
-        for (member, path) in self.members.iter().zip(&destinations) {
-            let bytes = self.read(member)?;
-            write_atomically(path, |file| file.write_all(&bytes))?;
-        }
-        Ok(destinations)
-    }
-
-    /// Where every file goes under `folder`, and that all of them may go there.
-    fn destinations(&self, folder: &Path) -> Result<Vec<PathBuf>, Problem> {
-        let mut zip = self.zip.clone();
-        let mut total: u64 = 0;
-        let mut destinations = Vec::with_capacity(self.members.len());
-        for member in &self.members {
-            let file = zip.by_name(member).map_err(Problem::Zip)?;
-            if file.is_symlink() || !stays_inside(member) {
-                return Err(Problem::Escapes { member: member.clone() });
-            }
-            total = total.saturating_add(file.size());
-            let path = folder.join(member);
-            if path.symlink_metadata().is_ok() {
-                return Err(Problem::Exists { path });
-            }
-            destinations.push(path);
-        }
-        if total > MAX_UNPACKED {
-            return Err(Problem::UnpacksTooLarge { size: total, limit: MAX_UNPACKED });
-        }
-        Ok(destinations)
+        let limit = self.limit.min(MAX_MEMBER);
+        let read = caught(|| read_member(&mut self.zip.clone(), member, &self.members, limit));
+        let read = read.unwrap_or_else(|panic| Err(Problem::Reader(panic)));
+        read.map_err(|problem| wrap(&self.path, problem))
     }
 }
 
@@ -314,18 +114,6 @@ impl fmt::Debug for Archive {
             .field("members", &self.members)
             .finish_non_exhaustive()
     }
-}
-
-/// Writes the files of an archive under `folder`, which is created where it is absent, and returns their paths.
-///
-/// All names, sizes and destinations are checked before the first file is written; each file is then written as a whole
-/// or not at all.
-///
-/// # Errors
-/// If the archive cannot be decrypted, a member's name leads out of the folder, a file exists already, or the file
-/// system refuses.
-pub fn unprotect(archive: &Path, password: &str, folder: &Path) -> Result<Vec<PathBuf>> {
-    Archive::open(archive, password)?.unpack(folder)
 }
 
 /// Writes files, and all files of folders, as a protected archive, and returns the names of its members.
@@ -425,7 +213,7 @@ fn zipped(members: &BTreeMap<String, PathBuf>, out: &Path) -> Result<Vec<u8>> {
         bytes.clear();
         let too_much = || wrap(out, Problem::TooMuch { limit: MAX_MEMBER });
         let reading = |error| strait_model::Error::io(path, "read the file to protect")(error);
-        let file = File::open(path).map_err(strait_model::Error::io(path, "open the file to protect"))?;
+        let file = open_regular(path)?;
         // Told before it is read; a file that grows meanwhile is told afterwards.
         if file.metadata().map_err(reading)?.len() > left {
             return Err(too_much());
@@ -457,9 +245,9 @@ fn wrap(path: &Path, problem: Problem) -> Error {
 }
 
 fn read_bounded(path: &Path) -> Result<Vec<u8>> {
-    let file = File::open(path).map_err(strait_model::Error::io(path, "open the archive"))?;
     let mut bytes = Vec::new();
-    file.take(MAX_ARCHIVE + 1)
+    open_regular(path)?
+        .take(MAX_ARCHIVE + 1)
         .read_to_end(&mut bytes)
         .map_err(strait_model::Error::io(path, "read the archive"))?;
     if bytes.len() as u64 > MAX_ARCHIVE {
@@ -508,6 +296,7 @@ const END_OF_TIME: u64 = u64::MAX - 60;
 fn open_zip(bytes: Vec<u8>) -> Result<Zip, Problem> {
     let zip = ZipArchive::new(Cursor::new(Arc::from(bytes))).map_err(Problem::Zip)?;
     match zip.len() {
+        _ if zip.has_duplicate_names() => Err(Problem::Doubled),
         found if found > MAX_MEMBERS => Err(Problem::TooManyMembers { found, limit: MAX_MEMBERS }),
         _ => Ok(zip),
     }
@@ -525,7 +314,7 @@ fn members(zip: &Zip) -> Result<Vec<String>, Problem> {
     Ok(members)
 }
 
-fn read_member(zip: &mut Zip, member: &str, members: &[String]) -> Result<Vec<u8>, Problem> {
+fn read_member(zip: &mut Zip, member: &str, members: &[String], limit: u64) -> Result<Vec<u8>, Problem> {
     let unpacking =
         |error: &dyn fmt::Display| Problem::Member { member: member.into(), reason: error.to_string() };
     let file = match zip.by_name(member) {
@@ -539,8 +328,8 @@ fn read_member(zip: &mut Zip, member: &str, members: &[String]) -> Result<Vec<u8
         Err(error) => return Err(unpacking(&error)),
     };
     let declared = file.size();
-    if declared > MAX_MEMBER {
-        return Err(Problem::MemberTooLarge { member: member.into(), size: declared, limit: MAX_MEMBER });
+    if declared > limit {
+        return Err(Problem::MemberTooLarge { member: member.into(), size: declared, limit });
     }
     // Nothing is allocated on the declared size's word, and one byte more than it is enough to catch a lie.
     let mut bytes = Vec::new();

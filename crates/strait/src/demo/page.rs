@@ -14,7 +14,7 @@ use crate::{
     Result, Table,
     report::{
         html::{bullets, definitions, escaped, folded, mark, table},
-        numbers::{list, number, percent},
+        numbers::{list, percent},
         page::{Page, Section, figure_group, paragraph},
     },
 };

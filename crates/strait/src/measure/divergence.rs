@@ -16,7 +16,7 @@ use crate::{
 /// questions.
 ///
 /// # Errors
-/// If a tensor operation fails.
+/// If a reading is no number or a tensor operation fails.
 pub fn divergence(
     decoder: &Decoder,
     solutions: &[Solution],
@@ -40,7 +40,7 @@ pub fn divergence(
                 let mut rest = kl.as_slice();
                 for &row in &batch {
                     let (own, later) = rest.split_at(group.kept.rows()[row].ids.len());
-                    means.push(super::mean(own));
+                    means.push(super::finite("KL to the base model", row, true, super::mean(own))?);
                     weights.push(own.len() as f64);
                     rest = later;
                 }

@@ -55,7 +55,7 @@ pub struct Bootstrap {
 /// that are done and may end the pass by an error.
 ///
 /// # Errors
-/// If a tensor operation fails, or what `seen` returns.
+/// If a loss is no number, a tensor operation fails, or what `seen` returns.
 pub fn row_losses(
     decoder: &Decoder,
     kept: &Kept,
@@ -79,12 +79,22 @@ fn token_losses(
         let mut rest = losses.as_slice();
         for &row in &batch {
             let (own, later) = rest.split_at(kept.rows()[row].response_tokens());
+            finite("response loss", row, edit.is_some(), mean(own))?;
             rows.push(own.to_vec());
             rest = later;
         }
         seen(batch.len() as u64)?;
     }
     Ok(rows)
+}
+
+/// A reading of a row, which must be a number: a figure made of one that is none would say nothing, in silence.
+fn finite(what: &'static str, row: usize, edited: bool, value: f64) -> Result<f64> {
+    if value.is_finite() {
+        Ok(value)
+    } else {
+        Err(Error::NotFinite { what, row, place: None, edited, value })
+    }
 }
 
 fn mean(numbers: &[f32]) -> f64 {

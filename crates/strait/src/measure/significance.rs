@@ -232,10 +232,13 @@ fn row_kl(
         let kl = kl.to_vec1::<f32>()?;
         let mut rest = kl.as_slice();
         for &row in &batch {
-            let row = &kept.rows()[row];
-            let tokens = if continued { row.response_tokens() } else { row.ids.len() };
+            let of_row = &kept.rows()[row];
+            let tokens = if continued { of_row.response_tokens() } else { of_row.ids.len() };
             let (own, later) = rest.split_at(tokens);
-            rows.push((super::mean(own), tokens));
+            let mean = super::mean(own);
+            // A passage that nothing continues has no mean, and no weight.
+            let mean = if tokens == 0 { mean } else { super::finite("KL of a passage", row, true, mean)? };
+            rows.push((mean, tokens));
             rest = later;
         }
         super::advance(progress, task, batch.len() as u64)?;

@@ -8,11 +8,12 @@ use std::time::Instant;
 use candle_core::Device;
 use strait_model::{
     Config, Edit, Model,
-    edit::{Projection, SteeringVector},
+    edit::{Projection, Site, SteeringVector},
     ops::LOGITS_HELD,
     progress::Silent,
 };
 
+use super::Problem;
 use crate::{
     Result,
     measure::{BEGINNING, CONTINUATION},
@@ -29,6 +30,8 @@ pub struct Estimate {
     seconds: f64,
     /// Largest memory of any step beyond the weights, in bytes.
     working: f64,
+    /// Bytes of all solutions' edits, which measures hold at once.
+    edits: f64,
     /// Which training rows are kept already, and at which point.
     kept: Option<(usize, Vec<usize>)>,
 }
@@ -58,6 +61,15 @@ const SLOWER_ALONE: f64 = 8.0;
 /// Bytes of the program itself, its tokenizer and what its allocator does not give back.
 const PROGRAM: f64 = 128.0 * (1 << 20) as f64;
 
+/// What an edit takes while it is trained: itself, a copy, its gradient and the optimiser's two moments.
+const TRAINED: f64 = 5.0;
+
+/// Nobody waits so long.
+const MOST_YEARS: f64 = 10.0;
+
+/// What is estimated may be wrong by less, and memory be lent by the disk.
+const FAR: f64 = 4.0;
+
 /// Threads that one step makes good use of: its products are small.
 const THREADS_A_STEP: usize = 4;
 
@@ -81,7 +93,7 @@ impl Estimate {
         let rates = Rates { forward: 1.0, training: 1.0, kl: 1.0 };
         let size = |file: &std::path::PathBuf| file.metadata().map_or(0.0, |found| found.len() as f64);
         let mapped = model.provenance.files.iter().map(size).sum();
-        let mut estimate = Self { config, mapped, rates, seconds: 0.0, working: 0.0, kept: None };
+        let mut estimate = Self { config, mapped, rates, seconds: 0.0, working: 0.0, edits: 0.0, kept: None };
 
         let mut kept = Kept::new(rows);
         let every_row = kept.every_row();
@@ -148,7 +160,9 @@ impl Estimate {
 
         let kept = self.stream(&used) + self.stream(held_out) + 2.0 * self.stream(&used_kl);
         let batch = sizes(train, &order.train).into_iter().chain(kl_sizes).fold(0.0, f64::max);
-        self.working = self.working.max(kept + self.activations(point, batch));
+        let edit = self.edit(&settings.edit);
+        self.edits += edit;
+        self.working = self.working.max(kept + self.activations(point, batch) + TRAINED * edit);
         self.seconds - before
     }
 
@@ -218,16 +232,42 @@ impl Estimate {
     }
 
     /// In words, with so many steps beside each other.
-    pub fn lines(&self, jobs: usize) -> Vec<String> {
+    ///
+    /// # Errors
+    /// If neither this machine nor its owner's patience could hold that.
+    pub fn line(&self, jobs: usize) -> Result<String, Problem> {
+        const GIB: f64 = (1_u64 << 30) as f64;
         let weights = self.config.parameters() as f64 * 4.0;
-        let memory = PROGRAM + self.mapped + weights + jobs as f64 * self.of_a_step();
+        let memory = PROGRAM + self.mapped + weights + self.edits + jobs as f64 * self.of_a_step();
+        // NaN, which an overflow may leave, is neither less nor more.
+        let years = self.seconds / (3600.0 * 24.0 * 365.25);
+        if !(years < MOST_YEARS) {
+            return Err(Problem::TooMuchTime { years });
+        }
+        let there = memory_of_the_machine().unwrap_or(1024.0 * GIB);
+        if !(memory < FAR * there) {
+            return Err(Problem::TooMuchMemory { needed: memory / GIB, there: there / GIB });
+        }
         let beside = if jobs > 1 { format!(", {jobs} steps beside each other") } else { String::new() };
-        vec![format!(
+        Ok(format!(
             "estimate: {} and {:.1} GiB of memory, of which the weights take {:.1}{beside}",
             duration(self.seconds),
-            memory / f64::from(1 << 30),
-            weights / f64::from(1 << 30),
-        )]
+            memory / GIB,
+            weights / GIB,
+        ))
+    }
+
+    /// Bytes of an edit's tensors.
+    fn edit(&self, edit: &EditKind) -> f64 {
+        let numbers = match edit {
+            EditKind::Steering { .. } => self.config.hidden_size as f64,
+            EditKind::Lora { layers, projections, rank, .. } => {
+                let sites = layers.iter().flat_map(|&layer| Site::of_layer(layer, projections));
+                let of_a_rank = sites.map(|site| site.size(&self.config)).map(|(i, o)| i as f64 + o as f64);
+                *rank as f64 * of_a_rank.sum::<f64>()
+            }
+        };
+        4.0 * numbers
     }
 
     /// Multiply-adds a token of so many blocks, forward.
@@ -257,8 +297,17 @@ impl Estimate {
 
 /// Bytes of memory that this machine has left, where it says so.
 fn memory_left() -> Option<f64> {
+    memory_said("MemAvailable:")
+}
+
+/// Bytes of memory that this machine has in all, where it says so.
+fn memory_of_the_machine() -> Option<f64> {
+    memory_said("MemTotal:")
+}
+
+fn memory_said(what: &str) -> Option<f64> {
     let said = std::fs::read_to_string("/proc/meminfo").ok()?;
-    let line = said.lines().find_map(|line| line.strip_prefix("MemAvailable:"))?;
+    let line = said.lines().find_map(|line| line.strip_prefix(what))?;
     let kibibytes: f64 = line.trim().trim_end_matches(" kB").parse().ok()?;
     Some(kibibytes * 1024.0)
 }

@@ -20,8 +20,33 @@ const MAX_LENGTH: u64 = 1 << 20;
 /// The longest list read.
 const MAX_LIST: usize = 1000;
 
-/// The largest number of anything that is counted; more is a slip of the keyboard.
-const MAX_COUNT: i64 = 1_000_000_000; // a billion in errors
+/// What no machine could do more of, or be given: a greater number is a slip of the keyboard.
+mod most {
+    /// Seeds are numbers like any other.
+    pub const SEED: i64 = 1_000_000_000; // a billion in errors
+    /// Rows, pairs and passages that are taken of a file.
+    pub const ROWS: i64 = 10_000_000;
+    /// Optimiser steps, and what is counted in them.
+    pub const STEPS: i64 = 1_000_000;
+    /// Rows of a batch, and batches of a step.
+    pub const BATCH: i64 = 10_000;
+    /// Rank of an adapter.
+    pub const RANK: i64 = 65_536;
+    /// Tokens of a passage.
+    pub const TOKENS: i64 = 1_000_000;
+    /// Resamples of an interval.
+    pub const RESAMPLES: i64 = 100_000;
+    /// What costs a pass over the rows each.
+    pub const PASSES: i64 = 1000;
+    /// Trainings of a search.
+    pub const TRIES: i64 = 100;
+    /// Factors, norms, rates, ratios and what is compared with a loss: beyond, single precision soon has no numbers left.
+    pub const FACTOR: f64 = 1000.0;
+    /// Alphas and weights, which are divided by something.
+    pub const WEIGHT: f64 = 1e6;
+    /// Passes over the rows.
+    pub const EPOCHS: f64 = 10_000.0;
+}
 
 /// A study file as written.
 #[derive(Clone, Debug)]
@@ -336,7 +361,7 @@ fn pairs(cell: Cell) -> Checked<PairKeys> {
             taught: table.read("taught", rows)?,
             other: table.read("other", rows)?,
             judged: table.read("judged", rows)?,
-            limit: table.read("limit", count(1))?,
+            limit: table.read("limit", count(1, most::ROWS))?,
         })
     })
 }
@@ -348,24 +373,24 @@ fn train(table: &mut Table) -> Checked<TrainKeys> {
         layer: table.read("layer", several(layer))?,
         layers: table.read("layers", list(layer))?,
         projections: table.read("projections", list(choice(&PROJECTIONS)))?,
-        rank: table.read("rank", several(count(1)))?,
-        alpha: table.read("alpha", number(Bounds::Positive))?,
+        rank: table.read("rank", several(count(1, most::RANK)))?,
+        alpha: table.read("alpha", number(Bounds::PositiveUpTo(most::WEIGHT)))?,
         rslora: table.read("rslora", flag)?,
-        learning_rate: table.read("learning_rate", several(number(Bounds::Positive)))?,
-        weight_decay: table.read("weight_decay", number(Bounds::NotNegative))?,
+        learning_rate: table.read("learning_rate", several(number(Bounds::PositiveUpTo(most::FACTOR))))?,
+        weight_decay: table.read("weight_decay", number(Bounds::UpTo(most::FACTOR)))?,
         betas: table.read("betas", betas)?,
-        epsilon: table.read("epsilon", number(Bounds::Positive))?,
+        epsilon: table.read("epsilon", number(Bounds::PositiveUpTo(1.0)))?,
         schedule: table.read("schedule", choice(&SCHEDULES))?,
-        warmup: table.read("warmup", count(0))?,
-        batch_size: table.read("batch_size", count(1))?,
-        accumulation: table.read("accumulation", count(1))?,
-        clip: table.read("clip", number(Bounds::Positive))?,
-        epochs: table.read("epochs", number(Bounds::Positive))?,
-        steps: table.read("steps", several(count(1)))?,
-        checkpoint_every: table.read("checkpoint_every", count(1))?,
-        rows: table.read("rows", several(count(1)))?,
+        warmup: table.read("warmup", count(0, most::STEPS))?,
+        batch_size: table.read("batch_size", count(1, most::BATCH))?,
+        accumulation: table.read("accumulation", count(1, most::BATCH))?,
+        clip: table.read("clip", number(Bounds::PositiveUpTo(most::WEIGHT)))?,
+        epochs: table.read("epochs", number(Bounds::PositiveUpTo(most::EPOCHS)))?,
+        steps: table.read("steps", several(count(1, most::STEPS)))?,
+        checkpoint_every: table.read("checkpoint_every", count(1, most::STEPS))?,
+        rows: table.read("rows", several(count(1, most::ROWS)))?,
         mix: table.read("mix", mix)?,
-        seeds: table.read("seeds", several(count(0)))?,
+        seeds: table.read("seeds", several(count(0, most::SEED)))?,
         kl: table.read("kl", kl)?,
     })
 }
@@ -392,21 +417,26 @@ fn kl(cell: Cell) -> Checked<KlKeys> {
                 weight: table.read("weight", weight)?,
                 bound: table.read("bound", number(Bounds::Share))?,
                 keep: table.read("keep", number(Bounds::Share))?,
-                from: table.read("from", number(Bounds::Positive))?,
-                to: table.read("to", number(Bounds::Positive))?,
-                tries: table.read("tries", count(1))?,
-                batch_size: table.read("batch_size", count(1))?,
+                from: table.read("from", number(Bounds::PositiveUpTo(most::WEIGHT)))?,
+                to: table.read("to", number(Bounds::PositiveUpTo(most::WEIGHT)))?,
+                tries: table.read("tries", count(1, most::TRIES))?,
+                batch_size: table.read("batch_size", count(1, most::BATCH))?,
             })
         }),
         _ => Err(cell.unexpected("true, false, or a table such as { weight = 3.0 }")),
     }
 }
 
+/// Of a penalty.
+const WEIGHT: Bounds = Bounds::UpTo(most::WEIGHT);
+
 fn weight(cell: Cell) -> Checked<WeightKeys> {
     match cell.value {
         DeValue::String(s) if s == "auto" => Ok(WeightKeys::Auto),
-        DeValue::String(_) => Err(cell.unexpected("a number of 0 or more, a list of such, or \"auto\"")),
-        _ => several(number(Bounds::NotNegative))(cell).map(WeightKeys::Given),
+        DeValue::String(_) => {
+            Err(cell.unexpected(&format!("{}, a list of such, or \"auto\"", WEIGHT.expected())))
+        }
+        _ => several(number(WEIGHT))(cell).map(WeightKeys::Given),
     }
 }
 
@@ -417,7 +447,7 @@ fn mix(cell: Cell) -> Checked<MixKeys> {
             Ok(MixKeys {
                 on: true,
                 rows: table.read("rows", rows)?,
-                ratio: table.read("ratio", several(number(Bounds::Positive)))?,
+                ratio: table.read("ratio", several(number(Bounds::PositiveUpTo(most::FACTOR))))?,
             })
         }),
         _ => Err(cell.unexpected(r#"false, or a table such as { rows = "good.jsonl", ratio = 6 }"#)),
@@ -456,11 +486,11 @@ fn prediction(table: &mut Table) -> Checked<PredictionKeys> {
 fn measure(cell: Cell) -> Checked<MeasureKeys> {
     cell.in_table(|table| {
         Ok(MeasureKeys {
-            scales: table.read("scales", list(number(Bounds::Positive)))?,
+            scales: table.read("scales", list(number(Bounds::PositiveUpTo(most::FACTOR))))?,
             certificate: table.read("certificate", number(Bounds::UpTo(1.0)))?,
-            coherence: table.read("coherence", number(Bounds::Positive))?,
-            resamples: table.read("resamples", count(MIN_RESAMPLES))?,
-            rows: table.read("rows", count(2))?,
+            coherence: table.read("coherence", number(Bounds::PositiveUpTo(most::FACTOR)))?,
+            resamples: table.read("resamples", count(MIN_RESAMPLES, most::RESAMPLES))?,
+            rows: table.read("rows", count(2, most::ROWS))?,
             efficiency: table.read("efficiency", efficiency)?,
             stability: table.read("stability", stability)?,
             significance: table.read("significance", significance)?,
@@ -475,8 +505,8 @@ fn efficiency(cell: Cell) -> Checked<EfficiencyKeys> {
         DeValue::Table(_) => cell.in_table(|table| {
             Ok(EfficiencyKeys {
                 on: true,
-                factors: table.read("factors", list(number(Bounds::NotNegative)))?,
-                norms: table.read("norms", count(1))?,
+                factors: table.read("factors", list(number(Bounds::UpTo(most::FACTOR))))?,
+                norms: table.read("norms", count(1, most::PASSES))?,
             })
         }),
         _ => Err(cell.unexpected("true, false, or a table such as { factors = [0, 1, 2] }")),
@@ -490,7 +520,7 @@ fn stability(cell: Cell) -> Checked<StabilityKeys> {
             Ok(StabilityKeys {
                 on: true,
                 epsilons: table.read("epsilons", list(number(Bounds::PositiveUpTo(1.0))))?,
-                seeds: table.read("seeds", count(2))?,
+                seeds: table.read("seeds", count(2, most::PASSES))?,
             })
         }),
         _ => Err(cell.unexpected("true, false, or a table such as { seeds = 10 }")),
@@ -504,10 +534,10 @@ fn significance(cell: Cell) -> Checked<SignificanceKeys> {
             Ok(SignificanceKeys {
                 on: true,
                 text: table.read("text", paths)?,
-                passages: table.read("passages", count(2))?,
-                tokens: table.read("tokens", count(2))?,
-                random: table.read("random", count(1))?,
-                norms: table.read("norms", list(number(Bounds::Positive)))?,
+                passages: table.read("passages", count(2, most::ROWS))?,
+                tokens: table.read("tokens", count(2, most::TOKENS))?,
+                random: table.read("random", count(1, most::PASSES))?,
+                norms: table.read("norms", list(number(Bounds::PositiveUpTo(most::FACTOR))))?,
             })
         }),
         _ => Err(cell.unexpected("false, or a table such as { text = \"passages.jsonl\" }")),
@@ -523,7 +553,7 @@ fn paths(cell: Cell) -> Checked<Vec<At<String>>> {
 }
 
 fn drift(cell: Cell) -> Checked<DriftKeys> {
-    cell.in_table(|table| Ok(DriftKeys { pairs: table.read("pairs", count(MIN_DRIFT_PAIRS))? }))
+    cell.in_table(|table| Ok(DriftKeys { pairs: table.read("pairs", count(MIN_DRIFT_PAIRS, most::ROWS))? }))
 }
 
 /// One pair has no interval.
@@ -611,10 +641,6 @@ fn flag(cell: Cell) -> Checked<bool> {
 /// The range of a number.
 #[derive(Clone, Copy)]
 enum Bounds {
-    /// Above 0.
-    Positive,
-    /// 0 or more.
-    NotNegative,
     /// From 0 to this.
     UpTo(f64),
     /// Above 0, up to this.
@@ -629,10 +655,11 @@ enum Bounds {
 
 impl Bounds {
     fn hold(self, number: f64) -> bool {
+        // Training is in single precision, where a smaller number is 0.
+        let vanishes = number != 0.0 && number.abs() < f64::from(f32::MIN_POSITIVE);
         number.is_finite()
+            && !vanishes
             && match self {
-                Self::Positive => number > 0.0,
-                Self::NotNegative => number >= 0.0,
                 Self::UpTo(high) => (0.0..=high).contains(&number),
                 Self::PositiveUpTo(high) => number > 0.0 && number <= high,
                 Self::BelowOne => (0.0..1.0).contains(&number),
@@ -643,8 +670,6 @@ impl Bounds {
 
     fn expected(self) -> String {
         match self {
-            Self::Positive => "a number greater than 0".into(),
-            Self::NotNegative => "a number of 0 or more".into(),
             Self::UpTo(high) => format!("a number from 0 to {high}"),
             Self::PositiveUpTo(high) => format!("a number greater than 0, {high} at most"),
             Self::BelowOne => "a number from 0 to below 1".into(),
@@ -675,11 +700,14 @@ fn betas(cell: Cell) -> Checked<(f64, f64)> {
     }
 }
 
-fn count(least: i64) -> impl Fn(Cell) -> Checked<usize> {
+fn count(least: i64, most: i64) -> impl Fn(Cell) -> Checked<usize> {
     move |cell| {
-        let number = cell.integer().filter(|n| (least..=MAX_COUNT).contains(n));
+        let number = cell.integer().filter(|n| (least..=most).contains(n));
         let number = number.and_then(|n| usize::try_from(n).ok());
-        number.ok_or_else(|| cell.unexpected(&format!("a whole number from {least} to a billion")))
+        number.ok_or_else(|| {
+            let most = if most == most::SEED { "a billion".into() } else { most.to_string() };
+            cell.unexpected(&format!("a whole number from {least} to {most}"))
+        })
     }
 }
 

@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
+use super::values::shown;
 use crate::Error;
 
 /// What is wrong with a study file. Keys are named with their tables, as in `train.kl.weight`.
@@ -167,6 +168,14 @@ pub enum Problem {
         /// The bound.
         most: usize,
     },
+    /// More solutions than anybody compares.
+    #[error("the study has {solutions} solutions or more, and {most} are the most")]
+    TooManySolutions {
+        /// Solutions so far.
+        solutions: usize,
+        /// The bound.
+        most: usize,
+    },
     /// A sweep without points.
     #[error("`when` and `skip` leave no point of the sweep of `{solution}`")]
     EmptyGrid {
@@ -212,6 +221,33 @@ pub enum Problem {
         read: usize,
         /// Where the study names them.
         table: &'static str,
+    },
+    /// Trainings that no machine would finish.
+    #[error(
+        "with solution `{solution}` the study's trainings take {} rows in all, and {} are the most",
+        shown(*rows), shown(*most)
+    )]
+    LongTraining {
+        /// The solution that goes beyond the bound.
+        solution: String,
+        /// Rows that batches take, each as often as it is taken.
+        rows: f64,
+        /// The bound.
+        most: f64,
+    },
+    /// A study that needs more memory than there is, by far.
+    #[error("it would take some {needed:.0} GiB of memory, and this machine has {there:.0}")]
+    TooMuchMemory {
+        /// Memory needed, in GiB.
+        needed: f64,
+        /// The machine's memory, in GiB.
+        there: f64,
+    },
+    /// A study that takes longer than anybody waits.
+    #[error("it would take some {} years on this machine", shown(years.round()))]
+    TooMuchTime {
+        /// Years.
+        years: f64,
     },
     /// A password that is not in the environment.
     #[error("its password is looked for in the environment variable `{variable}`, which is {state}")]
@@ -269,7 +305,7 @@ impl Problem {
             Self::OtherEdit { .. } => {
                 "give both the same `edit`, `layer`, `projections`, `rank`, `alpha` and `rslora`".into()
             }
-            Self::LargeGrid { .. } => "sweep fewer values, or make several studies of it".into(),
+            Self::TooManySolutions { .. } | Self::LargeGrid { .. } => "sweep fewer values, or make several studies of it".into(),
             Self::EmptyGrid { .. } => "name values in `when` that occur together, or take `skip` away".into(),
             Self::Unpaired { .. } => {
                 "the first file of one list goes with the first of the other, row by row, and so on".into()
@@ -279,6 +315,14 @@ impl Problem {
             Self::NoName => "add `name`, made of small letters, digits and hyphens".into(),
             Self::AllTrainedOn { table, .. } => {
                 format!("name others in `{table}`, which are asked in no training, KL or mixed-in rows, or take it out")
+            }
+            Self::LongTraining { .. } | Self::TooMuchTime { .. } => {
+                "train fewer solutions for fewer `steps` or `epochs`, or in smaller batches (`batch_size`, `accumulation`); \
+                 measure fewer `rows`, `seeds` and `norms`"
+                    .into()
+            }
+            Self::TooMuchMemory { .. } => {
+                "take a smaller model, `rank` or `batch_size`, shorter rows, or a machine with more memory".into()
             }
             Self::NoPassword { variable, .. } => {
                 format!("set it for the command: `{variable}=... strait run ...`; the password is never written down")

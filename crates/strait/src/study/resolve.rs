@@ -278,6 +278,9 @@ impl Defaults {
     }
 }
 
+/// The most solutions of a study, those of all its sweeps together.
+const MAX_SOLUTIONS: usize = 1000;
+
 /// AdamW's betas and epsilon, in the papers and everywhere else.
 const BETAS: (f64, f64) = (0.9, 0.999);
 const EPSILON: f64 = 1e-8;
@@ -597,6 +600,10 @@ impl Resolver<'_> {
                 different(&name, &names)?;
                 let mut unplaced = self.solution(&name.value, &own, seeds)?;
                 names.push(name);
+                if names.len() > MAX_SOLUTIONS {
+                    let problem = Problem::TooManySolutions { solutions: names.len(), most: MAX_SOLUTIONS };
+                    return Err(family.fault(problem));
+                }
                 unplaced.solution.point = point;
                 unplaced.solution.control = value(&keys.control).unwrap_or(false);
                 unplaced.from = keys.from.clone();

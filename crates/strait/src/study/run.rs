@@ -72,7 +72,7 @@ pub fn dry_run(file: &Path, out: Option<&Path>, device: &Device, progress: &dyn 
         "the report will say of each of these whether it holds ([[prediction]] takes them as claims):".into(),
     );
     lines.extend(plan.study.claims().into_iter().map(|claim| format!("  {claim}")));
-    lines.extend(lab.estimate(|_| true)?.lines(1));
+    lines.push(plan.estimated(&lab.estimate(|_| true)?, 1)?);
     Ok(DryRun { steps, lines, study: plan.study })
 }
 
@@ -92,7 +92,7 @@ pub fn run(
     let Planned { file, study, plan, .. } = &planned;
     let path = out.map_or_else(|| default_folder(&study.name), Path::to_path_buf);
     let mut folder = RunFolder::open(&path, &study.name)?;
-    let session = Session::now(std::env::args().collect(), rayon::current_num_threads(), device);
+    let session = Session::now(command_line(), rayon::current_num_threads(), device);
     folder.begin(session, file, study, plan)?;
     planned.preset_lines().iter().for_each(|line| progress.note(line));
 
@@ -126,7 +126,7 @@ fn carry_out_all(
     lab.said.iter().for_each(|line| progress.note(line));
     let estimate = lab.estimate(|name| left.iter().any(|step| step.name == name))?;
     let jobs = jobs.map_or_else(|| estimate.jobs(), NonZeroUsize::get).min(left.len());
-    estimate.lines(jobs).iter().for_each(|line| progress.note(line));
+    progress.note(&planned.estimated(&estimate, jobs)?);
     match jobs {
         1 => one_by_one(left, lab, folder),
         _ => beside_each_other(left, lab, folder, jobs),
@@ -180,8 +180,10 @@ pub(super) struct Planned {
     pub plan: Plan,
     located: Located,
     config: Config,
-    /// Name and SHA-256 of the weight files.
-    weights: Vec<(String, String)>,
+    /// The weights, held open: those that are hashed are those that are computed with.
+    weights: strait_model::Weights,
+    /// Name and SHA-256 of their files.
+    hashes: Vec<(String, String)>,
 }
 
 impl Planned {
@@ -190,11 +192,17 @@ impl Planned {
         let study = file.resolve()?;
         let located = locate(&study.model.path().to_string_lossy(), progress)?;
         let weights = strait_model::Weights::open(&located.path)?;
+        weights.fit()?;
         let config = weights.config().clone();
         let study = study.fix_layers(config.layers)?;
-        let weights = strait_model::model::hashes(&weights.all_files(), progress)?;
-        let plan = Plan::of(&study, &weights, |path| Ok(sha256_of(path, |_| ())?))?;
-        Ok(Self { file, study, plan, located, config, weights })
+        let hashes = weights.hashes(progress)?;
+        let plan = Plan::of(&study, &hashes, |path| Ok(sha256_of(path, |_| ())?))?;
+        Ok(Self { file, study, plan, located, config, weights, hashes })
+    }
+
+    /// What an estimate says; an error where it is beyond all bounds.
+    fn estimated(&self, estimate: &Estimate, jobs: usize) -> Result<String> {
+        estimate.line(jobs).map_err(|problem| problem.at(&self.file.path, None))
     }
 
     fn preset_lines(&self) -> Vec<String> {
@@ -235,7 +243,7 @@ impl<'a> Lab<'a> {
     fn new(planned: &'a Planned, device: &Device, progress: &'a dyn Progress) -> Result<Self> {
         let study = &planned.study;
         let task = progress.begin("loading the model", None, Unit::Count);
-        let model = Arc::new(Model::load(&planned.located, device)?);
+        let model = Arc::new(Model::of_weights(&planned.located, &planned.weights, device)?);
         drop(task);
         let chats = read_all(&study.data.train)?;
         let asked = questions::groups(&chats);
@@ -301,7 +309,7 @@ impl<'a> Lab<'a> {
             Row::of_text(&model, &passage.text, significance.map_or(0, |significance| significance.tokens))
         };
         let (measures, sampling) = (&study.measures, study.seeds.sampling);
-        Ok(Self {
+        let lab = Self {
             measured: Kept::new(choose(train.clone(), measures.rows, sampling)),
             passages: passages.into_iter().map(tokenised).collect::<Result<_>>()?,
             train: Kept::new(train),
@@ -316,7 +324,9 @@ impl<'a> Lab<'a> {
             planned,
             progress,
             model,
-        })
+        };
+        lab.refuse_endless_training()?;
+        Ok(lab)
     }
 
     /// The same model and rows for another worker, with nothing kept of them.
@@ -390,7 +400,7 @@ impl<'a> Lab<'a> {
                 "quantised": quantised,
                 "files": files.iter().map(|file| last_part(file)).collect::<Vec<_>>(),
             },
-            "sha256": self.planned.weights,
+            "sha256": self.planned.hashes,
             "config": self.model.config(),
             "parameters": self.model.config().parameters(),
         });
@@ -706,6 +716,11 @@ impl<'a> Lab<'a> {
         }
         Ok(estimate)
     }
+}
+
+/// The command that runs, as text.
+fn command_line() -> Vec<String> {
+    std::env::args_os().map(|argument| argument.to_string_lossy().into_owned()).collect()
 }
 
 /// How many parts of an edit of that kind noise is put on, one by one.

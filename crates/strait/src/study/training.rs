@@ -6,7 +6,7 @@ use serde_json::json;
 use strait_model::{Edit, decoder::first_changed_point};
 
 use super::{
-    Rows, Search, Solution, Step, Tried,
+    Problem, Rows, Search, Solution, Step, Tried,
     results::{save, solution_folder},
     run::{Lab, MEDIAN_NORM},
     search::frontier,
@@ -27,6 +27,9 @@ pub(super) struct Mixture {
     /// All of them.
     pub kept: Kept,
 }
+
+/// The most rows that the batches of a study take, each counted as often as it is taken.
+const MOST_ROWS: f64 = 2e7;
 
 /// The most checkpoints of a drift that are read, besides its start.
 pub(super) const CHECKPOINTS: usize = 6;
@@ -51,6 +54,27 @@ impl Lab<'_> {
         let ratio = solution.mix.as_ref().map_or(0.0, |mix| mix.ratio);
         let picked = pick(own, solution.rows, rows.len() - own, ratio, settings.seeds.order);
         Order::over(&picked, settings, rows, self.kl.rows())
+    }
+
+    /// Refuses trainings that no machine would finish, before their orders of rows are written down.
+    ///
+    /// # Errors
+    /// If the batches of all of them take more than [`MOST_ROWS`] rows.
+    pub(super) fn refuse_endless_training(&self) -> Result<()> {
+        let mut taken = 0.0;
+        for solution in &self.planned.study.solutions {
+            let own = self.train.rows().len();
+            let ratio = solution.mix.as_ref().map_or(0.0, |mix| mix.ratio);
+            let picked = solution.rows.map_or(own, |few| few.min(own)) as f64 * (1.0 + ratio);
+            let trainings = solution.search.as_ref().map_or(1, |search| search.tries + 1);
+            taken += trainings as f64 * solution.train.rows_taken(picked, self.kl.rows().len() as f64);
+            if taken > MOST_ROWS {
+                let solution = solution.name.clone();
+                let problem = Problem::LongTraining { solution, rows: taken, most: MOST_ROWS };
+                return Err(problem.at(self.planned.study.file.path(), None));
+            }
+        }
+        Ok(())
     }
 
     /// The rows that a solution trains on: the training rows, and behind them those that it mixes in.

@@ -146,6 +146,18 @@ pub struct Settings {
 }
 
 impl Settings {
+    /// How many rows the batches take of so many training rows and KL rows, and how many there are to begin with: what a
+    /// run's order of rows takes, as a float, which no product overflows.
+    pub(crate) fn rows_taken(&self, train: f64, kl: f64) -> f64 {
+        let batches = match self.length {
+            Length::Steps(steps) => steps as f64 * self.accumulation as f64,
+            Length::Epochs(epochs) => epochs * (train / self.batch_size as f64).ceil(),
+        };
+        let of_a_batch = |size: usize, rows: f64| (size as f64).min(rows).max(1.0);
+        let kl = self.kl.map_or(0.0, |penalty| of_a_batch(penalty.batch_size, kl));
+        train + batches * (of_a_batch(self.batch_size, train) + kl)
+    }
+
     /// The optimiser's part.
     pub(crate) fn adamw(&self) -> AdamW {
         AdamW { betas: self.betas, epsilon: self.epsilon, weight_decay: self.weight_decay }

@@ -94,7 +94,7 @@ pub fn run(arguments: &Arguments, context: &Context) -> Result<(), Failure> {
             "" => {}
             "/quit" => break,
             "/reset" => talk.reset(),
-            question => match answer(&mut talk, question, on_terminal, context) {
+            question => match answer(&mut talk, question, on_terminal) {
                 Ok(answer) => answers.push(answer),
                 // Whoever sits at the terminal can ask something else.
                 Err(failure @ (Failure::Library(_) | Failure::Refused { .. })) if on_terminal => {
@@ -104,7 +104,7 @@ pub fn run(arguments: &Arguments, context: &Context) -> Result<(), Failure> {
             },
         }
     }
-    if context.json {
+    if output::is_json() {
         output::print_object(&Conversation {
             model: &arguments.model,
             edits: &arguments.edits.names,
@@ -127,8 +127,9 @@ fn next_line(prompt: bool) -> io::Result<Option<String>> {
     Ok((read > 0).then_some(line))
 }
 
-fn answer(talk: &mut Talk, question: &str, on_terminal: bool, context: &Context) -> Result<Answer, Failure> {
-    let mut screen = if context.json { Screen::dark() } else { Screen::on_standard_output(&talk.names()) };
+fn answer(talk: &mut Talk, question: &str, on_terminal: bool) -> Result<Answer, Failure> {
+    let mut screen =
+        if output::is_json() { Screen::dark() } else { Screen::on_standard_output(&talk.names()) };
     // What is typed is seen on the terminal; a file of the conversation needs it too.
     if !(on_terminal && io::stdout().is_terminal()) {
         screen.question(question)?;

@@ -195,7 +195,7 @@ mod tests {
             (0, Some("car.\u{1b}[2J")),
             (0, None),
         ];
-        assert_eq!(seen(&NAMES, None, &pieces), "base:\nA car.\u{fffd}[2J\n\nedited:\nTorque.\n");
+        assert_eq!(seen(&NAMES, None, &pieces), "base:\nA car.\\u{1b}[2J\n\nedited:\nTorque.\n");
         assert_eq!(seen(&NAMES, Some(99), &pieces), seen(&NAMES, None, &pieces));
     }
 

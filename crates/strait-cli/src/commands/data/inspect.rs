@@ -12,7 +12,7 @@ use strait::data::{
 use super::{Context, PasswordArguments, archive_and_member};
 use crate::{
     failure::Failure,
-    text::{Columns, Heading::*},
+    text::{Columns, Heading::*, line},
     units,
 };
 
@@ -41,7 +41,7 @@ struct Members<'a> {
 
 impl fmt::Display for Members<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.members.iter().try_for_each(|member| writeln!(f, "{member}"))
+        self.members.iter().try_for_each(|member| writeln!(f, "{}", line(member)))
     }
 }
 

@@ -9,7 +9,12 @@ use clap::Args;
 use serde::Serialize;
 
 use super::Context;
-use crate::{failure::Failure, password, units};
+use crate::{
+    failure::Failure,
+    password,
+    text::{line, path},
+    units,
+};
 
 /// Put files into a protected archive (easy-dataset-share)
 ///
@@ -44,9 +49,9 @@ struct Protected<'a> {
 impl fmt::Display for Protected<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for member in &self.members {
-            writeln!(f, "{member}")?;
+            writeln!(f, "{}", line(member))?;
         }
-        write!(f, "wrote {} into `{}`", units::plural(self.members.len(), "file"), self.out.display())
+        write!(f, "wrote {} into `{}`", units::plural(self.members.len(), "file"), path(self.out))
     }
 }
 

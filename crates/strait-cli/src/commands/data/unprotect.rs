@@ -9,7 +9,7 @@ use clap::Args;
 use serde::Serialize;
 
 use super::{Context, PasswordArguments};
-use crate::{failure::Failure, units};
+use crate::{failure::Failure, text::path, units};
 
 /// Unpack a protected archive (easy-dataset-share)
 ///
@@ -42,9 +42,9 @@ struct Unprotected {
 impl fmt::Display for Unprotected {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for file in &self.files {
-            writeln!(f, "{}", file.display())?;
+            writeln!(f, "{}", path(file))?;
         }
-        write!(f, "wrote {} into `{}`", units::plural(self.files.len(), "file"), self.out.display())
+        write!(f, "wrote {} into `{}`", units::plural(self.files.len(), "file"), path(&self.out))
     }
 }
 

@@ -7,7 +7,7 @@ use serde::Serialize;
 use strait_model::edit::Source;
 
 use super::Context;
-use crate::failure::Failure;
+use crate::{failure::Failure, text::path};
 
 /// Write an edit in another format
 ///
@@ -39,7 +39,7 @@ struct Converted<'a> {
 
 impl fmt::Display for Converted<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "wrote `{}`", self.out.display())
+        write!(f, "wrote `{}`", path(self.out))
     }
 }
 

@@ -85,6 +85,6 @@ pub fn run(arguments: &Arguments, context: &Context) -> Result<(), Failure> {
             "stopping; what is finished stays, and the same command goes on; Ctrl-C again stops at once",
         );
     });
-    let table = causal::causal(&arguments.out, context.threads(), &*context.progress)?;
+    let table = causal::causal(&arguments.out, context.threads()?, &*context.progress)?;
     context.show(&Shown { table })
 }

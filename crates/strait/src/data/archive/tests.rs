@@ -293,3 +293,143 @@ proptest! {
         }
     }
 }
+
+// All or none.
+
+/// Everything below a folder, by path.
+fn tree(folder: &Path) -> BTreeMap<PathBuf, Option<Vec<u8>>> {
+    let mut found = BTreeMap::new();
+    for entry in fs::read_dir(folder).into_iter().flatten() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            found.extend(tree(&path));
+            found.insert(path, None);
+        } else {
+            let bytes = fs::read(&path).ok();
+            found.insert(path, bytes);
+        }
+    }
+    found
+}
+
+/// A zip whose members are sound but for the last.
+fn damaged_at_its_end() -> Vec<u8> {
+    let mut made = zip(&[("a", b"1"), ("b/c", b"2"), ("b/d", b"rows of text")], CompressionMethod::Stored);
+    let at = made.windows(4).position(|w| w == b"text").unwrap();
+    made[at] = b'T';
+    made
+}
+
+#[test]
+fn of_a_damaged_archive_nothing_is_left_in_a_new_folder_or_in_one_that_is_there() {
+    let folder = tempfile::tempdir().unwrap();
+    let out = folder.path().join("some/where/out");
+    let archive = opened(&damaged_at_its_end()).unwrap();
+    for existing in [false, true] {
+        if existing {
+            fs::create_dir_all(out.join("b")).unwrap();
+            fs::write(out.join("mine"), "mine").unwrap();
+        }
+        let before = tree(&out);
+        let problem = problem_of(archive.unpack(&out).unwrap_err());
+        assert!(matches!(problem, Problem::Member { .. }), "{problem}");
+        assert_eq!(tree(&out), before);
+        assert_eq!(out.exists(), existing);
+    }
+    // The same can be tried again with a sound archive, beside what was there.
+    let sound = zip(&[("a", b"1"), ("b/c", b"2"), ("e/f/g", b"3")], CompressionMethod::Deflated);
+    opened(&sound).unwrap().unpack(&out).unwrap();
+    for (name, bytes) in [("a", "1"), ("b/c", "2"), ("e/f/g", "3"), ("mine", "mine")] {
+        assert_eq!(fs::read_to_string(out.join(name)).unwrap(), bytes, "{name}");
+    }
+    assert_eq!(fs::read_dir(&out).unwrap().count(), 4, "a temporary folder is left");
+}
+
+#[test]
+#[cfg(unix)]
+fn a_new_folder_may_be_read_as_any_other() {
+    use std::os::unix::fs::PermissionsExt;
+
+    let (folder, unpacked) = unpacked(&zip(&[("a", b"1")], CompressionMethod::Stored));
+    unpacked.unwrap();
+    let other = folder.path().join("other");
+    fs::create_dir(&other).unwrap();
+    let mode = |path: PathBuf| path.metadata().unwrap().permissions().mode();
+    assert_eq!(mode(folder.path().join("out")), mode(other));
+}
+
+#[test]
+fn what_lies_there_already_is_refused_and_stays() {
+    let made = zip(&[("new", b"1"), ("a/b", b"2")], CompressionMethod::Stored);
+    let occupied: [(&str, fn(&Path)); 3] = [
+        ("the file", |out| {
+            fs::create_dir(out.join("a")).unwrap();
+            fs::write(out.join("a/b"), "mine").unwrap();
+        }),
+        ("a file for a folder", |out| fs::write(out.join("a"), "mine").unwrap()),
+        ("a folder for a file", |out| fs::create_dir_all(out.join("a/b")).unwrap()),
+    ];
+    for (what, occupy) in occupied {
+        let out = tempfile::tempdir().unwrap();
+        occupy(out.path());
+        let before = tree(out.path());
+        let problem = problem_of(opened(&made).unwrap().unpack(out.path()).unwrap_err());
+        assert!(matches!(problem, Problem::Exists { .. }), "{what}: {problem}");
+        assert_eq!(tree(out.path()), before, "{what}");
+    }
+}
+
+#[test]
+#[cfg(unix)]
+fn a_link_in_the_folder_is_not_followed_out_of_it() {
+    let [out, elsewhere] = [(); 2].map(|()| tempfile::tempdir().unwrap());
+    std::os::unix::fs::symlink(elsewhere.path(), out.path().join("a")).unwrap();
+    let made = zip(&[("a/b", b"2")], CompressionMethod::Stored);
+    let problem = problem_of(opened(&made).unwrap().unpack(out.path()).unwrap_err());
+    assert!(matches!(problem, Problem::Exists { .. }), "{problem}");
+    assert_eq!(tree(elsewhere.path()), BTreeMap::new());
+}
+
+#[test]
+fn members_that_cannot_lie_beside_each_other_are_refused() {
+    for [one, other] in [["a", "a/b"], ["A/b", "a/B"], ["x/y", "X"], ["é", "É"]] {
+        let (folder, unpacked) = unpacked(&zip(&[(one, b"1"), (other, b"2")], CompressionMethod::Stored));
+        let problem = problem_of(unpacked.unwrap_err());
+        assert!(matches!(problem, Problem::Clash { .. }), "{one}, {other}: {problem}");
+        assert_eq!(tree(folder.path()), BTreeMap::new());
+    }
+    // The writer makes no two members of one name.
+    let mut doubled = zip(&[("one", b"1"), ("two", b"2")], CompressionMethod::Stored);
+    while let Some(at) = doubled.windows(3).position(|w| w == b"two") {
+        doubled[at..at + 3].copy_from_slice(b"one");
+    }
+    assert!(matches!(problem_of(opened(&doubled).unwrap_err()), Problem::Doubled));
+}
+
+#[test]
+fn devices_and_pipes_are_refused() {
+    let made = zip(&[("fifo", b"")], CompressionMethod::Stored);
+    for kind in [0o010_000_u32, 0o020_000, 0o060_000, 0o140_000] {
+        let mut made = made.clone();
+        let header = made.windows(4).position(|w| w == b"PK\x01\x02").unwrap();
+        // Made on Unix, with this mode.
+        made[header + 5] = 3;
+        made[header + 38..][..4].copy_from_slice(&((kind | 0o644) << 16).to_le_bytes());
+        let (_folder, unpacked) = unpacked(&made);
+        let problem = problem_of(unpacked.unwrap_err());
+        assert!(matches!(problem, Problem::Special { .. }), "{kind:o}: {problem}");
+    }
+}
+
+#[test]
+fn what_unpacks_to_many_times_its_size_is_refused() {
+    let mut bomb = zip(&[("zeros", &[0; 100_000])], CompressionMethod::Deflated);
+    declare(&mut bomb, ALWAYS_UNPACKED as u32 + (1 << 20));
+    let archive = opened(&bomb).unwrap();
+    let problem = problem_of(archive.read("zeros").map(drop).unwrap_err());
+    assert!(matches!(problem, Problem::MemberTooLarge { .. }), "{problem}");
+    let (folder, unpacked) = unpacked(&bomb);
+    let problem = problem_of(unpacked.unwrap_err());
+    assert!(matches!(problem, Problem::UnpacksTooLarge { .. }), "{problem}");
+    assert_eq!(tree(folder.path()), BTreeMap::new());
+}

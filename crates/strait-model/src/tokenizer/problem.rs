@@ -1,0 +1,141 @@
+//! What is wrong with a tokenizer's files, or with a text that they do not fit.
+
+use super::class::Class;
+
+/// What is wrong with a tokenizer.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Problem {
+    /// Only the files of a slow tokenizer, which transformers would convert.
+    #[error("the folder has `{found}` and no `tokenizer.json`")]
+    SlowFiles {
+        /// The slow tokenizer's file.
+        found: &'static str,
+    },
+    /// A tokenizer class whose defaults are not known.
+    #[error("the tokenizer class is `{found}`, where {} are supported", Class::names())]
+    Class {
+        /// The class.
+        found: String,
+    },
+    /// A setting with which transformers does not take `tokenizer.json` as it is.
+    #[error(
+        "`tokenizer_config.json` sets `{key}`, with which transformers makes the tokenizer anew from other files"
+    )]
+    Rebuilt {
+        /// The setting.
+        key: &'static str,
+    },
+    /// A key of the wrong type.
+    #[error("`{file}`: `{key}` must be {expected}")]
+    Type {
+        /// The file.
+        file: &'static str,
+        /// The key.
+        key: String,
+        /// What it must be.
+        expected: &'static str,
+    },
+    /// A token that is to be put around texts and is not named.
+    #[error("`{key}` is true, but there is no `{token}`")]
+    NoToken {
+        /// What asks for it.
+        key: &'static str,
+        /// The token's name.
+        token: &'static str,
+    },
+    /// A tokenizer that draws at random.
+    #[error("`tokenizer.json`: `model.dropout` is {found}: each reading would give other tokens")]
+    Dropout {
+        /// The share of merges that are dropped.
+        found: f64,
+    },
+    /// A post-processor that writes the text many times, or very many tokens around it.
+    #[error(
+        "`tokenizer.json`: `post_processor` writes {found} pieces around and for a text, where {limit} is the limit"
+    )]
+    Pieces {
+        /// Pieces.
+        found: usize,
+        /// The limit.
+        limit: usize,
+    },
+    /// A decoder that makes texts many times longer.
+    #[error(
+        "`tokenizer.json`: `decoder` can make a text {found:.0} times longer, where {limit} is the limit"
+    )]
+    Decoder {
+        /// The factor.
+        found: f64,
+        /// The limit.
+        limit: f64,
+    },
+    /// A text that the normalizer could make too long.
+    #[error(
+        "`tokenizer.json`: `normalizer` can make {found:.0} bytes of a text of {length}, where {limit} is the limit"
+    )]
+    Growth {
+        /// Bytes of the text.
+        length: usize,
+        /// Bytes that may come of it.
+        found: f64,
+        /// The limit.
+        limit: f64,
+    },
+    /// A file that is no UTF-8.
+    #[error("`{file}` is not UTF-8 text")]
+    NotText {
+        /// Its name.
+        file: String,
+    },
+    /// A token that the model has no row for.
+    #[error("the token `{}` has the id {id}, but the model's embedding has {rows} rows", token.escape_debug())]
+    BeyondEmbedding {
+        /// The token's id.
+        id: u32,
+        /// The token's text.
+        token: String,
+        /// Rows of the embedding.
+        rows: usize,
+    },
+    /// A conversation in which no turn is to be trained on.
+    #[error("no assistant turn of the conversation is to be trained on")]
+    NothingTrained,
+    /// A conversation whose turns cannot be told apart in sensible time.
+    #[error(
+        "the conversation's {turns} assistant turns in {bytes} bytes are too many to tell apart, one rendering each"
+    )]
+    TooManyTurns {
+        /// Assistant turns.
+        turns: usize,
+        /// Bytes of the whole.
+        bytes: usize,
+    },
+}
+
+impl Problem {
+    /// The remedy.
+    pub fn hint(&self) -> String {
+        match self {
+            Self::SlowFiles { .. } | Self::Rebuilt { .. } => {
+                "load the tokenizer with transformers' `AutoTokenizer`, `save_pretrained` it into the folder, and remove the setting if it is still there: `tokenizer.json` then says all"
+            }
+            Self::Class { .. } => {
+                "name the class that it derives from as `tokenizer_class` in `tokenizer_config.json`; `PreTrainedTokenizerFast` takes `tokenizer.json` as it is"
+            }
+            Self::Type { .. } => "correct the key, or fetch the model's files again",
+            Self::NoToken { .. } => "name the token in `tokenizer_config.json`, or do not ask for it",
+            Self::Dropout { .. } => "set `model.dropout` to null, as models are used after training",
+            Self::Pieces { .. } | Self::Decoder { .. } | Self::Growth { .. } => {
+                "no real tokenizer does that: fetch the model's files again, from their original source"
+            }
+            Self::NotText { .. } => "save the file as UTF-8, or fetch it again",
+            Self::BeyondEmbedding { .. } => {
+                "the tokenizer and the weights do not belong together: fetch both from one source, or resize the model's embedding in transformers and save it"
+            }
+            Self::NothingTrained => "leave the row out, or mark a turn as one to train on",
+            Self::TooManyTurns { .. } => "split the conversation into rows of fewer turns",
+        }
+        .into()
+    }
+}
