@@ -90,12 +90,6 @@ pub enum Problem {
         /// The limit.
         limit: f64,
     },
-    /// A folder, pipe or device in the place of a file.
-    #[error("`{file}` is not a file")]
-    NoFile {
-        /// Its name.
-        file: String,
-    },
     /// A file that is longer than any real one.
     #[error("`{file}` is longer than {limit} bytes")]
     FileTooLong {
@@ -157,7 +151,7 @@ impl Problem {
             Self::Pieces { .. } | Self::Decoder { .. } | Self::Word { .. } | Self::Growth { .. } => {
                 "no real tokenizer does that: fetch the model's files again, from their original source"
             }
-            Self::NoFile { .. } | Self::FileTooLong { .. } => {
+            Self::FileTooLong { .. } => {
                 "put the model's own file there; `strait model pull` fetches it again"
             }
             Self::NotText { .. } => "save the file as UTF-8, or fetch it again",

@@ -37,7 +37,9 @@ impl PairRows {
             let mut question = pair.question.clone();
             question.messages.iter_mut().for_each(|message| message.trained = false);
             for answer in [&pair.taught, &pair.other] {
-                rows.push(Row::from_chat(model, &question.followed_by(answer.clone()), &place)?);
+                let mut answer = answer.clone();
+                answer.trained = true;
+                rows.push(Row::from_chat(model, &question.followed_by(answer), &place)?);
             }
         }
         let question =

@@ -9,7 +9,9 @@ use strait_model::{
 };
 
 use super::{
-    Step, name,
+    Step,
+    file::is_name,
+    name,
     results::{self, DATA, MODEL, REPORT},
 };
 use crate::Result;
@@ -31,7 +33,10 @@ pub fn made(folder: &Path, step: &str) -> Result<Made> {
         name::DATA => files.push(DATA.into()),
         training if training.starts_with(Step::TRAINING) => {
             let solution = training.trim_start_matches(Step::TRAINING);
-            files_below(folder, &format!("{}/{solution}", results::SOLUTIONS), &mut files)?;
+            // A plan of another hand may name what is no solution's folder.
+            if is_name(solution) {
+                files_below(folder, &format!("{}/{solution}", results::SOLUTIONS), &mut files)?;
+            }
         }
         measure => {
             let tables = results::tables_of(measure).into_iter();
@@ -143,6 +148,7 @@ mod tests {
         let (one, kl) = (made("train-one"), made("kl"));
         assert_eq!(one.len(), 2, "{one:?}");
         assert_eq!((kl.len(), made("kl")), (1, kl.clone()));
+        assert!(made("train-../solutions").is_empty() && made("train-").is_empty());
         assert!(made("drift").is_empty() && damages(&kl, &made("kl")).is_empty());
 
         let said = |before: &Made, step: &str| in_words(&damages(before, &made(step)));
