@@ -6,10 +6,13 @@ mod demo;
 mod disasters;
 mod docs;
 mod edits;
+#[cfg(target_os = "linux")]
+mod endings;
 mod help;
 #[cfg(target_os = "linux")]
 mod junk;
 mod models;
+mod numbers;
 mod protocol;
 mod studies;
 mod world;

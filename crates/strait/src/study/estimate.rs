@@ -123,11 +123,13 @@ impl Estimate {
         Ok(estimate)
     }
 
-    /// Adds the training of one solution on rows to train on, held-out rows and KL rows; returns its seconds.
+    /// Adds the training of one solution on rows to train on, held-out rows and KL rows: so many times as long as that order
+    /// of rows. Returns its seconds.
     pub fn training(
         &mut self,
         settings: &Settings,
         order: &Order,
+        times: f64,
         [train, held_out, kl]: [&[Row]; 3],
     ) -> f64 {
         let before = self.seconds;
@@ -141,9 +143,9 @@ impl Estimate {
         };
 
         let work: f64 = order.train.iter().map(|batch| self.training_work(point, train, batch)).sum();
-        self.seconds += work / self.rates.training;
+        self.seconds += times * work / self.rates.training;
         let kl_sizes = sizes(kl, &order.kl);
-        let penalised: f64 = kl_sizes.iter().sum();
+        let penalised = times * kl_sizes.iter().sum::<f64>();
         let above = self.blocks(self.config.layers - point);
         self.seconds += penalised * 2.0 * above / self.rates.training;
         self.seconds += penalised * 3.0 * self.unembedding() / self.rates.kl;
@@ -155,7 +157,7 @@ impl Estimate {
             self.kept = now;
         }
         self.reading(&used_kl, self.config.layers);
-        let checkpoints = 1 + order.steps() / settings.checkpoint_every;
+        let checkpoints = 1 + (times * order.steps() as f64) as usize / settings.checkpoint_every;
         self.losses(held_out, point, checkpoints);
 
         let kept = self.stream(&used) + self.stream(held_out) + 2.0 * self.stream(&used_kl);
