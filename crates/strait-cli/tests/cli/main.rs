@@ -14,5 +14,6 @@ mod junk;
 mod models;
 mod numbers;
 mod protocol;
+mod readings;
 mod studies;
 mod world;

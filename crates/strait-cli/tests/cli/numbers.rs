@@ -31,8 +31,8 @@ const KEYS: [Key; 34] = [
     ("rows", "[train]", "[train]\nrows = N", 1e7, true),
     ("seeds", "[train]", "[train]\nseeds = [N]", 1e9, true),
     ("mix.ratio", "[train]", "[train]\nmix = { rows = \"kl.jsonl\", ratio = N }", 1000.0, false),
-    ("kl.weight", "kl = { weight = 3.0", "kl = { weight = N", 1e6, false),
-    ("kl.to", "kl = { weight = 3.0", "kl = { weight = \"auto\", to = N", 1e6, false),
+    ("kl.weight", "kl = { weight = 3.0", "kl = { weight = N", 1e100, false),
+    ("kl.to", "kl = { weight = 3.0", "kl = { weight = \"auto\", to = N", 1e100, false),
     ("kl.tries", "kl = { weight = 3.0", "kl = { weight = \"auto\", tries = N", 100.0, true),
     ("kl.batch_size", "weight = 3.0, batch_size = 2", "weight = 3.0, batch_size = N", 1e4, true),
     ("scales", "[measure]", "[measure]\nscales = [1, N]", 1000.0, false),
@@ -58,9 +58,12 @@ fn numbers_beyond_their_bounds_are_refused_and_those_at_them_end_a_dry_run() {
         };
         let mut beyond =
             vec!["-7", "nan", "inf", "-inf", "1e400", "9223372036854775808", "1e-320", "''", "[]"];
-        let above = (most * 1.01 + 1.0).to_string();
+        let above = format!("{:?}", most * 1.01 + 1.0);
+        if !whole || most < 9e18 {
+            beyond.extend([above.as_str(), "1e300"]);
+        }
         if most < 9e18 {
-            beyond.extend([above.as_str(), "9223372036854775807", "1e300"]);
+            beyond.push("9223372036854775807");
         }
         if whole {
             beyond.extend(["0.5", "1e3"]);
@@ -72,7 +75,7 @@ fn numbers_beyond_their_bounds_are_refused_and_those_at_them_end_a_dry_run() {
             let message = error["message"].as_str().unwrap();
             assert!(message.contains("other.toml`, line ") && error["hint"].is_string(), "{key}: {message}");
         }
-        let said = dry_run(&if whole { (most as i64).to_string() } else { most.to_string() });
+        let said = dry_run(&if whole { (most as i64).to_string() } else { format!("{most:?}") });
         assert!(matches!(said.code, Some(0 | 1)), "{key} = {most}: {}", said.err);
         let object = said.object();
         match said.code {
