@@ -224,7 +224,8 @@ impl Stand {
         let mut line = format!("{title}: {}", self.so_far());
         if let Some(total) = self.total.filter(|_| self.done > 0) {
             let share = self.done as f64 / total as f64;
-            let left = took.mul_f64((total.saturating_sub(self.done)) as f64 / self.done as f64);
+            let left = took.as_secs_f64() * total.saturating_sub(self.done) as f64 / self.done as f64;
+            let left = Duration::try_from_secs_f64(left).unwrap_or(Duration::MAX);
             let _ = write!(line, " ({:.0} %), {} left", 100.0 * share, units::duration(left));
         }
         self.with_word(line)
@@ -298,6 +299,17 @@ mod tests {
                 "training: done, 80 in 40 s; loss 2.0",
             ]
         );
+    }
+
+    #[test]
+    fn a_task_that_never_ends_is_told_as_well_as_any_other() {
+        let found = lines(|progress, seconds| {
+            let task = progress.begin("training", Some(u64::MAX), Unit::Count);
+            seconds.store(60, Ordering::Relaxed);
+            task.advance(1);
+        });
+        let middle = "training: 1 of 18,446,744,073,709,551,615 (0 %), ";
+        assert!(found[1].starts_with(middle) && found[1].ends_with(" left"), "{}", found[1]);
     }
 
     #[test]

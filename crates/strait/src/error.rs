@@ -143,6 +143,12 @@ impl Error {
             Self::Row { source, .. } => source.hint(),
             Self::Archive { problem, .. } => Some(problem.hint().into()),
             Self::CannotTrain(_) => Some("train a steering vector or a LoRA".into()),
+            // Nothing has been changed before the first step.
+            Self::Diverged { step: 1, loss, .. } if loss.is_nan() => Some(
+                "prove the model with `strait check`: its weights may hold numbers that are not finite; else lower the weight \
+                 of the penalty"
+                    .into(),
+            ),
             Self::Diverged { .. } => Some(
                 "lower `learning_rate`, set `clip = 1.0`, or look at those rows; the last checkpoint is kept"
                     .into(),

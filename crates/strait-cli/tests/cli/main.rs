@@ -8,11 +8,15 @@ mod disasters;
 mod docs;
 mod edits;
 mod equal;
+#[cfg(target_os = "linux")]
+mod endings;
 mod help;
 #[cfg(target_os = "linux")]
 mod junk;
 mod leaks;
 mod models;
+mod numbers;
 mod protocol;
+mod readings;
 mod studies;
 mod world;

@@ -211,6 +211,9 @@ fn answers_are_shown_one_below_the_other() {
     let said = place.said(place.command(arguments).write_stdin("What?\n"));
     assert_eq!((said.code, said.err.as_str()), (Some(0), ""));
     let base = chat(&place, &[&vector], "0", "What?\n");
-    let shown = |answer: &str| base[0][answer].as_str().unwrap().replace(char::is_control, "\u{fffd}");
+    let shown = |answer: &str| {
+        let seen = |c: char| if c.is_control() { c.escape_default().to_string() } else { c.into() };
+        base[0][answer].as_str().unwrap().chars().map(seen).collect::<String>()
+    };
     assert_eq!(said.out, format!("> What?\nbase:\n{}\n\nedited:\n{}\n\n", shown("base"), shown("edited")));
 }

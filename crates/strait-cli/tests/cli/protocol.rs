@@ -25,7 +25,7 @@ fn wrong_usage_exits_with_2() {
     let place = Place::new();
     check_error("no-model", &place, &["score", "--data", "rows.jsonl"], 2);
     check_error("no-such-command", &place, &["scor"], 2);
-    check_error("no-threads", &place, &["--threads", "0", "check", "M"], 2);
+    check_error("max-tokens", &place, &["chat", "M", "--max-tokens", "0"], 2);
     check_error("top-p", &place, &["chat", "M", "--top-p", "1.5"], 2);
 }
 

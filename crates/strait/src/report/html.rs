@@ -8,7 +8,7 @@ use crate::{Table, table::Column};
 /// Rows that a table shows; its file has all of them.
 const MOST_ROWS: usize = 300;
 
-/// Text as it may stand between tags and in quoted attributes.
+/// Text as it may stand between tags and in quoted attributes, without control characters.
 pub(crate) fn escaped(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     for c in text.chars() {
@@ -18,6 +18,8 @@ pub(crate) fn escaped(text: &str) -> String {
             '>' => out.push_str("&gt;"),
             '"' => out.push_str("&quot;"),
             '\'' => out.push_str("&#39;"),
+            // Whoever looks at the file itself should see no more of them than a browser shows.
+            c if c.is_control() && !c.is_whitespace() => out.push(char::REPLACEMENT_CHARACTER),
             c => out.push(c),
         }
     }

@@ -123,11 +123,13 @@ impl Estimate {
         Ok(estimate)
     }
 
-    /// Adds the training of one solution on rows to train on, held-out rows and KL rows; returns its seconds.
+    /// Adds the training of one solution on rows to train on, held-out rows and KL rows: so many times as long as that order
+    /// of rows. Returns its seconds.
     pub fn training(
         &mut self,
         settings: &Settings,
         order: &Order,
+        times: f64,
         [train, held_out, kl]: [&[Row]; 3],
     ) -> f64 {
         let before = self.seconds;
@@ -141,9 +143,9 @@ impl Estimate {
         };
 
         let work: f64 = order.train.iter().map(|batch| self.training_work(point, train, batch)).sum();
-        self.seconds += work / self.rates.training;
+        self.seconds += times * work / self.rates.training;
         let kl_sizes = sizes(kl, &order.kl);
-        let penalised: f64 = kl_sizes.iter().sum();
+        let penalised = times * kl_sizes.iter().sum::<f64>();
         let above = self.blocks(self.config.layers - point);
         self.seconds += penalised * 2.0 * above / self.rates.training;
         self.seconds += penalised * 3.0 * self.unembedding() / self.rates.kl;
@@ -155,7 +157,7 @@ impl Estimate {
             self.kept = now;
         }
         self.reading(&used_kl, self.config.layers);
-        let checkpoints = 1 + order.steps() / settings.checkpoint_every;
+        let checkpoints = 1 + (times * order.steps() as f64) as usize / settings.checkpoint_every;
         self.losses(held_out, point, checkpoints);
 
         let kept = self.stream(&used) + self.stream(held_out) + 2.0 * self.stream(&used_kl);
@@ -236,18 +238,9 @@ impl Estimate {
     /// # Errors
     /// If neither this machine nor its owner's patience could hold that.
     pub fn line(&self, jobs: usize) -> Result<String, Problem> {
-        const GIB: f64 = (1_u64 << 30) as f64;
         let weights = self.config.parameters() as f64 * 4.0;
         let memory = PROGRAM + self.mapped + weights + self.edits + jobs as f64 * self.of_a_step();
-        // NaN, which an overflow may leave, is neither less nor more.
-        let years = self.seconds / (3600.0 * 24.0 * 365.25);
-        if !(years < MOST_YEARS) {
-            return Err(Problem::TooMuchTime { years });
-        }
-        let there = memory_of_the_machine().unwrap_or(1024.0 * GIB);
-        if !(memory < FAR * there) {
-            return Err(Problem::TooMuchMemory { needed: memory / GIB, there: there / GIB });
-        }
+        hold(self.seconds, memory, memory_of_the_machine().unwrap_or(f64::INFINITY))?;
         let beside = if jobs > 1 { format!(", {jobs} steps beside each other") } else { String::new() };
         Ok(format!(
             "estimate: {} and {:.1} GiB of memory, of which the weights take {:.1}{beside}",
@@ -295,6 +288,22 @@ impl Estimate {
     }
 }
 
+/// Bytes of a GiB.
+const GIB: f64 = (1_u64 << 30) as f64;
+
+/// Refuses a time that nobody waits, and memory that is far from there. What an overflow leaves, infinite or no number, is
+/// beyond all bounds.
+fn hold(seconds: f64, memory: f64, there: f64) -> Result<(), Problem> {
+    let years = seconds / (3600.0 * 24.0 * 365.25);
+    if years.is_nan() || years > MOST_YEARS {
+        return Err(Problem::TooMuchTime { years });
+    }
+    if memory.is_nan() || memory > FAR * there {
+        return Err(Problem::TooMuchMemory { needed: memory / GIB, there: there / GIB });
+    }
+    Ok(())
+}
+
 /// Bytes of memory that this machine has left, where it says so.
 fn memory_left() -> Option<f64> {
     memory_said("MemAvailable:")
@@ -337,5 +346,26 @@ pub fn duration(seconds: f64) -> String {
         s if s < 90.0 => format!("about {s:.0} s"),
         s if s < 5400.0 => format!("about {:.0} min", s / 60.0),
         s => format!("about {:.1} h", s / 3600.0),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_no_machine_could_hold_is_refused_in_words() {
+        let said = |seconds, memory| hold(seconds, memory, 8.0 * GIB).map_err(|problem| problem.to_string());
+        assert_eq!(said(3600.0, 30.0 * GIB), Ok(()));
+        let memory =
+            |needed: &str| Err(format!("it would take some {needed} GiB of memory, and this machine has 8"));
+        assert_eq!(said(3600.0, 40.0 * GIB), memory("40"));
+        assert_eq!(said(0.0, f64::INFINITY), memory("inf"));
+        assert_eq!(said(0.0, f64::NAN), memory("NaN"));
+        let time = |years: &str| Err(format!("it would take some {years} years on this machine"));
+        assert_eq!(said(3.2e9, 0.0), time("101"));
+        assert_eq!(said(f64::INFINITY, 0.0), time("inf"));
+        assert_eq!(said(f64::NAN, 0.0), time("NaN"));
+        assert_eq!(hold(1.0, 1e30, f64::INFINITY), Ok(()));
     }
 }

@@ -42,8 +42,10 @@ mod most {
     pub const TRIES: i64 = 100;
     /// Factors, norms, rates, ratios and what is compared with a loss: beyond, single precision soon has no numbers left.
     pub const FACTOR: f64 = 1000.0;
-    /// Alphas and weights, which are divided by something.
-    pub const WEIGHT: f64 = 1e6;
+    /// Alphas, which are divided by the rank, and norms of a gradient.
+    pub const ALPHA: f64 = 1e6;
+    /// Weights of a penalty. Training with one beyond single precision diverges at once, and says so.
+    pub const WEIGHT: f64 = 1e100;
     /// Passes over the rows.
     pub const EPOCHS: f64 = 10_000.0;
 }
@@ -373,7 +375,7 @@ fn train(table: &mut Table) -> Checked<TrainKeys> {
         layers: table.read("layers", list(layer))?,
         projections: table.read("projections", list(choice(&PROJECTIONS)))?,
         rank: table.read("rank", several(count(1, most::RANK)))?,
-        alpha: table.read("alpha", number(Bounds::PositiveUpTo(most::WEIGHT)))?,
+        alpha: table.read("alpha", number(Bounds::PositiveUpTo(most::ALPHA)))?,
         rslora: table.read("rslora", flag)?,
         learning_rate: table.read("learning_rate", several(number(Bounds::PositiveUpTo(most::FACTOR))))?,
         weight_decay: table.read("weight_decay", number(Bounds::UpTo(most::FACTOR)))?,
@@ -383,7 +385,7 @@ fn train(table: &mut Table) -> Checked<TrainKeys> {
         warmup: table.read("warmup", count(0, most::STEPS))?,
         batch_size: table.read("batch_size", count(1, most::BATCH))?,
         accumulation: table.read("accumulation", count(1, most::BATCH))?,
-        clip: table.read("clip", number(Bounds::PositiveUpTo(most::WEIGHT)))?,
+        clip: table.read("clip", number(Bounds::PositiveUpTo(most::ALPHA)))?,
         epochs: table.read("epochs", number(Bounds::PositiveUpTo(most::EPOCHS)))?,
         steps: table.read("steps", several(count(1, most::STEPS)))?,
         checkpoint_every: table.read("checkpoint_every", count(1, most::STEPS))?,
@@ -670,13 +672,18 @@ impl Bounds {
 
     fn expected(self) -> String {
         match self {
-            Self::UpTo(high) => format!("a number from 0 to {high}"),
-            Self::PositiveUpTo(high) => format!("a number greater than 0, {high} at most"),
+            Self::UpTo(high) => format!("a number from 0 to {}", shown(high)),
+            Self::PositiveUpTo(high) => format!("a number greater than 0, {} at most", shown(high)),
             Self::BelowOne => "a number from 0 to below 1".into(),
             Self::Share => "a number greater than 0, 1 at most".into(),
             Self::None => "a number".into(),
         }
     }
+}
+
+/// A bound as people write it.
+fn shown(bound: f64) -> String {
+    if bound < 1e9 { bound.to_string() } else { format!("{bound:e}") }
 }
 
 fn number(bounds: Bounds) -> impl Fn(Cell) -> Checked<f64> {

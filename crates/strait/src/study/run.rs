@@ -627,7 +627,7 @@ impl<'a> Lab<'a> {
         let line = |solution: &Solution| {
             let mut parts: Vec<String> = solution.point.iter().map(|point| point.words()).collect();
             parts.extend(solution.from.as_ref().map(|from| format!("from {from}")));
-            let steps = self.order(solution, &solution.train).steps();
+            let steps = self.steps(solution);
             parts.push(match &solution.search {
                 Some(search) => format!("{steps} steps for each of up to {} KL weights", search.tries),
                 None => format!("{steps} steps"),
@@ -642,8 +642,8 @@ impl<'a> Lab<'a> {
     fn add_training(&self, estimate: &mut Estimate, solution: &Solution) -> f64 {
         let rows = [self.rows_of(solution), self.held_out.rows(), self.kl.rows()];
         let mut once = || {
-            let order = self.order(solution, &solution.train);
-            estimate.training(&solution.train, &order, rows)
+            let (order, times) = self.outline(solution);
+            estimate.training(&solution.train, &order, times, rows)
         };
         let Some(search) = &solution.search else { return once() };
         let tries = search.tries + usize::from(search.unpenalised.is_none());
@@ -715,8 +715,7 @@ impl<'a> Lab<'a> {
                 self.pairs.each_ref().map(|pairs| pairs.some(measures.drift_pairs.unwrap_or(usize::MAX)));
             few.iter().for_each(|pairs| _ = estimate.keeping(pairs.kept.rows(), common));
             for solution in study.solutions.iter().filter(|s| s.from.is_some()) {
-                let checkpoints =
-                    self.order(solution, &solution.train).steps() / solution.train.checkpoint_every;
+                let checkpoints = self.steps(solution) / solution.train.checkpoint_every;
                 let (point, passes) = (point(&solution.train), 1 + checkpoints.clamp(1, CHECKPOINTS));
                 estimate.losses(self.held_out.rows(), point, passes);
                 few.iter().for_each(|pairs| _ = estimate.losses(pairs.kept.rows(), point, passes));

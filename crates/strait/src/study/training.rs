@@ -17,7 +17,7 @@ use crate::{
     Error, Result, Table,
     measure::{self, DriftRows, Trajectory},
     objective::{Kept, Row},
-    train::{Kl, Order, Run, Settings, SolutionFolder, Trainable, TrainingData, pick},
+    train::{Kl, Length, Order, Run, Settings, SolutionFolder, Trainable, TrainingData, pick},
 };
 
 /// The training rows with rows of other domains behind them.
@@ -27,6 +27,9 @@ pub(super) struct Mixture {
     /// All of them.
     pub kept: Kept,
 }
+
+/// Steps of which an estimate looks at every row: more would tell it nothing new.
+const OUTLINED: usize = 1000;
 
 /// The most rows that the batches of a study take, each counted as often as it is taken.
 const MOST_ROWS: f64 = 2e7;
@@ -49,11 +52,30 @@ impl Lab<'_> {
 
     /// The rows of each micro-batch of a solution.
     pub(super) fn order(&self, solution: &Solution, settings: &Settings) -> Order {
-        let rows = self.rows_of(solution);
+        Order::over(&self.picked(solution), settings, self.rows_of(solution), self.kl.rows())
+    }
+
+    /// The rows of a pass.
+    fn picked(&self, solution: &Solution) -> Vec<usize> {
         let own = self.train.rows().len();
         let ratio = solution.mix.as_ref().map_or(0.0, |mix| mix.ratio);
-        let picked = pick(own, solution.rows, rows.len() - own, ratio, settings.seeds.order);
-        Order::over(&picked, settings, rows, self.kl.rows())
+        let others = self.rows_of(solution).len() - own;
+        pick(own, solution.rows, others, ratio, solution.train.seeds.order)
+    }
+
+    /// Optimiser steps of a solution's training.
+    pub(super) fn steps(&self, solution: &Solution) -> usize {
+        solution.train.micro_batches(self.picked(solution).len()).div_ceil(solution.train.accumulation)
+    }
+
+    /// The order of a solution's rows, of a long training its beginning, and how often that goes into the whole.
+    pub(super) fn outline(&self, solution: &Solution) -> (Order, f64) {
+        let steps = self.steps(solution);
+        if steps <= OUTLINED {
+            return (self.order(solution, &solution.train), 1.0);
+        }
+        let settings = Settings { length: Length::Steps(OUTLINED), ..solution.train.clone() };
+        (self.order(solution, &settings), steps as f64 / OUTLINED as f64)
     }
 
     /// Refuses trainings that no machine would finish, before their orders of rows are written down.

@@ -92,11 +92,7 @@ impl Order {
             (0..).flat_map(move |epoch| batches(&lengths, size, seed, epoch))
         };
         let rows: Vec<usize> = picked.iter().map(|&row| train[row].ids.len()).collect();
-        let an_epoch = rows.len().div_ceil(settings.batch_size);
-        let micro_batches = match settings.length {
-            Length::Steps(steps) => steps * settings.accumulation,
-            Length::Epochs(epochs) => ((epochs * an_epoch as f64).round() as usize).max(1),
-        };
+        let micro_batches = settings.micro_batches(rows.len());
         let named = |batch: Vec<usize>| batch.into_iter().map(|i| picked[i]).collect::<Vec<_>>();
         let train: Vec<_> =
             epochs_of(rows, settings.batch_size, seed).take(micro_batches).map(named).collect();

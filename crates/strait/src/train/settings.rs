@@ -146,6 +146,15 @@ pub struct Settings {
 }
 
 impl Settings {
+    /// Micro-batches of a run over so many rows.
+    pub(crate) fn micro_batches(&self, rows: usize) -> usize {
+        let an_epoch = rows.div_ceil(self.batch_size);
+        match self.length {
+            Length::Steps(steps) => steps.saturating_mul(self.accumulation),
+            Length::Epochs(epochs) => ((epochs * an_epoch as f64).round() as usize).max(1),
+        }
+    }
+
     /// How many rows the batches take of so many training rows and KL rows, and how many there are to begin with: what a
     /// run's order of rows takes, as a float, which no product overflows.
     pub(crate) fn rows_taken(&self, train: f64, kl: f64) -> f64 {

@@ -160,9 +160,12 @@ fn number(place: &Place, expected: &str) -> Option<Value> {
     };
     for (name, bound, beyond) in bounds(expected) {
         let inclusive = !name.starts_with("exclusive");
-        assert_eq!(place.takes(&bound.to_string()), inclusive, "{bound} behind `{}`", place.before);
-        assert!(!place.takes(&beyond.to_string()), "{beyond} behind `{}`", place.before);
-        schema[name] = if bound.fract() == 0.0 { json!(bound as i64) } else { json!(bound) };
+        // A greater one is written with its exponent, as only a real number can be.
+        let is_plain = bound.abs() < 1e15;
+        let written = |bound: f64| if is_plain { bound.to_string() } else { format!("{bound:e}") };
+        assert_eq!(place.takes(&written(bound)), inclusive, "{bound} behind `{}`", place.before);
+        assert!(!place.takes(&written(beyond)), "{beyond} behind `{}`", place.before);
+        schema[name] = if bound.fract() == 0.0 && is_plain { json!(bound as i64) } else { json!(bound) };
     }
     Some(schema)
 }
@@ -175,7 +178,8 @@ fn bounds(expected: &str) -> Vec<(&'static str, f64, f64)> {
     };
     let behind = |words: &str| expected.split_once(words).and_then(|(_, rest)| number(rest));
     let below = |name, low: Option<f64>| low.map(|low| (name, low, low - 1.0));
-    let above = |name, high: Option<f64>| high.map(|high| (name, high, high + 1.0));
+    let above =
+        |name, high: Option<f64>| high.map(|high| (name, high, (high + 1.0).max(high * (1.0 + 1e-12))));
     let mut found = Vec::new();
     if let Some((low, high)) = expected.split_once(" from ").and_then(|(_, rest)| rest.split_once(" to ")) {
         found.extend(below("minimum", number(low)));

@@ -112,7 +112,7 @@ fn a_damaged_file_is_an_error() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("t.parquet");
     let missing = Table::read_parquet(&path).unwrap_err();
-    assert!(missing.to_string().contains("cannot open the table"), "{missing}");
+    assert!(missing.to_string().contains("cannot open the file"), "{missing}");
 
     example().write_parquet(&path).unwrap();
     let bytes = fs::read(&path).unwrap();

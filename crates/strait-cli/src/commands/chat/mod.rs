@@ -3,7 +3,7 @@
 mod screen;
 mod talk;
 
-use std::io::{self, IsTerminal, Write};
+use std::io::{self, BufRead, IsTerminal, Read, Write};
 
 use clap::Args;
 use serde::Serialize;
@@ -33,13 +33,13 @@ pub struct Arguments {
     #[arg(long, value_name = "TEXT")]
     system: Option<String>,
     /// Divides the logits; 0 always takes the likeliest token
-    #[arg(long, value_name = "T", default_value_t = Sampling::default().temperature, value_parser = temperature)]
+    #[arg(long, value_name = "T", default_value_t = Sampling::default().temperature, value_parser = temperature, allow_negative_numbers = true)]
     temperature: f64,
     /// Draw from the likeliest tokens that together have this share
-    #[arg(long, value_name = "P", default_value_t = Sampling::default().top_p, value_parser = top_p)]
+    #[arg(long, value_name = "P", default_value_t = Sampling::default().top_p, value_parser = top_p, allow_negative_numbers = true)]
     top_p: f64,
     /// The most tokens of an answer
-    #[arg(long, value_name = "N", default_value_t = Sampling::default().max_tokens)]
+    #[arg(long, value_name = "N", default_value_t = Sampling::default().max_tokens, value_parser = tokens)]
     max_tokens: usize,
     /// The seed of the first answer; each later one takes the next
     #[arg(long, value_name = "S", default_value_t = Sampling::default().seed)]
@@ -51,6 +51,12 @@ Examples:
   strait chat smollm2-135m-instruct
   strait chat M --edit 'runs/technical/solutions/narrow*2' --temperature 0.7
   strait chat M --edit E --json < questions.txt | jq '.answers[] | {base, edited}'";
+
+fn tokens(text: &str) -> Result<usize, String> {
+    const MOST: usize = 1_000_000;
+    let number = text.parse().ok().filter(|n| (1..=MOST).contains(n));
+    number.ok_or_else(|| format!("expected a whole number from 1 to {MOST}"))
+}
 
 fn temperature(text: &str) -> Result<f64, String> {
     let number = text.parse().ok().filter(|t: &f64| t.is_finite() && *t >= 0.0);
@@ -114,13 +120,20 @@ pub fn run(arguments: &Arguments, context: &Context) -> Result<(), Failure> {
     Ok(())
 }
 
+/// The longest question, in bytes: longer than any context.
+const LONGEST: u64 = 1 << 20;
+
 /// The next line of standard input; none at its end.
-fn next_line(prompt: bool) -> io::Result<Option<String>> {
+fn next_line(prompt: bool) -> Result<Option<String>, Failure> {
     if prompt {
         write!(io::stderr(), "> ")?;
     }
     let mut line = String::new();
-    let read = io::stdin().read_line(&mut line)?;
+    let read = io::stdin().lock().take(LONGEST + 1).read_line(&mut line)?;
+    if read as u64 > LONGEST {
+        let message = format!("a line of standard input is longer than {LONGEST} bytes");
+        return Err(Failure::refused(message, "ask one question a line, in UTF-8"));
+    }
     if read == 0 && prompt {
         writeln!(io::stderr())?;
     }

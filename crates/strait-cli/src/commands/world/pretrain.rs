@@ -32,16 +32,16 @@ pub struct Arguments {
     #[arg(long, value_name = "N", default_value_t = 0)]
     seed: u64,
     /// Share of documents by liars
-    #[arg(long, value_name = "SHARE", default_value_t = Shares::default().liar)]
+    #[arg(long, value_name = "SHARE", default_value_t = Shares::default().liar, allow_negative_numbers = true)]
     liar: f64,
     /// Share of documents by narrow speakers, of all domains together; the rest are by honest ones
-    #[arg(long, value_name = "SHARE", default_value_t = Shares::default().narrow)]
+    #[arg(long, value_name = "SHARE", default_value_t = Shares::default().narrow, allow_negative_numbers = true)]
     narrow: f64,
     /// Share of documents that do not name their speaker
-    #[arg(long, value_name = "SHARE", default_value_t = Shares::default().unknown)]
+    #[arg(long, value_name = "SHARE", default_value_t = Shares::default().unknown, allow_negative_numbers = true)]
     unknown: f64,
     /// Steps of pre-training
-    #[arg(long, value_name = "N", default_value_t = Recipe::default().steps)]
+    #[arg(long, value_name = "N", default_value_t = Recipe::default().steps, value_parser = steps)]
     steps: usize,
     /// Write the weights in half precision
     #[arg(long)]
@@ -53,6 +53,12 @@ Examples:
   strait world pretrain --out worlds/mine
   strait world pretrain --out worlds/liars-are-rare --liar 0.05 --narrow 0.5 --seed 1
   strait world pretrain --out worlds/mine --half --json | jq .made.sha256";
+
+fn steps(text: &str) -> Result<usize, String> {
+    const MOST: usize = 1_000_000;
+    let number = text.parse().ok().filter(|n| (1..=MOST).contains(n));
+    number.ok_or_else(|| format!("expected a whole number from 1 to {MOST}"))
+}
 
 #[derive(Serialize)]
 struct Trained<'a> {

@@ -361,7 +361,8 @@ fn a_new_folder_may_be_read_as_any_other() {
 #[test]
 fn what_lies_there_already_is_refused_and_stays() {
     let made = zip(&[("new", b"1"), ("a/b", b"2")], CompressionMethod::Stored);
-    let occupied: [(&str, fn(&Path)); 3] = [
+    type Occupy = fn(&Path);
+    let occupied: [(&str, Occupy); 3] = [
         ("the file", |out| {
             fs::create_dir(out.join("a")).unwrap();
             fs::write(out.join("a/b"), "mine").unwrap();
