@@ -122,7 +122,14 @@ pub enum Error {
     },
     /// A tensor operation failed. No file and no argument should lead here: what does is a mistake of strait's.
     #[error("a tensor operation failed: {}", in_words(.0))]
-    Tensor(#[from] candle_core::Error),
+    Tensor(candle_core::Error),
+}
+
+// No source: the engine's own words hold backtraces, which a chain of causes would show.
+impl From<candle_core::Error> for Error {
+    fn from(error: candle_core::Error) -> Self {
+        Self::Tensor(error)
+    }
 }
 
 /// The crate's result.

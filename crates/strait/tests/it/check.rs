@@ -53,30 +53,32 @@ fn model(model_type: &str, layers: usize, spread: f32) -> tempfile::TempDir {
     folder
 }
 
+/// All checks of a model of random weights.
+fn checks(model_type: &str, layers: usize, spread: f32) -> Vec<strait::check::Check> {
+    let folder = model(model_type, layers, spread);
+    let located =
+        Located { name: "tiny".into(), path: folder.path().into(), road: Road::Path, revision: None };
+    let model = Model::load(&located, &Device::Cpu).unwrap();
+    strait::check::check(&model, &Silent).unwrap()
+}
+
 #[test]
 fn models_that_know_nothing_raise_no_alarm() {
-    for model_type in ["llama", "qwen2", "qwen3", "gemma2", "gemma3_text"] {
-        for layers in [1, 2, 3, 4] {
-            for spread in [0.02, 0.3] {
-                let folder = model(model_type, layers, spread);
-                let located = Located {
-                    name: "tiny".into(),
-                    path: folder.path().into(),
-                    road: Road::Path,
-                    revision: None,
-                };
-                let model = Model::load(&located, &Device::Cpu).unwrap();
-                let checks = strait::check::check(&model, &Silent).unwrap();
-                let failing: Vec<_> = checks.iter().filter(|check| check.holds == Some(false)).collect();
-                assert_eq!(failing, Vec::<&strait::check::Check>::new(), "{model_type}, {layers}, {spread}");
-                // Slopes are measured, not given up.
-                let slopes = checks.iter().filter(|check| check.name.contains("finite differences"));
-                assert!(
-                    slopes.clone().all(|check| check.holds == Some(true)),
-                    "{model_type}, {layers}: {checks:?}"
-                );
-                assert_eq!(slopes.count(), 2);
-            }
-        }
+    for (model_type, layers, spread) in [
+        ("llama", 1, 0.02),
+        ("llama", 4, 0.3),
+        ("qwen2", 2, 0.02),
+        ("qwen3", 1, 0.3),
+        ("gemma2", 2, 0.02),
+        ("gemma3_text", 1, 0.02),
+        ("gemma3_text", 3, 0.3),
+    ] {
+        let checks = checks(model_type, layers, spread);
+        let failing: Vec<_> = checks.iter().filter(|check| check.holds == Some(false)).collect();
+        assert!(failing.is_empty(), "{model_type}, {layers}, {spread}: {failing:?}");
+        // Slopes are measured, not given up.
+        let slopes = checks.iter().filter(|check| check.name.contains("finite differences"));
+        assert!(slopes.clone().all(|check| check.holds == Some(true)), "{model_type}, {layers}: {checks:?}");
+        assert_eq!(slopes.count(), 2);
     }
 }

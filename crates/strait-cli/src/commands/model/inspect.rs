@@ -14,8 +14,7 @@ use crate::{failure::Failure, text::Columns, units};
 
 /// Say what a model is: its architecture, sizes, files and the memory it takes
 ///
-/// Only headers are read, and the tensors that they list are held against the config, both ways: one that is missing, of
-/// another shape, or without a part in the model is an error. A model that is not on this machine is fetched first.
+/// Only headers are read. A model that is not on this machine is fetched first.
 #[derive(Args)]
 #[command(after_help = EXAMPLES)]
 pub struct Arguments {
