@@ -1,22 +1,49 @@
 //! Chat templates: a conversation to the text that the model was trained on.
 //!
-//! Templates are programs that come with a model from the internet. They are rendered as transformers renders them,
-//! in a sandbox (`template/sandbox.rs`) that ends whatever does not end by itself.
+//! Templates are programs that come with a model from the internet. They are rendered as transformers renders them: with
+//! Jinja2's syntax, Python's values and Python's way to print them. What would come out otherwise is refused by name, and
+//! what does not end by itself is ended.
+//!
+//! The engine is our own: those of Rust print `true` for `True`, know no tuples and no big integers, look for items where
+//! Jinja2 looks for methods, and run some filters without a bound.
 
-mod sandbox;
+mod args;
+mod ast;
+mod builtin;
+mod checks;
+mod compare;
+mod date;
+mod fault;
+mod filters;
+mod format;
+mod lexer;
+mod methods;
+mod ops;
+mod parser;
+mod print;
+mod run;
+mod strings;
+mod symbols;
+mod unicode;
+mod value;
 
 use std::collections::BTreeMap;
 
-use minijinja::{Environment, ErrorKind, Value};
+pub use date::{Date, NoDate};
 
 use crate::{Conversation, Message};
+use ast::Text;
+use fault::{Fault, Meter};
+use parser::Wrong;
+use run::Run;
+use value::Value;
 
 /// Longest template that is read, in bytes; the longest in use are a third of it.
 pub const MAX_TEMPLATE: usize = 1 << 16;
 /// Most bytes of a template's own words that are repeated in an error.
 const MAX_QUOTE: usize = 300;
-/// The template's name inside the engine.
-const NAME: &str = "chat template";
+/// Stack of a rendering, in bytes.
+const STACK: usize = 1 << 28;
 
 /// What is wrong with a chat template, a tokenizer, or a conversation that they do not fit.
 #[derive(Debug, thiserror::Error)]
@@ -38,7 +65,7 @@ pub enum Problem {
         found: usize,
     },
     /// An expression longer than any real one.
-    #[error("the chat template has an expression of more than {} tokens in line {line}", sandbox::MAX_TOKENS)]
+    #[error("the chat template has an expression of more than {} tokens in line {line}", parser::MAX_TOKENS)]
     LongExpression {
         /// The line, counted from 1, in which it is too long.
         line: usize,
@@ -65,6 +92,20 @@ pub enum Problem {
         /// The engine's words.
         detail: String,
     },
+    /// The template uses what is not supported: its text would not be that of Jinja2.
+    #[error("the chat template uses in line {line} what is not supported: {detail}")]
+    Unsupported {
+        /// The line, counted from 1.
+        line: usize,
+        /// What it is.
+        detail: String,
+    },
+    /// The engine failed.
+    #[error("the chat template makes the template engine fail: {detail}")]
+    Engine {
+        /// Its last words.
+        detail: String,
+    },
     /// The template takes more steps than any real one.
     #[error("the chat template does not come to an end: it was stopped in line {line}")]
     Endless {
@@ -72,10 +113,7 @@ pub enum Problem {
         line: usize,
     },
     /// The template handles more text than any real one.
-    #[error(
-        "the chat template builds more than {} MiB of text: it was stopped in line {line}",
-        sandbox::MAX_WORK >> 20
-    )]
+    #[error("the chat template handles far more text than it is given: it was stopped in line {line}")]
     TooMuchText {
         /// The line, counted from 1, that was being carried out.
         line: usize,
@@ -203,6 +241,8 @@ impl Problem {
             Self::Refused { .. } => "change the conversation as the message asks: roles, their order, or the system message",
             Self::Syntax { .. }
             | Self::Failed { .. }
+            | Self::Unsupported { .. }
+            | Self::Engine { .. }
             | Self::Endless { .. }
             | Self::TooMuchText { .. }
             | Self::LongExpression { .. }
@@ -263,8 +303,11 @@ impl<'c> View<'c> {
 /// A compiled chat template.
 #[derive(Debug)]
 pub struct Template {
-    environment: Environment<'static>,
+    body: ast::Body,
     specials: BTreeMap<String, String>,
+    date: Date,
+    /// Whether the source names `strftime_now`.
+    asks_date: bool,
 }
 
 impl Template {
@@ -276,13 +319,23 @@ impl Template {
         if source.len() > MAX_TEMPLATE {
             return Err(Problem::TemplateTooLong { found: source.len() });
         }
-        let source = sandbox::deferred(&without_generation_tags(source))
-            .map_err(|line| Problem::LongExpression { line })?;
-        let mut environment = sandbox::environment();
-        sandbox::on_deep_stack(|| environment.add_template_owned(NAME, source))
-            .map_err(|source| Problem::NoThread { source })?
-            .map_err(|error| problem(&error))?;
-        Ok(Self { environment, specials })
+        let parsed = on_deep_stack(|| parser::parse(source))?;
+        let body = parsed.map_err(|(wrong, line)| match wrong {
+            Wrong::TooLong => Problem::LongExpression { line: line as usize },
+            Wrong::Fault(fault) => problem(fault, line as usize),
+        })?;
+        let asks_date = source.contains("strftime_now");
+        Ok(Self { body, specials, date: Date::default(), asks_date })
+    }
+
+    /// Tells the template another day.
+    pub fn set_date(&mut self, date: Date) {
+        self.date = date;
+    }
+
+    /// The day that the template is told, if it asks for it.
+    pub fn date(&self) -> Option<Date> {
+        self.asks_date.then_some(self.date)
     }
 
     /// The text of each of several views of conversations.
@@ -290,56 +343,101 @@ impl Template {
     /// # Errors
     /// If the template refuses a conversation, fails, or does not come to an end.
     pub fn render(&self, views: &[View]) -> Result<Vec<String>, Problem> {
-        sandbox::on_deep_stack(|| {
+        on_deep_stack(|| {
+            let mut given: Option<Given> = None;
             views
                 .iter()
                 .map(|view| {
-                    sandbox::render(&self.environment, NAME, self.context(view))
-                        .map_err(|error| problem(&error))
+                    // Views of one conversation follow each other: it is read once.
+                    let given = match given.take().filter(|given| std::ptr::eq(given.of, view.conversation)) {
+                        Some(same) => given.insert(same),
+                        None => {
+                            given.insert(Given::new(view.conversation).map_err(|fault| problem(fault, 1))?)
+                        }
+                    };
+                    let run = Run::new(Meter::new(given.size), self.date);
+                    let context = self.context(view, given).map_err(|fault| problem(fault, 1))?;
+                    run.render(&self.body, context).map_err(|fault| problem(fault, run.line()))
                 })
                 .collect()
-        })
-        .map_err(|source| Problem::NoThread { source })?
+        })?
     }
 
-    fn context(&self, view: &View) -> Value {
+    fn context(&self, view: &View, given: &Given) -> fault::Result<Vec<(Text, Value)>> {
         let specials = self.specials.iter().map(|(name, token)| (name.as_str(), Value::from(token.as_str())));
         // What transformers always passes is there even where it is nothing: templates test it for being none.
-        [
-            ("messages", Value::from_serialize(view.messages())),
+        let always = [
+            ("messages", Value::list(given.messages[..view.messages].to_vec())?),
             ("add_generation_prompt", Value::from(view.generation_prompt)),
-            ("tools", Value::from_serialize(&view.conversation.tools)),
-            ("documents", Value::from(())),
-        ]
-        .into_iter()
-        .chain(specials)
-        .collect()
+            ("tools", given.tools.clone()),
+            ("documents", Value::None),
+        ];
+        Ok(always.into_iter().chain(specials).map(|(name, value)| (name.into(), value)).collect())
     }
 }
 
-/// The engine's error in our words.
-fn problem(error: &minijinja::Error) -> Problem {
-    let line = error.line().unwrap_or(1);
-    match stop(error) {
-        Some(sandbox::Stop::Raised(message)) => return Problem::Refused { message: shortened(message) },
-        Some(sandbox::Stop::Work) => return Problem::TooMuchText { line },
-        None => {}
+/// A conversation as the engine's values.
+struct Given<'c> {
+    of: &'c Conversation,
+    messages: Vec<Value>,
+    tools: Value,
+    /// Its size in bytes, by which a rendering's work is bounded.
+    size: usize,
+}
+
+impl<'c> Given<'c> {
+    fn new(of: &'c Conversation) -> fault::Result<Self> {
+        // What is given is as large as it is: only what the template makes of it is bounded.
+        let meter = Meter::new(usize::MAX);
+        let messages = of
+            .messages
+            .iter()
+            .map(|message| Value::from_object(message.keys(), &meter))
+            .collect::<fault::Result<_>>()?;
+        let tools = of.tools.as_ref().map_or(Ok(Value::None), |tools| Value::from_json(tools, &meter))?;
+        let texts = of.messages.iter().flat_map(|message| message.keys().values()).chain(&of.tools);
+        Ok(Self { of, messages, tools, size: texts.map(size_of).sum() })
     }
-    let detail = match error.detail() {
-        Some(detail) => shortened(detail),
-        None => error.kind().to_string(),
+}
+
+/// About how many bytes a value of JSON takes there.
+fn size_of(json: &serde_json::Value) -> usize {
+    let inside = match json {
+        serde_json::Value::String(text) => text.len(),
+        serde_json::Value::Array(items) => items.iter().map(size_of).sum(),
+        serde_json::Value::Object(entries) => {
+            entries.iter().map(|(key, value)| key.len() + size_of(value)).sum()
+        }
+        _ => 0,
     };
-    match error.kind() {
-        ErrorKind::OutOfFuel => Problem::Endless { line },
-        ErrorKind::SyntaxError | ErrorKind::BadEscape => Problem::Syntax { line, detail },
-        _ => Problem::Failed { line, detail },
-    }
+    inside + 8
 }
 
-/// Why the sandbox stopped the template, if it did.
-fn stop(error: &minijinja::Error) -> Option<&sandbox::Stop> {
-    let first: &dyn std::error::Error = error;
-    std::iter::successors(Some(first), |error| error.source()).find_map(|error| error.downcast_ref())
+/// Runs `work` on a stack on which even the deepest values can be built, compared and dropped. A panic there is an error.
+fn on_deep_stack<T: Send>(work: impl FnOnce() -> T + Send) -> Result<T, Problem> {
+    std::thread::scope(|scope| {
+        let thread = std::thread::Builder::new()
+            .stack_size(STACK)
+            .spawn_scoped(scope, work)
+            .map_err(|source| Problem::NoThread { source })?;
+        thread.join().map_err(|panic| {
+            let words = panic.downcast_ref::<String>().map(String::as_str);
+            let words = words.or_else(|| panic.downcast_ref::<&str>().copied());
+            Problem::Engine { detail: shortened(words.unwrap_or("it said nothing")) }
+        })
+    })
+}
+
+/// An end of the engine in our words.
+fn problem(fault: Fault, line: usize) -> Problem {
+    match fault {
+        Fault::Syntax(detail) => Problem::Syntax { line, detail: shortened(&detail) },
+        Fault::Failed(detail) => Problem::Failed { line, detail: shortened(&detail) },
+        Fault::Unsupported(detail) => Problem::Unsupported { line, detail: shortened(&detail) },
+        Fault::Raised(message) => Problem::Refused { message: shortened(&message) },
+        Fault::Endless => Problem::Endless { line },
+        Fault::Work => Problem::TooMuchText { line },
+    }
 }
 
 /// The start of a text that a stranger wrote.
@@ -348,45 +446,6 @@ fn shortened(text: &str) -> String {
         return text.into();
     }
     format!("{} ...", &text[..text.floor_char_boundary(MAX_QUOTE)])
-}
-
-/// The template with `{% generation %}` blocks, which mark the assistant's words for transformers and print nothing,
-/// turned into blocks that the engine knows and that trim whitespace alike.
-fn without_generation_tags(source: &str) -> String {
-    let mut result = String::with_capacity(source.len());
-    let mut rest = source;
-    while let Some(start) = rest.find("{%") {
-        let (before, tag) = rest.split_at(start);
-        result.push_str(before);
-        rest = match replaced_tag(tag, "generation", "if true").or(replaced_tag(
-            tag,
-            "endgeneration",
-            "endif",
-        )) {
-            Some((replacement, after)) => {
-                result.push_str(&replacement);
-                after
-            }
-            None => {
-                result.push_str("{%");
-                &tag[2..]
-            }
-        };
-    }
-    result + rest
-}
-
-/// If `text` starts with the block tag `name`: the tag with `replacement` in its place, and the text after it.
-fn replaced_tag<'a>(text: &'a str, name: &str, replacement: &str) -> Option<(String, &'a str)> {
-    let (tag, after) = text.split_once("%}")?;
-    let marks = |c| c == '-' || c == '+';
-    let inner = tag.strip_prefix("{%")?;
-    let opening = inner.find(|c| !marks(c))?;
-    let closing = inner.rfind(|c| !marks(c))? + 1;
-    if inner[opening..].get(..closing - opening)?.trim() != name {
-        return None;
-    }
-    Some((format!("{{%{} {replacement} {}%}}", &inner[..opening], &inner[closing..]), after))
 }
 
 #[cfg(test)]
