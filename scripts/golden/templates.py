@@ -110,7 +110,7 @@ def main():
     for source in snippets():
         result = rendered(source, CONVERSATIONS[1])
         if is_stable(result):
-            cases.append({"source": source, "conversation": 1, **result})
+            cases.append({"source": source, **result})
         else:
             unstable.append(source)
     templates = {path.stem: path.read_text() for path in sorted(FAMILIES.glob("*.jinja"))}

@@ -14,7 +14,7 @@ use std::{
 
 use crate::{
     Conversation, Error, Gguf, Message, Result, Role,
-    template::{Problem, Template, View},
+    template::{Date, Problem, Template, View},
 };
 
 /// Tokens that one character may be spread over: no more than it has bytes.
@@ -94,6 +94,16 @@ impl Tokenizer {
     fn is_special(&self, id: u32) -> bool {
         let added = self.library.get_added_vocabulary().get_added_tokens_decoder();
         added.get(&id).is_some_and(|token| token.special)
+    }
+
+    /// Tells the chat template another day than [`Date`]'s default.
+    pub fn set_date(&mut self, date: Date) {
+        self.template.iter_mut().for_each(|template| template.set_date(date));
+    }
+
+    /// The day that the chat template is told, if it asks for it.
+    pub fn date(&self) -> Option<Date> {
+        self.template.as_ref()?.date()
     }
 
     /// Number of tokens. The model may have rows for more ids, which then stand for nothing.

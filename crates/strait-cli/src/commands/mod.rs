@@ -24,7 +24,7 @@ use std::{
 use clap::{Args, Subcommand};
 use serde::Serialize;
 use strait::data::RowSource;
-use strait_model::{Edit, Model, edit::Opened, progress::Progress, source::locate};
+use strait_model::{Edit, Model, edit::Opened, progress::Progress, source::locate, template::Date};
 
 use device::DeviceArgument;
 
@@ -98,10 +98,12 @@ impl Context {
         Ok(output::print(result, self.json)?)
     }
 
-    /// Finds and reads a model, onto a device.
-    fn load(&self, name: &str, device: &DeviceArgument) -> Result<Model, Failure> {
+    /// Finds and reads a model, onto a device, and tells its chat template the day.
+    fn load(&self, name: &str, device: &DeviceArgument, day: &DateArgument) -> Result<Model, Failure> {
         let device = device.open()?;
-        Ok(Model::load(&locate(name, &*self.progress)?, &device)?)
+        let mut model = Model::load(&locate(name, &*self.progress)?, &device)?;
+        model.tokenizer.set_date(day.date);
+        Ok(model)
     }
 
     /// Says on standard error what the user should know of an edit that was read.
@@ -110,6 +112,14 @@ impl Context {
             self.progress.note(&format!("`{}`: {note}", opened.path.display()));
         }
     }
+}
+
+/// `--date`.
+#[derive(Args)]
+struct DateArgument {
+    /// The day that chat templates are told which ask for it, so that they give the same tokens on every day
+    #[arg(long, value_name = "YYYY-MM-DD", default_value_t)]
+    date: Date,
 }
 
 /// `--edit`, as often as wanted.

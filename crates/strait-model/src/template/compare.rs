@@ -42,7 +42,7 @@ pub fn equal(left: &Value, right: &Value, meter: &Meter) -> Result<bool> {
                 return Ok(false);
             }
             for (a, b) in a.items.iter().zip(&b.items) {
-                if !equal(a, b, meter)? {
+                if !is_same(a, b) && !equal(a, b, meter)? {
                     return Ok(false);
                 }
             }
@@ -54,7 +54,7 @@ pub fn equal(left: &Value, right: &Value, meter: &Meter) -> Result<bool> {
             }
             for (key, value) in &a.entries {
                 match b.get(&key.key(meter)?) {
-                    Some(other) if equal(value, other, meter)? => {}
+                    Some(other) if is_same(value, other) || equal(value, other, meter)? => {}
                     _ => return Ok(false),
                 }
             }
@@ -98,7 +98,7 @@ pub fn order(left: &Value, right: &Value, sign: &str, meter: &Meter) -> Result<O
         (Value::Undefined(message), _) | (_, Value::Undefined(message)) => return fail(&**message),
         (Value::List(a), Value::List(b)) | (Value::Tuple(a), Value::Tuple(b)) => {
             for (a, b) in a.items.iter().zip(&b.items) {
-                if !equal(a, b, meter)? {
+                if !is_same(a, b) && !equal(a, b, meter)? {
                     return order(a, b, sign, meter);
                 }
             }

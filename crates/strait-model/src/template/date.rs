@@ -2,11 +2,14 @@
 
 use std::fmt;
 
+use serde::{Deserialize, Serialize};
+
 use super::fault::{Meter, Result, unsupported};
 
 /// The day that `strftime_now` of a template gives: the same for a whole study, so that it gives the same tokens on every
 /// day. Its time is noon, of no zone.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
 pub struct Date {
     year: i32,
     month: u32,
@@ -50,6 +53,20 @@ impl std::str::FromStr for Date {
             (is_shaped && is_day).then_some(Self { year, month, day })
         };
         read().ok_or_else(|| NoDate { found: text.chars().take(40).collect() })
+    }
+}
+
+impl TryFrom<String> for Date {
+    type Error = NoDate;
+
+    fn try_from(text: String) -> std::result::Result<Self, NoDate> {
+        text.parse()
+    }
+}
+
+impl From<Date> for String {
+    fn from(date: Date) -> Self {
+        date.to_string()
     }
 }
 

@@ -9,6 +9,7 @@ mod packed;
 mod pickle;
 mod sites;
 mod source;
+mod template;
 mod tokenizer;
 mod trained;
 mod weights;

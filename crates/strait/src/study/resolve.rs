@@ -6,7 +6,7 @@ use std::{
 };
 
 use serde::{Deserialize, Serialize};
-use strait_model::{Error as FileError, edit::Projection};
+use strait_model::{Error as FileError, edit::Projection, template::Date};
 
 use super::{
     Point, Prediction, Preset, Problem, Search,
@@ -41,6 +41,9 @@ pub struct Study<S = Solution> {
     pub about: String,
     /// The model: an absolute path, or a hub id or short name.
     pub model: String,
+    /// The day that the model's chat template is told, if it asks for it.
+    #[serde(default)]
+    pub date: Date,
     /// Seeds.
     pub seeds: Seeds,
     /// Rows to train on and to measure with.
@@ -409,6 +412,7 @@ impl Resolver<'_> {
             title: value(&top.title).unwrap_or_else(|| name.clone()),
             about: value(&top.about).unwrap_or_default(),
             model: self.model(model)?,
+            date: value(&top.date).unwrap_or_default(),
             seeds,
             data: self.data(data)?,
             measures,
@@ -830,9 +834,10 @@ impl Study<Unplaced> {
     /// # Errors
     /// If a solution names a layer that the model does not have.
     pub fn fix_layers(self, depth: usize) -> Result<Study> {
-        let Self { file, name, title, about, model, seeds, data, measures, solutions, predictions } = self;
+        let Self { file, name, title, about, model, date, seeds, data, measures, solutions, predictions } =
+            self;
         let solutions = fix_all(solutions, depth).map_err(|fault| fault.problem.at(&file, fault.line))?;
-        Ok(Study { file, name, title, about, model, seeds, data, measures, solutions, predictions })
+        Ok(Study { file, name, title, about, model, date, seeds, data, measures, solutions, predictions })
     }
 }
 

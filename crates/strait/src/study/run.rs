@@ -227,7 +227,9 @@ impl<'a> Lab<'a> {
     fn new(planned: &'a Planned, device: &Device, progress: &'a dyn Progress) -> Result<Self> {
         let study = &planned.study;
         let task = progress.begin("loading the model", None, Unit::Count);
-        let model = Arc::new(Model::load(&planned.located, device)?);
+        let mut model = Model::load(&planned.located, device)?;
+        model.tokenizer.set_date(study.date);
+        let model = Arc::new(model);
         drop(task);
         let chats = read_all(&study.data.train)?;
         let (train, held_out) = split::hold_out(chats, study.data.held_out, study.seeds.order);
@@ -306,13 +308,16 @@ impl<'a> Lab<'a> {
     }
 
     fn describe_model(&self, folder: &Path) -> Result<()> {
-        let facts = json!({
+        let mut facts = json!({
             "schema": super::SCHEMA,
             "provenance": self.model.provenance,
             "sha256": self.planned.weights,
             "config": self.model.config(),
             "parameters": self.model.config().parameters(),
         });
+        if let Some(date) = self.model.tokenizer.date() {
+            facts["date"] = json!(date);
+        }
         write_json(&folder.join(results::MODEL), &facts)
     }
 
