@@ -24,7 +24,7 @@ use self::{bounds::Growth, templates::Templates};
 pub use self::{chat::EncodedChat, problem::Problem, stream::Stream};
 use crate::{
     Conversation, Error, Gguf, Message, Result, Role, guard,
-    template::{self, Template, View},
+    template::{self, Date, Template, View},
 };
 
 /// A tokenizer with the model's chat template.
@@ -120,6 +120,16 @@ impl Tokenizer {
     fn is_special(&self, id: u32) -> bool {
         let added = self.library.get_added_vocabulary().get_added_tokens_decoder();
         added.get(&id).is_some_and(|token| token.special)
+    }
+
+    /// Tells the chat template another day than [`Date`]'s default.
+    pub fn set_date(&mut self, date: Date) {
+        self.template.iter_mut().chain(&mut self.tool_template).for_each(|template| template.set_date(date));
+    }
+
+    /// The day that the chat template is told, if it asks for it.
+    pub fn date(&self) -> Option<Date> {
+        self.template.iter().chain(&self.tool_template).find_map(Template::date)
     }
 
     /// Number of tokens. The model may have rows for more ids, which then stand for nothing.

@@ -6,7 +6,7 @@ use clap::Args;
 use serde::Serialize;
 use strait::check::Check;
 
-use super::{Context, device::DeviceArgument};
+use super::{Context, DateArgument, device::DeviceArgument};
 use crate::{
     failure::Failure,
     text::{Columns, Heading::*},
@@ -26,6 +26,8 @@ pub struct Arguments {
     model: String,
     #[command(flatten)]
     device: DeviceArgument,
+    #[command(flatten)]
+    day: DateArgument,
 }
 
 const EXAMPLES: &str = "\
@@ -70,7 +72,7 @@ impl fmt::Display for Checks<'_> {
 }
 
 pub fn run(arguments: &Arguments, context: &Context) -> Result<(), Failure> {
-    let model = context.load(&arguments.model, &arguments.device)?;
+    let model = context.load(&arguments.model, &arguments.device, &arguments.day)?;
     let checks = strait::check::check(&model, &*context.progress)?;
     let checks = Checks { model: &arguments.model, checks };
     context.show(&checks)?;

@@ -24,7 +24,7 @@ use std::{
 use clap::{Args, Subcommand};
 use serde::Serialize;
 use strait::data::RowSource;
-use strait_model::{Edit, Model, edit::Opened, progress::Progress, source::locate};
+use strait_model::{Edit, Model, edit::Opened, progress::Progress, source::locate, template::Date};
 
 use device::DeviceArgument;
 
@@ -100,11 +100,13 @@ impl Context {
         Ok(output::print(result)?)
     }
 
-    /// Finds and reads a model, onto a device, to compute with it.
-    fn load(&self, name: &str, device: &DeviceArgument) -> Result<Model, Failure> {
+    /// Finds and reads a model, onto a device, and tells its chat template the day, to compute with it.
+    fn load(&self, name: &str, device: &DeviceArgument, day: &DateArgument) -> Result<Model, Failure> {
         let device = device.open()?;
         self.threads()?;
-        Ok(Model::load(&locate(name, &*self.progress)?, &device)?)
+        let mut model = Model::load(&locate(name, &*self.progress)?, &device)?;
+        model.tokenizer.set_date(day.date);
+        Ok(model)
     }
 
     /// Says on standard error what the user should know of an edit that was read.
@@ -113,6 +115,14 @@ impl Context {
             self.progress.note(&format!("`{}`: {note}", opened.path.display()));
         }
     }
+}
+
+/// `--date`.
+#[derive(Args)]
+struct DateArgument {
+    /// The day that chat templates are told which ask for it, so that they give the same tokens on every day
+    #[arg(long, value_name = "YYYY-MM-DD", default_value_t)]
+    date: Date,
 }
 
 /// `--edit`, as often as wanted.

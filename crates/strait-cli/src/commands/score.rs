@@ -9,7 +9,7 @@ use strait::{
     score::Score,
 };
 
-use super::{Context, EditArguments, PasswordArguments, device::DeviceArgument};
+use super::{Context, DateArgument, EditArguments, PasswordArguments, device::DeviceArgument};
 use crate::{
     failure::Failure,
     text::{Columns, Heading::*},
@@ -30,6 +30,8 @@ pub struct Arguments {
     edits: EditArguments,
     #[command(flatten)]
     device: DeviceArgument,
+    #[command(flatten)]
+    day: DateArgument,
     /// Chat JSONL, or a member of a protected archive as in archive.enc:member.jsonl
     #[arg(long, value_name = "F")]
     data: String,
@@ -48,6 +50,9 @@ struct Report<'a> {
     model: &'a str,
     edits: &'a [String],
     data: &'a str,
+    /// The day that the chat template was told, if it asks for it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    date: Option<String>,
     #[serde(flatten)]
     score: Score,
     #[serde(skip_serializing_if = "Notices::is_empty")]
@@ -85,13 +90,14 @@ pub fn run(arguments: &Arguments, context: &Context) -> Result<(), Failure> {
     let mut notices = Notices::default();
     let chats = read_chats_noting(&arguments.password.rows(&arguments.data)?, &mut notices)?;
     notices.lines().iter().for_each(|line| context.progress.note(line));
-    let model = context.load(&arguments.model, &arguments.device)?;
+    let model = context.load(&arguments.model, &arguments.device, &arguments.day)?;
     let edit = arguments.edits.read(&model, context)?;
     let score = strait::score::score(&model, edit.as_ref(), &chats, &*context.progress)?;
     context.show(&Report {
         model: &arguments.model,
         edits: &arguments.edits.names,
         data: &arguments.data,
+        date: model.tokenizer.date().map(|date| date.to_string()),
         score,
         notices: &notices,
         chats: &chats,

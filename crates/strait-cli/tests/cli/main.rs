@@ -7,9 +7,9 @@ mod demo;
 mod disasters;
 mod docs;
 mod edits;
-mod equal;
 #[cfg(target_os = "linux")]
 mod endings;
+mod equal;
 mod help;
 #[cfg(target_os = "linux")]
 mod junk;

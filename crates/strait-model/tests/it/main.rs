@@ -11,6 +11,7 @@ mod packed;
 mod pickle;
 mod sites;
 mod source;
+mod template;
 mod tokenizer;
 mod tokenizer_folders;
 mod tokenizer_hostile;

@@ -8,7 +8,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use strait_model::{Error as FileError, edit::Projection, files::open_regular};
+use strait_model::{Error as FileError, edit::Projection, files::open_regular, template::Date};
 use toml::de::{DeTable, DeValue};
 
 use super::{Preset, Problem, sweep::Axis};
@@ -99,6 +99,7 @@ pub(super) struct Top {
     pub title: Option<At<String>>,
     pub about: Option<At<String>>,
     pub model: Option<At<String>>,
+    pub date: Option<At<Date>>,
     pub seeds: SeedKeys,
     pub data: Option<At<DataKeys>>,
     pub train: TrainKeys,
@@ -313,6 +314,7 @@ fn top(text: &str) -> Checked<Top> {
         title: table.read("title", words)?,
         about: table.read("about", words)?,
         model: table.read("model", word)?,
+        date: table.read("date", date)?,
         seeds: or_empty(table.read("seeds", seeds)?),
         data: table.read("data", data)?,
         train: or_empty(table.read("train", |cell| cell.in_table(train))?),
@@ -631,6 +633,15 @@ fn word(cell: Cell) -> Checked<String> {
         DeValue::String(s) if !s.trim().is_empty() => Ok(s.to_string()),
         _ => Err(cell.unexpected("text that is not empty")),
     }
+}
+
+fn date(cell: Cell) -> Checked<Date> {
+    let read = |text: &str| text.parse().ok();
+    match cell.value {
+        DeValue::String(text) => read(text),
+        _ => None,
+    }
+    .ok_or_else(|| cell.unexpected("a day as text, such as \"2024-07-26\""))
 }
 
 fn flag(cell: Cell) -> Checked<bool> {

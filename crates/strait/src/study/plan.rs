@@ -11,7 +11,7 @@ use std::{
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
-use strait_model::files::hex;
+use strait_model::{files::hex, template::Date};
 
 use super::{PairSource, Rows, Solution, Study, estimate::point};
 use crate::Result;
@@ -85,7 +85,7 @@ impl Plan {
         sha256: impl FnMut(&Path) -> Result<String>,
     ) -> Result<Self> {
         let mut hashes = Hashes { known: BTreeMap::new(), sha256 };
-        let Study { data, measures, seeds, solutions, .. } = study;
+        let Study { data, date, measures, seeds, solutions, .. } = study;
         let pairs = json!({
             "narrow": hashes.of_pairs(&data.narrow)?,
             "general": hashes.of_pairs(&data.general)?,
@@ -105,7 +105,12 @@ impl Plan {
         }
         let mut plan = Self { steps: Vec::new() };
 
-        plan.push(name::MODEL, &[], json!({ "files": model }));
+        // Runs from before days could be told keep their steps.
+        let mut inputs = json!({ "files": model });
+        if *date != Date::default() {
+            inputs["date"] = json!(date);
+        }
+        plan.push(name::MODEL, &[], inputs);
         plan.push(
             name::DATA,
             &[],

@@ -6,7 +6,7 @@ use std::{
 };
 
 use serde::{Deserialize, Serialize};
-use strait_model::{Error as FileError, edit::Projection, files::read_regular};
+use strait_model::{Error as FileError, edit::Projection, files::read_regular, template::Date};
 
 use super::{
     Place, Point, Prediction, Preset, Problem, Search,
@@ -43,6 +43,9 @@ pub struct Study<S = Solution> {
     pub about: String,
     /// The model: a path, or a hub id or short name.
     pub model: Place,
+    /// The day that the model's chat template is told, if it asks for it.
+    #[serde(default)]
+    pub date: Date,
     /// Seeds.
     pub seeds: Seeds,
     /// Rows to train on and to measure with.
@@ -419,6 +422,7 @@ impl Resolver<'_> {
             title: value(&top.title).unwrap_or_else(|| name.clone()),
             about: value(&top.about).unwrap_or_default(),
             model: self.model(model)?,
+            date: value(&top.date).unwrap_or_default(),
             seeds,
             data: self.data(data)?,
             measures,
@@ -851,10 +855,10 @@ impl Study<Unplaced> {
     /// # Errors
     /// If a solution names a layer that the model does not have.
     pub fn fix_layers(self, depth: usize) -> Result<Study> {
-        let Self { file, name, title, about, model, seeds, data, measures, solutions, predictions } = self;
-        let solutions =
-            fix_all(solutions, depth).map_err(|fault| fault.problem.at(file.path(), fault.line))?;
-        Ok(Study { file, name, title, about, model, seeds, data, measures, solutions, predictions })
+        let Self { file, name, title, about, model, date, seeds, data, measures, solutions, predictions } =
+            self;
+        let solutions = fix_all(solutions, depth).map_err(|fault| fault.problem.at(file.path(), fault.line))?;
+        Ok(Study { file, name, title, about, model, date, seeds, data, measures, solutions, predictions })
     }
 }
 

@@ -246,7 +246,9 @@ impl<'a> Lab<'a> {
     fn new(planned: &'a Planned, device: &Device, progress: &'a dyn Progress) -> Result<Self> {
         let study = &planned.study;
         let task = progress.begin("loading the model", None, Unit::Count);
-        let model = Arc::new(Model::of_weights(&planned.located, &planned.weights, device)?);
+        let mut model = Model::of_weights(&planned.located, &planned.weights, device)?;
+        model.tokenizer.set_date(study.date);
+        let model = Arc::new(model);
         drop(task);
         let mut notices = Notices::default();
         let chats = read_all(&study.data.train, &mut notices)?;
@@ -394,7 +396,7 @@ impl<'a> Lab<'a> {
             (Road::Cache, _) => Road::Hub,
             (road, _) => road,
         };
-        let facts = json!({
+        let mut facts = json!({
             "schema": super::SCHEMA,
             "provenance": {
                 "name": self.planned.study.model.shown(),
@@ -410,6 +412,9 @@ impl<'a> Lab<'a> {
             "config": self.model.config(),
             "parameters": self.model.config().parameters(),
         });
+        if let Some(date) = self.model.tokenizer.date() {
+            facts["date"] = json!(date);
+        }
         write_json(&folder.join(results::MODEL), &facts)
     }
 

@@ -1,8 +1,8 @@
 //! The library from outside. One crate of all tests, since each would be linked with everything on its own.
 
+mod chats;
 mod check;
 mod coverage;
-mod chats;
 mod data;
 mod direction;
 mod intervals;

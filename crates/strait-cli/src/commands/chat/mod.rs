@@ -9,7 +9,7 @@ use clap::Args;
 use serde::Serialize;
 use strait_model::sample::Sampling;
 
-use super::{Context, EditArguments, device::DeviceArgument};
+use super::{Context, DateArgument, EditArguments, device::DeviceArgument};
 use crate::{failure::Failure, interrupt, output};
 use screen::Screen;
 use talk::{Answer, Talk};
@@ -29,6 +29,8 @@ pub struct Arguments {
     edits: EditArguments,
     #[command(flatten)]
     device: DeviceArgument,
+    #[command(flatten)]
+    day: DateArgument,
     /// What the model is told before the conversation
     #[arg(long, value_name = "TEXT")]
     system: Option<String>,
@@ -87,7 +89,7 @@ struct Conversation<'a> {
 }
 
 pub fn run(arguments: &Arguments, context: &Context) -> Result<(), Failure> {
-    let model = context.load(&arguments.model, &arguments.device)?;
+    let model = context.load(&arguments.model, &arguments.device, &arguments.day)?;
     let edit = arguments.edits.read(&model, context)?;
     let mut talk = Talk::new(&model, edit.as_ref(), arguments.system.as_deref(), arguments.sampling());
     let on_terminal = io::stdin().is_terminal();

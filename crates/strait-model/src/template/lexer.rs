@@ -1,0 +1,461 @@
+//! From a template's source to tokens, with Jinja2's rules for line ends and for whitespace around tags: `trim_blocks` and
+//! `lstrip_blocks` are on, one newline at the end is dropped.
+
+use std::sync::Arc;
+
+use super::{ast::Text, fault::Fault, unicode::is_space};
+
+/// Operators, the longer before those that they begin with.
+const OPERATORS: [&str; 26] = [
+    "//", "**", "==", "!=", ">=", "<=", "+", "-", "/", "*", "%", "~", "[", "]", "(", ")", "{", "}", ">", "<",
+    "=", ".", ":", "|", ",", ";",
+];
+
+#[derive(Clone, Debug, PartialEq)]
+pub enum Token {
+    Data(Text),
+    VariableBegin,
+    VariableEnd,
+    BlockBegin,
+    BlockEnd,
+    Name(Text),
+    Str(Text),
+    Int(i128),
+    Float(f64),
+    Operator(&'static str),
+    End,
+}
+
+/// A source's tokens with their lines, counted from 1; the last is [`Token::End`].
+///
+/// # Errors
+/// With the line of what is no token.
+pub fn tokens(source: &str) -> Result<Vec<(Token, u32)>, (Fault, u32)> {
+    let source = with_newlines(source);
+    let source = source.strip_suffix('\n').unwrap_or(&source);
+    let mut lexer = Lexer { source, at: 0, line: 1, line_starting: true, tokens: Vec::new() };
+    match lexer.text() {
+        Ok(()) => {
+            lexer.tokens.push((Token::End, lexer.line));
+            Ok(lexer.tokens)
+        }
+        Err(fault) => Err((fault, lexer.line)),
+    }
+}
+
+/// A text with every line end as `\n`.
+fn with_newlines(text: &str) -> String {
+    text.replace("\r\n", "\n").replace('\r', "\n")
+}
+
+fn syntax<T>(why: impl Into<String>) -> Result<T, Fault> {
+    Err(Fault::Syntax(why.into()))
+}
+
+/// The kinds of tags.
+#[derive(Clone, Copy, PartialEq)]
+enum Tag {
+    Block,
+    Variable,
+    Comment,
+}
+
+impl Tag {
+    fn close(self) -> &'static str {
+        match self {
+            Self::Block => "%}",
+            Self::Variable => "}}",
+            Self::Comment => "#}",
+        }
+    }
+}
+
+struct Lexer<'s> {
+    source: &'s str,
+    at: usize,
+    line: u32,
+    /// Whether the last match ended a line.
+    line_starting: bool,
+    tokens: Vec<(Token, u32)>,
+}
+
+impl<'s> Lexer<'s> {
+    fn rest(&self) -> &'s str {
+        &self.source[self.at..]
+    }
+
+    /// Moves over matched text.
+    fn pass(&mut self, length: usize) {
+        let passed = &self.source[self.at..self.at + length];
+        self.line += passed.matches('\n').count() as u32;
+        self.line_starting = passed.ends_with('\n');
+        self.at += length;
+    }
+
+    fn pass_spaces(&mut self) {
+        let rest = self.rest();
+        let length = rest.len() - rest.trim_start_matches(is_space).len();
+        if length > 0 {
+            self.pass(length);
+        }
+    }
+
+    fn push(&mut self, token: Token) {
+        self.tokens.push((token, self.line));
+    }
+
+    /// Text and tags up to the end.
+    fn text(&mut self) -> Result<(), Fault> {
+        while let Some((start, tag)) = self.next_tag() {
+            let opening = &self.source[start..];
+            let sign = opening[2..].chars().next().filter(|c| matches!(c, '-' | '+'));
+            let raw = if tag == Tag::Block { raw_begin(opening) } else { None };
+            self.data(start, tag, sign);
+            if let Some(length) = raw {
+                self.pass(length);
+                self.raw()?;
+                continue;
+            }
+            self.pass(2 + sign.map_or(0, char::len_utf8));
+            match tag {
+                Tag::Comment => self.comment()?,
+                Tag::Variable => {
+                    self.push(Token::VariableBegin);
+                    self.inside(tag)?;
+                }
+                Tag::Block => {
+                    self.push(Token::BlockBegin);
+                    self.inside(tag)?;
+                }
+            }
+        }
+        let rest = self.rest();
+        if !rest.is_empty() {
+            self.push(Token::Data(rest.into()));
+            self.pass(rest.len());
+        }
+        Ok(())
+    }
+
+    /// Where the next tag begins, and which it is.
+    fn next_tag(&self) -> Option<(usize, Tag)> {
+        let mut from = self.at;
+        loop {
+            let start = from + self.source[from..].find('{')?;
+            let tag = match self.source.as_bytes().get(start + 1) {
+                Some(b'%') => Tag::Block,
+                Some(b'{') => Tag::Variable,
+                Some(b'#') => Tag::Comment,
+                _ => {
+                    from = start + 1;
+                    continue;
+                }
+            };
+            return Some((start, tag));
+        }
+    }
+
+    /// The text before a tag, without what the tag strips from it.
+    fn data(&mut self, end: usize, tag: Tag, sign: Option<char>) {
+        let text = &self.source[self.at..end];
+        let kept = match sign {
+            Some('-') => text.trim_end_matches(is_space),
+            None if tag != Tag::Variable => self.without_indentation(text),
+            _ => text,
+        };
+        if !kept.is_empty() {
+            self.push(Token::Data(kept.into()));
+        }
+        // An empty text leaves `line_starting` as it was.
+        if !text.is_empty() {
+            self.pass(text.len());
+        }
+    }
+
+    /// A text without the whitespace between its last line's beginning and its end, if nothing else stands there.
+    fn without_indentation<'t>(&self, text: &'t str) -> &'t str {
+        let start = text.rfind('\n').map_or(0, |at| at + 1);
+        if (start > 0 || self.line_starting) && text[start..].chars().all(is_space) {
+            &text[..start]
+        } else {
+            text
+        }
+    }
+
+    fn comment(&mut self) -> Result<(), Fault> {
+        if self.rest().is_empty() {
+            return Ok(());
+        }
+        let Some(length) = self.rest().find("#}") else { return syntax("missing end of comment tag") };
+        let sign = self.rest()[..length].chars().next_back().filter(|c| matches!(c, '-' | '+'));
+        self.pass(length);
+        self.close(Tag::Comment, sign);
+        Ok(())
+    }
+
+    /// Moves over the end of a tag and what it strips after it; `sign` stands just before it.
+    fn close(&mut self, tag: Tag, sign: Option<char>) {
+        self.pass(tag.close().len());
+        match sign {
+            Some('-') => self.pass_spaces(),
+            None if tag != Tag::Variable && self.rest().starts_with('\n') => self.pass(1),
+            _ => {}
+        }
+    }
+
+    fn raw(&mut self) -> Result<(), Fault> {
+        if self.rest().is_empty() {
+            return Ok(());
+        }
+        let mut from = self.at;
+        loop {
+            let Some(start) = self.source[from..].find("{%").map(|at| from + at) else {
+                return syntax("missing end of raw directive");
+            };
+            let Some((opening, closing)) = raw_end(&self.source[start..]) else {
+                from = start + 2;
+                continue;
+            };
+            self.data(start, Tag::Block, opening);
+            let close = self.rest().find("%}").unwrap_or_default();
+            self.pass(close);
+            self.close(Tag::Block, closing);
+            return Ok(());
+        }
+    }
+
+    /// What stands inside a tag, up to its end.
+    fn inside(&mut self, tag: Tag) -> Result<(), Fault> {
+        let mut open = Vec::new();
+        loop {
+            self.pass_spaces();
+            let rest = self.rest();
+            let Some(first) = rest.chars().next() else { return Ok(()) };
+            if open.is_empty() {
+                let sign = Some(first).filter(|&c| c == '-' || (c == '+' && tag == Tag::Block));
+                let length = sign.map_or(0, char::len_utf8);
+                if rest[length..].starts_with(tag.close()) {
+                    self.pass(length);
+                    self.push(if tag == Tag::Block { Token::BlockEnd } else { Token::VariableEnd });
+                    self.close(tag, sign);
+                    return Ok(());
+                }
+            }
+            let (token, length) = self.token(rest, first)?;
+            if let Token::Operator(sign) = token {
+                balance(&mut open, sign)?;
+            }
+            self.push(token);
+            self.pass(length);
+        }
+    }
+
+    /// The token that a text begins with, and its length.
+    fn token(&self, rest: &str, first: char) -> Result<(Token, usize), Fault> {
+        if first.is_ascii_digit() {
+            return number(rest, self.source[..self.at].ends_with('.'));
+        }
+        if first == '_' || first.is_alphanumeric() {
+            let length = rest.find(|c: char| c != '_' && !c.is_alphanumeric()).unwrap_or(rest.len());
+            let wrong = |c: char| !c.is_ascii() && c.is_numeric() && !c.is_alphabetic();
+            if first.is_numeric() || rest[..length].contains(wrong) {
+                return syntax("invalid character in identifier");
+            }
+            return Ok((Token::Name(rest[..length].into()), length));
+        }
+        if first == '\'' || first == '"' {
+            return string(rest, first);
+        }
+        match OPERATORS.iter().find(|operator| rest.starts_with(**operator)) {
+            Some(operator) => Ok((Token::Operator(operator), operator.len())),
+            None => syntax(format!("unexpected character {first:?}")),
+        }
+    }
+}
+
+/// Notes brackets as they open and close.
+fn balance(open: &mut Vec<&'static str>, sign: &'static str) -> Result<(), Fault> {
+    match sign {
+        "{" => open.push("}"),
+        "(" => open.push(")"),
+        "[" => open.push("]"),
+        "}" | ")" | "]" => match open.pop() {
+            Some(expected) if expected == sign => {}
+            Some(expected) => return syntax(format!("unexpected `{sign}`, expected `{expected}`")),
+            None => return syntax(format!("unexpected `{sign}`")),
+        },
+        _ => {}
+    }
+    Ok(())
+}
+
+/// The length of a `{% raw %}` tag that a text begins with, with the whitespace that it strips after it.
+fn raw_begin(text: &str) -> Option<usize> {
+    let inner = text[2..].trim_start_matches(['-', '+']);
+    if text.len() - inner.len() > 3 {
+        return None;
+    }
+    let inner = inner.trim_start_matches(is_space).strip_prefix("raw")?.trim_start_matches(is_space);
+    let after = match inner.strip_prefix("-%}") {
+        Some(after) => after.trim_start_matches(is_space),
+        None => inner.strip_prefix("%}")?,
+    };
+    Some(text.len() - after.len())
+}
+
+/// The signs of the `{% endraw %}` tag that a text begins with.
+fn raw_end(text: &str) -> Option<(Option<char>, Option<char>)> {
+    let sign = |text: &str| text.chars().next().filter(|c| matches!(c, '-' | '+'));
+    let opening = sign(&text[2..]);
+    let inner = text[2 + opening.map_or(0, char::len_utf8)..].trim_start_matches(is_space);
+    let inner = inner.strip_prefix("endraw")?.trim_start_matches(is_space);
+    let closing = sign(inner);
+    inner[closing.map_or(0, char::len_utf8)..].starts_with("%}").then_some((opening, closing))
+}
+
+/// The number that a text begins with; behind a dot it has no fraction.
+fn number(text: &str, behind_dot: bool) -> Result<(Token, usize), Fault> {
+    if !behind_dot && let Some(length) = float_length(text) {
+        let digits = text[..length].replace('_', "");
+        let number = digits.parse().map_err(|_| Fault::Syntax("a number that cannot be read".into()))?;
+        return Ok((Token::Float(number), length));
+    }
+    let based = |prefix: usize, radix: u32| {
+        let length = digits_length(&text[prefix..], |c| c.is_digit(radix), true);
+        (length > 0).then_some((prefix, prefix + length, radix))
+    };
+    let lower = text.get(..2).map(str::to_ascii_lowercase);
+    let found = match lower.as_deref() {
+        Some("0b") => based(2, 2),
+        Some("0o") => based(2, 8),
+        Some("0x") => based(2, 16),
+        _ => None,
+    };
+    let (start, end, radix) = found.unwrap_or_else(|| {
+        let zero = text.starts_with('0');
+        let length = digits_length(text, |c| if zero { c == '0' } else { c.is_ascii_digit() }, false);
+        (0, length, 10)
+    });
+    let digits = text[start..end].replace('_', "");
+    match i128::from_str_radix(&digits, radix) {
+        Ok(number) => Ok((Token::Int(number), end)),
+        Err(_) => Err(Fault::Unsupported("an integer of more than 128 bits".into())),
+    }
+}
+
+/// The length of digits that may have single underscores between them (and before them).
+fn digits_length(text: &str, is_digit: impl Fn(char) -> bool, leading: bool) -> usize {
+    let mut length = 0;
+    let mut chars = text.chars().peekable();
+    while let Some(c) = chars.next() {
+        let joined = c == '_' && (leading || length > 0) && chars.peek().is_some_and(|&c| is_digit(c));
+        if !is_digit(c) && !joined {
+            break;
+        }
+        length += 1;
+    }
+    length
+}
+
+/// The length of the floating point number that a text begins with, if it has a fraction or an exponent.
+fn float_length(text: &str) -> Option<usize> {
+    let digits = |at: usize| digits_length(&text[at..], |c| c.is_ascii_digit(), false);
+    let bytes = text.as_bytes();
+    let mut end = digits(0);
+    let mut is_float = false;
+    if bytes.get(end) == Some(&b'.') && digits(end + 1) > 0 {
+        end += 1 + digits(end + 1);
+        is_float = true;
+    }
+    if matches!(bytes.get(end), Some(b'e' | b'E')) {
+        let sign = usize::from(matches!(bytes.get(end + 1), Some(b'+' | b'-')));
+        let exponent = if end + 1 + sign <= text.len() { digits(end + 1 + sign) } else { 0 };
+        if exponent > 0 {
+            end += 1 + sign + exponent;
+            is_float = true;
+        }
+    }
+    is_float.then_some(end)
+}
+
+/// The text literal that a text begins with.
+fn string(text: &str, quote: char) -> Result<(Token, usize), Fault> {
+    let mut chars = text.char_indices().skip(1);
+    while let Some((at, c)) = chars.next() {
+        if c == '\\' {
+            chars.next();
+        } else if c == quote {
+            return Ok((Token::Str(unescaped(&text[1..at])?), at + 1));
+        }
+    }
+    syntax(format!("unexpected character {quote:?}"))
+}
+
+/// A literal's text: Python's escapes, in a source whose characters beyond ASCII were turned into escapes before.
+fn unescaped(literal: &str) -> Result<Text, Fault> {
+    if !literal.contains('\\') {
+        return Ok(literal.into());
+    }
+    let mut escaped = String::with_capacity(literal.len());
+    for c in literal.chars() {
+        match c as u32 {
+            0..=0x7f => escaped.push(c),
+            code @ 0x80..=0xff => escaped.push_str(&format!("\\x{code:02x}")),
+            code @ 0x100..=0xffff => escaped.push_str(&format!("\\u{code:04x}")),
+            code => escaped.push_str(&format!("\\U{code:08x}")),
+        }
+    }
+    let mut text = String::with_capacity(literal.len());
+    let mut rest = escaped.as_str();
+    while let Some(at) = rest.find('\\') {
+        text.push_str(&rest[..at]);
+        rest = &rest[at + 1..];
+        let Some(kind) = rest.chars().next() else { return syntax("`\\` at the end of a text") };
+        rest = &rest[1..];
+        match kind {
+            '\n' => {}
+            '\\' | '\'' | '"' => text.push(kind),
+            'a' => text.push('\x07'),
+            'b' => text.push('\x08'),
+            'f' => text.push('\x0c'),
+            'n' => text.push('\n'),
+            'r' => text.push('\r'),
+            't' => text.push('\t'),
+            'v' => text.push('\x0b'),
+            '0'..='7' => {
+                let length = 1 + rest.chars().take(2).take_while(|c| c.is_digit(8)).count();
+                let digits = format!("{kind}{}", &rest[..length - 1]);
+                rest = &rest[length - 1..];
+                text.push(character(&digits, 8)?);
+            }
+            'x' | 'u' | 'U' => {
+                let length = match kind {
+                    'x' => 2,
+                    'u' => 4,
+                    _ => 8,
+                };
+                let Some(digits) = rest.get(..length).filter(|d| d.chars().all(|c| c.is_ascii_hexdigit()))
+                else {
+                    return syntax(format!("truncated `\\{kind}` escape"));
+                };
+                rest = &rest[length..];
+                text.push(character(digits, 16)?);
+            }
+            'N' => return Err(Fault::Unsupported("the escape `\\N{...}`".into())),
+            other => text.extend(['\\', other]),
+        }
+    }
+    Ok(Arc::from(text + rest))
+}
+
+/// The character of a number.
+fn character(digits: &str, radix: u32) -> Result<char, Fault> {
+    let code = u32::from_str_radix(digits, radix).unwrap_or(u32::MAX);
+    match char::from_u32(code) {
+        Some(c) => Ok(c),
+        None if (0xd800..0xe000).contains(&code) => {
+            Err(Fault::Unsupported("a lone surrogate in a text".into()))
+        }
+        None => syntax("illegal Unicode character"),
+    }
+}
