@@ -395,7 +395,7 @@ fn size_of(json: &serde_json::Value) -> usize {
         }
         _ => 0,
     };
-    inside + 8
+    inside + 32
 }
 
 /// Runs `work` on a stack on which even the deepest values can be built, compared and dropped. A panic there is an error.

@@ -13,6 +13,8 @@ use super::{
 
 /// Most items of a range in the sandbox.
 const MAX_RANGE: usize = 100_000;
+/// Largest bound or step of a range, so that its items can be computed.
+const MAX_BOUND: u128 = 1 << 64;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Function {
@@ -48,6 +50,9 @@ pub fn call(run: &Run, function: Function, args: Args) -> Result<Value> {
                 None => (0, first),
             };
             let step = step.map_or(Ok(1), |step| int(&step, "range"))?;
+            if [start, stop, step].iter().any(|bound| bound.unsigned_abs() > MAX_BOUND) {
+                return unsupported("a range of integers beyond 64 bits");
+            }
             if step == 0 {
                 return fail("range() arg 3 must not be zero");
             }

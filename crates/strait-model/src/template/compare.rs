@@ -156,7 +156,7 @@ pub fn contains(container: &Value, item: &Value, meter: &Meter) -> Result<bool> 
                 None if number.fract() == 0.0 && number.abs() < 1e30 => number as i128,
                 None => return Ok(false),
             };
-            let from_start = number - range.start;
+            let Some(from_start) = number.checked_sub(range.start) else { return Ok(false) };
             Ok(from_start % range.step == 0 && (0..range.length as i128).contains(&(from_start / range.step)))
         }
         Value::Iter(iter) => {

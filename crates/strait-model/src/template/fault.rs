@@ -5,11 +5,11 @@ use std::cell::Cell;
 /// Steps that a rendering may take whatever it is given; a message takes about a hundred.
 const STEPS: u64 = 1_000_000;
 /// Steps that each byte of the conversation adds.
-const STEPS_A_BYTE: u64 = 40;
+const STEPS_A_BYTE: u64 = 10;
 /// Bytes that a rendering may read, copy and write in its values, counted each time, whatever it is given.
 pub const WORK: u64 = 1 << 26;
 /// Bytes of work that each byte of the conversation adds.
-const WORK_A_BYTE: u64 = 64;
+const WORK_A_BYTE: u64 = 32;
 
 /// What handling one value counts for, in bytes.
 pub const VALUE: usize = 64;
