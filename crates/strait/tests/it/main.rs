@@ -1,5 +1,6 @@
 //! The library from outside. One crate of all tests, since each would be linked with everything on its own.
 
+mod columns;
 mod coverage;
 mod data;
 mod direction;
