@@ -857,7 +857,8 @@ impl Study<Unplaced> {
     pub fn fix_layers(self, depth: usize) -> Result<Study> {
         let Self { file, name, title, about, model, date, seeds, data, measures, solutions, predictions } =
             self;
-        let solutions = fix_all(solutions, depth).map_err(|fault| fault.problem.at(file.path(), fault.line))?;
+        let solutions =
+            fix_all(solutions, depth).map_err(|fault| fault.problem.at(file.path(), fault.line))?;
         Ok(Study { file, name, title, about, model, date, seeds, data, measures, solutions, predictions })
     }
 }

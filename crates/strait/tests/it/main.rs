@@ -2,6 +2,7 @@
 
 mod chats;
 mod check;
+mod columns;
 mod coverage;
 mod data;
 mod direction;
