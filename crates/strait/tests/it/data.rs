@@ -369,7 +369,7 @@ fn absent_files_are_named() {
     let error = read_chats(&RowSource::File("no/such.jsonl".into())).unwrap_err();
     assert!(error.to_string().starts_with("`no/such.jsonl`: cannot open the file"), "{error}");
     let error = Archive::open(Path::new("no/such.enc"), "").unwrap_err();
-    assert!(error.to_string().starts_with("`no/such.enc`: cannot open the archive"), "{error}");
+    assert!(error.to_string().starts_with("`no/such.enc`: cannot open the file"), "{error}");
     let error = read_chats(&RowSource::File(fixture("plants"))).unwrap_err();
     assert!(error.to_string().ends_with("this is a folder, not a file"), "{error}");
 }
