@@ -11,6 +11,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 
 warnings.filterwarnings("ignore")
 transformers.logging.set_verbosity_error()
+transformers.logging.disable_progress_bar()
 torch.set_num_threads(1)
 
 
@@ -47,7 +48,9 @@ def load_model(folder):
 def spans(tokenizer, messages, tools):
     """Ids of the whole chat and the response spans `[start, end)`: from the generation prompt to the end of the turn.
 
-    A turn whose rendering alone is no beginning of the whole rendering is no response: nobody would be asked for it.
+    A turn whose rendering alone is no beginning of the whole rendering is no response: nobody would be asked for it. Where that
+    is so for the last turn, because the template says something of the conversation as a whole before it, its response is what
+    follows the last generation prompt.
     """
 
     def render(count, prompt):
@@ -66,9 +69,14 @@ def spans(tokenizer, messages, tools):
             before, after = (render(turn, True) if turn else ""), render(turn + 1, False)
         except Exception:
             continue
-        if not (whole.startswith(before) and whole.startswith(after) and len(before) < len(after)):
+        if whole.startswith(before) and whole.startswith(after) and len(before) < len(after):
+            bounds = [len(before), len(after)]
+        elif turn + 1 == len(messages) and turn and (asked := render(turn, False)) and before.startswith(asked):
+            prompt = before[len(asked) :]
+            bounds = [whole.rfind(prompt) + len(prompt), len(whole)]
+        else:
             continue
-        span = [sum(end <= len(text) for end in ends) for text in (before, after)]
+        span = [sum(end <= bound for end in ends) for bound in bounds]
         if span[0] < span[1]:
             found.append(span)
     if not found:
@@ -77,9 +85,16 @@ def spans(tokenizer, messages, tools):
 
 
 def losses(model, tokenizer, conversations):
-    """For each conversation its response tokens and their mean cross-entropy in nats."""
+    """For each conversation its response tokens and their mean cross-entropy in nats; none for one that trains nothing."""
     answers = []
-    for messages, tools in conversations:
+    trained = [
+        (messages, tools)
+        for messages, tools in conversations
+        if any(m["role"] == "assistant" and m.get("weight") != 0 for m in messages)
+    ]
+    if not trained:
+        raise Refused("nothing is trained on")
+    for messages, tools in trained:
         try:
             ids, responses = spans(tokenizer, messages, tools)
         except Refused:

@@ -11,6 +11,7 @@ import argparse
 import collections
 import json
 import random
+import re
 import shutil
 import subprocess
 import sys
@@ -97,11 +98,11 @@ def main():
                 (folder / "expected.json").write_text(json.dumps(expected))
                 continue
             if verdict == "refused":
-                refusals[(case.kind, " ".join(why.split())[-160:])] += 1
+                refusals[(case.kind, re.sub(r"`[^`]*(case|adapter)-\d+[^`]*`", "`...`", " ".join(why.split())))] += 1
             shutil.rmtree(folder)
             if case.adapter:
                 shutil.rmtree(case.adapter)
-    for (kind, why), count in refusals.most_common(60):
+    for (kind, why), count in refusals.most_common():
         print(f"refused {count} x ({kind}): {why}")
     for kind, verdicts in counts.items():
         print(f"{kind}: " + ", ".join(f"{count} {verdict}" for verdict, count in verdicts.most_common()))

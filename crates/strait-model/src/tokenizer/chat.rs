@@ -118,8 +118,17 @@ impl Tokenizer {
     /// prompt for it: because nothing can be asked before the first message, or because the template opens an answer with
     /// words that it drops from answers that are there.
     ///
-    /// It begins after the generation prompt where the turn has it, else where turns of other contents part.
+    /// It begins after the generation prompt where the turn has it, else where turns of other contents part. None where the
+    /// text before the turn is not what it would be without it, or the content stands in more than one place.
     fn header(&self, conversation: &Conversation, turn: usize, upto: &str) -> Option<usize> {
+        let before = match turn {
+            0 => 0,
+            _ => self
+                .rendered(conversation, turn, false)
+                .ok()
+                .filter(|text| upto.starts_with(text.as_str()))?
+                .len(),
+        };
         let mut messages = conversation.messages[..=turn].to_vec();
         let [x, y] = PROBES.map(|content| {
             messages[turn] = messages[turn].with_content(content);
@@ -128,21 +137,14 @@ impl Tokenizer {
         });
         let (x, y) = (x?, y?);
         let parting = common_prefix(&x, &y);
-        if parting == x.len() || !upto.as_bytes().starts_with(&x.as_bytes()[..parting]) {
+        let stands_once = x.len() == y.len() && x.bytes().zip(y.bytes()).filter(|(a, b)| a != b).count() == 1;
+        if !stands_once || parting < before || !upto.as_bytes().starts_with(&x.as_bytes()[..parting]) {
             return None;
         }
-        let before = match turn {
-            0 => Some(0),
-            _ => self
-                .rendered(conversation, turn, false)
-                .ok()
-                .filter(|b| upto.starts_with(b.as_str()))
-                .map(|b| b.len()),
-        };
         let asked = self.rendered(conversation, turn + 1, true).ok();
         let prompt =
             asked.as_deref().and_then(|asked| asked.strip_prefix(upto)).filter(|prompt| !prompt.is_empty());
-        let after_prompt = before.zip(prompt).and_then(|(before, prompt)| {
+        let after_prompt = prompt.and_then(|prompt| {
             let found = upto.get(before..parting)?.rfind(prompt)?;
             Some(before + found + prompt.len())
         });

@@ -190,7 +190,7 @@ fn a_file_cut_off_anywhere_is_refused() {
     let whole = std::fs::read(fixture("torch/dict.pt")).unwrap();
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("cut.pt");
-    for part in 0..20 {
+    for part in 1..20 {
         std::fs::write(&path, &whole[..whole.len() * part / 20]).unwrap();
         let problem = problem(&path);
         assert!(matches!(problem, torch::Problem::Zip(_) | torch::Problem::NotTorch), "{part}: {problem}");

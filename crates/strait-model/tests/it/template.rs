@@ -13,7 +13,6 @@ const SNIPPETS: usize = 1;
 
 /// What strait refuses by name where Jinja2 gives a text: nothing else may be refused.
 const REFUSED: &[&str] = &[
-    "`%` with a width in `%`",
     "`batch` by less than one",
     "`upper` of text that `safe` or `escape` marked",
     "`wordwrap` of text with hyphens",

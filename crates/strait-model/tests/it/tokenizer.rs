@@ -789,3 +789,14 @@ fn real_tokens_decode_to_what_was_encoded() {
             .unwrap();
     }
 }
+
+#[test]
+fn a_template_that_speaks_of_the_whole_before_it_has_no_place_for_a_response() {
+    // What stands before the answer is another text without it, so that nobody would be asked for it this way.
+    for before in ["{{ messages | length }}", "{{ messages[-1].content | upper }}", "{{ messages[-1].content }}"] {
+        let template = format!("{before}{CHATML}");
+        let tokenizer = gguf(&byte_level("smollm").text("tokenizer.chat_template", &template));
+        let problem = problem(tokenizer.encode_chat(&chat(&[(User, "a"), (Assistant, "lamps")])));
+        assert!(matches!(problem, Problem::Rewritten { message: 2, .. }), "{before}: {problem}");
+    }
+}

@@ -268,7 +268,7 @@ fn what_is_no_file_is_not_waited_for() {
         std::fs::remove_file(&path).ok();
         assert!(std::process::Command::new("mkfifo").arg(&path).status().unwrap().success());
         let error = words(Tokenizer::from_folder(folder.path()).unwrap_err());
-        assert!(error.contains(&format!("`{file}` is not a file")), "{error}");
+        assert!(error.contains(&format!("{file}`: this is a pipe (FIFO), not a file")), "{error}");
         std::fs::remove_file(&path).unwrap();
         std::fs::create_dir(&path).unwrap();
         words(Tokenizer::from_folder(folder.path()).unwrap_err());
