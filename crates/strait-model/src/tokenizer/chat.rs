@@ -119,15 +119,18 @@ impl Tokenizer {
     /// words that it drops from answers that are there.
     ///
     /// It begins after the generation prompt where the turn has it, else where turns of other contents part. None where the
-    /// text before the turn is not what it would be without it, or the content stands in more than one place.
+    /// text before the turn is not what the model would be asked with, or the content stands in more than one place.
     fn header(&self, conversation: &Conversation, turn: usize, upto: &str) -> Option<usize> {
         let before = match turn {
             0 => 0,
-            _ => self
-                .rendered(conversation, turn, false)
-                .ok()
-                .filter(|text| upto.starts_with(text.as_str()))?
-                .len(),
+            _ => {
+                // What the text has of earlier turns, be it asked for an answer or not: some templates end it in words of its own.
+                let [open, ended] =
+                    [true, false].map(|prompt| self.rendered(conversation, turn, prompt).ok());
+                let (open, ended) = (open?, ended?);
+                let before = common_prefix(&open, &ended);
+                upto.as_bytes().starts_with(&open.as_bytes()[..before]).then_some(before)?
+            }
         };
         let mut messages = conversation.messages[..=turn].to_vec();
         let [x, y] = PROBES.map(|content| {
@@ -145,8 +148,8 @@ impl Tokenizer {
         let prompt =
             asked.as_deref().and_then(|asked| asked.strip_prefix(upto)).filter(|prompt| !prompt.is_empty());
         let after_prompt = prompt.and_then(|prompt| {
-            let found = upto.get(before..parting)?.rfind(prompt)?;
-            Some(before + found + prompt.len())
+            let found = upto.get(..parting)?.rfind(prompt)? + prompt.len();
+            (found >= before).then_some(found)
         });
         Some(after_prompt.unwrap_or(parting))
     }

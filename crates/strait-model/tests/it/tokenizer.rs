@@ -379,9 +379,9 @@ fn turns_that_the_template_writes_otherwise_later_are_left_out() {
     let two_turns = chat(&[(User, "a"), (Assistant, "b"), (User, "c"), (Assistant, "d")]);
     // Drops the thoughts of earlier turns, as reasoning models do.
     let thinking = with_template(
-        "{% for m in messages %}{% if loop.last %}<think>{% endif %}{{ m.content }}{% endfor %}",
+        "{% for m in messages %}{% if loop.last and m.role == 'assistant' %}<think>{% endif %}{{ m.content }}{% endfor %}",
     );
-    assert_eq!(responses(&thinking, &two_turns), (vec!["d".into()], vec![2]));
+    assert_eq!(responses(&thinking, &two_turns), (vec!["<think>d".into()], vec![2]));
     let last_question = "{%- set ns = namespace(last=-1) %}{%- for m in messages %}{%- if m.role == 'user' %}\
         {%- set ns.last = loop.index0 %}{%- endif %}{%- endfor %}{%- for m in messages %}{{- '<|im_start|>' + m.role + '\n' }}\
         {%- if m.role == 'assistant' and loop.index0 > ns.last %}{{- '<think>\n\n</think>\n\n' }}{%- endif %}\
@@ -397,11 +397,20 @@ fn turns_that_the_template_writes_otherwise_later_are_left_out() {
     let ends_with_question = chat(&[(User, "a"), (Assistant, "b"), (User, "c")]);
     let rewritten = problem(qwen.encode_chat(&ends_with_question));
     assert!(matches!(rewritten, Problem::Rewritten { message: 2, .. }), "{rewritten}");
-    // An end that only the last message has.
+    // An end that only the last message has, where no answer is asked for.
     let end = with_template(
-        "{% for m in messages %}{{ m.content }}{% if loop.last %}<|im_end|>{% endif %}{% endfor %}",
+        "{% for m in messages %}{{ m.content }}{% endfor %}{% if not add_generation_prompt %}<|im_end|>{% endif %}",
     );
     assert_eq!(responses(&end, &two_turns), (vec!["d<|im_end|>".into()], vec![2]));
+    // With it, and with words that answers drop.
+    let opened = with_template(
+        "{% for m in messages %}{{ '|' + m.content }}{% endfor %}{{ '|<think>' if add_generation_prompt else '<|im_end|>' }}",
+    );
+    assert_eq!(responses(&opened, &two_turns), (vec!["d<|im_end|>".into()], vec![2]));
+    // Before an answer stands an end that the model would be asked with, and that is gone once the answer is there.
+    let ended =
+        with_template("{% for m in messages %}{{ m.content }}{% if loop.last %}.{% endif %}{% endfor %}");
+    assert!(matches!(problem(ended.encode_chat(&two_turns)), Problem::Rewritten { message: 2, .. }));
 }
 
 #[test]
@@ -793,7 +802,9 @@ fn real_tokens_decode_to_what_was_encoded() {
 #[test]
 fn a_template_that_speaks_of_the_whole_before_it_has_no_place_for_a_response() {
     // What stands before the answer is another text without it, so that nobody would be asked for it this way.
-    for before in ["{{ messages | length }}", "{{ messages[-1].content | upper }}", "{{ messages[-1].content }}"] {
+    for before in
+        ["{{ messages | length }}", "{{ messages[-1].content | upper }}", "{{ messages[-1].content }}"]
+    {
         let template = format!("{before}{CHATML}");
         let tokenizer = gguf(&byte_level("smollm").text("tokenizer.chat_template", &template));
         let problem = problem(tokenizer.encode_chat(&chat(&[(User, "a"), (Assistant, "lamps")])));
