@@ -182,9 +182,12 @@ mod tests {
         assert!(matches!(pinned.sha256(|_| ()), Err(Error::Changed { .. })));
     }
 
+    /// What is done to a file behind the reader's back.
+    type Change = (&'static str, fn(&Path));
+
     #[test]
     fn every_change_is_noticed() {
-        let changes: [(&str, fn(&Path)); 4] = [
+        let changes: [Change; 4] = [
             ("cut", |path| fs::File::options().write(true).open(path).unwrap().set_len(2).unwrap()),
             ("longer", |path| {
                 fs::File::options().append(true).open(path).unwrap().write_all(b"d").unwrap();

@@ -216,7 +216,7 @@ fn each_firm(expr: &Expr, visit: &mut dyn FnMut(&Expr)) {
 fn parts(expr: &Expr, visit: &mut dyn FnMut(&Expr)) {
     let arguments = |of: &Arguments, visit: &mut dyn FnMut(&Expr)| {
         let named = of.named.iter().map(|(_, expr)| expr);
-        of.positional.iter().chain(named).chain(&of.more).chain(&of.more_named).for_each(|expr| visit(expr));
+        of.positional.iter().chain(named).chain(&of.more).chain(&of.more_named).for_each(&mut *visit);
     };
     match expr {
         Expr::None | Expr::Bool(_) | Expr::Int(_) | Expr::Float(_) | Expr::Str(_) | Expr::Name(_) => {}

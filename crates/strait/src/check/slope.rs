@@ -79,8 +79,11 @@ impl Slope {
 mod tests {
     use super::*;
 
-    /// Losses of many shapes and sizes, rounded to f32, with their slope at zero.
-    fn losses() -> Vec<(&'static str, f64, fn(f64) -> f64)> {
+    /// A loss by name, its slope at zero, and itself.
+    type Loss = (&'static str, f64, fn(f64) -> f64);
+
+    /// Losses of many shapes and sizes, rounded to f32.
+    fn losses() -> Vec<Loss> {
         vec![
             ("straight", 0.3, |x| 7.0 + 0.3 * x),
             ("small", 1e-4, |x| 7.0 + 1e-4 * x),

@@ -144,7 +144,7 @@ impl<'a, R: Read> Rows<'a, R> {
     }
 
     fn read<T>(&mut self, what: fn(&mut Self) -> io::Result<T>) -> Result<T> {
-        what(self).map_err(|e| Problem::unreadable(self.lines.place, e).into())
+        what(self).map_err(|e| Problem::unreadable(self.lines.place, e))
     }
 
     /// Goes on to the first byte that is not blank, and gives it.
