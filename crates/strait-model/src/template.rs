@@ -236,7 +236,7 @@ impl Problem {
                 "put a corrected template into `chat_template.jinja` in the model's folder, or take the model from its original source"
             }
             Self::NoThread { .. } => "free some memory, or raise the limit on threads and address space",
-            Self::Rewritten { .. } => "split the conversation into rows with one assistant turn each, as its last message",
+            Self::Rewritten { .. } => "leave the row out, or give the model a template that writes what stands before an answer the same without it",
             Self::NoMessages | Self::NoAssistant => {
                 "give every row a user message and an assistant message after it"
             }
