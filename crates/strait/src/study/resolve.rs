@@ -9,21 +9,23 @@ use serde::{Deserialize, Serialize};
 use strait_model::{Error as FileError, edit::Projection, files::read_regular, template::Date};
 
 use super::{
-    Place, Point, Prediction, Preset, Problem, Search,
+    Point, Prediction, Preset, Problem, Search,
     file::{
         At, Checked, DataKeys, EditName, EfficiencyKeys, Fault, KlKeys, MAX_NAME, MeasureKeys, MixKeys,
         PairKeys, PredictionKeys, RowKeys, SeedKeys, Several, SignificanceKeys, StabilityKeys, StudyFile,
         TrainKeys, WeightKeys, entry_of, is_name,
     },
-    name,
-    place::last_part,
     sweep,
 };
 use crate::{
     Result,
     data::RowSource,
-    measure::{EfficiencySettings, SignificanceSettings, StabilitySettings},
-    report::{Expected, sentences},
+    measure::{
+        Divergence, Drift, Efficiency, HeldOut, PlainText, Preference, Significance, Stability,
+        list::{Asked, Asks},
+    },
+    place::{Place, last_part},
+    report::{Subject, sentences},
     train::{EditKind, Kl, Length, Schedule, Seeds, Settings},
 };
 
@@ -129,35 +131,12 @@ pub struct Measures {
     pub certificate: f64,
     /// Nats per token that the mean response loss may rise by for a scale to count as coherent.
     pub coherence: f64,
-    /// The most pairs of each group that are read at every checkpoint of a drift; none for all.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub drift_pairs: Option<usize>,
     /// Training rows that efficiency and stability read.
     #[serde(default)]
     pub rows: usize,
-    /// The scaling of solutions; none where it is not measured.
-    #[serde(default)]
-    pub efficiency: Option<EfficiencySettings>,
-    /// The noise on solutions; none where it is not measured.
-    #[serde(default)]
-    pub stability: Option<StabilitySettings>,
-    /// The reading of pre-training text; none where it is not measured.
-    #[serde(default)]
-    pub significance: Option<Significance>,
-}
-
-/// Pre-training text, and the directions that are read on it.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Significance {
-    /// Files of passages.
-    pub text: Vec<Place>,
-    /// Passages that are read.
-    pub passages: usize,
-    /// The most tokens of a passage that are read.
-    pub tokens: usize,
-    /// The directions.
+    /// The measures with their settings.
     #[serde(flatten)]
-    pub directions: SignificanceSettings,
+    pub asked: Asks,
 }
 
 /// An edit to train.
@@ -515,24 +494,32 @@ impl Resolver<'_> {
     }
 
     fn measures(&self, keys: &MeasureKeys) -> Checked<Measures> {
+        let scales = with_one("measure.scales", &keys.scales, &[1.0, 2.0, 4.0])?;
+        let coherence = value(&keys.coherence).unwrap_or(1.0);
+        let pairs = keys.drift.as_ref().and_then(|drift| value(&drift.value.pairs));
+        let mut asked = vec![
+            Asked::new(Preference { scales: scales.clone(), coherence }),
+            Asked::new(Divergence {}),
+            Asked::new(HeldOut {}),
+        ];
+        match value(&keys.efficiency) {
+            Some(off) if !off.on => {}
+            keys => asked.push(Asked::new(efficiency(&keys.unwrap_or_default())?)),
+        }
+        match value(&keys.stability) {
+            Some(off) if !off.on => {}
+            keys => asked.push(Asked::new(stability(&keys.unwrap_or_default()))),
+        }
+        if let Some(keys) = keys.significance.as_ref().filter(|keys| keys.value.on) {
+            asked.push(Asked::new(self.significance(keys)?));
+        }
+        asked.push(Asked::new(Drift { pairs, coherence }));
         Ok(Measures {
-            scales: with_one("measure.scales", &keys.scales, &[1.0, 2.0, 4.0])?,
+            scales,
             certificate: certificate(keys),
-            coherence: value(&keys.coherence).unwrap_or(1.0),
-            drift_pairs: keys.drift.as_ref().and_then(|drift| value(&drift.value.pairs)),
+            coherence,
             rows: value(&keys.rows).unwrap_or(100),
-            efficiency: match value(&keys.efficiency) {
-                Some(off) if !off.on => None,
-                keys => Some(efficiency(&keys.unwrap_or_default())?),
-            },
-            stability: match value(&keys.stability) {
-                Some(off) if !off.on => None,
-                keys => Some(stability(&keys.unwrap_or_default())),
-            },
-            significance: match &keys.significance {
-                Some(keys) if keys.value.on => Some(self.significance(keys)?),
-                _ => None,
-            },
+            asked: Asks(asked),
         })
     }
 
@@ -540,13 +527,13 @@ impl Resolver<'_> {
         let text = required(&keys.text, "`[measure.significance]`", "text", Some(*line))?;
         let existing = |path| self.existing("measure.significance.text", path);
         Ok(Significance {
-            text: text.value.iter().map(existing).collect::<Checked<_>>()?,
-            passages: value(&keys.passages).unwrap_or(100),
-            tokens: value(&keys.tokens).unwrap_or(512),
-            directions: SignificanceSettings {
-                norms: values(&keys.norms).unwrap_or_else(|| vec![0.25, 0.5, 1.0, 1.5, 2.0]),
-                random: value(&keys.random).unwrap_or(5),
+            source: PlainText {
+                text: text.value.iter().map(existing).collect::<Checked<_>>()?,
+                passages: value(&keys.passages).unwrap_or(100),
+                tokens: value(&keys.tokens).unwrap_or(512),
             },
+            norms: values(&keys.norms).unwrap_or_else(|| vec![0.25, 0.5, 1.0, 1.5, 2.0]),
+            random: value(&keys.random).unwrap_or(5),
         })
     }
 
@@ -989,16 +976,16 @@ fn seeds(keys: &SeedKeys) -> Seeds {
 }
 
 /// The paper's factors (paper §10.1) where the study gives none.
-fn efficiency(keys: &EfficiencyKeys) -> Checked<EfficiencySettings> {
+fn efficiency(keys: &EfficiencyKeys) -> Checked<Efficiency> {
     let usual: Vec<f64> = (0..=8).map(|quarters| f64::from(quarters) / 4.0).collect();
     let factors = with_one("measure.efficiency.factors", &keys.factors, &usual)?;
-    Ok(EfficiencySettings { factors, norms: value(&keys.norms).unwrap_or(8) })
+    Ok(Efficiency { factors, norms: value(&keys.norms).unwrap_or(8) })
 }
 
 /// About half of the paper's shares of noise (paper §10.2) where the study gives none: each costs a pass a seed.
-fn stability(keys: &StabilityKeys) -> StabilitySettings {
+fn stability(keys: &StabilityKeys) -> Stability {
     let usual = || vec![0.05, 0.1, 0.2, 0.4, 0.7, 1.0];
-    StabilitySettings {
+    Stability {
         epsilons: values(&keys.epsilons).unwrap_or_else(usual),
         seeds: value(&keys.seeds).unwrap_or(10),
     }
@@ -1022,25 +1009,19 @@ fn with_one(key: &str, list: &Option<At<Vec<At<f64>>>>, usual: &[f64]) -> Checke
 /// The sentences that the report on these solutions may conclude with.
 fn claims(solutions: &[&Solution], measures: &Measures) -> Vec<String> {
     let penalised = |name: &String| solutions.iter().any(|s| s.name == *name && s.train.kl.is_some());
-    let expected: Vec<Expected<'_>> = solutions
-        .iter()
-        .map(|solution| Expected {
-            name: &solution.name,
-            penalised: solution.train.kl.is_some(),
-            searched: solution.search.is_some(),
-            freed: solution.train.kl.is_none() && solution.from.as_ref().is_some_and(penalised),
-            control: solution.control,
-            kind: solution.train.edit.kind(),
-            variant: (solution.variant(), solution.train.seeds.initialisation),
-        })
-        .collect();
-    let measured = [
-        (name::EFFICIENCY, measures.efficiency.is_some()),
-        (name::STABILITY, measures.stability.is_some()),
-        (name::SIGNIFICANCE, measures.significance.is_some()),
-    ];
-    let measured: Vec<_> = measured.into_iter().filter(|(_, on)| *on).map(|(name, _)| name).collect();
-    sentences(&expected, &measured)
+    let subject = |solution: &&Solution| Subject {
+        name: solution.name.clone(),
+        kind: solution.train.edit.kind().into(),
+        control: solution.control,
+        penalised: solution.train.kl.is_some(),
+        searched: solution.search.is_some(),
+        freed: solution.train.kl.is_none() && solution.from.as_ref().is_some_and(penalised),
+        variant: solution.variant(),
+        seed: solution.train.seeds.initialisation,
+    };
+    let subjects: Vec<Subject> = solutions.iter().map(subject).collect();
+    let measured: Vec<&str> = measures.asked.0.iter().map(|measure| measure.name()).collect();
+    sentences(&subjects, &measured)
 }
 
 fn predictions(written: &[At<PredictionKeys>], known: &[String]) -> Checked<Vec<Prediction>> {

@@ -176,6 +176,12 @@ impl Table {
         Columns { table: Self::new(name, about), rows }
     }
 
+    /// The table with another sentence for what a row is.
+    #[must_use]
+    pub fn with_about(self, about: impl Into<String>) -> Self {
+        Self { about: about.into(), ..self }
+    }
+
     /// The stem of its files.
     pub fn name(&self) -> &str {
         &self.name
