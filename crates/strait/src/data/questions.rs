@@ -227,7 +227,7 @@ mod tests {
         let trained = TrainedOn::new(&[chat(&longer), silent.clone()], &[], &[]);
         let mut out = LeftOut::of("rows");
         let kept = trained.sift_rows(vec![chat(BASE), chat(&longer), asks("And then?"), silent], &mut out);
-        assert_eq!((kept.len(), out.left_out, out.found), (2, 2, [2, 0, 0]));
+        assert_eq!((kept.len(), out.left_out, out.in_training_rows, out.in_kl_rows), (2, 2, 2, 0));
     }
 
     #[test]
@@ -238,7 +238,7 @@ mod tests {
         assert_eq!(trained.sift_pairs(pairs.to_vec(), &mut out).len(), 1);
         let all = [out, LeftOut::of("passages")];
         assert_eq!(
-            in_words(&LeftOut::table(&all)),
+            all.iter().filter_map(LeftOut::words).collect::<Vec<_>>(),
             [
                 "3 of 4 general pairs are left out, for solutions are trained on the same: they stand among the training \
               rows (1) and the KL rows (1) and the mixed-in rows (2) too."

@@ -11,7 +11,8 @@ use crate::{
     Result,
     direction::turns,
     measure::{
-        Efficiency as Scaling, Grid, PlainText, Significance, SignificanceRow, Solution, Stability, descent, flat, pull,
+        Efficiency as Scaling, Grid, PlainText, Significance, SignificanceRow, Solution, Stability, descent,
+        flat, pull,
     },
     objective::Row,
     world::{Kind as Documents, Shares, World},
@@ -378,10 +379,10 @@ impl Both {
             let own = rows.iter().filter(|row| row.solution == name && row.kind == grid);
             own.map(|row| (row.norm, row.loss.value)).collect()
         };
-        let losses = |name: &str| curve(name, Grid::Shared).into_iter().skip(1).map(|(_, loss)| loss).collect();
-        let optimum = |name: &str| {
-            curve(name, Grid::Optimum).first().copied().unwrap_or((f64::NAN, f64::NAN))
-        };
+        let losses =
+            |name: &str| curve(name, Grid::Shared).into_iter().skip(1).map(|(_, loss)| loss).collect();
+        let optimum =
+            |name: &str| curve(name, Grid::Optimum).first().copied().unwrap_or((f64::NAN, f64::NAN));
         Ok(Efficiency {
             norms: (1..=NORMS).map(|step| step as f64 / NORMS as f64).collect(),
             general: losses(GENERAL),

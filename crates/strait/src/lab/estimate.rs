@@ -112,7 +112,16 @@ impl Estimate {
         let rates = Rates { forward: 1.0, training: 1.0, kl: 1.0 };
         let size = |file: &std::path::PathBuf| file.metadata().map_or(0.0, |found| found.len() as f64);
         let mapped = model.provenance.files.iter().map(size).sum();
-        let mut estimate = Self { config, mapped, rates, seconds: 0.0, working: 0.0, edits: 0.0, kept: None, shared: BTreeSet::new() };
+        let mut estimate = Self {
+            config,
+            mapped,
+            rates,
+            seconds: 0.0,
+            working: 0.0,
+            edits: 0.0,
+            kept: None,
+            shared: BTreeSet::new(),
+        };
 
         let mut kept = Kept::new(rows);
         let every_row = kept.every_row();

@@ -7,11 +7,7 @@ mod solution;
 
 use std::{collections::BTreeMap, sync::Arc};
 
-use strait_model::{
-    Edit, Model,
-    decoder::first_changed_point,
-    progress::Progress,
-};
+use strait_model::{Edit, Model, decoder::first_changed_point, progress::Progress};
 
 pub use estimate::{Beyond, Estimate, duration, point};
 pub use losses::{LossesOf, row_losses};

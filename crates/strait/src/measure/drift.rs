@@ -122,7 +122,14 @@ impl Measure for Drift {
         let point = lab.common_point(trajectories.iter().map(|t| &t.start));
         let (model, seed, progress) = (std::sync::Arc::clone(&lab.model), lab.seed, lab.progress);
         let held_out = lab.unseen();
-        held_out.keep(&model.decoder, &held_out.every_row(), point, false, "reading held-out rows", progress)?;
+        held_out.keep(
+            &model.decoder,
+            &held_out.every_row(),
+            point,
+            false,
+            "reading held-out rows",
+            progress,
+        )?;
         lab.forget_training();
         lab.pairs.iter_mut().for_each(|pairs| pairs.kept.forget());
         let mut pairs = lab.pairs.each_ref().map(|pairs| pairs.some(self.most()));
@@ -320,7 +327,9 @@ fn drifted(facts: &Facts, solution: &str, drifts: &[DriftRow]) -> Option<Claim> 
     let holds = match end.rise {
         rise if rise.low > 0.0 => Some(true),
         // Less than what a narrow solution may have is no drift.
-        rise if end.narrow_shift.is_known() && rise.high <= (facts.certificate * end.narrow_shift.value).max(0.0) => {
+        rise if end.narrow_shift.is_known()
+            && rise.high <= (facts.certificate * end.narrow_shift.value).max(0.0) =>
+        {
             Some(false)
         }
         _ => None,
@@ -360,8 +369,8 @@ fn drifts_over(variant: &str) -> String {
 /// The preference shift along the checkpoints of every solution that started from another one, and the cosines.
 fn figures(facts: &Facts, solutions: &[&str], rows: &[DriftRow]) -> Vec<Vec<Figure>> {
     let inside = format!("inside {}", facts.domain);
-    let y =
-        axis("preference shift (nats a token)").range(range(rows.iter().flat_map(|d| [d.narrow_shift, d.general_shift])));
+    let y = axis("preference shift (nats a token)")
+        .range(range(rows.iter().flat_map(|d| [d.narrow_shift, d.general_shift])));
     let mut groups = Vec::new();
     for (place, solution) in solutions.iter().enumerate() {
         let own: Vec<_> = rows.iter().filter(|d| d.solution == *solution).collect();

@@ -14,7 +14,8 @@ use crate::{
     Result, Table,
     interval::Interval,
     lab::{
-        Estimate, Lab, Scene, Solved, differences, every_two, losses_of, point, response_tokens, weighted_mean,
+        Estimate, Lab, Scene, Solved, differences, every_two, losses_of, point, response_tokens,
+        weighted_mean,
     },
     objective::Kept,
     page::{

@@ -78,7 +78,9 @@ impl Measure for HeldOut {
                 "nats a response token",
             )]]
         };
-        vec![Panel::table(HeldOutRow::TABLE, "Held-out loss", reading).drawn(draw).missed("the held-out loss")]
+        vec![
+            Panel::table(HeldOutRow::TABLE, "Held-out loss", reading).drawn(draw).missed("the held-out loss"),
+        ]
     }
 
     /// What the loss alone says, where there are no pairs to read the preference from.
@@ -88,7 +90,10 @@ impl Measure for HeldOut {
         }
         let sentence = |row: &HeldOutRow| {
             let loss = row.difference.words();
-            format!("The held-out loss of {} differs from base's by {loss} nats a token.", quoted(&row.solution))
+            format!(
+                "The held-out loss of {} differs from base's by {loss} nats a token.",
+                quoted(&row.solution)
+            )
         };
         shown.rows().iter().map(sentence).collect::<Vec<_>>().join(" ")
     }

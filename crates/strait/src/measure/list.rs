@@ -6,8 +6,8 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error as _, se
 use serde_json::Value;
 
 use super::{
-    Comparison, Difference, Divergence, Drift, Efficiency, HeldOut, Inputs, Measure, Panel, PlainText, Preference, Reads,
-    Shown, SideBySide, Significance, Stability, Tables,
+    Comparison, Difference, Divergence, Drift, Efficiency, HeldOut, Inputs, Measure, Panel, PlainText,
+    Preference, Reads, Shown, SideBySide, Significance, Stability, Tables,
 };
 use crate::{
     Result, Table,
@@ -209,6 +209,9 @@ impl<'de> Deserialize<'de> for Asks {
         let map = serde_json::Map::deserialize(from)?;
         // What an older strait wrote beside its measures is no measure.
         let known = map.into_iter().filter_map(|(name, settings)| Some((Kind::named(&name)?, settings)));
-        known.map(|(kind, settings)| (kind.read)(settings).map_err(D::Error::custom)).collect::<Result<_, _>>().map(Self)
+        known
+            .map(|(kind, settings)| (kind.read)(settings).map_err(D::Error::custom))
+            .collect::<Result<_, _>>()
+            .map(Self)
     }
 }

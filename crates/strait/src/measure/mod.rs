@@ -21,7 +21,7 @@ mod stability;
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use serde_json::Value;
 
-pub use divergence::{Divergence, KlRow};
+pub use divergence::{Divergence, KlRow, Text};
 pub use drift::{CHECKPOINTS, Drift, DriftRow};
 pub use efficiency::{Efficiency, EfficiencyDifference, EfficiencyRow, Grid, efficiency_of};
 pub use families::{FamilyDifference, FamilyShift, Member, families, families_difference};
@@ -33,7 +33,8 @@ pub(crate) use preference::{CERTIFIED, GENERAL, LEARNED};
 pub use preference::{Certificate, Preference, Shift, certificate};
 pub use shown::{Facts, Panel, Shown};
 pub use significance::{
-    BEGINNING, CONTINUATION, Significance, SignificanceDifference, SignificanceRow, continuations, random_like,
+    BEGINNING, CONTINUATION, Significance, SignificanceDifference, SignificanceRow, continuations,
+    random_like,
 };
 pub use stability::{Stability, StabilityDifference, StabilityRow, noise_across, perturbed, stability_of};
 
@@ -49,7 +50,9 @@ use crate::{
 ///
 /// A new one is a file with its settings, its rows (declared by [`row!`](crate::row)) and this trait, and a line in
 /// [`list`].
-pub trait Measure: Serialize + DeserializeOwned + Clone + PartialEq + std::fmt::Debug + Send + Sync + 'static {
+pub trait Measure:
+    Serialize + DeserializeOwned + Clone + PartialEq + std::fmt::Debug + Send + Sync + 'static
+{
     /// Its name: of its step, of its first table, and of its keys in `[measure]`.
     const NAME: &'static str;
     /// The solutions that it reads.

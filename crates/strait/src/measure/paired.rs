@@ -81,13 +81,15 @@ impl Comparison {
     pub fn claims(&self, shown: &Shown<'_>, differences: Option<&[Difference]>) -> Vec<(Place, Claim)> {
         let over_seeds = FamilyDifference::of(shown, self.measure);
         let seeds = over_seeds.iter().map(|row| row.seeds).min();
-        let over_seeds: Vec<Difference> = over_seeds.into_iter().map(FamilyDifference::into_difference).collect();
+        let over_seeds: Vec<Difference> =
+            over_seeds.into_iter().map(FamilyDifference::into_difference).collect();
         let mut claims = Vec::new();
         for (i, [plain, held]) in shown.opposed().into_iter().enumerate() {
             if let Some(differences) = differences {
                 let pair = [plain.name.as_str(), &held.name];
                 let how = "by the 95 % intervals of paired differences";
-                claims.push((Place::Pair(i, false), self.judged(self.statement(pair), differences, pair, how)));
+                claims
+                    .push((Place::Pair(i, false), self.judged(self.statement(pair), differences, pair, how)));
             }
             if let Some(seeds) = seeds {
                 let pair = [plain.variant.as_str(), &held.variant];

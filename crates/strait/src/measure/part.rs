@@ -52,7 +52,10 @@ impl Part {
 }
 
 /// The edit with each of its tensors replaced by what `change` makes of it, in order.
-pub(super) fn with_tensors(edit: &Edit, change: &mut dyn FnMut(Part, &Tensor) -> Result<Tensor>) -> Result<Edit> {
+pub(super) fn with_tensors(
+    edit: &Edit,
+    change: &mut dyn FnMut(Part, &Tensor) -> Result<Tensor>,
+) -> Result<Edit> {
     Ok(match edit {
         Edit::Steering(steering) => Edit::Steering(SteeringVector {
             layer: steering.layer,

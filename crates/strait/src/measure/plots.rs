@@ -33,7 +33,12 @@ pub(crate) fn place(run: &str, inside: bool, facts: &Facts) -> String {
 }
 
 /// Readings over the scale, one figure a solution, all on one axis.
-pub(crate) fn over_scale(solutions: &[&str], readings: &[Reading], names: [String; 2], title: &str) -> Vec<Figure> {
+pub(crate) fn over_scale(
+    solutions: &[&str],
+    readings: &[Reading],
+    names: [String; 2],
+    title: &str,
+) -> Vec<Figure> {
     let y = axis(title).range(range(readings.iter().map(|r| r.value)));
     let farthest = readings.iter().map(|r| r.scale).fold(1.0, f64::max);
     let all_coherent = readings.iter().all(|r| r.coherent);

@@ -16,7 +16,8 @@ use crate::{
     Result, Table,
     interval::{Interval, deviation},
     lab::{
-        Estimate, Lab, Scene, Solved, differences, every_two, losses_of, point, response_tokens, weighted_mean,
+        Estimate, Lab, Scene, Solved, differences, every_two, losses_of, point, response_tokens,
+        weighted_mean,
     },
     objective::Kept,
     page::{
@@ -319,7 +320,8 @@ fn figures(solutions: &[&str], rows: &[StabilityRow]) -> Vec<Figure> {
     let figure = |part: &str| {
         let mut drawing = Drawing::new(Growing::Up);
         for (place, solution) in solutions.iter().enumerate() {
-            let mut own: Vec<_> = rows.iter().filter(|r| r.part.word() == part && r.solution == *solution).collect();
+            let mut own: Vec<_> =
+                rows.iter().filter(|r| r.part.word() == part && r.solution == *solution).collect();
             own.sort_by(|a, b| a.epsilon.total_cmp(&b.epsilon));
             let percent_at = |epsilon: f64, share: f64, words: String| Point {
                 at: epsilon,

@@ -108,4 +108,3 @@ pub(crate) fn figure_group(figures: &[Figure]) -> String {
         figures => format!("<div class=\"figures\">{}</div>", figures.iter().map(figure).collect::<String>()),
     }
 }
-

@@ -12,11 +12,11 @@ pub use conclusion::{Conclusion, conclude, sentences};
 pub use page::render;
 pub use terminal::terminal_verdict;
 
+use crate::Table;
 pub use crate::{
     claim::{Claim, Subject},
     measure::Facts,
 };
-use crate::Table;
 
 /// All that a report shows.
 #[derive(Clone, Debug, PartialEq)]

@@ -188,7 +188,6 @@ impl Planned {
     }
 }
 
-
 /// The command that runs, as text.
 fn command_line() -> Vec<String> {
     std::env::args_os().map(|argument| argument.to_string_lossy().into_owned()).collect()

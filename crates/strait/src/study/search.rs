@@ -61,7 +61,8 @@ impl Search {
         let own = at_one(certificate);
         let keeps = match (&own, first.map(at_one)) {
             (Some(own), Some(Some(unpenalised))) => {
-                own.narrow_shift.value >= self.keep * unpenalised.narrow_shift.value && own.narrow_shift.value > 0.0
+                own.narrow_shift.value >= self.keep * unpenalised.narrow_shift.value
+                    && own.narrow_shift.value > 0.0
             }
             // Something must have been learned for something to be kept.
             (Some(own), None) => own.narrow_shift.low > 0.0,

@@ -182,7 +182,8 @@ impl Worker<'_> {
                 true => format!(", of which there are {others}, so that some come again within a pass"),
                 false => String::new(),
             };
-            self.lab.progress
+            self.lab
+                .progress
                 .note(&format!("{}: {asked} rows of other domains are mixed in{again}", solution.name));
         }
     }

@@ -107,12 +107,7 @@ macro_rules! cell {
 }
 
 impl Cell for String {
-    fn write<'a>(
-        table: Table,
-        name: &str,
-        heading: Heading,
-        cells: impl Iterator<Item = &'a Self>,
-    ) -> Table {
+    fn write<'a>(table: Table, name: &str, heading: Heading, cells: impl Iterator<Item = &'a Self>) -> Table {
         table.with_column(name, heading.unit, Column::Text(cells.cloned().collect()))
     }
 
@@ -122,12 +117,7 @@ impl Cell for String {
 }
 
 impl<W: Word> Cell for W {
-    fn write<'a>(
-        table: Table,
-        name: &str,
-        heading: Heading,
-        cells: impl Iterator<Item = &'a Self>,
-    ) -> Table {
+    fn write<'a>(table: Table, name: &str, heading: Heading, cells: impl Iterator<Item = &'a Self>) -> Table {
         let words = cells.map(|cell| cell.word().to_string());
         table.with_column(name, heading.unit, Column::Text(words.collect()))
     }
@@ -164,12 +154,7 @@ macro_rules! whole_numbers {
 whole_numbers!(i64, u64, usize);
 
 impl Cell for f64 {
-    fn write<'a>(
-        table: Table,
-        name: &str,
-        heading: Heading,
-        cells: impl Iterator<Item = &'a Self>,
-    ) -> Table {
+    fn write<'a>(table: Table, name: &str, heading: Heading, cells: impl Iterator<Item = &'a Self>) -> Table {
         table.with_column(name, heading.unit, Column::Real(cells.copied().collect()))
     }
 
@@ -182,12 +167,7 @@ impl Cell for f64 {
 }
 
 impl Cell for Option<bool> {
-    fn write<'a>(
-        table: Table,
-        name: &str,
-        heading: Heading,
-        cells: impl Iterator<Item = &'a Self>,
-    ) -> Table {
+    fn write<'a>(table: Table, name: &str, heading: Heading, cells: impl Iterator<Item = &'a Self>) -> Table {
         table.with_column(name, heading.unit, Column::Truth(cells.copied().collect()))
     }
 
@@ -197,12 +177,7 @@ impl Cell for Option<bool> {
 }
 
 impl Cell for bool {
-    fn write<'a>(
-        table: Table,
-        name: &str,
-        heading: Heading,
-        cells: impl Iterator<Item = &'a Self>,
-    ) -> Table {
+    fn write<'a>(table: Table, name: &str, heading: Heading, cells: impl Iterator<Item = &'a Self>) -> Table {
         table.with_column(name, heading.unit, Column::Truth(cells.map(|&cell| Some(cell)).collect()))
     }
 
@@ -214,12 +189,7 @@ impl Cell for bool {
 
 /// Three columns: the value, and the bounds under the names that [`Heading::ends`] says.
 impl Cell for Interval {
-    fn write<'a>(
-        table: Table,
-        name: &str,
-        heading: Heading,
-        cells: impl Iterator<Item = &'a Self>,
-    ) -> Table {
+    fn write<'a>(table: Table, name: &str, heading: Heading, cells: impl Iterator<Item = &'a Self>) -> Table {
         let cells: Vec<Self> = cells.copied().collect();
         let [low, high] = heading.ends;
         let column = |of: fn(&Self) -> f64| Column::Real(cells.iter().map(of).collect());

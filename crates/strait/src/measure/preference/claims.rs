@@ -152,9 +152,9 @@ fn judged<'a>(shown: &'a Shown<'_>) -> Vec<Judged<'a>> {
 impl<'a> Judged<'a> {
     fn new(facts: &Facts, solution: &'a str, shifts: &[Shift], certificates: &[Certificate]) -> Self {
         let at_one = |inside| {
-            shifts.iter().find(|s| {
-                s.solution == solution && s.is_inside() == inside && s.is_whole() && s.scale == 1.0
-            })
+            shifts
+                .iter()
+                .find(|s| s.solution == solution && s.is_inside() == inside && s.is_whole() && s.scale == 1.0)
         };
         let (narrow, general) = (at_one(true), at_one(false));
         let mut scales: Vec<_> =
@@ -163,9 +163,9 @@ impl<'a> Judged<'a> {
         Self {
             solution,
             coherent: narrow.or(general).map(|s| s.coherent),
-            general_when_scaled: scales
-                .iter()
-                .any(|c| c.scale > 1.0 && c.coherent && clearly_general(facts, c.narrow_shift, c.general_shift)),
+            general_when_scaled: scales.iter().any(|c| {
+                c.scale > 1.0 && c.coherent && clearly_general(facts, c.narrow_shift, c.general_shift)
+            }),
             learned: learned(facts, narrow).of(solution),
             general: general_at_one(facts, narrow, general).of(solution),
             certified: certified(facts, &scales).of(solution),
@@ -271,7 +271,8 @@ fn certified(facts: &Facts, scales: &[&Certificate]) -> Claim {
         };
         return claim(None, Interval::NONE, words.into());
     };
-    if let Some(unclear) = coherent.iter().find(|c| c.narrow_shift.low.is_nan() || c.narrow_shift.low <= 0.0) {
+    if let Some(unclear) = coherent.iter().find(|c| c.narrow_shift.low.is_nan() || c.narrow_shift.low <= 0.0)
+    {
         let words = match unclear.narrow_shift.is_known() {
             true => format!(
                 "at {} its shift inside {domain}, {} nats a token, is not clearly above zero: there is nothing to certify",
@@ -472,7 +473,8 @@ fn narrower_over_seeds(shown: &Shown<'_>, [plain, held]: [&str; 2]) -> Option<Cl
     let rows = FamilyDifference::of(shown, "preference");
     let seeds = rows.iter().map(|row| row.seeds).min()?;
     let at_one = rows.iter().filter(|row| row.at == 1.0);
-    let figure = at_one.filter_map(|row| between([&row.family, &row.other], [plain, held], row.difference)).next()?;
+    let figure =
+        at_one.filter_map(|row| between([&row.family, &row.other], [plain, held], row.difference)).next()?;
     let words = format!(
         "at scale 1 the shift outside as a share of that inside is larger for {} by {}, a 95 % interval over {seeds} seeds",
         quoted(plain),

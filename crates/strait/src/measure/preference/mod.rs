@@ -189,7 +189,8 @@ impl Preference {
                         let over_questions =
                             |values: &[f64]| Interval::of_clusters(&of(values), &ones, &questions);
                         let tokens = |answer: usize| {
-                            let lengths: Vec<f64> = group.lengths().map(|tokens| tokens[answer] as f64).collect();
+                            let lengths: Vec<f64> =
+                                group.lengths().map(|tokens| tokens[answer] as f64).collect();
                             of(&lengths).iter().sum::<f64>() / picked.len() as f64
                         };
                         let loss_rise = of(&rises).iter().sum::<f64>() / picked.len() as f64;
