@@ -6,6 +6,7 @@ pub mod demo;
 pub mod direction;
 pub mod error;
 pub mod interval;
+pub mod keys;
 pub mod measure;
 pub mod objective;
 pub mod report;

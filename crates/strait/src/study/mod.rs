@@ -7,7 +7,6 @@ mod estimate;
 mod file;
 mod folder;
 mod made;
-mod place;
 mod plan;
 mod prediction;
 mod preset;
@@ -20,13 +19,13 @@ mod sweep;
 mod training;
 mod values;
 
+pub use crate::keys::Place;
 pub use file::StudyFile;
 pub(crate) use folder::utc;
 pub use folder::{
     Problem as FolderProblem, Recorded, Run, RunFolder, RunningStep, SCHEMA, Session, State, Status,
     StepRecord, StepStatus, default_folder, status, status_of,
 };
-pub use place::Place;
 pub use plan::{Plan, RESULTS_VERSION, Step, name};
 pub use prediction::{Prediction, Seal};
 pub use preset::Preset;

@@ -12,12 +12,11 @@ use strait_model::files::write_atomically;
 use super::{
     Measures, Run, Solution, StepStatus, Study,
     folder::{RESOLVED, refuse_damage, report_written},
-    name,
-    place::last_part,
-    status,
+    name, status,
 };
 use crate::{
     Result, Table,
+    keys::last_part,
     report::{self, Conclusion, Facts, Input},
     train::SolutionFolder,
 };

@@ -29,7 +29,6 @@ use super::{
     estimate::{Estimate, duration, point},
     folder::{sealed, status_of},
     name,
-    place::last_part,
     results::{
         self, Outcome, conclusion, draw_report, outcome, remove_table, save, solution_folder, table,
         write_json,
@@ -42,6 +41,7 @@ use crate::{
         Chat, LeftOut, Notices, Passage, TrainedOn, choose, judged, pairs, questions, read_chats_noting,
         read_passages, split,
     },
+    keys::last_part,
     measure::{self, Member, PairRows, SignificanceSettings},
     objective::{Kept, Row},
     train::{EditKind, Settings},
