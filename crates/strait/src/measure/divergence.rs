@@ -8,10 +8,11 @@ use strait_model::{
     progress::{Progress, Unit},
 };
 
-use super::{Inputs, Measure, Panel, Shown, SideBySide, Solution, plots, preference::NATS};
+use super::{Common, Inputs, Measure, Panel, Setting, Shown, SideBySide, Solution, plots, preference::NATS};
 use crate::{
     Result,
     interval::{Interval, clusters},
+    keys::Checked,
     lab::{Estimate, Group, Lab, PairRows, Scene, Solved, advance, finite, mean, point},
     page::numbers::number,
     table::{Row, Word},
@@ -66,6 +67,15 @@ impl KlRow {
 impl Measure for Divergence {
     const NAME: &'static str = "kl";
     type Found = Vec<KlRow>;
+    type Said = ();
+
+    fn key() -> Option<Setting<()>> {
+        None
+    }
+
+    fn asked(_: Option<()>, _: &Common<'_>) -> Checked<Option<Self>> {
+        Ok(Some(Self {}))
+    }
 
     fn inputs(&self, inputs: &mut Inputs<'_>) -> Result<Value> {
         Ok(json!({ "pairs": inputs.pairs, "intervals": inputs.intervals }))

@@ -9,13 +9,14 @@ use strait_model::{
 };
 
 use super::{
-    Difference, Facts, FamilyDifference, Inputs, Measure, Panel, Shown, Trajectory, paired::OVER_SEEDS,
+    Common, Difference, Facts, FamilyDifference, Inputs, Measure, Panel, Setting, Shown, Trajectory, paired::OVER_SEEDS,
     plots::HEIGHT, preference::NATS, shown::rows,
 };
 use crate::{
     Result, Table,
     claim::{Claim, Place, Side, Subject, sentence},
     interval::Interval,
+    keys::{Checked, count, keys, most, table},
     lab::{Estimate, Lab, PairReading, PairRows, Scene, Solved, advance, point, row_losses},
     objective::Kept,
     page::{
@@ -33,6 +34,15 @@ pub struct Drift {
     pub pairs: Option<usize>,
     /// Nats a token that the mean response loss of the pairs may rise by for a checkpoint to count as coherent.
     pub coherence: f64,
+}
+
+keys! {
+    /// `[measure.drift]`.
+    #[derive(Clone, Debug, Default)]
+    pub struct DriftKeys {
+        /// The most pairs of each group read at every checkpoint of a drift.
+        pairs: usize = count(2..=most::ROWS), left_out "all";
+    }
 }
 
 /// The most checkpoints of a solution that are read, besides its start.
@@ -86,6 +96,20 @@ const DRIFTS: &str = "drifts to the general solution";
 impl Measure for Drift {
     const NAME: &'static str = "drift";
     type Found = Vec<DriftRow>;
+    type Said = DriftKeys;
+
+    fn key() -> Option<Setting<DriftKeys>> {
+        Some(Setting {
+            about: "Reading at every checkpoint of a solution that goes on from another.",
+            kind: table(),
+            default: DriftKeys::default(),
+        })
+    }
+
+    fn asked(said: Option<DriftKeys>, common: &Common<'_>) -> Checked<Option<Self>> {
+        let pairs = said.and_then(|keys| keys.pairs).map(|pairs| pairs.value);
+        Ok(Some(Self { pairs, coherence: common.coherence }))
+    }
 
     fn applies(&self, inputs: &Inputs<'_>) -> bool {
         inputs.follows

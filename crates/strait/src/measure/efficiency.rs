@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use strait_model::{Decoder, decoder::first_changed_point, progress::Progress};
 
 use super::{
-    Comparison, Difference, Inputs, LossesOf, Measure, Panel, Reads, Shown, Solution, kind,
+    AS_TRAINED, Common, Comparison, Difference, Inputs, LossesOf, Measure, Panel, Reads, Setting, Shown, Solution, kind,
     plots::{HEIGHT, KINDS},
     preference::NATS,
     shown::rows,
@@ -13,6 +13,7 @@ use super::{
 use crate::{
     Result, Table,
     interval::Interval,
+    keys::{Checked, count, keys, list_with, most, number, switch},
     lab::{
         Estimate, Lab, Scene, Solved, differences, every_two, losses_of, point, response_tokens,
         weighted_mean,
@@ -32,6 +33,18 @@ pub struct Efficiency {
     pub factors: Vec<f64>,
     /// Shared norms above 0, evenly up to the largest norm that a solution of the kind was trained to.
     pub norms: usize,
+}
+
+keys! {
+    /// `measure.efficiency`, by default with the paper's factors (paper §10.1).
+    #[derive(Clone, Debug, Default)]
+    pub struct EfficiencyKeys {
+        /// Factors that solutions are scaled by.
+        factors: Vec<f64> = list_with(number(0.0..=most::FACTOR), 1.0, AS_TRAINED),
+            default (0..=8).map(|quarters| f64::from(quarters) / 4.0).collect();
+        /// How many norms all solutions are brought to.
+        norms: usize = count(1..=most::PASSES), default 8;
+    }
 }
 
 /// The reason for which a solution was read at a factor.
@@ -127,6 +140,20 @@ impl Measure for Efficiency {
         shows_not: "that this is why training finds it, nor anything of rows that were not read",
     });
     type Found = (Vec<EfficiencyRow>, Vec<EfficiencyDifference>);
+    type Said = Option<EfficiencyKeys>;
+
+    fn key() -> Option<Setting<Self::Said>> {
+        Some(Setting {
+            about: "Loss as solutions are scaled, and at norms they share.",
+            kind: switch("{ factors = [0, 1, 2] }"),
+            default: Some(EfficiencyKeys::default()),
+        })
+    }
+
+    fn asked(said: Option<Self::Said>, _: &Common<'_>) -> Checked<Option<Self>> {
+        let settings = |keys: EfficiencyKeys| Self { factors: keys.factors(), norms: keys.norms() };
+        Ok(said.flatten().map(settings))
+    }
 
     fn inputs(&self, inputs: &mut Inputs<'_>) -> Result<Value> {
         Ok(json!({ "rows": inputs.rows, "grid": self, "intervals": inputs.intervals }))

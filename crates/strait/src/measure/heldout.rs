@@ -7,10 +7,11 @@ use strait_model::{
     progress::{Progress, Unit},
 };
 
-use super::{Inputs, Measure, Panel, Shift, Shown, SideBySide, Solution, plots, preference::NATS};
+use super::{Common, Inputs, Measure, Panel, Setting, Shift, Shown, SideBySide, Solution, plots, preference::NATS};
 use crate::{
     Result,
     interval::Interval,
+    keys::Checked,
     lab::{Estimate, Lab, Scene, Solved, advance, row_losses},
     objective::Kept,
     page::numbers::quoted,
@@ -46,6 +47,15 @@ crate::row! {
 impl Measure for HeldOut {
     const NAME: &'static str = "heldout";
     type Found = Vec<HeldOutRow>;
+    type Said = ();
+
+    fn key() -> Option<Setting<()>> {
+        None
+    }
+
+    fn asked(_: Option<()>, _: &Common<'_>) -> Checked<Option<Self>> {
+        Ok(Some(Self {}))
+    }
 
     fn inputs(&self, inputs: &mut Inputs<'_>) -> Result<Value> {
         Ok(json!({ "intervals": inputs.intervals }))

@@ -6,12 +6,13 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error as _, se
 use serde_json::Value;
 
 use super::{
-    Comparison, Difference, Divergence, Drift, Efficiency, HeldOut, Inputs, Measure, Panel, PlainText,
+    Common, Comparison, Difference, Divergence, Drift, Efficiency, HeldOut, Inputs, Measure, Panel, PlainText,
     Preference, Reads, Shown, SideBySide, Significance, Stability, Tables,
 };
 use crate::{
     Result, Table,
     claim::{Claim, Place, Subject},
+    keys::{self, Checked, Key, Keys, LeftOut},
     lab::{Estimate, Lab, Scene, Solved},
 };
 
@@ -50,6 +51,9 @@ pub struct Kind {
     pub differences: fn(&[Table]) -> Vec<Difference>,
     /// Its part of a page of several runs.
     pub side_by_side: fn() -> Option<SideBySide>,
+    /// Its key in `[measure]`.
+    key: fn() -> Option<Key>,
+    say: fn(&keys::Table) -> Checked<Said>,
     read: fn(Value) -> Result<Asked, serde_json::Error>,
 }
 
@@ -68,6 +72,8 @@ impl Kind {
             limits: M::limits,
             differences: M::differences,
             side_by_side: M::side_by_side,
+            key: || M::key().map(|setting| setting.declared(M::NAME)),
+            say: Said::read::<M>,
             read: |settings| serde_json::from_value::<M>(settings).map(Asked::new),
         }
     }
@@ -75,6 +81,77 @@ impl Kind {
     /// The measure of a name.
     pub fn named(name: &str) -> Option<&'static Self> {
         ALL.iter().find(|kind| kind.name == name)
+    }
+}
+
+impl<T: 'static> Setting<T> {
+    fn declared(self, name: &'static str) -> Key {
+        let Self { about, kind, default } = self;
+        Key::new(name, &[about], kind.form(), LeftOut::Value(kind.show(&default)))
+    }
+}
+
+/// What a study says of one measure, before its paths are found.
+#[derive(Clone)]
+pub struct Said {
+    line: Option<(&'static str, u64)>,
+    settle: Arc<dyn Fn(&Common<'_>) -> Checked<Option<Asked>> + Send + Sync>,
+}
+
+impl Said {
+    fn read<M: Measure>(table: &keys::Table) -> Checked<Self> {
+        let setting = M::key();
+        let said = match &setting {
+            Some(setting) => table.get(M::NAME, &setting.kind)?,
+            None => None,
+        };
+        let line = said.as_ref().map(|said| (M::NAME, said.line));
+        let said = said.map(|said| said.value).or(setting.map(|setting| setting.default));
+        let settle = move |common: &Common<'_>| Ok(M::asked(said.clone(), common)?.map(Asked::new));
+        Ok(Self { line, settle: Arc::new(settle) })
+    }
+}
+
+/// What a study says of every measure: the keys of `[measure]` that are theirs.
+#[derive(Clone, Default)]
+pub struct SaidOfAll(Vec<Said>);
+
+impl SaidOfAll {
+    /// The measures that are asked for.
+    ///
+    /// # Errors
+    /// If what is said of one cannot be.
+    pub fn settle(&self, common: &Common<'_>) -> Checked<Asks> {
+        let asked = self.0.iter().map(|said| (said.settle)(common));
+        Ok(Asks(asked.collect::<Checked<Vec<_>>>()?.into_iter().flatten().collect()))
+    }
+}
+
+impl std::fmt::Debug for SaidOfAll {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_list().entries(self.0.iter().filter_map(|said| said.line)).finish()
+    }
+}
+
+impl Keys for SaidOfAll {
+    fn names() -> Vec<&'static str> {
+        Self::keys().into_iter().map(|key| key.name).collect()
+    }
+
+    fn keys() -> Vec<Key> {
+        ALL.iter().filter_map(|kind| (kind.key)()).collect()
+    }
+
+    fn read(table: &keys::Table) -> Checked<Self> {
+        ALL.iter().map(|kind| (kind.say)(table)).collect::<Checked<_>>().map(Self)
+    }
+
+    fn given(&self) -> Vec<(&'static str, u64)> {
+        self.0.iter().filter_map(|said| said.line).collect()
+    }
+
+    fn or(self, other: &Self) -> Self {
+        if self.0.is_empty() { other.clone() } else { self }
     }
 }
 
@@ -206,12 +283,10 @@ impl Serialize for Asks {
 
 impl<'de> Deserialize<'de> for Asks {
     fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
-        let map = serde_json::Map::deserialize(from)?;
+        let mut map = serde_json::Map::deserialize(from)?;
         // What an older strait wrote beside its measures is no measure.
-        let known = map.into_iter().filter_map(|(name, settings)| Some((Kind::named(&name)?, settings)));
-        known
-            .map(|(kind, settings)| (kind.read)(settings).map_err(D::Error::custom))
-            .collect::<Result<_, _>>()
-            .map(Self)
+        let known = ALL.iter().filter_map(|kind| Some((kind, map.remove(kind.name)?)));
+        let asked = known.map(|(kind, settings)| (kind.read)(settings).map_err(D::Error::custom));
+        asked.collect::<Result<_, _>>().map(Self)
     }
 }

@@ -42,6 +42,7 @@ pub use crate::lab::{LossesOf, PairRows, Solution, Trajectory, row_losses};
 use crate::{
     Result, Table,
     claim::{Claim, Place, Subject},
+    keys::{self, Checked},
     lab::{Estimate, Lab, Scene, Solved},
     table::Row,
 };
@@ -62,6 +63,17 @@ pub trait Measure:
 
     /// The rows that it finds.
     type Found: Tables;
+    /// The value behind its name in `[measure]`, as read; `()` where a study says nothing of it.
+    type Said: Clone + Send + Sync + 'static;
+
+    /// The key of its name in `[measure]`; none where a study says nothing of it.
+    fn key() -> Option<Setting<Self::Said>>;
+
+    /// Its settings, where it is asked for.
+    ///
+    /// # Errors
+    /// If what the study says of it cannot be.
+    fn asked(said: Option<Self::Said>, common: &Common<'_>) -> Checked<Option<Self>>;
 
     /// Whether it reads the training rows that `measure.rows` chooses.
     const MEASURED_ROWS: bool = false;
@@ -161,11 +173,34 @@ pub struct Inputs<'a> {
     pub hash: &'a mut dyn FnMut(&std::path::Path) -> Result<String>,
 }
 
+/// A key in `[measure]`: its meaning, the values that may stand behind it, and what leaving it out means.
+pub struct Setting<T> {
+    /// The meaning, a sentence or several.
+    pub about: &'static str,
+    /// The values that may stand there.
+    pub kind: keys::Kind<T>,
+    /// The value that it has where it is left out.
+    pub default: T,
+}
+
+/// What `[measure]` says for all measures.
+pub struct Common<'a> {
+    /// Factors by which solutions are scaled for the certificate.
+    pub scales: &'a [f64],
+    /// Nats a token that the mean response loss may rise by for a scale to count as coherent.
+    pub coherence: f64,
+    /// The folder at which the study's paths begin.
+    pub folder: &'a keys::Folder,
+}
+
+/// The reason for which 1 is among factors.
+pub(crate) const AS_TRAINED: &str = "it is the solution as trained";
+
 /// Files of plain text, and how much of them is read.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct PlainText {
     /// The files.
-    pub text: Vec<crate::place::Place>,
+    pub text: Vec<crate::keys::Place>,
     /// The number of passages.
     pub passages: usize,
     /// The most tokens of a passage.

@@ -17,7 +17,7 @@ use strait_model::{
 };
 
 use super::{
-    Comparison, Difference, Inputs, Measure, Panel, PlainText, Reads, Shown, Solution, kind,
+    Common, Comparison, Difference, Inputs, Measure, Panel, PlainText, Reads, Setting, Shown, Solution, kind,
     part::with_tensors,
     plots::{HEIGHT, KINDS},
     preference::NATS,
@@ -26,6 +26,7 @@ use super::{
 use crate::{
     Result, Table,
     interval::Interval,
+    keys::{Checked, Several, count, keys, list, most, off_or_table, positive, several, word},
     lab::{Estimate, Lab, Scene, Solved, advance, differences, every_two, finite, mean, point},
     objective::{Kept, Row},
     page::{
@@ -46,6 +47,23 @@ pub struct Significance {
     pub norms: Vec<f64>,
     /// Random directions of each shape.
     pub random: usize,
+}
+
+keys! {
+    /// `measure.significance`.
+    #[derive(Clone, Debug)]
+    pub struct SignificanceKeys {
+        /// Files of passages.
+        text: Several<String> = several(word()), required;
+        /// Passages that are read.
+        passages: usize = count(2..=most::ROWS), default 100;
+        /// The most tokens of a passage that are read.
+        tokens: usize = count(2..=most::TOKENS), default 512;
+        /// Random directions beside each solution.
+        random: usize = count(1..=most::PASSES), default 5;
+        /// Multiples of the mean norm of the solutions as trained.
+        norms: Vec<f64> = list(positive(most::FACTOR)), default vec![0.25, 0.5, 1.0, 1.5, 2.0];
+    }
 }
 
 /// Tokens of a passage that the base model continues.
@@ -126,6 +144,25 @@ impl Measure for Significance {
         shows_not: "that what it moves was of use in pre-training, nor which behaviour it brings",
     });
     type Found = (Vec<SignificanceRow>, Vec<SignificanceDifference>);
+    type Said = Option<SignificanceKeys>;
+
+    fn key() -> Option<Setting<Self::Said>> {
+        Some(Setting {
+            about: "How much the solutions change plain text, beside random directions as long as they are. It is measured \
+                    where `text` is given: `.txt` (paragraphs), `.jsonl` (`text` of each line) or `.parquet` (column \
+                    `text`), a path or a list of them. Norms are multiples of the mean norm of the solutions as trained.",
+            kind: off_or_table(r#"{ text = "passages.jsonl" }"#),
+            default: None,
+        })
+    }
+
+    fn asked(said: Option<Self::Said>, common: &Common<'_>) -> Checked<Option<Self>> {
+        let Some(keys) = said.flatten() else { return Ok(None) };
+        let text = keys.text.value.iter().map(|path| common.folder.file("measure.significance.text", path));
+        let text = text.collect::<Result<_, _>>()?;
+        let source = PlainText { text, passages: keys.passages(), tokens: keys.tokens() };
+        Ok(Some(Self { source, norms: keys.norms(), random: keys.random() }))
+    }
 
     fn text(&self) -> Option<&PlainText> {
         Some(&self.source)

@@ -9,12 +9,13 @@ use serde_json::{Value, json};
 use strait_model::{Decoder, Edit, decoder::first_changed_point, progress::Progress};
 
 use super::{
-    Comparison, Difference, Inputs, LossesOf, Measure, Panel, Part, Reads, Shown, Solution,
+    Common, Comparison, Difference, Inputs, LossesOf, Measure, Panel, Part, Reads, Setting, Shown, Solution,
     part::with_tensors, plots::HEIGHT, preference::NATS, shown::rows,
 };
 use crate::{
     Result, Table,
     interval::{Interval, deviation},
+    keys::{Checked, count, keys, list, most, positive, switch},
     lab::{
         Estimate, Lab, Scene, Solved, differences, every_two, losses_of, point, response_tokens,
         weighted_mean,
@@ -35,6 +36,17 @@ pub struct Stability {
     pub epsilons: Vec<f64>,
     /// Number of seeds of the noise.
     pub seeds: usize,
+}
+
+keys! {
+    /// `measure.stability`, by default with about half of the paper's shares (paper §10.2): each costs a pass a seed.
+    #[derive(Clone, Debug, Default)]
+    pub struct StabilityKeys {
+        /// Shares of noise.
+        epsilons: Vec<f64> = list(positive(1.0)), default vec![0.05, 0.1, 0.2, 0.4, 0.7, 1.0];
+        /// How often the noise is drawn.
+        seeds: usize = count(2..=most::PASSES), default 10;
+    }
 }
 
 crate::row! {
@@ -116,6 +128,20 @@ impl Measure for Stability {
         shows_not: "how the behaviour itself bears noise, nor that training would stay there",
     });
     type Found = (Vec<StabilityRow>, Vec<StabilityDifference>);
+    type Said = Option<StabilityKeys>;
+
+    fn key() -> Option<Setting<Self::Said>> {
+        Some(Setting {
+            about: "Loss under noise, of which each share costs a pass a seed.",
+            kind: switch("{ seeds = 10 }"),
+            default: Some(StabilityKeys::default()),
+        })
+    }
+
+    fn asked(said: Option<Self::Said>, _: &Common<'_>) -> Checked<Option<Self>> {
+        let settings = |keys: StabilityKeys| Self { epsilons: keys.epsilons(), seeds: keys.seeds() };
+        Ok(said.flatten().map(settings))
+    }
 
     fn fixed(&self) -> Vec<(&'static str, String)> {
         vec![("seeds", self.seeds.to_string())]

@@ -23,7 +23,7 @@ use crate::{
         list::{ALL, Kind},
         records::{self, Trained, TrainingStep},
     },
-    place::last_part,
+    keys::last_part,
     report::{self, Conclusion, Facts, Input},
     table::Row,
     train::SolutionFolder,

@@ -22,7 +22,7 @@ use crate::{
     Result,
     lab::{self, Estimate, Lab, Scene, duration, point},
     objective::Row,
-    place::last_part,
+    keys::last_part,
 };
 
 /// The model and the rows of a study, and what has been computed of them.

@@ -15,11 +15,12 @@ use strait_model::{
 pub use certificate::{Certificate, certificate};
 pub(crate) use claims::{CERTIFIED, GENERAL, LEARNED};
 
-use super::{Difference, Facts, Inputs, Measure, Panel, Shown, SideBySide, Solution, shown::rows};
+use super::{Common, Difference, Facts, Inputs, Measure, Panel, Setting, Shown, SideBySide, Solution, shown::rows};
 use crate::{
     Result, Table,
     claim::{Claim, Place, Subject},
     interval::{Interval, clusters},
+    keys::Checked,
     lab::{Estimate, Group, Lab, PairReading, PairRows, Scene, Solved, advance, point},
     table::Heading,
 };
@@ -88,6 +89,15 @@ impl Shift {
 impl Measure for Preference {
     const NAME: &'static str = "preference";
     type Found = Vec<Shift>;
+    type Said = ();
+
+    fn key() -> Option<Setting<()>> {
+        None
+    }
+
+    fn asked(_: Option<()>, common: &Common<'_>) -> Checked<Option<Self>> {
+        Ok(Some(Self { scales: common.scales.to_vec(), coherence: common.coherence }))
+    }
 
     fn inputs(&self, inputs: &mut Inputs<'_>) -> Result<Value> {
         Ok(json!({
