@@ -9,8 +9,8 @@ use strait_model::{
 };
 
 use super::{
-    Common, Difference, Facts, FamilyDifference, Inputs, Measure, Panel, Setting, Shown, Trajectory, paired::OVER_SEEDS,
-    plots::HEIGHT, preference::NATS, shown::rows,
+    Common, Difference, Facts, FamilyDifference, Inputs, Measure, Panel, Setting, Shown, Trajectory,
+    paired::OVER_SEEDS, plots::HEIGHT, preference::NATS, shown::rows,
 };
 use crate::{
     Result, Table,

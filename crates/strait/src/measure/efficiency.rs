@@ -5,7 +5,8 @@ use serde_json::{Value, json};
 use strait_model::{Decoder, decoder::first_changed_point, progress::Progress};
 
 use super::{
-    AS_TRAINED, Common, Comparison, Difference, Inputs, LossesOf, Measure, Panel, Reads, Setting, Shown, Solution, kind,
+    AS_TRAINED, Common, Comparison, Difference, Inputs, LossesOf, Measure, Panel, Reads, Setting, Shown,
+    Solution, kind,
     plots::{HEIGHT, KINDS},
     preference::NATS,
     shown::rows,
@@ -13,7 +14,7 @@ use super::{
 use crate::{
     Result, Table,
     interval::Interval,
-    keys::{Checked, count, keys, list_with, most, number, switch},
+    keys::{self, Checked, count, keys, list_with, most, switch},
     lab::{
         Estimate, Lab, Scene, Solved, differences, every_two, losses_of, point, response_tokens,
         weighted_mean,
@@ -40,7 +41,7 @@ keys! {
     #[derive(Clone, Debug, Default)]
     pub struct EfficiencyKeys {
         /// Factors that solutions are scaled by.
-        factors: Vec<f64> = list_with(number(0.0..=most::FACTOR), 1.0, AS_TRAINED),
+        factors: Vec<f64> = list_with(keys::number(0.0..=most::FACTOR), 1.0, AS_TRAINED),
             default (0..=8).map(|quarters| f64::from(quarters) / 4.0).collect();
         /// How many norms all solutions are brought to.
         norms: usize = count(1..=most::PASSES), default 8;

@@ -7,7 +7,9 @@ use strait_model::{
     progress::{Progress, Unit},
 };
 
-use super::{Common, Inputs, Measure, Panel, Setting, Shift, Shown, SideBySide, Solution, plots, preference::NATS};
+use super::{
+    Common, Inputs, Measure, Panel, Setting, Shift, Shown, SideBySide, Solution, plots, preference::NATS,
+};
 use crate::{
     Result,
     interval::Interval,

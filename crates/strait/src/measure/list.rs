@@ -6,8 +6,8 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error as _, se
 use serde_json::Value;
 
 use super::{
-    Common, Comparison, Difference, Divergence, Drift, Efficiency, HeldOut, Inputs, Measure, Panel, PlainText,
-    Preference, Reads, Shown, SideBySide, Significance, Stability, Tables,
+    Common, Comparison, Difference, Divergence, Drift, Efficiency, HeldOut, Inputs, Measure, Panel,
+    PlainText, Preference, Reads, Setting, Shown, SideBySide, Significance, Stability, Tables,
 };
 use crate::{
     Result, Table,

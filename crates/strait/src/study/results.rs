@@ -17,13 +17,13 @@ use super::{
 use crate::{
     Result, Table,
     data::LeftOut,
+    keys::last_part,
     measure::{
         Certificate, FamilyDifference, FamilyShift,
         frontier::Weight,
         list::{ALL, Kind},
         records::{self, Trained, TrainingStep},
     },
-    keys::last_part,
     report::{self, Conclusion, Facts, Input},
     table::Row,
     train::SolutionFolder,

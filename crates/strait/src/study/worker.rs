@@ -20,9 +20,9 @@ use super::{
 };
 use crate::{
     Result,
+    keys::last_part,
     lab::{self, Estimate, Lab, Scene, duration, point},
     objective::Row,
-    keys::last_part,
 };
 
 /// The model and the rows of a study, and what has been computed of them.

@@ -15,7 +15,9 @@ use strait_model::{
 pub use certificate::{Certificate, certificate};
 pub(crate) use claims::{CERTIFIED, GENERAL, LEARNED};
 
-use super::{Common, Difference, Facts, Inputs, Measure, Panel, Setting, Shown, SideBySide, Solution, shown::rows};
+use super::{
+    Common, Difference, Facts, Inputs, Measure, Panel, Setting, Shown, SideBySide, Solution, shown::rows,
+};
 use crate::{
     Result, Table,
     claim::{Claim, Place, Subject},

@@ -30,12 +30,6 @@ impl Measures {
     pub(super) fn resolve(keys: &MeasureKeys, folder: &Folder) -> Checked<Self> {
         let (scales, coherence) = (keys.scales(), keys.coherence());
         let asked = keys.asked.settle(&Common { scales: &scales, coherence, folder })?;
-        Ok(Self {
-            scales,
-            certificate: keys.certificate(),
-            coherence,
-            rows: keys.rows(),
-            asked,
-        })
+        Ok(Self { scales, certificate: keys.certificate(), coherence, rows: keys.rows(), asked })
     }
 }

@@ -28,7 +28,7 @@ use crate::{
 
 pub use data::{Data, PairSource, Rows};
 pub use layers::Unplaced;
-pub use measures::{Measures, Significance};
+pub use measures::Measures;
 pub use solution::{Mix, Solution};
 
 /// A study with nothing left to guess.

@@ -5,8 +5,8 @@ use strait::{
     interval::Interval,
     lab::Group,
     measure::{
-        EfficiencyDifference, EfficiencyRow, Grid, HeldOutRow, KlRow, Part, Shift,
-        SignificanceDifference, SignificanceRow, StabilityDifference, StabilityRow, Text, certificate,
+        EfficiencyDifference, EfficiencyRow, Grid, HeldOutRow, KlRow, Part, Shift, SignificanceDifference,
+        SignificanceRow, StabilityDifference, StabilityRow, Text, certificate,
         records::{Trained, TrainingStep},
     },
     report::{Facts, Input},
