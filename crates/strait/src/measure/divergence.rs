@@ -8,7 +8,7 @@ use strait_model::{
     progress::{Progress, Unit},
 };
 
-use super::{Common, Inputs, Measure, Panel, Setting, Shown, SideBySide, Solution, plots, preference::NATS};
+use super::{Common, Inputs, Measure, Panel, Setting, Shown, SideBySide, Solution, plots, unit::NATS};
 use crate::{
     Result,
     interval::{Interval, clusters},

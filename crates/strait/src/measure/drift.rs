@@ -10,7 +10,7 @@ use strait_model::{
 
 use super::{
     Common, Difference, Facts, FamilyDifference, Inputs, Measure, Panel, Setting, Shown, Trajectory,
-    paired::OVER_SEEDS, plots::HEIGHT, preference::NATS, shown::rows,
+    difference::OVER_SEEDS, plots::HEIGHT, unit::NATS, shown::rows,
 };
 use crate::{
     Result, Table,

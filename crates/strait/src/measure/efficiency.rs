@@ -8,7 +8,7 @@ use super::{
     AS_TRAINED, Common, Comparison, Difference, Inputs, LossesOf, Measure, Panel, Reads, Setting, Shown,
     Solution, kind,
     plots::{HEIGHT, KINDS},
-    preference::NATS,
+    unit::NATS,
     shown::rows,
 };
 use crate::{

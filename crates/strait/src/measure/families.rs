@@ -1,7 +1,7 @@
 //! Families: solutions that differ in their seeds alone. Their mean shifts, and mean differences between them.
 
-use super::{Difference, Shift, Shown, list, preference::NATS};
-use crate::{Table, interval::Interval, lab::Group};
+use super::{Difference, Shown, unit::NATS};
+use crate::{interval::Interval, lab::Group};
 
 /// A solution as one of those that differ in nothing but their seeds.
 pub struct Member {
@@ -74,93 +74,41 @@ impl FamilyDifference {
     }
 }
 
-/// The mean shift of every family of two or more seeds, at every scale.
-pub fn families(shifts: &[Shift], members: &[Member]) -> Vec<FamilyShift> {
-    struct Reading<'a> {
-        family: &'a str,
-        group: Group,
-        scale: f64,
-        seeds: Vec<u64>,
-        shifts: Vec<f64>,
-        coherent: bool,
-    }
-    let mut readings: Vec<Reading<'_>> = Vec::new();
-    for shift in shifts.iter().filter(|shift| shift.is_whole()) {
-        let Some(Member { family, seed, .. }) = members.iter().find(|m| m.solution == shift.solution) else {
-            continue;
-        };
-        let place = readings
-            .iter()
-            .position(|r| r.family == family && r.group == shift.group && r.scale == shift.scale);
-        let place = place.unwrap_or_else(|| {
-            let (seeds, shifts) = (Vec::new(), Vec::new());
-            let Shift { group, scale, .. } = *shift;
-            readings.push(Reading { family, group, scale, seeds, shifts, coherent: true });
-            readings.len() - 1
-        });
-        let reading = &mut readings[place];
-        reading.seeds.push(*seed);
-        reading.shifts.push(shift.shift.value);
-        reading.coherent &= shift.coherent;
-    }
-    let several = readings.iter().filter(|reading| reading.seeds.len() > 1);
-    several
-        .map(|reading| FamilyShift {
-            family: reading.family.into(),
-            group: reading.group,
-            scale: reading.scale,
-            seeds: reading.seeds.len(),
-            shift: Interval::of_mean(&reading.shifts),
-            coherent: reading.coherent,
-            which_seeds: listed(&reading.seeds),
-        })
-        .collect()
-}
-
-/// From the tables of a study: the differences between two families, seed by seed, and their means with intervals over the
-/// seeds that both have.
-pub fn families_difference(tables: &[Table], members: &[Member]) -> Vec<FamilyDifference> {
+/// The means of one measure's differences between two families, seed by seed, over the seeds that both have.
+pub fn families_difference(
+    measure: &str,
+    differences: Vec<Difference>,
+    members: &[Member],
+) -> Vec<FamilyDifference> {
     struct Mean {
-        measure: &'static str,
         families: [String; 2],
         of: Difference,
         seeds: Vec<u64>,
         differences: Vec<f64>,
     }
     let mut means: Vec<Mean> = Vec::new();
-    for kind in &list::ALL {
-        for of in (kind.differences)(tables) {
-            let member = |name: &str| members.iter().find(|member| member.solution == name);
-            let (Some(one), Some(other)) = (member(&of.solution), member(&of.other)) else { continue };
-            if one.seed != other.seed || one.family == other.family || !of.difference.value.is_finite() {
-                continue;
+    for of in differences {
+        let member = |name: &str| members.iter().find(|member| member.solution == name);
+        let (Some(one), Some(other)) = (member(&of.solution), member(&of.other)) else { continue };
+        if one.seed != other.seed || one.family == other.family || !of.difference.value.is_finite() {
+            continue;
+        }
+        let families = [one.family.clone(), other.family.clone()];
+        let value = of.difference.value;
+        let same = |m: &&mut Mean| {
+            m.families == families && m.of.what == of.what && m.of.at.total_cmp(&of.at).is_eq()
+        };
+        match means.iter_mut().find(same) {
+            Some(known) => {
+                known.seeds.push(one.seed);
+                known.differences.push(value);
             }
-            let families = [one.family.clone(), other.family.clone()];
-            let value = of.difference.value;
-            let same = |m: &&mut Mean| {
-                m.measure == kind.name
-                    && m.families == families
-                    && m.of.what == of.what
-                    && m.of.at.total_cmp(&of.at).is_eq()
-            };
-            match means.iter_mut().find(same) {
-                Some(known) => {
-                    known.seeds.push(one.seed);
-                    known.differences.push(value);
-                }
-                None => means.push(Mean {
-                    measure: kind.name,
-                    families,
-                    of,
-                    seeds: vec![one.seed],
-                    differences: vec![value],
-                }),
-            }
+            None => means.push(Mean { families, of, seeds: vec![one.seed], differences: vec![value] }),
         }
     }
     let several = means.into_iter().filter(|mean| mean.seeds.len() > 1);
     several
-        .map(|Mean { measure, families: [family, other], of, seeds, differences }| FamilyDifference {
+        .map(|Mean { families: [family, other], of, seeds, differences }| FamilyDifference {
             measure: measure.into(),
             family,
             other,
@@ -174,6 +122,7 @@ pub fn families_difference(tables: &[Table], members: &[Member]) -> Vec<FamilyDi
         .collect()
 }
 
-fn listed(seeds: &[u64]) -> String {
+/// Seeds as a table lists them.
+pub(super) fn listed(seeds: &[u64]) -> String {
     seeds.iter().map(u64::to_string).collect::<Vec<_>>().join(", ")
 }

@@ -1,6 +1,6 @@
 //! The search for a KL weight that makes a solution narrow, as its table, its part of a report and its claim (paper §6).
 
-use super::{Panel, Shown, plots::HEIGHT, preference::NATS};
+use super::{Panel, Shown, plots::HEIGHT, unit::NATS};
 use crate::{
     claim::{Claim, Place, Subject, sentence},
     interval::Interval,

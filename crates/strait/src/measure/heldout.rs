@@ -8,7 +8,7 @@ use strait_model::{
 };
 
 use super::{
-    Common, Inputs, Measure, Panel, Setting, Shift, Shown, SideBySide, Solution, plots, preference::NATS,
+    Common, Inputs, Measure, Panel, Setting, Shift, Shown, SideBySide, Solution, plots, unit::NATS,
 };
 use crate::{
     Result,

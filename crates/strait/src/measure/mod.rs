@@ -1,6 +1,7 @@
 //! Measures: each is one file that says its settings, its rows, how they are read, how a report shows them and what they
 //! claim. The list of all stands in [`list`] and nowhere else. Measures read no files and print nothing.
 
+mod difference;
 mod divergence;
 mod drift;
 mod efficiency;
@@ -17,6 +18,7 @@ pub mod records;
 mod shown;
 mod significance;
 mod stability;
+mod unit;
 
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use serde_json::Value;
@@ -24,13 +26,15 @@ use serde_json::Value;
 pub use divergence::{Divergence, KlRow, Text};
 pub use drift::{CHECKPOINTS, Drift, DriftRow};
 pub use efficiency::{Efficiency, EfficiencyDifference, EfficiencyRow, Grid, efficiency_of};
-pub use families::{FamilyDifference, FamilyShift, Member, families, families_difference};
+pub use families::{FamilyDifference, FamilyShift, Member, families_difference};
 pub use gradient::{Pull, descent, flat, pull};
 pub use heldout::{HeldOut, HeldOutRow};
-pub use paired::{Comparison, Difference};
+pub use difference::Difference;
+pub use paired::Comparison;
 pub use part::{Part, kind};
 pub(crate) use preference::{CERTIFIED, GENERAL, LEARNED};
-pub use preference::{Certificate, Preference, Shift, certificate};
+pub use preference::{Certificate, Preference, Shift, certificate, families};
+pub(crate) use shown::rows;
 pub use shown::{Facts, Panel, Shown};
 pub use significance::{
     BEGINNING, CONTINUATION, Significance, SignificanceDifference, SignificanceRow, continuations,

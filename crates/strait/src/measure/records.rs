@@ -1,6 +1,6 @@
 //! The parts of a report that show no measure: what was trained, how, and what was left out.
 
-use super::{Panel, Shown, plots::HEIGHT, preference::NATS};
+use super::{Panel, Shown, plots::HEIGHT, unit::NATS};
 use crate::{
     data::LeftOut,
     interval::Interval,

@@ -7,8 +7,6 @@ use crate::{
     table::Row,
 };
 
-use super::{DriftRow, frontier::Weight, records::Trained};
-
 /// What a conclusion must know of the study besides its tables.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Facts {
@@ -41,36 +39,7 @@ pub struct Shown<'a> {
     pub subjects: Vec<Subject>,
 }
 
-impl<'a> Shown<'a> {
-    /// The tables of a run with the facts of its study.
-    pub fn new(facts: &'a Facts, tables: &'a [Table]) -> Self {
-        let first = tables.iter().filter(|t| t.name() == Trained::TABLE);
-        let others = tables.iter().filter(|t| t.name() != Trained::TABLE);
-        let mut solutions: Vec<&str> = Vec::new();
-        for name in first.chain(others).filter_map(|t| t.text("solution")).flatten() {
-            if !solutions.contains(&name.as_str()) {
-                solutions.push(name);
-            }
-        }
-        let (drifts, weights) = (rows::<DriftRow>(tables), rows::<Weight>(tables));
-        let trained = rows::<Trained>(tables);
-        let subject = |name: &&str| {
-            let row = trained.iter().find(|row| row.solution == *name);
-            Subject {
-                name: name.to_string(),
-                kind: row.map_or(String::new(), |row| row.kind.clone()),
-                control: row.is_some_and(|row| row.control),
-                penalised: row.is_some_and(|row| row.kl_weight > 0.0),
-                searched: weights.iter().any(|weight| weight.solution == *name),
-                freed: drifts.iter().any(|drift| drift.solution == *name && drift.freed),
-                variant: row.map_or_else(|| name.to_string(), |row| row.variant.clone()),
-                seed: row.map_or(0, |row| row.seed),
-            }
-        };
-        let subjects = solutions.iter().map(subject).collect();
-        Self { facts, tables, solutions, subjects }
-    }
-
+impl Shown<'_> {
     /// The rows of the table that has them; none where that was not measured.
     pub fn rows<R: Row>(&self) -> Vec<R> {
         rows(self.tables)

@@ -20,7 +20,7 @@ use super::{
     Common, Comparison, Difference, Inputs, Measure, Panel, PlainText, Reads, Setting, Shown, Solution, kind,
     part::with_tensors,
     plots::{HEIGHT, KINDS},
-    preference::NATS,
+    unit::NATS,
     shown::rows,
 };
 use crate::{

@@ -5,6 +5,7 @@ use std::fmt::Write;
 use super::{
     Input, conclude,
     page::{claim, page},
+    subjects::shown,
 };
 use crate::{
     Table,
@@ -142,7 +143,7 @@ fn joined(runs: &[Run<'_>], name: &str) -> Option<Table> {
 fn figure(runs: &[Run<'_>], side: &SideBySide) -> String {
     let (mut solutions, mut lines): (Vec<String>, Vec<_>) = (Vec::new(), Vec::new());
     for run in runs {
-        let shown = Shown::new(&run.input.facts, &run.input.tables);
+        let shown = shown(&run.input.facts, &run.input.tables);
         for solution in &shown.solutions {
             if !solutions.iter().any(|known| known == solution) {
                 solutions.push(solution.to_string());

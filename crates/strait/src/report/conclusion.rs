@@ -2,6 +2,8 @@
 
 use serde::Serialize;
 
+use super::subjects::shown;
+
 use crate::{
     Table,
     claim::{Claim, Place, Subject},
@@ -31,7 +33,7 @@ const SMALL: u64 = 1_000_000_000;
 ///
 /// A claim that its table is missing for cannot be told; so it is wherever the numbers leave both answers open.
 pub fn conclude(facts: &Facts, tables: &[Table]) -> Conclusion {
-    let shown = Shown::new(facts, tables);
+    let shown = shown(facts, tables);
     let headlines = ALL.iter().map(|kind| (kind.headline)(&shown)).filter(|words| !words.is_empty());
     let mut claims: Vec<(Place, Claim)> = ALL.iter().flat_map(|kind| claims_of(kind, &shown)).collect();
     claims.extend(frontier::claims(&shown));

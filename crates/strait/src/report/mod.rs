@@ -5,6 +5,7 @@
 mod compare;
 mod conclusion;
 mod page;
+mod subjects;
 mod terminal;
 
 pub use compare::render_comparison;

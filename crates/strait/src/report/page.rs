@@ -2,7 +2,7 @@
 
 use std::fmt::Write;
 
-use super::{Conclusion, Input, conclude};
+use super::{Conclusion, Input, conclude, subjects::shown};
 use crate::{
     claim::Claim,
     measure::{Panel, Shown, list::ALL, records},
@@ -40,7 +40,7 @@ fn sections(input: &Input) -> Vec<Section> {
     ];
     let measured = ALL.iter().flat_map(|kind| (kind.panels)());
     let panels: Vec<Panel> = records::first().into_iter().chain(measured).chain(records::last()).collect();
-    let shown = Shown::new(&input.facts, &input.tables);
+    let shown = shown(&input.facts, &input.tables);
     sections.extend(panels.iter().filter_map(|panel| section(panel, &shown)));
     let is_known = |name: &str| panels.iter().any(|p| p.table == name.trim_end_matches(DIFFERENCE));
     let others: String =

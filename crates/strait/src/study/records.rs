@@ -34,11 +34,15 @@ pub(super) fn write(study: &Study, left_out: &[LeftOut], folder: &Path) -> Resul
         save(folder, &Table::of(&certificate(&shifts, study.measures.certificate)))?;
         save_rows(folder, &families(&shifts, &members))?;
     }
-    let mut measured = Vec::new();
-    for name in ALL.iter().flat_map(|kind| kind.tables) {
-        measured.extend(table(folder, name)?);
+    let mut differences = Vec::new();
+    for kind in &ALL {
+        let mut measured = Vec::new();
+        for name in kind.tables {
+            measured.extend(table(folder, name)?);
+        }
+        differences.extend(families_difference(kind.name, (kind.differences)(&measured), &members));
     }
-    save_rows(folder, &families_difference(&measured, &members))?;
+    save_rows(folder, &differences)?;
     save_rows(folder, &frontiers(study, folder)?)?;
     if study.solutions.iter().all(|s| s.from.is_none()) {
         remove_table(folder, crate::measure::DriftRow::TABLE)?;

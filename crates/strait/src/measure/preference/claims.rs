@@ -7,7 +7,7 @@ use crate::{
     interval::Interval,
     measure::{
         FamilyDifference,
-        paired::{OVER_SEEDS, between},
+        difference::{OVER_SEEDS, between},
     },
     page::numbers::{list, number, percent, quoted},
 };

@@ -2,6 +2,7 @@
 
 mod certificate;
 mod claims;
+mod families;
 mod panels;
 
 use serde::{Deserialize, Serialize};
@@ -13,6 +14,7 @@ use strait_model::{
 };
 
 pub use certificate::{Certificate, certificate};
+pub use families::families;
 pub(crate) use claims::{CERTIFIED, GENERAL, LEARNED};
 
 use super::{
@@ -35,8 +37,6 @@ pub struct Preference {
     /// Nats a token that the mean response loss of the pairs may rise by for a scale to count as coherent.
     pub coherence: f64,
 }
-
-pub(super) const NATS: Heading = Heading::unit("nats/token");
 
 crate::row! {
     /// The change, from base to edited, of the mean log probability a token of the taught kind of answer less that of the
