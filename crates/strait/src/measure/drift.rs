@@ -10,7 +10,7 @@ use strait_model::{
 
 use super::{
     Common, Difference, Facts, FamilyDifference, Inputs, Measure, Panel, Setting, Shown, Trajectory,
-    difference::OVER_SEEDS, plots::HEIGHT, unit::NATS, shown::rows,
+    difference::OVER_SEEDS, plots::HEIGHT, shown::rows, unit::NATS,
 };
 use crate::{
     Result, Table,

@@ -8,8 +8,8 @@ use super::{
     AS_TRAINED, Common, Comparison, Difference, Inputs, LossesOf, Measure, Panel, Reads, Setting, Shown,
     Solution, kind,
     plots::{HEIGHT, KINDS},
-    unit::NATS,
     shown::rows,
+    unit::NATS,
 };
 use crate::{
     Result, Table,

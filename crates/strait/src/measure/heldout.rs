@@ -7,9 +7,7 @@ use strait_model::{
     progress::{Progress, Unit},
 };
 
-use super::{
-    Common, Inputs, Measure, Panel, Setting, Shift, Shown, SideBySide, Solution, plots, unit::NATS,
-};
+use super::{Common, Inputs, Measure, Panel, Setting, Shift, Shown, SideBySide, Solution, plots, unit::NATS};
 use crate::{
     Result,
     interval::Interval,

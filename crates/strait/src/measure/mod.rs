@@ -23,13 +23,13 @@ mod unit;
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use serde_json::Value;
 
+pub use difference::Difference;
 pub use divergence::{Divergence, KlRow, Text};
 pub use drift::{CHECKPOINTS, Drift, DriftRow};
 pub use efficiency::{Efficiency, EfficiencyDifference, EfficiencyRow, Grid, efficiency_of};
 pub use families::{FamilyDifference, FamilyShift, Member, families_difference};
 pub use gradient::{Pull, descent, flat, pull};
 pub use heldout::{HeldOut, HeldOutRow};
-pub use difference::Difference;
 pub use paired::Comparison;
 pub use part::{Part, kind};
 pub(crate) use preference::{CERTIFIED, GENERAL, LEARNED};

@@ -20,8 +20,8 @@ use super::{
     Common, Comparison, Difference, Inputs, Measure, Panel, PlainText, Reads, Setting, Shown, Solution, kind,
     part::with_tensors,
     plots::{HEIGHT, KINDS},
-    unit::NATS,
     shown::rows,
+    unit::NATS,
 };
 use crate::{
     Result, Table,

@@ -10,7 +10,7 @@ use strait_model::{Decoder, Edit, decoder::first_changed_point, progress::Progre
 
 use super::{
     Common, Comparison, Difference, Inputs, LossesOf, Measure, Panel, Part, Reads, Setting, Shown, Solution,
-    part::with_tensors, plots::HEIGHT, unit::NATS, shown::rows,
+    part::with_tensors, plots::HEIGHT, shown::rows, unit::NATS,
 };
 use crate::{
     Result, Table,

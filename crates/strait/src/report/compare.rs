@@ -10,7 +10,7 @@ use super::{
 use crate::{
     Table,
     measure::{
-        self, Shown, SideBySide,
+        self, SideBySide,
         list::{ALL, Kind},
         records::TrainingStep,
     },

@@ -3,12 +3,7 @@
 use crate::{
     Table,
     claim::Subject,
-    measure::{
-        DriftRow, Facts, Shown,
-        frontier::Weight,
-        records::Trained,
-        rows,
-    },
+    measure::{DriftRow, Facts, Shown, frontier::Weight, records::Trained, rows},
     table::Row,
 };
 

@@ -1,7 +1,7 @@
 //! The scaling certificate: whether a solution stays narrow when it is scaled up (paper §6).
 
-use super::{NATS, Shift};
-use crate::{interval::Interval, lab::Group};
+use super::Shift;
+use crate::{interval::Interval, lab::Group, measure::unit::NATS};
 
 crate::row! {
     /// The general shift of one solution as a share of its narrow one, at one scale.

@@ -14,11 +14,12 @@ use strait_model::{
 };
 
 pub use certificate::{Certificate, certificate};
-pub use families::families;
 pub(crate) use claims::{CERTIFIED, GENERAL, LEARNED};
+pub use families::families;
 
 use super::{
     Common, Difference, Facts, Inputs, Measure, Panel, Setting, Shown, SideBySide, Solution, shown::rows,
+    unit::NATS,
 };
 use crate::{
     Result, Table,
