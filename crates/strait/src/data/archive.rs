@@ -241,7 +241,7 @@ fn cipher(password: &str, salt: &[u8]) -> Fernet {
 }
 
 fn wrap(path: &Path, problem: Problem) -> Error {
-    Error::Archive { path: path.into(), problem: Box::new(problem) }
+    Error::input(path, None, problem)
 }
 
 fn read_bounded(path: &Path) -> Result<Vec<u8>> {

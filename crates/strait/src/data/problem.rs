@@ -12,7 +12,7 @@ use super::{
     row,
     unfold::{OutOfProportion, RATIO, UTF16},
 };
-use crate::Error;
+use crate::error::{self, Error};
 
 /// What is wrong with a file of rows, or with one row. None of it quotes the text of a row.
 #[derive(Debug, PartialEq, thiserror::Error)]
@@ -168,7 +168,7 @@ pub enum Problem {
 impl Problem {
     /// The crate's error for this problem in a file, at a line where it has one.
     pub(super) fn at(self, path: &Path, line: impl Into<Option<u64>>) -> Error {
-        Error::Data { path: path.into(), line: line.into(), problem: Box::new(self) }
+        Error::input(path, line.into(), self)
     }
 
     /// The error for a file that cannot be read on.
@@ -179,54 +179,6 @@ impl Problem {
         match error.raw_os_error() {
             Some(_) => strait_model::Error::io(path, "read the file")(error).into(),
             None => Self::Packed { reason: error.to_string() }.at(path, None),
-        }
-    }
-
-    /// The remedy.
-    pub fn hint(&self) -> String {
-        match self {
-            Self::Empty => "check that this is the file you meant".into(),
-            Self::LineTooLong { .. } => {
-                "JSONL has one row a line; if this is one JSON array, write its elements on lines of their \
-                 own"
-                .into()
-            }
-            Self::NotUtf8 { .. } | Self::CellNotUtf8 => "convert the file to UTF-8".into(),
-            Self::OtherKind { found } => other_kind_hint(found).into(),
-            Self::OutOfProportion => {
-                "if you trust it, unpack it (`gunzip`, `unzstd`) and name the file that comes out".into()
-            }
-            Self::Packed { .. } => "the file is damaged or cut: fetch it again, or unpack it yourself".into(),
-            Self::Row(problem) | Self::Element { problem, .. } => problem.hint(),
-            Self::List { .. } | Self::AfterList => {
-                "a file of rows is one JSON list, or has one row a line: `jq -c '.[]' FILE > rows.jsonl` writes it so"
-                    .into()
-            }
-            Self::NothingTrained => {
-                "check the marks (`weight`, `train` and the like): an answer is trained on by `weight`: 1, or without one"
-                    .into()
-            }
-            Self::RowCounts { .. } | Self::NotAnswered => ALIGNED.into(),
-            Self::Pair { mismatch, .. } => mismatch.hint().into(),
-            Self::NotOfPassages => "give the file the ending of what it holds".into(),
-            Self::NoPassage { .. } | Self::NoColumn { column: "text", .. } => {
-                "a passage is a paragraph of a `.txt` file, a line {\"text\": \"...\"} of a `.jsonl` file, or a row of a \
-                 `.parquet` file with a column `text`"
-                    .into()
-            }
-            Self::Page(PageProblem::OutOfProportion { .. }) => {
-                "no text packs so well: if you trust the file, write its texts as `.jsonl`".into()
-            }
-            Self::Parquet { .. } | Self::Page(_) => {
-                "check that the file is whole and not encrypted, or give its texts as `.jsonl`".into()
-            }
-            Self::TwoColumns { .. } => "remove the one that is not meant".into(),
-            Self::ScoreOutOfRange { .. } => {
-                "bring the judge's scores to 0 to 100, and leave empty what is none".into()
-            }
-            Self::NoColumn { .. } | Self::Cells { .. } | Self::NotAScore { .. } => {
-                format!("judged answers are CSV with the columns {}", judged::COLUMNS.join(","))
-            }
         }
     }
 }
@@ -277,5 +229,54 @@ mod tests {
         assert_eq!(listed([]), "");
         assert_eq!(listed(["a", "b"]), "`a`, `b`");
         assert!(listed(["a"; 15]).ends_with("`a`, `a`, 3 more"));
+    }
+}
+
+impl error::Problem for Problem {
+    fn hint(&self) -> String {
+        match self {
+            Self::Empty => "check that this is the file you meant".into(),
+            Self::LineTooLong { .. } => {
+                "JSONL has one row a line; if this is one JSON array, write its elements on lines of their \
+                 own"
+                .into()
+            }
+            Self::NotUtf8 { .. } | Self::CellNotUtf8 => "convert the file to UTF-8".into(),
+            Self::OtherKind { found } => other_kind_hint(found).into(),
+            Self::OutOfProportion => {
+                "if you trust it, unpack it (`gunzip`, `unzstd`) and name the file that comes out".into()
+            }
+            Self::Packed { .. } => "the file is damaged or cut: fetch it again, or unpack it yourself".into(),
+            Self::Row(problem) | Self::Element { problem, .. } => problem.hint(),
+            Self::List { .. } | Self::AfterList => {
+                "a file of rows is one JSON list, or has one row a line: `jq -c '.[]' FILE > rows.jsonl` writes it so"
+                    .into()
+            }
+            Self::NothingTrained => {
+                "check the marks (`weight`, `train` and the like): an answer is trained on by `weight`: 1, or without one"
+                    .into()
+            }
+            Self::RowCounts { .. } | Self::NotAnswered => ALIGNED.into(),
+            Self::Pair { mismatch, .. } => mismatch.hint().into(),
+            Self::NotOfPassages => "give the file the ending of what it holds".into(),
+            Self::NoPassage { .. } | Self::NoColumn { column: "text", .. } => {
+                "a passage is a paragraph of a `.txt` file, a line {\"text\": \"...\"} of a `.jsonl` file, or a row of a \
+                 `.parquet` file with a column `text`"
+                    .into()
+            }
+            Self::Page(PageProblem::OutOfProportion { .. }) => {
+                "no text packs so well: if you trust the file, write its texts as `.jsonl`".into()
+            }
+            Self::Parquet { .. } | Self::Page(_) => {
+                "check that the file is whole and not encrypted, or give its texts as `.jsonl`".into()
+            }
+            Self::TwoColumns { .. } => "remove the one that is not meant".into(),
+            Self::ScoreOutOfRange { .. } => {
+                "bring the judge's scores to 0 to 100, and leave empty what is none".into()
+            }
+            Self::NoColumn { .. } | Self::Cells { .. } | Self::NotAScore { .. } => {
+                format!("judged answers are CSV with the columns {}", judged::COLUMNS.join(","))
+            }
+        }
     }
 }

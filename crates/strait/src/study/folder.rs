@@ -25,7 +25,10 @@ use super::{
     made::{self, Damage, Made, damages, digest},
     results::{REPORT, solution_folder},
 };
-use crate::{Error, Result, Table};
+use crate::{
+    Table,
+    error::{self, Error, Result},
+};
 
 /// Version of the files of a run folder and of what `status` prints.
 pub const SCHEMA: u32 = 1;
@@ -97,33 +100,7 @@ pub enum Problem {
 
 impl Problem {
     fn at(self, path: &Path) -> Error {
-        Error::Run { path: path.into(), problem: Box::new(self) }
-    }
-
-    /// The remedy.
-    pub fn hint(&self) -> String {
-        match self {
-            Self::NotAFolder | Self::Foreign { .. } => {
-                "choose a folder of its own for the run with `--out`".into()
-            }
-            Self::NoRun => "name the folder of a run, such as `runs/technical`".into(),
-            Self::OtherStudy { .. } => "choose another folder with `--out`, or name the study otherwise".into(),
-            Self::Schema { .. } => "use that strait, or choose another folder with `--out`".into(),
-            Self::Malformed { .. } => {
-                "run the study into another folder with `--out`; edits and tables in this one can still be read".into()
-            }
-            Self::Damaged { .. } => {
-                "`strait run` with the study and this folder as `--out` makes again what was damaged".into()
-            }
-            Self::Predictions => {
-                "take them back to what `predictions.json` holds (or out, if it is not there), or run into another folder \
-                 with `--out`"
-                    .into()
-            }
-            Self::Locked => {
-                "wait for it to end and look at it with `strait status`, or choose another folder with `--out`".into()
-            }
-        }
+        Error::input(path, None, self)
     }
 }
 
@@ -529,7 +506,7 @@ fn stand(path: &Path, step: &Step, at_work: Option<usize>) -> Result<(StepStatus
     let of = |state, seconds, error| StepStatus { name: step.name.clone(), state, seconds, error };
     let record = match read_step(path, &step.name) {
         // A record that is none says nothing of what it stood for.
-        Err(Error::Run { problem, .. }) => {
+        Err(Error::Input { problem, .. }) => {
             return Ok((of(State::Damaged, None, Some(problem.to_string())), Vec::new()));
         }
         record => record?,
@@ -786,6 +763,33 @@ mod tests {
             (4_107_542_400, "2100-03-01T00:00:00Z"),
         ] {
             assert_eq!(utc(UNIX_EPOCH + Duration::from_secs(seconds)), expected);
+        }
+    }
+}
+
+impl error::Problem for Problem {
+    fn hint(&self) -> String {
+        match self {
+            Self::NotAFolder | Self::Foreign { .. } => {
+                "choose a folder of its own for the run with `--out`".into()
+            }
+            Self::NoRun => "name the folder of a run, such as `runs/technical`".into(),
+            Self::OtherStudy { .. } => "choose another folder with `--out`, or name the study otherwise".into(),
+            Self::Schema { .. } => "use that strait, or choose another folder with `--out`".into(),
+            Self::Malformed { .. } => {
+                "run the study into another folder with `--out`; edits and tables in this one can still be read".into()
+            }
+            Self::Damaged { .. } => {
+                "`strait run` with the study and this folder as `--out` makes again what was damaged".into()
+            }
+            Self::Predictions => {
+                "take them back to what `predictions.json` holds (or out, if it is not there), or run into another folder \
+                 with `--out`"
+                    .into()
+            }
+            Self::Locked => {
+                "wait for it to end and look at it with `strait status`, or choose another folder with `--out`".into()
+            }
         }
     }
 }

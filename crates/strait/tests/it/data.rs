@@ -44,16 +44,17 @@ fn opened(bytes: &[u8], password: &str) -> Result<Archive, Error> {
 
 fn archive_problem(error: Error) -> archive::Problem {
     assert!(error.hint().is_some());
-    match error {
-        Error::Archive { problem, .. } => *problem,
-        other => panic!("{other}"),
-    }
+    problem_of(error)
 }
 
 fn data_problem(error: Error) -> Problem {
     assert!(error.hint().is_some());
+    problem_of(error)
+}
+
+fn problem_of<P: strait::error::Problem>(error: Error) -> P {
     match error {
-        Error::Data { problem, .. } => *problem,
+        Error::Input { problem, .. } => *(problem as Box<dyn std::error::Error>).downcast().unwrap(),
         other => panic!("{other}"),
     }
 }
