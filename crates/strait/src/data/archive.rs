@@ -26,7 +26,7 @@ use zip::{DateTime, ZipArchive, ZipWriter, result::ZipError, write::SimpleFileOp
 pub use problem::Problem;
 pub use unpack::unprotect;
 
-use super::problem::listed;
+use super::words::listed;
 use crate::{Error, Result};
 
 /// The largest archive read, in bytes: decryption holds it in memory several times.
