@@ -6,8 +6,13 @@ use serde_json::json;
 use strait_model::{Edit, decoder::first_changed_point};
 
 use super::{
-    Measures, Problem, Search, Solution, Step, Tried, results::solution_folder, search::frontier,
-    trained::open, values::shown, worker::Worker,
+    Measures, Problem, Search, Solution, Step, Tried,
+    provenance::{KL_WEIGHT, MEDIAN_NORM},
+    results::solution_folder,
+    search::frontier,
+    trained::open,
+    values::shown,
+    worker::Worker,
 };
 use crate::{
     Error, Result, Table,
@@ -265,9 +270,3 @@ impl Worker<'_> {
         Ok(certificate(&shifts, bound))
     }
 }
-
-/// Key of a trained edit's provenance: the weight of its KL penalty.
-pub(super) const KL_WEIGHT: &str = "kl_weight";
-
-/// Key of a trained edit's provenance: the median norm of the residual stream where it acts.
-pub(super) const MEDIAN_NORM: &str = "median_residual_norm";
