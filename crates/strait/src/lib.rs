@@ -9,6 +9,7 @@ pub mod interval;
 pub mod keys;
 pub mod measure;
 pub mod objective;
+pub mod place;
 pub mod report;
 pub mod score;
 pub mod study;

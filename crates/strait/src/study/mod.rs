@@ -19,7 +19,6 @@ mod sweep;
 mod training;
 mod values;
 
-pub use crate::keys::Place;
 pub use file::StudyFile;
 pub(crate) use folder::utc;
 pub use folder::{
@@ -36,6 +35,8 @@ pub use run::{DryRun, dry_run, run};
 pub use search::{Search, Tried};
 pub use sweep::{Axis, MAX_POINTS, Point};
 pub use values::{Fixed, Scientific, Values};
+
+pub use crate::place::Place;
 
 /// A complete study with every key, its usual value and the reason for it: what `strait init` writes.
 pub const EXAMPLE: &str = include_str!("example.toml");

@@ -16,7 +16,7 @@ use super::{
 };
 use crate::{
     Result, Table,
-    keys::last_part,
+    place::last_part,
     report::{self, Conclusion, Facts, Input},
     train::SolutionFolder,
 };

@@ -41,9 +41,9 @@ use crate::{
         Chat, LeftOut, Notices, Passage, TrainedOn, choose, judged, pairs, questions, read_chats_noting,
         read_passages, split,
     },
-    keys::last_part,
     measure::{self, Member, PairRows, SignificanceSettings},
     objective::{Kept, Row},
+    place::last_part,
     train::{EditKind, Settings},
 };
 

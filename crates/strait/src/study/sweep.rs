@@ -149,7 +149,7 @@ impl Axis {
             Self::LearningRate => keys.learning_rate = one(at.value, line),
             Self::Weight => {
                 if let Some(kl) = keys.kl.as_mut().and_then(|kl| kl.value.as_mut()) {
-                    kl.weight = Some(At { value: WeightKeys::Given(at.clone().into()), line });
+                    kl.weight = Some(At { value: WeightKeys::Given((*at).into()), line });
                 }
             }
             Self::Steps => keys.steps = one(at.value as usize, line),

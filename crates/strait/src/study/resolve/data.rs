@@ -7,7 +7,8 @@ use serde::{Deserialize, Serialize};
 use crate::{
     Result,
     data::RowSource,
-    keys::{At, Folder, Place},
+    keys::{At, Folder},
+    place::Place,
     study::{
         Problem,
         file::{DataKeys, PairKeys, RowKeys},

@@ -3,8 +3,9 @@
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    keys::{Folder, Place},
+    keys::Folder,
     measure::{EfficiencySettings, SignificanceSettings, StabilitySettings},
+    place::Place,
     study::{
         file::{MeasureKeys, SignificanceKeys},
         problem::Checked,

@@ -22,7 +22,8 @@ use super::{
 };
 use crate::{
     Result,
-    keys::{self, At, Fault, Folder, Place, last_part},
+    keys::{self, At, Fault, Folder},
+    place::{Place, last_part},
     train::Seeds,
 };
 
