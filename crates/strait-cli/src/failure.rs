@@ -9,7 +9,7 @@ use std::{
 
 use serde::Serialize;
 
-use crate::{last_words, output, text};
+use crate::{output, text};
 
 /// Exit code of a command that failed.
 pub const FAILED: u8 = 1;
@@ -17,6 +17,10 @@ pub const FAILED: u8 = 1;
 const USAGE: u8 = 2;
 /// Exit code of an interrupted command: 128 + SIGINT, as shells have it.
 pub const INTERRUPTED: u8 = 130;
+
+/// The remedy where none is known.
+pub const MISTAKE: &str = "this is a mistake in strait: please report it with the command, its version and, where \
+                           they may be shared, the files";
 
 /// Why a command did not do what it was asked to.
 #[derive(Debug)]
@@ -71,7 +75,7 @@ impl Failure {
     /// The message and the remedy; none where nothing is to be said.
     fn words(&self) -> Option<(String, String)> {
         match self {
-            Self::Library(error) => Some((chain(error), error.hint().unwrap_or_else(|| UNKNOWN.into()))),
+            Self::Library(error) => Some((chain(error), error.hint().unwrap_or_else(|| MISTAKE.into()))),
             Self::Refused { message, hint } => Some((message.clone(), hint.clone())),
             Self::Stream(error) if error.kind() == ErrorKind::BrokenPipe => None,
             Self::Stream(error) => {
@@ -103,9 +107,6 @@ impl From<io::Error> for Failure {
         Self::Stream(error)
     }
 }
-
-/// Where no remedy is known.
-const UNKNOWN: &str = last_words::WHERE_TO_TELL;
 
 /// Shows what clap says: help and version, or a complaint about the arguments, with the exit code of each.
 pub fn usage(error: &clap::Error) -> ExitCode {

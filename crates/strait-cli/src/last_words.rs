@@ -9,11 +9,7 @@ use std::{
     sync::{Mutex, PoisonError},
 };
 
-use crate::failure::Failure;
-
-/// Where mistakes of strait's own are told.
-pub const WHERE_TO_TELL: &str = "this is a mistake in strait: please report it with the command, its version and, where \
-                                 they may be shared, the files";
+use crate::failure::{Failure, MISTAKE};
 
 /// What the last panic said.
 static PANIC: Mutex<Option<String>> = Mutex::new(None);
@@ -37,7 +33,7 @@ pub fn caught(work: impl FnOnce() -> Result<(), Failure>) -> Result<(), Failure>
     catch_unwind(AssertUnwindSafe(work)).unwrap_or_else(|_| {
         let said = PANIC.lock().unwrap_or_else(PoisonError::into_inner).take();
         let said = said.unwrap_or_else(|| "no message".into());
-        Err(Failure::refused(format!("strait stopped where it should not have: {said}"), WHERE_TO_TELL))
+        Err(Failure::refused(format!("strait stopped where it should not have: {said}"), MISTAKE))
     })
 }
 

@@ -4,6 +4,7 @@
 //! without touching its weights ([`Edit`]), and gives the losses of fine-tuning with gradients to the edit's tensors.
 //! It knows nothing of studies, measures or reports.
 
+mod chat;
 pub mod config;
 mod conversation;
 pub mod decoder;
@@ -22,6 +23,7 @@ pub mod template;
 pub mod tokenizer;
 pub mod weights;
 
+pub use chat::{Answer, Chat};
 pub use config::Config;
 pub use conversation::{Conversation, Message, Role};
 pub use decoder::Decoder;

@@ -12,7 +12,7 @@ use super::{
     table::SavedTable,
     torch, vector,
 };
-use crate::{Decoder, Error, Result, source::hub_id};
+use crate::{Error, Result, source::hub_id};
 
 /// The edit's file in a run folder.
 const RUN_FILE: &str = "edit.safetensors";
@@ -32,18 +32,7 @@ pub struct Opened {
     /// Where the edit comes from, by its file; null where the file does not say.
     pub provenance: Value,
     /// Weights of the model that the file holds as well.
-    tables: Vec<SavedTable>,
-}
-
-impl Opened {
-    /// Whether the edit fits a model, and what its file holds of the model is the model's own.
-    ///
-    /// # Errors
-    /// As [`Edit::check`], or if a table of the file is another than the model's.
-    pub fn check(&self, decoder: &Decoder) -> Result<()> {
-        self.edit.check(decoder.config()).map_err(in_file(&self.path))?;
-        self.tables.iter().try_for_each(|table| table.check(decoder)).map_err(in_file(&self.path))
-    }
+    pub(crate) tables: Vec<SavedTable>,
 }
 
 /// The kinds of files that edits are read from.

@@ -7,29 +7,25 @@ use candle_core::{DType, Device, Tensor};
 use half::{bf16, f16};
 
 use super::{Problem, Site};
-use crate::{Decoder, Result};
+use crate::Result;
 
 /// Rows that are compared at once.
 const ROWS: usize = 1024;
 
 /// A table of an adapter's file.
 #[derive(Clone, Debug)]
-pub(super) struct SavedTable {
+pub(crate) struct SavedTable {
     /// The tensor's name.
     pub(super) name: String,
     /// The embeddings or the head.
-    pub(super) site: Site,
+    pub(crate) site: Site,
     /// Shape `(vocab, hidden_size)`.
     pub(super) values: Tensor,
 }
 
 impl SavedTable {
     /// Refuses a table that is not the model's.
-    pub(super) fn check(&self, decoder: &Decoder) -> Result<()> {
-        let model = match self.site {
-            Site::Head => decoder.unembedding(None)?.weight,
-            _ => decoder.embeddings().clone(),
-        };
+    pub(crate) fn check(&self, model: &Tensor) -> Result<()> {
         if self.values.dims() != model.dims() {
             return Err(Problem::Size {
                 tensor: self.name.clone(),
@@ -45,7 +41,7 @@ impl SavedTable {
                 let part = table.narrow(0, start, ROWS.min(rows - start))?.to_device(&Device::Cpu)?;
                 Ok(part.to_dtype(DType::F32)?.flatten_all()?.to_vec1()?)
             };
-            let (ours, theirs) = (numbers(&model)?, numbers(&self.values)?);
+            let (ours, theirs) = (numbers(model)?, numbers(&self.values)?);
             if let Some(at) = ours.iter().zip(&theirs).position(|(&a, &b)| !same(a, b)) {
                 let row = start + at / width;
                 return Err(Problem::OtherTable { tensor: self.name.clone(), row }.into());

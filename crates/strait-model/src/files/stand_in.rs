@@ -9,7 +9,7 @@ use std::{
 };
 
 use super::open_regular;
-use crate::{Error, Result};
+use crate::{Error, Result, error::Problem};
 
 /// Bytes from the start of a file by which a stand-in is told.
 pub const START: usize = 512;
@@ -124,9 +124,10 @@ impl StandIn {
             said: text.lines().next().unwrap_or_default().chars().take(80).collect(),
         })
     }
+}
 
-    /// The remedy.
-    pub fn hint(&self) -> &'static str {
+impl Problem for StandIn {
+    fn hint(&self) -> String {
         match self {
             Self::LfsPointer { .. } => {
                 "run `git lfs install` and `git lfs pull` in the clone, or fetch the file from the repository's page"
@@ -139,11 +140,7 @@ impl StandIn {
             Self::Empty | Self::Zeros => "the file is not whole: fetch it again and compare its checksum",
             Self::Unfinished { .. } => "let the download finish, or fetch the file again",
         }
-    }
-
-    /// The error that names the file.
-    pub fn at(self, path: &Path) -> Error {
-        Error::StandIn { path: path.into(), what: self }
+        .into()
     }
 }
 
@@ -152,10 +149,10 @@ impl StandIn {
 /// `read` are those that the caller knows how to read, such as [`StandIn::Zip`] for files of PyTorch.
 ///
 /// # Errors
-/// [`Error::StandIn`].
+/// [`Error::Input`].
 pub fn refuse_stand_in(path: &Path, start: &[u8], read: &[StandIn]) -> Result<()> {
     match StandIn::of(start).or_else(|| unfinished(path)) {
-        Some(what) if !read.contains(&what) => Err(what.at(path)),
+        Some(what) if !read.contains(&what) => Err(Error::input(path, what)),
         _ => Ok(()),
     }
 }
@@ -167,7 +164,7 @@ pub fn refuse_stand_in(path: &Path, start: &[u8], read: &[StandIn]) -> Result<()
 pub fn open_data(path: &Path) -> Result<File> {
     let (file, start) = open_with_start(path)?;
     match StandIn::of(&start) {
-        Some(what @ (StandIn::LfsPointer { .. } | StandIn::AnnexPointer)) => Err(what.at(path)),
+        Some(what @ (StandIn::LfsPointer { .. } | StandIn::AnnexPointer)) => Err(Error::input(path, what)),
         _ => Ok(file),
     }
 }

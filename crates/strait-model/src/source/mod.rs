@@ -72,7 +72,7 @@ impl fmt::Display for Road {
 /// Finds the model called `name`, fetching it where it is not on this machine yet.
 ///
 /// # Errors
-/// [`Error::Source`]: a name that is none, or every road that was tried and why it was closed.
+/// [`Problem`]: a name that is none, or every road that was tried and why it was closed.
 pub fn locate(name: &str, progress: &dyn Progress) -> Result<Located> {
     locate_with(name, &Environment::of_this_process(), CATALOGUE, progress)
 }
@@ -106,7 +106,7 @@ pub fn locate_with(
         return search.run();
     }
     let names: Vec<&'static str> = catalogue.iter().map(|entry| entry.name).collect();
-    Err(Error::Source(Box::new(if name.contains(['/', '\\']) {
+    Err(Error::from(if name.contains(['/', '\\']) {
         Problem::NoSuchPath { name: name.into() }
     } else {
         Problem::Unknown {
@@ -114,7 +114,7 @@ pub fn locate_with(
             nearest: nearest(name, names.iter().copied()),
             catalogue: names,
         }
-    })))
+    }))
 }
 
 /// The roads to one model, walked from the cheapest to the dearest.
@@ -143,11 +143,7 @@ impl Search<'_> {
                 Some(Err(failure)) => tried.push(Attempt { road, failure }),
             }
         }
-        Err(Error::Source(Box::new(Problem::Closed {
-            name: self.name.into(),
-            tried,
-            by_hand: self.by_hand(),
-        })))
+        Err(Error::from(Problem::Closed { name: self.name.into(), tried, by_hand: self.by_hand() }))
     }
 
     fn package_in_cache(&self) -> Option<Outcome> {

@@ -39,9 +39,8 @@ pub enum Problem {
     },
 }
 
-impl Problem {
-    /// The remedy.
-    pub fn hint(&self) -> String {
+impl crate::error::Problem for Problem {
+    fn hint(&self) -> String {
         match self {
             Self::Unknown { nearest, catalogue, .. } => {
                 let guess = nearest.map_or(String::new(), |name| format!("did you mean `{name}`? "));

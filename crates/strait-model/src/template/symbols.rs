@@ -6,9 +6,8 @@ use std::sync::Arc;
 
 use super::{
     ast::{Arguments, Body, Expr, Macro, Statement, Target, Text},
-    checks,
     fault::Fault,
-    filters,
+    names::{FILTERS, TESTS},
 };
 
 /// The names that a scope and those around it know.
@@ -186,10 +185,8 @@ fn known(expr: &Expr, is_soft: bool) -> Result<(), Fault> {
     }
     let mut missing = None;
     each_firm(expr, &mut |part| match part {
-        Expr::Filter(_, name, _) if !filters::NAMES.contains(&&**name) => {
-            missing = Some(("filter", name.clone()))
-        }
-        Expr::Test(_, name, _) if !checks::NAMES.contains(&&**name) => missing = Some(("test", name.clone())),
+        Expr::Filter(_, name, _) if !FILTERS.contains(&&**name) => missing = Some(("filter", name.clone())),
+        Expr::Test(_, name, _) if !TESTS.contains(&&**name) => missing = Some(("test", name.clone())),
         _ => {}
     });
     match missing {

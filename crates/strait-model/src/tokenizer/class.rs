@@ -117,17 +117,15 @@ impl Class {
         match name {
             Some(found) => {
                 let base = found.strip_suffix("Fast").unwrap_or(&found);
-                CLASSES.iter().find(|class| class.name == base).ok_or(Problem::Class { found })
+                CLASSES.iter().find(|class| class.name == base).ok_or_else(|| Problem::Class {
+                    found,
+                    known: CLASSES.iter().map(|class| class.name).collect(),
+                })
             }
             None => {
                 let kind = model.get("model_type").and_then(Value::as_str).unwrap_or_default();
                 Ok(OF_MODELS.iter().find(|(known, _)| *known == kind).map_or(&PLAIN, |(_, class)| class))
             }
         }
-    }
-
-    /// The names of all classes, for an error.
-    pub fn names() -> String {
-        CLASSES.map(|class| format!("`{}`", class.name)).join(", ")
     }
 }

@@ -10,8 +10,8 @@ use serde::Deserialize;
 use serde_json::Value;
 
 use super::{
-    folder::{read_file, read_json},
     problem::Problem,
+    read::{read_file, read_json},
     unfit,
 };
 use crate::{Error, Result, template::MAX_TEMPLATE};

@@ -5,8 +5,8 @@
 
 use std::collections::{HashMap, HashSet};
 
-use super::{Problem, Weights, at, check_shape};
-use crate::{Decoder, Result, config::Architecture};
+use super::{Problem, Weights, check_shape};
+use crate::{Decoder, Error, Result, config::Architecture};
 
 /// Endings of tensors that older checkpoints carry and that follow from the config.
 const COMPUTED: [&str; 3] = ["rotary_emb.inv_freq", "rotary_emb.cos_cached", "rotary_emb.sin_cached"];
@@ -34,7 +34,7 @@ pub(super) fn check(weights: &Weights) -> Result<Vec<String>> {
     let mut used = HashSet::new();
     for (name, shape) in Decoder::tensors_of(config)? {
         let own = weights.names.stored(&name).unwrap_or(name);
-        let problem = |problem| at(&weights.path, problem);
+        let problem = |problem| Error::input(&weights.path, problem);
         let Some(found) = known.get(own.as_str()) else {
             return Err(problem(Problem::NoTensor { tensor: own }));
         };
@@ -49,9 +49,10 @@ pub(super) fn check(weights: &Weights) -> Result<Vec<String>> {
             is_idle(name, config.architecture, config.tied_embeddings, weights.gguf().is_some())
         });
     match foreign.iter().min() {
-        Some(&first) => {
-            Err(at(&weights.path, Problem::LeftOver { tensor: first.into(), others: foreign.len() - 1 }))
-        }
+        Some(&first) => Err(Error::input(
+            &weights.path,
+            Problem::LeftOver { tensor: first.into(), others: foreign.len() - 1 },
+        )),
         None => Ok(idle.into_iter().map(str::to_string).collect()),
     }
 }

@@ -10,9 +10,9 @@ use rayon::prelude::*;
 use safetensors::{Dtype, tensor::Metadata};
 use serde::Deserialize;
 
-use super::{PIECE, Problem, at, check_finite, check_shape, fit::Stored};
+use super::{PIECE, Problem, check_finite, check_shape, fit::Stored};
 use crate::{
-    Result,
+    Error, Result,
     config::read_bounded,
     files::{Pinned, unfinished_beside},
     json,
@@ -62,7 +62,7 @@ impl Folder {
         }
         let unfinished = unfinished_beside(&path.join(WHOLE));
         let pickle = PICKLES.into_iter().find(|file| path.join(file).is_file());
-        Err(at(
+        Err(Error::input(
             path,
             match (unfinished, pickle) {
                 (Some(part), _) => Problem::Unfinished {
@@ -82,7 +82,7 @@ impl Folder {
 
     fn open_shards(path: &Path) -> Result<Self> {
         let index_path = path.join(INDEX);
-        let problem = |problem| at(&index_path, problem);
+        let problem = |problem| Error::input(&index_path, problem);
         let index: Index = json::from_slice(&read_bounded(&index_path, MAX_INDEX)?)
             .map_err(|e| problem(Problem::Index { reason: e.to_string() }))?;
         let mut shards: Vec<Shard> = vec![];
@@ -139,7 +139,7 @@ impl Folder {
     pub(super) fn read(&self, name: &str, shape: &[usize]) -> Result<Vec<f32>> {
         match self.index.get(name) {
             Some(&shard) => self.shards[shard].read(name, shape),
-            None => Err(at(&self.path, Problem::NoTensor { tensor: name.into() })),
+            None => Err(Error::input(&self.path, Problem::NoTensor { tensor: name.into() })),
         }
     }
 }
@@ -157,12 +157,12 @@ fn shard_path(folder: &Path, shard: &str) -> Result<PathBuf, Problem> {
 impl Shard {
     fn open(path: &Path) -> Result<Self> {
         let file = Pinned::open(path, &[])?;
-        let (header, data) = read_header(&file)?.map_err(|problem| at(path, problem))?;
+        let (header, data) = read_header(&file)?.map_err(|problem| Error::input(path, problem))?;
         Ok(Self { file, header, data })
     }
 
     fn read(&self, name: &str, shape: &[usize]) -> Result<Vec<f32>> {
-        let problem = |problem| at(self.file.path(), problem);
+        let problem = |problem| Error::input(self.file.path(), problem);
         let info = self.header.info(name);
         let info = info.ok_or_else(|| problem(Problem::NoTensor { tensor: name.into() }))?;
         check_shape(name, shape, &info.shape).map_err(problem)?;

@@ -6,8 +6,9 @@ use candle_core::{Device, Var};
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use strait_model::{
-    Config, Decoder,
+    Config, Decoder, Error,
     config::{Activation, Architecture, LayerKind, Rope, RopeScaling},
+    error::Problem,
     gguf::{Array, Value},
 };
 
@@ -20,6 +21,18 @@ pub fn device() -> Device {
         Err(_) => Device::Cpu,
     });
     DEVICE.clone()
+}
+
+/// The problem of an error; it must be of this kind.
+#[track_caller]
+pub fn problem_of<P: Problem>(error: Error) -> P {
+    match error {
+        Error::Input { problem, .. } => match (problem as Box<dyn std::error::Error>).downcast() {
+            Ok(problem) => *problem,
+            Err(other) => panic!("{other}"),
+        },
+        other => panic!("{other}"),
+    }
 }
 
 /// The number of the tensor type F32.

@@ -5,6 +5,7 @@ use std::path::Path;
 use proptest::prelude::*;
 use strait_model::{
     Error, Gguf,
+    error::Problem as _,
     gguf::{Array, Header, Problem, Value},
 };
 

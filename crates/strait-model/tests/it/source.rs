@@ -11,6 +11,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use crate::common::problem_of;
 use sha2::{Digest, Sha256};
 use strait_model::{
     Error,
@@ -331,8 +332,7 @@ fn last_failure(outcome: Result<Located, Error>, message: &str, hint: &str) -> F
     assert!(said.contains(message), "{said}");
     assert!(hinted.contains(hint), "{hinted}");
     assert!(hinted.contains("by hand"), "{hinted}");
-    let Error::Source(problem) = error else { panic!("{error}") };
-    let Problem::Closed { mut tried, .. } = *problem else { panic!("{problem}") };
+    let Problem::Closed { mut tried, .. } = problem_of(error) else { panic!("{said}") };
     tried.pop().unwrap().failure
 }
 
@@ -366,8 +366,7 @@ fn a_word_that_is_no_name_brings_the_catalogue_and_the_nearest_name() {
 fn a_path_that_is_none_and_no_hub_id() {
     for name in ["./models/x", "models/x.gguf", "/no/such/model", "org/name@"] {
         let error = Machine::alone().locate(name).unwrap_err();
-        let Error::Source(problem) = error else { panic!("{error}") };
-        assert!(matches!(*problem, Problem::NoSuchPath { .. }), "{problem}");
+        assert!(matches!(error.problem(), Some(Problem::NoSuchPath { .. })), "{error}");
     }
 }
 

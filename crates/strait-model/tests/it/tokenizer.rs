@@ -11,10 +11,11 @@ use strait_model::{
     Conversation, Error, Gguf, Message, Role, Tokenizer,
     gguf::{Array, Value},
     template::Problem,
+    tokenizer,
 };
 use tempfile::TempDir;
 
-use crate::common::{File, real_model};
+use crate::common::{File, problem_of, real_model};
 
 const CHATML: &str = "{% for m in messages %}{{ '<|im_start|>' + m.role + '\n' + m.content + '<|im_end|>\n' }}{% endfor %}\
                       {% if add_generation_prompt %}{{ '<|im_start|>assistant\n' }}{% endif %}";
@@ -123,15 +124,12 @@ fn gguf(file: &File) -> Tokenizer {
 
 /// The problem in an error, after a look at whether its message and remedy are fit to print.
 #[track_caller]
-fn problem<T>(result: Result<T, Error>) -> Problem {
+fn problem<T, P: strait_model::error::Problem>(result: Result<T, Error>) -> P {
     let error = result.err().expect("an error");
     let message = error.to_string();
     assert!(message.starts_with('`') && !message.ends_with('.') && !message.contains('\n'), "{message}");
     assert!(error.hint().is_some_and(|hint| !hint.is_empty()));
-    match error {
-        Error::Template { problem, .. } => *problem,
-        other => panic!("{other}"),
-    }
+    problem_of(error)
 }
 
 fn chat(turns: &[(Role, &str)]) -> Conversation {
@@ -546,31 +544,33 @@ fn damaged_metadata_is_refused() {
         problem(try_gguf(&file))
     };
     for key in ["tokenizer.ggml.model", "tokenizer.ggml.tokens", "tokenizer.ggml.merges"] {
-        assert!(matches!(without(byte_level("smollm"), key), Problem::NoKey { key: found } if found == key));
+        assert!(
+            matches!(without(byte_level("smollm"), key), tokenizer::Problem::NoKey { key: found } if found == key)
+        );
     }
-    assert!(matches!(without(sentence_piece(), "tokenizer.ggml.scores"), Problem::NoKey { .. }));
+    assert!(matches!(without(sentence_piece(), "tokenizer.ggml.scores"), tokenizer::Problem::NoKey { .. }));
     let instead = |mut file: File, key: &str, value: Value| {
         file.entries.retain(|entry| entry.key != key);
         problem(try_gguf(&file.with(key, value)))
     };
     let found = instead(byte_level(""), "tokenizer.ggml.model", Value::Text("rwkv".into()));
-    assert!(matches!(found, Problem::Kind { found } if found == "rwkv"));
+    assert!(matches!(found, tokenizer::Problem::Kind { found } if found == "rwkv"));
     let found = instead(byte_level(""), "tokenizer.ggml.pre", Value::Text("tekken".into()));
-    assert!(matches!(&found, Problem::PreTokenizer { found, .. } if found == "tekken"));
+    assert!(matches!(&found, tokenizer::Problem::PreTokenizer { found, .. } if found == "tekken"));
     assert!(found.to_string().contains("`smollm`"));
     let found =
         instead(byte_level("smollm"), "tokenizer.ggml.token_type", Value::Array(Array::Unsigned(vec![1; 3])));
-    assert!(matches!(found, Problem::Length { found: 3, tokens: 268, .. }));
+    assert!(matches!(found, tokenizer::Problem::Length { found: 3, tokens: 268, .. }));
     let found = instead(sentence_piece(), "tokenizer.ggml.scores", Value::Array(Array::Float(vec![1.0; 5])));
-    assert!(matches!(found, Problem::Length { found: 5, tokens: 273, .. }));
+    assert!(matches!(found, tokenizer::Problem::Length { found: 5, tokens: 273, .. }));
     for merge in ["he", "he q", "a b", "", " ", "ab cd"] {
         let merges = [byte_level_merges(), texts([merge])].concat();
         let found = instead(byte_level("smollm"), "tokenizer.ggml.merges", Value::Array(Array::Text(merges)));
-        assert!(matches!(found, Problem::Merge { index: 9, .. }), "{found}");
+        assert!(matches!(found, tokenizer::Problem::Merge { index: 9, .. }), "{found}");
     }
     for id in [Value::Unsigned(268), Value::Signed(-1)] {
         let found = instead(byte_level("smollm"), "tokenizer.ggml.eos_token_id", id);
-        assert!(matches!(found, Problem::TokenId { tokens: 268, .. }), "{found}");
+        assert!(matches!(found, tokenizer::Problem::TokenId { tokens: 268, .. }), "{found}");
     }
     let found = problem(try_gguf(&byte_level("smollm").text("tokenizer.chat_template", "{% if %}")));
     assert!(matches!(found, Problem::Syntax { line: 1, .. }));
@@ -684,20 +684,23 @@ fn end_tokens_come_from_every_file() {
 
 #[test]
 fn damaged_folders_are_refused() {
-    assert!(matches!(problem(Tokenizer::from_folder(TempDir::new().unwrap().path())), Problem::NoTokenizer));
+    assert!(matches!(
+        problem(Tokenizer::from_folder(TempDir::new().unwrap().path())),
+        tokenizer::Problem::NoTokenizer
+    ));
     for file in ["tokenizer_config.json", "generation_config.json", "config.json", "chat_template.json"] {
         let found = problem(from_folder(&[(file, json!("{\"a\""))]));
-        assert!(matches!(found, Problem::Json { file: found, .. } if found == file));
+        assert!(matches!(found, tokenizer::Problem::Json { file: found, .. } if found == file));
     }
     let found = problem(from_folder(&[("tokenizer.json", json!("{}"))]));
-    assert!(matches!(found, Problem::Library { .. }));
+    assert!(matches!(found, tokenizer::Problem::Library { .. }));
     let too_long = "x".repeat(strait_model::template::MAX_TEMPLATE + 1);
     let error = from_folder(&[("chat_template.jinja", json!(too_long))]).unwrap_err().to_string();
     assert!(error.contains("`chat_template.jinja` is longer than"), "{error}");
     let mut tokenizer = tokenizer_json();
     tokenizer["model"] = json!({"type": "BPE", "vocab": {"a": 0, "b": 1}, "merges": ["a b"]});
     let found = problem(from_folder(&[("tokenizer.json", tokenizer)]));
-    assert!(matches!(found, Problem::Library { .. }), "a merge that leads nowhere: {found}");
+    assert!(matches!(found, tokenizer::Problem::Library { .. }), "a merge that leads nowhere: {found}");
 }
 
 // ---- size

@@ -72,7 +72,7 @@ fn text<'a>(head: Vec<u8>, reader: impl Read + 'a, place: &Path) -> Result<Box<d
         }
         // Rows and passages may begin like that too.
         Some(StandIn::Refusal { .. }) if head.len() == START || head.trim_ascii().contains(&b'\n') => {}
-        Some(what) => return Err(what.at(place).into()),
+        Some(what) => return Err(strait_model::Error::input(place, what).into()),
     }
     if let Some((_, found)) = OTHERS.iter().find(|(magic, _)| head.starts_with(magic)) {
         return refused(Problem::OtherKind { found });

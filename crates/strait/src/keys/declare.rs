@@ -10,7 +10,7 @@
 /// - `left_out "WORDS"`: what depends on more than the key, in words. As of those with a default, the field is an
 ///   `Option<At>`.
 ///
-/// A last line `..name: Type;` takes in the keys of another declared table, which stand beside its own.
+/// A line `+ name: Type;` takes in keys that are declared elsewhere, a last line `..name: Type;` the keys of another declared table, which stand beside its own.
 ///
 /// ```ignore
 /// keys! {
@@ -56,6 +56,7 @@ macro_rules! keys {
                 $(#[doc = $about:expr])+
                 $key:ident: $type:ty = $kind:expr, $how:ident $($left_out:expr)?;
             )*
+            $(+ $part:ident: $part_type:ty;)?
             $(..$shared:ident: $shared_type:ty;)?
         }
     ) => {
@@ -65,6 +66,10 @@ macro_rules! keys {
                 $(#[doc = $about])+
                 $visibility $key: $crate::keys::keys!(@field $type, $how),
             )*
+            $(
+                /// Keys that are declared elsewhere.
+                $visibility $part: $part_type,
+            )?
             $(
                 /// Keys of another table, which may stand here too.
                 $visibility $shared: $shared_type,
@@ -77,7 +82,7 @@ macro_rules! keys {
 
         impl $crate::keys::Keys for $name {
             fn names() -> Vec<&'static str> {
-                [vec![$(stringify!($key)),*], $(<$shared_type as $crate::keys::Keys>::names())?].concat()
+                [vec![$(stringify!($key)),*], $(<$part_type as $crate::keys::Keys>::names(),)? $(<$shared_type as $crate::keys::Keys>::names())?].concat()
             }
 
             fn keys() -> Vec<$crate::keys::Key> {
@@ -86,7 +91,7 @@ macro_rules! keys {
                     let left_out = $crate::keys::keys!(@left_out kind, $how $($left_out)?);
                     $crate::keys::Key::new(stringify!($key), &[$($about),+], kind.form(), left_out)
                 }),*];
-                [own, $($crate::keys::shared::<$shared_type>())?].concat()
+                [own, $(<$part_type as $crate::keys::Keys>::keys(),)? $($crate::keys::shared::<$shared_type>())?].concat()
             }
 
             fn read(table: &$crate::keys::Table) -> $crate::keys::Checked<Self> {
@@ -100,9 +105,11 @@ macro_rules! keys {
                         table.get(stringify!($key), &kind)?
                     },)*
                 };
+                $(let $part = <$part_type as $crate::keys::Keys>::read(table)?;)?
                 $(let $shared = <$shared_type as $crate::keys::Keys>::read(table)?;)?
                 Ok(Self {
                     $($key: $crate::keys::keys!(@read table, found, $key, $how),)*
+                    $($part,)?
                     $($shared,)?
                 })
             }
@@ -110,12 +117,13 @@ macro_rules! keys {
             fn given(&self) -> Vec<(&'static str, u64)> {
                 let own = [$((stringify!($key), $crate::keys::Written::line(&self.$key))),*];
                 let own = own.into_iter().filter_map(|(key, line)| Some((key, line?))).collect::<Vec<_>>();
-                [own, $($crate::keys::Keys::given(&self.$shared))?].concat()
+                [own, $($crate::keys::Keys::given(&self.$part),)? $($crate::keys::Keys::given(&self.$shared))?].concat()
             }
 
             fn or(self, other: &Self) -> Self {
                 Self {
                     $($key: $crate::keys::Written::or(self.$key, &other.$key),)*
+                    $($part: $crate::keys::Keys::or(self.$part, &other.$part),)?
                     $($shared: $crate::keys::Keys::or(self.$shared, &other.$shared),)?
                 }
             }

@@ -8,12 +8,12 @@
 
 mod cell;
 mod declare;
-mod folder;
 mod form;
 mod kind;
 mod lists;
 pub mod most;
 mod numbers;
+mod place;
 mod problem;
 mod table;
 mod tables;
@@ -25,12 +25,13 @@ mod tests;
 pub use cell::Cell;
 pub(crate) use cell::entry_of;
 pub(crate) use declare::keys;
-pub use folder::Folder;
 pub(crate) use form::shared;
 pub use form::{Form, Key, LeftOut, Shape, schema};
 pub use kind::{Kind, at};
 pub use lists::{Several, entries, list, list_with, pair, several};
 pub use numbers::{any_number, count, number, number_below, positive, whole};
+pub(crate) use place::last_part;
+pub use place::{Folder, Place};
 pub use problem::Problem;
 pub use table::{Table, parse};
 pub use tables::{off_or_table, switch, table, tables};

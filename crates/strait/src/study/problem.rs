@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use super::values::shown;
-use crate::{Error, keys};
+use crate::{Error, keys, lab::Beyond};
 
 /// What is wrong with a study file. Keys are named with their tables, as in `train.kl.weight`.
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
@@ -186,15 +186,21 @@ pub enum Problem {
         /// Years.
         years: f64,
     },
+    /// A step that the plan names and nothing carries out.
+    #[error("no step is called `{name}`")]
+    UnknownStep {
+        /// The name.
+        name: String,
+    },
     /// Nothing is left to measure on that no solution is trained on.
     #[error("solutions of the study are trained on all {read} {what}: nothing is left to measure")]
     AllTrainedOn {
         /// What they are: "narrow pairs".
-        what: &'static str,
+        what: String,
         /// How many there are.
         read: usize,
         /// Where the study names them.
-        table: &'static str,
+        table: String,
     },
     /// A password that is not in the environment.
     #[error("its password is looked for in the environment variable `{variable}`, which is {state}")]
@@ -270,6 +276,7 @@ impl Problem {
             Self::TooMuchMemory { .. } => {
                 "take a smaller model, `rank` or `batch_size`, shorter rows, or a machine with more memory".into()
             }
+            Self::UnknownStep { .. } => "run the study into another folder with `--out`".into(),
             Self::AllTrainedOn { table, .. } => {
                 format!("name others in `{table}`, which are asked in no training, KL or mixed-in rows, or take it out")
             }
@@ -317,4 +324,13 @@ fn circle(solutions: &[String]) -> String {
         words += &format!("`{next}`, which starts from ");
     }
     words + &format!("`{first}`")
+}
+
+impl From<Beyond> for Problem {
+    fn from(beyond: Beyond) -> Self {
+        match beyond {
+            Beyond::Time { years } => Self::TooMuchTime { years },
+            Beyond::Memory { needed, there } => Self::TooMuchMemory { needed, there },
+        }
+    }
 }

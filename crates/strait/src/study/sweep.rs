@@ -119,7 +119,7 @@ impl Axis {
             values.map(|at| At { value: number(at.value), line: at.line }).collect()
         }
         let count = |n: usize| n as f64;
-        if EditName::kinds_with(self.key()).is_some_and(|kinds| !kinds.contains(&edit)) {
+        if !edit.has(self.key()) {
             return Vec::new();
         }
         match self {

@@ -12,7 +12,7 @@ use strait_model::sample::Sampling;
 use super::{Context, DateArgument, EditArguments, device::DeviceArgument};
 use crate::{failure::Failure, interrupt, output};
 use screen::Screen;
-use talk::{Answer, Talk};
+use talk::{Answers, Talk};
 
 /// Talk to a model, with and without edits side by side
 ///
@@ -85,7 +85,7 @@ impl Arguments {
 struct Conversation<'a> {
     model: &'a str,
     edits: &'a [String],
-    answers: Vec<Answer>,
+    answers: Vec<Answers>,
 }
 
 pub fn run(arguments: &Arguments, context: &Context) -> Result<(), Failure> {
@@ -142,9 +142,9 @@ fn next_line(prompt: bool) -> Result<Option<String>, Failure> {
     Ok((read > 0).then_some(line))
 }
 
-fn answer(talk: &mut Talk, question: &str, on_terminal: bool) -> Result<Answer, Failure> {
+fn answer(talk: &mut Talk, question: &str, on_terminal: bool) -> Result<Answers, Failure> {
     let mut screen =
-        if output::is_json() { Screen::dark() } else { Screen::on_standard_output(&talk.names()) };
+        if output::is_json() { Screen::dark() } else { Screen::on_standard_output(talk.names()) };
     // What is typed is seen on the terminal; a file of the conversation needs it too.
     if !(on_terminal && io::stdout().is_terminal()) {
         screen.question(question)?;

@@ -21,7 +21,7 @@ use crate::{
 };
 
 pub(super) use data::{DataKeys, PairKeys, RowKeys};
-pub(super) use measures::{MeasureKeys, SignificanceKeys};
+pub(super) use measures::MeasureKeys;
 pub(super) use solutions::{PointKeys, SolutionKeys};
 pub(super) use top::{MAX_NAME, PredictionKeys, SeedKeys, TopKeys, is_name};
 pub(super) use train::{EditName, KlKeys, TrainKeys, WeightKeys};

@@ -35,6 +35,7 @@ use seal::seal;
 use status::{rests_on, stand};
 
 pub use problem::Problem;
+pub(super) use records::read_plan;
 pub use records::{Recorded, Run, Session, StepRecord};
 pub use seal::sealed;
 pub use status::{State, Status, StepStatus, status, status_of};

@@ -152,7 +152,7 @@ pub(super) fn step_file(step: &str) -> String {
 }
 
 /// The plan of a run; without steps where none was begun.
-pub(super) fn read_plan(folder: &Path) -> Result<Plan> {
+pub(in super::super) fn read_plan(folder: &Path) -> Result<Plan> {
     Ok(read_json(folder, PLAN)?.unwrap_or(Plan { steps: Vec::new() }))
 }
 

@@ -12,7 +12,6 @@ use super::{
     super::{
         Plan, Step,
         made::{self, Damage, damages, digest},
-        name,
         results::REPORT,
     },
     Problem, RESOLVED, SCHEMA,
@@ -189,12 +188,12 @@ pub(in super::super) fn report_written(path: &Path) -> Result<()> {
     if is_held(path)? {
         return Ok(());
     }
-    let Some(mut record) = read_step(path, name::REPORT)?.filter(|r| r.state == Recorded::Done) else {
+    let Some(mut record) = read_step(path, Step::REPORT)?.filter(|r| r.state == Recorded::Done) else {
         return Ok(());
     };
-    let found = made::made(path, name::REPORT)?;
+    let found = made::made(path, Step::REPORT)?;
     if let Some(sha256) = found.get(REPORT) {
         record.made.insert(REPORT.into(), sha256.clone());
     }
-    write_json(path, &step_file(name::REPORT), &record)
+    write_json(path, &step_file(Step::REPORT), &record)
 }

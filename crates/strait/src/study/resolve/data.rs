@@ -7,8 +7,7 @@ use serde::{Deserialize, Serialize};
 use crate::{
     Result,
     data::RowSource,
-    keys::{At, Folder},
-    place::Place,
+    keys::{At, Folder, Place},
     study::{
         Problem,
         file::{DataKeys, PairKeys, RowKeys},

@@ -4,12 +4,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     keys::Folder,
-    measure::{EfficiencySettings, SignificanceSettings, StabilitySettings},
-    place::Place,
-    study::{
-        file::{MeasureKeys, SignificanceKeys},
-        problem::Checked,
-    },
+    measure::{Common, list::Asks},
+    study::{file::MeasureKeys, problem::Checked},
 };
 
 /// What is measured, and how.
@@ -21,59 +17,19 @@ pub struct Measures {
     pub certificate: f64,
     /// Nats per token that the mean response loss may rise by for a scale to count as coherent.
     pub coherence: f64,
-    /// The most pairs of each group that are read at every checkpoint of a drift; none for all.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub drift_pairs: Option<usize>,
     /// Training rows that efficiency and stability read.
     #[serde(default)]
     pub rows: usize,
-    /// The scaling of solutions; none where it is not measured.
-    #[serde(default)]
-    pub efficiency: Option<EfficiencySettings>,
-    /// The noise on solutions; none where it is not measured.
-    #[serde(default)]
-    pub stability: Option<StabilitySettings>,
-    /// The reading of pre-training text; none where it is not measured.
-    #[serde(default)]
-    pub significance: Option<Significance>,
-}
-
-/// Pre-training text, and the directions that are read on it.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Significance {
-    /// Files of passages.
-    pub text: Vec<Place>,
-    /// Passages that are read.
-    pub passages: usize,
-    /// The most tokens of a passage that are read.
-    pub tokens: usize,
-    /// The directions.
+    /// The measures with their settings.
     #[serde(flatten)]
-    pub directions: SignificanceSettings,
+    pub asked: Asks,
 }
 
 impl Measures {
     /// What `[measure]` means in a study of this folder.
     pub(super) fn resolve(keys: &MeasureKeys, folder: &Folder) -> Checked<Self> {
-        Ok(Self {
-            scales: keys.scales(),
-            certificate: keys.certificate(),
-            coherence: keys.coherence(),
-            drift_pairs: keys.drift().pairs.map(|pairs| pairs.value),
-            rows: keys.rows(),
-            efficiency: keys.efficiency().map(|keys| keys.settings()),
-            stability: keys.stability().map(|keys| keys.settings()),
-            significance: keys.significance().map(|keys| significance(&keys, folder)).transpose()?,
-        })
+        let (scales, coherence) = (keys.scales(), keys.coherence());
+        let asked = keys.asked.settle(&Common { scales: &scales, coherence, folder })?;
+        Ok(Self { scales, certificate: keys.certificate(), coherence, rows: keys.rows(), asked })
     }
-}
-
-fn significance(keys: &SignificanceKeys, folder: &Folder) -> Checked<Significance> {
-    let text = keys.text.value.iter().map(|path| folder.file("measure.significance.text", path));
-    Ok(Significance {
-        text: text.collect::<Result<_, _>>()?,
-        passages: keys.passages(),
-        tokens: keys.tokens(),
-        directions: keys.directions(),
-    })
 }

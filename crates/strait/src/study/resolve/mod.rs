@@ -22,14 +22,13 @@ use super::{
 };
 use crate::{
     Result,
-    keys::{self, At, Fault, Folder},
-    place::{Place, last_part},
+    keys::{self, At, Fault, Folder, Place, last_part},
     train::Seeds,
 };
 
 pub use data::{Data, PairSource, Rows};
 pub use layers::Unplaced;
-pub use measures::{Measures, Significance};
+pub use measures::Measures;
 pub use solution::{Mix, Solution};
 
 /// A study with nothing left to guess.

@@ -3,32 +3,26 @@
 use super::{Measures, Solution};
 use crate::{
     keys::{self, At},
-    report::{Expected, sentences},
-    study::{Prediction, Problem, file::PredictionKeys, name, problem::Checked},
+    report::{Subject, sentences},
+    study::{Prediction, Problem, file::PredictionKeys, problem::Checked},
 };
 
 /// The sentences that the report on these solutions may conclude with.
 pub(super) fn claims(solutions: &[&Solution], measures: &Measures) -> Vec<String> {
     let penalised = |name: &String| solutions.iter().any(|s| s.name == *name && s.train.kl.is_some());
-    let expected: Vec<Expected<'_>> = solutions
-        .iter()
-        .map(|solution| Expected {
-            name: &solution.name,
-            penalised: solution.train.kl.is_some(),
-            searched: solution.search.is_some(),
-            freed: solution.train.kl.is_none() && solution.from.as_ref().is_some_and(penalised),
-            control: solution.control,
-            kind: solution.train.edit.kind(),
-            variant: (solution.variant(), solution.train.seeds.initialisation),
-        })
-        .collect();
-    let measured = [
-        (name::EFFICIENCY, measures.efficiency.is_some()),
-        (name::STABILITY, measures.stability.is_some()),
-        (name::SIGNIFICANCE, measures.significance.is_some()),
-    ];
-    let measured: Vec<_> = measured.into_iter().filter(|(_, on)| *on).map(|(name, _)| name).collect();
-    sentences(&expected, &measured)
+    let subject = |solution: &&Solution| Subject {
+        name: solution.name.clone(),
+        kind: solution.train.edit.kind().into(),
+        control: solution.control,
+        penalised: solution.train.kl.is_some(),
+        searched: solution.search.is_some(),
+        freed: solution.train.kl.is_none() && solution.from.as_ref().is_some_and(penalised),
+        variant: solution.variant(),
+        seed: solution.train.seeds.initialisation,
+    };
+    let subjects: Vec<Subject> = solutions.iter().map(subject).collect();
+    let measured: Vec<&str> = measures.asked.0.iter().map(|measure| measure.name()).collect();
+    sentences(&subjects, &measured)
 }
 
 pub(super) fn predictions(written: &[At<PredictionKeys>], known: &[String]) -> Checked<Vec<Prediction>> {
