@@ -52,6 +52,11 @@ impl EditName {
         Self::KEYS.iter().find(|(name, _)| *name == key).map(|(_, kinds)| *kinds)
     }
 
+    /// Whether an edit of this kind has a key.
+    pub fn has(self, key: &str) -> bool {
+        Self::kinds_with(key).is_none_or(|kinds| kinds.contains(&self))
+    }
+
     fn learning_rates() -> String {
         let rates = Self::NAMES.map(|(name, kind)| format!("`{:?}` for {name}", kind.learning_rate()));
         rates.join(", ")
