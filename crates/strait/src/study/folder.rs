@@ -23,7 +23,6 @@ use strait_model::{
 use super::{
     Plan, Seal, Step, Study, StudyFile,
     made::{self, Damage, Made, damages, digest},
-    name,
     results::{REPORT, solution_folder},
 };
 use crate::{Error, Result, Table};
@@ -492,7 +491,7 @@ impl RunningStep<'_> {
 pub fn status(path: &Path) -> Result<Status> {
     let running = is_held(path)?;
     let run = read_run(path)?.ok_or_else(|| Problem::NoRun.at(path))?;
-    let plan = read_json(path, PLAN)?.unwrap_or(Plan { steps: Vec::new() });
+    let plan = read_plan(path)?;
     let report = path.join(REPORT);
     Ok(Status {
         schema: SCHEMA,
@@ -516,6 +515,11 @@ pub fn status_of(plan: &Plan, path: &Path, study: &str) -> Result<Vec<StepStatus
 }
 
 /// Where each step of a plan stands, with the session that is at work.
+/// The plan of a run; without steps where none was begun.
+pub(super) fn read_plan(path: &Path) -> Result<Plan> {
+    Ok(read_json(path, PLAN)?.unwrap_or(Plan { steps: Vec::new() }))
+}
+
 fn standing(path: &Path, plan: &Plan, at_work: Option<usize>) -> Result<Vec<StepStatus>> {
     plan.steps.iter().map(|step| Ok(stand(path, step, at_work)?.0)).collect()
 }
@@ -572,7 +576,7 @@ pub(super) fn refuse_damage(path: &Path) -> Result<()> {
     {
         return Err(Problem::Damaged { what: format!("`{RESOLVED}` is not as it was made") }.at(path));
     }
-    for step in read_json(path, PLAN)?.map_or_else(Vec::new, |plan: Plan| plan.steps) {
+    for step in read_plan(path)?.steps {
         let (StepStatus { name, state, error, .. }, mut damages) = stand(path, &step, None)?;
         let only_the_report = !damages.is_empty() && damages.iter().all(|damage| damage.file == REPORT);
         if state == State::Damaged && !only_the_report {
@@ -589,14 +593,14 @@ pub(super) fn report_written(path: &Path) -> Result<()> {
     if is_held(path)? {
         return Ok(());
     }
-    let Some(mut record) = read_step(path, name::REPORT)?.filter(|r| r.state == Recorded::Done) else {
+    let Some(mut record) = read_step(path, Step::REPORT)?.filter(|r| r.state == Recorded::Done) else {
         return Ok(());
     };
-    let found = made::made(path, name::REPORT)?;
+    let found = made::made(path, Step::REPORT)?;
     if let Some(sha256) = found.get(REPORT) {
         record.made.insert(REPORT.into(), sha256.clone());
     }
-    write_atomically(&path.join(step_file(name::REPORT)), |file| {
+    write_atomically(&path.join(step_file(Step::REPORT)), |file| {
         Ok(serde_json::to_writer_pretty(file, &record)?)
     })?;
     Ok(())

@@ -15,8 +15,8 @@ use plotly::{
 };
 
 use super::{
-    conclusion::{shortened, wrapped},
     html::escaped,
+    words::{shortened, wrapped},
 };
 use crate::interval::Interval;
 

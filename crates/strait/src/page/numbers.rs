@@ -62,6 +62,11 @@ pub(crate) fn list<S: AsRef<str>>(items: &[S]) -> String {
     }
 }
 
+/// A name between quotation marks.
+pub(crate) fn quoted(name: &str) -> String {
+    format!("“{name}”")
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -3,7 +3,7 @@
 //! Time is counted in multiply-adds of the matrix products (design §5) and turned into seconds by what this machine did
 //! in two short trials with the model at hand: a pass forward, and a step forth and back.
 
-use std::time::Instant;
+use std::{collections::BTreeSet, time::Instant};
 
 use candle_core::Device;
 use strait_model::{
@@ -13,13 +13,30 @@ use strait_model::{
     progress::Silent,
 };
 
-use super::Problem;
 use crate::{
     Result,
-    measure::{BEGINNING, CONTINUATION},
     objective::{KEEP_LIMIT, Kept, Row, TOKENS_AT_ONCE, batches, packed},
     train::{EditKind, Order, Settings, Trainable},
 };
+
+/// More than a machine, or its owner's patience, could hold.
+#[derive(Clone, Copy, Debug, PartialEq, thiserror::Error)]
+pub enum Beyond {
+    /// A time that nobody waits.
+    #[error("it would take some {years:.0} years on this machine")]
+    Time {
+        /// Years.
+        years: f64,
+    },
+    /// Memory that is far from there.
+    #[error("it would take some {needed:.0} GiB of memory, and this machine has {there:.0}")]
+    Memory {
+        /// GiB.
+        needed: f64,
+        /// GiB of this machine.
+        there: f64,
+    },
+}
 
 /// What has been added up so far.
 pub struct Estimate {
@@ -34,6 +51,8 @@ pub struct Estimate {
     edits: f64,
     /// Which training rows are kept already, and at which point.
     kept: Option<(usize, Vec<usize>)>,
+    /// Which rows that several measures share are counted as read, and at which point.
+    shared: BTreeSet<(usize, usize)>,
 }
 
 /// Multiply-adds a second on this machine.
@@ -93,7 +112,16 @@ impl Estimate {
         let rates = Rates { forward: 1.0, training: 1.0, kl: 1.0 };
         let size = |file: &std::path::PathBuf| file.metadata().map_or(0.0, |found| found.len() as f64);
         let mapped = model.provenance.files.iter().map(size).sum();
-        let mut estimate = Self { config, mapped, rates, seconds: 0.0, working: 0.0, edits: 0.0, kept: None };
+        let mut estimate = Self {
+            config,
+            mapped,
+            rates,
+            seconds: 0.0,
+            working: 0.0,
+            edits: 0.0,
+            kept: None,
+            shared: BTreeSet::new(),
+        };
 
         let mut kept = Kept::new(rows);
         let every_row = kept.every_row();
@@ -179,6 +207,13 @@ impl Estimate {
         self.seconds - before
     }
 
+    /// Adds the reading of rows that several measures share, once; `rows_number` tells such rows apart.
+    pub fn keeping_once(&mut self, rows_number: usize, rows: &[Row], point: usize) {
+        if self.shared.insert((rows_number, point)) {
+            self.keeping(rows, point);
+        }
+    }
+
     /// Adds so many readings of the response losses of rows whose stream is kept at `point`; returns their seconds.
     pub fn losses(&mut self, rows: &[Row], point: usize, passes: usize) -> f64 {
         let responses: f64 = rows.iter().map(|row| row.response_tokens() as f64).sum();
@@ -196,10 +231,17 @@ impl Estimate {
         self.seconds += passes as f64 * tokens(rows) * a_token;
     }
 
-    /// Adds the base model's continuations of passages, and so many readings of their KL.
-    pub fn continuations(&mut self, passages: &[Row], point: usize, passes: usize) {
-        let written = (passages.len() * CONTINUATION) as f64;
-        let begun: f64 = passages.iter().map(|row| row.ids.len().min(BEGINNING) as f64).sum();
+    /// Adds the base model's continuations of the first `beginning` tokens of passages by `written` tokens, and so many
+    /// readings of their KL.
+    pub fn continuations(
+        &mut self,
+        passages: &[Row],
+        [beginning, written]: [usize; 2],
+        point: usize,
+        passes: usize,
+    ) {
+        let written = (passages.len() * written) as f64;
+        let begun: f64 = passages.iter().map(|row| row.ids.len().min(beginning) as f64).sum();
         let all = begun + written;
         let whole = self.blocks(self.config.layers);
         self.seconds += (2.0 * begun + written) * whole / self.rates.forward;
@@ -237,7 +279,7 @@ impl Estimate {
     ///
     /// # Errors
     /// If neither this machine nor its owner's patience could hold that.
-    pub fn line(&self, jobs: usize) -> Result<String, Problem> {
+    pub fn line(&self, jobs: usize) -> Result<String, Beyond> {
         let weights = self.config.parameters() as f64 * 4.0;
         let memory = PROGRAM + self.mapped + weights + self.edits + jobs as f64 * self.of_a_step();
         hold(self.seconds, memory, memory_of_the_machine().unwrap_or(f64::INFINITY))?;
@@ -293,13 +335,13 @@ const GIB: f64 = (1_u64 << 30) as f64;
 
 /// Refuses a time that nobody waits, and memory that is far from there. What an overflow leaves, infinite or no number, is
 /// beyond all bounds.
-fn hold(seconds: f64, memory: f64, there: f64) -> Result<(), Problem> {
+fn hold(seconds: f64, memory: f64, there: f64) -> Result<(), Beyond> {
     let years = seconds / (3600.0 * 24.0 * 365.25);
     if years.is_nan() || years > MOST_YEARS {
-        return Err(Problem::TooMuchTime { years });
+        return Err(Beyond::Time { years });
     }
     if memory.is_nan() || memory > FAR * there {
-        return Err(Problem::TooMuchMemory { needed: memory / GIB, there: there / GIB });
+        return Err(Beyond::Memory { needed: memory / GIB, there: there / GIB });
     }
     Ok(())
 }

@@ -1,4 +1,4 @@
-//! Where a thing of a study lies, and what may be told of it to others.
+//! Where a thing that a key names lies, and what may be told of it to others.
 
 use std::{
     ffi::OsStr,
@@ -6,11 +6,15 @@ use std::{
 };
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use strait_model::Error as FileError;
 
-/// A file or folder of a study: where it lies on this machine, and how everything that is handed on names it.
+use super::{At, Checked, Fault, Problem};
+use crate::Result;
+
+/// A file or folder that a key names: where it lies on this machine, and how everything that is handed on names it.
 ///
 /// What is written down is the name alone, so that no resolved study, report or edit says where its author keeps things: a
-/// relative path as the study has it, of any other its last part. Hashes say which file it was.
+/// relative path as the key has it, of any other its last part. Hashes say which file it was.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Place {
     path: PathBuf,
@@ -18,7 +22,7 @@ pub struct Place {
 }
 
 impl Place {
-    /// What lies at `path`, where the study writes `written`.
+    /// What lies at `path`, where the key says `written`.
     pub fn new(path: PathBuf, written: &str) -> Self {
         let shown = shareable(Path::new(written)).unwrap_or_else(|| written.into());
         Self { path, shown }
@@ -49,6 +53,69 @@ impl Serialize for Place {
 impl<'de> Deserialize<'de> for Place {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         Ok(Self::named(&String::deserialize(deserializer)?))
+    }
+}
+
+/// The folder of a file, at which the paths in it start.
+#[derive(Clone, Debug)]
+pub struct Folder {
+    /// Absolute and free of links.
+    path: PathBuf,
+}
+
+impl Folder {
+    /// The folder of `file`.
+    ///
+    /// # Errors
+    /// If it is not there.
+    pub fn of(file: &Path) -> Result<Self> {
+        let parent = match file.parent() {
+            Some(parent) if !parent.as_os_str().is_empty() => parent,
+            _ => Path::new("."),
+        };
+        let path = parent.canonicalize().map_err(FileError::io(parent, "find the folder of the study"))?;
+        Ok(Self { path })
+    }
+
+    /// The folder's own path.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// The file that `key` names.
+    ///
+    /// # Errors
+    /// If it is not there.
+    pub fn file(&self, key: &str, written: &At<String>) -> Checked<Place> {
+        let path = self.absolute(&written.value);
+        match path.is_file() {
+            true => Ok(Place::new(path, &written.value)),
+            false => Err(self.missing(key, "file", written)),
+        }
+    }
+
+    /// The fault that a file, or what else `kind` says, is not there.
+    pub fn missing(&self, key: &str, kind: &'static str, written: &At<String>) -> Fault {
+        let (key, looked) = (key.to_string(), self.absolute(&written.value));
+        written.fault(Problem::NoFile { key, kind, written: written.value.clone(), looked })
+    }
+
+    /// A path from this folder. Leading `..` are resolved, which is safe as the folder is free of links; later ones stay,
+    /// for what precedes them may be a link.
+    pub fn absolute(&self, written: &str) -> PathBuf {
+        let mut path = self.path.clone();
+        let mut leading = true;
+        for component in Path::new(written).components() {
+            match component {
+                Component::CurDir => {}
+                Component::ParentDir if leading => _ = path.pop(),
+                other => {
+                    leading = false;
+                    path.push(other);
+                }
+            }
+        }
+        path
     }
 }
 
