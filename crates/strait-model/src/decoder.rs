@@ -47,7 +47,7 @@ pub struct Decoder {
     local_frequencies: Option<Vec<f32>>,
 }
 
-/// What every block of one pass needs.
+/// The inputs of every block of one pass.
 struct Pass<'a> {
     spans: Spans,
     rows: Vec<Range<usize>>,
@@ -75,13 +75,13 @@ fn adapters_of(part: &Edit, site: Site) -> impl Iterator<Item = (&Adapter, f64)>
     })
 }
 
-/// What an adapter adds: scale * B A x.
+/// The term that an adapter adds: scale * B A x.
 fn change(x: &Tensor, adapter: &Adapter, scale: f64) -> Result<Tensor> {
     let by = |x: &Tensor, weight: &Tensor| ops::linear(x, &Linear { weight: weight.clone(), bias: None });
     Ok((by(&by(x, &adapter.a)?, &adapter.b)? * scale)?)
 }
 
-/// What an adapter of the embedding table adds: scale * B A, with A's columns those of the tokens.
+/// The term that an adapter of the embedding table adds: scale * B A, with A's columns those of the tokens.
 fn looked_up(tokens: &[u32], adapter: &Adapter, scale: f64) -> Result<Tensor> {
     let ids = Tensor::from_slice(tokens, tokens.len(), adapter.a.device())?;
     let of_tokens = adapter.a.index_select(&ids, 1)?.t()?.contiguous()?;
@@ -185,7 +185,7 @@ impl Decoder {
         &self.config
     }
 
-    /// Where its tensors live.
+    /// The device of its tensors.
     pub fn device(&self) -> &Device {
         self.embedding.device()
     }

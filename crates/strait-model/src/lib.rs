@@ -1,4 +1,4 @@
-//! A chat model that can be read to the last digit, edited and sampled from.
+//! Chat models that are read as transformers reads them, edited, and sampled from.
 //!
 //! The crate reads Hugging Face folders and GGUF files into one decoder ([`Model`]), lets small changes act on it
 //! without touching its weights ([`Edit`]), and gives the losses of fine-tuning with gradients to the edit's tensors.

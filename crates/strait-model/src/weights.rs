@@ -19,7 +19,7 @@ use rayon::prelude::*;
 use crate::{
     Config, Error, Gguf, Result,
     config::Architecture,
-    files::{Identity, Pinned, sha256_of},
+    files::{Identity, OpenFile, sha256_of},
     gguf::{dtype_name, is_float},
     progress::{Progress, Unit},
 };
@@ -120,7 +120,7 @@ impl Weights {
         }
     }
 
-    /// Where the model lies: its folder, or its GGUF file.
+    /// The model's folder, or its GGUF file.
     pub fn path(&self) -> &Path {
         &self.path
     }
@@ -130,7 +130,7 @@ impl Weights {
         self.held().into_iter().map(|file| file.path().into()).collect()
     }
 
-    fn held(&self) -> Vec<&Pinned> {
+    fn held(&self) -> Vec<&OpenFile> {
         match &self.source {
             Source::Gguf(gguf) => vec![gguf.file()],
             Source::Safetensors(folder) => folder.files(),
@@ -164,7 +164,7 @@ impl Weights {
     /// # Errors
     /// [`Error::Changed`] with the first of them.
     pub fn check_unchanged(&self) -> Result<()> {
-        self.held().into_iter().try_for_each(Pinned::check)?;
+        self.held().into_iter().try_for_each(OpenFile::check)?;
         match self.beside.iter().find(|(path, state)| Identity::of(path) != *state) {
             Some((path, _)) => Err(Error::Changed { path: path.clone() }),
             None => Ok(()),
@@ -189,7 +189,7 @@ impl Weights {
         Some(format!("{} ({n} {noun})", dtype_name(first)) + &rest.collect::<String>())
     }
 
-    /// Whether there is a tensor of that name, such as `model.layers.3.mlp.down_proj.weight`.
+    /// True if there is a tensor of that name, such as `model.layers.3.mlp.down_proj.weight`.
     pub fn contains(&self, name: &str) -> bool {
         self.names.stored(name).is_some_and(|stored| match &self.source {
             Source::Gguf(gguf) => gguf.tensor(&stored).is_some(),

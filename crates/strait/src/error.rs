@@ -71,7 +71,7 @@ pub enum Error {
         value: f64,
     },
     /// The user asked for a stop; everything done so far is saved.
-    #[error("interrupted; the same command goes on from here")]
+    #[error("interrupted; run the same command to continue")]
     Interrupted,
     /// The system gives no more threads.
     #[error("threads cannot be started: {reason}")]

@@ -140,7 +140,7 @@ pub struct Lora {
     pub rank: usize,
     /// Alpha of every adapter.
     pub alpha: f64,
-    /// Whether the scale is alpha / sqrt(r) instead of alpha / r.
+    /// True if the scale is alpha / sqrt(r) instead of alpha / r.
     pub rslora: bool,
     /// Factor by which the whole edit is scaled (`E*2.5`); 1 as trained.
     pub factor: f64,

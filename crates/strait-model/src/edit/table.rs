@@ -51,7 +51,7 @@ impl SavedTable {
     }
 }
 
-/// Whether two numbers are one, or one of them is the other in 16 bits.
+/// True if two numbers are one, or one of them is the other in 16 bits.
 fn same(a: f32, b: f32) -> bool {
     let shorter = |x: f32| [bf16::from_f32(x).to_f32(), f16::from_f32(x).to_f32()];
     a == b || shorter(a).contains(&b) || shorter(b).contains(&a)

@@ -144,7 +144,7 @@ impl Reference {
 struct Fused {
     unembedding: Unembedding,
     reference: Reference,
-    /// Whether a backward pass will follow.
+    /// True if a backward pass will follow.
     gradient: bool,
     /// d loss / d hidden, row by row, from the forward pass.
     d_hidden: Mutex<Option<Vec<f32>>>,

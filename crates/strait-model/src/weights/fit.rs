@@ -1,4 +1,4 @@
-//! Whether a file's tensors are those that its config asks for: all of them, of these shapes, and no others.
+//! A file's tensors, held against those that its config asks for: all of them, of these shapes, and no others.
 //!
 //! transformers passes over what it finds too much and fills what it misses with random numbers, with a warning each. Here
 //! both are errors: such a file computes something else than its makers meant.
@@ -57,7 +57,7 @@ pub(super) fn check(weights: &Weights) -> Result<Vec<String>> {
     }
 }
 
-/// Whether a tensor that the decoder does not ask for changes nothing of what the model computes.
+/// True if a tensor that the decoder does not ask for changes nothing of what the model computes.
 fn is_idle(name: &str, architecture: Architecture, tied: bool, gguf: bool) -> bool {
     if gguf {
         return name == ROPE_FACTORS;

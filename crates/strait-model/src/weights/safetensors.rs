@@ -14,7 +14,7 @@ use super::{PIECE, Problem, check_finite, check_shape, fit::Stored};
 use crate::{
     Error, Result,
     config::read_bounded,
-    files::{Pinned, unfinished_beside},
+    files::{OpenFile, unfinished_beside},
     json,
 };
 
@@ -40,9 +40,9 @@ pub(super) struct Folder {
 /// One file.
 #[derive(Debug)]
 struct Shard {
-    file: Pinned,
+    file: OpenFile,
     header: Metadata,
-    /// Where the data starts, in bytes.
+    /// The offset of the data, in bytes.
     data: u64,
 }
 
@@ -129,7 +129,7 @@ impl Folder {
     }
 
     /// All files, by name.
-    pub(super) fn files(&self) -> Vec<&Pinned> {
+    pub(super) fn files(&self) -> Vec<&OpenFile> {
         let mut files: Vec<_> = self.shards.iter().map(|shard| &shard.file).collect();
         files.sort_by_key(|file| file.path());
         files
@@ -144,7 +144,7 @@ impl Folder {
     }
 }
 
-/// Where a shard lies; it may not lie outside the folder.
+/// The path of a shard; it may not lie outside the folder.
 fn shard_path(folder: &Path, shard: &str) -> Result<PathBuf, Problem> {
     let inside = Path::new(shard).components().all(|c| matches!(c, Component::Normal(_)));
     if !inside || shard.is_empty() {
@@ -156,7 +156,7 @@ fn shard_path(folder: &Path, shard: &str) -> Result<PathBuf, Problem> {
 
 impl Shard {
     fn open(path: &Path) -> Result<Self> {
-        let file = Pinned::open(path, &[])?;
+        let file = OpenFile::open(path, &[])?;
         let (header, data) = read_header(&file)?.map_err(|problem| Error::input(path, problem))?;
         Ok(Self { file, header, data })
     }
@@ -205,7 +205,7 @@ impl Shard {
 ///
 /// The library checks the tensors among themselves (sizes by shape and type, no gap, no overlap). What it would say of the
 /// file's lengths names no numbers, so these are checked here.
-fn read_header(file: &Pinned) -> Result<Result<(Metadata, u64), Problem>> {
+fn read_header(file: &OpenFile) -> Result<Result<(Metadata, u64), Problem>> {
     let length = file.length();
     let Some(left) = length.checked_sub(LENGTH as u64) else {
         return Ok(Err(Problem::TooShort { length }));
