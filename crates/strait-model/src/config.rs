@@ -5,10 +5,13 @@
 
 mod gguf;
 mod hf;
+mod tensors;
 
 use std::{io::Read, path::Path};
 
 use serde::Serialize;
+
+pub use tensors::{EMBEDDINGS, HEAD, LAST_NORM};
 
 use crate::{Error, Gguf, Result, edit::Projection, files::open_real};
 
@@ -345,14 +348,7 @@ impl Config {
 
     /// Numbers in the weights.
     pub fn parameters(&self) -> usize {
-        let d = self.hidden_size;
-        let projections = Projection::ALL.map(|p| self.projection_size(p));
-        let matrices = projections.iter().map(|&(input, output)| input * output).sum::<usize>();
-        let biases = if self.qkv_bias { projections[..3].iter().map(|&(_, output)| output).sum() } else { 0 };
-        let head_norms = if self.qk_norm { 2 * self.head_dim } else { 0 };
-        let norms = if self.post_norms { 4 } else { 2 } * d;
-        let tables = if self.tied_embeddings { 1 } else { 2 };
-        self.layers * (matrices + biases + head_norms + norms) + d + tables * self.vocab_size * d
+        self.tensors().iter().map(|(_, shape)| shape.iter().product::<usize>()).sum()
     }
 
     /// Input and output width of one of a block's projections.

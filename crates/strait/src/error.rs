@@ -142,7 +142,7 @@ impl Error {
             Self::Data { problem, .. } => Some(problem.hint()),
             Self::Row { source, .. } => source.hint(),
             Self::Archive { problem, .. } => Some(problem.hint().into()),
-            Self::CannotTrain(_) => Some("train a steering vector or a LoRA".into()),
+            Self::CannotTrain(_) => Some("train a steering vector, a LoRA or a full fine-tune".into()),
             // Nothing has been changed before the first step.
             Self::Diverged { step: 1, loss, .. } if loss.is_nan() => Some(
                 "prove the model with `strait check`: its weights may hold numbers that are not finite; else lower the weight \

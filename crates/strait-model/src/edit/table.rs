@@ -7,7 +7,10 @@ use candle_core::{DType, Device, Tensor};
 use half::{bf16, f16};
 
 use super::{Problem, Site};
-use crate::{Decoder, Result};
+use crate::{
+    Result,
+    config::{EMBEDDINGS, HEAD},
+};
 
 /// Rows that are compared at once.
 const ROWS: usize = 1024;
@@ -24,12 +27,11 @@ pub(super) struct SavedTable {
 }
 
 impl SavedTable {
-    /// Refuses a table that is not the model's.
-    pub(super) fn check(&self, decoder: &Decoder) -> Result<()> {
-        let model = match self.site {
-            Site::Head => decoder.unembedding(None)?.weight,
-            _ => decoder.embeddings().clone(),
-        };
+    /// Refuses a table that is not the model's; a head that is none of the model's weights is the embeddings.
+    pub(super) fn check(&self, weights: &[(String, Tensor)]) -> Result<()> {
+        let named = |name| weights.iter().find(|(own, _)| own == name).map(|(_, weight)| weight);
+        let own = if self.site == Site::Head { named(HEAD) } else { None };
+        let Some(model) = own.or_else(|| named(EMBEDDINGS)) else { return Ok(()) };
         if self.values.dims() != model.dims() {
             return Err(Problem::Size {
                 tensor: self.name.clone(),
@@ -45,7 +47,7 @@ impl SavedTable {
                 let part = table.narrow(0, start, ROWS.min(rows - start))?.to_device(&Device::Cpu)?;
                 Ok(part.to_dtype(DType::F32)?.flatten_all()?.to_vec1()?)
             };
-            let (ours, theirs) = (numbers(&model)?, numbers(&self.values)?);
+            let (ours, theirs) = (numbers(model)?, numbers(&self.values)?);
             if let Some(at) = ours.iter().zip(&theirs).position(|(&a, &b)| !same(a, b)) {
                 let row = start + at / width;
                 return Err(Problem::OtherTable { tensor: self.name.clone(), row }.into());

@@ -66,7 +66,7 @@ fn token_losses(
 ) -> Result<Vec<Vec<f32>>> {
     let mut rows = Vec::with_capacity(kept.rows().len());
     for batch in kept.batches_by_tokens() {
-        let losses = kept.response_losses(decoder, &batch, edit, false)?.to_vec1::<f32>()?;
+        let losses = kept.response_losses(decoder, &batch, edit)?;
         let mut rest = losses.as_slice();
         for &row in &batch {
             let (own, later) = rest.split_at(kept.rows()[row].response_tokens());
@@ -153,6 +153,7 @@ fn kind(edit: &Edit) -> &'static str {
         Edit::Steering(_) => "steering",
         Edit::Lora(_) => "lora",
         Edit::Ablation(_) => "ablation",
+        Edit::Full(_) => "full",
         Edit::Composed(_) => "composed",
     }
 }
@@ -168,10 +169,12 @@ pub enum Part {
     B,
     /// Directions of ablations.
     Direction,
+    /// What each weight changes by in a full fine-tune.
+    Weight,
 }
 
 impl Part {
-    const ALL: [Self; 4] = [Self::Vector, Self::A, Self::B, Self::Direction];
+    const ALL: [Self; 5] = [Self::Vector, Self::A, Self::B, Self::Direction, Self::Weight];
 
     /// Its name in tables.
     pub fn name(self) -> &'static str {
@@ -180,6 +183,7 @@ impl Part {
             Self::A => "A",
             Self::B => "B",
             Self::Direction => "direction",
+            Self::Weight => "weight",
         }
     }
 
@@ -189,6 +193,7 @@ impl Part {
             Edit::Steering(_) => self == Self::Vector,
             Edit::Lora(_) => matches!(self, Self::A | Self::B),
             Edit::Ablation(_) => self == Self::Direction,
+            Edit::Full(_) => self == Self::Weight,
             Edit::Composed(_) => false,
         })
     }
@@ -212,6 +217,7 @@ fn with_tensors(edit: &Edit, change: &mut dyn FnMut(Part, &Tensor) -> Result<Ten
         Edit::Ablation(ablation) => {
             Edit::Ablation(Ablation { direction: change(Part::Direction, &ablation.direction)?, ..*ablation })
         }
+        Edit::Full(full) => Edit::Full(full.with_deltas(|delta| change(Part::Weight, delta))?),
         Edit::Composed(edits) => {
             Edit::Composed(edits.iter().map(|edit| with_tensors(edit, change)).collect::<Result<_>>()?)
         }

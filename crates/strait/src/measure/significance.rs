@@ -227,9 +227,8 @@ fn row_kl(
     for batch in kept.batches_by_tokens() {
         let kl = match continued {
             true => kept.response_kl(decoder, &batch, edit)?,
-            false => kept.kl(decoder, &batch, edit, false)?,
+            false => kept.kl(decoder, &batch, edit)?,
         };
-        let kl = kl.to_vec1::<f32>()?;
         let mut rest = kl.as_slice();
         for &row in &batch {
             let of_row = &kept.rows()[row];

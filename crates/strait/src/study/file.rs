@@ -178,6 +178,7 @@ pub(super) struct TrainKeys {
 pub(super) enum EditName {
     Steering,
     Lora,
+    Full,
 }
 
 /// `kl`: true, false, or a table.
@@ -372,7 +373,10 @@ fn pairs(cell: Cell) -> Checked<PairKeys> {
 fn train(table: &mut Table) -> Checked<TrainKeys> {
     Ok(TrainKeys {
         preset: table.read("preset", choice(&Preset::NAMES))?,
-        edit: table.read("edit", choice(&[("steering", EditName::Steering), ("lora", EditName::Lora)]))?,
+        edit: table.read(
+            "edit",
+            choice(&[("steering", EditName::Steering), ("lora", EditName::Lora), ("full", EditName::Full)]),
+        )?,
         layer: table.read("layer", several(layer))?,
         layers: table.read("layers", list(layer))?,
         projections: table.read("projections", list(choice(&PROJECTIONS)))?,

@@ -262,7 +262,7 @@ impl Defaults {
         Self {
             learning_rate: match edit {
                 EditName::Steering => 0.01,
-                EditName::Lora => 2e-5,
+                EditName::Lora | EditName::Full => 2e-5,
             },
             weight_decay: 0.0,
             rank: 1,
@@ -626,9 +626,10 @@ impl Resolver<'_> {
             }));
         }
         // A solution may set the shared keys of LoRA aside by being a steering vector, but not all of them.
-        let all_steer = solutions.iter().all(|s| matches!(s.solution.train.edit, EditKind::Steering { .. }));
-        if all_steer {
-            no_lora_keys(&top.train, "train")?;
+        let has = |edit: fn(&EditKind) -> bool| solutions.iter().any(|s| edit(&s.solution.train.edit));
+        if !has(|edit| matches!(edit, EditKind::Lora { .. })) {
+            let steers = has(|edit| matches!(edit, EditKind::Steering { .. }));
+            no_lora_keys(&top.train, "train", if steers { EditName::Steering } else { EditName::Full })?;
         }
         Ok(solutions)
     }
@@ -636,8 +637,8 @@ impl Resolver<'_> {
     fn solution(&self, name: &str, keys: &TrainKeys, seeds: Seeds) -> Checked<Unplaced> {
         let layered = Layered { own: keys, shared: &self.file.top.train };
         let (preset, edit) = layered.preset_and_edit()?;
-        if edit == EditName::Steering {
-            no_lora_keys(layered.own, "solution")?;
+        if edit != EditName::Lora {
+            no_lora_keys(layered.own, "solution", edit)?;
         }
         let kl = self.kl(name, &layered, preset)?;
         let defaults = preset.map_or_else(|| Defaults::of(edit), |p| p.defaults(kl.is_some()));
@@ -647,6 +648,7 @@ impl Resolver<'_> {
         let train = Settings {
             edit: match edit {
                 EditName::Steering => EditKind::Steering { layer: 0 },
+                EditName::Full => EditKind::Full,
                 EditName::Lora => EditKind::Lora {
                     layers: Vec::new(),
                     projections: layered
@@ -975,6 +977,7 @@ impl Unplaced {
         match &mut solution.train.edit {
             EditKind::Steering { layer } => *layer = indices.first().copied().unwrap_or_default(),
             EditKind::Lora { layers, .. } => *layers = indices,
+            EditKind::Full => {}
         }
         Ok(solution)
     }
@@ -1109,9 +1112,11 @@ fn one_length(keys: &TrainKeys, table: &str) -> Checked<()> {
     }
 }
 
-/// Refuses the keys of LoRA where a steering vector is trained.
-fn no_lora_keys(keys: &TrainKeys, table: &str) -> Checked<()> {
+/// Refuses the keys of LoRA where another edit is trained, and a layer where all are.
+fn no_lora_keys(keys: &TrainKeys, table: &str, edit: EditName) -> Checked<()> {
+    let layer = keys.layer.as_ref().filter(|_| edit == EditName::Full);
     let lines = [
+        ("layer", layer.map(|at| at.line)),
         ("layers", keys.layers.as_ref().map(|at| at.line)),
         ("projections", keys.projections.as_ref().map(|at| at.line)),
         ("rank", keys.rank.as_ref().map(|at| at.line)),
@@ -1124,8 +1129,11 @@ fn no_lora_keys(keys: &TrainKeys, table: &str) -> Checked<()> {
             line: Some(line),
             problem: Problem::Contradiction {
                 key: format!("{table}.{key}"),
-                other: format!("edit = \"{}\"", edit_name(EditName::Steering)),
-                why: "only `edit = \"lora\"` has it",
+                other: format!("edit = \"{}\"", edit_name(edit)),
+                why: match key {
+                    "layer" => "a full fine-tune changes every weight",
+                    _ => "only `edit = \"lora\"` has it",
+                },
             },
         }),
     }
@@ -1135,6 +1143,7 @@ fn edit_name(edit: EditName) -> &'static str {
     match edit {
         EditName::Steering => "steering",
         EditName::Lora => "lora",
+        EditName::Full => "full",
     }
 }
 

@@ -738,7 +738,7 @@ fn command_line() -> Vec<String> {
 /// How many parts of an edit of that kind noise is put on, one by one.
 fn parts(edit: &EditKind) -> usize {
     match edit {
-        EditKind::Steering { .. } => 1,
+        EditKind::Steering { .. } | EditKind::Full => 1,
         EditKind::Lora { .. } => 2,
     }
 }

@@ -70,6 +70,7 @@ impl Axis {
     pub fn of(self, solution: &Solution) -> Option<f64> {
         let train = &solution.train;
         match (self, &train.edit) {
+            (Self::Layer | Self::Rank, EditKind::Full) => None,
             (Self::Layer, EditKind::Steering { layer }) => Some(f64::from(*layer)),
             (Self::Layer, EditKind::Lora { layers, .. }) => layers.first().map(|&layer| f64::from(layer)),
             (Self::Rank, EditKind::Steering { .. }) => None,
@@ -118,9 +119,9 @@ impl Axis {
         let count = |n: usize| n as f64;
         let either = |key: &dyn Fn(&TrainKeys) -> Option<Vec<At<f64>>>| key(own).or_else(|| key(shared));
         let values = match self {
-            Self::Layer if own.layers.is_some() => None,
+            Self::Layer if own.layers.is_some() || edit == EditName::Full => None,
             Self::Layer => either(&|t| of(&t.layer, f64::from)),
-            Self::Rank if edit == EditName::Steering => None,
+            Self::Rank if edit != EditName::Lora => None,
             Self::Rank => either(&|t| of(&t.rank, count)),
             Self::LearningRate => either(&|t| of(&t.learning_rate, |rate| rate)),
             Self::Weight => {
