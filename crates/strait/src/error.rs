@@ -113,7 +113,7 @@ impl Error {
             Self::Model(error) => error.hint(),
             Self::Row { source, .. } => source.hint(),
             Self::Input { problem, .. } => Some(problem.hint()),
-            Self::CannotTrain(_) => Some("train a steering vector or a LoRA".into()),
+            Self::CannotTrain(_) => Some("train a steering vector, a LoRA or a full fine-tune".into()),
             // Nothing has been changed before the first step.
             Self::Diverged { step: 1, loss, .. } if loss.is_nan() => Some(
                 "prove the model with `strait check`: its weights may hold numbers that are not finite; else lower the weight \

@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, path::PathBuf, sync::LazyLock};
 
-use candle_core::{Device, Var};
+use candle_core::{D, DType, Device, Var};
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use strait_model::{
@@ -224,4 +224,13 @@ pub fn small_decoder(config: &Config) -> (Decoder, BTreeMap<String, Var>) {
         Ok(tensor)
     });
     (decoder.unwrap(), vars)
+}
+
+/// Mean cross-entropy by the plainest arithmetic, in the type of the logits.
+pub fn mean_cross_entropy(logits: &candle_core::Tensor, targets: &[u32]) -> f64 {
+    let targets = candle_core::Tensor::from_slice(targets, (targets.len(), 1), logits.device()).unwrap();
+    let shifted = logits.broadcast_sub(&logits.max_keepdim(D::Minus1).unwrap()).unwrap();
+    let sums = shifted.exp().unwrap().sum_keepdim(D::Minus1).unwrap().log().unwrap();
+    let losses = (sums - shifted.gather(&targets, 1).unwrap()).unwrap();
+    losses.mean_all().unwrap().to_dtype(DType::F64).unwrap().to_scalar().unwrap()
 }

@@ -74,6 +74,7 @@ impl Axis {
     pub fn of(self, solution: &Solution) -> Option<f64> {
         let train = &solution.train;
         match (self, &train.edit) {
+            (Self::Layer | Self::Rank, EditKind::Full) => None,
             (Self::Layer, EditKind::Steering { layer }) => Some(f64::from(*layer)),
             (Self::Layer, EditKind::Lora { layers, .. }) => layers.first().map(|&layer| f64::from(layer)),
             (Self::Rank, EditKind::Steering { .. }) => None,

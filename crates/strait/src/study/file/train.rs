@@ -18,11 +18,13 @@ use crate::{
 pub(crate) enum EditName {
     Steering,
     Lora,
+    Full,
 }
 
 impl EditName {
     /// All kinds by name.
-    pub const NAMES: [(&str, Self); 2] = [("steering", Self::Steering), ("lora", Self::Lora)];
+    pub const NAMES: [(&str, Self); 3] =
+        [("steering", Self::Steering), ("lora", Self::Lora), ("full", Self::Full)];
 
     /// The keys below that not all kinds have, each with the kinds that have it.
     const KEYS: [(&str, &[Self]); 6] = [
@@ -38,7 +40,7 @@ impl EditName {
     pub fn learning_rate(self) -> f64 {
         match self {
             Self::Steering => 0.01,
-            Self::Lora => 2e-5,
+            Self::Lora | Self::Full => 2e-5,
         }
     }
 

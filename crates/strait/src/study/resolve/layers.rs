@@ -118,6 +118,7 @@ impl Unplaced {
         match &mut solution.train.edit {
             EditKind::Steering { layer } => *layer = indices.first().copied().unwrap_or_default(),
             EditKind::Lora { layers, .. } => *layers = indices,
+            EditKind::Full => {}
         }
         Ok(solution)
     }
