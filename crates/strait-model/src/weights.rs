@@ -223,7 +223,7 @@ impl Weights {
 
     /// A weight's numbers as a folder has them; of Gemma's norms w.
     pub(crate) fn as_stored(&self, name: &str, shape: &[usize]) -> Result<Vec<f32>> {
-        let no_tensor = || at(&self.path, Problem::NoTensor { tensor: name.into() });
+        let no_tensor = || Error::input(&self.path, Problem::NoTensor { tensor: name.into() });
         let stored = self.names.stored(name).ok_or_else(no_tensor)?;
         match &self.source {
             Source::Safetensors(folder) => folder.read(&stored, shape),
@@ -243,7 +243,7 @@ impl Weights {
     pub(crate) fn bytes(&self, stored: &str) -> Result<Vec<u8>> {
         match &self.source {
             Source::Safetensors(folder) => folder.bytes(stored),
-            Source::Gguf(_) => Err(at(&self.path, Problem::NoTensor { tensor: stored.into() })),
+            Source::Gguf(_) => Err(Error::input(&self.path, Problem::NoTensor { tensor: stored.into() })),
         }
     }
 

@@ -551,7 +551,7 @@ impl crate::error::Problem for Problem {
 
 impl Problem {
     /// The error of a file with this problem.
-    pub(super) fn at(self, path: impl Into<PathBuf>) -> Error {
+    pub(crate) fn at(self, path: impl Into<PathBuf>) -> Error {
         Error::input(path, self)
     }
 }

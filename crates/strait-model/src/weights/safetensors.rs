@@ -137,7 +137,7 @@ impl Folder {
     pub(super) fn bytes(&self, name: &str) -> Result<Vec<u8>> {
         let shard = self.index.get(name).map(|&shard| &self.shards[shard]);
         let Some((shard, info)) = shard.and_then(|shard| Some((shard, shard.header.info(name)?))) else {
-            return Err(at(&self.path, Problem::NoTensor { tensor: name.into() }));
+            return Err(Error::input(&self.path, Problem::NoTensor { tensor: name.into() }));
         };
         let (start, end) = info.data_offsets;
         let mut bytes = vec![0; end - start];

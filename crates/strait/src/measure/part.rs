@@ -35,8 +35,13 @@ pub enum Part {
 }
 
 impl Word for Part {
-    const WORDS: &'static [(Self, &'static str)] =
-        &[(Self::Vector, "vector"), (Self::A, "A"), (Self::B, "B"), (Self::Direction, "direction"), (Self::Weight, "weight")];
+    const WORDS: &'static [(Self, &'static str)] = &[
+        (Self::Vector, "vector"),
+        (Self::A, "A"),
+        (Self::B, "B"),
+        (Self::Direction, "direction"),
+        (Self::Weight, "weight"),
+    ];
 }
 
 impl Part {

@@ -508,7 +508,7 @@ mod needs_minutes {
     #[ignore = "needs minutes"]
     fn a_shipped_world_can_be_made_again() {
         let shipped = Made::shipped(SHIPPED[0]).unwrap();
-        let pretrained = pretrain(&shipped.recipe, &Silent).unwrap();
+        let pretrained = pretrain(&shipped.recipe, None, &Silent).unwrap();
         let folder = tempfile::tempdir().unwrap();
         let made = pretrained.save(&folder.path().join("again")).unwrap();
         if made.sha256 == shipped.sha256 {
