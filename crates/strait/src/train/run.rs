@@ -117,6 +117,16 @@ impl<'a> Run<'a> {
         Ok(Trained { edit, history })
     }
 
+    /// Trains to the end and keeps nothing on disk.
+    ///
+    /// # Errors
+    /// As [`Run::train`]; what was done is lost.
+    pub fn train_in_memory(&self, trainable: Trainable, progress: &dyn Progress) -> Result<Trained> {
+        let mut learner = self.learner(trainable);
+        let history = learn(&mut learner, None, "training", |_, _| Ok(()), progress)?;
+        Ok(Trained { edit: learner.trainable.frozen()?, history })
+    }
+
     /// The run as the loop takes it, for those who watch it on the way.
     pub fn learner(&self, trainable: Trainable) -> EditLearner<'_, 'a> {
         EditLearner { run: self, trainable, start: None }
