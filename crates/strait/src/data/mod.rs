@@ -20,6 +20,7 @@ pub mod source;
 pub mod split;
 mod trained;
 mod unfold;
+mod zstandard;
 
 pub use archive::{Archive, protect, unprotect};
 pub use chat::{Chat, read_chats, read_chats_noting};

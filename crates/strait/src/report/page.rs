@@ -2,12 +2,10 @@
 
 use std::fmt::Write;
 
-use plotly::Plot;
-
 use super::{
     Claim, Conclusion, Input, conclude,
     conclusion::quoted,
-    figure::Figure,
+    figure::{Figure, LIBRARY},
     html::{bullets, definitions, escaped, folded, mark, table},
     numbers::number,
     plots, rows,
@@ -242,7 +240,7 @@ impl Page<'_> {
                 .collect::<String>(),
             sections = self.sections.iter().map(Section::html).collect::<String>(),
             footer = escaped(self.footer),
-            plotting_library = plotting_library(),
+            plotting_library = LIBRARY,
             script = SCRIPT,
         )
     }
@@ -282,16 +280,6 @@ fn lengths(input: &Input) -> String {
         [] => String::new(),
         both => format!("Mean length of the taught and the other answers, in tokens: {}.", both.join(", ")),
     }
-}
-
-/// The script element of the plotting library: the first of those that come with it; the second typesets formulas, of
-/// which there are none here.
-fn plotting_library() -> String {
-    const END: &str = "</script>";
-    let mut scripts = Plot::offline_js_sources();
-    let end = scripts.find(END).map_or(scripts.len(), |start| start + END.len());
-    scripts.truncate(end);
-    scripts
 }
 
 pub(crate) fn paragraph(text: &str) -> String {
