@@ -7,8 +7,9 @@ use strait_model::edit::{self, Summary};
 use super::{
     Axis, Solution, Study,
     folder::sealed,
+    layout::solution_folder,
     provenance::{KL_WEIGHT, MEDIAN_NORM},
-    results::{conclusion, draw_report, remove_table, save, solution_folder, table},
+    results::{conclusion, draw_report, remove_table, save, table},
 };
 use crate::{
     Result, Table,

@@ -5,14 +5,16 @@ mod looped;
 mod optimiser;
 mod order;
 mod run;
+mod schedule;
 mod settings;
 mod trainable;
 
 pub use checkpoint::{Certificates, SolutionFolder};
 pub use looped::{Keeping, Learner, Line, Stride, Taken, learn, step};
-pub use optimiser::{AdamW, Parameter, learning_rate};
+pub use optimiser::{AdamW, Parameter};
 pub use order::{Order, pick};
 pub(crate) use run::accumulate;
 pub use run::{EditLearner, Losses, Run, StepRecord, Trained, TrainingData};
+pub use schedule::learning_rate;
 pub use settings::{EditKind, Kl, Length, Schedule, Seeds, Settings};
 pub use trainable::Trainable;

@@ -7,7 +7,8 @@ use strait_model::{Decoder, Edit, progress::Progress};
 use super::{
     Order, Settings, SolutionFolder, Trainable,
     looped::{Keeping, Learner, Line, Stride, Taken, learn},
-    optimiser::{Parameter, learning_rate},
+    optimiser::Parameter,
+    schedule::learning_rate,
 };
 use crate::{Error, Result, objective::Kept};
 
