@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    Axis, Problem, Solution,
+    Axis, Problem,
     file::{EditName, PointKeys, SolutionKeys, TrainKeys, WeightKeys},
     numbers::shown,
     problem::Checked,
@@ -22,27 +22,6 @@ use crate::{
 pub const MAX_POINTS: usize = 500;
 
 impl Axis {
-    /// A solution's value on it; none where it has none.
-    pub fn of(self, solution: &Solution) -> Option<f64> {
-        let train = &solution.train;
-        match (self, &train.edit) {
-            (Self::Layer | Self::Rank, EditKind::Full) => None,
-            (Self::Layer, EditKind::Steering { layer }) => Some(f64::from(*layer)),
-            (Self::Layer, EditKind::Lora { layers, .. }) => layers.first().map(|&layer| f64::from(layer)),
-            (Self::Rank, EditKind::Steering { .. }) => None,
-            (Self::Rank, EditKind::Lora { rank, .. }) => Some(*rank as f64),
-            (Self::LearningRate, _) => Some(train.learning_rate),
-            (Self::Weight, _) => Some(train.kl.map_or(0.0, |kl| kl.weight)),
-            (Self::Steps, _) => match train.length {
-                Length::Steps(steps) => Some(steps as f64),
-                Length::Epochs(_) => None,
-            },
-            (Self::Rows, _) => Some(solution.rows? as f64),
-            (Self::Ratio, _) => Some(solution.mix.as_ref().map_or(0.0, |mix| mix.ratio)),
-            (Self::Seeds, _) => Some(train.seeds.initialisation as f64),
-        }
-    }
-
     /// What stands before its value in a name.
     fn tag(self) -> &'static str {
         match self {
