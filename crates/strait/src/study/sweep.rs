@@ -13,10 +13,7 @@ use super::{
     numbers::shown,
     problem::Checked,
 };
-use crate::{
-    keys::{self, At, Several},
-    train::{EditKind, Length},
-};
+use crate::keys::{self, At, Several};
 
 /// The most solutions that one sweep may make: each is trained.
 pub const MAX_POINTS: usize = 500;
