@@ -7,11 +7,11 @@ use strait_model::Edit;
 
 use super::{
     Measures, Problem, Search, Solution, Step, Tried,
+    layout::solution_folder,
+    numbers::shown,
     provenance::{KL_WEIGHT, MEDIAN_NORM},
-    results::solution_folder,
     search::frontier,
     trained::open,
-    values::shown,
     worker::Worker,
 };
 use crate::{
