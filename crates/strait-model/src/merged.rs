@@ -73,11 +73,12 @@ pub fn write(opened: &Opened, base: &Located, folder: &Path) -> Result<()> {
 
 /// An edit as full fine-tunes, where it is nothing else.
 fn fulls(edit: &Edit) -> Result<Vec<&Full>, Problem> {
-    let full = |part| match part {
-        &Edit::Full(ref full) => Ok(full),
-        _ => Err(Problem::NotFull),
-    };
-    edit.parts().map(full).collect()
+    edit.parts()
+        .map(|part| match part {
+            Edit::Full(full) => Ok(full),
+            _ => Err(Problem::NotFull),
+        })
+        .collect()
 }
 
 /// The base model's config, for weights in f32.

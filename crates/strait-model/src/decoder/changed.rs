@@ -23,8 +23,11 @@ pub(super) struct Changed {
     fingerprint: OnceLock<String>,
     /// The decoders that were made, each with the edits that it was made for. One whose edit is gone is let go at the next look,
     /// so that as many copies of the weights are in memory as full edits in use, and one more at most.
-    kept: Mutex<Vec<(Vec<Weak<Life>>, Arc<Decoder>)>>,
+    kept: Mutex<Vec<Kept>>,
 }
+
+/// A decoder, and the edits that it was made for.
+type Kept = (Vec<Weak<Life>>, Arc<Decoder>);
 
 /// The decoder whose weights hold under an edit.
 pub(super) enum Under<'a> {
@@ -105,7 +108,7 @@ impl Decoder {
         let mut tensors = self.changed_tensors(edit)?.into_iter();
         let made = Self::from_tensors(self.config.clone(), |name, _| {
             let found = tensors.next().filter(|(next, _)| next == name);
-            Ok(found.map(|(_, tensor)| tensor).ok_or_else(|| super::no_tensor(name))?)
+            found.map(|(_, tensor)| tensor).ok_or_else(|| super::no_tensor(name))
         })?;
         let made = Arc::new(made);
         let mut kept = self.changed.kept.lock().unwrap_or_else(PoisonError::into_inner);
