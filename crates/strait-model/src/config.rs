@@ -7,6 +7,7 @@ mod gguf;
 mod hf;
 mod problem;
 mod projection;
+mod tensors;
 
 use std::{io::Read, path::Path};
 
@@ -14,6 +15,8 @@ use serde::Serialize;
 
 pub use problem::Problem;
 pub use projection::Projection;
+
+pub use tensors::{EMBEDDINGS, HEAD, LAST_NORM};
 
 use crate::{Error, Gguf, Result, files::open_real};
 
@@ -228,14 +231,7 @@ impl Config {
 
     /// Numbers in the weights.
     pub fn parameters(&self) -> usize {
-        let d = self.hidden_size;
-        let projections = Projection::ALL.map(|p| self.projection_size(p));
-        let matrices = projections.iter().map(|&(input, output)| input * output).sum::<usize>();
-        let biases = if self.qkv_bias { projections[..3].iter().map(|&(_, output)| output).sum() } else { 0 };
-        let head_norms = if self.qk_norm { 2 * self.head_dim } else { 0 };
-        let norms = if self.post_norms { 4 } else { 2 } * d;
-        let tables = if self.tied_embeddings { 1 } else { 2 };
-        self.layers * (matrices + biases + head_norms + norms) + d + tables * self.vocab_size * d
+        self.tensors().iter().map(|(_, shape)| shape.iter().product::<usize>()).sum()
     }
 
     /// Input and output width of one of a block's projections.

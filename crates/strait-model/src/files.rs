@@ -47,6 +47,37 @@ pub fn write_atomically(
     Ok(())
 }
 
+/// Fills a new folder under another name beside it, then gives it its own: the folder is whole or absent.
+///
+/// # Errors
+/// If something lies in a folder of that name, the file system refuses, or what `fill` returns.
+pub fn write_folder<T, E: From<Error>>(
+    folder: &Path,
+    fill: impl FnOnce(&Path) -> Result<T, E>,
+) -> Result<T, E> {
+    let refused = |error| E::from(Error::io(folder, "write the folder")(error));
+    let parent = match folder.parent() {
+        Some(parent) if !parent.as_os_str().is_empty() => parent,
+        _ => Path::new("."),
+    };
+    std::fs::create_dir_all(parent).map_err(refused)?;
+    let mut builder = tempfile::Builder::new();
+    builder.prefix(TEMPORARY_PREFIX);
+    #[cfg(unix)]
+    builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o777));
+    let temporary = builder.tempdir_in(parent).map_err(refused)?;
+    let filled = fill(temporary.path())?;
+    // An empty folder of that name may be there; some systems rename onto none.
+    match std::fs::remove_dir(folder) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(refused(error)),
+        _ => {}
+    }
+    std::fs::rename(temporary.path(), folder).map_err(refused)?;
+    // Nothing is left under the other name.
+    let _ = temporary.keep();
+    Ok(filled)
+}
+
 /// A temporary file with the permissions of any other new file; the default would hide results from colleagues.
 fn temporary_in(folder: &Path) -> std::io::Result<NamedTempFile> {
     let mut builder = tempfile::Builder::new();

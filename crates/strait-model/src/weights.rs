@@ -13,6 +13,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use ::safetensors::Dtype;
 use candle_core::{Device, Tensor, quantized::GgmlDType};
 use rayon::prelude::*;
 
@@ -213,6 +214,37 @@ impl Weights {
             Source::Gguf(gguf) => self.read_gguf(gguf, name, &stored, shape)?,
         };
         Ok(Tensor::from_vec(weights, shape, device)?)
+    }
+
+    /// What the files call a weight.
+    pub(crate) fn stored_name(&self, name: &str) -> Option<String> {
+        self.names.stored(name)
+    }
+
+    /// A weight's numbers as a folder has them; of Gemma's norms w.
+    pub(crate) fn as_stored(&self, name: &str, shape: &[usize]) -> Result<Vec<f32>> {
+        let no_tensor = || Error::input(&self.path, Problem::NoTensor { tensor: name.into() });
+        let stored = self.names.stored(name).ok_or_else(no_tensor)?;
+        match &self.source {
+            Source::Safetensors(folder) => folder.read(&stored, shape),
+            Source::Gguf(_) => Err(no_tensor()),
+        }
+    }
+
+    /// Type and shape of all tensors of a folder, as its files name them; none of a GGUF file.
+    pub(crate) fn types(&self) -> HashMap<String, (Dtype, Vec<usize>)> {
+        match &self.source {
+            Source::Safetensors(folder) => folder.types(),
+            Source::Gguf(_) => HashMap::new(),
+        }
+    }
+
+    /// The bytes of a tensor of a folder, as its files name it.
+    pub(crate) fn bytes(&self, stored: &str) -> Result<Vec<u8>> {
+        match &self.source {
+            Source::Safetensors(folder) => folder.bytes(stored),
+            Source::Gguf(_) => Err(Error::input(&self.path, Problem::NoTensor { tensor: stored.into() })),
+        }
     }
 
     fn read_folder(&self, folder: &Folder, name: &str, stored: &str, shape: &[usize]) -> Result<Vec<f32>> {

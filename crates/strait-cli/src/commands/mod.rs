@@ -139,7 +139,7 @@ impl EditArguments {
         let mut edits = Vec::new();
         for name in &self.names {
             let opened = strait_model::edit::read(name)?;
-            opened.check(&model.decoder)?;
+            model.decoder.check(&opened)?;
             context.warn_of(&opened);
             edits.push(opened.edit.to_device(model.decoder.device())?);
         }

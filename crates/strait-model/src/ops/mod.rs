@@ -20,7 +20,7 @@ mod unembedding;
 pub use attention::{AttentionShape, Span, Spans, attention};
 pub use gated::gated;
 pub use linear::{Linear, linear};
-pub use loss::{LOGITS_HELD, cross_entropy, kl_divergence};
+pub use loss::{LOGITS_HELD, Loss};
 pub use norm::rms_norm;
 pub use rope::{RopeTable, rope};
 pub use unembedding::{HeadChange, Unembedding};

@@ -25,12 +25,6 @@ pub struct HeadChange {
 }
 
 impl Unembedding {
-    /// That of the base model: without the change.
-    #[must_use]
-    pub fn unchanged(&self) -> Self {
-        Self { change: None, ..self.clone() }
-    }
-
     /// Logits of every row.
     ///
     /// # Shapes

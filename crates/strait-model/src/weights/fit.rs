@@ -6,7 +6,7 @@
 use std::collections::{HashMap, HashSet};
 
 use super::{Problem, Weights, check_shape};
-use crate::{Decoder, Error, Result, config::Architecture};
+use crate::{Error, Result, config::Architecture};
 
 /// Endings of tensors that older checkpoints carry and that follow from the config.
 const COMPUTED: [&str; 3] = ["rotary_emb.inv_freq", "rotary_emb.cos_cached", "rotary_emb.sin_cached"];
@@ -32,7 +32,7 @@ pub(super) fn check(weights: &Weights) -> Result<Vec<String>> {
     let stored = weights.stored();
     let known: HashMap<&str, &Stored> = stored.iter().map(|tensor| (tensor.name, tensor)).collect();
     let mut used = HashSet::new();
-    for (name, shape) in Decoder::tensors_of(config)? {
+    for (name, shape) in config.tensors() {
         let own = weights.names.stored(&name).unwrap_or(name);
         let problem = |problem| Error::input(&weights.path, problem);
         let Some(found) = known.get(own.as_str()) else {

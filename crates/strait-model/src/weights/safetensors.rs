@@ -124,6 +124,27 @@ impl Folder {
         stored.collect()
     }
 
+    /// Type and shape of all tensors.
+    pub(super) fn types(&self) -> HashMap<String, (Dtype, Vec<usize>)> {
+        let types = self.index.iter().filter_map(|(name, &shard)| {
+            let info = self.shards[shard].header.info(name)?;
+            Some((name.clone(), (info.dtype, info.shape.clone())))
+        });
+        types.collect()
+    }
+
+    /// A tensor's bytes.
+    pub(super) fn bytes(&self, name: &str) -> Result<Vec<u8>> {
+        let shard = self.index.get(name).map(|&shard| &self.shards[shard]);
+        let Some((shard, info)) = shard.and_then(|shard| Some((shard, shard.header.info(name)?))) else {
+            return Err(Error::input(&self.path, Problem::NoTensor { tensor: name.into() }));
+        };
+        let (start, end) = info.data_offsets;
+        let mut bytes = vec![0; end - start];
+        shard.file.read_at(shard.data + start as u64, &mut bytes)?;
+        Ok(bytes)
+    }
+
     pub(super) fn contains(&self, name: &str) -> bool {
         self.index.contains_key(name)
     }

@@ -2,24 +2,22 @@
 
 use std::{
     cell::Cell,
-    io::{self, Cursor, Read},
+    io::{self, BufReader, Cursor, Read},
     path::Path,
     rc::Rc,
 };
 
 use flate2::read::MultiGzDecoder;
 use strait_model::files::{START, StandIn};
-use zstd::stream::read::Decoder as ZstdDecoder;
 
-use super::Problem;
+use super::{
+    problem::{OutOfProportion, Problem, RATIO, UTF16},
+    zstandard,
+};
 use crate::Result;
 
 /// What any packed file may unpack to, whatever its size.
 const FREE: u64 = 64 << 20;
-
-/// How often a packed file's size may go into what is unpacked of it, beyond [`FREE`]. Rows pack to a fifth, and files of
-/// rows that are nearly alike to a fiftieth.
-pub(super) const RATIO: u64 = 200;
 
 /// The first bytes of kinds of file beside those of [`StandIn`], and what they are, with their article.
 const OTHERS: [(&[u8], &str); 10] = [
@@ -35,9 +33,6 @@ const OTHERS: [(&[u8], &str); 10] = [
     (b"GGUF", "a GGUF model"),
 ];
 
-/// Text of two bytes a character.
-pub(super) const UTF16: &str = "text in UTF-16";
-
 const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
 
 /// The text of `reader` without a byte order mark.
@@ -48,7 +43,7 @@ pub(super) fn unfolded<'a>(reader: impl Read + 'a, place: &Path) -> Result<Box<d
     let unpacked: Box<dyn Read + 'a> = if head.starts_with(b"\x1f\x8b") {
         Box::new(MultiGzDecoder::new(reader))
     } else if head.starts_with(b"\x28\xb5\x2f\xfd") || is_skippable(&head) {
-        Box::new(ZstdDecoder::new(reader).map_err(|e| Problem::unreadable(place, e))?)
+        Box::new(zstandard::Unpacked::new(BufReader::new(reader)))
     } else {
         return text(head, reader, place);
     };
@@ -131,16 +126,12 @@ impl<R: Read> Read for Bounded<R> {
     }
 }
 
-/// A file that unpacks to far more than files of rows do, as the way through [`io::Error`] needs it.
-#[derive(Debug, thiserror::Error)]
-#[error("out of proportion")]
-pub(super) struct OutOfProportion;
-
 #[cfg(test)]
 mod tests {
     use std::io::Write;
 
     use flate2::{Compression, write::GzEncoder};
+    use ruzstd::encoding::{CompressionLevel, compress_to_vec};
 
     use super::*;
 
@@ -158,7 +149,7 @@ mod tests {
     }
 
     fn zstd(bytes: &[u8]) -> Vec<u8> {
-        zstd::encode_all(bytes, 1).unwrap()
+        compress_to_vec(bytes, CompressionLevel::Fastest)
     }
 
     #[test]

@@ -1,20 +1,25 @@
 //! The steps that train: alone, from another solution, or under one KL weight after another.
 
-use std::path::Path;
+use std::{path::Path, sync::Arc};
 
 use serde_json::json;
-use strait_model::{Edit, decoder::first_changed_point};
+use strait_model::Edit;
 
 use super::{
-    Measures, Problem, Search, Solution, Step, Tried, results::solution_folder, search::frontier,
-    trained::open, values::shown, worker::Worker,
+    Measures, Problem, Search, Solution, Step, Tried,
+    provenance::{KL_WEIGHT, MEDIAN_NORM},
+    results::solution_folder,
+    search::frontier,
+    trained::open,
+    values::shown,
+    worker::Worker,
 };
 use crate::{
     Error, Result, Table,
-    lab::{self, Lab},
+    lab::{self, Course, Record},
     measure::{Certificate, Measure, Preference, certificate},
     objective::Row,
-    train::{Kl, Length, Order, Run, Settings, SolutionFolder, Trainable, TrainingData, pick},
+    train::{Keeping, Kl, Length, Order, Settings, SolutionFolder, pick},
 };
 
 /// Steps of which an estimate looks at every row: more would tell it nothing new.
@@ -104,62 +109,28 @@ impl Worker<'_> {
         start: Option<&Edit>,
         fingerprint: &str,
     ) -> Result<()> {
-        let device = self.lab.model.decoder.device().clone();
-        // The point is the same for every value of the edit; the residual's scale there is what a steering rate is
-        // relative to.
-        let shape = Trainable::new(settings, self.lab.model.config(), 1.0, &device)?;
-        let point = first_changed_point(shape.edit(), self.lab.model.config().layers);
         let order = self.order(solution, settings);
         self.say_rows(solution, &order);
-        let mixture = self.mixture(solution);
-        let planned = self.planned;
-        let Lab { progress, model, train, mixtures, held_out, kl, pairs, measured, .. } = &mut self.lab;
-        measured.forget();
-        let (decoder, progress) = (&model.decoder, *progress);
-        pairs.iter_mut().for_each(|pairs| pairs.kept.forget());
-        for (i, other) in mixtures.iter_mut().enumerate() {
-            if Some(i) != mixture {
-                other.forget();
+        self.lab.progress.note(&format!("{}: {} steps", solution.name, order.steps()));
+        let (model, study) = (Arc::clone(&self.lab.model), &self.planned.study.name);
+        let provenance = |median_norm: f64| {
+            let mut provenance = json!({
+                "base_model": model.provenance.hub,
+                "study": study,
+                "solution": solution.name,
+                (MEDIAN_NORM): median_norm,
+            });
+            if let Some(from) = &solution.from {
+                provenance["from"] = from.as_str().into();
             }
-        }
-        let train = match mixture {
-            Some(i) => {
-                train.forget();
-                &mut mixtures[i]
+            if solution.search.is_some() {
+                provenance[KL_WEIGHT] = settings.kl.map_or(0.0, |kl| kl.weight).into();
             }
-            None => train,
+            provenance
         };
-        let train_rows = order.train_rows();
-        train.keep(decoder, &train_rows, point, false, "reading training rows", progress)?;
-        let held_out_rows = held_out.every_row();
-        held_out.keep(decoder, &held_out_rows, point, false, "reading held-out rows", progress)?;
-        kl.keep(decoder, &order.kl_rows(), point, true, "reading KL rows", progress)?;
-        let median_norm = train.median_norm(decoder, &train_rows)?;
-        let scale = median_norm / (model.config().hidden_size as f64).sqrt();
-        let data = TrainingData {
-            train,
-            held_out: (!held_out_rows.is_empty()).then_some(&*held_out),
-            kl: settings.kl.map(|_| &*kl),
-        };
-        let mut provenance = json!({
-            "base_model": model.provenance.hub,
-            "study": planned.study.name,
-            "solution": solution.name,
-            (MEDIAN_NORM): median_norm,
-        });
-        if let Some(from) = &solution.from {
-            provenance["from"] = from.as_str().into();
-        }
-        if solution.search.is_some() {
-            provenance[KL_WEIGHT] = settings.kl.map_or(0.0, |kl| kl.weight).into();
-        }
-        let run = Run { decoder, data, settings, order, folder: into, fingerprint, provenance };
-        let trainable = match start {
-            Some(start) => Trainable::from_edit(start.clone(), scale)?,
-            None => Trainable::new(settings, model.config(), scale, &device)?,
-        };
-        progress.note(&format!("{}: {} steps", solution.name, run.order.steps()));
-        run.train(trainable, progress)?;
+        let course = Course { settings, order, mixture: self.mixture(solution), start };
+        let record = Record { keeping: Keeping { folder: into, fingerprint }, provenance: &provenance };
+        self.lab.train(course, Some(record))?;
         Ok(())
     }
 
@@ -265,9 +236,3 @@ impl Worker<'_> {
         Ok(certificate(&shifts, bound))
     }
 }
-
-/// Key of a trained edit's provenance: the weight of its KL penalty.
-pub(super) const KL_WEIGHT: &str = "kl_weight";
-
-/// Key of a trained edit's provenance: the median norm of the residual stream where it acts.
-pub(super) const MEDIAN_NORM: &str = "median_residual_norm";

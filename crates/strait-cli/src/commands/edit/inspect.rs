@@ -57,6 +57,7 @@ fn describe(summary: &Summary, facts: &mut Columns) {
         Kind::Steering => "steering vector",
         Kind::Lora => "LoRA",
         Kind::Ablation => "ablation",
+        Kind::Full => "full fine-tune",
         Kind::Composed => "composition",
     };
     facts.fact("kind", kind);
