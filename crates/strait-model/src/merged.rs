@@ -18,7 +18,7 @@ use crate::{
     source::{Located, identity},
 };
 
-/// What stands beside the weights of a model and is the same after a fine-tune.
+/// The files beside the weights of a model that are the same after a fine-tune.
 const CARRIED: [&str; 18] = [
     "generation_config.json",
     "tokenizer.json",

@@ -16,7 +16,7 @@ use crate::{
     files::hex,
 };
 
-/// What a decoder knows of full fine-tunes.
+/// A decoder's record of full fine-tunes.
 #[derive(Default)]
 pub(super) struct Changed {
     /// The fingerprint of the decoder's own weights.
@@ -49,7 +49,7 @@ impl Deref for Under<'_> {
 }
 
 impl Decoder {
-    /// What tells these weights from all others: a SHA-256 of their names, shapes and numbers.
+    /// The mark of these weights: a SHA-256 of their names, shapes and numbers.
     ///
     /// # Errors
     /// If the weights cannot be read from their device.
@@ -62,7 +62,7 @@ impl Decoder {
         Ok(self.changed.fingerprint.get_or_init(|| hex(&all.finalize())))
     }
 
-    /// Whether an edit fits this model, and what its file holds of a model is this model's own.
+    /// Checks that an edit fits this model, and that weights in its file are this model's own.
     ///
     /// # Errors
     /// As [`Edit::check`]; if a full fine-tune was made from other weights; or if a table of an adapter's file is another than

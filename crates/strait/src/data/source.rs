@@ -1,4 +1,4 @@
-//! Where rows come from.
+//! Sources of rows.
 
 use std::{
     ffi::OsString,
@@ -29,7 +29,7 @@ pub enum RowSource {
 }
 
 impl RowSource {
-    /// How errors name it: the file, or the archive, a colon and the member.
+    /// Its name in errors: the file, or the archive, a colon and the member.
     pub fn place(&self) -> PathBuf {
         match self {
             Self::File(path) => path.clone(),
