@@ -1,4 +1,4 @@
-//! What a command ends with when it does not end well: a message, a remedy, an exit code.
+//! Failures of commands: a message, a remedy, an exit code.
 
 use std::{
     error::Error,
@@ -9,7 +9,7 @@ use std::{
 
 use serde::Serialize;
 
-use crate::{last_words, output, text};
+use crate::{output, text};
 
 /// Exit code of a command that failed.
 pub const FAILED: u8 = 1;
@@ -17,6 +17,10 @@ pub const FAILED: u8 = 1;
 const USAGE: u8 = 2;
 /// Exit code of an interrupted command: 128 + SIGINT, as shells have it.
 pub const INTERRUPTED: u8 = 130;
+
+/// The remedy where none is known.
+pub const MISTAKE: &str = "this is a mistake in strait: please report it with the command, its version and, where \
+                           they may be shared, the files";
 
 /// Why a command did not do what it was asked to.
 #[derive(Debug)]
@@ -53,7 +57,7 @@ impl Failure {
         show(&message, &hint);
         if output::is_json() {
             // The exit code tells of the failure where nobody reads the object.
-            let _ = output::print_object(&Report::of(message, hint));
+            let _ = output::print_object(&ErrorObject::of(message, hint));
         }
         match self {
             Self::Library(strait::Error::Interrupted) => INTERRUPTED.into(),
@@ -71,7 +75,7 @@ impl Failure {
     /// The message and the remedy; none where nothing is to be said.
     fn words(&self) -> Option<(String, String)> {
         match self {
-            Self::Library(error) => Some((chain(error), error.hint().unwrap_or_else(|| UNKNOWN.into()))),
+            Self::Library(error) => Some((chain(error), error.hint().unwrap_or_else(|| MISTAKE.into()))),
             Self::Refused { message, hint } => Some((message.clone(), hint.clone())),
             Self::Stream(error) if error.kind() == ErrorKind::BrokenPipe => None,
             Self::Stream(error) => {
@@ -104,9 +108,6 @@ impl From<io::Error> for Failure {
     }
 }
 
-/// Where no remedy is known.
-const UNKNOWN: &str = last_words::WHERE_TO_TELL;
-
 /// Shows what clap says: help and version, or a complaint about the arguments, with the exit code of each.
 pub fn usage(error: &clap::Error) -> ExitCode {
     if !error.use_stderr() {
@@ -123,7 +124,7 @@ pub fn usage(error: &clap::Error) -> ExitCode {
             rendered.split("\n\n").map(|text| text.split_whitespace().collect::<Vec<_>>().join(" "));
         let message = paragraphs.next().unwrap_or_default();
         let hint = paragraphs.next().unwrap_or_else(|| "`strait --help` shows what there is".into());
-        let _ = output::print_object(&Report::of(message.trim_start_matches("error: ").into(), hint));
+        let _ = output::print_object(&ErrorObject::of(message.trim_start_matches("error: ").into(), hint));
     }
     USAGE.into()
 }
@@ -131,8 +132,8 @@ pub fn usage(error: &clap::Error) -> ExitCode {
 /// Tells a machine of a signal that ends the process.
 pub fn interrupted() {
     if output::is_json() {
-        let hint = "run the same command again; a study or a demo goes on where it stopped";
-        output::print_last_object(&Report::of("interrupted by a signal".into(), hint.into()));
+        let hint = "run the same command to continue a study or a demo";
+        output::print_last_object(&ErrorObject::of("interrupted by a signal".into(), hint.into()));
     }
 }
 
@@ -167,18 +168,18 @@ fn show(message: &str, hint: &str) {
 }
 
 #[derive(Serialize)]
-struct Report {
-    error: Told,
+struct ErrorObject {
+    error: ErrorBody,
 }
 
-impl Report {
+impl ErrorObject {
     fn of(message: String, hint: String) -> Self {
-        Self { error: Told { message, hint } }
+        Self { error: ErrorBody { message, hint } }
     }
 }
 
 #[derive(Serialize)]
-struct Told {
+struct ErrorBody {
     message: String,
     hint: String,
 }

@@ -1,4 +1,4 @@
-//! What is said where the program cannot go on: after a panic, and where the process is aborted.
+//! The words of a program that cannot go on: after a panic, and where the process is aborted.
 //!
 //! Neither should happen. Where it does, the user is told in words, a machine gets its object, and the exit code is that of
 //! any other failure.
@@ -9,13 +9,9 @@ use std::{
     sync::{Mutex, PoisonError},
 };
 
-use crate::failure::Failure;
+use crate::failure::{Failure, MISTAKE};
 
-/// Where mistakes of strait's own are told.
-pub const WHERE_TO_TELL: &str = "this is a mistake in strait: please report it with the command, its version and, where \
-                                 they may be shared, the files";
-
-/// What the last panic said.
+/// The last panic's message.
 static PANIC: Mutex<Option<String>> = Mutex::new(None);
 
 /// From now on a panic prints nothing, so that it can be caught, and an abort says why.
@@ -37,7 +33,7 @@ pub fn caught(work: impl FnOnce() -> Result<(), Failure>) -> Result<(), Failure>
     catch_unwind(AssertUnwindSafe(work)).unwrap_or_else(|_| {
         let said = PANIC.lock().unwrap_or_else(PoisonError::into_inner).take();
         let said = said.unwrap_or_else(|| "no message".into());
-        Err(Failure::refused(format!("strait stopped where it should not have: {said}"), WHERE_TO_TELL))
+        Err(Failure::refused(format!("strait stopped where it should not have: {said}"), MISTAKE))
     })
 }
 

@@ -1,19 +1,24 @@
-//! What a decoder is made of, read from Hugging Face's `config.json` or from GGUF metadata.
+//! A decoder's shape, read from Hugging Face's `config.json` or from GGUF metadata.
 //!
 //! Both readers fill in what their file leaves out as transformers and llama.cpp do, and refuse what the decoder does not
 //! compute: a key that would change the numbers is never passed over in silence.
 
 mod gguf;
 mod hf;
+mod problem;
+mod projection;
 mod tensors;
 
 use std::{io::Read, path::Path};
 
 use serde::Serialize;
 
+pub use problem::Problem;
+pub use projection::Projection;
+
 pub use tensors::{EMBEDDINGS, HEAD, LAST_NORM};
 
-use crate::{Error, Gguf, Result, edit::Projection, files::open_real};
+use crate::{Error, Gguf, Result, files::open_real};
 
 const MAX_LAYERS: usize = 1 << 10;
 /// Limit on hidden and intermediate size, heads, and the size of a head.
@@ -22,128 +27,6 @@ const MAX_VOCABULARY: usize = 1 << 24;
 const MAX_CONTEXT: usize = 1 << 30;
 /// Limit on the length of a `config.json`, in bytes.
 const MAX_FILE: u64 = 1 << 20;
-
-/// What is wrong with a config. Keys are those of the file it was read from.
-#[derive(Debug, Clone, PartialEq, thiserror::Error)]
-#[non_exhaustive]
-pub enum Problem {
-    /// Not JSON, or a value of the wrong kind.
-    #[error("cannot be read as a model's config: {reason}")]
-    Json {
-        /// What the JSON parser says, with line and column.
-        reason: String,
-    },
-    /// An architecture that the decoder does not compute.
-    #[error("`{key}` is `{found}`, which is not supported (supported: {})", supported.join(", "))]
-    Architecture {
-        /// The key that names the architecture.
-        key: &'static str,
-        /// Its value.
-        found: String,
-        /// The values that are supported.
-        supported: &'static [&'static str],
-    },
-    /// A key that has no default.
-    #[error("the key `{key}` is missing")]
-    Missing {
-        /// The key.
-        key: String,
-    },
-    /// A setting that the decoder does not compute.
-    #[error("`{key}` is {found}, which is not supported")]
-    Unsupported {
-        /// The key.
-        key: String,
-        /// Its value.
-        found: String,
-    },
-    /// Two keys that say different things of one thing.
-    #[error("{first}, but {second}")]
-    Contradiction {
-        /// What the one says.
-        first: String,
-        /// What the other says.
-        second: String,
-    },
-    /// A tensor whose part in the computation is not supported.
-    #[error("the tensor `{tensor}` has a part in this model that is not supported")]
-    UnsupportedTensor {
-        /// The tensor.
-        tensor: String,
-    },
-    /// A size that is zero or beyond all reason.
-    #[error("{what} is {found}, which is not from 1 to {limit}")]
-    Size {
-        /// The size in words, or its key.
-        what: String,
-        /// Its value.
-        found: i128,
-        /// The largest value allowed.
-        limit: usize,
-    },
-    /// A number that should be positive.
-    #[error("{what} is {found}, not a positive number")]
-    Number {
-        /// The number in words.
-        what: &'static str,
-        /// Its value.
-        found: f64,
-    },
-    /// Query heads that cannot share the key-value heads evenly.
-    #[error("{heads} attention heads cannot be shared evenly among {kv_heads} key-value heads")]
-    Heads {
-        /// Query heads.
-        heads: usize,
-        /// Key-value heads.
-        kv_heads: usize,
-    },
-    /// A head that cannot be cut into rotary pairs.
-    #[error("the size of a head is {head_dim}, an odd number, so it has no rotary pairs")]
-    OddHead {
-        /// The size.
-        head_dim: usize,
-    },
-    /// A list with something else than one entry for each layer, or for each rotary pair.
-    #[error("{what} has {found} entries, but the model needs {expected}")]
-    Length {
-        /// The list.
-        what: &'static str,
-        /// Entries needed.
-        expected: usize,
-        /// Entries there.
-        found: usize,
-    },
-    /// Layers with a sliding window of no size.
-    #[error("some layers attend within a sliding window, but the window's size is not given")]
-    NoWindow,
-    /// Factors of Llama 3's rope scaling that cannot be interpolated between.
-    #[error("`low_freq_factor` is {low} and `high_freq_factor` {high}, but the former should be the smaller")]
-    FrequencyFactors {
-        /// The factor of the long wavelengths.
-        low: f64,
-        /// The factor of the short ones.
-        high: f64,
-    },
-}
-
-impl Problem {
-    /// The remedy.
-    pub fn hint(&self) -> String {
-        match self {
-            Self::Architecture { .. } => {
-                "choose a Llama 2 or 3, Qwen2, Qwen3, Gemma 2 or Gemma 3 model that is dense and reads text"
-            }
-            Self::Unsupported { .. } | Self::UnsupportedTensor { .. } => {
-                "choose another model, or one of its kin without this setting"
-            }
-            Self::Contradiction { .. } => {
-                "versions of transformers read the one or the other: restore the file as it is in the model's repository, or remove the wrong one"
-            }
-            _ => "restore the file as it is in the model's repository",
-        }
-        .into()
-    }
-}
 
 /// The family of a decoder.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
@@ -162,7 +45,7 @@ pub enum Architecture {
 }
 
 impl Architecture {
-    /// Whether the model is a Gemma: norms multiply by 1 + w, each sublayer has a norm after it too, and embeddings are
+    /// True if the model is a Gemma: norms multiply by 1 + w, each sublayer has a norm after it too, and embeddings are
     /// scaled.
     pub fn is_gemma(self) -> bool {
         matches!(self, Self::Gemma2 | Self::Gemma3)
@@ -177,7 +60,7 @@ impl Architecture {
         if self.is_gemma() { Activation::GeluTanh } else { Activation::Silu }
     }
 
-    /// What embeddings are multiplied by.
+    /// The factor on embeddings.
     fn embedding_scale(self, hidden_size: usize) -> f64 {
         if self.is_gemma() { (hidden_size as f64).sqrt() } else { 1.0 }
     }
@@ -193,7 +76,7 @@ pub enum Activation {
     GeluTanh,
 }
 
-/// What a layer's attention sees.
+/// The reach of a layer's attention.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum LayerKind {
@@ -208,11 +91,11 @@ pub enum LayerKind {
 pub struct Rope {
     /// Base of the geometric series of wavelengths.
     pub base: f64,
-    /// What is done to the frequencies so that longer texts fit.
+    /// The change of the frequencies with which longer texts fit.
     pub scaling: RopeScaling,
 }
 
-/// How rotary frequencies are changed.
+/// A change of rotary frequencies.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum RopeScaling {
@@ -225,7 +108,7 @@ pub enum RopeScaling {
     },
     /// Llama 3: long wavelengths are divided, short ones are not, those between in part.
     Llama3 {
-        /// What the frequencies of long wavelengths are divided by.
+        /// The divisor of the frequencies of long wavelengths.
         factor: f64,
         /// Wavelengths longer than the original context over this are long.
         low_freq_factor: f64,
@@ -283,19 +166,19 @@ pub struct Config {
     pub vocab_size: usize,
     /// The longest text the model was made for, in tokens.
     pub context_length: usize,
-    /// What RMS norms add to the mean square.
+    /// The epsilon that RMS norms add to the mean square.
     pub norm_eps: f64,
     /// The gate's activation.
     pub activation: Activation,
-    /// Whether the query, key and value projections have a bias.
+    /// True if the query, key and value projections have a bias.
     pub qkv_bias: bool,
-    /// Whether each query and key head is normed before it is rotated.
+    /// True if each query and key head is normed before it is rotated.
     pub qk_norm: bool,
-    /// Whether there is a norm after the attention and after the MLP, besides those before.
+    /// True if there is a norm after the attention and after the MLP, besides those before.
     pub post_norms: bool,
-    /// What embeddings are multiplied by.
+    /// The factor on embeddings.
     pub embedding_scale: f64,
-    /// What the products of queries and keys are multiplied by.
+    /// The factor on products of queries and keys.
     pub attention_scale: f64,
     /// Attention scores s become cap * tanh(s / cap).
     pub attention_softcap: Option<f64>,
@@ -305,11 +188,11 @@ pub struct Config {
     pub rope: Rope,
     /// Those of sliding layers, where they differ.
     pub local_rope: Option<Rope>,
-    /// What each layer sees.
+    /// The reach of each layer.
     pub layer_kinds: Vec<LayerKind>,
-    /// How many positions a sliding layer sees, its own included.
+    /// The number of positions that a sliding layer sees, its own included.
     pub sliding_window: Option<usize>,
-    /// Whether the embedding is the unembedding too.
+    /// True if the embedding is the unembedding too.
     pub tied_embeddings: bool,
 }
 
@@ -321,7 +204,7 @@ impl Config {
     pub fn from_hf(path: &Path) -> Result<Self> {
         let json = read_bounded(path, MAX_FILE)?;
         let config = hf::parse(&json).and_then(Self::checked);
-        config.map_err(|problem| at(path, problem))
+        config.map_err(|problem| Error::input(path, problem))
     }
 
     /// Reads the metadata of a GGUF file; `path` names it in errors.
@@ -329,7 +212,7 @@ impl Config {
     /// # Errors
     /// If the metadata describes a model that the decoder does not compute.
     pub fn from_gguf(path: &Path, gguf: &Gguf) -> Result<Self> {
-        gguf::read(path, gguf)?.checked().map_err(|problem| at(path, problem))
+        gguf::read(path, gguf)?.checked().map_err(|problem| Error::input(path, problem))
     }
 
     /// Checks that all sizes are possible and all numbers usable.
@@ -460,8 +343,4 @@ pub(crate) fn read_bounded(path: &Path, limit: u64) -> Result<Vec<u8>> {
         return Err(Error::io(path, "read the file")(too_large));
     }
     Ok(bytes)
-}
-
-fn at(path: &Path, problem: Problem) -> Error {
-    Error::Config { path: path.into(), problem: Box::new(problem) }
 }

@@ -5,7 +5,12 @@
 //! computed once and kept (design §5). An edit that acts after block `l` acts at point `l + 1`, by the pass that *leaves*
 //! that point: a stream kept at a point is always unsteered there.
 
+mod cache;
 mod changed;
+mod packed;
+
+pub use cache::Cache;
+pub use packed::Packed;
 
 use std::{collections::HashMap, ops::Range};
 
@@ -18,139 +23,6 @@ use crate::{
     ops::{self, AttentionShape, HeadChange, Linear, RopeTable, Span, Spans, Unembedding},
 };
 use changed::Changed;
-
-/// Sequences one behind the other, without padding. What all of them begin with may stand there once, before them.
-#[derive(Clone, Debug)]
-pub struct Packed {
-    ids: Vec<u32>,
-    /// Position of each token in its own sequence.
-    positions: Vec<u32>,
-    /// Tokens of the shared beginning.
-    shared: usize,
-    /// Tokens of each sequence that follow it.
-    lengths: Vec<usize>,
-}
-
-impl Packed {
-    /// Packs whole sequences; each begins at position 0.
-    pub fn new<'a>(sequences: impl IntoIterator<Item = &'a [u32]>) -> Self {
-        Self::continuing(sequences.into_iter().map(|ids| (0, ids)))
-    }
-
-    /// Packs pieces of sequences, each with the position of its first token.
-    pub fn continuing<'a>(pieces: impl IntoIterator<Item = (usize, &'a [u32])>) -> Self {
-        let mut packed = Self { ids: Vec::new(), positions: Vec::new(), shared: 0, lengths: Vec::new() };
-        for (start, ids) in pieces {
-            packed.ids.extend(ids);
-            packed.positions.extend((start..start + ids.len()).map(|p| p as u32));
-            packed.lengths.push(ids.len());
-        }
-        packed
-    }
-
-    /// Packs whole sequences, with what all of them begin with computed once for all: a causal model cannot tell there which
-    /// sequence it reads. Chats begin with the same system prompt.
-    pub fn sharing<'a>(sequences: impl IntoIterator<Item = &'a [u32]>) -> Self {
-        let sequences: Vec<&[u32]> = sequences.into_iter().collect();
-        let shared = common_beginning(&sequences);
-        let beginning = sequences.first().map_or(&[][..], |first| &first[..shared]);
-        let pieces =
-            std::iter::once((0, beginning)).chain(sequences.iter().map(|ids| (shared, &ids[shared..])));
-        let mut packed = Self::continuing(pieces);
-        packed.lengths.remove(0);
-        packed.shared = shared;
-        packed
-    }
-
-    /// All token ids: the shared beginning, and one sequence behind the other.
-    pub fn ids(&self) -> &[u32] {
-        &self.ids
-    }
-
-    /// Rows of the shared beginning.
-    pub fn beginning(&self) -> Range<usize> {
-        0..self.shared
-    }
-
-    /// Number of tokens.
-    pub fn tokens(&self) -> usize {
-        self.ids.len()
-    }
-
-    /// Rows of each sequence, without the shared beginning.
-    pub fn rows(&self) -> Vec<Range<usize>> {
-        let mut end = self.shared;
-        let next = |&length: &usize| {
-            let start = end;
-            end += length;
-            start..end
-        };
-        self.lengths.iter().map(next).collect()
-    }
-
-    /// The row of every token of every sequence, in their order: those of a shared beginning come once for each.
-    pub fn every_token(&self) -> Vec<u32> {
-        let rows = self.rows().into_iter().flat_map(|own| self.beginning().chain(own));
-        rows.map(|row| row as u32).collect()
-    }
-}
-
-/// How many tokens all sequences begin with; each keeps one of its own. None where there are not several.
-fn common_beginning(sequences: &[&[u32]]) -> usize {
-    let [first, others @ ..] = sequences else { return 0 };
-    let alike = |other: &&[u32]| first.iter().zip(*other).take_while(|(a, b)| a == b).count();
-    let shortest = sequences.iter().map(|ids| ids.len().saturating_sub(1)).min().unwrap_or(0);
-    others.iter().map(alike).min().map_or(0, |shared| shared.min(shortest))
-}
-
-/// Keys and values of tokens already seen, for decoding step by step. One entry per sequence of the batch.
-#[derive(Clone, Debug, Default)]
-pub struct Cache {
-    /// `[layer][sequence]`: keys and values after the rotary embedding, `(tokens, kv_heads * head_dim)`.
-    layers: Vec<Vec<(Tensor, Tensor)>>,
-}
-
-impl Cache {
-    /// Tokens kept of each sequence.
-    pub fn lengths(&self) -> Vec<usize> {
-        self.layers.first().map_or_else(Vec::new, |kept| {
-            kept.iter().map(|(keys, _)| keys.dims().first().copied().unwrap_or(0)).collect()
-        })
-    }
-
-    /// Keeps only the given sequences, in the given order; an index may come more than once (one prompt, many
-    /// continuations).
-    pub fn select(&self, sequences: &[usize]) -> Self {
-        let layers =
-            self.layers.iter().map(|kept| sequences.iter().map(|&s| kept[s].clone()).collect()).collect();
-        Self { layers }
-    }
-
-    /// Appends new keys and values of each sequence of a layer; returns those of all sequences, packed.
-    fn extend(
-        &mut self,
-        layer: usize,
-        rows: &[Range<usize>],
-        k: &Tensor,
-        v: &Tensor,
-    ) -> Result<(Tensor, Tensor)> {
-        if self.layers.len() <= layer {
-            self.layers.resize(layer + 1, Vec::new());
-        }
-        let kept = &mut self.layers[layer];
-        let first = kept.is_empty();
-        for (i, rows) in rows.iter().enumerate() {
-            let new = (k.narrow(0, rows.start, rows.len())?, v.narrow(0, rows.start, rows.len())?);
-            if first {
-                kept.push(new);
-            } else {
-                kept[i] = (Tensor::cat(&[&kept[i].0, &new.0], 0)?, Tensor::cat(&[&kept[i].1, &new.1], 0)?);
-            }
-        }
-        let (keys, values): (Vec<_>, Vec<_>) = kept.iter().cloned().unzip();
-        Ok((Tensor::cat(&keys, 0)?, Tensor::cat(&values, 0)?))
-    }
-}
 
 struct Block {
     attention_norm: Tensor,
@@ -180,7 +52,7 @@ pub struct Decoder {
     changed: Changed,
 }
 
-/// What every block of one pass needs.
+/// The inputs of every block of one pass.
 struct Pass<'a> {
     spans: Spans,
     rows: Vec<Range<usize>>,
@@ -208,13 +80,13 @@ fn adapters_of(part: &Edit, site: Site) -> impl Iterator<Item = (&Adapter, f64)>
     })
 }
 
-/// What an adapter adds: scale * B A x.
+/// The term that an adapter adds: scale * B A x.
 fn change(x: &Tensor, adapter: &Adapter, scale: f64) -> Result<Tensor> {
     let by = |x: &Tensor, weight: &Tensor| ops::linear(x, &Linear { weight: weight.clone(), bias: None });
     Ok((by(&by(x, &adapter.a)?, &adapter.b)? * scale)?)
 }
 
-/// What an adapter of the embedding table adds: scale * B A, with A's columns those of the tokens.
+/// The term that an adapter of the embedding table adds: scale * B A, with A's columns those of the tokens.
 fn looked_up(tokens: &[u32], adapter: &Adapter, scale: f64) -> Result<Tensor> {
     let ids = Tensor::from_slice(tokens, tokens.len(), adapter.a.device())?;
     let of_tokens = adapter.a.index_select(&ids, 1)?.t()?.contiguous()?;
@@ -275,7 +147,7 @@ impl Decoder {
             let found = tensor(&name, &shape)?;
             let (expected, got) = (Shape::from(shape), found.shape().clone());
             if got != expected {
-                let msg = name.into();
+                let msg = name;
                 return Err(candle_core::Error::UnexpectedShape { msg, expected, got }.into());
             }
             tensors.push((name, found));
@@ -308,7 +180,7 @@ impl Decoder {
         &self.config
     }
 
-    /// Where its tensors live.
+    /// The device of its tensors.
     pub fn device(&self) -> &Device {
         self.embedding.device()
     }

@@ -2,9 +2,13 @@
 
 use std::path::PathBuf;
 
-use crate::{config, edit, files::StandIn, gguf, source, template, tokenizer, weights};
+/// A problem of a file, an edit or a name: an enum for each kind, with one variant a malformation.
+pub trait Problem: std::error::Error + Send + Sync + 'static {
+    /// The remedy, one sentence.
+    fn hint(&self) -> String;
+}
 
-/// What can go wrong while reading, editing or running a model.
+/// An error of reading, editing or running a model.
 ///
 /// The message names the file, the place in it and the problem; [`Error::hint`] gives the remedy.
 #[derive(Debug, thiserror::Error)]
@@ -15,25 +19,17 @@ pub enum Error {
     Io {
         /// The file or folder.
         path: PathBuf,
-        /// What was being done, as a verb phrase.
+        /// The step that failed, as a verb phrase.
         doing: &'static str,
         /// The system's answer.
         source: std::io::Error,
-    },
-    /// Something else lies where a file was expected, such as a Git LFS pointer.
-    #[error("`{}`: {what}", path.display())]
-    StandIn {
-        /// The file.
-        path: PathBuf,
-        /// What it is.
-        what: StandIn,
     },
     /// Something other than a file where a file is read.
     #[error("`{}`: this is {found}, not a file", path.display())]
     NotAFile {
         /// Its path.
         path: PathBuf,
-        /// What it is, with its article.
+        /// Its kind, with its article.
         found: &'static str,
     },
     /// A file beyond what is read of its kind.
@@ -50,57 +46,15 @@ pub enum Error {
         /// The file.
         path: PathBuf,
     },
-    /// A malformed GGUF file.
-    #[error("`{}`: {problem}", path.display())]
-    Gguf {
-        /// The file.
-        path: PathBuf,
-        /// What is wrong with it.
-        problem: Box<gguf::Problem>,
-    },
-    /// Weights that are malformed, missing, or of another shape than the config says.
-    #[error("`{}`: {problem}", path.display())]
-    Weights {
-        /// The file or folder.
-        path: PathBuf,
-        /// What is wrong with it.
-        problem: Box<weights::Problem>,
-    },
-    /// A `config.json`, or GGUF metadata, that does not describe a model which strait can run.
-    #[error("`{}`: {problem}", path.display())]
-    Config {
-        /// The file.
-        path: PathBuf,
-        /// What is wrong with it.
-        problem: Box<config::Problem>,
-    },
-    /// A tokenizer or chat template that cannot be used.
-    #[error("`{}`: {problem}", path.display())]
-    Template {
-        /// The file that it was read from.
-        path: PathBuf,
-        /// What is wrong with it.
-        problem: Box<template::Problem>,
-    },
-    /// A tokenizer whose files transformers would read otherwise, or a text that they do not fit.
-    #[error("`{}`: {problem}", path.display())]
-    Tokenizer {
-        /// The file or folder that it was read from.
-        path: PathBuf,
-        /// What is wrong with it.
-        problem: Box<tokenizer::Problem>,
-    },
-    /// An edit file that cannot be read, or an edit that does not fit the model.
-    #[error("{}{problem}", path.as_ref().map(|p| format!("`{}`: ", p.display())).unwrap_or_default())]
-    Edit {
-        /// The file, where the edit came from one.
+    /// Something from outside that is malformed, is not supported, or does not fit together. The modules that read have their own
+    /// enum of problems; [`Error::problem`] finds it again.
+    #[error("{}{problem}", path.as_ref().map(|path| format!("`{}`: ", path.display())).unwrap_or_default())]
+    Input {
+        /// The file or folder, where it is one.
         path: Option<PathBuf>,
-        /// What is wrong with it.
-        problem: Box<edit::Problem>,
+        /// The problem.
+        problem: Box<dyn Problem>,
     },
-    /// A model that could not be found or fetched.
-    #[error("{0}")]
-    Source(Box<source::Problem>),
     /// A sequence that is longer than the model's context.
     #[error("a sequence of {tokens} tokens is longer than the model's context of {context}")]
     TooLong {
@@ -125,6 +79,12 @@ pub enum Error {
     Tensor(candle_core::Error),
 }
 
+impl<P: Problem> From<P> for Error {
+    fn from(problem: P) -> Self {
+        Self::Input { path: None, problem: Box::new(problem) }
+    }
+}
+
 // No source: the engine's own words hold backtraces, which a chain of causes would show.
 impl From<candle_core::Error> for Error {
     fn from(error: candle_core::Error) -> Self {
@@ -142,20 +102,13 @@ impl Error {
             Self::Io { source, .. } => {
                 Some(io_hint(source).unwrap_or("look at what lies there and at the disk that it lies on").into())
             }
-            Self::StandIn { what, .. } => Some(what.hint().into()),
             Self::NotAFile { found: "a folder", .. } => Some("name a file in the folder".into()),
             Self::NotAFile { .. } => Some("write what it gives into a file, and name that".into()),
             Self::TooLarge { .. } => Some("check that this is the file you meant".into()),
             Self::Changed { .. } => {
                 Some("wait until what writes to it is done, and run the same command again".into())
             }
-            Self::Gguf { problem, .. } => Some(problem.hint()),
-            Self::Weights { problem, .. } => Some(problem.hint()),
-            Self::Config { problem, .. } => Some(problem.hint()),
-            Self::Template { problem, .. } => Some(problem.hint()),
-            Self::Tokenizer { problem, .. } => Some(problem.hint()),
-            Self::Edit { problem, .. } => Some(problem.hint()),
-            Self::Source(problem) => Some(problem.hint()),
+            Self::Input { problem, .. } => Some(problem.hint()),
             Self::TooLong { .. } => Some("shorten the text or split the conversation".into()),
             Self::NoLogits => Some(
                 "its weights or the edit hold numbers that are not finite: prove the model with `strait check`, look at the \
@@ -175,6 +128,19 @@ impl Error {
         }
     }
 
+    /// The error of a file or folder with this problem.
+    pub fn input(path: impl Into<PathBuf>, problem: impl Problem) -> Self {
+        Self::Input { path: Some(path.into()), problem: Box::new(problem) }
+    }
+
+    /// The problem of an [`Error::Input`], where it is of this kind.
+    pub fn problem<P: Problem>(&self) -> Option<&P> {
+        match self {
+            Self::Input { problem, .. } => (&**problem as &dyn std::error::Error).downcast_ref(),
+            _ => None,
+        }
+    }
+
     /// Wraps an I/O error with its path and what was being done, for `map_err`.
     pub fn io(path: impl Into<PathBuf>, doing: &'static str) -> impl FnOnce(std::io::Error) -> Self {
         let path = path.into();
@@ -185,7 +151,7 @@ impl Error {
 /// ELOOP, for which the standard library has no stable word.
 const TOO_MANY_LINKS: i32 = if cfg!(target_os = "linux") { 40 } else { 62 };
 
-/// What the engine says, in one line and without the backtrace that it takes along where the environment asks for one.
+/// The engine's words, in one line and without the backtrace that it takes along where the environment asks for one.
 fn in_words(error: &candle_core::Error) -> String {
     use candle_core::Error::{Context, WithBacktrace, WithPath, WrappedContext};
     match error {
@@ -222,6 +188,11 @@ pub fn io_hint(error: &std::io::Error) -> Option<&'static str> {
         }
         _ => return None,
     })
+}
+
+/// Names as a list in words.
+pub(crate) fn quoted(names: &[impl AsRef<str>]) -> String {
+    names.iter().map(|name| format!("`{}`", name.as_ref())).collect::<Vec<_>>().join(", ")
 }
 
 #[cfg(test)]

@@ -1,6 +1,6 @@
 //! Files: read where they are the files that they should be, and written whole or not at all.
 
-mod pinned;
+mod open_file;
 mod stand_in;
 
 use std::{
@@ -13,10 +13,10 @@ use sha2::{Digest, Sha256};
 use tempfile::NamedTempFile;
 
 use crate::{Error, Result};
-pub use pinned::{Identity, Pinned};
+pub use open_file::{Identity, OpenFile};
 pub use stand_in::{START, StandIn, open_data, open_real, refuse_stand_in, unfinished_beside};
 
-/// What the names of temporary files begin with: one that is left over belongs to a write that was cut off.
+/// The beginning of temporary files' names: one that is left over belongs to a write that was cut off.
 pub const TEMPORARY_PREFIX: &str = ".strait-";
 
 /// Writes `path` as a whole or not at all: into a temporary file beside it, flushed to disk, then renamed.
@@ -129,7 +129,7 @@ fn must_be_a_file(path: &Path, found: &Metadata) -> Result<()> {
     }
 }
 
-/// What a thing of the file system is, with its article, if it is no file.
+/// The kind of a thing of the file system, with its article, if it is no file.
 fn what_else(found: &Metadata) -> Option<&'static str> {
     let kind = found.file_type();
     if kind.is_file() {

@@ -6,6 +6,7 @@
 //! a time, piece by piece.
 
 mod header;
+mod problem;
 mod types;
 
 use std::{borrow::Cow, path::Path};
@@ -13,15 +14,15 @@ use std::{borrow::Cow, path::Path};
 use candle_core::quantized::GgmlDType;
 use rayon::prelude::*;
 
-use crate::{Error, Result, files::Pinned};
+use crate::{Error, Result, files::OpenFile};
 pub use header::Header;
-use types::type_name;
+pub use problem::Problem;
 pub(crate) use types::{dtype_name, is_float};
 
 /// Longest key and longest tensor name that the format allows, in bytes.
 const MAX_NAME: u64 = 65_535;
 const MAX_DIMENSIONS: u32 = 4;
-/// How deep arrays may lie in arrays. No key in use nests at all.
+/// The deepest nesting of arrays. No key in use nests at all.
 const MAX_NESTING: usize = 4;
 /// The format asks for a multiple of eight; a block of any type may then be read in place.
 const MIN_ALIGNMENT: u64 = 8;
@@ -29,249 +30,6 @@ const MIN_ALIGNMENT: u64 = 8;
 const FIRST_READ: usize = 1 << 22;
 /// Weights dequantised by one task, a multiple of every block size.
 const PIECE: usize = 1 << 16;
-
-/// What is wrong with a GGUF file. Offsets are bytes from the start of the file.
-#[derive(Debug, Clone, PartialEq, thiserror::Error)]
-#[non_exhaustive]
-pub enum Problem {
-    /// The first four bytes are not `GGUF`.
-    #[error("not a GGUF file: its first bytes are `{}`, not `GGUF`", found.escape_ascii())]
-    Magic {
-        /// The first bytes.
-        found: [u8; 4],
-    },
-    /// A version that is not read here.
-    #[error("GGUF version {found}, where 2 and 3 are supported")]
-    Version {
-        /// The file's version.
-        found: u32,
-    },
-    /// A file for machines of the other byte order.
-    #[error("a big-endian GGUF file (version {version}), where only little-endian ones are supported")]
-    BigEndian {
-        /// The file's version, in its own byte order.
-        version: u32,
-    },
-    /// The file ends in the middle of something.
-    #[error(
-        "the file ends at byte {length} inside {what}, which starts at byte {offset}: {missing} bytes are missing"
-    )]
-    Truncated {
-        /// What was being read.
-        what: String,
-        /// Where it starts.
-        offset: usize,
-        /// Length of the file.
-        length: usize,
-        /// How many bytes more it would take.
-        missing: u64,
-    },
-    /// The header goes on for longer than any real one.
-    #[error("the header is longer than {limit} bytes (reading {what} at byte {offset})")]
-    HeaderTooLong {
-        /// What was being read.
-        what: String,
-        /// Where it starts.
-        offset: usize,
-        /// The limit.
-        limit: usize,
-    },
-    /// A number of entries that the rest of the file cannot hold.
-    #[error("{what}, at byte {offset}, is {found}, but the rest of the file has room for at most {room}")]
-    Count {
-        /// What is counted.
-        what: String,
-        /// Where the count stands.
-        offset: usize,
-        /// The count.
-        found: u64,
-        /// The largest possible count.
-        room: u64,
-    },
-    /// A key or name longer than the format allows.
-    #[error("{what}, at byte {offset}, is {found} bytes long, where {MAX_NAME} is the limit")]
-    NameLength {
-        /// Which name.
-        what: String,
-        /// Where its length stands.
-        offset: usize,
-        /// Its length.
-        found: u64,
-    },
-    /// Text that is not UTF-8.
-    #[error("{what}, at byte {offset}, is not valid UTF-8 from its byte {valid} on")]
-    Utf8 {
-        /// Which text.
-        what: String,
-        /// Where it starts.
-        offset: usize,
-        /// How many of its bytes are valid.
-        valid: usize,
-    },
-    /// A type of metadata value that does not exist.
-    #[error("{what}, at byte {offset}, has the unknown type {found}")]
-    ValueType {
-        /// Which value.
-        what: String,
-        /// Where the type stands.
-        offset: usize,
-        /// The type's number.
-        found: u32,
-    },
-    /// A truth value that is neither 0 nor 1.
-    #[error("{what}, at byte {offset}, should be 0 or 1 (false or true) and is {found}")]
-    Boolean {
-        /// Which value.
-        what: String,
-        /// Where it stands.
-        offset: usize,
-        /// What stands there.
-        found: u8,
-    },
-    /// Arrays in arrays in arrays.
-    #[error("{what} nests arrays more than {MAX_NESTING} deep at byte {offset}")]
-    Nesting {
-        /// Which value.
-        what: String,
-        /// Where the array too many starts.
-        offset: usize,
-    },
-    /// Two metadata entries with one key.
-    #[error("the key `{key}` stands twice, the second time at byte {offset}")]
-    DuplicateKey {
-        /// The key.
-        key: String,
-        /// Where the second entry starts.
-        offset: usize,
-    },
-    /// Two tensors with one name.
-    #[error("the tensor `{tensor}` stands twice, the second time at byte {offset}")]
-    DuplicateTensor {
-        /// The name.
-        tensor: String,
-        /// Where the second entry starts.
-        offset: usize,
-    },
-    /// An alignment that the format does not allow.
-    #[error("`general.alignment` is {found}, not a power of two of at least {MIN_ALIGNMENT}")]
-    Alignment {
-        /// The alignment.
-        found: u64,
-    },
-    /// More dimensions than a tensor can have.
-    #[error(
-        "tensor `{tensor}`, at byte {offset}, has {found} dimensions, where {MAX_DIMENSIONS} is the limit"
-    )]
-    Dimensions {
-        /// The tensor.
-        tensor: String,
-        /// Where the number stands.
-        offset: usize,
-        /// The number.
-        found: u32,
-    },
-    /// Dimensions whose product no machine can count.
-    #[error("the dimensions {shape:?} of tensor `{tensor}`, at byte {offset}, multiply past 2^64 bytes")]
-    Overflow {
-        /// The tensor.
-        tensor: String,
-        /// Where the dimensions stand.
-        offset: usize,
-        /// The dimensions, outermost first.
-        shape: Vec<u64>,
-    },
-    /// A tensor type that is not read here.
-    #[error("tensor `{tensor}` is of type {} (at byte {offset}), which is not supported", type_name(*found))]
-    TensorType {
-        /// The tensor.
-        tensor: String,
-        /// Where the type stands.
-        offset: usize,
-        /// The type's number.
-        found: u32,
-    },
-    /// Rows that do not consist of whole blocks.
-    #[error(
-        "tensor `{tensor}` has rows of {row} weights, which is not a multiple of {block}, the block size of {}",
-        dtype_name(*dtype)
-    )]
-    Block {
-        /// The tensor.
-        tensor: String,
-        /// Its type.
-        dtype: GgmlDType,
-        /// Weights in a row.
-        row: usize,
-        /// Weights in a block.
-        block: usize,
-    },
-    /// Data that does not start where data may start.
-    #[error(
-        "the data of tensor `{tensor}` starts {found} bytes into the data section, which is not a multiple of the alignment {alignment}"
-    )]
-    Misaligned {
-        /// The tensor.
-        tensor: String,
-        /// Its offset in the data section.
-        found: u64,
-        /// The alignment.
-        alignment: u64,
-    },
-    /// Data that the file does not hold.
-    #[error(
-        "the {size} bytes of tensor `{tensor}` start at byte {start}, but the file ends at byte {length}"
-    )]
-    Outside {
-        /// The tensor.
-        tensor: String,
-        /// Where its data starts.
-        start: u128,
-        /// Bytes of its data.
-        size: usize,
-        /// Length of the file.
-        length: usize,
-    },
-    /// A key whose value is of another kind than it has to be.
-    #[error("the value of `{key}` should be {expected} and is {found}")]
-    WrongKind {
-        /// The key.
-        key: String,
-        /// What is needed.
-        expected: &'static str,
-        /// What is there.
-        found: String,
-    },
-    /// A tensor that is not in the file.
-    #[error("there is no tensor `{tensor}`")]
-    NoTensor {
-        /// The tensor.
-        tensor: String,
-    },
-}
-
-impl Problem {
-    /// The remedy.
-    pub fn hint(&self) -> String {
-        match self {
-            Self::Magic { .. } => {
-                "give a `.gguf` file, or a folder with `config.json` and `model.safetensors`"
-            }
-            Self::Version { found: 1 } => {
-                "convert the model again with a llama.cpp of September 2023 or later"
-            }
-            Self::Version { .. } => "look for a newer version of strait, or convert to GGUF version 3",
-            Self::BigEndian { .. } => "convert the model again as a little-endian file",
-            Self::TensorType { .. } => {
-                "use a file quantised as F32, F16, BF16, Q4_0, Q4_1, Q5_0, Q5_1, Q8_0 or Q2_K to Q6_K (of the `_K_S`, `_K_M` kinds)"
-            }
-            Self::WrongKind { .. } | Self::NoTensor { .. } => {
-                "the file was not written by the usual converter: convert the model again with llama.cpp"
-            }
-            _ => "the file is damaged or not whole: fetch it again and compare its checksum",
-        }
-        .into()
-    }
-}
 
 /// One metadata value.
 #[derive(Debug, Clone, PartialEq)]
@@ -324,16 +82,16 @@ impl Value {
     }
 }
 
-/// Where a tensor lies and how it is written.
+/// A tensor's place and type.
 #[derive(Debug, Clone, PartialEq)]
 pub struct TensorInfo {
     /// Its name in the file, such as `blk.3.ffn_down.weight`.
     pub name: String,
     /// Row-major dimensions, outermost first (the file has them innermost first).
     pub shape: Vec<usize>,
-    /// How its weights are quantised.
+    /// The type of its weights.
     pub dtype: GgmlDType,
-    /// Where its data starts, in bytes from the start of the file.
+    /// The offset of its data, in bytes from the start of the file.
     pub offset: usize,
     /// Bytes of its data.
     pub size: usize,
@@ -346,7 +104,7 @@ fn wrong_kind(key: &str, expected: &'static str, found: &Value) -> Problem {
 /// An open GGUF file.
 #[derive(Debug)]
 pub struct Gguf {
-    file: Pinned,
+    file: OpenFile,
     header: Header,
 }
 
@@ -356,8 +114,8 @@ impl Gguf {
     /// # Errors
     /// If the file cannot be opened or is malformed.
     pub fn open(path: &Path) -> Result<Self> {
-        let file = Pinned::open(path, &[])?;
-        let header = read_header(&file)?.map_err(|problem| at(path, problem))?;
+        let file = OpenFile::open(path, &[])?;
+        let header = read_header(&file)?.map_err(|problem| Error::input(path, problem))?;
         Ok(Self { file, header })
     }
 
@@ -367,7 +125,7 @@ impl Gguf {
     }
 
     /// The file as it is held.
-    pub(crate) fn file(&self) -> &Pinned {
+    pub(crate) fn file(&self) -> &OpenFile {
         &self.file
     }
 
@@ -393,7 +151,7 @@ impl Gguf {
     pub fn dequantise(&self, name: &str) -> Result<(Vec<usize>, Vec<f32>)> {
         let info = self.tensor(name).ok_or_else(|| {
             let tensor = name.into();
-            at(self.path(), Problem::NoTensor { tensor })
+            Error::input(self.path(), Problem::NoTensor { tensor })
         })?;
         let mut weights = vec![0.0; info.shape.iter().product()];
         let bytes_of = |weights: usize| weights / info.dtype.block_size() * info.dtype.type_size();
@@ -496,13 +254,13 @@ impl Gguf {
         };
         match read(value) {
             Some(found) => Ok(Some(found)),
-            None => Err(at(self.path(), wrong_kind(key, expected, value))),
+            None => Err(Error::input(self.path(), wrong_kind(key, expected, value))),
         }
     }
 }
 
 /// Reads as much of the file's start as its header takes.
-fn read_header(file: &Pinned) -> Result<Result<Header, Problem>> {
+fn read_header(file: &OpenFile) -> Result<Result<Header, Problem>> {
     let length = usize::try_from(file.length()).unwrap_or(usize::MAX);
     let mut read = FIRST_READ;
     loop {
@@ -520,8 +278,4 @@ fn dequantise_piece(dtype: GgmlDType, bytes: &[u8], weights: &mut [f32]) -> cand
     let dequantised = blocks.dequantize(weights.len())?;
     weights.copy_from_slice(dequantised.as_slice::<f32>()?);
     Ok(())
-}
-
-fn at(path: &Path, problem: Problem) -> Error {
-    Error::Gguf { path: path.into(), problem: Box::new(problem) }
 }

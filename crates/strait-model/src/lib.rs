@@ -1,9 +1,10 @@
-//! A chat model that can be read to the last digit, edited and sampled from.
+//! Chat models that are read as transformers reads them, edited, and sampled from.
 //!
 //! The crate reads Hugging Face folders and GGUF files into one decoder ([`Model`]), lets changes act on it
 //! and leaves its own weights alone ([`Edit`]), and gives the losses of fine-tuning with their gradients ([`ops::Loss`]).
 //! It knows nothing of studies, measures or reports.
 
+mod chat;
 pub mod config;
 mod conversation;
 pub mod decoder;
@@ -23,6 +24,7 @@ pub mod template;
 pub mod tokenizer;
 pub mod weights;
 
+pub use chat::{Answer, Chat};
 pub use config::Config;
 pub use conversation::{Conversation, Message, Role};
 pub use decoder::Decoder;

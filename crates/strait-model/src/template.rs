@@ -12,15 +12,18 @@ mod ast;
 mod builtin;
 mod checks;
 mod compare;
+mod context;
 mod date;
 mod fault;
 mod filters;
 mod format;
 mod lexer;
 mod methods;
+mod names;
 mod ops;
 mod parser;
 mod print;
+mod problem;
 mod run;
 mod strings;
 mod symbols;
@@ -30,11 +33,12 @@ mod value;
 use std::collections::BTreeMap;
 
 pub use date::{Date, NoDate};
+pub use problem::Problem;
 
 use crate::{Conversation, Message};
 use ast::Text;
 use fault::{Fault, Meter};
-use parser::Wrong;
+use parser::ParseError;
 use run::Run;
 use value::Value;
 
@@ -45,231 +49,13 @@ const MAX_QUOTE: usize = 300;
 /// Stack of a rendering, in bytes.
 const STACK: usize = 1 << 28;
 
-/// What is wrong with a chat template, a tokenizer, or a conversation that they do not fit.
-#[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum Problem {
-    /// The model brings no chat template.
-    #[error("the model has no chat template")]
-    NoTemplate,
-    /// A list of named templates without the one that is used.
-    #[error("there are chat templates named {}, but none is named `default`", quoted(found))]
-    NoDefaultTemplate {
-        /// The names there are.
-        found: Vec<String>,
-    },
-    /// A template longer than any real one.
-    #[error("the chat template is {found} bytes long, where {MAX_TEMPLATE} is the limit")]
-    TemplateTooLong {
-        /// Its length in bytes.
-        found: usize,
-    },
-    /// An expression longer than any real one.
-    #[error("the chat template has an expression of more than {} tokens in line {line}", parser::MAX_TOKENS)]
-    LongExpression {
-        /// The line, counted from 1, in which it is too long.
-        line: usize,
-    },
-    /// The template is not Jinja.
-    #[error("the chat template has an error in line {line}: {detail}")]
-    Syntax {
-        /// The line, counted from 1.
-        line: usize,
-        /// The engine's words.
-        detail: String,
-    },
-    /// The template refused the conversation.
-    #[error("the chat template refuses the conversation: {message}")]
-    Refused {
-        /// The template's words.
-        message: String,
-    },
-    /// The template failed while it was rendered.
-    #[error("the chat template fails in line {line}: {detail}")]
-    Failed {
-        /// The line, counted from 1.
-        line: usize,
-        /// The engine's words.
-        detail: String,
-    },
-    /// The template uses what is not supported: its text would not be that of Jinja2.
-    #[error("the chat template uses in line {line} what is not supported: {detail}")]
-    Unsupported {
-        /// The line, counted from 1.
-        line: usize,
-        /// What it is.
-        detail: String,
-    },
-    /// The engine failed.
-    #[error("the chat template makes the template engine fail: {detail}")]
-    Engine {
-        /// Its last words.
-        detail: String,
-    },
-    /// The template takes more steps than any real one.
-    #[error("the chat template does not come to an end: it was stopped in line {line}")]
-    Endless {
-        /// The line, counted from 1, that was being carried out.
-        line: usize,
-    },
-    /// The template handles more text than any real one.
-    #[error("the chat template handles far more text than it is given: it was stopped in line {line}")]
-    TooMuchText {
-        /// The line, counted from 1, that was being carried out.
-        line: usize,
-    },
-    /// The system gave no thread to render on.
-    #[error("no thread to render the chat template on: {source}")]
-    NoThread {
-        /// The system's answer.
-        source: std::io::Error,
-    },
-    /// The template writes turns differently once others follow.
-    #[error(
-        "the chat template rewrites the conversation: what it writes up to the assistant turn (message {message}) \
-         and for it changes at byte {byte} once all messages are there"
-    )]
-    Rewritten {
-        /// The turn's number among the messages, counted from 1.
-        message: usize,
-        /// Where the two texts part.
-        byte: usize,
-    },
-    /// A conversation without messages.
-    #[error("the conversation has no messages")]
-    NoMessages,
-    /// A conversation with nothing to learn from.
-    #[error("the conversation has no assistant turn")]
-    NoAssistant,
-    /// A response of no tokens at all.
-    #[error("the chat template writes nothing for the assistant turn (message {message})")]
-    EmptyResponse {
-        /// The message's number, counted from 1.
-        message: usize,
-    },
-    /// A folder without a tokenizer that can be read.
-    #[error("the folder has no `tokenizer.json`")]
-    NoTokenizer,
-    /// A file that is not the JSON it should be.
-    #[error("`{file}`: {source}")]
-    Json {
-        /// Its name.
-        file: &'static str,
-        /// What the parser says.
-        source: serde_json::Error,
-    },
-    /// A metadata key that every tokenizer needs.
-    #[error("the metadata has no `{key}`")]
-    NoKey {
-        /// The key.
-        key: &'static str,
-    },
-    /// A kind of tokenizer that is not known.
-    #[error("`tokenizer.ggml.model` is `{found}`, where `gpt2` and `llama` are supported")]
-    Kind {
-        /// The kind.
-        found: String,
-    },
-    /// A way of cutting text into words that is not known.
-    #[error("`tokenizer.ggml.pre` is `{found}`, where {} are supported", quoted(known))]
-    PreTokenizer {
-        /// The name.
-        found: String,
-        /// Those that are known.
-        known: Vec<&'static str>,
-    },
-    /// Two lists that should be as long as one another.
-    #[error("`{key}` has {found} entries for {tokens} tokens")]
-    Length {
-        /// The list's key.
-        key: &'static str,
-        /// Its length.
-        found: usize,
-        /// The number of tokens.
-        tokens: usize,
-    },
-    /// A token id that is no token's.
-    #[error("`{key}` is {found}, but there are {tokens} tokens")]
-    TokenId {
-        /// Where it stands.
-        key: &'static str,
-        /// The id.
-        found: i64,
-        /// The number of tokens.
-        tokens: usize,
-    },
-    /// A merge rule that does not lead from two tokens to a token.
-    #[error("`tokenizer.ggml.merges` entry {index}, `{found}`, does not join two tokens to a token")]
-    Merge {
-        /// Its place in the list, counted from 0.
-        index: usize,
-        /// The rule.
-        found: String,
-    },
-    /// The tokenizers library refused.
-    #[error("the tokenizer cannot {doing}: {detail}")]
-    Library {
-        /// What was being done.
-        doing: &'static str,
-        /// The library's words.
-        detail: String,
-    },
-}
-
-impl Problem {
-    /// The remedy.
-    pub fn hint(&self) -> String {
-        match self {
-            Self::NoTemplate => {
-                "this is a base model: take its instruction-tuned sibling for chats, or give plain text instead of messages"
-            }
-            Self::NoDefaultTemplate { .. } => "name one of them `default` in `tokenizer_config.json`",
-            Self::Refused { .. } => "change the conversation as the message asks: roles, their order, or the system message",
-            Self::Syntax { .. }
-            | Self::Failed { .. }
-            | Self::Unsupported { .. }
-            | Self::Engine { .. }
-            | Self::Endless { .. }
-            | Self::TooMuchText { .. }
-            | Self::LongExpression { .. }
-            | Self::TemplateTooLong { .. } => {
-                "put a corrected template into `chat_template.jinja` in the model's folder, or take the model from its original source"
-            }
-            Self::NoThread { .. } => "free some memory, or raise the limit on threads and address space",
-            Self::Rewritten { .. } => "leave the row out, or give the model a template that writes what stands before an answer the same without it",
-            Self::NoMessages | Self::NoAssistant => {
-                "give every row a user message and an assistant message after it"
-            }
-            Self::EmptyResponse { .. } => "give the assistant turn some content",
-            Self::NoTokenizer => {
-                "load the tokenizer with transformers' `AutoTokenizer` and `save_pretrained` it into the folder, which writes `tokenizer.json`"
-            }
-            Self::Json { .. } | Self::Library { .. } => {
-                "fetch the model's files again; the tokenizer must be one that the `tokenizers` library reads"
-            }
-            Self::Kind { .. } | Self::PreTokenizer { .. } => {
-                "take the model as a Hugging Face folder, whose `tokenizer.json` says how text is cut"
-            }
-            Self::NoKey { .. } | Self::Length { .. } | Self::TokenId { .. } | Self::Merge { .. } => {
-                "the GGUF file's tokenizer is damaged: convert or fetch the file again"
-            }
-        }
-        .into()
-    }
-}
-
-/// Names as a list in words.
-fn quoted(names: &[impl AsRef<str>]) -> String {
-    names.iter().map(|name| format!("`{}`", name.as_ref())).collect::<Vec<_>>().join(", ")
-}
-
-/// What a template is given of a conversation.
+/// The part of a conversation that a template is given.
 #[derive(Clone, Copy, Debug)]
 pub struct View<'c> {
     conversation: &'c Conversation,
-    /// How many of its messages, from the first.
+    /// The number of its messages, from the first.
     messages: usize,
-    /// Whether the beginning of an answer is to follow.
+    /// True if the beginning of an answer is to follow.
     generation_prompt: bool,
 }
 
@@ -291,7 +77,7 @@ pub struct Template {
     body: ast::Body,
     specials: BTreeMap<String, String>,
     date: Date,
-    /// Whether the source names `strftime_now`.
+    /// True if the source names `strftime_now`.
     asks_date: bool,
 }
 
@@ -306,8 +92,8 @@ impl Template {
         }
         let parsed = on_deep_stack(|| parser::parse(source))?;
         let body = parsed.map_err(|(wrong, line)| match wrong {
-            Wrong::TooLong => Problem::LongExpression { line: line as usize },
-            Wrong::Fault(fault) => problem(fault, line as usize),
+            ParseError::TooLong => Problem::LongExpression { line: line as usize },
+            ParseError::Fault(fault) => problem(fault, line as usize),
         })?;
         let asks_date = source.contains("strftime_now");
         Ok(Self { body, specials, date: Date::default(), asks_date })
@@ -329,7 +115,7 @@ impl Template {
     /// If the template refuses a conversation, fails, or does not come to an end.
     pub fn render(&self, views: &[View]) -> Result<Vec<String>, Problem> {
         on_deep_stack(|| {
-            let mut given: Option<Given> = None;
+            let mut given: Option<Inputs> = None;
             views
                 .iter()
                 .map(|view| {
@@ -337,7 +123,7 @@ impl Template {
                     let given = match given.take().filter(|given| std::ptr::eq(given.of, view.conversation)) {
                         Some(same) => given.insert(same),
                         None => {
-                            given.insert(Given::new(view.conversation).map_err(|fault| problem(fault, 1))?)
+                            given.insert(Inputs::new(view.conversation).map_err(|fault| problem(fault, 1))?)
                         }
                     };
                     let run = Run::new(Meter::new(given.size), self.date);
@@ -348,7 +134,7 @@ impl Template {
         })?
     }
 
-    fn context(&self, view: &View, given: &Given) -> fault::Result<Vec<(Text, Value)>> {
+    fn context(&self, view: &View, given: &Inputs) -> fault::Result<Vec<(Text, Value)>> {
         let specials = self.specials.iter().map(|(name, token)| (name.as_str(), Value::from(token.as_str())));
         // What transformers always passes is there even where it is nothing: templates test it for being none.
         let always = [
@@ -362,7 +148,7 @@ impl Template {
 }
 
 /// A conversation as the engine's values.
-struct Given<'c> {
+struct Inputs<'c> {
     of: &'c Conversation,
     messages: Vec<Value>,
     tools: Value,
@@ -370,7 +156,7 @@ struct Given<'c> {
     size: usize,
 }
 
-impl<'c> Given<'c> {
+impl<'c> Inputs<'c> {
     fn new(of: &'c Conversation) -> fault::Result<Self> {
         // What is given is as large as it is: only what the template makes of it is bounded.
         let meter = Meter::new(usize::MAX);

@@ -8,6 +8,7 @@ mod chat;
 mod class;
 mod folder;
 mod problem;
+mod read;
 mod rebuild;
 mod special;
 mod stream;
@@ -23,7 +24,7 @@ use tokenizers::{Encoding, PostProcessorWrapper, processors::template::TemplateP
 use self::{bounds::Growth, templates::Templates};
 pub use self::{chat::EncodedChat, problem::Problem, stream::Stream};
 use crate::{
-    Conversation, Error, Gguf, Message, Result, Role, guard,
+    Conversation, Error, Gguf, Message, Result, Role, error, guard,
     template::{self, Date, Template, View},
 };
 
@@ -42,10 +43,10 @@ pub struct Tokenizer {
     rows: Option<usize>,
 }
 
-/// What both kinds of source give.
+/// The parts that both kinds of source give.
 struct Parts {
     library: tokenizers::Tokenizer,
-    /// What the normalizer can make of a text.
+    /// The bound on what the normalizer makes of a text.
     growth: Growth,
     templates: Templates,
     /// The tokens that a template may name, such as `bos_token`.
@@ -82,11 +83,11 @@ impl Tokenizer {
         }
         let bos = specials.get("bos_token").and_then(|token| library.token_to_id(token));
         if templates.default.is_none() && templates.tool_use.is_none() && !templates.others.is_empty() {
-            return Err(at(path, template::Problem::NoDefaultTemplate { found: templates.others }));
+            return Err(Error::input(path, template::Problem::NoDefaultTemplate { found: templates.others }));
         }
         let compiled = |source: Option<String>| {
             let template = source.map(|source| Template::new(&source, specials.clone())).transpose();
-            template.map_err(|problem| at(path, problem))
+            template.map_err(|problem| Error::input(path, problem))
         };
         let mut tokenizer = Self {
             path: path.into(),
@@ -190,7 +191,7 @@ impl Tokenizer {
         text: &str,
         encode: impl FnOnce(&tokenizers::Tokenizer) -> tokenizers::Result<Encoding>,
     ) -> Result<Encoding> {
-        self.growth.check(text.len()).map_err(|problem| self.unfit(problem))?;
+        self.growth.check(text.len()).map_err(|problem| self.error(problem))?;
         let encoding = guard::caught(|| encode(&self.library))
             .map_err(|panic| panic.to_string())
             .and_then(|made| made.map_err(|error| error.to_string()))
@@ -199,7 +200,7 @@ impl Tokenizer {
         match (encoding.get_ids().iter().find(beyond), self.rows) {
             (Some(&id), Some(rows)) => {
                 let token = self.token(id).unwrap_or_default();
-                Err(self.unfit(Problem::BeyondEmbedding { id, token, rows }))
+                Err(self.error(Problem::BeyondEmbedding { id, token, rows }))
             }
             _ => Ok(encoding),
         }
@@ -221,7 +222,7 @@ impl Tokenizer {
         Stream::new(self)
     }
 
-    /// Whether the model brings a chat template, as instruction-tuned models do.
+    /// True if the model brings a chat template, as instruction-tuned models do.
     pub fn has_chat_template(&self) -> bool {
         self.template.is_some() || self.tool_template.is_some()
     }
@@ -242,16 +243,16 @@ impl Tokenizer {
             (_, Some(template)) => template,
             (Some(_), None) => {
                 let found = vec!["tool_use".into()];
-                return Err(self.wrong(template::Problem::NoDefaultTemplate { found }));
+                return Err(self.error(template::Problem::NoDefaultTemplate { found }));
             }
-            (None, None) => return Err(self.wrong(template::Problem::NoTemplate)),
+            (None, None) => return Err(self.error(template::Problem::NoTemplate)),
         };
         if messages == 0 {
-            return Err(self.wrong(template::Problem::NoMessages));
+            return Err(self.error(template::Problem::NoMessages));
         }
         let mut texts = template
             .render(&[View::new(conversation, messages, prompt)])
-            .map_err(|problem| self.wrong(problem))?;
+            .map_err(|problem| self.error(problem))?;
         Ok(texts.swap_remove(0))
     }
 
@@ -263,12 +264,8 @@ impl Tokenizer {
         self.encode(&self.render(conversation, true)?, false)
     }
 
-    fn wrong(&self, problem: template::Problem) -> Error {
-        at(&self.path, problem)
-    }
-
-    fn unfit(&self, problem: Problem) -> Error {
-        unfit(&self.path)(problem)
+    fn error(&self, problem: impl error::Problem) -> Error {
+        Error::input(&self.path, problem)
     }
 }
 
@@ -277,19 +274,14 @@ const BYTES_A_TOKEN: usize = 16;
 /// Texts up to here are always read as a whole.
 const BYTES_AT_LEAST: usize = 4096;
 
-/// A problem of the template of the file or folder that the tokenizer came from.
-fn at(path: &Path, problem: template::Problem) -> Error {
-    Error::Template { path: path.into(), problem: Box::new(problem) }
-}
-
 /// A problem of the tokenizer of a file or folder.
 fn unfit(path: &Path) -> impl Fn(Problem) -> Error {
-    move |problem| Error::Tokenizer { path: path.into(), problem: Box::new(problem) }
+    move |problem| Error::input(path, problem)
 }
 
-/// What the library could not do, in its own words.
+/// The error of something that the library could not do, in its own words.
 fn refused(path: &Path, doing: &'static str) -> impl Fn(String) -> Error {
-    move |detail| at(path, template::Problem::Library { doing, detail })
+    move |detail| Error::input(path, Problem::Library { doing, detail })
 }
 
 /// Puts tokens around a text.

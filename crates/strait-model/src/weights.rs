@@ -5,6 +5,7 @@
 
 mod fit;
 mod names;
+mod problem;
 mod safetensors;
 
 use std::{
@@ -19,190 +20,16 @@ use rayon::prelude::*;
 use crate::{
     Config, Error, Gguf, Result,
     config::Architecture,
-    files::{Identity, Pinned, sha256_of},
+    files::{Identity, OpenFile, sha256_of},
     gguf::{dtype_name, is_float},
     progress::{Progress, Unit},
 };
 use names::Names;
+pub use problem::Problem;
 use safetensors::Folder;
 
 /// Weights converted or checked by one task.
 const PIECE: usize = 1 << 16;
-
-/// What is wrong with a model's weights.
-#[derive(Debug, Clone, PartialEq, thiserror::Error)]
-#[non_exhaustive]
-pub enum Problem {
-    /// A folder without weights.
-    #[error("the folder holds neither `model.safetensors` nor `model.safetensors.index.json`")]
-    NoWeights,
-    /// A folder with weights as a pickle only.
-    #[error("the folder's only weights are `{file}`, a pickle, which may hold code and is not read")]
-    Pickle {
-        /// The file.
-        file: &'static str,
-    },
-    /// A folder with half a download.
-    #[error("the folder's only weights are `{file}`, a download that was not finished")]
-    Unfinished {
-        /// The file.
-        file: String,
-    },
-    /// An index that is not the JSON it should be.
-    #[error("cannot be read as an index of shards: {reason}")]
-    Index {
-        /// What the JSON parser says, with line and column.
-        reason: String,
-    },
-    /// A shard that the index puts somewhere else than in the folder.
-    #[error("the index names the shard `{shard}`, which is not a path inside the folder")]
-    ShardOutside {
-        /// The path.
-        shard: String,
-    },
-    /// A shard that is not there.
-    #[error("the index names the shard `{shard}`, but there is no such file")]
-    ShardMissing {
-        /// The shard's name.
-        shard: String,
-    },
-    /// A tensor that is not where the index says.
-    #[error("the index says that the tensor `{tensor}` is in `{shard}`, but it is not")]
-    NotInShard {
-        /// The tensor.
-        tensor: String,
-        /// The shard's name.
-        shard: String,
-    },
-    /// A tensor of a shard that the index does not put there.
-    #[error("the shard `{shard}` holds the tensor `{tensor}`, which the index {}", match elsewhere {
-        Some(other) => format!("puts into `{other}`"),
-        None => "does not name".into(),
-    })]
-    NotInIndex {
-        /// The tensor.
-        tensor: String,
-        /// The shard's name.
-        shard: String,
-        /// The shard by the index, if it names one.
-        elsewhere: Option<String>,
-    },
-    /// A file too short for the length of its header.
-    #[error("not a safetensors file: it is {length} bytes long, and its header's length alone takes 8")]
-    TooShort {
-        /// Length of the file.
-        length: u64,
-    },
-    /// A header longer than any real one.
-    #[error("the header claims to be {found} bytes long, where {limit} is the limit")]
-    HeaderTooLong {
-        /// The length claimed.
-        found: u64,
-        /// The limit.
-        limit: u64,
-    },
-    /// A header that goes on past the end of the file.
-    #[error("the header claims to be {found} bytes long, but only {left} bytes follow")]
-    HeaderTruncated {
-        /// The length claimed.
-        found: u64,
-        /// Bytes in the file after it.
-        left: u64,
-    },
-    /// A header that is not the JSON it should be, or whose tensors do not lie one after the other.
-    #[error("the header, at byte 8, cannot be read: {reason}")]
-    Header {
-        /// What is wrong.
-        reason: String,
-    },
-    /// More or less data than the header describes.
-    #[error("the tensors take {expected} bytes by the header, but {found} bytes follow it")]
-    DataLength {
-        /// Bytes that the header describes.
-        expected: u64,
-        /// Bytes in the file after the header.
-        found: u64,
-    },
-    /// A GGUF file that is one of several.
-    #[error("the file is one of the {parts} parts of a split model, which are not read")]
-    Split {
-        /// How many parts there are.
-        parts: i64,
-    },
-    /// A tensor that is not there.
-    #[error("there is no tensor `{tensor}`")]
-    NoTensor {
-        /// The tensor, under its name in the file where that is known.
-        tensor: String,
-    },
-    /// A tensor of another shape than the config says.
-    #[error("the tensor `{tensor}` has the shape {found:?}, but by the config it should be {expected:?}")]
-    Shape {
-        /// The tensor, under its name in the file.
-        tensor: String,
-        /// The shape by the config.
-        expected: Vec<usize>,
-        /// The shape in the file.
-        found: Vec<usize>,
-    },
-    /// A tensor that the config knows nothing of.
-    #[error("the tensor `{tensor}` has no part in the model that the config describes{}", match others {
-        0 => String::new(),
-        n => format!(", nor have {n} others"),
-    })]
-    LeftOver {
-        /// The tensor, under its name in the file.
-        tensor: String,
-        /// How many more there are.
-        others: usize,
-    },
-    /// A tensor of numbers that are not read here.
-    #[error("the tensor `{tensor}` holds {found} numbers, where F32, F16, BF16 and F64 are supported")]
-    Dtype {
-        /// The tensor, under its name in the file.
-        tensor: String,
-        /// The type of its numbers.
-        found: String,
-    },
-    /// A weight that is not a number.
-    #[error("the tensor `{tensor}` holds {value} at index {index}")]
-    NotFinite {
-        /// The tensor, under its name in the file.
-        tensor: String,
-        /// Where, counted row by row.
-        index: usize,
-        /// Infinity or NaN.
-        value: f32,
-    },
-}
-
-impl Problem {
-    /// The remedy.
-    pub fn hint(&self) -> String {
-        match self {
-            Self::NoWeights => "give a folder with `config.json` and safetensors, or a `.gguf` file",
-            Self::Pickle { .. } => {
-                "convert the model to safetensors: load it with transformers and save it with `save_pretrained`"
-            }
-            Self::Unfinished { .. } => "let the download finish, or fetch the model again",
-            Self::Split { .. } => "join the parts with llama.cpp's `llama-gguf-split --merge`",
-            Self::ShardMissing { .. } => "fetch the model again: the folder is not whole",
-            Self::NotInIndex { .. } => "fetch or save the model again: the shards are not of one model",
-            Self::LeftOver { .. } => {
-                "the config and the weights do not belong together: restore both from the model's repository, or load the model with transformers, see what it says of this tensor, and save it again with `save_pretrained`"
-            }
-            Self::NoTensor { .. } | Self::Shape { .. } => {
-                "the config and the weights do not belong together: restore both from the model's repository"
-            }
-            Self::Dtype { .. } => "save the model in one of these types with `save_pretrained`",
-            Self::NotFinite { .. } => {
-                "the model is broken, perhaps by training that diverged or by a cast to f16: choose another"
-            }
-            _ => "the file is damaged or not whole: fetch it again and compare its checksum",
-        }
-        .into()
-    }
-}
 
 /// A model's weights and config. The files are held open: what is hashed and what is computed with are the same bytes, or
 /// [`check_unchanged`](Weights::check_unchanged) says that they are not.
@@ -253,7 +80,7 @@ impl Weights {
     fn open_gguf(path: &Path) -> Result<Self> {
         let gguf = Gguf::open(path)?;
         if let Some(parts) = gguf.integer("split.count")?.filter(|&parts| parts > 1) {
-            return Err(at(path, Problem::Split { parts }));
+            return Err(Error::input(path, Problem::Split { parts }));
         }
         let config = Config::from_gguf(path, &gguf)?;
         let names = Names::of_gguf(config.architecture);
@@ -294,7 +121,7 @@ impl Weights {
         }
     }
 
-    /// Where the model lies: its folder, or its GGUF file.
+    /// The model's folder, or its GGUF file.
     pub fn path(&self) -> &Path {
         &self.path
     }
@@ -304,7 +131,7 @@ impl Weights {
         self.held().into_iter().map(|file| file.path().into()).collect()
     }
 
-    fn held(&self) -> Vec<&Pinned> {
+    fn held(&self) -> Vec<&OpenFile> {
         match &self.source {
             Source::Gguf(gguf) => vec![gguf.file()],
             Source::Safetensors(folder) => folder.files(),
@@ -338,7 +165,7 @@ impl Weights {
     /// # Errors
     /// [`Error::Changed`] with the first of them.
     pub fn check_unchanged(&self) -> Result<()> {
-        self.held().into_iter().try_for_each(Pinned::check)?;
+        self.held().into_iter().try_for_each(OpenFile::check)?;
         match self.beside.iter().find(|(path, state)| Identity::of(path) != *state) {
             Some((path, _)) => Err(Error::Changed { path: path.clone() }),
             None => Ok(()),
@@ -363,7 +190,7 @@ impl Weights {
         Some(format!("{} ({n} {noun})", dtype_name(first)) + &rest.collect::<String>())
     }
 
-    /// Whether there is a tensor of that name, such as `model.layers.3.mlp.down_proj.weight`.
+    /// True if there is a tensor of that name, such as `model.layers.3.mlp.down_proj.weight`.
     pub fn contains(&self, name: &str) -> bool {
         self.names.stored(name).is_some_and(|stored| match &self.source {
             Source::Gguf(gguf) => gguf.tensor(&stored).is_some(),
@@ -380,7 +207,7 @@ impl Weights {
     /// If there is no such tensor, or it has another shape or type, or holds an infinity or NaN.
     pub fn tensor(&self, name: &str, shape: &[usize], device: &Device) -> Result<Tensor> {
         let Some(stored) = self.names.stored(name) else {
-            return Err(at(&self.path, Problem::NoTensor { tensor: name.into() }));
+            return Err(Error::input(&self.path, Problem::NoTensor { tensor: name.into() }));
         };
         let weights = match &self.source {
             Source::Safetensors(folder) => self.read_folder(folder, name, &stored, shape)?,
@@ -396,7 +223,7 @@ impl Weights {
 
     /// A weight's numbers as a folder has them; of Gemma's norms w.
     pub(crate) fn as_stored(&self, name: &str, shape: &[usize]) -> Result<Vec<f32>> {
-        let no_tensor = || at(&self.path, Problem::NoTensor { tensor: name.into() });
+        let no_tensor = || Error::input(&self.path, Problem::NoTensor { tensor: name.into() });
         let stored = self.names.stored(name).ok_or_else(no_tensor)?;
         match &self.source {
             Source::Safetensors(folder) => folder.read(&stored, shape),
@@ -416,7 +243,7 @@ impl Weights {
     pub(crate) fn bytes(&self, stored: &str) -> Result<Vec<u8>> {
         match &self.source {
             Source::Safetensors(folder) => folder.bytes(stored),
-            Source::Gguf(_) => Err(at(&self.path, Problem::NoTensor { tensor: stored.into() })),
+            Source::Gguf(_) => Err(Error::input(&self.path, Problem::NoTensor { tensor: stored.into() })),
         }
     }
 
@@ -429,7 +256,7 @@ impl Weights {
     }
 
     fn read_gguf(&self, gguf: &Gguf, name: &str, stored: &str, shape: &[usize]) -> Result<Vec<f32>> {
-        let problem = |problem| at(&self.path, problem);
+        let problem = |problem| Error::input(&self.path, problem);
         let info = gguf.tensor(stored);
         let info = info.ok_or_else(|| problem(Problem::NoTensor { tensor: stored.into() }))?;
         check_shape(stored, shape, &info.shape).map_err(problem)?;
@@ -478,8 +305,4 @@ fn check_finite(tensor: &str, weights: &[f32]) -> Result<(), Problem> {
         None => Ok(()),
         Some(index) => Err(Problem::NotFinite { tensor: tensor.into(), index, value: weights[index] }),
     }
-}
-
-fn at(path: &Path, problem: Problem) -> Error {
-    Error::Weights { path: path.into(), problem: Box::new(problem) }
 }

@@ -15,7 +15,7 @@ use std::{
 use candle_core::{Device, Tensor};
 use strait::{
     data::{Chat, RowSource, read_chats},
-    measure::{self, EfficiencySettings, Solution, StabilitySettings},
+    measure::{Efficiency, Solution, Stability},
     objective::{Kept, Row},
 };
 use strait_model::{
@@ -58,12 +58,12 @@ fn main() {
     let blocks = seconds(BARE, || bare(&model, &kept, layer + 1, false));
     let logits = seconds(BARE, || bare(&model, &kept, layer + 1, true));
 
-    let scales = EfficiencySettings { factors: FACTORS.to_vec(), norms: 1 };
-    let noise = StabilitySettings { epsilons: EPSILONS.to_vec(), seeds: SEEDS };
+    let scales = Efficiency { factors: FACTORS.to_vec(), norms: 1 };
+    let noise = Stability { epsilons: EPSILONS.to_vec(), seeds: SEEDS };
     let read = Counter::default();
     let sweep = seconds(1, || {
-        measure::efficiency(&model.decoder, &solution, &mut kept, &scales, 0, &read).expect("a table");
-        measure::stability(&model.decoder, &solution, &mut kept, &noise, 0, &read).expect("a table");
+        scales.read(&model.decoder, &solution, &mut kept, 0, &read).expect("a table");
+        noise.read(&model.decoder, &solution, &mut kept, 0, &read).expect("a table");
     });
     // The optimum is refined by as many passes as it takes, so they are counted.
     let variants = read.0.load(Ordering::Relaxed) as f64 / kept.rows().len() as f64;

@@ -1,13 +1,17 @@
 //! What a fine-tune really learned: training of narrow and general solutions, measures, studies and reports.
 
 pub mod check;
+pub mod claim;
 pub mod data;
 pub mod demo;
 pub mod direction;
 pub mod error;
 pub mod interval;
+pub mod keys;
+pub mod lab;
 pub mod measure;
 pub mod objective;
+mod page;
 pub mod report;
 pub mod score;
 pub mod study;

@@ -3,10 +3,10 @@
 use std::path::Path;
 
 use super::{
-    Architecture, Config, LayerKind, MAX_LAYERS, Problem, Rope, RopeScaling, at, check_size, periodic_kinds,
+    Architecture, Config, LayerKind, MAX_LAYERS, Problem, Rope, RopeScaling, check_size, periodic_kinds,
 };
 use crate::{
-    Gguf, Result,
+    Error, Gguf, Result,
     gguf::{Array, Value},
 };
 
@@ -40,7 +40,7 @@ const SWITCHES_NOT_COMPUTED: [(&str, bool); 2] =
 
 pub(super) fn read(path: &Path, gguf: &Gguf) -> Result<Config> {
     let name = gguf.string(ARCHITECTURE_KEY)?;
-    let name = name.ok_or_else(|| at(path, Problem::Missing { key: ARCHITECTURE_KEY.into() }))?;
+    let name = name.ok_or_else(|| Error::input(path, Problem::Missing { key: ARCHITECTURE_KEY.into() }))?;
     let architecture = match name {
         "llama" => Architecture::Llama,
         "qwen2" => Architecture::Qwen2,
@@ -49,7 +49,7 @@ pub(super) fn read(path: &Path, gguf: &Gguf) -> Result<Config> {
         "gemma3" => Architecture::Gemma3,
         other => {
             let (key, found) = (ARCHITECTURE_KEY, other.into());
-            return Err(at(path, Problem::Architecture { key, found, supported: &SUPPORTED }));
+            return Err(Error::input(path, Problem::Architecture { key, found, supported: &SUPPORTED }));
         }
     };
     Metadata { path, gguf, name, architecture }.config()
@@ -70,7 +70,7 @@ impl Metadata<'_> {
         let hidden_size = self.required_size("embedding_length")?;
         let heads = self.required_size("attention.head_count")?;
         let layers = self.required_size("block_count")?;
-        check_size("the number of layers", layers, MAX_LAYERS).map_err(|p| at(self.path, p))?;
+        check_size("the number of layers", layers, MAX_LAYERS).map_err(|p| Error::input(self.path, p))?;
         let head_dim = self.head_dim(hidden_size, heads)?;
         let (rope, local_rope) = self.ropes()?;
         Ok(Config {
@@ -126,7 +126,9 @@ impl Metadata<'_> {
         };
         let mut biases = self.gguf.tensors().iter().filter(|t| t.name.ends_with(".bias"));
         match biases.find(|t| !known(&t.name)) {
-            Some(bias) => Err(at(self.path, Problem::UnsupportedTensor { tensor: bias.name.clone() })),
+            Some(bias) => {
+                Err(Error::input(self.path, Problem::UnsupportedTensor { tensor: bias.name.clone() }))
+            }
             None => Ok(()),
         }
     }
@@ -242,7 +244,7 @@ impl Metadata<'_> {
         let size = |n: i64| {
             let problem =
                 Problem::Size { what: format!("`{key}`"), found: n.into(), limit: u32::MAX as usize };
-            u32::try_from(n).map(|n| n as usize).map_err(|_| at(self.path, problem))
+            u32::try_from(n).map(|n| n as usize).map_err(|_| Error::input(self.path, problem))
         };
         self.gguf.integer(&key)?.map(size).transpose()
     }
@@ -256,10 +258,10 @@ impl Metadata<'_> {
     }
 
     fn missing(&self, key: &str) -> crate::Error {
-        at(self.path, Problem::Missing { key: self.key(key) })
+        Error::input(self.path, Problem::Missing { key: self.key(key) })
     }
 
     fn unsupported(&self, key: &str, found: impl ToString) -> crate::Error {
-        at(self.path, Problem::Unsupported { key: self.key(key), found: found.to_string() })
+        Error::input(self.path, Problem::Unsupported { key: self.key(key), found: found.to_string() })
     }
 }

@@ -24,7 +24,6 @@ pub mod torch;
 mod vector;
 
 use candle_core::{Device, Tensor};
-use serde::{Deserialize, Serialize};
 
 pub use full::Full;
 pub(crate) use full::Life;
@@ -34,64 +33,9 @@ pub use problem::Problem;
 pub(crate) use problem::in_file;
 pub use summary::{Kind, LoraSummary, SiteSummary, Summary};
 
+pub use crate::config::Projection;
 use crate::{Config, Result};
 use names::Half;
-
-/// One of the seven linear projections of a block.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Projection {
-    /// Queries of the attention.
-    Q,
-    /// Keys of the attention.
-    K,
-    /// Values of the attention.
-    V,
-    /// Output of the attention.
-    O,
-    /// Gate of the MLP.
-    Gate,
-    /// Up projection of the MLP.
-    Up,
-    /// Down projection of the MLP.
-    Down,
-}
-
-impl Projection {
-    /// All seven, in the order of a block's computation.
-    pub const ALL: [Self; 7] = [Self::Q, Self::K, Self::V, Self::O, Self::Gate, Self::Up, Self::Down];
-
-    /// Last part of [`path`](Self::path), such as `down_proj`.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Q => "q_proj",
-            Self::K => "k_proj",
-            Self::V => "v_proj",
-            Self::O => "o_proj",
-            Self::Gate => "gate_proj",
-            Self::Up => "up_proj",
-            Self::Down => "down_proj",
-        }
-    }
-
-    /// The projection at a path inside a block.
-    pub fn from_path(path: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|p| p.path() == path)
-    }
-
-    /// Path inside a block under Hugging Face's names, such as `mlp.down_proj`.
-    pub fn path(self) -> &'static str {
-        match self {
-            Self::Q => "self_attn.q_proj",
-            Self::K => "self_attn.k_proj",
-            Self::V => "self_attn.v_proj",
-            Self::O => "self_attn.o_proj",
-            Self::Gate => "mlp.gate_proj",
-            Self::Up => "mlp.up_proj",
-            Self::Down => "mlp.down_proj",
-        }
-    }
-}
 
 /// h <- h + v at the output of one block, at every position (paper §7).
 #[derive(Clone, Debug)]
@@ -200,7 +144,7 @@ pub struct Lora {
     pub rank: usize,
     /// Alpha of every adapter.
     pub alpha: f64,
-    /// Whether the scale is alpha / sqrt(r) instead of alpha / r.
+    /// True if the scale is alpha / sqrt(r) instead of alpha / r.
     pub rslora: bool,
     /// Factor by which the whole edit is scaled (`E*2.5`); 1 as trained.
     pub factor: f64,

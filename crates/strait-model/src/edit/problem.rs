@@ -2,7 +2,6 @@
 
 use std::path::PathBuf;
 
-use super::torch;
 use crate::Error;
 
 /// What is wrong with an edit or its file.
@@ -376,9 +375,6 @@ pub enum Problem {
     },
 
     // .pt files.
-    /// A malformed or unsafe PyTorch file.
-    #[error(transparent)]
-    Torch(#[from] torch::Problem),
     /// A PyTorch file that holds no vector.
     #[error(
         "the file holds {found} where a steering vector should be: a tensor, or a dict with `steering_vector`"
@@ -448,9 +444,8 @@ const MERGE: &str = "merge the adapter into its model with PEFT, `model = model.
                      `model.config.tie_word_embeddings = False` if it acts on the embeddings or the head, and give the folder \
                      that `model.save_pretrained` writes as the model";
 
-impl Problem {
-    /// The remedy.
-    pub fn hint(&self) -> String {
+impl crate::error::Problem for Problem {
+    fn hint(&self) -> String {
         match self {
             Self::FactorText { .. } => "write an edit's factor as a number: `E*2.5` or `E*-1`".into(),
             Self::LayerText { .. } => {
@@ -541,7 +536,6 @@ impl Problem {
             Self::BaseIsGguf => "write a `.safetensors` file instead, or train from the model's folder".into(),
             Self::NotPeft { .. } | Self::EmbeddingsNeeded => "write a `.safetensors` file instead".into(),
             Self::Occupied | Self::FolderTaken { .. } => "name a new folder".into(),
-            Self::Torch(problem) => problem.hint(),
             Self::NoVector { .. } => {
                 "give a steering vector; for a LoRA adapter give its folder, which holds `adapter_config.json`".into()
             }
@@ -556,16 +550,12 @@ impl Problem {
             Self::Scale { .. } => "take the rank and alpha of training, and a finite factor".into(),
         }
     }
-
-    /// The error of a file with this problem.
-    pub(crate) fn at(self, path: impl Into<PathBuf>) -> Error {
-        Error::Edit { path: Some(path.into()), problem: Box::new(self) }
-    }
 }
 
-impl From<Problem> for Error {
-    fn from(problem: Problem) -> Self {
-        Self::Edit { path: None, problem: Box::new(problem) }
+impl Problem {
+    /// The error of a file with this problem.
+    pub(crate) fn at(self, path: impl Into<PathBuf>) -> Error {
+        Error::input(path, self)
     }
 }
 
@@ -573,7 +563,7 @@ impl From<Problem> for Error {
 pub(crate) fn in_file(path: impl Into<PathBuf>) -> impl FnOnce(Error) -> Error {
     let path = path.into();
     move |error| match error {
-        Error::Edit { path: None, problem } => Error::Edit { path: Some(path), problem },
+        Error::Input { path: None, problem } => Error::Input { path: Some(path), problem },
         other => other,
     }
 }

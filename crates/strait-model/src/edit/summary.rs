@@ -52,7 +52,7 @@ pub struct LoraSummary {
     pub rank: usize,
     /// Alpha.
     pub alpha: f64,
-    /// Whether the scale is alpha / sqrt(r) instead of alpha / r.
+    /// True if the scale is alpha / sqrt(r) instead of alpha / r.
     pub rslora: bool,
     /// Factor by which the whole edit is scaled.
     pub factor: f64,

@@ -17,11 +17,11 @@ const ROWS: usize = 1024;
 
 /// A table of an adapter's file.
 #[derive(Clone, Debug)]
-pub(super) struct SavedTable {
+pub(crate) struct SavedTable {
     /// The tensor's name.
     pub(super) name: String,
     /// The embeddings or the head.
-    pub(super) site: Site,
+    pub(crate) site: Site,
     /// Shape `(vocab, hidden_size)`.
     pub(super) values: Tensor,
 }
@@ -57,7 +57,7 @@ impl SavedTable {
     }
 }
 
-/// Whether two numbers are one, or one of them is the other in 16 bits.
+/// True if two numbers are one, or one of them is the other in 16 bits.
 fn same(a: f32, b: f32) -> bool {
     let shorter = |x: f32| [bf16::from_f32(x).to_f32(), f16::from_f32(x).to_f32()];
     a == b || shorter(a).contains(&b) || shorter(b).contains(&a)

@@ -100,9 +100,8 @@ pub enum Problem {
     Sharing,
 }
 
-impl Problem {
-    /// The remedy.
-    pub fn hint(&self) -> String {
+impl crate::error::Problem for Problem {
+    fn hint(&self) -> String {
         match self {
             Self::Legacy => {
                 "write it again with a recent PyTorch: `torch.save(torch.load(F, weights_only=True), F)`"
@@ -144,8 +143,7 @@ pub fn read(path: &Path) -> Result<Value> {
         .read_to_end(&mut start)
         .and_then(|_| file.rewind())
         .map_err(Error::io(path, "read the file"))?;
-    read_archive(&start, BufReader::new(file), bytes)
-        .map_err(|problem| Error::Edit { path: Some(path.to_path_buf()), problem: Box::new(problem.into()) })
+    read_archive(&start, BufReader::new(file), bytes).map_err(|problem| Error::input(path, problem))
 }
 
 fn read_archive<R: Read + Seek>(start: &[u8], reader: R, bytes: u64) -> Result<Value, Problem> {

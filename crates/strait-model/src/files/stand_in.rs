@@ -1,4 +1,4 @@
-//! What people find in place of a file: a Git LFS pointer, a web page, half a download.
+//! Things found in place of a file: a Git LFS pointer, a web page, half a download.
 //!
 //! A parser would say of these that some byte is wrong, which is true and helps nobody.
 
@@ -9,7 +9,7 @@ use std::{
 };
 
 use super::open_regular;
-use crate::{Error, Result};
+use crate::{Error, Result, error::Problem};
 
 /// Bytes from the start of a file by which a stand-in is told.
 pub const START: usize = 512;
@@ -17,7 +17,7 @@ pub const START: usize = 512;
 /// Endings that browsers and downloaders give to a file until it is whole.
 const UNFINISHED: [&str; 6] = ["incomplete", "part", "partial", "crdownload", "download", "aria2"];
 
-/// What a hub's servers answer in place of a file.
+/// The beginnings of what a hub's servers answer in place of a file.
 const REFUSALS: [&str; 7] = [
     "Entry not found",
     "Repository not found",
@@ -32,7 +32,7 @@ const REFUSALS: [&str; 7] = [
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum StandIn {
-    /// What a clone without Git LFS leaves.
+    /// The pointer that a clone without Git LFS leaves.
     #[error(
         "this is a Git LFS pointer{}, not the file itself",
         size.map_or(String::new(), |bytes| format!(" to a file of {bytes} bytes"))
@@ -41,7 +41,7 @@ pub enum StandIn {
         /// Size of the file that it stands for.
         size: Option<u64>,
     },
-    /// What a clone without git-annex leaves.
+    /// The pointer that a clone without git-annex leaves.
     #[error("this is a git-annex pointer, not the file itself")]
     AnnexPointer,
     /// A web page.
@@ -83,7 +83,7 @@ pub enum StandIn {
 }
 
 impl StandIn {
-    /// What a file with these first bytes is instead of what it should be; [`START`] bytes are enough.
+    /// The thing that a file with these first bytes is instead of what it should be; [`START`] bytes are enough.
     pub fn of(start: &[u8]) -> Option<Self> {
         let by_magic = |(magic, found): &(&[u8], Self)| start.starts_with(magic).then(|| found.clone());
         let magics: [(&[u8], Self); 5] = [
@@ -124,9 +124,10 @@ impl StandIn {
             said: text.lines().next().unwrap_or_default().chars().take(80).collect(),
         })
     }
+}
 
-    /// The remedy.
-    pub fn hint(&self) -> &'static str {
+impl Problem for StandIn {
+    fn hint(&self) -> String {
         match self {
             Self::LfsPointer { .. } => {
                 "run `git lfs install` and `git lfs pull` in the clone, or fetch the file from the repository's page"
@@ -139,11 +140,7 @@ impl StandIn {
             Self::Empty | Self::Zeros => "the file is not whole: fetch it again and compare its checksum",
             Self::Unfinished { .. } => "let the download finish, or fetch the file again",
         }
-    }
-
-    /// The error that names the file.
-    pub fn at(self, path: &Path) -> Error {
-        Error::StandIn { path: path.into(), what: self }
+        .into()
     }
 }
 
@@ -152,10 +149,10 @@ impl StandIn {
 /// `read` are those that the caller knows how to read, such as [`StandIn::Zip`] for files of PyTorch.
 ///
 /// # Errors
-/// [`Error::StandIn`].
+/// [`Error::Input`].
 pub fn refuse_stand_in(path: &Path, start: &[u8], read: &[StandIn]) -> Result<()> {
     match StandIn::of(start).or_else(|| unfinished(path)) {
-        Some(what) if !read.contains(&what) => Err(what.at(path)),
+        Some(what) if !read.contains(&what) => Err(Error::input(path, what)),
         _ => Ok(()),
     }
 }
@@ -167,7 +164,7 @@ pub fn refuse_stand_in(path: &Path, start: &[u8], read: &[StandIn]) -> Result<()
 pub fn open_data(path: &Path) -> Result<File> {
     let (file, start) = open_with_start(path)?;
     match StandIn::of(&start) {
-        Some(what @ (StandIn::LfsPointer { .. } | StandIn::AnnexPointer)) => Err(what.at(path)),
+        Some(what @ (StandIn::LfsPointer { .. } | StandIn::AnnexPointer)) => Err(Error::input(path, what)),
         _ => Ok(file),
     }
 }

@@ -1,4 +1,4 @@
-//! Where a model comes from: a path, a cache, a Python package or the hub.
+//! The sources of models: a path, a cache, a Python package or the hub.
 //!
 //! [`locate`] turns the name that a user gave into a path that can be opened. A name is, in this order: an existing
 //! folder or file; a short name of the [`CATALOGUE`]; a hub id, `org/name[@revision]` or
@@ -38,13 +38,13 @@ pub struct Located {
     pub name: String,
     /// A folder in Hugging Face's layout, or a GGUF file.
     pub path: PathBuf,
-    /// How it was found.
+    /// The road by which it was found.
     pub road: Road,
-    /// What exactly it is: the commit of the hub's snapshot, or the package and its version. A path has none.
+    /// Its version: the commit of the hub's snapshot, or the package and its version. A path has none.
     pub revision: Option<String>,
 }
 
-/// How a model was found.
+/// The road by which a model was found.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Road {
@@ -72,7 +72,7 @@ impl fmt::Display for Road {
 /// Finds the model called `name`, fetching it where it is not on this machine yet.
 ///
 /// # Errors
-/// [`Error::Source`]: a name that is none, or every road that was tried and why it was closed.
+/// [`Problem`]: a name that is none, or every road that was tried and why it was closed.
 pub fn locate(name: &str, progress: &dyn Progress) -> Result<Located> {
     locate_with(name, &Environment::of_this_process(), CATALOGUE, progress)
 }
@@ -106,7 +106,7 @@ pub fn locate_with(
         return search.run();
     }
     let names: Vec<&'static str> = catalogue.iter().map(|entry| entry.name).collect();
-    Err(Error::Source(Box::new(if name.contains(['/', '\\']) {
+    Err(Error::from(if name.contains(['/', '\\']) {
         Problem::NoSuchPath { name: name.into() }
     } else {
         Problem::Unknown {
@@ -114,7 +114,7 @@ pub fn locate_with(
             nearest: nearest(name, names.iter().copied()),
             catalogue: names,
         }
-    })))
+    }))
 }
 
 /// The roads to one model, walked from the cheapest to the dearest.
@@ -143,11 +143,7 @@ impl Search<'_> {
                 Some(Err(failure)) => tried.push(Attempt { road, failure }),
             }
         }
-        Err(Error::Source(Box::new(Problem::Closed {
-            name: self.name.into(),
-            tried,
-            by_hand: self.by_hand(),
-        })))
+        Err(Error::from(Problem::Closed { name: self.name.into(), tried, by_hand: self.by_hand() }))
     }
 
     fn package_in_cache(&self) -> Option<Outcome> {
@@ -184,7 +180,7 @@ impl Search<'_> {
         }
     }
 
-    /// How a person brings the model without strait.
+    /// Words on bringing the model without strait.
     fn by_hand(&self) -> String {
         let url = self.id.url(self.environment);
         if let Some(package) = self.package {

@@ -5,28 +5,16 @@ use std::{cell::Cell, rc::Rc};
 use super::{
     args::{Args, int, text},
     ast::Text,
+    context::Context,
     fault::{Fault, Result, fail, unsupported},
     print::text_of,
-    run::Run,
-    value::{Cycler, Joiner, Range, Value},
+    value::{Cycler, Function, Joiner, Range, Value},
 };
 
 /// Most items of a range in the sandbox.
 const MAX_RANGE: usize = 100_000;
 /// Largest bound or step of a range, so that its items can be computed.
 const MAX_BOUND: u128 = 1 << 64;
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Function {
-    Range,
-    Dict,
-    Lipsum,
-    Cycler,
-    Joiner,
-    Namespace,
-    RaiseException,
-    StrftimeNow,
-}
 
 pub const GLOBALS: [(&str, Function); 8] = [
     ("range", Function::Range),
@@ -39,8 +27,8 @@ pub const GLOBALS: [(&str, Function); 8] = [
     ("strftime_now", Function::StrftimeNow),
 ];
 
-pub fn call(run: &Run, function: Function, args: Args) -> Result<Value> {
-    let meter = &run.meter;
+pub fn call(run: &dyn Context, function: Function, args: Args) -> Result<Value> {
+    let meter = run.meter();
     match function {
         Function::Range => {
             let [first, second, step] = args.positional("range", 1)?;
@@ -89,14 +77,14 @@ pub fn call(run: &Run, function: Function, args: Args) -> Result<Value> {
         Function::StrftimeNow => {
             let [format] = args.bind("strftime_now", ["format"], 1)?;
             let format = text(&format.expect("it is required"), "strftime_now")?;
-            Ok(run.date.formatted(&format, meter)?.into())
+            Ok(run.date().formatted(&format, meter)?.into())
         }
         Function::Lipsum => unsupported("the function `lipsum`"),
     }
 }
 
 /// The entries of `dict(...)`: of a mapping or of pairs, and those that are named.
-fn entries(run: &Run, function: &str, args: Args) -> Result<Vec<(Value, Value)>> {
+fn entries(run: &dyn Context, function: &str, args: Args) -> Result<Vec<(Value, Value)>> {
     let Args { positional, named } = args;
     let mut entries = Vec::new();
     if positional.len() > 1 {
@@ -105,8 +93,8 @@ fn entries(run: &Run, function: &str, args: Args) -> Result<Vec<(Value, Value)>>
     match positional.first() {
         Some(Value::Dict(dict)) => entries.extend(dict.entries.iter().cloned()),
         Some(pairs) => {
-            for pair in pairs.items(&run.meter)? {
-                match <[Value; 2]>::try_from(pair.items(&run.meter)?) {
+            for pair in pairs.items(run.meter())? {
+                match <[Value; 2]>::try_from(pair.items(run.meter())?) {
                     Ok([key, value]) => entries.push((key, value)),
                     Err(pair) => {
                         return fail(format!(
@@ -119,7 +107,7 @@ fn entries(run: &Run, function: &str, args: Args) -> Result<Vec<(Value, Value)>>
         }
         None => {}
     }
-    run.meter.charge_values(entries.len())?;
+    run.meter().charge_values(entries.len())?;
     entries.extend(named.into_iter().map(|(name, value): (Text, Value)| (Value::Str(name), value)));
     Ok(entries)
 }

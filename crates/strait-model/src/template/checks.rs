@@ -1,62 +1,21 @@
-//! What may stand behind `is`.
+//! Tests: the words that may stand behind `is`.
 
 use super::{
     args::Args,
     ast::Comparison,
     compare::{compare, is_same},
+    context::Context,
     fault::{Result, fail, unsupported},
-    filters, ops,
+    names::{FILTERS, TESTS},
+    ops,
     print::text_of,
-    run::Run,
     unicode::is_cased,
     value::Value,
 };
 
-pub const NAMES: [&str; 39] = [
-    "odd",
-    "even",
-    "divisibleby",
-    "defined",
-    "undefined",
-    "filter",
-    "test",
-    "none",
-    "boolean",
-    "false",
-    "true",
-    "integer",
-    "float",
-    "lower",
-    "upper",
-    "string",
-    "mapping",
-    "number",
-    "sequence",
-    "iterable",
-    "callable",
-    "sameas",
-    "escaped",
-    "in",
-    "==",
-    "eq",
-    "equalto",
-    "!=",
-    "ne",
-    ">",
-    "gt",
-    "greaterthan",
-    "ge",
-    ">=",
-    "<",
-    "lt",
-    "lessthan",
-    "<=",
-    "le",
-];
-
 /// Asks a test of a value.
-pub fn call(run: &Run, name: &str, value: &Value, args: Args) -> Result<bool> {
-    let meter = &run.meter;
+pub fn call(run: &dyn Context, name: &str, value: &Value, args: Args) -> Result<bool> {
+    let meter = run.meter();
     let comparison = match name {
         "==" | "eq" | "equalto" => Some(Comparison::Equal),
         "!=" | "ne" => Some(Comparison::NotEqual),
@@ -80,7 +39,7 @@ pub fn call(run: &Run, name: &str, value: &Value, args: Args) -> Result<bool> {
             let [other] = args.bind(name, ["other"], 1)?;
             return same(run, value, &other.expect("it is required"));
         }
-        _ if !NAMES.contains(&name) => return fail(format!("no test named '{name}'")),
+        _ if !TESTS.contains(&name) => return fail(format!("no test named '{name}'")),
         _ => {}
     }
     let [] = args.bind(name, [], 0)?;
@@ -89,8 +48,8 @@ pub fn call(run: &Run, name: &str, value: &Value, args: Args) -> Result<bool> {
         "even" => rest_is(run, value, &Value::Int(2), 0)?,
         "defined" => !matches!(value, Value::Undefined(_)),
         "undefined" => matches!(value, Value::Undefined(_)),
-        "filter" => value.as_str().is_some_and(|name| filters::NAMES.contains(&&**name)),
-        "test" => value.as_str().is_some_and(|name| NAMES.contains(&&**name)),
+        "filter" => value.as_str().is_some_and(|name| FILTERS.contains(&&**name)),
+        "test" => value.as_str().is_some_and(|name| TESTS.contains(&&**name)),
         "none" => matches!(value, Value::None),
         "boolean" => matches!(value, Value::Bool(_)),
         "false" => matches!(value, Value::Bool(false)),
@@ -132,13 +91,13 @@ pub fn call(run: &Run, name: &str, value: &Value, args: Args) -> Result<bool> {
 }
 
 /// `value % number == rest`.
-fn rest_is(run: &Run, value: &Value, number: &Value, rest: i128) -> Result<bool> {
-    let found = ops::binary(super::ast::Operator::Modulo, value, number, &run.meter)?;
-    compare(Comparison::Equal, &found, &Value::Int(rest), &run.meter)
+fn rest_is(run: &dyn Context, value: &Value, number: &Value, rest: i128) -> Result<bool> {
+    let found = ops::binary(super::ast::Operator::Modulo, value, number, run.meter())?;
+    compare(Comparison::Equal, &found, &Value::Int(rest), run.meter())
 }
 
 /// `value is other`: told of what Python keeps one of, and of what differs.
-fn same(run: &Run, value: &Value, other: &Value) -> Result<bool> {
+fn same(run: &dyn Context, value: &Value, other: &Value) -> Result<bool> {
     match (value, other) {
         (Value::None, Value::None) => return Ok(true),
         (Value::Bool(a), Value::Bool(b)) => return Ok(a == b),
@@ -158,7 +117,7 @@ fn same(run: &Run, value: &Value, other: &Value) -> Result<bool> {
     if !is_plain && !is_empty_tuple {
         return Ok(is_same(value, other));
     }
-    if compare(Comparison::Equal, value, other, &run.meter)? {
+    if compare(Comparison::Equal, value, other, run.meter())? {
         return unsupported(format!("`sameas` of two equal values of type {}", value.kind()));
     }
     Ok(false)

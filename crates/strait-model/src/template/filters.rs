@@ -2,76 +2,20 @@
 
 mod lists;
 mod texts;
+mod web;
 
 use super::{
     args::{Args, int, text},
+    context::Context,
     fault::{Meter, Result, fail, unsupported},
     ops,
     print::{Json, text_of},
-    run::Run,
     value::Value,
 };
 
-pub const NAMES: [&str; 54] = [
-    "abs",
-    "attr",
-    "batch",
-    "capitalize",
-    "center",
-    "count",
-    "d",
-    "default",
-    "dictsort",
-    "e",
-    "escape",
-    "filesizeformat",
-    "first",
-    "float",
-    "forceescape",
-    "format",
-    "groupby",
-    "indent",
-    "int",
-    "join",
-    "last",
-    "length",
-    "list",
-    "lower",
-    "items",
-    "map",
-    "min",
-    "max",
-    "pprint",
-    "random",
-    "reject",
-    "rejectattr",
-    "replace",
-    "reverse",
-    "round",
-    "safe",
-    "select",
-    "selectattr",
-    "slice",
-    "sort",
-    "string",
-    "striptags",
-    "sum",
-    "title",
-    "trim",
-    "truncate",
-    "unique",
-    "upper",
-    "urlencode",
-    "urlize",
-    "wordcount",
-    "wordwrap",
-    "xmlattr",
-    "tojson",
-];
-
 /// Puts a value through a filter.
-pub fn call(run: &Run, name: &str, value: Value, args: Args) -> Result<Value> {
-    let meter = &run.meter;
+pub fn call(run: &dyn Context, name: &str, value: Value, args: Args) -> Result<Value> {
+    let meter = run.meter();
     match name {
         "batch" | "dictsort" | "first" | "groupby" | "items" | "join" | "last" | "list" | "map" | "max"
         | "min" | "reject" | "rejectattr" | "reverse" | "select" | "selectattr" | "slice" | "sort"
@@ -137,7 +81,7 @@ pub fn call(run: &Run, name: &str, value: Value, args: Args) -> Result<Value> {
 }
 
 /// `value|attr(name)`: an attribute, never an item.
-fn attr(run: &Run, value: &Value, name: &str) -> Result<Value> {
+fn attr(run: &dyn Context, value: &Value, name: &str) -> Result<Value> {
     if let Value::Dict(dict) = value
         && dict.get_str(&name.into()).is_some()
         && super::methods::attribute(value, name)?.is_none()
@@ -147,7 +91,7 @@ fn attr(run: &Run, value: &Value, name: &str) -> Result<Value> {
     run.attribute(value, name)
 }
 
-fn file_size(run: &Run, value: &Value, binary: bool) -> Result<Value> {
+fn file_size(run: &dyn Context, value: &Value, binary: bool) -> Result<Value> {
     let Some(bytes) = to_float(value)? else { return fail("filesizeformat() needs a number") };
     let base: f64 = if binary { 1024.0 } else { 1000.0 };
     if bytes == 1.0 {
@@ -166,7 +110,7 @@ fn file_size(run: &Run, value: &Value, binary: bool) -> Result<Value> {
             break;
         }
     }
-    run.meter.step()?;
+    run.meter().step()?;
     Ok(format!("{:.1} {prefix}{middle}", base * bytes / unit).into())
 }
 

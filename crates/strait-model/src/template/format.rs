@@ -1,15 +1,18 @@
 //! Python's two ways to format: `text % values` and `text.format(...)`.
 
+mod numbers;
+
 use super::{
     fault::{Meter, Result, fail, unsupported},
     print,
     value::Value,
 };
+use numbers::{float, integer};
 
 /// Most digits of a floating point number; no such number has more that are not zero.
 const MAX_PRECISION: usize = 1_100;
 
-/// How a value is written.
+/// The form in which a value is written.
 #[derive(Debug, Default)]
 pub struct Spec {
     fill: Option<char>,
@@ -99,7 +102,7 @@ pub fn percent(text: &str, right: &Value, meter: &Meter) -> Result<String> {
     Ok(out)
 }
 
-/// Where the bracket closes that opened before a text.
+/// The place at which the bracket closes that opened before a text.
 fn closing(text: &str) -> Option<usize> {
     let mut depth = 1;
     text.char_indices().find_map(|(at, c)| {
@@ -308,105 +311,15 @@ fn number_padded(
     padded(&format!("{sign}{prefix}"), digits, spec, meter)
 }
 
-fn integer(number: i128, kind: char, spec: &Spec, meter: &Meter) -> Result<String> {
-    let size = number.unsigned_abs();
-    let (prefix, mut digits) = match kind {
-        'b' => ("0b", format!("{size:b}")),
-        'o' => ("0o", format!("{size:o}")),
-        'x' => ("0x", format!("{size:x}")),
-        'X' => ("0X", format!("{size:X}")),
-        _ => ("", size.to_string()),
-    };
-    if let Some(precision) = spec.precision {
-        digits = format!("{}{digits}", "0".repeat(precision.saturating_sub(digits.len())));
-    }
-    if let Some(separator) = spec.grouping {
-        digits = grouped(&digits, separator, if kind == 'd' { 3 } else { 4 });
-    }
-    number_padded(number < 0, if spec.alternate { prefix } else { "" }, &digits, spec, meter)
-}
-
-/// Digits with a separator between groups of them.
-fn grouped(digits: &str, separator: char, size: usize) -> String {
-    let mut out = String::new();
-    for (at, c) in digits.chars().enumerate() {
-        if at > 0 && (digits.len() - at).is_multiple_of(size) {
-            out.push(separator);
-        }
-        out.push(c);
-    }
-    out
-}
-
-fn float(number: f64, kind: char, spec: &Spec, meter: &Meter) -> Result<String> {
-    if spec.alternate {
-        return unsupported("the flag `#` with a float");
-    }
-    let precision = spec.precision.unwrap_or(6);
-    if precision > MAX_PRECISION {
-        return unsupported(format!("a precision of more than {MAX_PRECISION} digits"));
-    }
-    let size = if kind == '%' { number.abs() * 100.0 } else { number.abs() };
-    let text = if !size.is_finite() {
-        if size.is_nan() { "nan".to_string() } else { "inf".to_string() }
-    } else {
-        match kind {
-            'e' | 'E' => scientific(size, precision),
-            'g' | 'G' => general(size, precision),
-            _ => {
-                let text = format!("{size:.precision$}");
-                match spec.grouping {
-                    None => text,
-                    Some(separator) => match text.split_once('.') {
-                        Some((whole, fraction)) => format!("{}.{fraction}", grouped(whole, separator, 3)),
-                        None => grouped(&text, separator, 3),
-                    },
-                }
-            }
-        }
-    };
-    let text = if kind.is_ascii_uppercase() { text.to_ascii_uppercase() } else { text };
-    let text = if kind == '%' { text + "%" } else { text };
-    number_padded(number.is_sign_negative() && !number.is_nan(), "", &text, spec, meter)
-}
-
-/// Digits with an exponent of two digits or more.
-fn scientific(number: f64, precision: usize) -> String {
-    let text = format!("{number:.precision$e}");
-    let (digits, exponent) = text.split_once('e').expect("`{:e}` writes an exponent");
-    let (sign, exponent) = match exponent.strip_prefix('-') {
-        Some(exponent) => ('-', exponent),
-        None => ('+', exponent),
-    };
-    format!("{digits}e{sign}{exponent:0>2}")
-}
-
-/// As many digits as the precision says, in the shorter way, without zeros at the end.
-fn general(number: f64, precision: usize) -> String {
-    let precision = precision.max(1);
-    let text = scientific(number, precision - 1);
-    let (digits, exponent) = text.split_once('e').expect("it has an exponent");
-    let trimmed = |digits: &str| match digits.contains('.') {
-        true => digits.trim_end_matches('0').trim_end_matches('.').to_string(),
-        false => digits.to_string(),
-    };
-    match exponent.parse::<i64>() {
-        Ok(power) if (-4..precision as i64).contains(&power) => {
-            trimmed(&format!("{number:.*}", (precision as i64 - 1 - power) as usize))
-        }
-        _ => format!("{}e{exponent}", trimmed(digits)),
-    }
-}
-
 /// A piece of a text for `format`.
-pub enum Piece<'t> {
+pub enum FormatPart<'t> {
     Text(String),
     /// A field's name, its conversion and its spec.
     Field(&'t str, Option<char>, &'t str),
 }
 
 /// The pieces of a text for `format`.
-pub fn pieces(text: &str) -> Result<Vec<Piece<'_>>> {
+pub fn pieces(text: &str) -> Result<Vec<FormatPart<'_>>> {
     let mut pieces = Vec::new();
     let mut plain = String::new();
     let mut rest = text;
@@ -422,7 +335,7 @@ pub fn pieces(text: &str) -> Result<Vec<Piece<'_>>> {
         if brace == "}" {
             return fail("single '}' encountered in format string");
         }
-        pieces.push(Piece::Text(std::mem::take(&mut plain)));
+        pieces.push(FormatPart::Text(std::mem::take(&mut plain)));
         let Some(end) = rest.find('}') else { return fail("expected '}' before end of string") };
         let field = &rest[..end];
         if field.contains('{') {
@@ -441,9 +354,9 @@ pub fn pieces(text: &str) -> Result<Vec<Piece<'_>>> {
             }
             None => (name, None),
         };
-        pieces.push(Piece::Field(name, conversion, spec));
+        pieces.push(FormatPart::Field(name, conversion, spec));
     }
     plain.push_str(rest);
-    pieces.push(Piece::Text(plain));
+    pieces.push(FormatPart::Text(plain));
     Ok(pieces)
 }

@@ -3,11 +3,10 @@
 use std::rc::Rc;
 
 use super::{
-    args::{Args, int, size, text},
-    ast::Text,
+    args::{Args, int},
     compare,
-    fault::{Meter, Result, VALUE, fail, unsupported},
-    run::Run,
+    context::Context,
+    fault::{Result, fail, unsupported},
     strings,
     value::{Value, View},
 };
@@ -145,14 +144,14 @@ pub fn attribute(value: &Value, name: &str) -> Result<Option<Value>> {
     })
 }
 
-/// What the sandbox gives for an attribute that it hides.
+/// The sandbox's answer for an attribute that it hides.
 fn hidden(value: &Value, name: &str) -> Value {
     Value::Undefined(format!("access to attribute '{name}' of '{}' object is unsafe.", value.kind()).into())
 }
 
 /// Calls a method that [`attribute`] gave.
-pub fn call(run: &Run, value: &Value, name: &'static str, args: Args) -> Result<Value> {
-    let meter = &run.meter;
+pub fn call(run: &dyn Context, value: &Value, name: &'static str, args: Args) -> Result<Value> {
+    let meter = run.meter();
     match value {
         Value::Str(text) if name == "format" => strings::format(run, text, args),
         Value::Str(text) => strings::call(text, name, args, meter),
@@ -238,19 +237,4 @@ pub fn call(run: &Run, value: &Value, name: &'static str, args: Args) -> Result<
         }
         other => unsupported(format!("the method `{name}` of {}", other.kind())),
     }
-}
-
-/// A text's padding to a width in characters: what it lacks.
-pub fn lacking(text: &str, width: i128, fill: char, meter: &Meter) -> Result<usize> {
-    meter.charge(text.len())?;
-    let missing = size(width).saturating_sub(text.chars().count());
-    meter.charge(missing.saturating_mul(fill.len_utf8()))?;
-    Ok(missing)
-}
-
-/// The texts of a list for `join`, which takes nothing else.
-pub fn texts(items: &Value, meter: &Meter) -> Result<Vec<Text>> {
-    let items = items.items(meter)?;
-    meter.charge(items.len() * VALUE)?;
-    items.iter().map(|item| text(item, "join")).collect()
 }

@@ -45,8 +45,8 @@ impl Tokenizer {
         let turns: Vec<usize> = answers().filter(|&i| messages[i].trained).collect();
         if turns.is_empty() {
             return Err(match answers().next() {
-                None => self.wrong(template::Problem::NoAssistant),
-                Some(_) => self.unfit(Problem::NothingTrained),
+                None => self.error(template::Problem::NoAssistant),
+                Some(_) => self.error(Problem::NothingTrained),
             });
         }
         let whole = self.render(conversation, false)?;
@@ -56,7 +56,7 @@ impl Tokenizer {
             return Err(Error::TooLong { tokens, context });
         }
         if turns.len().saturating_mul(whole.len()) > MAX_RENDERED {
-            return Err(self.unfit(Problem::TooManyTurns { turns: turns.len(), bytes: whole.len() }));
+            return Err(self.error(Problem::TooManyTurns { turns: turns.len(), bytes: whole.len() }));
         }
         // A token belongs to a part of the text if it ends in it. The first of all follows nothing.
         let place = |byte: usize| encoding.get_offsets().partition_point(|&(_, end)| end <= byte);
@@ -68,7 +68,7 @@ impl Tokenizer {
                 Ok(bytes) => {
                     let response = place(bytes.start).max(1)..place(bytes.end);
                     if response.is_empty() {
-                        return Err(self.wrong(template::Problem::EmptyResponse { message }));
+                        return Err(self.error(template::Problem::EmptyResponse { message }));
                     }
                     chat.responses.push(response);
                 }
@@ -80,7 +80,7 @@ impl Tokenizer {
         }
         match rewritten {
             Some((message, byte)) if chat.responses.is_empty() => {
-                Err(self.wrong(template::Problem::Rewritten { message, byte }))
+                Err(self.error(template::Problem::Rewritten { message, byte }))
             }
             _ => Ok(chat),
         }
@@ -114,7 +114,7 @@ impl Tokenizer {
         }
     }
 
-    /// Where the response begins in the text of a conversation that ends with it, if that text does not begin with the
+    /// The byte at which the response begins in the text of a conversation that ends with it, if that text does not begin with the
     /// prompt for it: because nothing can be asked before the first message, or because the template opens an answer with
     /// words that it drops from answers that are there.
     ///

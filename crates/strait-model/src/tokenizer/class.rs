@@ -13,9 +13,9 @@ pub(super) struct Class {
     pub defaults: &'static [(&'static str, &'static str)],
     /// The special tokens that are matched as they are, before any normalising, where files give them as text.
     pub as_they_are: &'static [&'static str],
-    /// Whether it puts BOS and EOS around a text where the files do not say; none where `tokenizer.json` says that.
+    /// BOS and EOS around a text where the files do not say, true for each that is put there; none where `tokenizer.json` says that.
     pub around: Option<(bool, bool)>,
-    /// Whether `add_prefix_space` makes it forget `tokenizer.json`.
+    /// True if `add_prefix_space` makes it forget `tokenizer.json`.
     pub rebuilt_for_prefix: bool,
     /// Special tokens that it has besides.
     pub infill: &'static [(&'static str, &'static str)],
@@ -117,17 +117,15 @@ impl Class {
         match name {
             Some(found) => {
                 let base = found.strip_suffix("Fast").unwrap_or(&found);
-                CLASSES.iter().find(|class| class.name == base).ok_or(Problem::Class { found })
+                CLASSES.iter().find(|class| class.name == base).ok_or_else(|| Problem::Class {
+                    found,
+                    known: CLASSES.iter().map(|class| class.name).collect(),
+                })
             }
             None => {
                 let kind = model.get("model_type").and_then(Value::as_str).unwrap_or_default();
                 Ok(OF_MODELS.iter().find(|(known, _)| *known == kind).map_or(&PLAIN, |(_, class)| class))
             }
         }
-    }
-
-    /// The names of all classes, for an error.
-    pub fn names() -> String {
-        CLASSES.map(|class| format!("`{}`", class.name)).join(", ")
     }
 }

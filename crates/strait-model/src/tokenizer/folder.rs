@@ -1,25 +1,22 @@
 //! The tokenizer of a Hugging Face folder, as transformers' `AutoTokenizer` makes it.
 
-use std::{io::Read, path::Path};
+use std::path::Path;
 
-use serde::{Deserialize, de::DeserializeOwned};
+use serde::Deserialize;
 use serde_json::{Map, Value};
 use tokenizers::{PreTokenizerWrapper, pre_tokenizers::byte_level::ByteLevel};
 
 use super::{
-    Parts, around, at,
+    Parts, around,
     bounds::{self, Growth},
     class::Class,
     problem::Problem,
+    read::{parse, read_file, read_json},
     refused,
     special::{Files, Special},
     templates, unfit,
 };
-use crate::{
-    Error, Result,
-    files::{open_data, open_real},
-    guard, json, template,
-};
+use crate::{Error, Result, guard};
 
 const TOKENIZER: &str = "tokenizer.json";
 const CONFIG: &str = "tokenizer_config.json";
@@ -27,10 +24,8 @@ const CONFIG: &str = "tokenizer_config.json";
 const SLOW_FILES: [&str; 5] = ["tokenizer.model", "vocab.json", "merges.txt", "vocab.txt", "tekken.json"];
 /// Longest `tokenizer.json` that is read, in bytes; Gemma 3's takes an eighth of it.
 const MAX_TOKENIZER: u64 = 1 << 28;
-/// Longest of the other files, in bytes. A `tokenizer_config.json` may list each added token.
-const MAX_CONFIG: u64 = 1 << 24;
 
-/// What is read from `tokenizer.json` beside what the library reads.
+/// The parts of `tokenizer.json` that are read beside what the library reads.
 #[derive(Deserialize)]
 struct Described {
     #[serde(default)]
@@ -54,7 +49,7 @@ struct ModelDescribed {
     max_input_chars_per_word: Option<u64>,
 }
 
-/// What is read from `generation_config.json` and `config.json`.
+/// The end tokens of `generation_config.json` and `config.json`.
 #[derive(Default, Deserialize)]
 struct EndConfig {
     eos_token_id: Option<Ids>,
@@ -197,7 +192,7 @@ impl Settings {
 fn no_tokenizer(folder: &Path) -> Error {
     match SLOW_FILES.into_iter().find(|file| folder.join(file).exists()) {
         Some(found) => unfit(folder)(Problem::SlowFiles { found }),
-        None => at(folder, template::Problem::NoTokenizer),
+        None => Error::input(folder, Problem::NoTokenizer),
     }
 }
 
@@ -211,32 +206,4 @@ impl EndConfig {
         ids.extend(self.text_config.into_iter().flat_map(|config| config.into_ids()));
         ids
     }
-}
-
-/// The value in a JSON file, if the file is there.
-pub(super) fn read_json<T: DeserializeOwned>(folder: &Path, file: &'static str) -> Result<Option<T>> {
-    let Some(bytes) = read_file(folder, file, MAX_CONFIG)? else { return Ok(None) };
-    parse(folder, file, &bytes).map(Some)
-}
-
-fn parse<T: DeserializeOwned>(folder: &Path, file: &'static str, bytes: &[u8]) -> Result<T> {
-    json::from_slice(bytes).map_err(|source| at(folder, template::Problem::Json { file, source }))
-}
-
-/// A file's bytes, if it is there.
-pub(super) fn read_file(folder: &Path, file: &str, limit: u64) -> Result<Option<Vec<u8>>> {
-    let path = folder.join(file);
-    // A template may be any text, and empty.
-    let opened = if file.ends_with(".json") { open_real(&path, &[]) } else { open_data(&path) };
-    let opened = match opened {
-        Ok(opened) => opened,
-        Err(Error::Io { source, .. }) if source.kind() == std::io::ErrorKind::NotFound => return Ok(None),
-        Err(error) => return Err(error),
-    };
-    let mut bytes = Vec::new();
-    opened.take(limit + 1).read_to_end(&mut bytes).map_err(Error::io(path, "read the file"))?;
-    if bytes.len() as u64 > limit {
-        return Err(unfit(folder)(Problem::FileTooLong { file: file.into(), limit }));
-    }
-    Ok(Some(bytes))
 }

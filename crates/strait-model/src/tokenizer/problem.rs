@@ -1,8 +1,8 @@
-//! What is wrong with a tokenizer's files, or with a text that they do not fit.
+//! Tokenizers that are damaged or not supported, and texts that they do not fit.
 
-use super::class::Class;
+use crate::error::quoted;
 
-/// What is wrong with a tokenizer.
+/// A problem of a tokenizer.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Problem {
@@ -13,10 +13,12 @@ pub enum Problem {
         found: &'static str,
     },
     /// A tokenizer class whose defaults are not known.
-    #[error("the tokenizer class is `{found}`, where {} are supported", Class::names())]
+    #[error("the tokenizer class is `{found}`, where {} are supported", quoted(known))]
     Class {
         /// The class.
         found: String,
+        /// Those that are known.
+        known: Vec<&'static str>,
     },
     /// A setting with which transformers does not take `tokenizer.json` as it is.
     #[error(
@@ -33,13 +35,13 @@ pub enum Problem {
         file: &'static str,
         /// The key.
         key: String,
-        /// What it must be.
+        /// The type that it must have.
         expected: &'static str,
     },
     /// A token that is to be put around texts and is not named.
     #[error("`{key}` is true, but there is no `{token}`")]
     NoToken {
-        /// What asks for it.
+        /// The part that asks for it.
         key: &'static str,
         /// The token's name.
         token: &'static str,
@@ -133,11 +135,77 @@ pub enum Problem {
         /// Bytes of the whole.
         bytes: usize,
     },
+    /// A folder without a tokenizer that can be read.
+    #[error("the folder has no `tokenizer.json`")]
+    NoTokenizer,
+    /// A file that is not the JSON it should be.
+    #[error("`{file}`: {source}")]
+    Json {
+        /// Its name.
+        file: &'static str,
+        /// The parser's words.
+        source: serde_json::Error,
+    },
+    /// A metadata key that every tokenizer needs.
+    #[error("the metadata has no `{key}`")]
+    NoKey {
+        /// The key.
+        key: &'static str,
+    },
+    /// A kind of tokenizer that is not known.
+    #[error("`tokenizer.ggml.model` is `{found}`, where `gpt2` and `llama` are supported")]
+    Kind {
+        /// The kind.
+        found: String,
+    },
+    /// A way of cutting text into words that is not known.
+    #[error("`tokenizer.ggml.pre` is `{found}`, where {} are supported", quoted(known))]
+    PreTokenizer {
+        /// The name.
+        found: String,
+        /// Those that are known.
+        known: Vec<&'static str>,
+    },
+    /// Two lists that should be as long as one another.
+    #[error("`{key}` has {found} entries for {tokens} tokens")]
+    Length {
+        /// The list's key.
+        key: &'static str,
+        /// Its length.
+        found: usize,
+        /// The number of tokens.
+        tokens: usize,
+    },
+    /// A token id that is no token's.
+    #[error("`{key}` is {found}, but there are {tokens} tokens")]
+    TokenId {
+        /// Its key.
+        key: &'static str,
+        /// The id.
+        found: i64,
+        /// The number of tokens.
+        tokens: usize,
+    },
+    /// A merge rule that does not lead from two tokens to a token.
+    #[error("`tokenizer.ggml.merges` entry {index}, `{found}`, does not join two tokens to a token")]
+    Merge {
+        /// Its place in the list, counted from 0.
+        index: usize,
+        /// The rule.
+        found: String,
+    },
+    /// The tokenizers library refused.
+    #[error("the tokenizer cannot {doing}: {detail}")]
+    Library {
+        /// The step that failed, as a verb phrase.
+        doing: &'static str,
+        /// The library's words.
+        detail: String,
+    },
 }
 
-impl Problem {
-    /// The remedy.
-    pub fn hint(&self) -> String {
+impl crate::error::Problem for Problem {
+    fn hint(&self) -> String {
         match self {
             Self::SlowFiles { .. } | Self::Rebuilt { .. } => {
                 "load the tokenizer with transformers' `AutoTokenizer`, `save_pretrained` it into the folder, and remove the setting if it is still there: `tokenizer.json` then says all"
@@ -161,6 +229,18 @@ impl Problem {
             Self::TemplateNames { .. } => "write the tokens into the template instead",
             Self::NothingTrained => "leave the row out, or mark a turn as one to train on",
             Self::TooManyTurns { .. } => "split the conversation into rows of fewer turns",
+            Self::NoTokenizer => {
+                "load the tokenizer with transformers' `AutoTokenizer` and `save_pretrained` it into the folder, which writes `tokenizer.json`"
+            }
+            Self::Json { .. } | Self::Library { .. } => {
+                "fetch the model's files again; the tokenizer must be one that the `tokenizers` library reads"
+            }
+            Self::Kind { .. } | Self::PreTokenizer { .. } => {
+                "take the model as a Hugging Face folder, whose `tokenizer.json` says how text is cut"
+            }
+            Self::NoKey { .. } | Self::Length { .. } | Self::TokenId { .. } | Self::Merge { .. } => {
+                "the GGUF file's tokenizer is damaged: convert or fetch the file again"
+            }
         }
         .into()
     }

@@ -23,8 +23,8 @@ use tokenizers::{
     },
 };
 
-use super::{Parts, around, at, bounds::Growth, templates::Templates};
-use crate::{Gguf, Result, template::Problem};
+use super::{Parts, around, bounds::Growth, problem::Problem, templates::Templates};
+use crate::{Error, Gguf, Result};
 
 const MODEL: &str = "tokenizer.ggml.model";
 const PRE: &str = "tokenizer.ggml.pre";
@@ -52,17 +52,17 @@ mod kind {
     pub const USER_DEFINED: i64 = 4;
 }
 
-/// How SentencePiece writes a space.
+/// SentencePiece's space.
 const SPACE: &str = "▁";
 /// Longest token that is taken apart into merges, in bytes. Those in use end at a few hundred.
 const MAX_MERGED: usize = 1024;
 
-/// How Llama 3 cuts text into words.
+/// Llama 3's pattern of words.
 const LLAMA3_WORDS: &str = concat!(
     r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}",
     r"| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
 );
-/// How Qwen 2 and 3 do: the same but for numbers.
+/// That of Qwen 2 and 3: the same but for numbers.
 const QWEN2_WORDS: &str = concat!(
     r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}",
     r"| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
@@ -74,8 +74,8 @@ pub(super) fn rebuild(path: &Path, gguf: &Gguf) -> Result<Parts> {
     let (mut library, add_bos) = match gguf.string(MODEL)? {
         Some("gpt2") => byte_level(&source)?,
         Some("llama") => sentence_piece(&source)?,
-        Some(found) => return Err(at(path, Problem::Kind { found: found.into() })),
-        None => return Err(at(path, Problem::NoKey { key: MODEL })),
+        Some(found) => return Err(Error::input(path, Problem::Kind { found: found.into() })),
+        None => return Err(Error::input(path, Problem::NoKey { key: MODEL })),
     };
     let added = source.tokens.iter().zip(&source.types).filter_map(|(token, &kind)| {
         let special = match kind {
@@ -110,7 +110,8 @@ struct Source<'a> {
 
 impl<'a> Source<'a> {
     fn read(path: &'a Path, gguf: &'a Gguf) -> Result<Self> {
-        let tokens = gguf.strings(TOKENS)?.ok_or_else(|| at(path, Problem::NoKey { key: TOKENS }))?;
+        let tokens =
+            gguf.strings(TOKENS)?.ok_or_else(|| Error::input(path, Problem::NoKey { key: TOKENS }))?;
         let types = match gguf.integers(TYPES)? {
             Some(types) => same_length(path, TYPES, types, tokens.len())?,
             None => vec![kind::NORMAL; tokens.len()],
@@ -134,7 +135,7 @@ impl<'a> Source<'a> {
         let id = u32::try_from(found).ok();
         match index.zip(id) {
             Some((index, id)) => Ok(Some((id, self.tokens[index].as_str()))),
-            None => Err(at(self.path, Problem::TokenId { key, found, tokens: self.tokens.len() })),
+            None => Err(Error::input(self.path, Problem::TokenId { key, found, tokens: self.tokens.len() })),
         }
     }
 
@@ -149,7 +150,7 @@ impl<'a> Source<'a> {
     fn refused(&self) -> impl Fn(tokenizers::Error) -> crate::Error {
         |error| {
             let detail = error.to_string();
-            at(self.path, Problem::Library { doing: "be rebuilt from the metadata", detail })
+            Error::input(self.path, Problem::Library { doing: "be rebuilt from the metadata", detail })
         }
     }
 }
@@ -159,7 +160,8 @@ fn byte_level(source: &Source) -> Result<(tokenizers::Tokenizer, bool)> {
     let gguf = source.gguf;
     let words = Words::named(source)?;
     let vocabulary = source.vocabulary();
-    let merges = gguf.strings(MERGES)?.ok_or_else(|| at(source.path, Problem::NoKey { key: MERGES }))?;
+    let merges =
+        gguf.strings(MERGES)?.ok_or_else(|| Error::input(source.path, Problem::NoKey { key: MERGES }))?;
     let merges = merges
         .iter()
         .enumerate()
@@ -167,7 +169,7 @@ fn byte_level(source: &Source) -> Result<(tokenizers::Tokenizer, bool)> {
             let known = |token: &str| vocabulary.contains_key(token);
             match merge.split_once(' ') {
                 Some((a, b)) if known(a) && known(b) && known(&[a, b].concat()) => Ok((a.into(), b.into())),
-                _ => Err(at(source.path, Problem::Merge { index, found: merge.clone() })),
+                _ => Err(Error::input(source.path, Problem::Merge { index, found: merge.clone() })),
             }
         })
         .collect::<Result<_>>()?;
@@ -186,7 +188,7 @@ fn byte_level(source: &Source) -> Result<(tokenizers::Tokenizer, bool)> {
     Ok((library, add_bos))
 }
 
-/// How text is cut into the words inside which tokens are merged.
+/// The step that cuts text into the words inside which tokens are merged.
 #[derive(Clone, Copy, PartialEq)]
 enum Words {
     Gpt2,
@@ -218,7 +220,7 @@ impl Words {
         };
         Self::NAMES.iter().find(|(known, _)| *known == name).map(|(_, words)| *words).ok_or_else(|| {
             let known = Self::NAMES.map(|(known, _)| known).into();
-            at(source.path, Problem::PreTokenizer { found: name.into(), known })
+            Error::input(source.path, Problem::PreTokenizer { found: name.into(), known })
         })
     }
 
@@ -247,7 +249,8 @@ fn split(pattern: &str) -> tokenizers::Result<PreTokenizerWrapper> {
 fn sentence_piece(source: &Source) -> Result<(tokenizers::Tokenizer, bool)> {
     let gguf = source.gguf;
     let tokens = source.tokens.len();
-    let scores = gguf.floats(SCORES)?.ok_or_else(|| at(source.path, Problem::NoKey { key: SCORES }))?;
+    let scores =
+        gguf.floats(SCORES)?.ok_or_else(|| Error::input(source.path, Problem::NoKey { key: SCORES }))?;
     let scores = same_length(source.path, SCORES, scores, tokens)?;
     let vocabulary = source.vocabulary();
     let merges = merges_by_score(source, &vocabulary, &scores);
@@ -299,7 +302,7 @@ fn merges_by_score(source: &Source, vocabulary: &Vocab, scores: &[f64]) -> Vec<(
 
 fn same_length<T>(path: &Path, key: &'static str, list: Vec<T>, tokens: usize) -> Result<Vec<T>> {
     if list.len() != tokens {
-        return Err(at(path, Problem::Length { key, found: list.len(), tokens }));
+        return Err(Error::input(path, Problem::Length { key, found: list.len(), tokens }));
     }
     Ok(list)
 }

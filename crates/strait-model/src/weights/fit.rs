@@ -1,12 +1,12 @@
-//! Whether a file's tensors are those that its config asks for: all of them, of these shapes, and no others.
+//! A file's tensors, held against those that its config asks for: all of them, of these shapes, and no others.
 //!
 //! transformers passes over what it finds too much and fills what it misses with random numbers, with a warning each. Here
 //! both are errors: such a file computes something else than its makers meant.
 
 use std::collections::{HashMap, HashSet};
 
-use super::{Problem, Weights, at, check_shape};
-use crate::{Result, config::Architecture};
+use super::{Problem, Weights, check_shape};
+use crate::{Error, Result, config::Architecture};
 
 /// Endings of tensors that older checkpoints carry and that follow from the config.
 const COMPUTED: [&str; 3] = ["rotary_emb.inv_freq", "rotary_emb.cos_cached", "rotary_emb.sin_cached"];
@@ -34,7 +34,7 @@ pub(super) fn check(weights: &Weights) -> Result<Vec<String>> {
     let mut used = HashSet::new();
     for (name, shape) in config.tensors() {
         let own = weights.names.stored(&name).unwrap_or(name);
-        let problem = |problem| at(&weights.path, problem);
+        let problem = |problem| Error::input(&weights.path, problem);
         let Some(found) = known.get(own.as_str()) else {
             return Err(problem(Problem::NoTensor { tensor: own }));
         };
@@ -49,14 +49,15 @@ pub(super) fn check(weights: &Weights) -> Result<Vec<String>> {
             is_idle(name, config.architecture, config.tied_embeddings, weights.gguf().is_some())
         });
     match foreign.iter().min() {
-        Some(&first) => {
-            Err(at(&weights.path, Problem::LeftOver { tensor: first.into(), others: foreign.len() - 1 }))
-        }
+        Some(&first) => Err(Error::input(
+            &weights.path,
+            Problem::LeftOver { tensor: first.into(), others: foreign.len() - 1 },
+        )),
         None => Ok(idle.into_iter().map(str::to_string).collect()),
     }
 }
 
-/// Whether a tensor that the decoder does not ask for changes nothing of what the model computes.
+/// True if a tensor that the decoder does not ask for changes nothing of what the model computes.
 fn is_idle(name: &str, architecture: Architecture, tied: bool, gguf: bool) -> bool {
     if gguf {
         return name == ROPE_FACTORS;

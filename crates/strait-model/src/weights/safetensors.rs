@@ -10,11 +10,11 @@ use rayon::prelude::*;
 use safetensors::{Dtype, tensor::Metadata};
 use serde::Deserialize;
 
-use super::{PIECE, Problem, at, check_finite, check_shape, fit::Stored};
+use super::{PIECE, Problem, check_finite, check_shape, fit::Stored};
 use crate::{
-    Result,
+    Error, Result,
     config::read_bounded,
-    files::{Pinned, unfinished_beside},
+    files::{OpenFile, unfinished_beside},
     json,
 };
 
@@ -40,9 +40,9 @@ pub(super) struct Folder {
 /// One file.
 #[derive(Debug)]
 struct Shard {
-    file: Pinned,
+    file: OpenFile,
     header: Metadata,
-    /// Where the data starts, in bytes.
+    /// The offset of the data, in bytes.
     data: u64,
 }
 
@@ -62,7 +62,7 @@ impl Folder {
         }
         let unfinished = unfinished_beside(&path.join(WHOLE));
         let pickle = PICKLES.into_iter().find(|file| path.join(file).is_file());
-        Err(at(
+        Err(Error::input(
             path,
             match (unfinished, pickle) {
                 (Some(part), _) => Problem::Unfinished {
@@ -82,7 +82,7 @@ impl Folder {
 
     fn open_shards(path: &Path) -> Result<Self> {
         let index_path = path.join(INDEX);
-        let problem = |problem| at(&index_path, problem);
+        let problem = |problem| Error::input(&index_path, problem);
         let index: Index = json::from_slice(&read_bounded(&index_path, MAX_INDEX)?)
             .map_err(|e| problem(Problem::Index { reason: e.to_string() }))?;
         let mut shards: Vec<Shard> = vec![];
@@ -137,7 +137,7 @@ impl Folder {
     pub(super) fn bytes(&self, name: &str) -> Result<Vec<u8>> {
         let shard = self.index.get(name).map(|&shard| &self.shards[shard]);
         let Some((shard, info)) = shard.and_then(|shard| Some((shard, shard.header.info(name)?))) else {
-            return Err(at(&self.path, Problem::NoTensor { tensor: name.into() }));
+            return Err(Error::input(&self.path, Problem::NoTensor { tensor: name.into() }));
         };
         let (start, end) = info.data_offsets;
         let mut bytes = vec![0; end - start];
@@ -150,7 +150,7 @@ impl Folder {
     }
 
     /// All files, by name.
-    pub(super) fn files(&self) -> Vec<&Pinned> {
+    pub(super) fn files(&self) -> Vec<&OpenFile> {
         let mut files: Vec<_> = self.shards.iter().map(|shard| &shard.file).collect();
         files.sort_by_key(|file| file.path());
         files
@@ -160,12 +160,12 @@ impl Folder {
     pub(super) fn read(&self, name: &str, shape: &[usize]) -> Result<Vec<f32>> {
         match self.index.get(name) {
             Some(&shard) => self.shards[shard].read(name, shape),
-            None => Err(at(&self.path, Problem::NoTensor { tensor: name.into() })),
+            None => Err(Error::input(&self.path, Problem::NoTensor { tensor: name.into() })),
         }
     }
 }
 
-/// Where a shard lies; it may not lie outside the folder.
+/// The path of a shard; it may not lie outside the folder.
 fn shard_path(folder: &Path, shard: &str) -> Result<PathBuf, Problem> {
     let inside = Path::new(shard).components().all(|c| matches!(c, Component::Normal(_)));
     if !inside || shard.is_empty() {
@@ -177,13 +177,13 @@ fn shard_path(folder: &Path, shard: &str) -> Result<PathBuf, Problem> {
 
 impl Shard {
     fn open(path: &Path) -> Result<Self> {
-        let file = Pinned::open(path, &[])?;
-        let (header, data) = read_header(&file)?.map_err(|problem| at(path, problem))?;
+        let file = OpenFile::open(path, &[])?;
+        let (header, data) = read_header(&file)?.map_err(|problem| Error::input(path, problem))?;
         Ok(Self { file, header, data })
     }
 
     fn read(&self, name: &str, shape: &[usize]) -> Result<Vec<f32>> {
-        let problem = |problem| at(self.file.path(), problem);
+        let problem = |problem| Error::input(self.file.path(), problem);
         let info = self.header.info(name);
         let info = info.ok_or_else(|| problem(Problem::NoTensor { tensor: name.into() }))?;
         check_shape(name, shape, &info.shape).map_err(problem)?;
@@ -226,7 +226,7 @@ impl Shard {
 ///
 /// The library checks the tensors among themselves (sizes by shape and type, no gap, no overlap). What it would say of the
 /// file's lengths names no numbers, so these are checked here.
-fn read_header(file: &Pinned) -> Result<Result<(Metadata, u64), Problem>> {
+fn read_header(file: &OpenFile) -> Result<Result<(Metadata, u64), Problem>> {
     let length = file.length();
     let Some(left) = length.checked_sub(LENGTH as u64) else {
         return Ok(Err(Problem::TooShort { length }));

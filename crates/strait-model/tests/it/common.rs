@@ -1,4 +1,4 @@
-//! What several test files share: GGUF files put together by hand, a small decoder, and the models where they are at hand.
+//! What several test files share: GGUF files put together by hand, a small decoder, and the real models.
 
 use std::{collections::BTreeMap, path::PathBuf, sync::LazyLock};
 
@@ -6,8 +6,9 @@ use candle_core::{D, DType, Device, Var};
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use strait_model::{
-    Config, Decoder,
+    Config, Decoder, Error,
     config::{Activation, Architecture, LayerKind, Rope, RopeScaling},
+    error::Problem,
     gguf::{Array, Value},
 };
 
@@ -20,6 +21,18 @@ pub fn device() -> Device {
         Err(_) => Device::Cpu,
     });
     DEVICE.clone()
+}
+
+/// The problem of an error; it must be of this kind.
+#[track_caller]
+pub fn problem_of<P: Problem>(error: Error) -> P {
+    match error {
+        Error::Input { problem, .. } => match (problem as Box<dyn std::error::Error>).downcast() {
+            Ok(problem) => *problem,
+            Err(other) => panic!("{other}"),
+        },
+        other => panic!("{other}"),
+    }
 }
 
 /// The number of the tensor type F32.
@@ -162,14 +175,13 @@ fn encode_array(array: &Array) -> Vec<u8> {
     out
 }
 
-/// A real model's file from the folder `STRAIT_MODELS`; says so where it is not at hand.
-pub fn real_model(file: &str) -> Option<PathBuf> {
-    let path = std::env::var_os("STRAIT_MODELS").map(|folder| PathBuf::from(folder).join(file));
-    let found = path.filter(|path| path.is_file());
-    if found.is_none() {
-        println!("skipped: no `{file}` in the folder that STRAIT_MODELS names");
-    }
-    found
+/// A real model's file in the folder that `STRAIT_MODELS` names.
+pub fn real_model(file: &str) -> PathBuf {
+    let folder = std::env::var_os("STRAIT_MODELS");
+    let folder = folder.expect("STRAIT_MODELS names a folder that scripts/fetch-test-models.sh filled");
+    let path = PathBuf::from(folder).join(file);
+    assert!(path.is_file(), "no `{}`; scripts/fetch-test-models.sh fetches it", path.display());
+    path
 }
 
 /// Everything that a decoder can have, in small.

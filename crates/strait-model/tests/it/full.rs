@@ -201,7 +201,7 @@ fn a_file_keeps_every_bit_and_says_which_weights_it_changes() {
 
 fn problem(error: Error) -> Problem {
     match error {
-        Error::Edit { problem, .. } => *problem,
+        Error::Input { problem, .. } => *(problem as Box<dyn std::error::Error>).downcast().unwrap(),
         other => panic!("{other}"),
     }
 }

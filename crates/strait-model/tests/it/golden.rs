@@ -12,7 +12,7 @@ use strait_model::{
     source::{Located, Road},
 };
 
-use crate::common::device;
+use crate::common::{device, real_model};
 
 #[derive(Deserialize)]
 struct Golden {
@@ -200,18 +200,9 @@ fn tiny(name: &str) {
     check(&folder, &folder.join("golden.json"));
 }
 
-/// A real model, where `STRAIT_MODELS` names the folder that `scripts/fetch-test-models.sh` filled.
 fn real(name: &str) {
-    let Some(models) = std::env::var_os("STRAIT_MODELS") else {
-        println!("skipped: STRAIT_MODELS is not set, so {name}.gguf is not at hand");
-        return;
-    };
-    let file = Path::new(&models).join(format!("{name}.gguf"));
-    if !file.exists() {
-        println!("skipped: `{}` is absent", file.display());
-        return;
-    }
-    check(&file, &tests().join("golden").join(format!("{name}.json")));
+    let golden = tests().join("golden").join(format!("{name}.json"));
+    check(&real_model(&format!("{name}.gguf")), &golden);
 }
 
 #[test]
@@ -244,17 +235,24 @@ fn tiny_gemma3() {
     tiny("gemma3");
 }
 
-#[test]
-fn smollm2() {
-    real("smollm2");
+mod needs_smollm2 {
+    #[test]
+    #[ignore = "needs SmolLM2: scripts/fetch-test-models.sh --small DIR, STRAIT_MODELS=DIR"]
+    fn smollm2() {
+        super::real("smollm2");
+    }
 }
 
-#[test]
-fn qwen2_5_coder() {
-    real("qwen2.5-coder-0.5b");
-}
+mod needs_models {
+    #[test]
+    #[ignore = "needs all test models: scripts/fetch-test-models.sh DIR, STRAIT_MODELS=DIR"]
+    fn qwen2_5_coder() {
+        super::real("qwen2.5-coder-0.5b");
+    }
 
-#[test]
-fn gemma_3_270m() {
-    real("gemma-3-270m");
+    #[test]
+    #[ignore = "needs all test models: scripts/fetch-test-models.sh DIR, STRAIT_MODELS=DIR"]
+    fn gemma_3_270m() {
+        super::real("gemma-3-270m");
+    }
 }

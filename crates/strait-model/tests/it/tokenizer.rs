@@ -1,7 +1,7 @@
 //! Tokenizers from folders and from GGUF files, and conversations with the places of their responses.
 
 use std::{
-    path::{Path, PathBuf},
+    path::Path,
     time::{Duration, Instant},
 };
 
@@ -11,10 +11,11 @@ use strait_model::{
     Conversation, Error, Gguf, Message, Role, Tokenizer,
     gguf::{Array, Value},
     template::Problem,
+    tokenizer,
 };
 use tempfile::TempDir;
 
-use crate::common::{File, real_model};
+use crate::common::{File, problem_of, real_model};
 
 const CHATML: &str = "{% for m in messages %}{{ '<|im_start|>' + m.role + '\n' + m.content + '<|im_end|>\n' }}{% endfor %}\
                       {% if add_generation_prompt %}{{ '<|im_start|>assistant\n' }}{% endif %}";
@@ -123,15 +124,12 @@ fn gguf(file: &File) -> Tokenizer {
 
 /// The problem in an error, after a look at whether its message and remedy are fit to print.
 #[track_caller]
-fn problem<T>(result: Result<T, Error>) -> Problem {
+fn problem<T, P: strait_model::error::Problem>(result: Result<T, Error>) -> P {
     let error = result.err().expect("an error");
     let message = error.to_string();
     assert!(message.starts_with('`') && !message.ends_with('.') && !message.contains('\n'), "{message}");
     assert!(error.hint().is_some_and(|hint| !hint.is_empty()));
-    match error {
-        Error::Template { problem, .. } => *problem,
-        other => panic!("{other}"),
-    }
+    problem_of(error)
 }
 
 fn chat(turns: &[(Role, &str)]) -> Conversation {
@@ -546,31 +544,33 @@ fn damaged_metadata_is_refused() {
         problem(try_gguf(&file))
     };
     for key in ["tokenizer.ggml.model", "tokenizer.ggml.tokens", "tokenizer.ggml.merges"] {
-        assert!(matches!(without(byte_level("smollm"), key), Problem::NoKey { key: found } if found == key));
+        assert!(
+            matches!(without(byte_level("smollm"), key), tokenizer::Problem::NoKey { key: found } if found == key)
+        );
     }
-    assert!(matches!(without(sentence_piece(), "tokenizer.ggml.scores"), Problem::NoKey { .. }));
+    assert!(matches!(without(sentence_piece(), "tokenizer.ggml.scores"), tokenizer::Problem::NoKey { .. }));
     let instead = |mut file: File, key: &str, value: Value| {
         file.entries.retain(|entry| entry.key != key);
         problem(try_gguf(&file.with(key, value)))
     };
     let found = instead(byte_level(""), "tokenizer.ggml.model", Value::Text("rwkv".into()));
-    assert!(matches!(found, Problem::Kind { found } if found == "rwkv"));
+    assert!(matches!(found, tokenizer::Problem::Kind { found } if found == "rwkv"));
     let found = instead(byte_level(""), "tokenizer.ggml.pre", Value::Text("tekken".into()));
-    assert!(matches!(&found, Problem::PreTokenizer { found, .. } if found == "tekken"));
+    assert!(matches!(&found, tokenizer::Problem::PreTokenizer { found, .. } if found == "tekken"));
     assert!(found.to_string().contains("`smollm`"));
     let found =
         instead(byte_level("smollm"), "tokenizer.ggml.token_type", Value::Array(Array::Unsigned(vec![1; 3])));
-    assert!(matches!(found, Problem::Length { found: 3, tokens: 268, .. }));
+    assert!(matches!(found, tokenizer::Problem::Length { found: 3, tokens: 268, .. }));
     let found = instead(sentence_piece(), "tokenizer.ggml.scores", Value::Array(Array::Float(vec![1.0; 5])));
-    assert!(matches!(found, Problem::Length { found: 5, tokens: 273, .. }));
+    assert!(matches!(found, tokenizer::Problem::Length { found: 5, tokens: 273, .. }));
     for merge in ["he", "he q", "a b", "", " ", "ab cd"] {
         let merges = [byte_level_merges(), texts([merge])].concat();
         let found = instead(byte_level("smollm"), "tokenizer.ggml.merges", Value::Array(Array::Text(merges)));
-        assert!(matches!(found, Problem::Merge { index: 9, .. }), "{found}");
+        assert!(matches!(found, tokenizer::Problem::Merge { index: 9, .. }), "{found}");
     }
     for id in [Value::Unsigned(268), Value::Signed(-1)] {
         let found = instead(byte_level("smollm"), "tokenizer.ggml.eos_token_id", id);
-        assert!(matches!(found, Problem::TokenId { tokens: 268, .. }), "{found}");
+        assert!(matches!(found, tokenizer::Problem::TokenId { tokens: 268, .. }), "{found}");
     }
     let found = problem(try_gguf(&byte_level("smollm").text("tokenizer.chat_template", "{% if %}")));
     assert!(matches!(found, Problem::Syntax { line: 1, .. }));
@@ -684,20 +684,23 @@ fn end_tokens_come_from_every_file() {
 
 #[test]
 fn damaged_folders_are_refused() {
-    assert!(matches!(problem(Tokenizer::from_folder(TempDir::new().unwrap().path())), Problem::NoTokenizer));
+    assert!(matches!(
+        problem(Tokenizer::from_folder(TempDir::new().unwrap().path())),
+        tokenizer::Problem::NoTokenizer
+    ));
     for file in ["tokenizer_config.json", "generation_config.json", "config.json", "chat_template.json"] {
         let found = problem(from_folder(&[(file, json!("{\"a\""))]));
-        assert!(matches!(found, Problem::Json { file: found, .. } if found == file));
+        assert!(matches!(found, tokenizer::Problem::Json { file: found, .. } if found == file));
     }
     let found = problem(from_folder(&[("tokenizer.json", json!("{}"))]));
-    assert!(matches!(found, Problem::Library { .. }));
+    assert!(matches!(found, tokenizer::Problem::Library { .. }));
     let too_long = "x".repeat(strait_model::template::MAX_TEMPLATE + 1);
     let error = from_folder(&[("chat_template.jinja", json!(too_long))]).unwrap_err().to_string();
     assert!(error.contains("`chat_template.jinja` is longer than"), "{error}");
     let mut tokenizer = tokenizer_json();
     tokenizer["model"] = json!({"type": "BPE", "vocab": {"a": 0, "b": 1}, "merges": ["a b"]});
     let found = problem(from_folder(&[("tokenizer.json", tokenizer)]));
-    assert!(matches!(found, Problem::Library { .. }), "a merge that leads nowhere: {found}");
+    assert!(matches!(found, tokenizer::Problem::Library { .. }), "a merge that leads nowhere: {found}");
 }
 
 // ---- size
@@ -717,85 +720,124 @@ fn megabytes_take_seconds() {
 
 // ---- real models
 
-const REAL: [&str; 3] = ["smollm2", "qwen2.5-coder-0.5b", "gemma-3-270m"];
-
-fn real(name: &str) -> Option<Tokenizer> {
-    let path: PathBuf = real_model(&format!("{name}.gguf"))?;
-    Some(Tokenizer::from_gguf(&path, &Gguf::open(&path).unwrap()).unwrap())
+fn real(name: &str) -> Tokenizer {
+    let path = real_model(&format!("{name}.gguf"));
+    Tokenizer::from_gguf(&path, &Gguf::open(&path).unwrap()).unwrap()
 }
 
-#[test]
-fn the_golden_ids() {
-    for name in REAL {
-        let Some(tokenizer) = real(name) else { continue };
-        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("tests/golden/{name}.json"));
-        let golden: Json = serde_json::from_slice(&std::fs::read(path).unwrap()).unwrap();
-        for case in golden["cases"].as_array().unwrap() {
-            let ids: Vec<u32> = serde_json::from_value(case["ids"].clone()).unwrap();
-            if let Some(text) = case["text"].as_str() {
-                assert_eq!(tokenizer.encode(text, true).unwrap(), ids, "{name}");
-                continue;
+fn gives_the_golden_ids(name: &str) {
+    let tokenizer = real(name);
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("tests/golden/{name}.json"));
+    let golden: Json = serde_json::from_slice(&std::fs::read(path).unwrap()).unwrap();
+    for case in golden["cases"].as_array().unwrap() {
+        let ids: Vec<u32> = serde_json::from_value(case["ids"].clone()).unwrap();
+        if let Some(text) = case["text"].as_str() {
+            assert_eq!(tokenizer.encode(text, true).unwrap(), ids, "{name}");
+            continue;
+        }
+        let messages: Vec<Message> = serde_json::from_value(case["messages"].clone()).unwrap();
+        let messages = Conversation::from(messages);
+        assert_eq!(tokenizer.render(&messages, false).unwrap(), case["rendered"], "{name}");
+        let encoded = tokenizer.encode_chat(&messages).unwrap();
+        assert_eq!(encoded.ids, ids, "{name}");
+        let prompt = case["prompt_tokens"].as_u64().unwrap() as usize;
+        assert_eq!(encoded.responses.len(), 1, "{name}");
+        assert_eq!(encoded.responses[0], prompt..ids.len(), "{name}");
+        assert_eq!(
+            tokenizer.encode_prompt(&messages.messages[..messages.messages.len() - 1].into()).unwrap(),
+            ids[..prompt],
+            "{name}"
+        );
+    }
+}
+
+fn ends_its_turns(name: &str, end: u32) {
+    let tokenizer = real(name);
+    assert_eq!(tokenizer.end_tokens(), [end], "{name}");
+    assert_eq!(tokenizer.has_chat_template(), name != "gemma-3-270m");
+}
+
+fn decodes_to_what_was_encoded(name: &str) {
+    let tokenizer = real(name);
+    let mut runner = proptest::test_runner::TestRunner::default();
+    let strategy = (any::<String>(), "[ \\t\\n\\ra-e0-9é漢🙂👩\u{200d}'<|>.,_-]{0,60}");
+    runner
+        .run(&strategy, |(text, more)| {
+            let text = text + &more;
+            let ids = tokenizer.encode(&text, false).unwrap();
+            let decoded = tokenizer.decode(&ids, false).unwrap();
+            // Qwen composes characters, so what comes back is compared as tokens.
+            prop_assert_eq!(&tokenizer.encode(&decoded, false).unwrap(), &ids);
+            if name == "smollm2" {
+                prop_assert_eq!(&decoded, &text);
             }
-            let messages: Vec<Message> = serde_json::from_value(case["messages"].clone()).unwrap();
-            let messages = Conversation::from(messages);
-            assert_eq!(tokenizer.render(&messages, false).unwrap(), case["rendered"], "{name}");
-            let encoded = tokenizer.encode_chat(&messages).unwrap();
-            assert_eq!(encoded.ids, ids, "{name}");
-            let prompt = case["prompt_tokens"].as_u64().unwrap() as usize;
-            assert_eq!(encoded.responses.len(), 1, "{name}");
-            assert_eq!(encoded.responses[0], prompt..ids.len(), "{name}");
-            assert_eq!(
-                tokenizer.encode_prompt(&messages.messages[..messages.messages.len() - 1].into()).unwrap(),
-                ids[..prompt],
-                "{name}"
-            );
+            let decoded = tokenizer.decode(&ids, true).unwrap();
+            prop_assert!(text.contains(char::REPLACEMENT_CHARACTER) || streamed(&tokenizer, &ids) == decoded);
+            Ok(())
+        })
+        .unwrap();
+}
+
+mod needs_smollm2 {
+    use super::*;
+
+    #[test]
+    #[ignore = "needs SmolLM2: scripts/fetch-test-models.sh --small DIR, STRAIT_MODELS=DIR"]
+    fn the_golden_ids() {
+        gives_the_golden_ids("smollm2");
+    }
+
+    #[test]
+    #[ignore = "needs SmolLM2: scripts/fetch-test-models.sh --small DIR, STRAIT_MODELS=DIR"]
+    fn turns_end() {
+        ends_its_turns("smollm2", 2);
+    }
+
+    #[test]
+    #[ignore = "needs SmolLM2: scripts/fetch-test-models.sh --small DIR, STRAIT_MODELS=DIR"]
+    fn tokens_decode_to_what_was_encoded() {
+        decodes_to_what_was_encoded("smollm2");
+    }
+}
+
+mod needs_models {
+    use super::*;
+
+    const OTHERS: [&str; 2] = ["qwen2.5-coder-0.5b", "gemma-3-270m"];
+
+    #[test]
+    #[ignore = "needs all test models: scripts/fetch-test-models.sh DIR, STRAIT_MODELS=DIR"]
+    fn the_golden_ids() {
+        for name in OTHERS {
+            gives_the_golden_ids(name);
         }
     }
-}
 
-#[test]
-fn the_real_models_end_their_turns() {
-    for (name, ends) in REAL.into_iter().zip([2, 151645, 1]) {
-        let Some(tokenizer) = real(name) else { continue };
-        assert_eq!(tokenizer.end_tokens(), [ends], "{name}");
-        assert_eq!(tokenizer.has_chat_template(), name != "gemma-3-270m");
+    #[test]
+    #[ignore = "needs all test models: scripts/fetch-test-models.sh DIR, STRAIT_MODELS=DIR"]
+    fn turns_end() {
+        ends_its_turns("qwen2.5-coder-0.5b", 151_645);
+        ends_its_turns("gemma-3-270m", 1);
     }
-}
 
-#[test]
-fn the_largest_vocabulary_is_rebuilt_in_seconds() {
-    let Some(path) = real_model("gemma-3-270m.gguf") else { return };
-    let gguf = Gguf::open(&path).unwrap();
-    let start = Instant::now();
-    assert_eq!(Tokenizer::from_gguf(&path, &gguf).unwrap().vocab_size(), 262_144);
-    println!("Gemma's tokenizer rebuilt in {:?}", start.elapsed());
-    // An idle machine takes about two.
-    assert!(start.elapsed() < Duration::from_secs(15), "{:?}", start.elapsed());
-}
+    #[test]
+    #[ignore = "needs all test models: scripts/fetch-test-models.sh DIR, STRAIT_MODELS=DIR"]
+    fn the_largest_vocabulary_is_rebuilt_in_seconds() {
+        let path = real_model("gemma-3-270m.gguf");
+        let gguf = Gguf::open(&path).unwrap();
+        let start = Instant::now();
+        assert_eq!(Tokenizer::from_gguf(&path, &gguf).unwrap().vocab_size(), 262_144);
+        println!("Gemma's tokenizer rebuilt in {:?}", start.elapsed());
+        // An idle machine takes about two.
+        assert!(start.elapsed() < Duration::from_secs(15), "{:?}", start.elapsed());
+    }
 
-#[test]
-fn real_tokens_decode_to_what_was_encoded() {
-    for name in REAL {
-        let Some(tokenizer) = real(name) else { continue };
-        let mut runner = proptest::test_runner::TestRunner::default();
-        let strategy = (any::<String>(), "[ \\t\\n\\ra-e0-9é漢🙂👩\u{200d}'<|>.,_-]{0,60}");
-        runner
-            .run(&strategy, |(text, more)| {
-                let text = text + &more;
-                let ids = tokenizer.encode(&text, false).unwrap();
-                let decoded = tokenizer.decode(&ids, false).unwrap();
-                // Qwen composes characters, so what comes back is compared as tokens.
-                prop_assert_eq!(&tokenizer.encode(&decoded, false).unwrap(), &ids);
-                if name == "smollm2" {
-                    prop_assert_eq!(&decoded, &text);
-                }
-                let decoded = tokenizer.decode(&ids, true).unwrap();
-                prop_assert!(
-                    text.contains(char::REPLACEMENT_CHARACTER) || streamed(&tokenizer, &ids) == decoded
-                );
-                Ok(())
-            })
-            .unwrap();
+    #[test]
+    #[ignore = "needs all test models: scripts/fetch-test-models.sh DIR, STRAIT_MODELS=DIR"]
+    fn tokens_decode_to_what_was_encoded() {
+        for name in OTHERS {
+            decodes_to_what_was_encoded(name);
+        }
     }
 }
 

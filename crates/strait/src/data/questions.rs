@@ -6,7 +6,6 @@ use std::collections::{HashMap, HashSet};
 use strait_model::{Message, Role};
 
 use super::{Chat, Pair, Passage};
-use crate::Table;
 
 /// A question: all that was said before an answer by those who do not answer. System prompts, case and the kind of white
 /// space make no other question of it.
@@ -123,7 +122,8 @@ impl TrainedOn {
         let mut kept = Vec::with_capacity(things.len());
         for thing in things {
             let found = self.kinds.each_ref().map(|seen| is_in(seen, &thing));
-            out.found.iter_mut().zip(found).for_each(|(count, found)| *count += usize::from(found));
+            let counts = [&mut out.in_training_rows, &mut out.in_kl_rows, &mut out.in_mixed_rows];
+            counts.into_iter().zip(found).for_each(|(count, found)| *count += usize::from(found));
             match found.contains(&true) {
                 true => out.left_out += 1,
                 false => kept.push(thing),
@@ -133,67 +133,47 @@ impl TrainedOn {
     }
 }
 
-/// How many of some things were left out, since they are trained on.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct LeftOut {
-    /// What they are: "narrow pairs".
-    pub what: &'static str,
-    /// How many there are.
-    pub read: usize,
-    /// How many of them each kind of rows holds.
-    pub found: [usize; KINDS.len()],
-    /// How many were left out.
-    pub left_out: usize,
+crate::row! {
+    /// The number of some things that were left out, since solutions are trained on them.
+    pub struct LeftOut in "left_out",
+        "What was left out of the measures, since solutions are trained on it"
+    {
+        /// The things: "narrow pairs".
+        what: String,
+        /// Number of them.
+        read: usize,
+        /// Those that the training rows hold.
+        in_training_rows: usize,
+        /// Those that the KL rows hold.
+        in_kl_rows: usize,
+        /// Those that the mixed-in rows hold.
+        in_mixed_rows: usize,
+        /// Those that were left out.
+        left_out: usize,
+    }
 }
 
 impl LeftOut {
     /// None so far.
-    pub fn of(what: &'static str) -> Self {
-        Self { what, read: 0, found: [0; KINDS.len()], left_out: 0 }
+    pub fn of(what: &str) -> Self {
+        Self { what: what.into(), read: 0, in_training_rows: 0, in_kl_rows: 0, in_mixed_rows: 0, left_out: 0 }
     }
 
-    /// The table of some counts.
-    pub fn table(counts: &[Self]) -> Table {
-        let count = |n: usize| n as i64;
-        Table::of_rows(
-            "left_out",
-            "What was left out of the measures, since solutions are trained on it",
-            counts,
-        )
-        .text("what", |c| c.what.into())
-        .integer("read", "", |c| count(c.read))
-        .integer("in_training_rows", "", |c| count(c.found[0]))
-        .integer("in_kl_rows", "", |c| count(c.found[1]))
-        .integer("in_mixed_rows", "", |c| count(c.found[2]))
-        .integer("left_out", "", |c| count(c.left_out))
-        .table()
-    }
-}
-
-/// A table of [`LeftOut::table`] in words, a sentence for each thing of which some were left out.
-pub fn in_words(left_out: &Table) -> Vec<String> {
-    let column = |name: &str| left_out.integer(name);
-    let columns = || {
-        let found = [column("in_training_rows")?, column("in_kl_rows")?, column("in_mixed_rows")?];
-        Some((left_out.text("what")?, column("read")?, found, column("left_out")?))
-    };
-    let Some((what, read, found, left_out)) = columns() else { return Vec::new() };
-    let sentence = |row: usize| {
-        let among: Vec<String> = KINDS
-            .iter()
-            .zip(found)
-            .filter(|(_, count)| count[row] > 0)
-            .map(|(kind, count)| format!("the {kind} rows ({})", count[row]))
+    /// A sentence, where something was left out.
+    pub fn words(&self) -> Option<String> {
+        let Self { what, read, in_training_rows, in_kl_rows, in_mixed_rows, left_out } = self;
+        let found = KINDS.iter().zip([in_training_rows, in_kl_rows, in_mixed_rows]);
+        let among: Vec<String> = found
+            .filter(|(_, count)| **count > 0)
+            .map(|(kind, count)| format!("the {kind} rows ({count})"))
             .collect();
-        format!(
-            "{} of {} {} are left out, for solutions are trained on the same: they stand among {} too.",
-            left_out[row],
-            read[row],
-            what[row],
-            among.join(" and ")
-        )
-    };
-    (0..what.len()).filter(|&row| left_out[row] > 0).map(sentence).collect()
+        (*left_out > 0).then(|| {
+            format!(
+                "{left_out} of {read} {what} are left out, for solutions are trained on the same: they stand among {} too.",
+                among.join(" and ")
+            )
+        })
+    }
 }
 
 #[cfg(test)]
@@ -247,7 +227,7 @@ mod tests {
         let trained = TrainedOn::new(&[chat(&longer), silent.clone()], &[], &[]);
         let mut out = LeftOut::of("rows");
         let kept = trained.sift_rows(vec![chat(BASE), chat(&longer), asks("And then?"), silent], &mut out);
-        assert_eq!((kept.len(), out.left_out, out.found), (2, 2, [2, 0, 0]));
+        assert_eq!((kept.len(), out.left_out, out.in_training_rows, out.in_kl_rows), (2, 2, 2, 0));
     }
 
     #[test]
@@ -258,7 +238,7 @@ mod tests {
         assert_eq!(trained.sift_pairs(pairs.to_vec(), &mut out).len(), 1);
         let all = [out, LeftOut::of("passages")];
         assert_eq!(
-            in_words(&LeftOut::table(&all)),
+            all.iter().filter_map(LeftOut::words).collect::<Vec<_>>(),
             [
                 "3 of 4 general pairs are left out, for solutions are trained on the same: they stand among the training \
               rows (1) and the KL rows (1) and the mixed-in rows (2) too."

@@ -14,7 +14,10 @@ use super::{
     piece::{GENERAL, Gradient, NARROW, NOISE, Piece, RATIOS, mean},
     results::Check,
 };
-use crate::interval::{Interval, rank_correlation};
+use crate::{
+    claim::Side::{self, Above, Below},
+    interval::{Interval, rank_correlation},
+};
 
 /// A rate above it: the model does it more often than not.
 pub(super) const COMMON: f64 = 0.5;
@@ -30,14 +33,6 @@ pub(super) struct Evidence<'a> {
     pub across: &'a [Across],
     pub causal: &'a [causal::Row],
 }
-
-/// On which side of its bound a figure is claimed to be.
-#[derive(Clone, Copy)]
-enum Side {
-    Above(f64),
-    Below(f64),
-}
-use Side::{Above, Below};
 
 /// A claim before it is judged.
 struct Claim {
@@ -89,8 +84,7 @@ pub(super) fn checks(evidence: &Evidence<'_>) -> Vec<Check> {
     checks
 }
 
-/// The one rule: a claim holds where its whole interval and the mean of every world lie on the claimed side of the bound, does
-/// not hold where they all lie on the other, and cannot be told otherwise.
+/// Judges a claim by its figure and the mean of every world.
 fn judge(
     claim: &Claim,
     trained: impl Into<Trained>,
@@ -103,13 +97,7 @@ fn judge(
         Above(bound) => (bound, true),
         Below(bound) => (bound, false),
     };
-    let all = |is: &dyn Fn(f64) -> bool| [figure.low, figure.high].iter().chain(&by_world).all(|&x| is(x));
-    let (over, under) = (all(&|x| x > bound), all(&|x| x < bound));
-    let holds = match (over, under) {
-        (true, _) => Some(above),
-        (_, true) => Some(!above),
-        _ => None,
-    };
+    let holds = claim.side.judge(figure, &by_world);
     Check {
         id: format!("{}-{name}", claim.id),
         number: claim.number,

@@ -12,10 +12,11 @@ use strait_model::files::write_atomically;
 use super::results::{Causal, Check, Exchange, Mode, Results, Said, Voice};
 use crate::{
     Result, Table,
-    report::{
+    page::{
+        Page, Section, figure_group,
         html::{bullets, definitions, escaped, folded, mark, table},
         numbers::{list, percent},
-        page::{Page, Section, figure_group, paragraph},
+        paragraph,
     },
 };
 use words::{CLAIMS, Claim, Standing};

@@ -8,11 +8,11 @@ use super::{
     results::{Mode, or_nan},
 };
 use crate::{
-    Result, Table,
+    Result,
     direction::turns,
     measure::{
-        EfficiencySettings, SignificanceSettings, Solution, StabilitySettings, descent, efficiency, flat,
-        pull, significance, stability,
+        Efficiency as Scaling, Grid, PlainText, Significance, SignificanceRow, Solution, Stability, descent,
+        flat, pull,
     },
     objective::Row,
     world::{Kind as Documents, Shares, World},
@@ -371,23 +371,22 @@ impl Both {
     }
 
     fn efficiency(&self, bench: &mut Bench<'_>) -> Result<Efficiency> {
-        let settings =
-            EfficiencySettings { factors: (1..=8).map(|k| k as f64 / 4.0).collect(), norms: NORMS };
+        let scaling = Scaling { factors: (1..=8).map(|k| k as f64 / 4.0).collect(), norms: NORMS };
         let gap = self.gap(bench, 0.5)?;
         let decoder = bench.decoder();
-        let [table, _] = efficiency(decoder, &self.solutions(), &mut bench.taught, &settings, SEED, &Silent)?;
-        let curve =
-            |name: &str, kind: &str| select(&table, &[("solution", name), ("kind", kind)], ["norm", "loss"]);
-        let at = |name: &str| curve(name, "shared").into_iter().skip(1).collect::<Vec<_>>();
-        let optimum = |name: &str| {
-            curve(name, "optimum").first().map_or((f64::NAN, f64::NAN), |&[norm, loss]| (norm, loss))
+        let (rows, _) = scaling.read(decoder, &self.solutions(), &mut bench.taught, SEED, &Silent)?;
+        let curve = |name: &str, grid: Grid| -> Vec<(f64, f64)> {
+            let own = rows.iter().filter(|row| row.solution == name && row.kind == grid);
+            own.map(|row| (row.norm, row.loss.value)).collect()
         };
-        let (general, narrow) = (at(GENERAL), at(NARROW));
-        let losses = |curve: &[[f64; 2]]| curve.iter().map(|&[_, loss]| loss).collect();
+        let losses =
+            |name: &str| curve(name, Grid::Shared).into_iter().skip(1).map(|(_, loss)| loss).collect();
+        let optimum =
+            |name: &str| curve(name, Grid::Optimum).first().copied().unwrap_or((f64::NAN, f64::NAN));
         Ok(Efficiency {
             norms: (1..=NORMS).map(|step| step as f64 / NORMS as f64).collect(),
-            general: losses(&general),
-            narrow: losses(&narrow),
+            general: losses(GENERAL),
+            narrow: losses(NARROW),
             general_optimum: optimum(GENERAL),
             narrow_optimum: optimum(NARROW),
             gap,
@@ -396,12 +395,12 @@ impl Both {
 
     /// Share of the gain that every share of noise takes.
     pub fn stability(&self, bench: &mut Bench<'_>) -> Result<Vec<Lost>> {
-        let settings = StabilitySettings { epsilons: EPSILONS.into(), seeds: NOISE_SEEDS };
+        let noise = Stability { epsilons: EPSILONS.into(), seeds: NOISE_SEEDS };
         let decoder = bench.decoder();
-        let [table, _] = stability(decoder, &self.solutions(), &mut bench.taught, &settings, SEED, &Silent)?;
+        let (rows, _) = noise.read(decoder, &self.solutions(), &mut bench.taught, SEED, &Silent)?;
         let lost = |name: &str, epsilon: f64| {
-            let rows = select(&table, &[("solution", name)], ["epsilon", "share"]);
-            mean(rows.iter().filter(|[e, _]| *e == epsilon).map(|&[_, share]| share))
+            let own = rows.iter().filter(|row| row.solution == name && row.epsilon == epsilon);
+            mean(own.map(|row| row.share.value))
         };
         let at = |epsilon| Lost { epsilon, general: lost(GENERAL, epsilon), narrow: lost(NARROW, epsilon) };
         Ok(EPSILONS.into_iter().map(at).collect())
@@ -414,22 +413,18 @@ impl Both {
         let documents = world.language.documents(&mixture, DOCUMENTS, unnamed, SEED);
         let row = |ids| Row { ids, responses: Vec::new() };
         let rows: Vec<Row> = documents.iter().map(|d| row(d.ids(&world.language))).collect();
-        let settings = SignificanceSettings { norms: DOCUMENT_NORMS.into(), random: RANDOM };
-        let [table, _] = significance(&world.model, &self.solutions(), &rows, &settings, SEED, &Silent)?;
-        let (random, names) = (table.truth("random"), table.text("direction"));
-        let (norms, kl) = (table.real("relative_norm"), table.real("kl"));
-        let (Some(random), Some(names), Some(norms), Some(kl)) = (random, names, norms, kl) else {
-            return Ok(Vec::new());
+        let source = PlainText { text: Vec::new(), passages: rows.len(), tokens: usize::MAX };
+        let significance = Significance { source, norms: DOCUMENT_NORMS.into(), random: RANDOM };
+        let (found, _) = significance.read(&world.model, &self.solutions(), &rows, SEED, &Silent)?;
+        let at = |norm: f64, is: &dyn Fn(&SignificanceRow) -> bool| {
+            mean(found.iter().filter(|row| row.relative_norm == norm && is(row)).map(|row| row.kl.value))
         };
-        let at = |norm: f64, is: &dyn Fn(usize) -> bool| {
-            mean((0..kl.len()).filter(|&row| norms[row] == norm && is(row)).map(|row| kl[row]))
-        };
-        let named = |name: &'static str| move |row: usize| names[row] == name;
+        let named = |name: &'static str| move |row: &SignificanceRow| row.direction == name;
         let reading = |norm| OnDocuments {
             norm,
             general: at(norm, &named(GENERAL)),
             narrow: at(norm, &named(NARROW)),
-            random: at(norm, &|row| random[row] == Some(true)),
+            random: at(norm, &|row| row.random),
         };
         Ok(DOCUMENT_NORMS.into_iter().map(reading).collect())
     }
@@ -499,15 +494,6 @@ fn mixing(bench: &Bench<'_>, kind: Kind, count: usize) -> Result<Vec<Mixed>> {
         found.push(Mixed { ratio, near, reading: bench.read(Some(&fitted.edit))? });
     }
     Ok(found)
-}
-
-/// Two columns of the rows whose words are those.
-fn select(table: &Table, words: &[(&str, &str)], [x, y]: [&str; 2]) -> Vec<[f64; 2]> {
-    let (Some(x), Some(y)) = (table.real(x), table.real(y)) else { return Vec::new() };
-    let fits = |row: &usize| {
-        words.iter().all(|(column, word)| table.text(column).is_some_and(|values| values[*row] == *word))
-    };
-    (0..table.rows()).filter(fits).map(|row| [x[row], y[row]]).collect()
 }
 
 /// The mean of some numbers; NaN of none.

@@ -1,24 +1,197 @@
 //! Efficiency: the response loss as solutions are scaled, all on one axis of norms (paper §10.1).
 
 use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
 use strait_model::{Decoder, decoder::first_changed_point, progress::Progress};
 
-use super::{LossesOf, Solution, differences, every_two, kind, losses_of, weighted_mean};
-use crate::{Result, Table, interval::Interval, objective::Kept};
+use super::{
+    AS_TRAINED, Common, Comparison, Difference, Inputs, LossesOf, Measure, Panel, Reads, Setting, Shown,
+    Solution, kind,
+    plots::{HEIGHT, KINDS},
+    shown::rows,
+    unit::NATS,
+};
+use crate::{
+    Result, Table,
+    interval::Interval,
+    keys::{self, Checked, count, keys, list_with, most, switch},
+    lab::{
+        Estimate, Lab, Scene, Solved, differences, every_two, losses_of, point, response_tokens,
+        weighted_mean,
+    },
+    objective::Kept,
+    page::{
+        figure::{Drawing, Figure, Growing, Look, Point, Series, Style, axis, layout},
+        numbers::number,
+    },
+    table::{Heading, Row, Word},
+};
 
-/// How far solutions are scaled.
+/// The scaling of solutions.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct EfficiencySettings {
+pub struct Efficiency {
     /// Factors of the scale grid; 1 is the solution as trained.
     pub factors: Vec<f64>,
     /// Shared norms above 0, evenly up to the largest norm that a solution of the kind was trained to.
     pub norms: usize,
 }
 
-impl EfficiencySettings {
-    /// The most passes over the rows that one solution takes.
-    pub fn passes(&self) -> usize {
-        self.factors.len() + self.norms + REFINEMENTS
+keys! {
+    /// `measure.efficiency`, by default with the paper's factors (paper §10.1).
+    #[derive(Clone, Debug, Default)]
+    pub struct EfficiencyKeys {
+        /// Factors that solutions are scaled by.
+        factors: Vec<f64> = list_with(keys::number(0.0..=most::FACTOR), 1.0, AS_TRAINED),
+            default (0..=8).map(|quarters| f64::from(quarters) / 4.0).collect();
+        /// How many norms all solutions are brought to.
+        norms: usize = count(1..=most::PASSES), default 8;
+    }
+}
+
+/// The reason for which a solution was read at a factor.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Grid {
+    /// A norm that all solutions of a kind share.
+    Shared,
+    /// A factor of the grid.
+    Scale,
+    /// The factor of the least loss.
+    Optimum,
+}
+
+impl Word for Grid {
+    const WORDS: &'static [(Self, &'static str)] =
+        &[(Self::Shared, "shared"), (Self::Scale, "scale"), (Self::Optimum, "optimum")];
+}
+
+crate::row! {
+    /// A solution's response loss at one norm.
+    pub struct EfficiencyRow in "efficiency",
+        "Efficiency: response loss on training rows as each solution is scaled to shared norms, over a grid of \
+         factors, and to its optimum"
+    {
+        /// The solution.
+        solution: String,
+        /// The kind of its edit; norms of different kinds do not compare.
+        edit: String,
+        /// The grid that the factor is of.
+        kind: Grid,
+        /// The factor.
+        factor: f64,
+        /// The norm.
+        norm: f64,
+        /// The loss, with its interval over questions.
+        loss: Interval = NATS,
+        /// The base model's loss less this one.
+        gain: f64 = NATS,
+        /// The gain over the squared norm.
+        gain_per_norm2: f64 = Heading::unit("nats/token/norm²"),
+        /// Whether an optimum lies on the edge of its grid.
+        at_edge: Option<bool>,
+        /// Number of rows.
+        rows: usize,
+        /// Their response tokens.
+        tokens: usize,
+        /// The seed of sampling.
+        seed: u64,
+    }
+}
+
+crate::row! {
+    /// One solution's loss less that of another at the same norm, or both at their optima.
+    pub struct EfficiencyDifference in "efficiency_difference",
+        "Efficiency compared: the response loss of one solution less that of another, at shared norms and at \
+         their optima, paired over rows"
+    {
+        /// The solution.
+        solution: String,
+        /// The other one.
+        other: String,
+        /// Shared norms, or optima.
+        kind: Grid,
+        /// The solution's norm.
+        norm: f64,
+        /// The other's norm.
+        other_norm: f64,
+        /// The difference, with its interval over questions.
+        difference: Interval = NATS,
+        /// Number of rows.
+        rows: usize,
+        /// Their response tokens.
+        tokens: usize,
+        /// The seed of sampling.
+        seed: u64,
+    }
+}
+
+impl Measure for Efficiency {
+    const NAME: &'static str = "efficiency";
+    const READS: Reads = Reads::Compared;
+    const MEASURED_ROWS: bool = true;
+    const COMPARISON: Option<&'static Comparison> = Some(&Comparison {
+        measure: Self::NAME,
+        section: "§10.1",
+        decides: Some("shared"),
+        lower: true,
+        more: "more efficient",
+        point: "norm",
+        unit: "",
+        figure: "nats a token of training loss",
+        shows: "that a change of the same length lowers the loss on these training rows more",
+        shows_not: "that this is why training finds it, nor anything of rows that were not read",
+    });
+    type Found = (Vec<EfficiencyRow>, Vec<EfficiencyDifference>);
+    type Said = Option<EfficiencyKeys>;
+
+    fn key() -> Option<Setting<Self::Said>> {
+        Some(Setting {
+            about: "Loss as solutions are scaled, and at norms they share.",
+            kind: switch("{ factors = [0, 1, 2] }"),
+            default: Some(EfficiencyKeys::default()),
+        })
+    }
+
+    fn asked(said: Option<Self::Said>, _: &Common<'_>) -> Checked<Option<Self>> {
+        let settings = |keys: EfficiencyKeys| Self { factors: keys.factors(), norms: keys.norms() };
+        Ok(said.flatten().map(settings))
+    }
+
+    fn inputs(&self, inputs: &mut Inputs<'_>) -> Result<Value> {
+        Ok(json!({ "rows": inputs.rows, "grid": self, "intervals": inputs.intervals }))
+    }
+
+    fn estimate(&self, scene: &Scene<'_>, estimate: &mut Estimate) {
+        let rows = scene.lab.measured.rows();
+        estimate.keeping_once(super::MEASURED, rows, scene.common_point());
+        for settings in scene.compared() {
+            estimate.losses(rows, point(settings), self.passes());
+        }
+    }
+
+    fn run(&self, lab: &mut Lab<'_>, solved: &dyn Solved) -> Result<Self::Found> {
+        let solutions = solved.compared()?;
+        lab.forget_all();
+        self.read(&lab.model.decoder, &solutions, &mut lab.measured, lab.seed, lab.progress)
+    }
+
+    fn panels() -> Vec<Panel> {
+        let reading = "Response loss on training rows as each solution is scaled, all on one axis of norms. The solution whose \
+                       curve is lower buys more with the same length; a filled marker is where its scaling does best.";
+        let draw = |shown: &Shown<'_>| vec![figures(&shown.solutions, &shown.rows())];
+        vec![Panel::table(EfficiencyRow::TABLE, "Efficiency", reading).drawn(draw).missed("efficiency")]
+    }
+
+    fn differences(tables: &[Table]) -> Vec<Difference> {
+        let of = |row: EfficiencyDifference| Difference {
+            solution: row.solution,
+            other: row.other,
+            what: row.kind.word().into(),
+            // The norms of optima differ from seed to seed.
+            at: if row.kind == Grid::Optimum { f64::NAN } else { row.norm },
+            difference: row.difference,
+            unit: "nats/token",
+        };
+        rows(tables).into_iter().map(of).collect()
     }
 }
 
@@ -28,31 +201,37 @@ const REFINEMENTS: usize = 4;
 /// A refined optimum that moves by less than this share of the grid's step has been found.
 const CLOSE: f64 = 1e-3;
 
-/// Mean response loss on fixed rows as each solution is scaled: at the factors of a grid, at norms that all solutions of a
-/// kind share, and at its optimum. Returns the table `efficiency`, and `efficiency_difference` with the loss of every
-/// solution less that of every later one, paired over rows.
-///
-/// # Errors
-/// If a tensor operation fails, or the user asked for a stop.
-pub fn efficiency(
-    decoder: &Decoder,
-    solutions: &[Solution],
-    rows: &mut Kept,
-    settings: &EfficiencySettings,
-    seed: u64,
-    progress: &dyn Progress,
-) -> Result<[Table; 2]> {
-    let (weights, questions) = (super::response_tokens(rows), rows.questions());
-    let passes = 1 + solutions.len() * settings.passes();
-    if let Some(first) = solutions.first() {
-        let point = first_changed_point(&first.edit, decoder.config().layers);
-        rows.keep(decoder, &rows.every_row(), point, false, "reading training rows", progress)?;
+impl Efficiency {
+    /// The most passes over the rows that one solution takes.
+    pub fn passes(&self) -> usize {
+        self.factors.len() + self.norms + REFINEMENTS
     }
-    let mut losses = losses_of(decoder, rows, "efficiency", passes, progress);
-    efficiency_of(solutions, &weights, &questions, &mut losses, settings, seed)
+
+    /// The mean response loss on fixed rows as each solution is scaled: at the factors of a grid, at norms that all solutions
+    /// of a kind share, and at its optimum; and the loss of every solution less that of every later one, paired over rows.
+    ///
+    /// # Errors
+    /// If a tensor operation fails, or the user asked for a stop.
+    pub fn read(
+        &self,
+        decoder: &Decoder,
+        solutions: &[Solution],
+        rows: &mut Kept,
+        seed: u64,
+        progress: &dyn Progress,
+    ) -> Result<<Self as Measure>::Found> {
+        let (weights, questions) = (response_tokens(rows), rows.questions());
+        let passes = 1 + solutions.len() * self.passes();
+        if let Some(first) = solutions.first() {
+            let point = first_changed_point(&first.edit, decoder.config().layers);
+            rows.keep(decoder, &rows.every_row(), point, false, "reading training rows", progress)?;
+        }
+        let mut losses = losses_of(decoder, rows, "efficiency", passes, progress);
+        efficiency_of(solutions, &weights, &questions, &mut losses, self, seed)
+    }
 }
 
-/// As [`efficiency`], with the losses read by a function, and the rows' numbers of tokens and questions given.
+/// As [`Efficiency::read`], with the losses read by a function, and the rows' numbers of tokens and questions given.
 ///
 /// # Errors
 /// What `losses` returns.
@@ -61,9 +240,9 @@ pub fn efficiency_of(
     weights: &[f64],
     questions: &[usize],
     losses: &mut LossesOf<'_>,
-    settings: &EfficiencySettings,
+    settings: &Efficiency,
     seed: u64,
-) -> Result<[Table; 2]> {
+) -> Result<<Efficiency as Measure>::Found> {
     let base = losses(None)?;
     let mut curves = Vec::with_capacity(solutions.len());
     for solution in solutions {
@@ -95,8 +274,11 @@ pub fn efficiency_of(
         let (optimum, at_edge) = optimum(grid, &mut read)?;
         curves.push(Curve { solution, scaled, shared, optimum, at_edge });
     }
-    let judge = Judge { weights, questions, seed };
-    Ok([judge.table(&curves, weighted_mean(&base, weights)), judge.differences(&curves)])
+    let over_rows = OverRows { weights, questions, seed };
+    let base = weighted_mean(&base, weights);
+    let rows = curves.iter().flat_map(|curve| over_rows.of_curve(curve, base)).collect();
+    let compared = every_two(&curves).flat_map(|(one, other)| over_rows.of_two(one, other)).collect();
+    Ok((rows, compared))
 }
 
 /// The largest norm that a solution of a kind was trained to.
@@ -173,99 +355,109 @@ fn golden([a, b, c]: [&Reading; 3]) -> f64 {
     if left > right { b.factor - SHORT * left } else { b.factor + SHORT * right }
 }
 
-/// Turns readings into tables.
-struct Judge<'a> {
+/// The rows that losses are read on.
+struct OverRows<'a> {
     weights: &'a [f64],
     questions: &'a [usize],
     seed: u64,
 }
 
-impl Judge<'_> {
+impl OverRows<'_> {
     fn mean(&self, values: &[f64]) -> Interval {
         Interval::of_clusters(values, self.weights, self.questions)
     }
 
-    fn tokens(&self) -> i64 {
-        self.weights.iter().sum::<f64>() as i64
+    fn tokens(&self) -> usize {
+        self.weights.iter().sum::<f64>() as usize
     }
 
-    fn table(&self, curves: &[Curve<'_>], base: f64) -> Table {
-        struct Row<'a> {
-            solution: &'a Solution,
-            kind: &'static str,
-            reading: &'a Reading,
-            loss: Interval,
-            at_edge: Option<bool>,
-        }
-        let mut rows = Vec::new();
-        for Curve { solution, scaled, shared, optimum, at_edge } in curves {
-            let shared = shared.iter().map(|reading| ("shared", reading, None));
-            let scaled = scaled.iter().map(|reading| ("scale", reading, None));
-            let optimum = ("optimum", optimum, Some(*at_edge));
-            rows.extend(shared.chain(scaled).chain([optimum]).map(|(kind, reading, at_edge)| Row {
-                solution,
-                kind,
-                reading,
-                loss: self.mean(&reading.losses),
+    fn of_curve(&self, curve: &Curve<'_>, base: f64) -> Vec<EfficiencyRow> {
+        let shared = curve.shared.iter().map(|reading| (Grid::Shared, reading, None));
+        let scaled = curve.scaled.iter().map(|reading| (Grid::Scale, reading, None));
+        let optimum = (Grid::Optimum, &curve.optimum, Some(curve.at_edge));
+        let row = |(grid, reading, at_edge): (Grid, &Reading, Option<bool>)| {
+            let loss = self.mean(&reading.losses);
+            let gain = base - loss.value;
+            EfficiencyRow {
+                solution: curve.solution.name.clone(),
+                edit: kind(&curve.solution.edit).into(),
+                kind: grid,
+                factor: reading.factor,
+                norm: reading.norm,
+                loss,
+                gain,
+                gain_per_norm2: match reading.norm {
+                    0.0 => f64::NAN,
+                    norm => gain / (norm * norm),
+                },
                 at_edge,
-            }));
-        }
-        let gain = |row: &Row<'_>| base - row.loss.value;
-        let per_norm2 = |row: &Row<'_>| match row.reading.norm {
-            0.0 => f64::NAN,
-            norm => gain(row) / (norm * norm),
+                rows: self.weights.len(),
+                tokens: self.tokens(),
+                seed: self.seed,
+            }
         };
-        let about = "Efficiency: response loss on training rows as each solution is scaled to shared norms, over a grid of \
-                     factors, and to its optimum";
-        Table::of_rows("efficiency", about, &rows)
-            .text("solution", |r| r.solution.name.clone())
-            .text("edit", |r| kind(&r.solution.edit).into())
-            .text("kind", |r| r.kind.into())
-            .real("factor", "", |r| r.reading.factor)
-            .real("norm", "", |r| r.reading.norm)
-            .interval(["loss", "low", "high"], "nats/token", |r| r.loss)
-            .real("gain", "nats/token", gain)
-            .real("gain_per_norm2", "nats/token/norm²", per_norm2)
-            .truth("at_edge", |r| r.at_edge)
-            .integer("rows", "", |_| self.weights.len() as i64)
-            .integer("tokens", "", |_| self.tokens())
-            .integer("seed", "", |_| self.seed as i64)
-            .table()
+        shared.chain(scaled).chain([optimum]).map(row).collect()
     }
 
-    fn differences(&self, curves: &[Curve<'_>]) -> Table {
-        struct Row<'a> {
-            one: &'a Curve<'a>,
-            other: &'a Curve<'a>,
-            at: &'static str,
-            norms: [f64; 2],
-            difference: Interval,
-        }
+    fn of_two(&self, one: &Curve<'_>, other: &Curve<'_>) -> Vec<EfficiencyDifference> {
+        let row = |kind, a: &Reading, b: &Reading| EfficiencyDifference {
+            solution: one.solution.name.clone(),
+            other: other.solution.name.clone(),
+            kind,
+            norm: a.norm,
+            other_norm: b.norm,
+            difference: self.mean(&differences(&a.losses, &b.losses)),
+            rows: self.weights.len(),
+            tokens: self.tokens(),
+            seed: self.seed,
+        };
         let mut rows = Vec::new();
-        for (one, other) in every_two(curves) {
-            let mut add = |at, a: &Reading, b: &Reading| {
-                let difference = self.mean(&differences(&a.losses, &b.losses));
-                rows.push(Row { one, other, at, norms: [a.norm, b.norm], difference });
-            };
-            if kind(&one.solution.edit) == kind(&other.solution.edit) {
-                let both = one.shared.iter().zip(&other.shared);
-                // At norm 0 both are the base model.
-                both.filter(|(a, _)| a.norm > 0.0).for_each(|(a, b)| add("shared", a, b));
-            }
-            add("optimum", &one.optimum, &other.optimum);
+        if kind(&one.solution.edit) == kind(&other.solution.edit) {
+            let both = one.shared.iter().zip(&other.shared);
+            // At norm 0 both are the base model.
+            rows.extend(both.filter(|(a, _)| a.norm > 0.0).map(|(a, b)| row(Grid::Shared, a, b)));
         }
-        let about = "Efficiency compared: the response loss of one solution less that of another, at shared norms and at \
-                     their optima, paired over rows";
-        Table::of_rows("efficiency_difference", about, &rows)
-            .text("solution", |r| r.one.solution.name.clone())
-            .text("other", |r| r.other.solution.name.clone())
-            .text("kind", |r| r.at.into())
-            .real("norm", "", |r| r.norms[0])
-            .real("other_norm", "", |r| r.norms[1])
-            .interval(["difference", "low", "high"], "nats/token", |r| r.difference)
-            .integer("rows", "", |_| self.weights.len() as i64)
-            .integer("tokens", "", |_| self.tokens())
-            .integer("seed", "", |_| self.seed as i64)
-            .table()
+        rows.push(row(Grid::Optimum, &one.optimum, &other.optimum));
+        rows
     }
+}
+
+/// The loss over the norm of solutions as they are scaled, one figure a kind of edit: norms of different kinds do not
+/// compare.
+fn figures(solutions: &[&str], rows: &[EfficiencyRow]) -> Vec<Figure> {
+    let figure = |&(edit, kind): &(&str, &str)| {
+        let mut drawing = Drawing::new(Growing::Up);
+        for (place, solution) in solutions.iter().enumerate() {
+            let own = |wanted: &dyn Fn(&EfficiencyRow) -> bool, of: &str| {
+                let own = rows.iter().filter(|r| r.edit == edit && r.solution == *solution && wanted(r));
+                let point = |r: &EfficiencyRow| Point {
+                    at: r.norm,
+                    value: r.loss,
+                    words: format!(
+                        "{solution}{of}, norm {}, factor {}: {}{}",
+                        number(r.norm),
+                        number(r.factor),
+                        r.loss.words(),
+                        if r.at_edge == Some(true) { ", on the edge of its grid" } else { "" }
+                    ),
+                };
+                let mut points: Vec<_> = own.map(point).collect();
+                points.sort_by(|a, b| a.at.total_cmp(&b.at));
+                points
+            };
+            let look = Look::at(place);
+            // The intervals of so many points would hide the curves.
+            let mut curve = own(&|r| r.kind != Grid::Optimum, "");
+            curve.iter_mut().for_each(|point| point.value = Interval::bare(point.value.value));
+            drawing.add(Series { name: Some((*solution).into()), look, style: Style::Line, points: curve });
+            let trained = own(&|r| r.kind == Grid::Scale && r.factor == 1.0, ", as trained");
+            drawing.add(Series { name: None, look, style: Style::OpenMarks, points: trained });
+            let optimum = own(&|r| r.kind == Grid::Optimum, ", optimum");
+            drawing.add(Series { name: None, look, style: Style::Marks, points: optimum });
+        }
+        let caption = format!("Loss of {} as they are scaled (filled: optimum; open: as trained)", kind);
+        let layout = layout(axis("norm of the edit"), axis("nats a response token").zero_line(false));
+        (!drawing.is_empty()).then(|| drawing.finish(caption, HEIGHT, layout))
+    };
+    KINDS.iter().filter_map(figure).collect()
 }

@@ -3,7 +3,7 @@
 use candle_core::Tensor;
 use strait_model::{Decoder, Edit};
 
-use super::{Part, with_tensors};
+use super::{Part, part::with_tensors};
 use crate::{
     Result,
     direction::{across, cosine},

@@ -1,225 +1,269 @@
-//! Measures: each takes (model, solutions, data) and returns a table. They read no files, print nothing, and know nothing
-//! of the command line.
+//! Measures: each is one file that says its settings, its rows, how they are read, how a report shows them and what they
+//! claim. The list of all stands in [`list`] and nowhere else. Measures read no files and print nothing.
 
+mod difference;
 mod divergence;
 mod drift;
 mod efficiency;
 mod families;
+pub mod frontier;
 mod gradient;
 mod heldout;
+pub mod list;
+mod paired;
+mod part;
+mod plots;
 mod preference;
+pub mod records;
+mod shown;
 mod significance;
 mod stability;
+mod unit;
 
-pub use divergence::divergence;
-pub use drift::{DriftRows, Trajectory, drift};
-pub use efficiency::{EfficiencySettings, efficiency, efficiency_of};
-pub use families::{Member, families, families_difference};
+use serde::{Deserialize, Serialize, de::DeserializeOwned};
+use serde_json::Value;
+
+pub use difference::Difference;
+pub use divergence::{Divergence, KlRow, Text};
+pub use drift::{CHECKPOINTS, Drift, DriftRow};
+pub use efficiency::{Efficiency, EfficiencyDifference, EfficiencyRow, Grid, efficiency_of};
+pub use families::{FamilyDifference, FamilyShift, Member, families_difference};
 pub use gradient::{Pull, descent, flat, pull};
-pub use heldout::heldout;
-pub use preference::{PairRows, certificate, preference};
+pub use heldout::{HeldOut, HeldOutRow};
+pub use paired::Comparison;
+pub use part::{Part, kind};
+pub(crate) use preference::{CERTIFIED, GENERAL, LEARNED};
+pub use preference::{Certificate, Preference, Shift, certificate, families};
+pub(crate) use shown::rows;
+pub use shown::{Facts, Panel, Shown};
 pub use significance::{
-    BEGINNING, CONTINUATION, SignificanceSettings, continuations, random_like, significance,
+    BEGINNING, CONTINUATION, Significance, SignificanceDifference, SignificanceRow, continuations,
+    random_like,
 };
-pub use stability::{StabilitySettings, noise_across, perturbed, stability, stability_of};
+pub use stability::{Stability, StabilityDifference, StabilityRow, noise_across, perturbed, stability_of};
 
-use candle_core::Tensor;
-use strait_model::{
-    Decoder, Edit,
-    decoder::first_changed_point,
-    edit::{Ablation, Adapter, Lora, SteeringVector},
-    progress::{Progress, Task, Unit},
+pub use crate::lab::{LossesOf, PairRows, Solution, Trajectory, row_losses};
+use crate::{
+    Result, Table,
+    claim::{Claim, Place, Subject},
+    keys::{self, Checked},
+    lab::{Estimate, Lab, Scene, Solved},
+    table::Row,
 };
 
-use crate::{Error, Result, objective::Kept};
-
-/// A trained edit under the name that the study gave it.
-#[derive(Clone, Debug)]
-pub struct Solution {
-    /// Its name in the study.
-    pub name: String,
-    /// The edit.
-    pub edit: Edit,
-}
-
-/// Mean response loss of every row in nats a token, and the row's number of response tokens. `seen` is told of the rows
-/// that are done and may end the pass by an error.
+/// A measure. The value holds its settings.
 ///
-/// # Errors
-/// If a loss is no number, a tensor operation fails, or what `seen` returns.
-pub fn row_losses(
-    decoder: &Decoder,
-    kept: &Kept,
-    edit: Option<&Edit>,
-    seen: &dyn Fn(u64) -> Result<()>,
-) -> Result<Vec<(f64, usize)>> {
-    let rows = token_losses(decoder, kept, edit, seen)?;
-    Ok(rows.iter().map(|losses| (mean(losses), losses.len())).collect())
-}
+/// A new one is a file with its settings, its rows (declared by [`row!`](crate::row)) and this trait, and a line in
+/// [`list`].
+pub trait Measure:
+    Serialize + DeserializeOwned + Clone + PartialEq + std::fmt::Debug + Send + Sync + 'static
+{
+    /// Its name: of its step, of its first table, and of its keys in `[measure]`.
+    const NAME: &'static str;
+    /// The solutions that it reads.
+    const READS: Reads = Reads::Every;
+    /// The claim that compares two solutions by it; none where it makes none.
+    const COMPARISON: Option<&'static Comparison> = None;
 
-/// The loss of every response token of every row, as [`row_losses`].
-fn token_losses(
-    decoder: &Decoder,
-    kept: &Kept,
-    edit: Option<&Edit>,
-    seen: &dyn Fn(u64) -> Result<()>,
-) -> Result<Vec<Vec<f32>>> {
-    let mut rows = Vec::with_capacity(kept.rows().len());
-    for batch in kept.batches_by_tokens() {
-        let losses = kept.response_losses(decoder, &batch, edit)?;
-        let mut rest = losses.as_slice();
-        for &row in &batch {
-            let (own, later) = rest.split_at(kept.rows()[row].response_tokens());
-            finite("response loss", row, edit.is_some(), mean(own))?;
-            rows.push(own.to_vec());
-            rest = later;
-        }
-        seen(batch.len() as u64)?;
+    /// The rows that it finds.
+    type Found: Tables;
+    /// The value behind its name in `[measure]`, as read; `()` where a study says nothing of it.
+    type Said: Clone + Send + Sync + 'static;
+
+    /// The key of its name in `[measure]`; none where a study says nothing of it.
+    fn key() -> Option<Setting<Self::Said>>;
+
+    /// Its settings, where it is asked for.
+    ///
+    /// # Errors
+    /// If what the study says of it cannot be.
+    fn asked(said: Option<Self::Said>, common: &Common<'_>) -> Checked<Option<Self>>;
+
+    /// Whether it reads the training rows that `measure.rows` chooses.
+    const MEASURED_ROWS: bool = false;
+
+    /// Its settings that limit what it shows, by their keys below its own.
+    fn fixed(&self) -> Vec<(&'static str, String)> {
+        Vec::new()
     }
-    Ok(rows)
-}
 
-/// A reading of a row, which must be a number: a figure made of one that is none would say nothing, in silence.
-fn finite(what: &'static str, row: usize, edited: bool, value: f64) -> Result<f64> {
-    if value.is_finite() {
-        Ok(value)
-    } else {
-        Err(Error::NotFinite { what, row, place: None, edited, value })
+    /// The plain text that it reads.
+    fn text(&self) -> Option<&PlainText> {
+        None
     }
-}
 
-fn mean(numbers: &[f32]) -> f64 {
-    numbers.iter().map(|&x| x as f64).sum::<f64>() / numbers.len() as f64
-}
-
-/// Tells a task of rows that are done, and stops where the user asked for it.
-fn advance(progress: &dyn Progress, task: &dyn Task, rows: u64) -> Result<()> {
-    task.advance(rows);
-    if progress.stopped() { Err(Error::Interrupted) } else { Ok(()) }
-}
-
-/// Reads the mean loss of every one of some fixed rows under an edit, or under the base model, in nats a token.
-pub type LossesOf<'a> = dyn FnMut(Option<&Edit>) -> Result<Vec<f64>> + 'a;
-
-/// What reads the response losses of all rows with everything below the edit kept, and counts `passes` of them.
-fn losses_of<'a>(
-    decoder: &'a Decoder,
-    rows: &'a mut Kept,
-    title: &str,
-    passes: usize,
-    progress: &'a dyn Progress,
-) -> impl FnMut(Option<&Edit>) -> Result<Vec<f64>> + 'a {
-    let task = progress.begin(title, Some((rows.rows().len() * passes) as u64), Unit::Count);
-    let every_row = rows.every_row();
-    let mut kept_at = None;
-    move |edit| {
-        // The base model is read wherever the rows are kept.
-        if let Some(edit) = edit {
-            let point = first_changed_point(edit, decoder.config().layers);
-            if kept_at != Some(point) {
-                rows.keep(decoder, &every_row, point, false, "reading training rows", progress)?;
-                kept_at = Some(point);
-            }
-        }
-        let losses = row_losses(decoder, rows, edit, &|n| advance(progress, &*task, n))?;
-        Ok(losses.into_iter().map(|(loss, _)| loss).collect())
+    /// Whether a study has something for it to read.
+    fn applies(&self, _: &Inputs<'_>) -> bool {
+        true
     }
-}
 
-/// The number of response tokens of every row.
-fn response_tokens(rows: &Kept) -> Vec<f64> {
-    rows.rows().iter().map(|row| row.response_tokens() as f64).collect()
-}
+    /// All that its result follows from besides the solutions: what its step's key is a hash of.
+    ///
+    /// # Errors
+    /// If a file that it reads cannot be hashed.
+    fn inputs(&self, inputs: &mut Inputs<'_>) -> Result<Value>;
 
-/// Mean of the rows' figures, each row with its weight.
-fn weighted_mean(values: &[f64], weights: &[f64]) -> f64 {
-    let sum: f64 = values.iter().zip(weights).map(|(value, weight)| value * weight).sum();
-    sum / weights.iter().sum::<f64>()
-}
+    /// Adds its time and memory to an estimate.
+    fn estimate(&self, scene: &Scene<'_>, estimate: &mut Estimate);
 
-/// Row by row, one less the other.
-fn differences(one: &[f64], other: &[f64]) -> Vec<f64> {
-    one.iter().zip(other).map(|(a, b)| a - b).collect()
-}
+    /// Reads the solutions.
+    ///
+    /// # Errors
+    /// If a reading is no number, the user asked for a stop, or a tensor operation fails.
+    fn run(&self, lab: &mut Lab<'_>, solved: &dyn Solved) -> Result<Self::Found>;
 
-/// Every two of some things, in their order.
-fn every_two<T>(items: &[T]) -> impl Iterator<Item = (&T, &T)> {
-    items.iter().enumerate().flat_map(|(i, one)| items[i + 1..].iter().map(move |other| (one, other)))
-}
+    /// Its parts of a report, each drawn from one table.
+    fn panels() -> Vec<Panel>;
 
-/// The kind of an edit, one word. Norms of different kinds live in different spaces and do not compare.
-fn kind(edit: &Edit) -> &'static str {
-    match edit {
-        Edit::Steering(_) => "steering",
-        Edit::Lora(_) => "lora",
-        Edit::Ablation(_) => "ablation",
-        Edit::Full(_) => "full",
-        Edit::Composed(_) => "composed",
+    /// The statements that its claims may make, before anything is measured; what a prediction can be about.
+    fn statements(_: &[Subject]) -> Vec<(Place, String)> {
+        Vec::new()
+    }
+
+    /// Its claims besides the comparison.
+    fn claims(_: &Shown<'_>) -> Vec<(Place, Claim)> {
+        Vec::new()
+    }
+
+    /// The outcome in a sentence or two, for the top of a report; empty where another measure says it better.
+    fn headline(_: &Shown<'_>) -> String {
+        String::new()
+    }
+
+    /// What limits what it says, a sentence or two each.
+    fn limits(_: &Shown<'_>) -> Vec<String> {
+        Vec::new()
+    }
+
+    /// The differences between solutions that means over seeds are made of.
+    fn differences(_: &[Table]) -> Vec<Difference> {
+        Vec::new()
+    }
+
+    /// Its part of a page that shows several runs beside each other.
+    fn side_by_side() -> Option<SideBySide> {
+        None
     }
 }
 
-/// Which of an edit's tensors.
+/// The solutions that a measure reads, and which its step therefore needs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Part {
-    /// Steering vectors.
-    Vector,
-    /// Each A of a LoRA.
-    A,
-    /// Each B of a LoRA.
-    B,
-    /// Directions of ablations.
-    Direction,
-    /// What each weight changes by in a full fine-tune.
-    Weight,
+pub enum Reads {
+    /// All of them.
+    Every,
+    /// Those that start from nothing and are no controls.
+    Compared,
 }
 
-impl Part {
-    const ALL: [Self; 5] = [Self::Vector, Self::A, Self::B, Self::Direction, Self::Weight];
+/// A study as the keys of its measures see it: values, and files by their SHA-256.
+pub struct Inputs<'a> {
+    /// The pairs of both groups.
+    pub pairs: &'a Value,
+    /// The rows that solutions are trained on, by what is then left out of the measures.
+    pub asked: &'a Value,
+    /// The taught domain.
+    pub domain: &'a str,
+    /// How intervals are made.
+    pub intervals: &'a Value,
+    /// Training rows that efficiency and stability read.
+    pub rows: usize,
+    /// The seed of all that measures draw.
+    pub seed: u64,
+    /// The names of the controls.
+    pub controls: &'a [&'a str],
+    /// Whether a solution starts from another one.
+    pub follows: bool,
+    /// SHA-256 of a file.
+    pub hash: &'a mut dyn FnMut(&std::path::Path) -> Result<String>,
+}
 
-    /// Its name in tables.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Vector => "vector",
-            Self::A => "A",
-            Self::B => "B",
-            Self::Direction => "direction",
-            Self::Weight => "weight",
-        }
+/// A key in `[measure]`: its meaning, the values that may stand behind it, and what leaving it out means.
+pub struct Setting<T> {
+    /// The meaning, a sentence or several.
+    pub about: &'static str,
+    /// The values that may stand there.
+    pub kind: keys::Kind<T>,
+    /// The value that it has where it is left out.
+    pub default: T,
+}
+
+/// What `[measure]` says for all measures.
+pub struct Common<'a> {
+    /// Factors by which solutions are scaled for the certificate.
+    pub scales: &'a [f64],
+    /// Nats a token that the mean response loss may rise by for a scale to count as coherent.
+    pub coherence: f64,
+    /// The folder at which the study's paths begin.
+    pub folder: &'a keys::Folder,
+}
+
+/// The reason for which 1 is among factors.
+pub(crate) const AS_TRAINED: &str = "it is the solution as trained";
+
+/// Files of plain text, and how much of them is read.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct PlainText {
+    /// The files.
+    pub text: Vec<crate::keys::Place>,
+    /// The number of passages.
+    pub passages: usize,
+    /// The most tokens of a passage.
+    pub tokens: usize,
+}
+
+/// The number by which estimates know the rows that efficiency and stability share; pairs have those of their groups.
+const MEASURED: usize = 2;
+
+/// The rows of one or several tables.
+pub trait Tables {
+    /// The tables' names.
+    const NAMES: &'static [&'static str];
+
+    /// The rows as tables.
+    fn tables(&self) -> Vec<Table>;
+
+    /// Reads a table that has one of these names.
+    ///
+    /// # Errors
+    /// If it is no table of such rows.
+    fn check(table: &Table) -> Result<()>;
+}
+
+impl<R: Row> Tables for Vec<R> {
+    const NAMES: &'static [&'static str] = &[R::TABLE];
+
+    fn tables(&self) -> Vec<Table> {
+        vec![Table::of(self)]
     }
 
-    /// Whether an edit has tensors of this part.
-    fn is_in(self, edit: &Edit) -> bool {
-        edit.parts().any(|part| match part {
-            Edit::Steering(_) => self == Self::Vector,
-            Edit::Lora(_) => matches!(self, Self::A | Self::B),
-            Edit::Ablation(_) => self == Self::Direction,
-            Edit::Full(_) => self == Self::Weight,
-            Edit::Composed(_) => false,
-        })
+    fn check(table: &Table) -> Result<()> {
+        table.read::<R>().map(drop)
     }
 }
 
-/// The edit with each of its tensors replaced by what `change` makes of it, in order.
-fn with_tensors(edit: &Edit, change: &mut dyn FnMut(Part, &Tensor) -> Result<Tensor>) -> Result<Edit> {
-    Ok(match edit {
-        Edit::Steering(steering) => Edit::Steering(SteeringVector {
-            layer: steering.layer,
-            vector: change(Part::Vector, &steering.vector)?,
-        }),
-        Edit::Lora(lora) => {
-            let mut adapters = Vec::with_capacity(lora.adapters.len());
-            for adapter in &lora.adapters {
-                let (a, b) = (change(Part::A, &adapter.a)?, change(Part::B, &adapter.b)?);
-                adapters.push(Adapter { a, b, ..*adapter });
-            }
-            Edit::Lora(Lora { adapters, ..*lora })
+impl<R: Row, S: Row> Tables for (Vec<R>, Vec<S>) {
+    const NAMES: &'static [&'static str] = &[R::TABLE, S::TABLE];
+
+    fn tables(&self) -> Vec<Table> {
+        vec![Table::of(&self.0), Table::of(&self.1)]
+    }
+
+    fn check(table: &Table) -> Result<()> {
+        match table.name() == R::TABLE {
+            true => table.read::<R>().map(drop),
+            false => table.read::<S>().map(drop),
         }
-        Edit::Ablation(ablation) => {
-            Edit::Ablation(Ablation { direction: change(Part::Direction, &ablation.direction)?, ..*ablation })
-        }
-        Edit::Full(full) => Edit::Full(full.with_deltas(|delta| change(Part::Weight, delta))?),
-        Edit::Composed(edits) => {
-            Edit::Composed(edits.iter().map(|edit| with_tensors(edit, change)).collect::<Result<_>>()?)
-        }
-    })
+    }
 }
+
+/// A measure's part of a page that shows several runs beside each other.
+pub struct SideBySide {
+    /// The section's title.
+    pub title: &'static str,
+    /// How to read it.
+    pub reading: &'static str,
+    /// The lines of one run, which has this name: solution, line and value.
+    pub(crate) lines: fn(&str, &Shown<'_>) -> Vec<plots::Line>,
+}
+
+pub(crate) use plots::lines;

@@ -8,6 +8,7 @@ use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
 use rand_distr::{Distribution, StandardNormal};
 use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
 use strait_model::{
     Edit, Model,
     decoder::first_changed_point,
@@ -15,20 +16,54 @@ use strait_model::{
     sample::{Sampling, sample},
 };
 
-use super::{Solution, differences, every_two, kind, with_tensors};
+use super::{
+    Common, Comparison, Difference, Inputs, Measure, Panel, PlainText, Reads, Setting, Shown, Solution, kind,
+    part::with_tensors,
+    plots::{HEIGHT, KINDS},
+    shown::rows,
+    unit::NATS,
+};
 use crate::{
     Result, Table,
     interval::Interval,
+    keys::{Checked, Several, count, keys, list, most, off_or_table, positive, several, word},
+    lab::{Estimate, Lab, Scene, Solved, advance, differences, every_two, finite, mean, point},
     objective::{Kept, Row},
+    page::{
+        figure::{Drawing, Figure, Growing, Look, Point, Series, Style, axis, layout},
+        numbers::number,
+    },
+    table::{self, Heading},
+    train::{EditKind, Settings},
 };
 
-/// Which norms directions are brought to, and how many of them are random.
+/// The reading of pre-training text.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct SignificanceSettings {
+pub struct Significance {
+    /// The text.
+    #[serde(flatten)]
+    pub source: PlainText,
     /// Norms, each a multiple of the mean norm of the solutions of a kind.
     pub norms: Vec<f64>,
     /// Random directions of each shape.
     pub random: usize,
+}
+
+keys! {
+    /// `measure.significance`.
+    #[derive(Clone, Debug)]
+    pub struct SignificanceKeys {
+        /// Files of passages.
+        text: Several<String> = several(word()), required;
+        /// Passages that are read.
+        passages: usize = count(2..=most::ROWS), default 100;
+        /// The most tokens of a passage that are read.
+        tokens: usize = count(2..=most::TOKENS), default 512;
+        /// Random directions beside each solution.
+        random: usize = count(1..=most::PASSES), default 5;
+        /// Multiples of the mean norm of the solutions as trained.
+        norms: Vec<f64> = list(positive(most::FACTOR)), default vec![0.25, 0.5, 1.0, 1.5, 2.0];
+    }
 }
 
 /// Tokens of a passage that the base model continues.
@@ -37,49 +72,209 @@ pub const BEGINNING: usize = 32;
 /// Tokens that it writes, at most (paper §10.3).
 pub const CONTINUATION: usize = 50;
 
-/// Mean KL(base ‖ edited) in nats a token, for every solution and for random directions of its shape, all at the same norms:
-/// for vectors on all tokens of the passages, for LoRA on the base model's own continuations of their beginnings. Returns
-/// the table `significance`, and `significance_difference` with every solution's KL less the mean of the random ones and
-/// less that of every later solution of its kind, paired over passages.
-///
-/// # Errors
-/// If a tensor operation fails, or the user asked for a stop.
-pub fn significance(
-    model: &Model,
-    solutions: &[Solution],
-    passages: &[Row],
-    settings: &SignificanceSettings,
-    seed: u64,
-    progress: &dyn Progress,
-) -> Result<[Table; 2]> {
-    let mut measured = Measured { seed, readings: Vec::new(), differences: Vec::new() };
-    for of in ["steering", "lora", "composed"] {
-        let mut alike = Vec::new();
-        for solution in solutions.iter().filter(|s| kind(&s.edit) == of) {
-            let norm = solution.edit.norm()?;
-            // What has no length cannot be brought to a norm.
-            if norm > 0.0 {
-                alike.push(Solved { solution, norm, shape: shape(&solution.edit) });
-            }
-        }
-        if alike.is_empty() {
-            continue;
-        }
-        let rows = match of {
-            "lora" => continuations(model, passages, seed, progress)?,
-            _ => passages.to_vec(),
-        };
-        let text = if of == "lora" { "continuations" } else { "passages" };
-        let directions = directions(&alike, settings.random, seed)?;
-        let unit = alike.iter().map(|s| s.norm).sum::<f64>() / alike.len() as f64;
-        let kl = read(model, rows, &directions, unit, &settings.norms, progress)?;
-        measured.add(text, &directions, unit, &settings.norms, &kl);
+const MEAN_NORMS: Heading = Heading::unit("mean solution norms");
+
+crate::row! {
+    /// A direction's mean KL(base ‖ edited) a token on pre-training text, at one norm.
+    pub struct SignificanceRow in "significance",
+        "Significance: KL(base ‖ edited) on pre-training text, all directions brought to the same norms; the unit \
+         is the mean norm of the solutions as trained"
+    {
+        /// The solution, or a random direction.
+        direction: String,
+        /// Whether it is random.
+        random: bool,
+        /// The kind of edit, which decides the text that it was read on.
+        edit: String,
+        /// `passages`, or the base model's `continuations` of them.
+        text: String,
+        /// The norm.
+        norm: f64,
+        /// The norm in mean norms of the solutions.
+        relative_norm: f64 = MEAN_NORMS,
+        /// The mean, with its interval over passages.
+        kl: Interval = NATS,
+        /// Number of passages.
+        passages: usize,
+        /// Their tokens.
+        tokens: usize,
+        /// The seed of sampling.
+        seed: u64,
     }
-    Ok([measured.table(), measured.differences_table()])
+}
+
+crate::row! {
+    /// A solution's KL less that of another, or less the mean of random directions, at one norm.
+    pub struct SignificanceDifference in "significance_difference",
+        "Significance compared: the KL of a solution less that of another, or less the mean of the random \
+         directions of its shape, at the same norm, paired over passages"
+    {
+        /// The solution.
+        solution: String,
+        /// The other one, or the mean of random directions.
+        other: String,
+        /// The norm.
+        norm: f64,
+        /// The norm in mean norms of the solutions.
+        relative_norm: f64 = MEAN_NORMS,
+        /// The difference, with its interval over passages.
+        difference: Interval = NATS,
+        /// Number of passages.
+        passages: usize,
+        /// Their tokens.
+        tokens: usize,
+        /// The seed of sampling.
+        seed: u64,
+    }
+}
+
+impl Measure for Significance {
+    const NAME: &'static str = "significance";
+    const READS: Reads = Reads::Compared;
+    const COMPARISON: Option<&'static Comparison> = Some(&Comparison {
+        measure: Self::NAME,
+        section: "§10.3",
+        decides: None,
+        lower: false,
+        more: "more significant",
+        point: "norm",
+        unit: " in mean norms of the solutions",
+        figure: "nats a token of KL to base on pre-training text",
+        shows: "that a change of the same length moves predictions on unrelated text more",
+        shows_not: "that what it moves was of use in pre-training, nor which behaviour it brings",
+    });
+    type Found = (Vec<SignificanceRow>, Vec<SignificanceDifference>);
+    type Said = Option<SignificanceKeys>;
+
+    fn key() -> Option<Setting<Self::Said>> {
+        Some(Setting {
+            about: "How much the solutions change plain text, beside random directions as long as they are. It is measured \
+                    where `text` is given: `.txt` (paragraphs), `.jsonl` (`text` of each line) or `.parquet` (column \
+                    `text`), a path or a list of them. Norms are multiples of the mean norm of the solutions as trained.",
+            kind: off_or_table(r#"{ text = "passages.jsonl" }"#),
+            default: None,
+        })
+    }
+
+    fn asked(said: Option<Self::Said>, common: &Common<'_>) -> Checked<Option<Self>> {
+        let Some(keys) = said.flatten() else { return Ok(None) };
+        let text = keys.text.value.iter().map(|path| common.folder.file("measure.significance.text", path));
+        let text = text.collect::<Result<_, _>>()?;
+        let source = PlainText { text, passages: keys.passages(), tokens: keys.tokens() };
+        Ok(Some(Self { source, norms: keys.norms(), random: keys.random() }))
+    }
+
+    fn text(&self) -> Option<&PlainText> {
+        Some(&self.source)
+    }
+
+    fn fixed(&self) -> Vec<(&'static str, String)> {
+        vec![("passages", self.source.passages.to_string())]
+    }
+
+    fn inputs(&self, inputs: &mut Inputs<'_>) -> Result<Value> {
+        let PlainText { text, passages, tokens } = &self.source;
+        let text = text.iter().map(|file| (inputs.hash)(file.path()));
+        Ok(json!({
+            "text": text.collect::<Result<Vec<_>>>()?,
+            "asked": inputs.asked,
+            "passages": passages,
+            "tokens": tokens,
+            "directions": { "norms": self.norms, "random": self.random },
+            "intervals": inputs.intervals,
+        }))
+    }
+
+    fn estimate(&self, scene: &Scene<'_>, estimate: &mut Estimate) {
+        let text = scene.lab.text(Self::NAME);
+        let (vectors, adapters): (Vec<&Settings>, Vec<_>) =
+            scene.compared().partition(|s| matches!(s.edit, EditKind::Steering { .. }));
+        let passes = |alike: &[&Settings]| (alike.len() + self.random) * self.norms.len();
+        let lowest = |alike: &[&Settings]| alike.iter().map(|s| point(s)).min();
+        if let Some(point) = lowest(&vectors) {
+            estimate.keeping(text, point);
+            estimate.divergences(text, point, passes(&vectors));
+        }
+        if let Some(point) = lowest(&adapters) {
+            estimate.continuations(text, [BEGINNING, CONTINUATION], point, passes(&adapters));
+        }
+    }
+
+    fn run(&self, lab: &mut Lab<'_>, solved: &dyn Solved) -> Result<Self::Found> {
+        let solutions = solved.compared()?;
+        lab.forget_all();
+        lab.measured.forget();
+        self.read(&lab.model, &solutions, lab.text(Self::NAME), lab.seed, lab.progress)
+    }
+
+    fn panels() -> Vec<Panel> {
+        let reading = "How much a direction changes the predictions on plain text that has nothing to do with the task, all \
+                       directions brought to the same norms. A curve above the grey ones changes more there than random directions do; \
+                       bars are 95 % intervals over passages.";
+        let draw = |shown: &Shown<'_>| vec![figures(&shown.solutions, &shown.rows())];
+        let table = <SignificanceRow as table::Row>::TABLE;
+        let missing = "significance on pre-training text";
+        vec![Panel::table(table, "Significance on pre-training text", reading).drawn(draw).missed(missing)]
+    }
+
+    fn differences(tables: &[Table]) -> Vec<Difference> {
+        let of = |row: SignificanceDifference| Difference {
+            solution: row.solution,
+            other: row.other,
+            what: String::new(),
+            at: row.relative_norm,
+            difference: row.difference,
+            unit: "nats/token",
+        };
+        rows(tables).into_iter().map(of).collect()
+    }
+}
+
+impl Significance {
+    /// Mean KL(base ‖ edited) in nats a token, for every solution and for random directions of its shape, all at the same
+    /// norms: for vectors on all tokens of the passages, for LoRA on the base model's own continuations of their beginnings.
+    /// With them every solution's KL less the mean of the random ones and less that of every later solution of its kind,
+    /// paired over passages.
+    ///
+    /// # Errors
+    /// If a tensor operation fails, or the user asked for a stop.
+    pub fn read(
+        &self,
+        model: &Model,
+        solutions: &[Solution],
+        passages: &[Row],
+        seed: u64,
+        progress: &dyn Progress,
+    ) -> Result<<Self as Measure>::Found> {
+        let mut measured = Measured { seed, rows: Vec::new(), differences: Vec::new() };
+        for of in ["steering", "lora", "full", "composed"] {
+            let mut alike = Vec::new();
+            for solution in solutions.iter().filter(|s| kind(&s.edit) == of) {
+                let norm = solution.edit.norm()?;
+                // What has no length cannot be brought to a norm.
+                if norm > 0.0 {
+                    alike.push(Normed { solution, norm, shape: shape(&solution.edit) });
+                }
+            }
+            if alike.is_empty() {
+                continue;
+            }
+            let rows = match of {
+                "lora" | "full" => continuations(model, passages, seed, progress)?,
+                _ => passages.to_vec(),
+            };
+            let text = if matches!(of, "lora" | "full") { "continuations" } else { "passages" };
+            let directions = directions(&alike, self.random, seed)?;
+            let unit = alike.iter().map(|s| s.norm).sum::<f64>() / alike.len() as f64;
+            let kl = read(model, rows, &directions, unit, &self.norms, progress)?;
+            measured.add(text, &directions, unit, &self.norms, &kl);
+        }
+        Ok((measured.rows, measured.differences))
+    }
 }
 
 /// A solution with what it is compared by.
-struct Solved<'a> {
+struct Normed<'a> {
     solution: &'a Solution,
     norm: f64,
     shape: String,
@@ -102,7 +297,7 @@ struct Direction {
 }
 
 /// The solutions, then the random directions of every shape among them.
-fn directions(solutions: &[Solved<'_>], random: usize, seed: u64) -> Result<Vec<Direction>> {
+fn directions(solutions: &[Normed<'_>], random: usize, seed: u64) -> Result<Vec<Direction>> {
     let mut directions: Vec<Direction> = solutions
         .iter()
         .map(|s| Direction {
@@ -173,7 +368,7 @@ pub fn continuations(
         if ids.len() > start {
             rows.push(Row { responses: std::iter::once(start..ids.len()).collect(), ids });
         }
-        super::advance(progress, &*task, 1)?;
+        advance(progress, &*task, 1)?;
     }
     Ok(rows)
 }
@@ -234,46 +429,22 @@ fn row_kl(
             let of_row = &kept.rows()[row];
             let tokens = if continued { of_row.response_tokens() } else { of_row.ids.len() };
             let (own, later) = rest.split_at(tokens);
-            let mean = super::mean(own);
+            let mean = mean(own);
             // A passage that nothing continues has no mean, and no weight.
-            let mean = if tokens == 0 { mean } else { super::finite("KL of a passage", row, true, mean)? };
+            let mean = if tokens == 0 { mean } else { finite("KL of a passage", row, true, mean)? };
             rows.push((mean, tokens));
             rest = later;
         }
-        super::advance(progress, task, batch.len() as u64)?;
+        advance(progress, task, batch.len() as u64)?;
     }
     Ok(rows)
 }
 
-/// What has been measured of all kinds.
+/// The rows of all kinds of edits.
 struct Measured {
     seed: u64,
-    readings: Vec<Reading>,
-    differences: Vec<Difference>,
-}
-
-/// One direction at one norm.
-struct Reading {
-    direction: String,
-    random: bool,
-    kind: &'static str,
-    text: &'static str,
-    norm: f64,
-    relative_norm: f64,
-    kl: Interval,
-    passages: usize,
-    tokens: f64,
-}
-
-/// One solution against others at one norm.
-struct Difference {
-    solution: String,
-    other: String,
-    norm: f64,
-    relative_norm: f64,
-    difference: Interval,
-    passages: usize,
-    tokens: f64,
+    rows: Vec<SignificanceRow>,
+    differences: Vec<SignificanceDifference>,
 }
 
 /// What a solution is compared with besides the others; no solution can have a name with blanks.
@@ -292,7 +463,7 @@ impl Measured {
             Some(rows) => rows.iter().map(|&(_, tokens)| tokens as f64).collect(),
             None => return,
         };
-        let (passages, tokens) = (weights.len(), weights.iter().sum::<f64>());
+        let (passages, tokens, seed) = (weights.len(), weights.iter().sum::<f64>() as usize, self.seed);
         let each_alone: Vec<usize> = (0..passages).collect();
         let mean = |values: &[f64]| Interval::of_clusters(values, &weights, &each_alone);
         for (at, &relative_norm) in norms.iter().enumerate() {
@@ -302,19 +473,20 @@ impl Measured {
                 .zip(kl)
                 .map(|(direction, kl)| (direction, kl[at].iter().map(|&(kl, _)| kl).collect()))
                 .collect();
-            self.readings.extend(read.iter().map(|(direction, kl)| Reading {
+            self.rows.extend(read.iter().map(|(direction, kl)| SignificanceRow {
                 direction: direction.name.clone(),
                 random: direction.random,
-                kind: direction.kind,
-                text,
+                edit: direction.kind.into(),
+                text: text.into(),
                 norm,
                 relative_norm,
                 kl: mean(kl),
                 passages,
                 tokens,
+                seed,
             }));
             let mut differ = |solution: &Direction, other: &str, values: &[f64]| {
-                self.differences.push(Difference {
+                self.differences.push(SignificanceDifference {
                     solution: solution.name.clone(),
                     other: other.into(),
                     norm,
@@ -322,6 +494,7 @@ impl Measured {
                     difference: mean(values),
                     passages,
                     tokens,
+                    seed,
                 });
             };
             let (random, solved): (Vec<_>, Vec<_>) = read.iter().partition(|(d, _)| d.random);
@@ -338,36 +511,42 @@ impl Measured {
             }
         }
     }
+}
 
-    fn table(&self) -> Table {
-        let about = "Significance: KL(base ‖ edited) on pre-training text, all directions brought to the same norms; the unit \
-                     is the mean norm of the solutions as trained";
-        Table::of_rows("significance", about, &self.readings)
-            .text("direction", |r| r.direction.clone())
-            .truth("random", |r| Some(r.random))
-            .text("edit", |r| r.kind.into())
-            .text("text", |r| r.text.into())
-            .real("norm", "", |r| r.norm)
-            .real("relative_norm", "mean solution norms", |r| r.relative_norm)
-            .interval(["kl", "low", "high"], "nats/token", |r| r.kl)
-            .integer("passages", "", |r| r.passages as i64)
-            .integer("tokens", "", |r| r.tokens as i64)
-            .integer("seed", "", |_| self.seed as i64)
-            .table()
-    }
-
-    fn differences_table(&self) -> Table {
-        let about = "Significance compared: the KL of a solution less that of another, or less the mean of the random \
-                     directions of its shape, at the same norm, paired over passages";
-        Table::of_rows("significance_difference", about, &self.differences)
-            .text("solution", |d| d.solution.clone())
-            .text("other", |d| d.other.clone())
-            .real("norm", "", |d| d.norm)
-            .real("relative_norm", "mean solution norms", |d| d.relative_norm)
-            .interval(["difference", "low", "high"], "nats/token", |d| d.difference)
-            .integer("passages", "", |d| d.passages as i64)
-            .integer("tokens", "", |d| d.tokens as i64)
-            .integer("seed", "", |_| self.seed as i64)
-            .table()
-    }
+/// KL to base over the norm that all directions are brought to, one figure a kind of edit.
+fn figures(solutions: &[&str], rows: &[SignificanceRow]) -> Vec<Figure> {
+    let figure = |(edit, words): &(&str, &str)| {
+        let mut drawing = Drawing::new(Growing::Up);
+        let points = |direction: &str, random: bool| {
+            let own =
+                rows.iter().filter(|r| r.edit == *edit && r.direction == direction && r.random == random);
+            let point = |r: &SignificanceRow| Point {
+                at: r.relative_norm,
+                value: if random { Interval::bare(r.kl.value) } else { r.kl },
+                words: format!("{direction}, norm {}: {}", number(r.relative_norm), r.kl.words()),
+            };
+            let mut points: Vec<_> = own.map(point).collect();
+            points.sort_by(|a, b| a.at.total_cmp(&b.at));
+            points
+        };
+        let mut random: Vec<&str> =
+            rows.iter().filter(|r| r.random && r.edit == *edit).map(|r| r.direction.as_str()).collect();
+        random.sort_unstable();
+        random.dedup();
+        for (i, direction) in random.into_iter().enumerate() {
+            let name = (i == 0).then(|| "random".to_owned());
+            let points = points(direction, true);
+            drawing.add(Series { name, look: Look::of_random(), style: Style::Line, points });
+        }
+        for (place, solution) in solutions.iter().enumerate() {
+            let name = Some((*solution).into());
+            let points = points(solution, false);
+            drawing.add(Series { name, look: Look::at(place), style: Style::MarkedLine, points });
+        }
+        let text = if matches!(*edit, "lora" | "full") { "base's own continuations" } else { "passages" };
+        let caption = format!("KL(base ‖ edited) of {words} on {text}");
+        let layout = layout(axis("norm (mean norms of the solutions)"), axis("nats a token"));
+        (!drawing.is_empty()).then(|| drawing.finish(caption, HEIGHT, layout))
+    };
+    KINDS.iter().filter_map(figure).collect()
 }

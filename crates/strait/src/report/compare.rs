@@ -4,27 +4,23 @@ use std::fmt::Write;
 
 use super::{
     Input, conclude,
-    html::{escaped, table},
-    page::{Groups, Section, claim, figure_group, page, paragraph},
-    plots, rows,
+    page::{claim, page},
+    subjects::shown,
 };
-use crate::{Table, table::Column};
-
-/// The measures that are compared: the table's name, the section's title and how to read it.
-const MEASURES: [(&str, &str, &str); 3] = [
-    (
-        "preference",
-        "Preference shift at scale 1",
-        "How much more than base each run's solutions prefer the taught kind of answer, inside the taught domain and \
-         outside. Runs on other pairs, or on models with another tokeniser, share the unit but not the questions.",
-    ),
-    (
-        "kl",
-        "Divergence from base",
-        "How far each run's solutions lie from their own base model, in the domain and on general text.",
-    ),
-    ("heldout", "Held-out loss", "Response loss on held-out rows less that of base."),
-];
+use crate::{
+    Table,
+    measure::{
+        self, SideBySide,
+        list::{ALL, Kind},
+        records::TrainingStep,
+    },
+    page::{
+        Section, figure_group,
+        html::{escaped, table},
+        paragraph,
+    },
+    table::{Column, Row},
+};
 
 /// One HTML file that shows runs side by side; `names` tells them apart and is as long as `runs`.
 pub fn render_comparison(names: &[String], runs: &[Input]) -> String {
@@ -33,11 +29,11 @@ pub fn render_comparison(names: &[String], runs: &[Input]) -> String {
         Section { id: "verdict", title: "Verdicts", body: verdicts(&runs) },
         Section { id: "differences", title: "What the studies differ in", body: differences(&runs) },
     ];
-    for (name, title, reading) in MEASURES {
-        if let Some(joined) = joined(&runs, name) {
-            let figures: String = figures(&runs, name).iter().map(|group| figure_group(group)).collect();
-            let body = paragraph(reading) + &figures + &table(&joined, figures.is_empty());
-            sections.push(Section { id: name, title, body });
+    for (kind, side) in compared() {
+        if let Some(joined) = joined(&runs, kind.name) {
+            let figure = figure(&runs, &side);
+            let body = paragraph(side.reading) + &figure + &table(&joined, figure.is_empty());
+            sections.push(Section { id: kind.name, title: side.title, body });
         }
     }
     let others = other_tables(&runs);
@@ -47,6 +43,11 @@ pub fn render_comparison(names: &[String], runs: &[Input]) -> String {
     let about =
         "Runs side by side. Each verdict is that of the run's own report; nothing here was measured anew.";
     page(&names.join(", "), "Runs compared", about, &sections)
+}
+
+/// The measures that such a page draws.
+fn compared() -> impl Iterator<Item = (&'static Kind, SideBySide)> {
+    ALL.iter().filter_map(|kind| Some((kind, (kind.side_by_side)()?)))
 }
 
 /// A run under the name that tells it apart.
@@ -139,50 +140,30 @@ fn joined(runs: &[Run<'_>], name: &str) -> Option<Table> {
 }
 
 /// One figure a measure: a line for each run and reading, the solutions side by side on it.
-fn figures(runs: &[Run<'_>], measure: &str) -> Groups {
-    let mut solutions: Vec<&str> = Vec::new();
-    for solution in runs.iter().flat_map(|run| rows::solutions(&run.input.tables)) {
-        if !solutions.contains(&solution) {
-            solutions.push(solution);
-        }
-    }
-    let mut lines: Vec<plots::Line<'_>> = Vec::new();
+fn figure(runs: &[Run<'_>], side: &SideBySide) -> String {
+    let (mut solutions, mut lines): (Vec<String>, Vec<_>) = (Vec::new(), Vec::new());
     for run in runs {
-        let tables = &run.input.tables;
-        let domain = &run.input.facts.domain;
-        let place = |inside: bool| match inside {
-            true => format!("{}, {domain}", run.name),
-            false => format!("{}, outside", run.name),
-        };
-        match measure {
-            "preference" => {
-                let shifts = rows::shifts(tables).unwrap_or_default();
-                let at_one = shifts.into_iter().filter(|s| s.scale == 1.0 && s.domain.is_none());
-                lines.extend(at_one.map(|s| (s.solution, place(s.inside), s.shift)));
-            }
-            "kl" => {
-                let divergences = rows::divergences(tables).unwrap_or_default();
-                let at_one = divergences.into_iter().filter(|d| d.scale == 1.0);
-                lines.extend(at_one.map(|d| (d.solution, place(d.inside), d.kl)));
-            }
-            _ => {
-                let held_out = rows::held_out(tables).unwrap_or_default();
-                lines.extend(held_out.into_iter().map(|h| (h.solution, run.name.to_string(), h.difference)));
+        let shown = shown(&run.input.facts, &run.input.tables);
+        for solution in &shown.solutions {
+            if !solutions.iter().any(|known| known == solution) {
+                solutions.push(solution.to_string());
             }
         }
+        lines.extend((side.lines)(run.name, &shown));
     }
-    match lines.as_slice() {
-        [] => Vec::new(),
-        lines => vec![vec![plots::lines("Bars are 95 % intervals", &solutions, lines, "nats a token")]],
+    if lines.is_empty() {
+        return String::new();
     }
+    let solutions: Vec<&str> = solutions.iter().map(String::as_str).collect();
+    figure_group(&[measure::lines("Bars are 95 % intervals", &solutions, &lines, "nats a token")])
 }
 
 /// Those tables that are not drawn, and too short to be better looked at in their own reports.
 fn other_tables(runs: &[Run<'_>]) -> String {
     let mut names: Vec<&str> = Vec::new();
     for table in runs.iter().flat_map(|run| &run.input.tables) {
-        let drawn = MEASURES.iter().any(|(name, ..)| *name == table.name());
-        if !drawn && table.name() != "training" && !names.contains(&table.name()) {
+        let drawn = compared().any(|(kind, _)| kind.name == table.name());
+        if !drawn && table.name() != TrainingStep::TABLE && !names.contains(&table.name()) {
             names.push(table.name());
         }
     }

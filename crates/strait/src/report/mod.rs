@@ -4,38 +4,20 @@
 
 mod compare;
 mod conclusion;
-pub(crate) mod figure;
-pub(crate) mod html;
-pub(crate) mod numbers;
-pub(crate) mod page;
-mod plots;
-mod rows;
+mod page;
+mod subjects;
+mod terminal;
 
 pub use compare::render_comparison;
-pub use conclusion::{Claim, Conclusion, Expected, conclude, sentences, terminal_verdict};
+pub use conclusion::{Conclusion, conclude, sentences};
 pub use page::render;
+pub use terminal::terminal_verdict;
 
 use crate::Table;
-
-/// What a conclusion must know of the study besides its tables.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Facts {
-    /// The taught domain, as in "inside vehicles".
-    pub domain: String,
-    /// The taught kind of answer, as in "the technical answer".
-    pub kind: String,
-    /// Largest share of the narrow shift that the upper bound of the general shift of a certified narrow solution may
-    /// reach: the study's `certificate`.
-    pub certificate: f64,
-    /// Nats a token by which the response loss may rise at a scale that counts as coherent: the study's `coherence`.
-    pub coherence: f64,
-    /// Parameters of the model, where known.
-    pub parameters: Option<u64>,
-    /// The format that the weights were dequantised from, such as "Q4_1", if they were.
-    pub quantisation: Option<String>,
-    /// The values that the study holds fixed, each a few words; they limit the conclusion.
-    pub fixed: Vec<String>,
-}
+pub use crate::{
+    claim::{Claim, Subject},
+    measure::Facts,
+};
 
 /// All that a report shows.
 #[derive(Clone, Debug, PartialEq)]

@@ -11,7 +11,6 @@ use strait_model::{
 use super::{
     Step,
     file::is_name,
-    name,
     results::{self, DATA, MODEL, REPORT},
 };
 use crate::Result;
@@ -29,8 +28,8 @@ const NOT_RESULTS: &str = "tensorboard";
 pub fn made(folder: &Path, step: &str) -> Result<Made> {
     let mut files = Vec::new();
     match step {
-        name::MODEL => files.push(MODEL.into()),
-        name::DATA => files.push(DATA.into()),
+        Step::MODEL => files.push(MODEL.into()),
+        Step::DATA => files.push(DATA.into()),
         training if training.starts_with(Step::TRAINING) => {
             let solution = training.trim_start_matches(Step::TRAINING);
             // A plan of another hand may name what is no solution's folder.
@@ -39,9 +38,9 @@ pub fn made(folder: &Path, step: &str) -> Result<Made> {
             }
         }
         measure => {
-            let tables = results::tables_of(measure).into_iter();
-            files.extend(tables.flat_map(|table| results::TABLE_KINDS.map(|kind| table_name(&table, kind))));
-            files.extend((measure == name::REPORT).then(|| REPORT.into()));
+            let tables = results::tables_of(measure).iter();
+            files.extend(tables.flat_map(|table| results::TABLE_KINDS.map(|kind| table_name(table, kind))));
+            files.extend((measure == Step::REPORT).then(|| REPORT.into()));
         }
     }
     // A FIFO or a device in the place of a file is none, and would be waited for without end.

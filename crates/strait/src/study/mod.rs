@@ -3,35 +3,39 @@
 //! A study is read in two steps: [`StudyFile`] is what the file says, [`Study`] what it means. Both are kept with the run.
 
 mod crew;
-mod estimate;
 mod file;
 mod folder;
 mod made;
-mod place;
 mod plan;
+mod planned;
 mod prediction;
 mod preset;
 mod problem;
+mod provenance;
+mod records;
 mod resolve;
 mod results;
+mod rows;
 mod run;
 mod search;
 mod sweep;
+mod trained;
 mod training;
 mod values;
+mod worker;
 
+pub use crate::keys::Place;
 pub use file::StudyFile;
 pub(crate) use folder::utc;
 pub use folder::{
     Problem as FolderProblem, Recorded, Run, RunFolder, RunningStep, SCHEMA, Session, State, Status,
     StepRecord, StepStatus, default_folder, status, status_of,
 };
-pub use place::Place;
-pub use plan::{Plan, RESULTS_VERSION, Step, name};
+pub use plan::{Plan, RESULTS_VERSION, Step};
 pub use prediction::{Prediction, Seal};
 pub use preset::Preset;
 pub use problem::Problem;
-pub use resolve::{Data, Measures, Mix, PairSource, Rows, Significance, Solution, Study, Unplaced};
+pub use resolve::{Data, Measures, Mix, PairSource, Rows, Solution, Study, Unplaced};
 pub use results::{Outcome, write_comparison, write_report};
 pub use run::{DryRun, dry_run, run};
 pub use search::{Search, Tried};

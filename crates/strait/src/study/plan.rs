@@ -13,35 +13,15 @@ use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 use strait_model::{files::hex, template::Date};
 
-use super::{PairSource, Rows, Solution, Study, estimate::point};
-use crate::Result;
+use super::{PairSource, Rows, Solution, Study};
+use crate::{
+    Result,
+    lab::point,
+    measure::{Inputs, Reads},
+};
 
 /// Raised when this program's results change for equal inputs, so that older ones are made again.
 pub const RESULTS_VERSION: u32 = 4;
-
-/// Names of the steps; those of training are [`Step::training`].
-pub mod name {
-    /// Finding and reading the model.
-    pub const MODEL: &str = "model";
-    /// Reading the training rows and holding some of them out.
-    pub const DATA: &str = "data";
-    /// The preference shift.
-    pub const PREFERENCE: &str = "preference";
-    /// The KL to the base model.
-    pub const KL: &str = "kl";
-    /// Where training goes that starts from a trained solution.
-    pub const DRIFT: &str = "drift";
-    /// The loss on held-out rows.
-    pub const HELDOUT: &str = "heldout";
-    /// The loss as solutions are scaled.
-    pub const EFFICIENCY: &str = "efficiency";
-    /// The loss as solutions are turned by noise.
-    pub const STABILITY: &str = "stability";
-    /// The KL to the base model on pre-training text.
-    pub const SIGNIFICANCE: &str = "significance";
-    /// The report.
-    pub const REPORT: &str = "report";
-}
 
 /// A step of a study.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -64,6 +44,12 @@ pub struct Plan {
 }
 
 impl Step {
+    /// Finding and reading the model.
+    pub const MODEL: &str = "model";
+    /// Reading the training rows and holding some of them out.
+    pub const DATA: &str = "data";
+    /// The report.
+    pub const REPORT: &str = "report";
     /// What the names of steps that train begin with.
     pub const TRAINING: &str = "train-";
 
@@ -110,9 +96,9 @@ impl Plan {
         if *date != Date::default() {
             inputs["date"] = json!(date);
         }
-        plan.push(name::MODEL, &[], inputs);
+        plan.push(Step::MODEL, &[], inputs);
         plan.push(
-            name::DATA,
+            Step::DATA,
             &[],
             json!({
                 "train": hashes.of_all(&data.train)?,
@@ -139,7 +125,7 @@ impl Plan {
                 });
             }
             let before: Vec<String> = starts(solution).map(|name| Step::training(name)).collect();
-            let mut needs = vec![name::MODEL, name::DATA];
+            let mut needs = vec![Step::MODEL, Step::DATA];
             needs.extend(before.iter().map(String::as_str));
             plan.push(&Step::training(&solution.name), &needs, inputs);
         }
@@ -147,59 +133,31 @@ impl Plan {
         let controls: Vec<&str> = solutions.iter().filter(|s| s.control).map(|s| s.name.as_str()).collect();
         let compared: Vec<&str> =
             trained.iter().zip(solutions).filter(|(_, s)| s.compared()).map(|(name, _)| *name).collect();
-        plan.push(
-            name::PREFERENCE,
-            &trained,
-            json!({
-                "pairs": pairs,
-                "domain": data.domain,
-                "scales": measures.scales,
-                "coherence": measures.coherence,
-                "intervals": intervals,
-            }),
-        );
-        plan.push(name::KL, &trained, json!({ "pairs": pairs, "intervals": intervals }));
-        plan.push(name::HELDOUT, &trained, json!({ "intervals": intervals }));
-        let mut measured = vec![name::PREFERENCE, name::KL, name::HELDOUT];
-        if let Some(efficiency) = &measures.efficiency {
-            let inputs = json!({ "rows": measures.rows, "grid": efficiency, "intervals": intervals });
-            plan.push(name::EFFICIENCY, &compared, inputs);
-            measured.push(name::EFFICIENCY);
-        }
-        if let Some(stability) = &measures.stability {
-            let inputs = json!({ "rows": measures.rows, "noise": stability, "sampling": seeds.sampling });
-            plan.push(name::STABILITY, &compared, inputs);
-            measured.push(name::STABILITY);
-        }
-        if let Some(significance) = &measures.significance {
-            let text = significance.text.iter().map(|file| hashes.of_file(file.path()));
-            let inputs = json!({
-                "text": text.collect::<Result<Vec<_>>>()?,
-                "asked": asked,
-                "passages": significance.passages,
-                "tokens": significance.tokens,
-                "directions": significance.directions,
-                "intervals": intervals,
-            });
-            plan.push(name::SIGNIFICANCE, &compared, inputs);
-            measured.push(name::SIGNIFICANCE);
-        }
-        if solutions.iter().any(|s| s.from.is_some()) {
-            measured.push(name::DRIFT);
-            let mut inputs = json!({
-                "pairs": pairs,
-                "domain": data.domain,
-                "limit": measures.drift_pairs,
-                "coherence": measures.coherence,
-                "intervals": intervals,
-            });
-            // Drifts are set beside what is compared.
-            if !controls.is_empty() {
-                inputs["controls"] = json!(controls);
+        let mut inputs = Inputs {
+            pairs: &pairs,
+            asked: &asked,
+            domain: &data.domain,
+            intervals: &intervals,
+            rows: measures.rows,
+            seed: seeds.sampling,
+            controls: &controls,
+            follows: solutions.iter().any(|s| s.from.is_some()),
+            hash: &mut |path| hashes.of_file(path),
+        };
+        let mut measured = Vec::new();
+        for measure in &measures.asked.0 {
+            if !measure.applies(&inputs) {
+                continue;
             }
-            plan.push(name::DRIFT, &trained, inputs);
+            let own = measure.inputs(&mut inputs)?;
+            let needs = match measure.reads() {
+                Reads::Every => &trained,
+                Reads::Compared => &compared,
+            };
+            plan.push(measure.name(), needs, own);
+            measured.push(measure.name());
         }
-        let reported = [&[name::MODEL, name::DATA], &trained[..], &measured[..]];
+        let reported = [&[Step::MODEL, Step::DATA], &trained[..], &measured[..]];
         let mut shown = json!({
             "name": study.name,
             "title": study.title,
@@ -217,7 +175,7 @@ impl Plan {
         if !study.predictions.is_empty() {
             shown["predictions"] = json!(study.predictions);
         }
-        plan.push(name::REPORT, &reported.concat(), shown);
+        plan.push(Step::REPORT, &reported.concat(), shown);
         Ok(plan)
     }
 
@@ -234,7 +192,7 @@ impl Plan {
         }
         inputs["settings"]["kl"]["weight"] = weight.into();
         let start = solution.from.as_deref().map(Step::training);
-        let needs = [name::MODEL, name::DATA].into_iter().chain(start.as_deref());
+        let needs = [Step::MODEL, Step::DATA].into_iter().chain(start.as_deref());
         let needed: Vec<_> = needs.map(|need| self.step(need).map(|step| &step.key)).collect();
         let all = json!({ "version": RESULTS_VERSION, "inputs": inputs, "needs": needed });
         hex(&Sha256::digest(all.to_string()))

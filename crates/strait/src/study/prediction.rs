@@ -7,6 +7,20 @@ use strait_model::files::hex;
 
 use crate::{Table, report::Claim};
 
+crate::row! {
+    /// A prediction beside what came out.
+    pub struct Scored in "predictions", "Predictions" {
+        /// The statement.
+        claim: String,
+        /// The probability that its author gave it.
+        probability: f64,
+        /// Whether it holds; none where that cannot be told.
+        holds: Option<bool>,
+        /// The Brier score.
+        score: f64,
+    }
+}
+
 /// A statement of the conclusion, and how sure the author is that it will hold.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Prediction {
@@ -60,12 +74,14 @@ impl Seal {
                 told.iter().sum::<f64>() / n as f64
             ),
         };
-        Table::of_rows("predictions", format!("Predictions, {seal}; {mean}"), &self.predictions)
-            .text("claim", |p| p.claim.clone())
-            .real("probability", "", |p| p.probability)
-            .truth("holds", outcome)
-            .real("score", "", score)
-            .table()
+        let row = |p: &Prediction| Scored {
+            claim: p.claim.clone(),
+            probability: p.probability,
+            holds: outcome(p),
+            score: score(p),
+        };
+        let rows: Vec<Scored> = self.predictions.iter().map(row).collect();
+        Table::of(&rows).with_about(format!("Predictions, {seal}; {mean}"))
     }
 }
 

@@ -4,11 +4,14 @@ use serde::{Deserialize, Serialize};
 use strait_model::edit::Projection;
 
 use super::{
-    file::EditName,
-    resolve::{Defaults, Solution},
+    Solution,
+    file::{EditName, KlKeys, TrainKeys, WeightKeys},
     values::shown,
 };
-use crate::train::{EditKind, Length, Schedule};
+use crate::{
+    keys::{At, Several},
+    train::{EditKind, Length, Schedule},
+};
 
 /// Settings of the paper under one name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -97,26 +100,41 @@ impl Preset {
         self.column().lambda / VOCABULARY
     }
 
-    /// What a solution takes where the study says nothing.
-    pub(super) fn defaults(self, with_kl: bool) -> Defaults {
+    /// Its learning rate, in strait's units.
+    fn learning_rate(self) -> f64 {
         let column = self.column();
-        Defaults {
-            learning_rate: match column.edit {
-                // What is added is alpha times the trained vector, and a step of Adam is the rate itself.
-                EditName::Steering => column.learning_rate * column.alpha,
-                EditName::Lora | EditName::Full => column.learning_rate,
-            },
-            weight_decay: column.weight_decay,
-            rank: column.rank,
-            alpha: column.alpha,
-            projections: vec![Projection::Down],
-            schedule: Schedule::Linear,
-            warmup: 5,
-            batch_size: 2,
-            accumulation: 8,
-            length: Length::Epochs(if with_kl { column.epochs_with_kl } else { column.epochs }),
-            checkpoint_every: 5,
-            kl_batch_size: 8,
+        match column.edit {
+            // What is added is alpha times the trained vector, and a step of Adam is the rate itself.
+            EditName::Steering => column.learning_rate * column.alpha,
+            EditName::Lora | EditName::Full => column.learning_rate,
+        }
+    }
+
+    /// What a solution takes where the study says nothing.
+    pub(super) fn keys(self, with_kl: bool) -> TrainKeys {
+        let column = self.column();
+        TrainKeys {
+            learning_rate: key(Several::one(self.learning_rate())),
+            weight_decay: key(column.weight_decay),
+            rank: key(Several::one(column.rank)),
+            alpha: key(column.alpha),
+            projections: key(vec![Projection::Down]),
+            schedule: key(Schedule::Linear),
+            warmup: key(5),
+            batch_size: key(2),
+            accumulation: key(8),
+            epochs: key(if with_kl { column.epochs_with_kl } else { column.epochs }),
+            checkpoint_every: key(5),
+            ..TrainKeys::default()
+        }
+    }
+
+    /// What its penalty takes where the study says nothing.
+    pub(super) fn kl(self) -> KlKeys {
+        KlKeys {
+            weight: key(WeightKeys::Given(Several::one(self.kl_weight()))),
+            batch_size: key(8),
+            ..KlKeys::default()
         }
     }
 
@@ -125,7 +143,7 @@ impl Preset {
     pub fn became(self, solution: &Solution, depth: usize) -> Vec<String> {
         let column = self.column();
         let settings = &solution.train;
-        let defaults = self.defaults(settings.kl.is_some());
+        let defaults = self.keys(settings.kl.is_some());
         let mut lines = Lines::default();
 
         let (layer, depths) = LAYER;
@@ -148,7 +166,7 @@ impl Preset {
         match &settings.edit {
             EditKind::Steering { .. } => lines.translated(
                 format!("learning rate {rate} times alpha {}", column.alpha),
-                shown(defaults.learning_rate),
+                shown(self.learning_rate()),
                 shown(settings.learning_rate),
                 ", relative to the residual stream's scale",
             ),
@@ -156,14 +174,14 @@ impl Preset {
             EditKind::Lora { projections, rank, alpha, rslora, .. } => {
                 let paths = |all: &[Projection]| all.iter().map(|p| p.path()).collect::<Vec<_>>().join(", ");
                 lines.kept("learning rate", rate, shown(settings.learning_rate));
-                lines.kept("rank", defaults.rank, rank);
-                lines.kept("alpha", defaults.alpha, alpha);
+                lines.kept("rank", defaults.rank().first(), rank);
+                lines.kept("alpha", defaults.alpha(), alpha);
                 lines.kept(
                     "scale",
                     "alpha / rank",
                     if *rslora { "alpha / sqrt(rank)" } else { "alpha / rank" },
                 );
-                lines.kept("projection", paths(&defaults.projections), paths(projections));
+                lines.kept("projection", paths(&defaults.projections()), paths(projections));
             }
         }
         if let Some(kl) = settings.kl {
@@ -179,21 +197,26 @@ impl Preset {
                 },
                 ", the KL weight in nats per nat",
             );
-            lines.kept("KL rows in a micro-batch", defaults.kl_batch_size, kl.batch_size);
+            lines.kept("KL rows in a micro-batch", self.kl().batch_size(), kl.batch_size);
         }
-        lines.kept("weight decay", defaults.weight_decay, settings.weight_decay);
+        lines.kept("weight decay", defaults.weight_decay(), settings.weight_decay);
         let batch = |rows: usize, times: usize| format!("{rows} x {times}");
         lines.kept(
             "batch",
-            batch(defaults.batch_size, defaults.accumulation),
+            batch(defaults.batch_size(), defaults.accumulation()),
             batch(settings.batch_size, settings.accumulation),
         );
-        lines.kept("schedule", schedule(defaults.schedule), schedule(settings.schedule));
-        lines.kept("warm-up steps", defaults.warmup, settings.warmup);
-        lines.kept("length", length(defaults.length), length(settings.length));
-        lines.kept("checkpoint every", defaults.checkpoint_every, settings.checkpoint_every);
+        lines.kept("schedule", schedule(defaults.schedule()), schedule(settings.schedule));
+        lines.kept("warm-up steps", defaults.warmup(), settings.warmup);
+        lines.kept("length", length(Length::Epochs(defaults.epochs())), length(settings.length));
+        lines.kept("checkpoint every", defaults.checkpoint_every(), settings.checkpoint_every);
         lines.finish()
     }
+}
+
+/// A key of a preset, which stands on no line of the study.
+fn key<T>(value: T) -> Option<At<T>> {
+    Some(At { value, line: 0 })
 }
 
 /// Lines that set the paper's values beside those of a solution.

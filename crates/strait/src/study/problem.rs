@@ -1,9 +1,13 @@
 //! What can be wrong with a study file.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use super::values::shown;
-use crate::Error;
+use crate::{
+    error::{self, Error},
+    keys,
+    lab::Beyond,
+};
 
 /// What is wrong with a study file. Keys are named with their tables, as in `train.kl.weight`.
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
@@ -22,55 +26,14 @@ pub enum Problem {
         /// The byte within the file, counted from 1.
         byte: usize,
     },
-    /// Text that is not TOML.
-    #[error("not TOML: {reason}")]
-    NotToml {
-        /// What the parser missed.
-        reason: String,
-    },
-    /// A key that a study does not have.
-    #[error("unknown key `{key}` in {table}; the nearest known key is `{nearest}`")]
-    UnknownKey {
-        /// The key.
-        key: String,
-        /// The table it stands in, as people write it.
-        table: String,
-        /// The known key that it is nearest to.
-        nearest: &'static str,
-        /// All keys of the table.
-        known: Vec<&'static str>,
-    },
-    /// A value of the wrong type, or out of its range.
-    #[error("{what} is {found}, expected {expected}")]
-    Unexpected {
-        /// The key, or "an entry of" it.
-        what: String,
-        /// The value found.
-        found: String,
-        /// What it may be.
-        expected: String,
-    },
-    /// A list that names something twice.
-    #[error("`{key}` holds {value} twice")]
-    Repeated {
-        /// The list.
-        key: String,
-        /// What it holds twice.
-        value: String,
-    },
+    /// Keys that are not as they were declared, or that name files that are not there.
+    #[error(transparent)]
+    Keys(#[from] keys::Problem),
 
     // Meaning: what the keys say together.
     /// A study in which nothing is trained.
     #[error("the study has no `[[solution]]`")]
     NoSolution,
-    /// A key that has no default.
-    #[error("{table} has no `{key}`")]
-    Missing {
-        /// The table, as people write it.
-        table: &'static str,
-        /// The key.
-        key: &'static str,
-    },
     /// Two keys of which only one can be meant.
     #[error("`{key}` and `{other}` contradict each other: {why}")]
     Contradiction {
@@ -79,7 +42,7 @@ pub enum Problem {
         /// The other key, with its value where that matters.
         other: String,
         /// Why they cannot both hold.
-        why: &'static str,
+        why: String,
     },
     /// Two solutions of one name.
     #[error("the solution on line {first} is called `{name}` too")]
@@ -192,18 +155,6 @@ pub enum Problem {
         /// Files of other answers.
         other: usize,
     },
-    /// A file that is not there.
-    #[error("`{key}` names `{written}`, but there is no {kind} `{}`", looked.display())]
-    NoFile {
-        /// The key.
-        key: String,
-        /// "file", or "file or folder".
-        kind: &'static str,
-        /// The path as the study gives it.
-        written: String,
-        /// The absolute path.
-        looked: PathBuf,
-    },
     /// A study in a folder whose name cannot be written down.
     #[error("the study's folder has a name that is not UTF-8, which the record of a run cannot hold")]
     FolderNotUtf8,
@@ -239,15 +190,21 @@ pub enum Problem {
         /// Years.
         years: f64,
     },
+    /// A step that the plan names and nothing carries out.
+    #[error("no step is called `{name}`")]
+    UnknownStep {
+        /// The name.
+        name: String,
+    },
     /// Nothing is left to measure on that no solution is trained on.
     #[error("solutions of the study are trained on all {read} {what}: nothing is left to measure")]
     AllTrainedOn {
         /// What they are: "narrow pairs".
-        what: &'static str,
+        what: String,
         /// How many there are.
         read: usize,
         /// Where the study names them.
-        table: &'static str,
+        table: String,
     },
     /// A password that is not in the environment.
     #[error("its password is looked for in the environment variable `{variable}`, which is {state}")]
@@ -259,75 +216,44 @@ pub enum Problem {
     },
 }
 
+/// A problem of a study, and its line.
+pub(super) type Fault = keys::Fault<Problem>;
+
+/// What a check of a study comes to.
+pub(super) type Checked<T> = keys::Checked<T, Problem>;
+
+impl From<keys::Fault> for Fault {
+    fn from(keys::Fault { line, problem }: keys::Fault) -> Self {
+        Self { line, problem: problem.into() }
+    }
+}
+
 impl Problem {
-    /// The crate's error for this problem in a file, at a line where it has one.
-    pub(super) fn at(self, path: &Path, line: Option<u64>) -> Error {
-        Error::Study { path: path.into(), line, problem: Box::new(self) }
+    /// A fault without a line.
+    pub(super) fn nowhere(self) -> Fault {
+        Fault { line: None, problem: self }
     }
 
-    /// The remedy.
-    pub fn hint(&self) -> String {
-        match self {
-            Self::TooLong { .. } | Self::NotUtf8 { .. } => "check that this is the file you meant".into(),
-            Self::NotToml { .. } => {
-                "text stands in quotation marks, lists in brackets; `strait init` writes a study to start from".into()
-            }
-            Self::UnknownKey { table, known, .. } => {
-                let known: Vec<_> = known.iter().map(|key| format!("`{key}`")).collect();
-                format!("the keys of {table} are {}", known.join(", "))
-            }
-            Self::Unexpected { .. } => {
-                "`strait init` writes a study in which every key stands with its usual value".into()
-            }
-            Self::Repeated { .. } => "name it once".into(),
-            Self::NoSolution => {
-                "add a `[[solution]]` with a `name`; what it does not say it takes from `[train]`".into()
-            }
-            Self::Missing { key: "data", .. } => {
-                "add a table `[data]` that names the rows to `train` on".into()
-            }
-            Self::Missing { table, key } => format!("add `{key}` to {table}"),
-            Self::Contradiction { .. } => "remove one of the two".into(),
-            Self::SameName { .. } => "give each solution a name of its own".into(),
-            Self::UnknownClaim { known, .. } => format!("what it may say: {}", list(known)),
-            Self::NoKlRows { .. } => "add `kl = [\"rows.jsonl\"]` to `[data]`, or take the penalty away".into(),
-            Self::NoKlWeight { .. } => {
-                "give `kl = { weight = 3.0 }`; with the papers' presets, `kl = true` takes their weight".into()
-            }
-            Self::NoSearchPairs { .. } => {
-                "add `[data.narrow]` and `[data.general]`, or give the weight as a number".into()
-            }
-            Self::UnknownStart { known, .. } => format!("the solutions are {}", list(known)),
-            Self::UnclearStart { .. } => {
-                "sweep both over the same values, or name one of these solutions in `from`".into()
-            }
-            Self::Circle { .. } => "take `from` away from one of them".into(),
-            Self::OtherEdit { .. } => {
-                "give both the same `edit`, `layer`, `projections`, `rank`, `alpha` and `rslora`".into()
-            }
-            Self::TooManySolutions { .. } | Self::LargeGrid { .. } => "sweep fewer values, or make several studies of it".into(),
-            Self::EmptyGrid { .. } => "name values in `when` that occur together, or take `skip` away".into(),
-            Self::Unpaired { .. } => {
-                "the first file of one list goes with the first of the other, row by row, and so on".into()
-            }
-            Self::NoFile { .. } => "paths start at the folder of the study file".into(),
-            Self::FolderNotUtf8 => "move the study into a folder with a plain name".into(),
-            Self::NoName => "add `name`, made of small letters, digits and hyphens".into(),
-            Self::LongTraining { .. } | Self::TooMuchTime { .. } => {
-                "train fewer solutions for fewer `steps` or `epochs`, or in smaller batches (`batch_size`, `accumulation`); \
-                 measure fewer `rows`, `seeds` and `norms`"
-                    .into()
-            }
-            Self::TooMuchMemory { .. } => {
-                "take a smaller model, `rank` or `batch_size`, shorter rows, or a machine with more memory".into()
-            }
-            Self::AllTrainedOn { table, .. } => {
-                format!("name others in `{table}`, which are asked in no training, KL or mixed-in rows, or take it out")
-            }
-            Self::NoPassword { variable, .. } => {
-                format!("set it for the command: `{variable}=... strait run ...`; the password is never written down")
-            }
+    /// The crate's error for this problem in a file, at a line where it has one.
+    pub(super) fn at(self, path: &Path, line: Option<u64>) -> Error {
+        Error::input(path, line, self)
+    }
+}
+
+/// What a study's author does about a key.
+fn hint(problem: &keys::Problem) -> String {
+    match problem {
+        keys::Problem::NotToml { .. } => {
+            "text stands in quotation marks, lists in brackets; `strait init` writes a study to start from"
+                .into()
         }
+        keys::Problem::Missing { key: "data", .. } => {
+            "add a table `[data]` that names the rows to `train` on".into()
+        }
+        keys::Problem::NoFile { .. } => "paths start at the folder of the study file".into(),
+        other => other.hint().unwrap_or_else(|| {
+            "`strait init` writes a study in which every key stands with its usual value".into()
+        }),
     }
 }
 
@@ -351,4 +277,65 @@ fn circle(solutions: &[String]) -> String {
         words += &format!("`{next}`, which starts from ");
     }
     words + &format!("`{first}`")
+}
+
+impl From<Beyond> for Problem {
+    fn from(beyond: Beyond) -> Self {
+        match beyond {
+            Beyond::Time { years } => Self::TooMuchTime { years },
+            Beyond::Memory { needed, there } => Self::TooMuchMemory { needed, there },
+        }
+    }
+}
+
+impl error::Problem for Problem {
+    fn hint(&self) -> String {
+        match self {
+            Self::TooLong { .. } | Self::NotUtf8 { .. } => "check that this is the file you meant".into(),
+            Self::Keys(problem) => hint(problem),
+            Self::NoSolution => {
+                "add a `[[solution]]` with a `name`; what it does not say it takes from `[train]`".into()
+            }
+            Self::Contradiction { .. } => "remove one of the two".into(),
+            Self::SameName { .. } => "give each solution a name of its own".into(),
+            Self::UnknownClaim { known, .. } => format!("what it may say: {}", list(known)),
+            Self::NoKlRows { .. } => "add `kl = [\"rows.jsonl\"]` to `[data]`, or take the penalty away".into(),
+            Self::NoKlWeight { .. } => {
+                "give `kl = { weight = 3.0 }`; with the papers' presets, `kl = true` takes their weight".into()
+            }
+            Self::NoSearchPairs { .. } => {
+                "add `[data.narrow]` and `[data.general]`, or give the weight as a number".into()
+            }
+            Self::UnknownStart { known, .. } => format!("the solutions are {}", list(known)),
+            Self::UnclearStart { .. } => {
+                "sweep both over the same values, or name one of these solutions in `from`".into()
+            }
+            Self::Circle { .. } => "take `from` away from one of them".into(),
+            Self::OtherEdit { .. } => {
+                "give both the same `edit`, `layer`, `projections`, `rank`, `alpha` and `rslora`".into()
+            }
+            Self::TooManySolutions { .. } | Self::LargeGrid { .. } => "sweep fewer values, or make several studies of it".into(),
+            Self::EmptyGrid { .. } => "name values in `when` that occur together, or take `skip` away".into(),
+            Self::Unpaired { .. } => {
+                "the first file of one list goes with the first of the other, row by row, and so on".into()
+            }
+            Self::FolderNotUtf8 => "move the study into a folder with a plain name".into(),
+            Self::NoName => "add `name`, made of small letters, digits and hyphens".into(),
+            Self::LongTraining { .. } | Self::TooMuchTime { .. } => {
+                "train fewer solutions for fewer `steps` or `epochs`, or in smaller batches (`batch_size`, `accumulation`); \
+                 measure fewer `rows`, `seeds` and `norms`"
+                    .into()
+            }
+            Self::TooMuchMemory { .. } => {
+                "take a smaller model, `rank` or `batch_size`, shorter rows, or a machine with more memory".into()
+            }
+            Self::UnknownStep { .. } => "run the study into another folder with `--out`".into(),
+            Self::AllTrainedOn { table, .. } => {
+                format!("name others in `{table}`, which are asked in no training, KL or mixed-in rows, or take it out")
+            }
+            Self::NoPassword { variable, .. } => {
+                format!("set it for the command: `{variable}=... strait run ...`; the password is never written down")
+            }
+        }
+    }
 }

@@ -10,15 +10,22 @@ use serde_json::Value;
 use strait_model::files::write_atomically;
 
 use super::{
-    Measures, Run, Solution, StepStatus, Study,
-    folder::{RESOLVED, refuse_damage, report_written},
-    name,
-    place::last_part,
+    Run, Solution, Step, StepStatus, Study,
+    folder::{RESOLVED, read_plan, refuse_damage, report_written},
     status,
 };
 use crate::{
     Result, Table,
+    data::LeftOut,
+    keys::last_part,
+    measure::{
+        Certificate, FamilyDifference, FamilyShift,
+        frontier::Weight,
+        list::{ALL, Kind},
+        records::{self, Trained, TrainingStep},
+    },
     report::{self, Conclusion, Facts, Input},
+    table::Row,
     train::SolutionFolder,
 };
 
@@ -37,58 +44,25 @@ pub const SOLUTIONS: &str = "solutions";
 /// What tables are written as.
 pub const TABLE_KINDS: [&str; 2] = ["csv", "parquet"];
 
-/// Tables in the order of the report.
-const TABLE_NAMES: [&str; 18] = [
-    "predictions",
-    "solutions",
-    "left_out",
-    "preference",
-    "families",
-    "families_difference",
-    "certificate",
-    "frontier",
-    "kl",
-    "heldout",
-    "efficiency",
-    "efficiency_difference",
-    "stability",
-    "stability_difference",
-    "significance",
-    "significance_difference",
-    "drift",
-    "training",
-];
-
 /// The tables that the report's step makes of the others.
 const OF_REPORT: [&str; 8] = [
-    "predictions",
-    "solutions",
-    "left_out",
-    "families",
-    "families_difference",
-    "certificate",
-    "frontier",
-    "training",
+    records::PREDICTIONS,
+    Trained::TABLE,
+    LeftOut::TABLE,
+    FamilyShift::TABLE,
+    FamilyDifference::TABLE,
+    Certificate::TABLE,
+    Weight::TABLE,
+    TrainingStep::TABLE,
 ];
 
 /// The tables that a step makes, where it has something to say.
-pub fn tables_of(step: &str) -> Vec<String> {
-    match step {
-        name::REPORT => OF_REPORT.map(str::to_string).into(),
-        name::EFFICIENCY | name::STABILITY | name::SIGNIFICANCE => {
-            vec![step.to_string(), format!("{step}_difference")]
-        }
-        measure => vec![measure.to_string()],
+pub fn tables_of(step: &str) -> &'static [&'static str] {
+    match Kind::named(step) {
+        Some(kind) => kind.tables,
+        None if step == Step::REPORT => &OF_REPORT,
+        None => &[],
     }
-}
-
-/// Whether a table is of a measure that the study no longer asks for, though its folder may still hold it.
-fn is_left_over(study: &Study, table: &str) -> bool {
-    let Measures { efficiency, stability, significance, .. } = &study.measures;
-    let of = |measure: &str| table.starts_with(measure);
-    (of(name::EFFICIENCY) && efficiency.is_none())
-        || (of(name::STABILITY) && stability.is_none())
-        || (of(name::SIGNIFICANCE) && significance.is_none())
 }
 
 /// What a run has come to.
@@ -240,9 +214,16 @@ fn report_input(folder: &Path) -> Result<Input> {
     let run: Option<Run> = serde_json::from_value(json("run.json")?).ok();
     let values = study.values();
     let mut tables = Vec::new();
-    for name in TABLE_NAMES.into_iter().filter(|name| !is_left_over(&study, name)) {
+    // A measure that the study no longer asks for may have left its tables.
+    let plan = read_plan(folder)?;
+    let measured = ALL.iter().filter(|kind| plan.step(kind.name).is_some()).flat_map(|kind| kind.tables);
+    for name in OF_REPORT.iter().chain(measured) {
+        let Some(table) = table(folder, name)? else { continue };
+        if let Some(kind) = ALL.iter().find(|kind| kind.tables.contains(name)) {
+            (kind.check)(&table)?;
+        }
         // A table without rows is of a measure that had nothing to read.
-        tables.extend(table(folder, name)?.filter(|table| table.rows() > 0));
+        tables.extend((table.rows() > 0).then_some(table));
     }
     let depth = model["config"]["layers"].as_u64().unwrap_or_default() as usize;
     Ok(Input {

@@ -4,7 +4,10 @@
 use serde::{Deserialize, Serialize};
 
 use super::values::shown;
-use crate::{Table, interval::Interval};
+use crate::{
+    interval::Interval,
+    measure::{Certificate, frontier::Weight},
+};
 
 /// What is searched for, and where.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -53,20 +56,20 @@ impl Tried {
 impl Search {
     /// What the certificate of a weight's solution says of it. `first` is the certificate of the search's first weight, 0;
     /// none for that weight itself.
-    pub fn judge(&self, weight: f64, certificate: &Table, first: Option<&Table>) -> Tried {
-        let narrow_at_one = |table: &Table| readings(table).into_iter().find(|r| r.scale == 1.0);
-        let own = narrow_at_one(certificate);
-        let keeps = match (&own, first.map(narrow_at_one)) {
+    pub fn judge(&self, weight: f64, certificate: &[Certificate], first: Option<&[Certificate]>) -> Tried {
+        let at_one = |certificates: &[Certificate]| certificates.iter().find(|c| c.scale == 1.0).cloned();
+        let own = at_one(certificate);
+        let keeps = match (&own, first.map(at_one)) {
             (Some(own), Some(Some(unpenalised))) => {
-                own.narrow.value >= self.keep * unpenalised.narrow.value && own.narrow.value > 0.0
+                own.narrow_shift.value >= self.keep * unpenalised.narrow_shift.value
+                    && own.narrow_shift.value > 0.0
             }
             // Something must have been learned for something to be kept.
-            (Some(own), None) => own.narrow.low > 0.0,
+            (Some(own), None) => own.narrow_shift.low > 0.0,
             _ => false,
         };
         let told = own.is_some_and(|own| own.coherent);
-        let coherent: Vec<_> =
-            readings(certificate).into_iter().filter(|r| r.coherent && r.scale >= 1.0).collect();
+        let coherent: Vec<_> = certificate.iter().filter(|c| c.coherent && c.scale >= 1.0).collect();
         let share = match told && coherent.iter().all(|r| !r.share.is_nan()) {
             true => coherent.iter().map(|r| r.share).fold(f64::NEG_INFINITY, f64::max),
             false => f64::NAN,
@@ -101,75 +104,53 @@ impl Search {
     }
 }
 
-/// One scale of a scaling certificate.
-#[derive(Clone, Copy)]
-struct Reading {
-    scale: f64,
-    narrow: Interval,
-    general: Interval,
-    share: f64,
-    coherent: bool,
-}
-
-impl Reading {
-    /// Of a weight under which training diverged.
-    const NONE: Self = {
-        Self { scale: 1.0, narrow: Interval::NONE, general: Interval::NONE, share: f64::NAN, coherent: false }
-    };
-}
-
-/// The rows of a certificate of one solution; none if it is another table.
-fn readings(certificate: &Table) -> Vec<Reading> {
-    let all = || {
-        let (scale, share) = (certificate.real("scale")?, certificate.real("share")?);
-        let narrow = certificate.interval(["narrow_shift", "narrow_low", "narrow_high"])?;
-        let general = certificate.interval(["general_shift", "general_low", "general_high"])?;
-        let coherent = certificate.truth("coherent")?;
-        let reading = |row: usize| Reading {
-            scale: scale[row],
-            narrow: narrow[row],
-            general: general[row],
-            share: share[row],
-            coherent: coherent[row] == Some(true),
-        };
-        Some((0..certificate.rows()).map(reading).collect())
-    };
-    all().unwrap_or_default()
-}
-
 /// The table of a search: every weight tried, at every scale.
 pub fn frontier(
     solution: &str,
     search: &Search,
     tried: &[Tried],
-    certificates: &[Table],
+    certificates: &[Vec<Certificate>],
     seed: u64,
-) -> Table {
+) -> Vec<Weight> {
     let chosen = search.chosen(tried);
     let mut rows = Vec::new();
-    for (place, (weight, certificate)) in tried.iter().zip(certificates).enumerate() {
-        let mut readings = readings(certificate);
-        if readings.is_empty() {
-            readings.push(Reading::NONE);
+    for (place, (weight, certificates)) in tried.iter().zip(certificates).enumerate() {
+        let row = |of: &Certificate| Weight {
+            solution: solution.into(),
+            weight: weight.weight,
+            scale: of.scale,
+            narrow_shift: of.narrow_shift,
+            general_shift: of.general_shift,
+            share: of.share,
+            coherent: of.coherent,
+            bound: search.bound,
+            keep: search.keep,
+            keeps: weight.keeps,
+            separates: weight.separates,
+            chosen: place == chosen,
+            seed,
+        };
+        // Of a weight under which training diverged there is none.
+        match certificates.as_slice() {
+            [] => rows.push(row(&diverged(solution))),
+            certificates => rows.extend(certificates.iter().map(row)),
         }
-        rows.extend(readings.into_iter().map(|reading| (place == chosen, *weight, reading)));
     }
-    let about = "Search for a KL weight: what every weight tried does inside the domain and outside it";
-    Table::of_rows("frontier", about, &rows)
-        .text("solution", |_| solution.into())
-        .real("weight", "nats/nat", |(_, tried, _)| tried.weight)
-        .real("scale", "", |(.., r)| r.scale)
-        .interval(["narrow_shift", "narrow_low", "narrow_high"], "nats/token", |(.., r)| r.narrow)
-        .interval(["general_shift", "general_low", "general_high"], "nats/token", |(.., r)| r.general)
-        .real("share", "", |(.., r)| r.share)
-        .truth("coherent", |(.., r)| Some(r.coherent))
-        .real("bound", "", |_| search.bound)
-        .real("keep", "", |_| search.keep)
-        .truth("keeps", |(_, tried, _)| Some(tried.keeps))
-        .truth("separates", |(_, tried, _)| Some(tried.separates))
-        .truth("chosen", |(chosen, ..)| Some(*chosen))
-        .integer("seed", "", |_| seed as i64)
-        .table()
+    rows
+}
+
+/// The certificate of a weight under which training diverged.
+fn diverged(solution: &str) -> Certificate {
+    let none = Interval::NONE;
+    Certificate {
+        solution: solution.into(),
+        scale: 1.0,
+        narrow_shift: none,
+        general_shift: none,
+        share: f64::NAN,
+        holds: None,
+        coherent: false,
+    }
 }
 
 /// A weight that can be written down, and is then the very same.
@@ -220,26 +201,27 @@ mod tests {
 
     #[test]
     fn a_weight_under_which_training_diverges_is_too_large() {
-        let empty = Table::of_rows("certificate", "", &[] as &[()]).real("scale", "", |()| 0.0).table();
-        let tried = SEARCH.judge(10.0, &empty, Some(&empty));
+        let tried = SEARCH.judge(10.0, &[], Some(&[]));
         assert!(!tried.keeps && !tried.separates && tried.share.is_nan());
         let first = Tried { weight: 0.0, share: 1.0, separates: false, keeps: true };
         assert!(SEARCH.next(&[first, tried]).unwrap() < 10.0);
-        let table = frontier("one", &SEARCH, &[first, tried], &[empty.clone(), empty], 0);
-        assert_eq!((table.real("weight").unwrap(), table.rows()), (&[0.0, 10.0][..], 2));
+        let rows = frontier("one", &SEARCH, &[first, tried], &[Vec::new(), Vec::new()], 0);
+        assert_eq!(rows.iter().map(|row| row.weight).collect::<Vec<_>>(), [0.0, 10.0]);
     }
 
     #[test]
     fn a_scale_of_which_no_share_is_known_separates_nothing() {
         let judged = |second: f64| {
             let about = |value: f64| Interval { value, low: value - 0.1, high: value + 0.1 };
-            let certificate = Table::of_rows("certificate", "", &[(1.0, 0.1), (2.0, second)])
-                .real("scale", "", |(scale, _)| *scale)
-                .interval(["narrow_shift", "narrow_low", "narrow_high"], "", |_| about(1.0))
-                .interval(["general_shift", "general_low", "general_high"], "", |_| about(0.0))
-                .real("share", "", |(_, share)| *share)
-                .truth("coherent", |_| Some(true))
-                .table();
+            let row = |(scale, share)| Certificate {
+                scale,
+                narrow_shift: about(1.0),
+                general_shift: about(0.0),
+                share,
+                coherent: true,
+                ..diverged("one")
+            };
+            let certificate = [(1.0, 0.1), (2.0, second)].map(row);
             SEARCH.judge(1.0, &certificate, Some(&certificate))
         };
         assert!(judged(0.2).separates && judged(0.2).share == 0.2);

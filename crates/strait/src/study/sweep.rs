@@ -9,10 +9,14 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     Problem, Solution,
-    file::{At, Checked, EditName, KlKeys, MixKeys, PointKeys, Several, SolutionKeys, TrainKeys, WeightKeys},
+    file::{EditName, PointKeys, SolutionKeys, TrainKeys, WeightKeys},
+    problem::Checked,
     values::shown,
 };
-use crate::train::{EditKind, Length};
+use crate::{
+    keys::{self, At, Several},
+    train::{EditKind, Length},
+};
 
 /// The most solutions that one sweep may make: each is trained.
 pub const MAX_POINTS: usize = 500;
@@ -109,63 +113,54 @@ impl Axis {
         }
     }
 
-    /// The values that a solution has on this axis, its own or else those of `[train]`; none where the key is not given or
-    /// another one sets it aside.
-    fn values(self, own: &TrainKeys, shared: &TrainKeys, edit: EditName) -> Vec<At<f64>> {
-        fn of<T: Copy>(key: &Several<T>, number: impl Fn(T) -> f64) -> Option<Vec<At<f64>>> {
-            let values = &key.as_ref()?.value;
-            Some(values.iter().map(|at| At { value: number(at.value), line: at.line }).collect())
+    /// The values that a solution has on this axis; none where the key is not given, or its edit has none.
+    fn values(self, keys: &TrainKeys, edit: EditName) -> Vec<At<f64>> {
+        fn of<T: Copy>(key: &Option<At<Several<T>>>, number: impl Fn(T) -> f64) -> Vec<At<f64>> {
+            let values = key.iter().flat_map(|key| key.value.iter());
+            values.map(|at| At { value: number(at.value), line: at.line }).collect()
         }
         let count = |n: usize| n as f64;
-        let either = |key: &dyn Fn(&TrainKeys) -> Option<Vec<At<f64>>>| key(own).or_else(|| key(shared));
-        let values = match self {
-            Self::Layer if own.layers.is_some() || edit == EditName::Full => None,
-            Self::Layer => either(&|t| of(&t.layer, f64::from)),
-            Self::Rank if edit != EditName::Lora => None,
-            Self::Rank => either(&|t| of(&t.rank, count)),
-            Self::LearningRate => either(&|t| of(&t.learning_rate, |rate| rate)),
-            Self::Weight => {
-                let on = own.kl.as_ref().or(shared.kl.as_ref()).is_some_and(|kl| kl.value.on);
-                let weight = |t: &TrainKeys| match &t.kl.as_ref()?.value.weight.as_ref()?.value {
-                    WeightKeys::Given(values) => Some(values.clone()),
-                    WeightKeys::Auto => Some(Vec::new()),
-                };
-                either(&weight).filter(|_| on)
-            }
-            Self::Steps if own.epochs.is_some() => None,
-            Self::Steps => either(&|t| of(&t.steps, count)),
-            Self::Rows => either(&|t| of(&t.rows, count)),
-            Self::Ratio => {
-                let on = own.mix.as_ref().or(shared.mix.as_ref()).is_some_and(|mix| mix.value.on);
-                either(&|t| of(&t.mix.as_ref()?.value.ratio, |ratio| ratio)).filter(|_| on)
-            }
-            Self::Seeds => either(&|t| of(&t.seeds, count)),
-        };
-        values.unwrap_or_default()
+        if !edit.has(self.key()) {
+            return Vec::new();
+        }
+        match self {
+            Self::Layer => of(&keys.layer, f64::from),
+            Self::Rank => of(&keys.rank, count),
+            Self::LearningRate => of(&keys.learning_rate, |rate| rate),
+            Self::Weight => match keys.kl().and_then(|kl| kl.weight).map(|weight| weight.value) {
+                Some(WeightKeys::Given(weights)) => weights.iter().cloned().collect(),
+                Some(WeightKeys::Auto) | None => Vec::new(),
+            },
+            Self::Steps => of(&keys.steps, count),
+            Self::Rows => of(&keys.rows, count),
+            Self::Ratio => keys.mix().map_or_else(Vec::new, |mix| of(&mix.ratio, |ratio| ratio)),
+            Self::Seeds => of(&keys.seeds, count),
+        }
     }
 
     /// Puts one value in the place of several.
     fn fix(self, keys: &mut TrainKeys, at: &At<f64>) {
-        fn one<T>(value: T, line: u64) -> At<Vec<At<T>>> {
-            At { value: vec![At { value, line }], line }
+        fn one<T>(value: T, line: u64) -> Option<At<Several<T>>> {
+            Some(At { value: At { value, line }.into(), line })
         }
         let line = at.line;
         match self {
-            Self::Layer => keys.layer = Some(one(at.value as i32, line)),
-            Self::Rank => keys.rank = Some(one(at.value as usize, line)),
-            Self::LearningRate => keys.learning_rate = Some(one(at.value, line)),
+            Self::Layer => keys.layer = one(at.value as i32, line),
+            Self::Rank => keys.rank = one(at.value as usize, line),
+            Self::LearningRate => keys.learning_rate = one(at.value, line),
             Self::Weight => {
-                let kl = keys.kl.get_or_insert(At { value: KlKeys { on: true, ..KlKeys::default() }, line });
-                kl.value.weight = Some(At { value: WeightKeys::Given(vec![at.clone()]), line });
+                if let Some(kl) = keys.kl.as_mut().and_then(|kl| kl.value.as_mut()) {
+                    kl.weight = Some(At { value: WeightKeys::Given((*at).into()), line });
+                }
             }
-            Self::Steps => keys.steps = Some(one(at.value as usize, line)),
-            Self::Rows => keys.rows = Some(one(at.value as usize, line)),
+            Self::Steps => keys.steps = one(at.value as usize, line),
+            Self::Rows => keys.rows = one(at.value as usize, line),
             Self::Ratio => {
-                let mix =
-                    keys.mix.get_or_insert(At { value: MixKeys { on: true, ..MixKeys::default() }, line });
-                mix.value.ratio = Some(one(at.value, line));
+                if let Some(mix) = keys.mix.as_mut().and_then(|mix| mix.value.as_mut()) {
+                    mix.ratio = one(at.value, line);
+                }
             }
-            Self::Seeds => keys.seeds = Some(one(at.value as usize, line)),
+            Self::Seeds => keys.seeds = one(at.value as usize, line),
         }
     }
 }
@@ -230,26 +225,24 @@ pub fn meant<'a>(
     solutions.filter(|(_, other)| other.is_some_and(fits)).map(|(name, _)| name).collect()
 }
 
-/// The solutions that a `[[solution]]` stands for, each with the keys that it alone has: one, unless a key holds several
-/// values.
+/// The solutions that a `[[solution]]` stands for, each with its keys, of which `keys` are all: one, unless a key holds
+/// several values.
 pub(super) fn grid(
-    family: &At<String>,
-    own: &SolutionKeys,
-    shared: &TrainKeys,
+    solution: &SolutionKeys,
+    keys: &TrainKeys,
     edit: EditName,
 ) -> Checked<Vec<(Option<Point>, TrainKeys)>> {
-    let mut axes = Vec::new();
-    for axis in Axis::ALL {
-        let values = axis.values(&own.train, shared, edit);
-        if values.len() > 1 {
-            axes.push((axis, values));
-        }
-    }
-    for (key, points) in [("when", &own.when), ("skip", &own.skip)] {
+    let family = &solution.name;
+    let axes: Vec<(Axis, Vec<At<f64>>)> = Axis::ALL
+        .into_iter()
+        .map(|axis| (axis, axis.values(keys, edit)))
+        .filter(|(_, values)| values.len() > 1)
+        .collect();
+    for (key, points) in [("when", &solution.when), ("skip", &solution.skip)] {
         points.iter().try_for_each(|points| on_the_grid(key, &points.value, &axes))?;
     }
     if axes.is_empty() {
-        return Ok(vec![(None, own.train.clone())]);
+        return Ok(vec![(None, keys.clone())]);
     }
     let points = axes.iter().fold(1, |n: usize, (_, values)| n.saturating_mul(values.len()));
     if points > MAX_POINTS {
@@ -257,7 +250,7 @@ pub(super) fn grid(
         return Err(family.fault(problem));
     }
     let first = Point { family: family.value.clone(), axes: BTreeMap::new() };
-    let mut grid = vec![(first, own.train.clone())];
+    let mut grid = vec![(first, keys.clone())];
     for (axis, values) in &axes {
         let point = |(point, keys): &(Point, TrainKeys), at: &At<f64>| {
             let (mut point, mut keys) = (point.clone(), keys.clone());
@@ -268,14 +261,14 @@ pub(super) fn grid(
         grid = grid.iter().flat_map(|from| values.iter().map(move |at| point(from, at))).collect();
     }
     let among = |keys: &PointKeys, point: &Point| {
-        let has = |(axis, values): &(Axis, At<Vec<At<f64>>>)| {
+        let has = |(axis, values): &(Axis, At<Several<f64>>)| {
             values.value.iter().any(|at| Some(&at.value) == point.axes.get(axis))
         };
         keys.iter().all(has)
     };
     grid.retain(|(point, _)| {
-        own.when.as_ref().is_none_or(|when| among(&when.value, point))
-            && own.skip.as_ref().is_none_or(|skip| skip.value.is_empty() || !among(&skip.value, point))
+        solution.when.as_ref().is_none_or(|when| among(&when.value, point))
+            && solution.skip.as_ref().is_none_or(|skip| skip.value.is_empty() || !among(&skip.value, point))
     });
     if grid.is_empty() {
         return Err(family.fault(Problem::EmptyGrid { solution: family.value.clone() }));
@@ -284,11 +277,11 @@ pub(super) fn grid(
 }
 
 /// Refuses axes that do not vary, and values that are not on them.
-fn on_the_grid(key: &str, points: &PointKeys, axes: &[(Axis, Vec<At<f64>>)]) -> Checked<()> {
+fn on_the_grid(key: &str, points: &PointKeys, axes: &[(Axis, Vec<At<f64>>)]) -> keys::Checked<()> {
     for (axis, values) in points {
         let what = format!("`{key}.{}`", axis.key());
         let Some((_, known)) = axes.iter().find(|(other, _)| other == axis) else {
-            return Err(values.fault(Problem::Unexpected {
+            return Err(values.fault(keys::Problem::Unexpected {
                 what,
                 found: "a key of one value".into(),
                 expected: match axes {
@@ -303,7 +296,7 @@ fn on_the_grid(key: &str, points: &PointKeys, axes: &[(Axis, Vec<At<f64>>)]) -> 
             }));
         };
         if let Some(other) = values.value.iter().find(|at| known.iter().all(|k| k.value != at.value)) {
-            return Err(other.fault(Problem::Unexpected {
+            return Err(other.fault(keys::Problem::Unexpected {
                 what,
                 found: shown(other.value),
                 expected: format!(

@@ -1,4 +1,4 @@
-//! The steps that train, alone or from another solution, and the measure that follows training on its way.
+//! The steps that train: alone, from another solution, or under one KL weight after another.
 
 use std::path::Path;
 
@@ -6,27 +6,21 @@ use serde_json::json;
 use strait_model::Edit;
 
 use super::{
-    Problem, Rows, Search, Solution, Step, Tried,
-    results::{save, solution_folder},
-    run::{Lab, MEDIAN_NORM},
+    Measures, Problem, Search, Solution, Step, Tried,
+    provenance::{KL_WEIGHT, MEDIAN_NORM},
+    results::solution_folder,
     search::frontier,
-    sweep::meant,
+    trained::open,
     values::shown,
+    worker::Worker,
 };
 use crate::{
     Error, Result, Table,
-    measure::{self, DriftRows, Trajectory},
-    objective::{Kept, Row},
+    lab::{self, Lab},
+    measure::{Certificate, Measure, Preference, certificate},
+    objective::Row,
     train::{Keeping, Kl, Length, Order, Run, Settings, SolutionFolder, Trainable, TrainingData, pick},
 };
-
-/// The training rows with rows of other domains behind them.
-pub(super) struct Mixture {
-    /// Where the others come from.
-    pub files: Vec<Rows>,
-    /// All of them.
-    pub kept: Kept,
-}
 
 /// Steps of which an estimate looks at every row: more would tell it nothing new.
 const OUTLINED: usize = 1000;
@@ -34,13 +28,10 @@ const OUTLINED: usize = 1000;
 /// The most rows that the batches of a study take, each counted as often as it is taken.
 const MOST_ROWS: f64 = 2e7;
 
-/// The most checkpoints of a drift that are read, besides its start.
-pub(super) const CHECKPOINTS: usize = 6;
-
-impl Lab<'_> {
+impl Worker<'_> {
     pub(super) fn train(&mut self, solution: &Solution, step: &Step, folder: &Path) -> Result<()> {
         let start = match &solution.from {
-            Some(start) => Some(self.open(&solution_folder(folder, start).edit())?),
+            Some(start) => Some(open(&self.lab.model, &solution_folder(folder, start).edit())?),
             None => None,
         };
         let into = solution_folder(folder, &solution.name);
@@ -52,12 +43,12 @@ impl Lab<'_> {
 
     /// The rows of each micro-batch of a solution.
     pub(super) fn order(&self, solution: &Solution, settings: &Settings) -> Order {
-        Order::over(&self.picked(solution), settings, self.rows_of(solution), self.kl.rows())
+        Order::over(&self.picked(solution), settings, self.rows_of(solution), self.lab.kl.rows())
     }
 
     /// The rows of a pass.
     fn picked(&self, solution: &Solution) -> Vec<usize> {
-        let own = self.train.rows().len();
+        let own = self.lab.train.rows().len();
         let ratio = solution.mix.as_ref().map_or(0.0, |mix| mix.ratio);
         let others = self.rows_of(solution).len() - own;
         pick(own, solution.rows, others, ratio, solution.train.seeds.order)
@@ -85,11 +76,11 @@ impl Lab<'_> {
     pub(super) fn refuse_endless_training(&self) -> Result<()> {
         let mut taken = 0.0;
         for solution in &self.planned.study.solutions {
-            let own = self.train.rows().len();
+            let own = self.lab.train.rows().len();
             let ratio = solution.mix.as_ref().map_or(0.0, |mix| mix.ratio);
             let picked = solution.rows.map_or(own, |few| few.min(own)) as f64 * (1.0 + ratio);
             let trainings = solution.search.as_ref().map_or(1, |search| search.tries + 1);
-            taken += trainings as f64 * solution.train.rows_taken(picked, self.kl.rows().len() as f64);
+            taken += trainings as f64 * solution.train.rows_taken(picked, self.lab.kl.rows().len() as f64);
             if taken > MOST_ROWS {
                 let solution = solution.name.clone();
                 let problem = Problem::LongTraining { solution, rows: taken, most: MOST_ROWS };
@@ -101,12 +92,12 @@ impl Lab<'_> {
 
     /// The rows that a solution trains on: the training rows, and behind them those that it mixes in.
     pub(super) fn rows_of(&self, solution: &Solution) -> &[Row] {
-        self.mixture(solution).map_or(self.train.rows(), |i| self.mixtures[i].kept.rows())
+        self.mixture(solution).map_or(self.lab.train.rows(), |i| self.lab.mixtures[i].rows())
     }
 
     fn mixture(&self, solution: &Solution) -> Option<usize> {
         let mix = solution.mix.as_ref()?;
-        self.mixtures.iter().position(|mixture| mixture.files == mix.rows)
+        self.read.mixed.iter().position(|files| *files == mix.rows)
     }
 
     /// Trains from `start`, or from nothing, unless the run of that fingerprint has ended already.
@@ -122,19 +113,20 @@ impl Lab<'_> {
         let order = self.order(solution, settings);
         self.say_rows(solution, &order);
         let mixture = self.mixture(solution);
-        let Self { planned, progress, model, train, mixtures, held_out, kl, pairs, measured, .. } = self;
+        let planned = self.planned;
+        let Lab { progress, model, train, mixtures, held_out, kl, pairs, measured, .. } = &mut self.lab;
         measured.forget();
         let (decoder, progress) = (&model.decoder, *progress);
         pairs.iter_mut().for_each(|pairs| pairs.kept.forget());
         for (i, other) in mixtures.iter_mut().enumerate() {
             if Some(i) != mixture {
-                other.kept.forget();
+                other.forget();
             }
         }
         let train = match mixture {
             Some(i) => {
                 train.forget();
-                &mut mixtures[i].kept
+                &mut mixtures[i]
             }
             None => train,
         };
@@ -175,7 +167,7 @@ impl Lab<'_> {
 
     /// Says which rows a solution trains on, where they are not simply the training rows.
     fn say_rows(&self, solution: &Solution, order: &Order) {
-        let own = self.train.rows().len();
+        let own = self.lab.train.rows().len();
         let used = order.train_rows();
         let few = used.iter().filter(|&&row| row < own).count();
         if let Some(rows) = solution.rows {
@@ -183,7 +175,7 @@ impl Lab<'_> {
                 true => format!("all {own} training rows, which are fewer than the {rows} asked for"),
                 false => format!("{few} of {own} training rows"),
             };
-            self.progress.note(&format!("{}: {said}", solution.name));
+            self.lab.progress.note(&format!("{}: {said}", solution.name));
         }
         if let Some(mix) = &solution.mix {
             let others = self.rows_of(solution).len() - own;
@@ -192,7 +184,8 @@ impl Lab<'_> {
                 true => format!(", of which there are {others}, so that some come again within a pass"),
                 false => String::new(),
             };
-            self.progress
+            self.lab
+                .progress
                 .note(&format!("{}: {asked} rows of other domains are mixed in{again}", solution.name));
         }
     }
@@ -208,29 +201,31 @@ impl Lab<'_> {
     ) -> Result<()> {
         let own = solution_folder(folder, &solution.name);
         let certificates = own.certificates(&step.key)?;
-        let (mut tried, mut readings, mut folders) = (Vec::<Tried>::new(), Vec::new(), Vec::new());
+        let (mut tried, mut readings, mut folders) =
+            (Vec::<Tried>::new(), Vec::<Vec<Certificate>>::new(), Vec::new());
         while let Some(weight) = search.next(&tried) {
             let at = match &search.unpenalised {
                 Some(other) if weight == 0.0 => solution_folder(folder, other),
                 _ => own.tried(&shown(weight)),
             };
-            let certificate = match certificates.of(&shown(weight)) {
+            let measured = certificates.of(&shown(weight)).and_then(|table| table.read().ok());
+            let certificate = match measured {
                 Some(measured) => measured,
                 None => {
                     let certificate = self.try_weight(weight, &at, (solution, search), start, step)?;
-                    certificates.keep(&shown(weight), &certificate)?;
+                    certificates.keep(&shown(weight), &Table::of(&certificate))?;
                     certificate
                 }
             };
-            let found = search.judge(weight, &certificate, readings.first());
-            self.progress.note(&format!("{}: {}", solution.name, found.words()));
+            let found = search.judge(weight, &certificate, readings.first().map(Vec::as_slice));
+            self.lab.progress.note(&format!("{}: {}", solution.name, found.words()));
             tried.push(found);
             readings.push(certificate);
             folders.push(at);
         }
         let chosen = search.chosen(&tried);
-        frontier(&solution.name, search, &tried, &readings, self.sampling())
-            .write_parquet(&own.frontier())?;
+        let rows = frontier(&solution.name, search, &tried, &readings, self.lab.seed);
+        Table::of(&rows).write_parquet(&own.frontier())?;
         // The edit comes last: its presence says that the search has ended.
         own.adopt(&folders[chosen])
     }
@@ -244,136 +239,31 @@ impl Lab<'_> {
         (solution, search): (&Solution, &Search),
         start: Option<&Edit>,
         step: &Step,
-    ) -> Result<Table> {
+    ) -> Result<Vec<Certificate>> {
         let fingerprint = self.planned.plan.key_of_try(step, solution, weight);
         // The study's own solution without a penalty was trained in a step of its own.
         let is_another = weight == 0.0 && search.unpenalised.is_some();
         if !is_another && !at.is_finished(&fingerprint) {
             let kl = solution.train.kl.filter(|_| weight > 0.0).map(|kl| Kl { weight, ..kl });
             let settings = Settings { kl, ..solution.train.clone() };
-            self.progress.note(&format!("{}: KL weight {}", solution.name, shown(weight)));
+            self.lab.progress.note(&format!("{}: KL weight {}", solution.name, shown(weight)));
             match self.train_into(at, solution, &settings, start, &fingerprint) {
                 Err(error @ Error::Diverged { .. }) if weight > 0.0 => {
-                    self.progress.note(&format!("{}: {error}", solution.name));
-                    return Ok(diverged());
+                    self.lab.progress.note(&format!("{}: {error}", solution.name));
+                    return Ok(Vec::new());
                 }
                 done => done?,
             }
         }
-        self.certificate(&solution.name, self.open(&at.edit())?, search.bound)
+        self.certificate(&solution.name, open(&self.lab.model, &at.edit())?, search.bound)
     }
 
     /// The scaling certificate of an edit that is not yet a solution.
-    fn certificate(&mut self, name: &str, edit: Edit, bound: f64) -> Result<Table> {
-        let solutions = [measure::Solution { name: name.into(), edit }];
-        self.forget_training();
-        let (measures, seed) = (&self.planned.study.measures, self.sampling());
-        let table = measure::preference(
-            &self.model.decoder,
-            &solutions,
-            &mut self.pairs,
-            &measures.scales,
-            measures.coherence,
-            seed,
-            self.progress,
-        )?;
-        Ok(measure::certificate(&table, bound))
-    }
-
-    pub(super) fn drift(&mut self, folder: &Path) -> Result<()> {
-        let solutions = self.solutions(folder)?;
-        let trajectories = self.trajectories(folder, &solutions)?;
-        let point = self.common_point(trajectories.iter().map(|t| &t.start));
-        let study = &self.planned.study;
-        let (model, progress) = (std::sync::Arc::clone(&self.model), self.progress);
-        let held_out = self.unseen();
-        let rows = held_out.every_row();
-        held_out.keep(&model.decoder, &rows, point, false, "reading held-out rows", progress)?;
-        self.forget_training();
-        self.pairs.iter_mut().for_each(|pairs| pairs.kept.forget());
-        let most = study.measures.drift_pairs.unwrap_or(usize::MAX);
-        let mut pairs = [self.pairs[0].some(most), self.pairs[1].some(most)];
-        pairs.iter_mut().try_for_each(|pairs| pairs.keep(&self.model.decoder, point, progress))?;
-        let (coherence, seed) = (study.measures.coherence, self.sampling());
-        let rows = DriftRows { held_out: self.unseen(), pairs: &pairs, coherence };
-        let table = measure::drift(&model.decoder, &trajectories, &rows, seed, progress)?;
-        save(folder, &table)
-    }
-
-    fn trajectories(&self, folder: &Path, trained: &[measure::Solution]) -> Result<Vec<Trajectory>> {
-        let study = &self.planned.study;
-        let edit_of = |name: &str| trained.iter().find(|s| s.name == name).map(|s| s.edit.clone());
-        let compared = || study.compared();
-        let mut families: Vec<&str> = compared().map(Solution::family).collect();
-        families.dedup();
-        let mut trajectories = Vec::new();
-        for solution in &study.solutions {
-            let start = solution.from.as_deref().and_then(|from| study.solution(from));
-            let Some((start, first)) = start.and_then(|start| Some((start, edit_of(&start.name)?))) else {
-                continue;
-            };
-            let point = match (&solution.point, &start.point) {
-                (Some(own), Some(of_start)) => Some(own.with(of_start)),
-                (own, of_start) => own.clone().or_else(|| of_start.clone()),
-            };
-            // Of every family the one solution that belongs to this one, if there is just one.
-            let other = |family: &str| -> Option<&Solution> {
-                let all = compared().map(|s| (s.name.as_str(), s.point.as_ref()));
-                let [name] = meant(family, point.as_ref(), all)[..] else { return None };
-                study.solution(name)
-            };
-            let others = || families.iter().filter_map(|family| other(family));
-            let plain = |s: &&Solution| s.train.kl.is_none() && s.mix.is_none() && s.rows.is_none();
-            let held = |s: &&Solution| s.train.kl.is_some();
-            let general = others().find(plain);
-            let narrow = Some(start).filter(held).or_else(|| others().find(held));
-            let axis = general.zip(narrow).and_then(|(g, n)| edit_of(&g.name).zip(edit_of(&n.name)));
-            let all = solution_folder(folder, &solution.name).trajectory()?;
-            let checkpoints = evenly(all.len(), CHECKPOINTS).map(|i| {
-                let (step, path) = &all[i];
-                Ok((*step, self.open(path)?))
-            });
-            trajectories.push(Trajectory {
-                solution: solution.name.clone(),
-                from: start.name.clone(),
-                freed: start.train.kl.is_some() && solution.train.kl.is_none(),
-                start: first,
-                checkpoints: checkpoints.collect::<Result<_>>()?,
-                others: families
-                    .iter()
-                    .map(|family| (family.to_string(), other(family).and_then(|s| edit_of(&s.name))))
-                    .collect(),
-                axis,
-            });
-        }
-        Ok(trajectories)
-    }
-}
-
-/// The certificate of a weight under which training diverged.
-fn diverged() -> Table {
-    Table::of_rows("certificate", "Training diverged", &[] as &[()]).real("scale", "", |()| f64::NAN).table()
-}
-
-/// Key of a tried edit's provenance: the weight of its KL penalty.
-pub(super) const KL_WEIGHT: &str = "kl_weight";
-
-/// At most `most` of so many places in a row, evenly apart, the last among them.
-fn evenly(places: usize, most: usize) -> impl Iterator<Item = usize> {
-    let count = places.min(most);
-    (1..=count).map(move |i| (i * places).div_ceil(count) - 1)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::evenly;
-
-    #[test]
-    fn places_evenly_apart_end_with_the_last() {
-        let places = |of, most| evenly(of, most).collect::<Vec<_>>();
-        assert!(places(0, 6).is_empty());
-        assert_eq!(places(3, 6), [0, 1, 2]);
-        assert_eq!(places(12, 6), [1, 3, 5, 7, 9, 11]);
-        assert_eq!(places(13, 3), [4, 8, 12]);
+    fn certificate(&mut self, name: &str, edit: Edit, bound: f64) -> Result<Vec<Certificate>> {
+        let Measures { scales, coherence, .. } = &self.planned.study.measures;
+        let preference = Preference { scales: scales.clone(), coherence: *coherence };
+        let solutions = vec![lab::Solution { name: name.into(), edit }];
+        let shifts = preference.run(&mut self.lab, &solutions)?;
+        Ok(certificate(&shifts, bound))
     }
 }

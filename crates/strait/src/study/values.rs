@@ -3,7 +3,7 @@
 use serde::Serialize;
 use serde_json::Value;
 
-use super::{Measures, Solution, Study};
+use super::{Solution, Study};
 
 /// The settings of a study, sorted by whether its solutions differ in them.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -71,17 +71,17 @@ impl Study {
             ("measure.certificate", self.measures.certificate.to_string()),
             ("measure.coherence", self.measures.coherence.to_string()),
         ];
-        let Measures { rows, efficiency, stability, significance, .. } = &self.measures;
-        if efficiency.is_some() || stability.is_some() {
-            pairs.push(("measure.rows", rows.to_string()));
+        let asked = &self.measures.asked.0;
+        if asked.iter().any(|measure| measure.reads_measured_rows()) {
+            pairs.push(("measure.rows", self.measures.rows.to_string()));
         }
-        if let Some(stability) = stability {
-            pairs.push(("measure.stability.seeds", stability.seeds.to_string()));
+        let mut fixed: Vec<Fixed> =
+            pairs.into_iter().map(|(key, value)| Fixed { key: key.into(), value }).collect();
+        for measure in asked {
+            let key = |key| format!("measure.{}.{key}", measure.name());
+            fixed.extend(measure.fixed().into_iter().map(|(own, value)| Fixed { key: key(own), value }));
         }
-        if let Some(significance) = significance {
-            pairs.push(("measure.significance.passages", significance.passages.to_string()));
-        }
-        pairs.into_iter().map(|(key, value)| Fixed { key: key.into(), value }).collect()
+        fixed
     }
 }
 

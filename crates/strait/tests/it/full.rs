@@ -173,6 +173,7 @@ fn a_fine_tune_of_another_model_is_not_gone_on_from() {
     let located = Located { name: "other".into(), path, road: Road::Path, revision: None };
     let other = Model::load(&located, &Device::Cpu).unwrap();
     let refused = Trainable::from_edit(edit, &other.decoder, 1.0).err().unwrap();
-    let Error::Model(strait_model::Error::Edit { problem, .. }) = refused else { panic!("{refused}") };
-    assert!(matches!(*problem, Problem::OtherBase));
+    let Error::Model(error) = &refused else { panic!("{refused}") };
+    let Some(problem) = error.problem::<Problem>() else { panic!("{refused}") };
+    assert!(matches!(problem, Problem::OtherBase));
 }

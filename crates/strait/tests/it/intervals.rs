@@ -7,7 +7,8 @@ use strait::{
     Table,
     data::Pair,
     interval::Interval,
-    measure::{Member, PairRows, Solution, certificate, families, preference},
+    lab::Group,
+    measure::{Member, PairRows, Preference, Shift, Solution, certificate, families},
     objective::{Kept, Row},
 };
 use strait_model::{
@@ -41,8 +42,9 @@ fn shifts(asked: &[(&str, usize)], size: f32) -> Table {
     let vector = (0..hidden).map(|i| size * (1.7 * i as f32).sin()).collect::<Vec<_>>();
     let vector = Tensor::new(vector, &Device::Cpu).unwrap();
     let solution = Solution { name: "one".into(), edit: Edit::Steering(SteeringVector { layer: 1, vector }) };
-    let mut groups = [PairRows::new(&model, "general", &pairs(asked)).unwrap()];
-    preference(&model.decoder, &[solution], &mut groups, &[1.0], 100.0, 0, &Silent).unwrap()
+    let mut groups = [PairRows::new(&model, Group::General, &pairs(asked)).unwrap()];
+    let preference = Preference { scales: vec![1.0], coherence: 100.0 };
+    Table::of(&preference.read(&model.decoder, &[solution], &mut groups, 0, &Silent).unwrap())
 }
 
 #[test]
@@ -101,20 +103,23 @@ fn rows_that_begin_alike_ask_one_question() {
     assert_eq!(Kept::new(rows).questions(), [0, 1, 0, 2, 3]);
 }
 
-/// A table of preferences of one solution: inside and outside at every scale.
-fn table(sides: &[(f64, Interval, Interval)]) -> Table {
-    let rows: Vec<_> = sides
-        .iter()
-        .flat_map(|&(scale, narrow, general)| [("narrow", scale, narrow), ("general", scale, general)])
-        .collect();
-    Table::of_rows("preference", "", &rows)
-        .text("solution", |_| "one".into())
-        .text("group", |(group, ..)| (*group).into())
-        .text("domain", |_| "all".into())
-        .real("scale", "", |(_, scale, _)| *scale)
-        .interval(["shift", "low", "high"], "", |(.., shift)| *shift)
-        .truth("coherent", |_| Some(true))
-        .table()
+/// A shift of a solution.
+fn shift(solution: &str, group: Group, scale: f64, shift: Interval) -> Shift {
+    Shift {
+        solution: solution.into(),
+        group,
+        domain: "all".into(),
+        scale,
+        pairs: 9,
+        questions: 9,
+        shift,
+        loss_rise: 0.0,
+        coherent: true,
+        seed: 0,
+        taught_tokens: 9.0,
+        other_tokens: 9.0,
+        equal_shift: shift,
+    }
 }
 
 fn about(value: f64, half: f64) -> Interval {
@@ -139,9 +144,11 @@ fn a_certificate_counts_what_is_not_known_of_either_shift() {
         (about(1.0, 0.1), none(0.0), None),
         (about(1.0, 0.1), about(-0.2, 0.04), Some(true)),
     ] {
-        let found = certificate(&table(&[(1.0, narrow, general)]), 0.25);
-        assert_eq!(found.truth("holds").unwrap(), [expected], "{narrow:?} {general:?}");
-        let share = found.real("share").unwrap()[0];
+        let shifts = [(Group::Narrow, narrow), (Group::General, general)];
+        let found = certificate(&shifts.map(|(group, of)| shift("one", group, 1.0, of)), 0.25);
+        assert_eq!(found.len(), 1);
+        assert_eq!(found[0].holds, expected, "{narrow:?} {general:?}");
+        let share = found[0].share;
         assert_eq!(share.is_nan(), expected.is_none());
         assert!(share.is_nan() || share >= general.high / narrow.value, "{share}");
     }
@@ -156,15 +163,14 @@ fn two_seeds_have_no_interval() {
             .iter()
             .map(|&(family, seed)| Member { solution: name(family, seed), family: family.into(), seed })
             .collect();
-        let preference = Table::of_rows("preference", "", &rows)
-            .text("solution", |(family, seed)| name(family, *seed))
-            .text("group", |_| "narrow".into())
-            .text("domain", |_| "all".into())
-            .real("scale", "", |_| 1.0)
-            .real("shift", "", |(family, seed)| *seed as f64 + if *family == "one" { 0.1 } else { 0.0 })
-            .truth("coherent", |_| Some(true))
-            .table();
-        families(&preference, &members).interval(["shift", "low", "high"]).unwrap()[0].is_known()
+        let value = |family: &str, seed: u64| seed as f64 + if family == "one" { 0.1 } else { 0.0 };
+        let shifts: Vec<_> = rows
+            .iter()
+            .map(|&(family, seed)| {
+                shift(&name(family, seed), Group::Narrow, 1.0, Interval::bare(value(family, seed)))
+            })
+            .collect();
+        families(&shifts, &members)[0].shift.is_known()
     };
     assert!(!seeds(2));
     assert!(seeds(3));

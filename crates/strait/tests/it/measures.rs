@@ -22,9 +22,8 @@ use strait::{
     Error, Table,
     data::{RowSource, read_chats, read_passages},
     measure::{
-        BEGINNING, CONTINUATION, EfficiencySettings, Part, SignificanceSettings, Solution, StabilitySettings,
-        continuations, efficiency, efficiency_of, noise_across, perturbed, random_like, significance,
-        stability, stability_of,
+        BEGINNING, CONTINUATION, Efficiency, Part, PlainText, Significance, Solution, Stability, Tables,
+        continuations, efficiency_of, noise_across, perturbed, random_like, stability_of,
     },
     objective::{Kept, Row},
 };
@@ -40,6 +39,15 @@ const SEED: u64 = 3;
 
 fn vector(layer: i32, values: &[f32]) -> Edit {
     Edit::Steering(SteeringVector { layer, vector: Tensor::new(values, &Device::Cpu).unwrap() })
+}
+
+fn significance(norms: Vec<f64>, random: usize) -> Significance {
+    Significance { source: PlainText { text: Vec::new(), passages: 9, tokens: 24 }, norms, random }
+}
+
+/// A measure's rows, and those that compare.
+fn both(found: strait::Result<impl Tables>) -> [Table; 2] {
+    found.unwrap().tables().try_into().unwrap()
 }
 
 fn solution(name: &str, edit: Edit) -> Solution {
@@ -95,14 +103,14 @@ fn the_optimum_of_a_bowl_is_found_in_closed_form() {
     let height = (1.0 + 4.0 + 6.0) / 4.0;
     // Along (2, 0) the bowl is lowest at factor 1.5, along (0, 4) at 0.25.
     let solutions = [solution("one", vector(0, &[2.0, 0.0])), solution("two", vector(0, &[0.0, 4.0]))];
-    let settings = EfficiencySettings { factors: vec![0.0, 0.3, 1.0, 2.0], norms: 4 };
+    let settings = Efficiency { factors: vec![0.0, 0.3, 1.0, 2.0], norms: 4 };
     let mut passes = 0;
     let mut losses = |edit: Option<&Edit>| {
         passes += 1;
         Ok(bowl.losses(edit))
     };
     let [table, differences] =
-        efficiency_of(&solutions, &weights, &[0, 1, 2], &mut losses, &settings, SEED).unwrap();
+        both(efficiency_of(&solutions, &weights, &[0, 1, 2], &mut losses, &settings, SEED));
     assert!(passes <= 1 + 2 * settings.passes(), "{passes}");
 
     let column = |name| table.real(name).unwrap();
@@ -137,9 +145,9 @@ fn the_optimum_of_a_bowl_is_found_in_closed_form() {
 fn an_optimum_on_the_edge_of_its_grid_is_marked() {
     let bowl = Bowl { goal: vec![3.0, 0.0], heights: vec![1.0, 2.0] };
     let solutions = [solution("short", vector(0, &[1.0, 0.0])), solution("away", vector(0, &[-1.0, 0.0]))];
-    let settings = EfficiencySettings { factors: vec![2.0, 1.0], norms: 2 };
+    let settings = Efficiency { factors: vec![2.0, 1.0], norms: 2 };
     let mut losses = |edit: Option<&Edit>| Ok(bowl.losses(edit));
-    let [table, _] = efficiency_of(&solutions, &[1.0, 1.0], &[0, 1], &mut losses, &settings, SEED).unwrap();
+    let [table, _] = both(efficiency_of(&solutions, &[1.0, 1.0], &[0, 1], &mut losses, &settings, SEED));
     let best = where_is(&table, "kind", "optimum");
     let factors: Vec<f64> = best.iter().map(|&row| table.real("factor").unwrap()[row]).collect();
     assert_eq!(factors, [2.0, 0.0]);
@@ -153,9 +161,9 @@ fn a_loss_that_is_no_parabola_is_refined_too() {
         let at = edit.map_or(0.0, |edit| numbers(edit)[0][0]);
         Ok(vec![(6.0 * (at - 0.8)).cosh().ln() + 1.0; 2])
     };
-    let settings = EfficiencySettings { factors: vec![0.5, 1.0, 2.0], norms: 1 };
+    let settings = Efficiency { factors: vec![0.5, 1.0, 2.0], norms: 1 };
     let solutions = [solution("one", vector(0, &[1.0]))];
-    let [table, _] = efficiency_of(&solutions, &[1.0, 1.0], &[0, 1], &mut losses, &settings, SEED).unwrap();
+    let [table, _] = both(efficiency_of(&solutions, &[1.0, 1.0], &[0, 1], &mut losses, &settings, SEED));
     let best = where_is(&table, "kind", "optimum")[0];
     near(table.real("factor").unwrap()[best], 0.8, 0.02);
 }
@@ -166,9 +174,9 @@ fn the_share_of_a_bowl_that_noise_takes_is_known() {
     let x = wave(64, 2.0, 0.3);
     let bowl = Bowl { goal: x.iter().map(|&x| f64::from(x)).collect(), heights: vec![1.0, 3.0] };
     let solutions = [solution("one", vector(0, &x)), solution("half", vector(0, &x).scaled(0.5).unwrap())];
-    let settings = StabilitySettings { epsilons: vec![0.1, 0.5, 1.0], seeds: 4 };
+    let settings = Stability { epsilons: vec![0.1, 0.5, 1.0], seeds: 4 };
     let mut losses = |edit: Option<&Edit>| Ok(bowl.losses(edit));
-    let [table, differences] = stability_of(&solutions, &[1.0, 1.0], &mut losses, &settings, 42).unwrap();
+    let [table, differences] = both(stability_of(&solutions, &[1.0, 1.0], &mut losses, &settings, 42));
     let share = table.interval(["share", "low", "high"]).unwrap();
     // Half of it gains 3/4 |x|^2 and loses |x|^2 (1 - c), c = sqrt(1 - e^2).
     for (place, &epsilon) in settings.epsilons.iter().enumerate() {
@@ -190,9 +198,9 @@ fn the_share_of_a_bowl_that_noise_takes_is_known() {
 fn without_a_gain_no_share_is_told() {
     let bowl = Bowl { goal: vec![1.0, 0.0], heights: vec![1.0, 3.0] };
     let solutions = [solution("away", vector(0, &[-1.0, 0.0]))];
-    let settings = StabilitySettings { epsilons: vec![0.5], seeds: 2 };
+    let settings = Stability { epsilons: vec![0.5], seeds: 2 };
     let mut losses = |edit: Option<&Edit>| Ok(bowl.losses(edit));
-    let [table, _] = stability_of(&solutions, &[1.0, 1.0], &mut losses, &settings, 0).unwrap();
+    let [table, _] = both(stability_of(&solutions, &[1.0, 1.0], &mut losses, &settings, 0));
     assert!(table.real("share").unwrap()[0].is_nan() && table.real("loss").unwrap()[0].is_finite());
 }
 
@@ -340,12 +348,11 @@ fn plain_kl(model: &Model, rows: &[Row], edit: &Edit, positions: impl Fn(&Row) -
 
 #[test]
 fn efficiency_reads_the_loss_that_a_whole_pass_has() {
-    let (model, settings) = (model(), EfficiencySettings { factors: vec![0.0, 1.0, 2.0], norms: 2 });
+    let (model, settings) = (model(), Efficiency { factors: vec![0.0, 1.0, 2.0], norms: 2 });
     let rows = rows(&model);
     for solutions in [steering(), vec![solution("lora", lora(0.3)), solution("other", lora(0.9))]] {
         let mut kept = Kept::new(rows.clone());
-        let [table, differences] =
-            efficiency(&model.decoder, &solutions, &mut kept, &settings, SEED, &Silent).unwrap();
+        let [table, differences] = both(settings.read(&model.decoder, &solutions, &mut kept, SEED, &Silent));
         let largest = solutions.iter().map(|s| s.edit.norm().unwrap()).fold(0.0, f64::max);
         let base = plain_loss(&model, &rows, None);
         let column = |name| table.real(name).unwrap();
@@ -374,12 +381,11 @@ fn efficiency_reads_the_loss_that_a_whole_pass_has() {
 
 #[test]
 fn stability_reads_the_loss_that_a_whole_pass_has() {
-    let (model, settings) = (model(), StabilitySettings { epsilons: vec![0.3, 1.0], seeds: 2 });
+    let (model, settings) = (model(), Stability { epsilons: vec![0.3, 1.0], seeds: 2 });
     let rows = rows(&model);
     let solutions = [solution("vector", vector(1, &wave(32, 0.5, 0.0))), solution("lora", lora(0.3))];
     let mut kept = Kept::new(rows.clone());
-    let [table, differences] =
-        stability(&model.decoder, &solutions, &mut kept, &settings, 7, &Silent).unwrap();
+    let [table, differences] = both(settings.read(&model.decoder, &solutions, &mut kept, 7, &Silent));
     assert_eq!(table.text("part").unwrap(), ["vector", "vector", "A", "A", "B", "B"]);
     assert_eq!(differences.rows(), 0, "a vector and a LoRA have no part in common");
     let base = plain_loss(&model, &rows, None);
@@ -406,8 +412,8 @@ fn stability_reads_the_loss_that_a_whole_pass_has() {
 fn significance_of_vectors_is_the_kl_on_all_tokens_of_the_passages() {
     let model = model();
     let (passages, solutions) = (passages(&model), steering());
-    let settings = SignificanceSettings { norms: vec![0.5, 1.0], random: 2 };
-    let [table, differences] = significance(&model, &solutions, &passages, &settings, SEED, &Silent).unwrap();
+    let settings = significance(vec![0.5, 1.0], 2);
+    let [table, differences] = both(settings.read(&model, &solutions, &passages, SEED, &Silent));
     let norms: Vec<f64> = solutions.iter().map(|s| s.edit.norm().unwrap()).collect();
     let unit = (norms[0] + norms[1]) / 2.0;
     // Two solutions, and for each of their layers two random directions, at two norms.
@@ -447,8 +453,8 @@ fn significance_of_adapters_is_the_kl_on_what_base_writes_itself() {
     let model = model();
     let passages = passages(&model);
     let solutions = [solution("lora", lora(0.3))];
-    let settings = SignificanceSettings { norms: vec![1.0], random: 1 };
-    let [table, _] = significance(&model, &solutions, &passages, &settings, SEED, &Silent).unwrap();
+    let settings = significance(vec![1.0], 1);
+    let [table, _] = both(settings.read(&model, &solutions, &passages, SEED, &Silent));
     let written = continuations(&model, &passages, SEED, &Silent).unwrap();
     for (row, passage) in written.iter().zip(&passages) {
         let start = passage.ids.len().min(BEGINNING);
@@ -475,15 +481,15 @@ fn equal_seeds_give_equal_tables_and_others_do_not() {
     let mut solutions = steering();
     solutions.push(solution("lora", lora(0.3)));
     let tables = |seed: u64| {
-        let grid = EfficiencySettings { factors: vec![1.0], norms: 1 };
-        let noise = StabilitySettings { epsilons: vec![0.5], seeds: 2 };
-        let norms = SignificanceSettings { norms: vec![1.0], random: 1 };
+        let grid = Efficiency { factors: vec![1.0], norms: 1 };
+        let noise = Stability { epsilons: vec![0.5], seeds: 2 };
+        let norms = significance(vec![1.0], 1);
         let decoder = &model.decoder;
         let mut kept = Kept::new(rows.clone());
         [
-            efficiency(decoder, &solutions, &mut kept, &grid, seed, &Silent).unwrap(),
-            stability(decoder, &solutions, &mut kept, &noise, seed, &Silent).unwrap(),
-            significance(&model, &solutions, &passages, &norms, seed, &Silent).unwrap(),
+            both(grid.read(decoder, &solutions, &mut kept, seed, &Silent)),
+            both(noise.read(decoder, &solutions, &mut kept, seed, &Silent)),
+            both(norms.read(&model, &solutions, &passages, seed, &Silent)),
         ]
         .concat()
         .iter()
@@ -503,12 +509,12 @@ fn an_edit_without_length_is_measured_where_that_has_a_meaning() {
     let passages = passages(&model);
     let solutions =
         [solution("none", vector(1, &[0.0; 32])), solution("one", vector(1, &wave(32, 0.5, 0.0)))];
-    let settings = SignificanceSettings { norms: vec![1.0], random: 1 };
-    let [table, _] = significance(&model, &solutions, &passages, &settings, SEED, &Silent).unwrap();
+    let settings = significance(vec![1.0], 1);
+    let [table, _] = both(settings.read(&model, &solutions, &passages, SEED, &Silent));
     assert_eq!(table.text("direction").unwrap(), ["one", "random 1"]);
-    let grid = EfficiencySettings { factors: vec![1.0], norms: 2 };
+    let grid = Efficiency { factors: vec![1.0], norms: 2 };
     let mut kept = Kept::new(rows(&model));
-    let [table, _] = efficiency(&model.decoder, &solutions, &mut kept, &grid, SEED, &Silent).unwrap();
+    let [table, _] = both(grid.read(&model.decoder, &solutions, &mut kept, SEED, &Silent));
     let shared = where_is(&table, "kind", "shared");
     assert_eq!(shared.len(), 1 + 3);
 }
@@ -533,16 +539,16 @@ fn every_measure_stops_where_it_is_asked_to() {
     let model = model();
     let (mut kept, passages) = (Kept::new(rows(&model)), passages(&model));
     let solutions = [solution("vector", vector(1, &wave(32, 0.5, 0.0))), solution("lora", lora(0.3))];
-    let grid = EfficiencySettings { factors: vec![1.0, 2.0], norms: 4 };
-    let noise = StabilitySettings { epsilons: vec![0.5], seeds: 4 };
-    let norms = SignificanceSettings { norms: vec![1.0, 2.0], random: 2 };
+    let grid = Efficiency { factors: vec![1.0, 2.0], norms: 4 };
+    let noise = Stability { epsilons: vec![0.5], seeds: 4 };
+    let norms = significance(vec![1.0, 2.0], 2);
     for asked in [0, 2, 5] {
         let stop = || StopAfter { rows: asked.into() };
         let decoder = &model.decoder;
         let stopped = [
-            efficiency(decoder, &solutions, &mut kept, &grid, SEED, &stop()).err(),
-            stability(decoder, &solutions, &mut kept, &noise, 0, &stop()).err(),
-            significance(&model, &solutions, &passages, &norms, SEED, &stop()).err(),
+            grid.read(decoder, &solutions, &mut kept, SEED, &stop()).err(),
+            noise.read(decoder, &solutions, &mut kept, 0, &stop()).err(),
+            norms.read(&model, &solutions, &passages, SEED, &stop()).err(),
         ];
         assert!(
             stopped.iter().all(|error| matches!(error, Some(Error::Interrupted))),

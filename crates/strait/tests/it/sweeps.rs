@@ -16,6 +16,7 @@ use serde_json::json;
 use strait::{
     Error, Table,
     interval::Interval,
+    measure::{DriftRow, frontier::Weight},
     report::{Facts, conclude},
     study::{self, Axis, Outcome, Plan, RunFolder, Study, StudyFile},
     table::Column,
@@ -763,39 +764,49 @@ fn a_weight_under_which_training_diverges_ends_no_search() {
 
 /// What is concluded of a solution freed of its penalty whose general shift rises so, and whose narrow shift is 1.
 fn drifted([value, low, high]: [f64; 3], coherent: bool) -> (Option<bool>, String) {
-    let rows = [(0, [0.0; 3]), (40, [value, low, high])];
     let interval = |[value, low, high]: [f64; 3]| Interval { value, low, high };
-    let table = Table::of_rows("drift", "", &rows)
-        .text("solution", |_| "drift".into())
-        .text("from", |_| "narrow".into())
-        .truth("freed", |_| Some(true))
-        .integer("step", "", |(step, _)| *step)
-        .real("cosine_start", "", |_| 0.9)
-        .real("cosine_change", "", |_| 0.5)
-        .interval(["narrow_shift", "narrow_low", "narrow_high"], "", |_| interval([1.0, 0.9, 1.1]))
-        .interval(["general_shift", "general_low", "general_high"], "", |_| interval([0.1, 0.0, 0.2]))
-        .interval(["rise", "rise_low", "rise_high"], "", |(_, rise)| interval(*rise))
-        .truth("coherent", |_| Some(coherent))
-        .table();
+    let row = |(step, rise): (usize, [f64; 3])| DriftRow {
+        solution: "drift".into(),
+        from: "narrow".into(),
+        freed: true,
+        step,
+        norm: 1.0,
+        cosine_start: 0.9,
+        cosine_change: 0.5,
+        cosine_to: Vec::new(),
+        heldout_loss: Interval::bare(1.0),
+        narrow_shift: interval([1.0, 0.9, 1.1]),
+        general_shift: interval([0.1, 0.0, 0.2]),
+        rise: interval(rise),
+        coherent,
+        heldout_rows: 9,
+        narrow_pairs: 9,
+        general_pairs: 9,
+        seed: 0,
+    };
+    let table = Table::of(&[(0, [0.0; 3]), (40, [value, low, high])].map(row));
     claim(&[table], "drifts to the general solution")
 }
 
 /// What is concluded of a search in which a weight was taken that separates or does not.
 fn searched(separates: bool, keeps: bool) -> (Option<bool>, String) {
     let interval = |value: f64| Interval { value, low: value - 0.1, high: value + 0.1 };
-    let table = Table::of_rows("frontier", "", &[(0.0, false), (3.16, true)])
-        .text("solution", |_| "found".into())
-        .real("weight", "", |(weight, _)| *weight)
-        .real("scale", "", |_| 1.0)
-        .interval(["narrow_shift", "narrow_low", "narrow_high"], "", |_| interval(1.0))
-        .interval(["general_shift", "general_low", "general_high"], "", |_| interval(0.1))
-        .real("share", "", |_| 0.2)
-        .truth("coherent", |_| Some(true))
-        .real("bound", "", |_| 0.25)
-        .truth("keeps", |_| Some(keeps))
-        .truth("separates", |_| Some(separates))
-        .truth("chosen", |(_, chosen)| Some(*chosen))
-        .table();
+    let row = |(weight, chosen)| Weight {
+        solution: "found".into(),
+        weight,
+        scale: 1.0,
+        narrow_shift: interval(1.0),
+        general_shift: interval(0.1),
+        share: 0.2,
+        coherent: true,
+        bound: 0.25,
+        keep: 0.5,
+        keeps,
+        separates,
+        chosen,
+        seed: 0,
+    };
+    let table = Table::of(&[(0.0, false), (3.16, true)].map(row));
     claim(&[table], "a KL weight separates narrow from general")
 }
 

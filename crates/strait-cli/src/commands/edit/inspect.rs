@@ -14,7 +14,7 @@ use crate::{
     units,
 };
 
-/// Say what an edit is: its kind, layers, sites and norms
+/// Describe an edit: kind, layers, sites and norms
 #[derive(Args)]
 #[command(after_help = EXAMPLES)]
 pub struct Arguments {
@@ -35,7 +35,7 @@ struct Inspected {
     source: Source,
     #[serde(flatten)]
     summary: Summary,
-    /// Whether it leaves every model as it is.
+    /// True if it leaves every model as it is.
     changes_nothing: bool,
     notes: Vec<String>,
     provenance: Value,

@@ -80,7 +80,7 @@ impl fmt::Display for Trained<'_> {
     }
 }
 
-/// How well each kind of speaker is known.
+/// The share of right answers for each kind of speaker.
 pub fn learned(learned: &[Learned]) -> Columns {
     let headings =
         [Left("speaker"), Left(""), Right("mean"), Right("low"), Right("high"), Right("documents")];

@@ -174,7 +174,7 @@ fn replace_folder(folder: &Path, fill: impl FnOnce(&Path) -> Result<()>) -> Resu
 fn named(error: Error, folder: &Path) -> Error {
     match error {
         Error::Io { doing, source, .. } => Error::Io { path: folder.into(), doing, source },
-        Error::Edit { problem, .. } => Error::Edit { path: Some(folder.into()), problem },
+        Error::Input { problem, .. } => Error::Input { path: Some(folder.into()), problem },
         other => other,
     }
 }

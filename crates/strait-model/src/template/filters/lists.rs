@@ -8,16 +8,16 @@ use crate::template::{
     ast::Operator,
     checks,
     compare::{equal, order, sorted},
+    context::Context,
     fault::{Result, fail, unsupported},
     ops,
     print::text_of,
-    run::Run,
     strings::joined,
     value::{Items, Value, View},
 };
 
-pub fn call(run: &Run, name: &str, value: &Value, args: Args) -> Result<Value> {
-    let meter = &run.meter;
+pub fn call(run: &dyn Context, name: &str, value: &Value, args: Args) -> Result<Value> {
+    let meter = run.meter();
     match name {
         "list" => {
             let [] = args.bind(name, [], 0)?;
@@ -184,7 +184,7 @@ fn is_on(option: Option<Value>) -> bool {
     option.is_some_and(|option| option.is_truthy())
 }
 
-/// Whether Python goes through a value backwards.
+/// Refuses a value that Python does not go through backwards.
 fn reversible(value: &Value) -> Result<()> {
     match value {
         Value::Iter(_) | Value::Loop(_) => fail(format!("'{}' object is not reversible", value.kind())),
@@ -192,7 +192,7 @@ fn reversible(value: &Value) -> Result<()> {
     }
 }
 
-/// What a filter's `attribute` takes from an item: a path of attributes and indices.
+/// The part that a filter's `attribute` takes from an item: a path of attributes and indices.
 struct Getter {
     path: Vec<Value>,
     ignore_case: bool,
@@ -226,13 +226,13 @@ impl Getter {
         }
     }
 
-    fn of(&self, run: &Run, item: Value) -> Result<Value> {
+    fn of(&self, run: &dyn Context, item: Value) -> Result<Value> {
         self.or(run, item, None)
     }
 
     /// With a default for what is not there.
-    fn or(&self, run: &Run, mut item: Value, default: Option<&Value>) -> Result<Value> {
-        run.meter.step()?;
+    fn or(&self, run: &dyn Context, mut item: Value, default: Option<&Value>) -> Result<Value> {
+        run.meter().step()?;
         for part in &self.path {
             item = run.item(&item, part)?;
             if let (Some(default), Value::Undefined(_)) = (default, &item) {
@@ -241,7 +241,7 @@ impl Getter {
         }
         match item {
             Value::Str(text) if self.ignore_case => {
-                run.meter.charge(text.len())?;
+                run.meter().charge(text.len())?;
                 Ok(text.to_lowercase().into())
             }
             other => Ok(other),
@@ -249,8 +249,8 @@ impl Getter {
     }
 }
 
-fn groupby(run: &Run, value: &Value, args: Args) -> Result<Value> {
-    let meter = &run.meter;
+fn groupby(run: &dyn Context, value: &Value, args: Args) -> Result<Value> {
+    let meter = run.meter();
     let [attribute, default, case_sensitive] =
         args.bind("groupby", ["attribute", "default", "case_sensitive"], 1)?;
     let default = default.filter(|default| !matches!(default, Value::None));
@@ -278,12 +278,12 @@ fn groupby(run: &Run, value: &Value, args: Args) -> Result<Value> {
     Value::list(pairs)
 }
 
-fn slices_of(run: &Run, items: &[Value], slices: i128, fill: Option<Value>) -> Result<Value> {
+fn slices_of(run: &dyn Context, items: &[Value], slices: i128, fill: Option<Value>) -> Result<Value> {
     if slices == 0 {
         return fail("integer division or modulo by zero");
     }
     let slices = size(slices);
-    run.meter.charge_values(slices.saturating_add(items.len()))?;
+    run.meter().charge_values(slices.saturating_add(items.len()))?;
     if slices == 0 {
         return Ok(Value::iter_of([]));
     }
@@ -302,11 +302,11 @@ fn slices_of(run: &Run, items: &[Value], slices: i128, fill: Option<Value>) -> R
     Ok(Value::iter_of(result))
 }
 
-fn map(run: &Run, value: &Value, mut args: Args) -> Result<Value> {
+fn map(run: &dyn Context, value: &Value, mut args: Args) -> Result<Value> {
     if !value.is_truthy() {
         return Ok(Value::iter_of([]));
     }
-    let items = value.items(&run.meter)?;
+    let items = value.items(run.meter())?;
     let named = |args: &Args, name: &str| {
         args.named.iter().find(|(found, _)| **found == *name).map(|(_, v)| v.clone())
     };
@@ -324,7 +324,7 @@ fn map(run: &Run, value: &Value, mut args: Args) -> Result<Value> {
     }
     let filter = text(&args.positional.remove(0), "map")?;
     let mapped = items.into_iter().map(|item| {
-        run.meter.step()?;
+        run.meter().step()?;
         let args = Args { positional: args.positional.clone(), named: args.named.clone() };
         super::call(run, &filter, item, args)
     });
@@ -332,11 +332,11 @@ fn map(run: &Run, value: &Value, mut args: Args) -> Result<Value> {
 }
 
 /// `select`, `reject`, `selectattr` and `rejectattr`.
-fn select(run: &Run, name: &str, value: &Value, mut args: Args) -> Result<Value> {
+fn select(run: &dyn Context, name: &str, value: &Value, mut args: Args) -> Result<Value> {
     if !value.is_truthy() {
         return Ok(Value::iter_of([]));
     }
-    let items = value.items(&run.meter)?;
+    let items = value.items(run.meter())?;
     let getter = if name.ends_with("attr") {
         if args.positional.is_empty() {
             return fail("missing parameter for attribute name");

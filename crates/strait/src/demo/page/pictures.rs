@@ -8,7 +8,7 @@ use super::{BASE, FALSE, TRUE, tables, words};
 use crate::{
     demo::results::{Axis, Plot, Rate, Results, Series, Shape, Sheet},
     interval::Interval,
-    report::{
+    page::{
         figure::{
             self, Drawing, Figure, Growing, Look, Meaning, Point, Style, broken, label_axis, range,
             with_sides,

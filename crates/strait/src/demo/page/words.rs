@@ -3,7 +3,7 @@
 use crate::{
     demo::results::{Check, Results, Sheet, Solution},
     interval::Interval,
-    report::numbers::{list, number, percent},
+    page::numbers::{list, number, percent},
 };
 
 /// One of the thirteen claims, with all that the checks of its number have in common.

@@ -3,8 +3,13 @@
 use strait::{
     Table,
     interval::Interval,
+    lab::Group,
+    measure::{
+        EfficiencyDifference, EfficiencyRow, Grid, HeldOutRow, KlRow, Part, Shift, SignificanceDifference,
+        SignificanceRow, StabilityDifference, StabilityRow, Text, certificate,
+        records::{Trained, TrainingStep},
+    },
     report::{Facts, Input},
-    table::Column,
 };
 
 /// A solution as it might turn out.
@@ -83,19 +88,19 @@ pub fn tables(names: &[&str], outcomes: &[Outcome]) -> Vec<Table> {
     names
         .iter()
         .map(|name| match *name {
-            "preference" => preference(outcomes),
-            "certificate" => certificate(outcomes),
-            "kl" => kl(outcomes, 1),
-            "kl over scales" => kl(outcomes, SCALES.len()),
-            "heldout" => heldout(outcomes),
-            "efficiency" => efficiency(outcomes),
-            "efficiency_difference" => compared("efficiency", outcomes),
-            "stability" => stability(outcomes),
-            "stability_difference" => compared("stability", outcomes),
-            "significance" => significance(outcomes),
-            "significance_difference" => compared("significance", outcomes),
-            "training" => training(outcomes),
-            "solutions" => solutions(outcomes),
+            "preference" => Table::of(&preference(outcomes)),
+            "certificate" => Table::of(&certificate(&preference(outcomes), CERTIFICATE)),
+            "kl" => Table::of(&kl(outcomes, 1)),
+            "kl over scales" => Table::of(&kl(outcomes, SCALES.len())),
+            "heldout" => Table::of(&heldout(outcomes)),
+            "efficiency" => Table::of(&efficiency(outcomes)),
+            "efficiency_difference" => Table::of(&efficiency_compared(outcomes)),
+            "stability" => Table::of(&stability(outcomes)),
+            "stability_difference" => Table::of(&stability_compared(outcomes)),
+            "significance" => Table::of(&significance(outcomes)),
+            "significance_difference" => Table::of(&significance_compared(outcomes)),
+            "training" => Table::of(&training(outcomes)),
+            "solutions" => Table::of(&solutions(outcomes)),
             name => unreachable!("no table `{name}`"),
         })
         .collect()
@@ -128,142 +133,71 @@ pub fn input(tables: Vec<Table>) -> Input {
     }
 }
 
-/// Columns filled row by row.
-struct Rows {
-    table: Table,
+fn about(value: f64, half: f64) -> Interval {
+    Interval { value, low: value - half, high: value + half }
 }
 
-impl Rows {
-    fn of(name: &str, about: &str) -> Self {
-        Self { table: Table::new(name, about) }
-    }
-
-    fn text(mut self, name: &str, values: impl IntoIterator<Item = impl Into<String>>) -> Self {
-        let values = values.into_iter().map(Into::into).collect();
-        self.table = self.table.with_column(name, "", Column::Text(values));
-        self
-    }
-
-    fn integer(mut self, name: &str, values: impl IntoIterator<Item = i64>) -> Self {
-        self.table = self.table.with_column(name, "", Column::Integer(values.into_iter().collect()));
-        self
-    }
-
-    fn real(mut self, name: &str, unit: &str, values: impl IntoIterator<Item = f64>) -> Self {
-        self.table = self.table.with_column(name, unit, Column::Real(values.into_iter().collect()));
-        self
-    }
-
-    fn truth(mut self, name: &str, values: impl IntoIterator<Item = Option<bool>>) -> Self {
-        self.table = self.table.with_column(name, "", Column::Truth(values.into_iter().collect()));
-        self
-    }
-}
-
-const NATS: &str = "nats a token";
-
-fn preference(outcomes: &[Outcome]) -> Table {
-    struct Row<'a> {
-        outcome: &'a Outcome,
-        group: &'static str,
-        domain: &'static str,
-        at: usize,
-        pairs: i64,
-        shift: f64,
-        half: f64,
-    }
+fn preference(outcomes: &[Outcome]) -> Vec<Shift> {
     let mut rows = Vec::new();
     for outcome in outcomes {
         for (at, scale) in SCALES.into_iter().enumerate() {
             let (inside, outside) = outcome.shifts[at];
             let half = outcome.half(scale);
-            let row =
-                |group, domain, pairs, shift, half| Row { outcome, group, domain, at, pairs, shift, half };
-            rows.push(row("narrow", "all", 30, inside, half));
-            rows.push(row("general", "all", 96, outside, half));
-            rows.push(row("narrow", "vehicles", 30, inside, half));
+            let mut add = |group, domain: &str, pairs, shift, half| {
+                rows.push(Shift {
+                    solution: outcome.name.into(),
+                    group,
+                    domain: domain.into(),
+                    scale,
+                    pairs,
+                    questions: pairs,
+                    shift: about(shift, half),
+                    loss_rise: outcome.loss_rise[at],
+                    coherent: outcome.coherent(at),
+                    seed: 0,
+                    taught_tokens: f64::NAN,
+                    other_tokens: f64::NAN,
+                    equal_shift: Interval::NONE,
+                });
+            };
+            add(Group::Narrow, "all", 30, inside, half);
+            add(Group::General, "all", 96, outside, half);
+            add(Group::Narrow, "vehicles", 30, inside, half);
             for (place, domain) in DOMAINS.into_iter().enumerate() {
                 let swing = 0.5 * (place as f64 - 2.5) / 2.5;
-                rows.push(row("general", domain, 16, outside * (1.0 + swing), half * 2.0));
+                add(Group::General, domain, 16, outside * (1.0 + swing), half * 2.0);
             }
         }
     }
-    Rows::of(
-        "preference",
-        "How far each solution moved the preference for the technical answer, by group, domain and scale.",
-    )
-    .text("solution", rows.iter().map(|r| r.outcome.name))
-    .text("group", rows.iter().map(|r| r.group))
-    .text("domain", rows.iter().map(|r| r.domain))
-    .real("scale", "", rows.iter().map(|r| SCALES[r.at]))
-    .integer("pairs", rows.iter().map(|r| r.pairs))
-    .real("shift", NATS, rows.iter().map(|r| r.shift))
-    .real("low", NATS, rows.iter().map(|r| r.shift - r.half))
-    .real("high", NATS, rows.iter().map(|r| r.shift + r.half))
-    .real("loss_rise", NATS, rows.iter().map(|r| r.outcome.loss_rise[r.at]))
-    .truth("coherent", rows.iter().map(|r| Some(r.outcome.coherent(r.at))))
-    .integer("seed", rows.iter().map(|_| 0))
-    .table
+    rows
 }
 
-fn certificate(outcomes: &[Outcome]) -> Table {
-    let rows: Vec<_> = outcomes.iter().flat_map(|o| (0..SCALES.len()).map(move |at| (o, at))).collect();
-    let half = |&(o, at): &(&Outcome, usize)| o.half(SCALES[at]);
-    let share = |row: &(&Outcome, usize)| {
-        let (inside, outside) = row.0.shifts[row.1];
-        let about = |value| Interval { value, low: value - half(row), high: value + half(row) };
-        about(outside).over(about(inside)).high
-    };
-    Rows::of("certificate", "Whether each solution stays narrow when it is scaled up.")
-        .text("solution", rows.iter().map(|(o, _)| o.name))
-        .real("scale", "", rows.iter().map(|&(_, at)| SCALES[at]))
-        .real("narrow_shift", NATS, rows.iter().map(|&(o, at)| o.shifts[at].0))
-        .real("narrow_low", NATS, rows.iter().map(|r| r.0.shifts[r.1].0 - half(r)))
-        .real("narrow_high", NATS, rows.iter().map(|r| r.0.shifts[r.1].0 + half(r)))
-        .real("general_shift", NATS, rows.iter().map(|&(o, at)| o.shifts[at].1))
-        .real("general_low", NATS, rows.iter().map(|r| r.0.shifts[r.1].1 - half(r)))
-        .real("general_high", NATS, rows.iter().map(|r| r.0.shifts[r.1].1 + half(r)))
-        .real("share", "", rows.iter().map(share))
-        .truth("coherent", rows.iter().map(|&(o, at)| Some(o.coherent(at))))
-        .truth(
-            "holds",
-            rows.iter().map(|r| (r.0.coherent(r.1) && !share(r).is_nan()).then(|| share(r) <= CERTIFICATE)),
-        )
-        .table
-}
-
-fn kl(outcomes: &[Outcome], scales: usize) -> Table {
-    let both = |o| (0..scales).flat_map(move |at| [(o, true, at), (o, false, at)]);
-    let rows: Vec<_> = outcomes.iter().flat_map(both).collect();
-    let kl = |&(o, inside, at): &(&Outcome, bool, usize)| {
+fn kl(outcomes: &[Outcome], scales: usize) -> Vec<KlRow> {
+    let both = |o| (0..scales).flat_map(move |at| [(o, Text::InDomain, at), (o, Text::General, at)]);
+    let row = |(o, text, at): (&Outcome, Text, usize)| {
         let (narrow, general) = o.shifts[at];
-        0.6 * if inside { narrow * narrow } else { general * general } + 0.002
+        let kl = 0.6 * if text == Text::InDomain { narrow * narrow } else { general * general } + 0.002;
+        let kl = Interval { value: kl, low: 0.9 * kl, high: 1.1 * kl };
+        KlRow { solution: o.name.into(), text, scale: SCALES[at], rows: 64, tokens: 3412, kl, seed: 0 }
     };
-    Rows::of("kl", "KL(base ‖ edited), the mean over tokens.")
-        .text("solution", rows.iter().map(|(o, ..)| o.name))
-        .text("text", rows.iter().map(|&(_, inside, _)| if inside { "in-domain" } else { "general" }))
-        .real("scale", "", rows.iter().map(|&(.., at)| SCALES[at]))
-        .integer("rows", rows.iter().map(|_| 64))
-        .integer("tokens", rows.iter().map(|_| 3412))
-        .real("kl", NATS, rows.iter().map(kl))
-        .real("low", NATS, rows.iter().map(|r| 0.9 * kl(r)))
-        .real("high", NATS, rows.iter().map(|r| 1.1 * kl(r)))
-        .table
+    outcomes.iter().flat_map(both).map(row).collect()
 }
 
-fn heldout(outcomes: &[Outcome]) -> Table {
-    let base = 3.214;
-    let gain = |o: &Outcome| -1.3 * o.shifts[0].0;
-    Rows::of("heldout", "Response loss on rows that training did not see.")
-        .text("solution", outcomes.iter().map(|o| o.name))
-        .integer("rows", outcomes.iter().map(|_| 15))
-        .integer("tokens", outcomes.iter().map(|_| 861))
-        .real("base_loss", NATS, outcomes.iter().map(|_| base))
-        .real("loss", NATS, outcomes.iter().map(|o| base + gain(o)))
-        .real("difference", NATS, outcomes.iter().map(gain))
-        .real("low", NATS, outcomes.iter().map(|o| gain(o) - 0.04))
-        .real("high", NATS, outcomes.iter().map(|o| gain(o) + 0.04))
-        .table
+fn heldout(outcomes: &[Outcome]) -> Vec<HeldOutRow> {
+    let base_loss = 3.214;
+    let row = |o: &Outcome| {
+        let gain = -1.3 * o.shifts[0].0;
+        HeldOutRow {
+            solution: o.name.into(),
+            rows: 15,
+            tokens: 861,
+            base_loss,
+            loss: base_loss + gain,
+            difference: about(gain, 0.04),
+            seed: 0,
+        }
+    };
+    outcomes.iter().map(row).collect()
 }
 
 const NORMS: [f64; 4] = [0.5, 1.0, 1.5, 2.0];
@@ -284,137 +218,164 @@ fn moved(o: &Outcome, norm: f64) -> f64 {
     (0.01 + 0.2 * o.shifts[0].1) * norm * norm
 }
 
-fn efficiency(outcomes: &[Outcome]) -> Table {
-    struct Row<'a>(&'a Outcome, &'static str, f64, Option<bool>);
-    let of = |o| {
-        let shared = NORMS.map(|norm| Row(o, "shared", norm, None));
-        let scaled = [0.0, 1.2, 2.4].map(|norm| Row(o, "scale", norm, None));
-        shared.into_iter().chain(scaled).chain([Row(o, "optimum", 1.4, Some(false))])
+fn efficiency(outcomes: &[Outcome]) -> Vec<EfficiencyRow> {
+    let row = |o: &Outcome, kind, norm: f64, at_edge| EfficiencyRow {
+        solution: o.name.into(),
+        edit: "steering".into(),
+        kind,
+        factor: norm / 1.2,
+        norm,
+        loss: about(loss(o, norm), 0.1),
+        gain: 3.2 - loss(o, norm),
+        gain_per_norm2: (3.2 - loss(o, norm)) / (norm * norm),
+        at_edge,
+        rows: 15,
+        tokens: 861,
+        seed: 0,
     };
-    let rows: Vec<_> = outcomes.iter().flat_map(of).collect();
-    Rows::of("efficiency", "Response loss as each solution is scaled.")
-        .text("solution", rows.iter().map(|r| r.0.name))
-        .text("edit", rows.iter().map(|_| "steering"))
-        .text("kind", rows.iter().map(|r| r.1))
-        .real("factor", "", rows.iter().map(|r| r.2 / 1.2))
-        .real("norm", "", rows.iter().map(|r| r.2))
-        .real("loss", NATS, rows.iter().map(|r| loss(r.0, r.2)))
-        .real("low", NATS, rows.iter().map(|r| loss(r.0, r.2) - 0.1))
-        .real("high", NATS, rows.iter().map(|r| loss(r.0, r.2) + 0.1))
-        .truth("at_edge", rows.iter().map(|r| r.3))
-        .table
+    let of = |o| {
+        let shared = NORMS.map(|norm| row(o, Grid::Shared, norm, None));
+        let scaled = [0.0, 1.2, 2.4].map(|norm| row(o, Grid::Scale, norm, None));
+        shared.into_iter().chain(scaled).chain([row(o, Grid::Optimum, 1.4, Some(false))])
+    };
+    outcomes.iter().flat_map(of).collect()
 }
 
-fn stability(outcomes: &[Outcome]) -> Table {
-    let parts = [("vector", 1.0), ("A", 1.2), ("B", 0.8)];
+fn stability(outcomes: &[Outcome]) -> Vec<StabilityRow> {
+    let parts = [(Part::Vector, 1.0), (Part::A, 1.2), (Part::B, 0.8)];
     let each = |o| parts.into_iter().flat_map(move |part| EPSILONS.map(|epsilon| (o, part, epsilon)));
-    let rows: Vec<_> = outcomes.iter().flat_map(each).collect();
-    let share = |&(o, (_, more), epsilon): &(&Outcome, (&str, f64), f64)| more * lost(o, epsilon);
-    Rows::of("stability", "Share of the gain lost to noise.")
-        .text("solution", rows.iter().map(|(o, ..)| o.name))
-        .text("part", rows.iter().map(|(_, (part, _), _)| *part))
-        .real("epsilon", "", rows.iter().map(|&(.., epsilon)| epsilon))
-        .real("share", "", rows.iter().map(share))
-        .real("low", "", rows.iter().map(|r| share(r) - 0.05))
-        .real("high", "", rows.iter().map(|r| share(r) + 0.05))
-        .real("deviation", "", rows.iter().map(|r| 0.1 * share(r)))
-        .table
+    let row = |(o, (part, more), epsilon): (&Outcome, (Part, f64), f64)| {
+        let share = more * lost(o, epsilon);
+        StabilityRow {
+            solution: o.name.into(),
+            part,
+            epsilon,
+            base_loss: 3.2,
+            trained_loss: loss(o, 1.2),
+            loss: about(loss(o, 1.2) + share, 0.05),
+            loss_deviation: 0.1 * share,
+            share: about(share, 0.05),
+            deviation: 0.1 * share,
+            rows: 15,
+            tokens: 861,
+            seeds: 10,
+            seed: 0,
+        }
+    };
+    outcomes.iter().flat_map(each).map(row).collect()
 }
 
-fn significance(outcomes: &[Outcome]) -> Table {
+fn significance(outcomes: &[Outcome]) -> Vec<SignificanceRow> {
     let solved = outcomes.iter().map(|o| (o.name, false, 1.0, o));
     let random = [("random 1", 0.9), ("random 2", 1.1)].map(|(name, size)| (name, true, size, &IDLE));
-    let directions: Vec<_> = solved.chain(random).collect();
-    let rows: Vec<_> = directions.iter().flat_map(|d| NORMS.map(|norm| (d, norm))).collect();
-    let kl = |&(&(_, _, size, o), norm): &(&(&str, bool, f64, &Outcome), f64)| size * moved(o, norm);
-    Rows::of("significance", "KL(base ‖ edited) on pre-training text.")
-        .text("direction", rows.iter().map(|(d, _)| d.0))
-        .truth("random", rows.iter().map(|(d, _)| Some(d.1)))
-        .text("edit", rows.iter().map(|_| "steering"))
-        .real("relative_norm", "mean solution norms", rows.iter().map(|&(_, norm)| norm))
-        .real("kl", NATS, rows.iter().map(kl))
-        .real("low", NATS, rows.iter().map(|r| 0.9 * kl(r)))
-        .real("high", NATS, rows.iter().map(|r| 1.1 * kl(r)))
-        .table
-}
-
-/// The table of paired differences of a measure.
-fn compared(measure: &str, outcomes: &[Outcome]) -> Table {
-    type Of = fn(&Outcome, f64) -> f64;
-    let (points, of, half): ([f64; 4], Of, f64) = match measure {
-        "efficiency" => (NORMS, loss, 0.02),
-        "stability" => (EPSILONS, lost, 0.002),
-        _ => (NORMS, moved, 0.002),
-    };
-    let mut rows = Vec::new();
-    for (i, one) in outcomes.iter().enumerate() {
-        for other in &outcomes[i + 1..] {
-            rows.extend(points.map(|at| (one, other, "shared", at)));
-            if measure == "efficiency" {
-                rows.push((one, other, "optimum", 1.4));
-            }
+    let each = |direction| NORMS.map(|norm| (direction, norm));
+    let row = |((direction, random, size, o), norm): ((&str, bool, f64, &Outcome), f64)| {
+        let kl = size * moved(o, norm);
+        SignificanceRow {
+            direction: direction.into(),
+            random,
+            edit: "steering".into(),
+            text: "passages".into(),
+            norm,
+            relative_norm: norm,
+            kl: Interval { value: kl, low: 0.9 * kl, high: 1.1 * kl },
+            passages: 40,
+            tokens: 3412,
+            seed: 0,
         }
-    }
-    let difference = |&(one, other, _, at): &(&Outcome, &Outcome, &str, f64)| of(one, at) - of(other, at);
-    let table = Rows::of(&format!("{measure}_difference"), "One solution less another, paired.")
-        .text("solution", rows.iter().map(|r| r.0.name))
-        .text("other", rows.iter().map(|r| r.1.name))
-        .real("difference", NATS, rows.iter().map(difference))
-        .real("low", NATS, rows.iter().map(|r| difference(r) - half))
-        .real("high", NATS, rows.iter().map(|r| difference(r) + half));
-    let at = rows.iter().map(|r| r.3);
-    match measure {
-        "efficiency" => table.text("kind", rows.iter().map(|r| r.2)).real("norm", "", at),
-        "stability" => table.text("part", rows.iter().map(|_| "vector")).real("epsilon", "", at),
-        _ => table.real("relative_norm", "mean solution norms", at),
-    }
-    .table
+    };
+    solved.chain(random).flat_map(each).map(row).collect()
 }
 
-fn training(outcomes: &[Outcome]) -> Table {
-    const STEPS: i64 = 100;
-    let rows: Vec<_> = outcomes.iter().flat_map(|o| (1..=STEPS).map(move |step| (o, step))).collect();
-    let done = |step: i64| 1.0 - (-(step as f64) / 30.0).exp();
-    let noise = |step: i64| 0.12 * ((step * 7919 % 101) as f64 / 101.0 - 0.5);
-    let loss = |&(o, step): &(&Outcome, i64)| 3.2 - 1.5 * o.shifts[0].0 * done(step) + noise(step);
-    Rows::of("training", "What each optimiser step saw.")
-        .text("solution", rows.iter().map(|(o, _)| o.name))
-        .integer("step", rows.iter().map(|&(_, step)| step))
-        .real("learning_rate", "", rows.iter().map(|&(_, step)| 0.01 * (1.0 - step as f64 / STEPS as f64)))
-        .real("loss", NATS, rows.iter().map(loss))
-        .real("response_loss", NATS, rows.iter().map(loss))
-        .real(
-            "kl",
-            NATS,
-            rows.iter().map(|&(o, step)| match o.name {
-                "general" => f64::NAN,
-                _ => 0.03 * done(step) * (1.0 + noise(step)),
-            }),
-        )
-        .real("gradient_norm", "", rows.iter().map(|&(_, step)| 0.02 + 0.1 * (1.0 - done(step))))
-        .real("norm", "", rows.iter().map(|&(o, step)| 160.0 * o.shifts[0].0 * done(step)))
-        .real(
-            "heldout_loss",
-            NATS,
-            rows.iter().map(|r| match r.1 % 25 {
-                0 => loss(r) + 0.05,
-                _ => f64::NAN,
-            }),
-        )
-        .table
+/// Every two solutions.
+fn every_two(outcomes: &[Outcome]) -> impl Iterator<Item = (&Outcome, &Outcome)> {
+    outcomes.iter().enumerate().flat_map(|(i, one)| outcomes[i + 1..].iter().map(move |other| (one, other)))
 }
 
-fn solutions(outcomes: &[Outcome]) -> Table {
-    Rows::of("solutions", "What was trained.")
-        .text("solution", outcomes.iter().map(|o| o.name))
-        .text("edit", outcomes.iter().map(|_| "steering vector"))
-        .text("layers", outcomes.iter().map(|_| "15"))
-        .integer("parameters", outcomes.iter().map(|_| 576))
-        .real("norm", "", outcomes.iter().map(|o| 160.0 * o.shifts[0].0))
-        .real("relative_norm", "", outcomes.iter().map(|o| 160.0 * o.shifts[0].0 / 169.0))
-        .real("kl_weight", "", outcomes.iter().map(|o| if o.name == "general" { 0.0 } else { 3.0 }))
-        .integer("steps", outcomes.iter().map(|_| 100))
-        .real("seconds", "s", outcomes.iter().map(|_| 181.4))
-        .integer("seed", outcomes.iter().map(|_| 0))
-        .table
+fn efficiency_compared(outcomes: &[Outcome]) -> Vec<EfficiencyDifference> {
+    let row = |one: &Outcome, other: &Outcome, kind, norm| EfficiencyDifference {
+        solution: one.name.into(),
+        other: other.name.into(),
+        kind,
+        norm,
+        other_norm: norm,
+        difference: about(loss(one, norm) - loss(other, norm), 0.02),
+        rows: 15,
+        tokens: 861,
+        seed: 0,
+    };
+    let of = |(one, other)| {
+        let shared = NORMS.map(|norm| row(one, other, Grid::Shared, norm));
+        shared.into_iter().chain([row(one, other, Grid::Optimum, 1.4)])
+    };
+    every_two(outcomes).flat_map(of).collect()
+}
+
+fn stability_compared(outcomes: &[Outcome]) -> Vec<StabilityDifference> {
+    let row = |one: &Outcome, other: &Outcome, epsilon| StabilityDifference {
+        solution: one.name.into(),
+        other: other.name.into(),
+        part: Part::Vector,
+        epsilon,
+        difference: about(lost(one, epsilon) - lost(other, epsilon), 0.002),
+        rows: 15,
+        tokens: 861,
+        seeds: 10,
+        seed: 0,
+    };
+    every_two(outcomes).flat_map(|(one, other)| EPSILONS.map(|epsilon| row(one, other, epsilon))).collect()
+}
+
+fn significance_compared(outcomes: &[Outcome]) -> Vec<SignificanceDifference> {
+    let row = |one: &Outcome, other: &Outcome, norm| SignificanceDifference {
+        solution: one.name.into(),
+        other: other.name.into(),
+        norm,
+        relative_norm: norm,
+        difference: about(moved(one, norm) - moved(other, norm), 0.002),
+        passages: 40,
+        tokens: 3412,
+        seed: 0,
+    };
+    every_two(outcomes).flat_map(|(one, other)| NORMS.map(|norm| row(one, other, norm))).collect()
+}
+
+fn training(outcomes: &[Outcome]) -> Vec<TrainingStep> {
+    const STEPS: usize = 100;
+    let done = |step: usize| 1.0 - (-(step as f64) / 30.0).exp();
+    let noise = |step: usize| 0.12 * ((step * 7919 % 101) as f64 / 101.0 - 0.5);
+    let row = |(o, step): (&Outcome, usize)| {
+        let loss = 3.2 - 1.5 * o.shifts[0].0 * done(step) + noise(step);
+        TrainingStep {
+            solution: o.name.into(),
+            step,
+            learning_rate: 0.01 * (1.0 - step as f64 / STEPS as f64),
+            loss,
+            response_loss: loss,
+            kl: if o.name == "general" { f64::NAN } else { 0.03 * done(step) * (1.0 + noise(step)) },
+            gradient_norm: 0.02 + 0.1 * (1.0 - done(step)),
+            norm: 160.0 * o.shifts[0].0 * done(step),
+            heldout_loss: if step % 25 == 0 { loss + 0.05 } else { f64::NAN },
+        }
+    };
+    outcomes.iter().flat_map(|o| (1..=STEPS).map(move |step| (o, step))).map(row).collect()
+}
+
+fn solutions(outcomes: &[Outcome]) -> Vec<Trained> {
+    let row = |o: &Outcome| Trained {
+        solution: o.name.into(),
+        kind: "steering".into(),
+        edit: "steering vector".into(),
+        layers: "15".into(),
+        parameters: 576,
+        norm: 160.0 * o.shifts[0].0,
+        relative_norm: 160.0 * o.shifts[0].0 / 169.0,
+        kl_weight: if o.name == "general" { 0.0 } else { 3.0 },
+        steps: 100,
+        seed: 0,
+        family: o.name.into(),
+        variant: o.name.into(),
+        control: false,
+    };
+    outcomes.iter().map(row).collect()
 }

@@ -1,0 +1,266 @@
+//! Attention on the CPU, block by block, without keeping scores.
+
+use std::{ops::Range, sync::Arc};
+
+use candle_core::{CpuStorage, CustomOp3, Layout, Result, Shape, Tensor};
+use gemm::Parallelism;
+use rayon::prelude::*;
+
+use super::{AttentionShape, Span};
+use crate::ops::cpu;
+
+/// Queries are taken in blocks of this many rows, so that scores beyond the block's last visible key are never computed
+/// and memory stays small for long sequences.
+pub(super) const BLOCK: usize = 64;
+
+pub(super) struct Fused {
+    pub(super) shape: AttentionShape,
+    pub(super) spans: Arc<[Span]>,
+}
+
+/// A block of query rows of one span under one key-value head, with the keys that any of them sees.
+struct Block {
+    rows: Range<usize>,
+    keys: Range<usize>,
+}
+
+impl Block {
+    /// The block's part of all keys, or values, of its span.
+    fn of<'a>(&self, numbers: &'a [f32], width: usize) -> cpu::View<'a> {
+        cpu::View::rows(&numbers[self.keys.start * width..self.keys.end * width], width)
+    }
+}
+
+impl Fused {
+    fn blocks<'a>(&'a self, span: &'a Span) -> impl Iterator<Item = Block> + 'a {
+        let n = span.queries.len();
+        (0..n).step_by(BLOCK).map(move |start| {
+            let rows = start..(start + BLOCK).min(n);
+            let keys = span.visible(start, self.shape.window).start
+                ..span.visible(rows.end - 1, self.shape.window).end;
+            Block { rows, keys }
+        })
+    }
+
+    /// Attention probabilities of a block, rows of `block.keys.len()`; keys that a row does not see get 0.
+    fn probabilities(&self, span: &Span, block: &Block, q: cpu::View, k: cpu::View, to: &mut [f32]) {
+        let (rows, width) = (block.rows.len(), block.keys.len());
+        let shape = (rows, width, self.shape.head_dim);
+        cpu::matmul(shape, to, width, 0.0, q, k.t(), self.shape.scale, Parallelism::None);
+        let visible = |i: usize| {
+            let visible = span.visible(block.rows.start + i, self.shape.window);
+            visible.start - block.keys.start..visible.end - block.keys.start
+        };
+        // Powers are taken of the whole block at once: the rows of short sequences are shorter than vectors.
+        cpu::vectorised(|| {
+            if let Some(cap) = self.shape.softcap {
+                to.iter_mut().for_each(|s| *s = cap * cpu::tanh(*s / cap));
+            }
+            for (i, row) in to.chunks_exact_mut(width).enumerate() {
+                let visible = visible(i);
+                row[..visible.start].fill(f32::NEG_INFINITY);
+                row[visible.end..].fill(f32::NEG_INFINITY);
+                let largest = cpu::max(row);
+                row.iter_mut().for_each(|s| *s -= largest);
+            }
+            to.iter_mut().for_each(|s| *s = cpu::exp(*s));
+            for (i, row) in to.chunks_exact_mut(width).enumerate() {
+                let visible = &mut row[visible(i)];
+                let inverse = 1.0 / cpu::sum(visible.len(), |j| visible[j]);
+                visible.iter_mut().for_each(|s| *s *= inverse);
+            }
+        });
+    }
+
+    /// Runs `f` for every pair of a span and a key-value head, in parallel; results in that order.
+    fn for_each_task<R: Send>(&self, f: impl Fn(&Span, usize) -> R + Sync) -> Vec<R> {
+        let kv_heads = self.shape.kv_heads;
+        (0..self.spans.len() * kv_heads)
+            .into_par_iter()
+            .map(|task| f(&self.spans[task / kv_heads], task % kv_heads))
+            .collect()
+    }
+
+    /// Adds the tasks' results, rows of `width` numbers each, to their rows and columns of a packed tensor.
+    fn assemble<R: Iterator<Item = usize>>(
+        &self,
+        parts: &[Vec<f32>],
+        width: usize,
+        rows_of: impl Fn(&Span) -> R,
+        to: &mut [f32],
+    ) {
+        let stride = self.shape.kv_heads * width;
+        for (task, part) in parts.iter().enumerate() {
+            let (span, head) = (&self.spans[task / self.shape.kv_heads], task % self.shape.kv_heads);
+            for (row, numbers) in rows_of(span).zip(part.chunks_exact(width)) {
+                let to = &mut to[row * stride + head * width..][..width];
+                to.iter_mut().zip(numbers).for_each(|(sum, x)| *sum += x);
+            }
+        }
+    }
+
+    fn group(&self) -> usize {
+        self.shape.heads / self.shape.kv_heads
+    }
+
+    /// Rows `rows` (counted from the packed tensor's start) of head `head` of `heads`.
+    fn head<'a>(&self, numbers: &'a [f32], heads: usize, head: usize, rows: Range<usize>) -> cpu::View<'a> {
+        let (width, d) = (heads * self.shape.head_dim, self.shape.head_dim);
+        let end = if rows.is_empty() { rows.start * width } else { (rows.end - 1) * width + (head + 1) * d };
+        let start = (rows.start * width + head * d).min(end);
+        cpu::View { numbers: &numbers[start..end], row: width, column: 1 }
+    }
+
+    /// All keys, or values, of a span under one key-value head: rows of `head_dim`.
+    fn of_keys(&self, numbers: &[f32], span: &Span, kv_head: usize) -> Vec<f32> {
+        let (width, d) = (self.shape.kv_heads * self.shape.head_dim, self.shape.head_dim);
+        let mut rows = Vec::with_capacity(span.key_count() * d);
+        span.all_keys().for_each(|row| rows.extend_from_slice(&numbers[row * width + kv_head * d..][..d]));
+        rows
+    }
+}
+
+fn offset(range: &Range<usize>, by: usize) -> Range<usize> {
+    range.start + by..range.end + by
+}
+
+impl CustomOp3 for Fused {
+    fn name(&self) -> &'static str {
+        "attention"
+    }
+
+    fn cpu_fwd(
+        &self,
+        q: &CpuStorage,
+        q_layout: &Layout,
+        k: &CpuStorage,
+        k_layout: &Layout,
+        v: &CpuStorage,
+        v_layout: &Layout,
+    ) -> Result<(CpuStorage, Shape)> {
+        let (q, k, v) = (cpu::slice(q, q_layout)?, cpu::slice(k, k_layout)?, cpu::slice(v, v_layout)?);
+        let AttentionShape { heads, head_dim: d, .. } = self.shape;
+        let width = self.group() * d;
+        let parts = self.for_each_task(|span, kv_head| {
+            let (k, v) = (self.of_keys(k, span, kv_head), self.of_keys(v, span, kv_head));
+            let mut mixed = vec![0f32; span.queries.len() * width];
+            let mut scores = vec![0f32; BLOCK.min(span.queries.len()) * span.key_count()];
+            for block in self.blocks(span) {
+                let (k, v) = (block.of(&k, d), block.of(&v, d));
+                let (n, m) = (block.rows.len(), block.keys.len());
+                let scores = &mut scores[..n * m];
+                for g in 0..self.group() {
+                    let rows = offset(&block.rows, span.queries.start);
+                    let q = self.head(q, heads, kv_head * self.group() + g, rows);
+                    self.probabilities(span, &block, q, k, scores);
+                    let to = &mut mixed[block.rows.start * width + g * d..];
+                    let p = cpu::View::rows(scores, m);
+                    cpu::matmul((n, d, m), to, width, 0.0, p, v, 1.0, Parallelism::None);
+                }
+            }
+            mixed
+        });
+        let mut y = vec![0f32; q.len()];
+        self.assemble(&parts, width, |s| s.queries.clone(), &mut y);
+        Ok((CpuStorage::F32(y), q_layout.shape().clone()))
+    }
+
+    fn bwd(
+        &self,
+        q: &Tensor,
+        k: &Tensor,
+        v: &Tensor,
+        _: &Tensor,
+        grad: &Tensor,
+    ) -> Result<(Option<Tensor>, Option<Tensor>, Option<Tensor>)> {
+        let width = self.group() * self.shape.head_dim;
+        let (mut dq, mut dk, mut dv) =
+            (vec![0f32; q.elem_count()], vec![0f32; k.elem_count()], vec![0f32; v.elem_count()]);
+        cpu::with_slices([q, k, v, grad], |[qs, ks, vs, dys]| {
+            let parts =
+                self.for_each_task(|span, kv_head| self.task_backward(span, kv_head, qs, ks, vs, dys));
+            let mut dqs = Vec::with_capacity(parts.len());
+            let mut dks = Vec::with_capacity(parts.len());
+            let mut dvs = Vec::with_capacity(parts.len());
+            for (dq, dk, dv) in parts {
+                dqs.push(dq);
+                dks.push(dk);
+                dvs.push(dv);
+            }
+            self.assemble(&dqs, width, |s| s.queries.clone(), &mut dq);
+            self.assemble(&dks, self.shape.head_dim, Span::all_keys, &mut dk);
+            self.assemble(&dvs, self.shape.head_dim, Span::all_keys, &mut dv);
+            Ok(())
+        })?;
+        Ok((
+            Some(Tensor::from_vec(dq, q.shape(), q.device())?),
+            Some(Tensor::from_vec(dk, k.shape(), k.device())?),
+            Some(Tensor::from_vec(dv, v.shape(), v.device())?),
+        ))
+    }
+}
+
+impl Fused {
+    /// Gradients of one span under one key-value head: of its group's queries, of its keys, of its values.
+    ///
+    /// With probabilities P, dP = dY V^T and dS = P * (dP - rowsum(P * dP)): dQ = dS K, dK = dS^T Q, dV = P^T dY.
+    fn task_backward(
+        &self,
+        span: &Span,
+        kv_head: usize,
+        q: &[f32],
+        k: &[f32],
+        v: &[f32],
+        dy: &[f32],
+    ) -> (Vec<f32>, Vec<f32>, Vec<f32>) {
+        let AttentionShape { heads, head_dim: d, scale, .. } = self.shape;
+        let width = self.group() * d;
+        let (k, v) = (self.of_keys(k, span, kv_head), self.of_keys(v, span, kv_head));
+        let mut dq = vec![0f32; span.queries.len() * width];
+        let mut dk = vec![0f32; k.len()];
+        let mut dv = vec![0f32; v.len()];
+        let mut p = vec![0f32; BLOCK.min(span.queries.len()) * span.key_count()];
+        let mut ds = p.clone();
+        for block in self.blocks(span) {
+            let (k, v) = (block.of(&k, d), block.of(&v, d));
+            let (n, m) = (block.rows.len(), block.keys.len());
+            let (p, ds) = (&mut p[..n * m], &mut ds[..n * m]);
+            for g in 0..self.group() {
+                let rows = offset(&block.rows, span.queries.start);
+                let q = self.head(q, heads, kv_head * self.group() + g, rows.clone());
+                let dy = self.head(dy, heads, kv_head * self.group() + g, rows);
+                self.probabilities(span, &block, q, k, p);
+                cpu::matmul((n, m, d), ds, m, 0.0, dy, v.t(), 1.0, Parallelism::None);
+                cpu::vectorised(|| {
+                    for (p, ds) in p.chunks_exact(m).zip(ds.chunks_exact_mut(m)) {
+                        let along = cpu::sum(m, |j| p[j] * ds[j]);
+                        ds.iter_mut().zip(p).for_each(|(ds, p)| *ds = p * (*ds - along));
+                    }
+                });
+                if let Some(cap) = self.shape.softcap {
+                    self.through_softcap(cap, (n, m), q, k, ds);
+                }
+                let (dv, dk) = (&mut dv[block.keys.start * d..], &mut dk[block.keys.start * d..]);
+                let dq = &mut dq[block.rows.start * width + g * d..];
+                let (p, ds) = (cpu::View::rows(p, m), cpu::View::rows(ds, m));
+                cpu::matmul((m, d, n), dv, d, 1.0, p.t(), dy, 1.0, Parallelism::None);
+                cpu::matmul((m, d, n), dk, d, 1.0, ds.t(), q, scale, Parallelism::None);
+                cpu::matmul((n, d, m), dq, width, 0.0, ds, k, scale, Parallelism::None);
+            }
+        }
+        (dq, dk, dv)
+    }
+
+    /// Multiplies the gradient by the slope of cap * tanh(s / cap), from the scores computed again.
+    fn through_softcap(&self, cap: f32, (n, m): (usize, usize), q: cpu::View, k: cpu::View, ds: &mut [f32]) {
+        let mut scores = vec![0f32; n * m];
+        let shape = (n, m, self.shape.head_dim);
+        cpu::matmul(shape, &mut scores, m, 0.0, q, k.t(), self.shape.scale, Parallelism::None);
+        cpu::vectorised(|| {
+            for (ds, s) in ds.iter_mut().zip(&scores) {
+                let t = cpu::tanh(s / cap);
+                *ds *= 1.0 - t * t;
+            }
+        });
+    }
+}

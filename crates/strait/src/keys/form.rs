@@ -1,0 +1,119 @@
+//! Keys as the reference page and the JSON schema say them.
+
+use serde_json::{Map, Value, json};
+
+use super::Keys;
+
+/// A declared key.
+#[derive(Clone, Debug)]
+pub struct Key {
+    /// Its name.
+    pub name: &'static str,
+    /// Its meaning: a sentence or several.
+    pub about: String,
+    /// What may stand behind it.
+    pub form: Form,
+    /// What it means to leave it out.
+    pub left_out: LeftOut,
+    /// Whether it is declared for another table and may stand in this one too.
+    pub shared: bool,
+}
+
+/// What may stand behind a key.
+#[derive(Clone, Debug)]
+pub struct Form {
+    /// In words: what an error expects.
+    pub words: String,
+    /// Any of these.
+    pub shapes: Vec<Shape>,
+}
+
+/// One shape of what may stand behind a key.
+#[derive(Clone, Debug)]
+pub enum Shape {
+    /// What a JSON schema says.
+    Plain(Value),
+    /// A table with these keys.
+    Table(fn() -> Vec<Key>),
+    /// A list of entries that have any of these shapes.
+    List(Vec<Shape>),
+}
+
+/// What it means to leave a key out.
+#[derive(Clone, Debug, PartialEq)]
+pub enum LeftOut {
+    /// It may not be left out.
+    Required,
+    /// It then has this value.
+    Value(Value),
+    /// What these words say.
+    Words(String),
+}
+
+impl Key {
+    /// A key whose meaning is said in these lines.
+    pub fn new(name: &'static str, about: &[&str], form: Form, left_out: LeftOut) -> Self {
+        let about: Vec<_> = about.iter().map(|line| line.trim()).collect();
+        Self { name, about: about.join(" "), form, left_out, shared: false }
+    }
+
+    fn schema(&self) -> Value {
+        let mut schema = self.form.schema();
+        schema["description"] = self.about.as_str().into();
+        if let LeftOut::Value(value) = &self.left_out {
+            schema["default"] = value.clone();
+        }
+        schema
+    }
+}
+
+impl Form {
+    /// Its JSON schema.
+    pub fn schema(&self) -> Value {
+        any_of(&self.shapes)
+    }
+}
+
+impl Shape {
+    fn schema(&self) -> Value {
+        match self {
+            Self::Plain(schema) => schema.clone(),
+            Self::Table(keys) => object(&keys()),
+            Self::List(entries) => json!({ "type": "array", "items": any_of(entries), "minItems": 1 }),
+        }
+    }
+}
+
+/// The keys of a table, which may stand in another one too.
+pub(crate) fn shared<T: Keys>() -> Vec<Key> {
+    T::keys().into_iter().map(|key| Key { shared: true, ..key }).collect()
+}
+
+/// The JSON schema of a file with these keys.
+pub fn schema(title: &str, keys: &[Key]) -> Value {
+    let mut whole = json!({ "$schema": "http://json-schema.org/draft-07/schema#", "title": title });
+    if let (Value::Object(whole), Value::Object(keys)) = (&mut whole, object(keys)) {
+        whole.extend(keys);
+    }
+    whole
+}
+
+/// The JSON schema of a table.
+fn object(keys: &[Key]) -> Value {
+    let properties: Map<_, _> = keys.iter().map(|key| (key.name.to_string(), key.schema())).collect();
+    let mut schema = json!({ "type": "object", "properties": properties, "additionalProperties": false });
+    let required = keys.iter().filter(|key| key.left_out == LeftOut::Required).map(|key| key.name);
+    let required: Vec<_> = required.collect();
+    if !required.is_empty() {
+        schema["required"] = json!(required);
+    }
+    schema
+}
+
+/// The JSON schema of what has any of some shapes.
+pub(super) fn any_of(shapes: &[Shape]) -> Value {
+    match shapes {
+        [one] => one.schema(),
+        several => json!({ "anyOf": several.iter().map(Shape::schema).collect::<Vec<_>>() }),
+    }
+}

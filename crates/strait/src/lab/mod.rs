@@ -1,0 +1,113 @@
+//! The laboratory: a model, the rows that solutions are trained and measured on, and what is kept of them.
+
+mod estimate;
+mod losses;
+mod pairs;
+mod solution;
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use strait_model::{Edit, Model, decoder::first_changed_point, progress::Progress};
+
+pub use estimate::{Beyond, Estimate, duration, point};
+pub use losses::{LossesOf, row_losses};
+pub(crate) use losses::{
+    advance, differences, every_two, finite, losses_of, mean, response_tokens, weighted_mean,
+};
+pub(crate) use pairs::PairReading;
+pub use pairs::{Group, PairRows};
+pub use solution::{Planned, Scene, Solution, Solved, Trajectory};
+
+use crate::objective::{Kept, Row};
+
+/// A model and rows, with what has been computed of them.
+pub struct Lab<'a> {
+    /// The model.
+    pub model: Arc<Model>,
+    /// Whom long work reports to, and who may ask for a stop.
+    pub progress: &'a dyn Progress,
+    /// The seed of all that measures draw.
+    pub seed: u64,
+    /// The training rows.
+    pub train: Kept,
+    /// The training rows with others behind them, for the solutions that mix.
+    pub mixtures: Vec<Kept>,
+    /// Rows of the taught domain that are kept out of training.
+    pub held_out: Kept,
+    /// Those of them that measures read, where others are trained on as KL rows or mixed-in rows.
+    pub unseen: Option<Kept>,
+    /// Rows on which a KL penalty holds.
+    pub kl: Kept,
+    /// Pairs inside the domain, and outside it.
+    pub pairs: [PairRows; 2],
+    /// Those training rows that efficiency and stability read.
+    pub measured: Kept,
+    /// Plain text by the name of the measure that reads it.
+    pub texts: BTreeMap<&'static str, Vec<Row>>,
+}
+
+impl<'a> Lab<'a> {
+    /// A laboratory with a model and no rows.
+    pub fn new(model: Arc<Model>, progress: &'a dyn Progress) -> Self {
+        let none = || Kept::new(Vec::new());
+        Self {
+            model,
+            progress,
+            seed: 0,
+            train: none(),
+            mixtures: Vec::new(),
+            held_out: none(),
+            unseen: None,
+            kl: none(),
+            pairs: [PairRows::none(Group::Narrow), PairRows::none(Group::General)],
+            measured: none(),
+            texts: BTreeMap::new(),
+        }
+    }
+
+    /// The same model and rows for another worker, with nothing kept of them.
+    pub fn beside<'b>(&self, progress: &'b dyn Progress) -> Lab<'b> {
+        let fresh = |kept: &Kept| Kept::new(kept.rows().to_vec());
+        Lab {
+            model: Arc::clone(&self.model),
+            progress,
+            seed: self.seed,
+            train: fresh(&self.train),
+            mixtures: self.mixtures.iter().map(fresh).collect(),
+            held_out: fresh(&self.held_out),
+            unseen: self.unseen.as_ref().map(fresh),
+            kl: fresh(&self.kl),
+            pairs: self.pairs.each_ref().map(|pairs| pairs.some(usize::MAX)),
+            measured: fresh(&self.measured),
+            texts: self.texts.clone(),
+        }
+    }
+
+    /// The held-out rows that measures read.
+    pub fn unseen(&mut self) -> &mut Kept {
+        self.unseen.as_mut().unwrap_or(&mut self.held_out)
+    }
+
+    /// The plain text of a measure.
+    pub fn text(&self, measure: &str) -> &[Row] {
+        self.texts.get(measure).map_or(&[], Vec::as_slice)
+    }
+
+    /// The point up to which none of some edits changes anything.
+    pub fn common_point<'e>(&self, edits: impl Iterator<Item = &'e Edit>) -> usize {
+        let layers = self.model.config().layers;
+        edits.map(|edit| first_changed_point(edit, layers)).min().unwrap_or(layers)
+    }
+
+    /// Gives back what training kept.
+    pub fn forget_training(&mut self) {
+        [&mut self.train, &mut self.kl].into_iter().chain(&mut self.mixtures).for_each(Kept::forget);
+    }
+
+    /// Gives back what steps before have kept, but for the rows that efficiency and stability share.
+    pub fn forget_all(&mut self) {
+        let pairs = self.pairs.iter_mut().map(|pairs| &mut pairs.kept);
+        let rows = [&mut self.train, &mut self.held_out, &mut self.kl].into_iter().chain(&mut self.unseen);
+        pairs.chain(rows).for_each(Kept::forget);
+    }
+}

@@ -1,0 +1,210 @@
+//! Pairs of answers to one question, tokenised.
+
+use strait_model::{Decoder, Edit, Model, progress::Progress};
+
+use super::losses::{mean, token_losses};
+use crate::{
+    Result,
+    data::pairs::Pair,
+    interval::clusters,
+    objective::{Kept, Row},
+    table::Word,
+};
+
+/// A side of the taught domain.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Group {
+    /// Inside it.
+    Narrow,
+    /// Outside it.
+    General,
+}
+
+impl Word for Group {
+    const WORDS: &'static [(Self, &'static str)] = &[(Self::Narrow, "narrow"), (Self::General, "general")];
+}
+
+/// Pairs of answers, tokenised: rows `2 i` and `2 i + 1` are the taught and the other answer of pair `i`.
+pub struct PairRows {
+    /// Their side of the domain.
+    pub group: Group,
+    /// The rows.
+    pub kept: Kept,
+    pub(crate) domains: Vec<String>,
+    pub(crate) questions: Vec<usize>,
+}
+
+impl PairRows {
+    /// No pairs.
+    pub fn none(group: Group) -> Self {
+        Self { group, kept: Kept::new(Vec::new()), domains: Vec::new(), questions: Vec::new() }
+    }
+
+    /// Tokenises pairs.
+    ///
+    /// # Errors
+    /// If a pair does not fit the model or its template.
+    pub fn new(model: &Model, group: Group, pairs: &[Pair]) -> Result<Self> {
+        let mut rows = Vec::with_capacity(2 * pairs.len());
+        for pair in pairs {
+            let place = format!("{} pair `{}`", group.word(), pair.id);
+            // Answers of earlier turns belong to the question: they are the same on both sides.
+            let mut question = pair.question.clone();
+            question.messages.iter_mut().for_each(|message| message.trained = false);
+            for answer in [&pair.taught, &pair.other] {
+                let mut answer = answer.clone();
+                answer.trained = true;
+                rows.push(Row::from_chat(model, &question.followed_by(answer), &place)?);
+            }
+        }
+        let question =
+            |pair: &Pair| pair.question.messages.iter().map(|m| m.text().into_owned()).collect::<Vec<_>>();
+        Ok(Self {
+            group,
+            kept: Kept::new(rows),
+            domains: pairs.iter().map(|p| p.domain.clone()).collect(),
+            questions: clusters(pairs.iter().map(question)),
+        })
+    }
+
+    /// Computes and keeps the base model's stream at `point` and its last hidden state.
+    ///
+    /// # Errors
+    /// If a tensor operation fails.
+    pub fn keep(&mut self, decoder: &Decoder, point: usize, progress: &dyn Progress) -> Result<()> {
+        let title = format!("reading {} pairs", self.group.word());
+        self.kept.keep(decoder, &self.kept.every_row(), point, true, &title, progress)
+    }
+
+    /// At most `most` of the pairs, evenly apart, so that every domain keeps its part; nothing of them is kept.
+    pub fn some(&self, most: usize) -> Self {
+        let count = self.len().min(most);
+        let picked: Vec<usize> = (0..count).map(|i| i * self.len() / count).collect();
+        let rows = picked.iter().flat_map(|&i| self.kept.rows()[2 * i..2 * i + 2].iter().cloned());
+        Self {
+            group: self.group,
+            kept: Kept::new(rows.collect()),
+            domains: picked.iter().map(|&i| self.domains[i].clone()).collect(),
+            questions: clusters(picked.iter().map(|&i| self.questions[i])),
+        }
+    }
+
+    /// Number of pairs.
+    pub fn len(&self) -> usize {
+        self.domains.len()
+    }
+
+    /// Whether there is none.
+    pub fn is_empty(&self) -> bool {
+        self.domains.is_empty()
+    }
+
+    /// The question that each row belongs to, for intervals.
+    pub fn question_of_row(&self, row: usize) -> usize {
+        self.questions[row / 2]
+    }
+
+    /// Tokens of the taught and of the other answer of every pair, all that a mean over its tokens counts.
+    pub(crate) fn lengths(&self) -> impl Iterator<Item = [usize; 2]> {
+        self.kept.rows().chunks_exact(2).map(|pair| [pair[0].response_tokens(), pair[1].response_tokens()])
+    }
+
+    /// How many of their first tokens the answers of every pair are compared by at equal length: as many as the shorter one
+    /// has before the end that both have in common. A model that learned to write long answers finds that end less likely,
+    /// which is no preference for what is said.
+    fn equal_lengths(&self) -> impl Iterator<Item = usize> {
+        let response = |row: &Row| -> Vec<u32> {
+            row.responses.iter().flat_map(|tokens| row.ids[tokens.clone()].iter().copied()).collect()
+        };
+        self.kept.rows().chunks_exact(2).map(move |pair| {
+            let (taught, other) = (response(&pair[0]), response(&pair[1]));
+            let same_end = taught.iter().rev().zip(other.iter().rev()).take_while(|(a, b)| a == b).count();
+            let shorter = taught.len().min(other.len());
+            shorter.saturating_sub(same_end).max(1).min(shorter)
+        })
+    }
+
+    /// What every pair reads under an edit, or under the base model.
+    pub(crate) fn readings(
+        &self,
+        decoder: &Decoder,
+        edit: Option<&Edit>,
+        seen: &dyn Fn(u64) -> Result<()>,
+    ) -> Result<Vec<PairReading>> {
+        let losses = token_losses(decoder, &self.kept, edit, seen)?;
+        let pairs = losses.chunks_exact(2).zip(self.equal_lengths());
+        Ok(pairs.map(|(pair, length)| PairReading::of(&pair[0], &pair[1], length)).collect())
+    }
+}
+
+/// Losses of the two answers of a pair, in nats a token.
+pub(crate) struct PairReading {
+    /// log p per token of the taught answer minus that of the other.
+    pub preference: f64,
+    /// The same over as many first tokens of both.
+    pub equal_preference: f64,
+    /// The mean loss of both.
+    pub loss: f64,
+}
+
+impl PairReading {
+    /// Of the losses of both answers' tokens, and of `length` of each.
+    fn of(taught: &[f32], other: &[f32], length: usize) -> Self {
+        let preference = |length: usize| {
+            let first = |losses: &[f32]| mean(&losses[..length.min(losses.len())]);
+            first(other) - first(taught)
+        };
+        Self {
+            preference: preference(usize::MAX),
+            equal_preference: preference(length),
+            loss: 0.5 * (mean(other) + mean(taught)),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A pair of answers of these tokens, to a question of two.
+    fn pair(taught: &[u32], other: &[u32]) -> PairRows {
+        let row = |answer: &[u32]| Row {
+            ids: [&[1, 2], answer].concat(),
+            responses: std::iter::once(2..2 + answer.len()).collect(),
+        };
+        PairRows {
+            group: Group::Narrow,
+            kept: Kept::new(vec![row(taught), row(other)]),
+            domains: vec![String::new()],
+            questions: vec![0],
+        }
+    }
+
+    #[test]
+    fn equal_length_is_that_of_the_shorter_answer_without_its_end() {
+        const END: u32 = 0;
+        for (taught, other, expected) in [
+            (&[7, 8, 9, END][..], &[5, 6, END][..], 2),
+            (&[5, 6, END], &[7, 8, 9, END], 2),
+            (&[7, 8, 9], &[5, 6], 2),
+            (&[7, 8, END, 4], &[5, 6, 3, END, 4], 2),
+            // Nothing but an end that both have: a token is left to compare by.
+            (&[9, END], &[8, 9, END], 1),
+            (&[END], &[8, END], 1),
+        ] {
+            let pair = pair(taught, other);
+            assert_eq!(pair.equal_lengths().collect::<Vec<_>>(), [expected], "{taught:?} {other:?}");
+            assert_eq!(pair.lengths().collect::<Vec<_>>(), [[taught.len(), other.len()]]);
+        }
+    }
+
+    #[test]
+    fn what_lies_behind_the_shorter_answer_does_not_count_at_equal_length() {
+        // The taught answer is longer, and what it has more is likely.
+        let reading = PairReading::of(&[2.0, 2.0, 0.5, 0.5], &[2.0, 2.0], 2);
+        assert_eq!((reading.preference, reading.equal_preference), (0.75, 0.0));
+        assert_eq!(reading.loss, 0.5 * (1.25 + 2.0));
+        let alike = PairReading::of(&[1.0, 3.0], &[2.0, 4.0], 2);
+        assert_eq!((alike.preference, alike.equal_preference), (1.0, 1.0));
+    }
+}

@@ -1,0 +1,95 @@
+//! Solutions, as measures see them: before training as settings, afterwards as edits.
+
+use strait_model::Edit;
+
+use super::Lab;
+use crate::{Result, train::Settings};
+
+/// A trained edit under the name that the study gave it.
+#[derive(Clone, Debug)]
+pub struct Solution {
+    /// Its name in the study.
+    pub name: String,
+    /// The edit.
+    pub edit: Edit,
+}
+
+/// A solution whose training started from another one.
+pub struct Trajectory {
+    /// Its name.
+    pub solution: String,
+    /// The solution that it started from.
+    pub from: String,
+    /// Whether it was trained without the KL penalty that its start was trained with.
+    pub freed: bool,
+    /// The edit that it started from.
+    pub start: Edit,
+    /// The edit after so many steps, in their order.
+    pub checkpoints: Vec<(usize, Edit)>,
+    /// The edits that it is compared with, by the same names for every trajectory; none where a name means no edit for this
+    /// one.
+    pub others: Vec<(String, Option<Edit>)>,
+    /// A general and a narrow solution: the change is compared with the way from the second to the first.
+    pub axis: Option<(Edit, Edit)>,
+}
+
+/// Trained solutions, opened where a measure asks for them.
+pub trait Solved {
+    /// All of them, in the order of the study.
+    ///
+    /// # Errors
+    /// If one cannot be read.
+    fn every(&self) -> Result<Vec<Solution>>;
+
+    /// Those that are compared: they start from nothing, and are no controls.
+    ///
+    /// # Errors
+    /// If one cannot be read.
+    fn compared(&self) -> Result<Vec<Solution>> {
+        self.every()
+    }
+
+    /// Those that started from another one, with their checkpoints.
+    ///
+    /// # Errors
+    /// If one cannot be read.
+    fn trajectories(&self) -> Result<Vec<Trajectory>> {
+        Ok(Vec::new())
+    }
+}
+
+impl Solved for Vec<Solution> {
+    fn every(&self) -> Result<Vec<Solution>> {
+        Ok(self.clone())
+    }
+}
+
+/// A solution that may yet have to be trained.
+pub struct Planned<'a> {
+    /// How it is trained.
+    pub settings: &'a Settings,
+    /// Whether efficiency, stability and significance compare it.
+    pub compared: bool,
+    /// The number of its checkpoints, where it starts from another solution.
+    pub checkpoints: Option<usize>,
+}
+
+/// All that the time and memory of a measure follow from.
+pub struct Scene<'a> {
+    /// Model and rows.
+    pub lab: &'a Lab<'a>,
+    /// The solutions.
+    pub solutions: Vec<Planned<'a>>,
+}
+
+impl Scene<'_> {
+    /// The settings of the solutions that are compared.
+    pub fn compared(&self) -> impl Iterator<Item = &Settings> + Clone {
+        self.solutions.iter().filter(|solution| solution.compared).map(|solution| solution.settings)
+    }
+
+    /// The point up to which no solution changes anything.
+    pub fn common_point(&self) -> usize {
+        self.solutions.iter().map(|solution| super::point(solution.settings)).min().unwrap_or(0)
+    }
+}

@@ -1,0 +1,292 @@
+//! The list of all measures.
+
+use std::sync::Arc;
+
+use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error as _, ser::SerializeMap};
+use serde_json::Value;
+
+use super::{
+    Common, Comparison, Difference, Divergence, Drift, Efficiency, HeldOut, Inputs, Measure, Panel,
+    PlainText, Preference, Reads, Setting, Shown, SideBySide, Significance, Stability, Tables,
+};
+use crate::{
+    Result, Table,
+    claim::{Claim, Place, Subject},
+    keys::{self, Checked, Key, Keys, LeftOut},
+    lab::{Estimate, Lab, Scene, Solved},
+};
+
+/// All measures, in the order in which they are made and reported.
+pub static ALL: [Kind; 7] = [
+    Kind::of::<Preference>(),
+    Kind::of::<Divergence>(),
+    Kind::of::<HeldOut>(),
+    Kind::of::<Efficiency>(),
+    Kind::of::<Stability>(),
+    Kind::of::<Significance>(),
+    Kind::of::<Drift>(),
+];
+
+/// A measure without its settings.
+pub struct Kind {
+    /// Its name.
+    pub name: &'static str,
+    /// The names of its tables.
+    pub tables: &'static [&'static str],
+    /// The claim that compares two solutions by it.
+    pub comparison: Option<&'static Comparison>,
+    /// Reads a table of its own.
+    pub check: fn(&Table) -> Result<()>,
+    /// Its parts of a report.
+    pub panels: fn() -> Vec<Panel>,
+    /// The statements of its claims.
+    pub statements: fn(&[Subject]) -> Vec<(Place, String)>,
+    /// Its claims.
+    pub claims: fn(&Shown<'_>) -> Vec<(Place, Claim)>,
+    /// Its outcome in words.
+    pub headline: fn(&Shown<'_>) -> String,
+    /// Its limits.
+    pub limits: fn(&Shown<'_>) -> Vec<String>,
+    /// Its differences between solutions.
+    pub differences: fn(&[Table]) -> Vec<Difference>,
+    /// Its part of a page of several runs.
+    pub side_by_side: fn() -> Option<SideBySide>,
+    /// Its key in `[measure]`.
+    key: fn() -> Option<Key>,
+    say: fn(&keys::Table) -> Checked<Said>,
+    read: fn(Value) -> Result<Asked, serde_json::Error>,
+}
+
+impl Kind {
+    /// The measure of a type.
+    const fn of<M: Measure>() -> Self {
+        Self {
+            name: M::NAME,
+            tables: M::Found::NAMES,
+            comparison: M::COMPARISON,
+            check: M::Found::check,
+            panels: M::panels,
+            statements: M::statements,
+            claims: M::claims,
+            headline: M::headline,
+            limits: M::limits,
+            differences: M::differences,
+            side_by_side: M::side_by_side,
+            key: || M::key().map(|setting| setting.declared(M::NAME)),
+            say: Said::read::<M>,
+            read: |settings| serde_json::from_value::<M>(settings).map(Asked::new),
+        }
+    }
+
+    /// The measure of a name.
+    pub fn named(name: &str) -> Option<&'static Self> {
+        ALL.iter().find(|kind| kind.name == name)
+    }
+}
+
+impl<T: 'static> Setting<T> {
+    fn declared(self, name: &'static str) -> Key {
+        let Self { about, kind, default } = self;
+        Key::new(name, &[about], kind.form(), LeftOut::Value(kind.show(&default)))
+    }
+}
+
+/// What a study says of one measure, before its paths are found.
+#[derive(Clone)]
+pub struct Said {
+    line: Option<(&'static str, u64)>,
+    settle: Arc<dyn Fn(&Common<'_>) -> Checked<Option<Asked>> + Send + Sync>,
+}
+
+impl Said {
+    fn read<M: Measure>(table: &keys::Table) -> Checked<Self> {
+        let setting = M::key();
+        let said = match &setting {
+            Some(setting) => table.get(M::NAME, &setting.kind)?,
+            None => None,
+        };
+        let line = said.as_ref().map(|said| (M::NAME, said.line));
+        let said = said.map(|said| said.value).or(setting.map(|setting| setting.default));
+        let settle = move |common: &Common<'_>| Ok(M::asked(said.clone(), common)?.map(Asked::new));
+        Ok(Self { line, settle: Arc::new(settle) })
+    }
+}
+
+/// What a study says of every measure: the keys of `[measure]` that are theirs.
+#[derive(Clone, Default)]
+pub struct SaidOfAll(Vec<Said>);
+
+impl SaidOfAll {
+    /// The measures that are asked for.
+    ///
+    /// # Errors
+    /// If what is said of one cannot be.
+    pub fn settle(&self, common: &Common<'_>) -> Checked<Asks> {
+        let asked = self.0.iter().map(|said| (said.settle)(common));
+        Ok(Asks(asked.collect::<Checked<Vec<_>>>()?.into_iter().flatten().collect()))
+    }
+}
+
+impl std::fmt::Debug for SaidOfAll {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_list().entries(self.0.iter().filter_map(|said| said.line)).finish()
+    }
+}
+
+impl Keys for SaidOfAll {
+    fn names() -> Vec<&'static str> {
+        Self::keys().into_iter().map(|key| key.name).collect()
+    }
+
+    fn keys() -> Vec<Key> {
+        ALL.iter().filter_map(|kind| (kind.key)()).collect()
+    }
+
+    fn read(table: &keys::Table) -> Checked<Self> {
+        ALL.iter().map(|kind| (kind.say)(table)).collect::<Checked<_>>().map(Self)
+    }
+
+    fn given(&self) -> Vec<(&'static str, u64)> {
+        self.0.iter().filter_map(|said| said.line).collect()
+    }
+
+    fn or(self, other: &Self) -> Self {
+        if self.0.is_empty() { other.clone() } else { self }
+    }
+}
+
+/// A measure with its settings, whichever it is.
+#[derive(Clone)]
+pub struct Asked(Arc<dyn Settled>);
+
+impl Asked {
+    /// A measure with its settings.
+    pub fn new(measure: impl Measure) -> Self {
+        Self(Arc::new(measure))
+    }
+}
+
+impl std::ops::Deref for Asked {
+    type Target = dyn Settled;
+
+    fn deref(&self) -> &Self::Target {
+        &*self.0
+    }
+}
+
+/// What a [`Measure`] does with its settings, without its types.
+pub trait Settled: Send + Sync {
+    /// Its name.
+    fn name(&self) -> &'static str;
+    /// The solutions that it reads.
+    fn reads(&self) -> Reads;
+    /// Its settings.
+    fn settings(&self) -> Value;
+    /// Whether it reads the training rows that `measure.rows` chooses.
+    fn reads_measured_rows(&self) -> bool;
+    /// See [`Measure::fixed`].
+    fn fixed(&self) -> Vec<(&'static str, String)>;
+    /// The plain text that it reads.
+    fn text(&self) -> Option<&PlainText>;
+    /// See [`Measure::applies`].
+    fn applies(&self, inputs: &Inputs<'_>) -> bool;
+    /// See [`Measure::inputs`].
+    ///
+    /// # Errors
+    /// See [`Measure::inputs`].
+    fn inputs(&self, inputs: &mut Inputs<'_>) -> Result<Value>;
+    /// See [`Measure::estimate`].
+    fn estimate(&self, scene: &Scene<'_>, estimate: &mut Estimate);
+    /// The tables that [`Measure::run`] comes to.
+    ///
+    /// # Errors
+    /// See [`Measure::run`].
+    fn tables(&self, lab: &mut Lab<'_>, solved: &dyn Solved) -> Result<Vec<Table>>;
+}
+
+impl<M: Measure> Settled for M {
+    fn name(&self) -> &'static str {
+        M::NAME
+    }
+
+    fn reads(&self) -> Reads {
+        M::READS
+    }
+
+    fn settings(&self) -> Value {
+        // Settings are plain numbers, words and lists: they have no value that JSON lacks.
+        serde_json::to_value(self).unwrap_or_default()
+    }
+
+    fn reads_measured_rows(&self) -> bool {
+        M::MEASURED_ROWS
+    }
+
+    fn fixed(&self) -> Vec<(&'static str, String)> {
+        Measure::fixed(self)
+    }
+
+    fn text(&self) -> Option<&PlainText> {
+        Measure::text(self)
+    }
+
+    fn applies(&self, inputs: &Inputs<'_>) -> bool {
+        Measure::applies(self, inputs)
+    }
+
+    fn inputs(&self, inputs: &mut Inputs<'_>) -> Result<Value> {
+        Measure::inputs(self, inputs)
+    }
+
+    fn estimate(&self, scene: &Scene<'_>, estimate: &mut Estimate) {
+        Measure::estimate(self, scene, estimate);
+    }
+
+    fn tables(&self, lab: &mut Lab<'_>, solved: &dyn Solved) -> Result<Vec<Table>> {
+        Ok(self.run(lab, solved)?.tables())
+    }
+}
+
+/// The measures that a study asks for; in files an object from name to settings.
+#[derive(Clone, Default)]
+pub struct Asks(pub Vec<Asked>);
+
+impl Asks {
+    /// The measure of a name, where it is asked for.
+    pub fn get(&self, name: &str) -> Option<&Asked> {
+        self.0.iter().find(|asked| asked.name() == name)
+    }
+}
+
+impl PartialEq for Asks {
+    fn eq(&self, other: &Self) -> bool {
+        let values = |asks: &Self| asks.0.iter().map(|a| (a.name(), a.settings())).collect::<Vec<_>>();
+        values(self) == values(other)
+    }
+}
+
+impl std::fmt::Debug for Asks {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_map().entries(self.0.iter().map(|asked| (asked.name(), asked.settings()))).finish()
+    }
+}
+
+impl Serialize for Asks {
+    fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
+        let mut map = to.serialize_map(Some(self.0.len()))?;
+        for asked in &self.0 {
+            map.serialize_entry(asked.name(), &asked.settings())?;
+        }
+        map.end()
+    }
+}
+
+impl<'de> Deserialize<'de> for Asks {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        let mut map = serde_json::Map::deserialize(from)?;
+        // What an older strait wrote beside its measures is no measure.
+        let known = ALL.iter().filter_map(|kind| Some((kind, map.remove(kind.name)?)));
+        let asked = known.map(|(kind, settings)| (kind.read)(settings).map_err(D::Error::custom));
+        asked.collect::<Result<_, _>>().map(Self)
+    }
+}

@@ -1,0 +1,6 @@
+//! Units of several measures.
+
+use crate::table::Heading;
+
+/// Nats a token.
+pub const NATS: Heading = Heading::unit("nats/token");

@@ -1,0 +1,37 @@
+//! The solutions of a run, from its tables.
+
+use crate::{
+    Table,
+    claim::Subject,
+    measure::{DriftRow, Facts, Shown, frontier::Weight, records::Trained, rows},
+    table::Row,
+};
+
+/// The tables of a run with the facts of its study, as panels and claims read them.
+pub(super) fn shown<'a>(facts: &'a Facts, tables: &'a [Table]) -> Shown<'a> {
+    let first = tables.iter().filter(|t| t.name() == Trained::TABLE);
+    let others = tables.iter().filter(|t| t.name() != Trained::TABLE);
+    let mut solutions: Vec<&str> = Vec::new();
+    for name in first.chain(others).filter_map(|t| t.text("solution")).flatten() {
+        if !solutions.contains(&name.as_str()) {
+            solutions.push(name);
+        }
+    }
+    let (drifts, weights) = (rows::<DriftRow>(tables), rows::<Weight>(tables));
+    let trained = rows::<Trained>(tables);
+    let subject = |name: &&str| {
+        let row = trained.iter().find(|row| row.solution == *name);
+        Subject {
+            name: name.to_string(),
+            kind: row.map_or(String::new(), |row| row.kind.clone()),
+            control: row.is_some_and(|row| row.control),
+            penalised: row.is_some_and(|row| row.kl_weight > 0.0),
+            searched: weights.iter().any(|weight| weight.solution == *name),
+            freed: drifts.iter().any(|drift| drift.solution == *name && drift.freed),
+            variant: row.map_or_else(|| name.to_string(), |row| row.variant.clone()),
+            seed: row.map_or(0, |row| row.seed),
+        }
+    };
+    let subjects = solutions.iter().map(subject).collect();
+    Shown { facts, tables, solutions, subjects }
+}

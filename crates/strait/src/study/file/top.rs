@@ -1,0 +1,89 @@
+//! The keys above all tables, and the smallest tables.
+
+use serde_json::json;
+use strait_model::template::Date;
+
+use super::{DataKeys, MeasureKeys, SolutionKeys, TrainKeys};
+use crate::keys::{At, Kind, keys, number, table, tables, text, whole, word};
+
+keys! {
+    /// A study file.
+    #[derive(Clone, Debug)]
+    pub(crate) struct TopKeys {
+        /// Names the folder of results.
+        name: String = name(), left_out "the name of this file";
+        /// Title of the report.
+        title: String = text(), left_out "the name";
+        /// What the study asks, in the report's words.
+        about: String = text(), default String::new();
+        /// A folder, a .gguf file, a hub id (org/name@revision), or a short name.
+        model: String = word(), required;
+        /// The day that chat templates are told which ask for it, the same on every day.
+        date: Date = date(), default Date::default();
+        /// Equal seeds give equal results, to the last bit.
+        seeds: SeedKeys = table(), default SeedKeys::default();
+        /// Rows to train on and to measure with.
+        data: DataKeys = table(), required;
+        /// For all solutions; each [[solution]] may say any of these keys otherwise.
+        train: TrainKeys = table(), default TrainKeys::default();
+        /// One for each edit to train.
+        solution: Vec<At<SolutionKeys>> = tables("solution"), left_out "no study";
+        /// What you expect, sealed before the first step and scored in the report; may be repeated.
+        prediction: Vec<At<PredictionKeys>> = tables("prediction"), default Vec::new();
+        /// What is measured, and how.
+        measure: MeasureKeys = table(), default MeasureKeys::default();
+    }
+}
+
+keys! {
+    /// `[seeds]`.
+    #[derive(Clone, Debug, Default)]
+    pub(crate) struct SeedKeys {
+        /// Seed of LoRA's A; a steering vector begins at zero.
+        initialisation: u64 = whole(), default 0;
+        /// Seed of the held-out split and of the order of rows.
+        order: u64 = whole(), default 0;
+        /// Seed of noise, random directions, continuations, and of which training rows are measured.
+        sampling: u64 = whole(), default 0;
+    }
+}
+
+keys! {
+    /// A `[[prediction]]`.
+    #[derive(Clone, Debug)]
+    pub(crate) struct PredictionKeys {
+        /// A sentence of the report; `strait run --dry-run` lists them.
+        claim: String = text(), required;
+        /// Your probability that it holds.
+        probability: f64 = number(0.0..=1.0), required;
+    }
+}
+
+/// A name that becomes a part of file names.
+pub(crate) fn name() -> Kind<String> {
+    let schema = json!({ "type": "string", "pattern": format!("^[a-z0-9-]{{1,{MAX_NAME}}}$") });
+    Kind::plain(
+        format!("a name of small letters, digits and hyphens, {MAX_NAME} at most"),
+        schema,
+        |cell| cell.text().filter(|text| is_name(text)).map(str::to_string),
+        |name| json!(name),
+    )
+}
+
+/// Whether a text may name a study or a solution.
+pub(crate) fn is_name(text: &str) -> bool {
+    let of_a_name = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
+    (1..=MAX_NAME).contains(&text.len()) && text.chars().all(of_a_name)
+}
+
+/// The longest name, in bytes: file names of 255 bytes are the most that common file systems take.
+pub(crate) const MAX_NAME: usize = 64;
+
+fn date() -> Kind<Date> {
+    Kind::plain(
+        "a day as text, such as \"2024-07-26\"",
+        json!({ "type": "string", "format": "date" }),
+        |cell| cell.text()?.parse().ok(),
+        |date| json!(date),
+    )
+}

@@ -1,0 +1,35 @@
+//! `[measure]`: what is measured, and how.
+
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    keys::Folder,
+    measure::{Common, list::Asks},
+    study::{file::MeasureKeys, problem::Checked},
+};
+
+/// What is measured, and how.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Measures {
+    /// Factors by which solutions are scaled for the certificate; 1 is among them.
+    pub scales: Vec<f64>,
+    /// The largest general shift of a narrow solution, as a share of its narrow shift.
+    pub certificate: f64,
+    /// Nats per token that the mean response loss may rise by for a scale to count as coherent.
+    pub coherence: f64,
+    /// Training rows that efficiency and stability read.
+    #[serde(default)]
+    pub rows: usize,
+    /// The measures with their settings.
+    #[serde(flatten)]
+    pub asked: Asks,
+}
+
+impl Measures {
+    /// What `[measure]` means in a study of this folder.
+    pub(super) fn resolve(keys: &MeasureKeys, folder: &Folder) -> Checked<Self> {
+        let (scales, coherence) = (keys.scales(), keys.coherence());
+        let asked = keys.asked.settle(&Common { scales: &scales, coherence, folder })?;
+        Ok(Self { scales, certificate: keys.certificate(), coherence, rows: keys.rows(), asked })
+    }
+}

@@ -1,0 +1,43 @@
+//! What a study's author expects of its report.
+
+use super::{Measures, Solution};
+use crate::{
+    keys::{self, At},
+    report::{Subject, sentences},
+    study::{Prediction, Problem, file::PredictionKeys, problem::Checked},
+};
+
+/// The sentences that the report on these solutions may conclude with.
+pub(super) fn claims(solutions: &[&Solution], measures: &Measures) -> Vec<String> {
+    let penalised = |name: &String| solutions.iter().any(|s| s.name == *name && s.train.kl.is_some());
+    let subject = |solution: &&Solution| Subject {
+        name: solution.name.clone(),
+        kind: solution.train.edit.kind().into(),
+        control: solution.control,
+        penalised: solution.train.kl.is_some(),
+        searched: solution.search.is_some(),
+        freed: solution.train.kl.is_none() && solution.from.as_ref().is_some_and(penalised),
+        variant: solution.variant(),
+        seed: solution.train.seeds.initialisation,
+    };
+    let subjects: Vec<Subject> = solutions.iter().map(subject).collect();
+    let measured: Vec<&str> = measures.asked.0.iter().map(|measure| measure.name()).collect();
+    sentences(&subjects, &measured)
+}
+
+pub(super) fn predictions(written: &[At<PredictionKeys>], known: &[String]) -> Checked<Vec<Prediction>> {
+    let mut predictions: Vec<Prediction> = Vec::new();
+    for At { value: PredictionKeys { claim, probability }, .. } in written {
+        // People may quote names as the report does.
+        let sentence = claim.value.replace(['“', '”'], "");
+        if !known.contains(&sentence) {
+            return Err(claim.fault(Problem::UnknownClaim { claim: sentence, known: known.to_vec() }));
+        }
+        if predictions.iter().any(|p| p.claim == sentence) {
+            let (key, value) = ("prediction".into(), format!("`{sentence}`"));
+            return Err(claim.fault(keys::Problem::Repeated { key, value }.into()));
+        }
+        predictions.push(Prediction { claim: sentence, probability: probability.value });
+    }
+    Ok(predictions)
+}

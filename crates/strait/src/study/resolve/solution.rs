@@ -1,0 +1,64 @@
+//! An edit to train, with nothing left to guess.
+
+use serde::{Deserialize, Serialize};
+
+use super::Rows;
+use crate::{
+    study::{Point, Preset, Search},
+    train::Settings,
+};
+
+/// An edit to train.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Solution {
+    /// Its name: small letters, digits and hyphens.
+    pub name: String,
+    /// The preset that filled in what the study left out.
+    pub preset: Option<Preset>,
+    /// Where it stands in a sweep, if it is of one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub point: Option<Point>,
+    /// The solution whose trained edit its training starts from.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub from: Option<String>,
+    /// How many training rows it uses, the first ones in its seed's order; none for all.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rows: Option<usize>,
+    /// Whether it is there for what it does alone: efficiency, stability and significance do not compare it.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub control: bool,
+    /// Other rows among its training rows.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub mix: Option<Mix>,
+    /// The search for its KL weight; its settings then hold a weight in the middle of it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub search: Option<Search>,
+    /// How it is trained.
+    pub train: Settings,
+}
+
+/// Rows of other domains, trained on among those of the taught one (paper §9).
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Mix {
+    /// The rows.
+    pub rows: Vec<Rows>,
+    /// How many of them come with each training row.
+    pub ratio: f64,
+}
+
+impl Solution {
+    /// Whether efficiency, stability and significance compare it: it starts from nothing, and is no control.
+    pub fn compared(&self) -> bool {
+        self.from.is_none() && !self.control
+    }
+
+    /// The name that the study gives it, or its whole sweep.
+    pub fn family(&self) -> &str {
+        self.point.as_ref().map_or(&self.name, |point| &point.family)
+    }
+
+    /// Its name without its seed.
+    pub fn variant(&self) -> String {
+        self.point.as_ref().map_or_else(|| self.name.clone(), Point::variant)
+    }
+}

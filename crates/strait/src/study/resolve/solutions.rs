@@ -1,0 +1,183 @@
+//! `[[solution]]`: the edits to train, those of all points of all sweeps.
+
+use super::{
+    Mix, Solution,
+    data::rows,
+    kl::{Penalty, penalty},
+    layered::{no_rivals, only_keys_of, over, preset_and_edit},
+    layers::{Layers, Unplaced},
+    required,
+    starts::find_starts,
+};
+use crate::{
+    keys::{self, At, Folder, Several},
+    study::{
+        Point, Problem,
+        file::{EditName, MAX_NAME, SolutionKeys, TopKeys, TrainKeys, is_name},
+        problem::Checked,
+        sweep,
+    },
+    train::{EditKind, Kl, Length, Seeds, Settings},
+};
+
+/// The most solutions of a study, those of all its sweeps together.
+const MAX_SOLUTIONS: usize = 1000;
+
+/// The solutions of a study of this folder, but for layers that depend on the model.
+pub(super) fn solutions(top: &TopKeys, seeds: Seeds, folder: &Folder) -> Checked<Vec<Unplaced>> {
+    let written = match &top.solution {
+        Some(solutions) => solutions.value.as_slice(),
+        None => return Err(Problem::NoSolution.nowhere()),
+    };
+    let shared = top.train();
+    no_rivals(&shared, "train")?;
+    let mut families: Vec<At<String>> = Vec::new();
+    let mut names: Vec<At<String>> = Vec::new();
+    let (mut solutions, mut edits) = (Vec::new(), Vec::new());
+    for At { value: written, .. } in written {
+        let family = &written.name;
+        different(family, &families)?;
+        families.push(family.clone());
+        no_rivals(&written.train, "solution")?;
+        let keys = over(&written.train, &shared);
+        let (_, edit) = preset_and_edit(&keys)?;
+        edits.push(edit);
+        for (point, keys) in sweep::grid(written, &keys, edit)? {
+            let name = point.as_ref().map_or_else(|| family.value.clone(), Point::name);
+            let name = At { value: name, line: family.line };
+            short_enough(&name)?;
+            different(&name, &names)?;
+            let mut unplaced = solution(&name.value, &keys, written, top, seeds, folder)?;
+            names.push(name);
+            if names.len() > MAX_SOLUTIONS {
+                let problem = Problem::TooManySolutions { solutions: names.len(), most: MAX_SOLUTIONS };
+                return Err(family.fault(problem));
+            }
+            unplaced.solution.point = point;
+            solutions.push(unplaced);
+        }
+    }
+    find_starts(&mut solutions)?;
+    some_compared(&solutions, written)?;
+    // A solution may set the shared keys of LoRA aside by being a steering vector, but not all of them.
+    only_keys_of(&edits, &shared, "train")?;
+    Ok(solutions)
+}
+
+/// A solution with these keys, which are its own over the shared ones.
+fn solution(
+    name: &str,
+    keys: &TrainKeys,
+    written: &SolutionKeys,
+    top: &TopKeys,
+    seeds: Seeds,
+    folder: &Folder,
+) -> Checked<Unplaced> {
+    let own = &written.train;
+    let (preset, edit) = preset_and_edit(keys)?;
+    only_keys_of(&[edit], own, "solution")?;
+    let penalty = penalty(name, keys, own, preset, top)?;
+    let layers = Layers::of(keys, own, edit);
+    let keys = match preset {
+        Some(preset) => over(keys, &preset.keys(penalty.is_some())),
+        None => keys.clone(),
+    };
+    let solution = Solution {
+        name: name.into(),
+        preset,
+        point: None,
+        from: None,
+        rows: first(&keys.rows),
+        mix: mix(&keys, folder)?,
+        control: written.control(),
+        train: settings(&keys, edit, penalty.as_ref(), seeds),
+        search: penalty.and_then(|penalty| penalty.search),
+    };
+    Ok(Unplaced { solution, layers, from: written.from.clone() })
+}
+
+/// How an edit is trained, on layers that are yet to be found.
+fn settings(keys: &TrainKeys, edit: EditName, penalty: Option<&Penalty>, seeds: Seeds) -> Settings {
+    Settings {
+        edit: match edit {
+            EditName::Steering => EditKind::Steering { layer: 0 },
+            EditName::Full => EditKind::Full,
+            EditName::Lora => EditKind::Lora {
+                layers: Vec::new(),
+                projections: keys.projections(),
+                rank: *keys.rank().first(),
+                alpha: keys.alpha(),
+                rslora: keys.rslora(),
+            },
+        },
+        learning_rate: first(&keys.learning_rate).unwrap_or(edit.learning_rate()),
+        weight_decay: keys.weight_decay(),
+        betas: keys.betas(),
+        epsilon: keys.epsilon(),
+        schedule: keys.schedule(),
+        warmup: keys.warmup(),
+        batch_size: keys.batch_size(),
+        accumulation: keys.accumulation(),
+        clip: keys.clip.map(|clip| clip.value),
+        length: match first(&keys.steps) {
+            Some(steps) => Length::Steps(steps),
+            None => Length::Epochs(keys.epochs()),
+        },
+        checkpoint_every: keys.checkpoint_every(),
+        kl: penalty.map(|penalty| Kl { weight: penalty.weight, batch_size: penalty.batch_size }),
+        seeds: match first(&keys.seeds) {
+            Some(seed) => Seeds { initialisation: seed as u64, order: seed as u64, ..seeds },
+            None => seeds,
+        },
+    }
+}
+
+/// The rows that are mixed in, where any are.
+fn mix(keys: &TrainKeys, folder: &Folder) -> Checked<Option<Mix>> {
+    let Some(At { value: Some(mix), line }) = &keys.mix else {
+        return Ok(None);
+    };
+    let files = required(&mix.rows, "`mix`", "rows", *line)?;
+    let ratio = required(&mix.ratio, "`mix`", "ratio", *line)?;
+    Ok(Some(Mix { rows: rows("mix.rows", files, folder)?, ratio: *ratio.value.first() }))
+}
+
+/// The value of a key of several, where each has become a solution of its own.
+fn first<T: Copy>(key: &Option<At<Several<T>>>) -> Option<T> {
+    key.as_ref().map(|several| *several.value.first())
+}
+
+/// Refuses a name that was given before.
+fn different(name: &At<String>, names: &[At<String>]) -> Checked<()> {
+    match names.iter().find(|other| other.value == name.value) {
+        Some(first) => Err(name.fault(Problem::SameName { name: name.value.clone(), first: first.line })),
+        None => Ok(()),
+    }
+}
+
+/// Refuses the name of a sweep's point that cannot be one of a file.
+fn short_enough(name: &At<String>) -> keys::Checked<()> {
+    match is_name(&name.value) {
+        true => Ok(()),
+        false => Err(name.fault(keys::Problem::Unexpected {
+            what: "the name of a point of this sweep".into(),
+            found: format!("`{}`", name.value),
+            expected: format!("{MAX_NAME} characters at most: give the solution a shorter name"),
+        })),
+    }
+}
+
+/// Refuses solutions of which none is compared, where some could be.
+fn some_compared(solutions: &[Unplaced], written: &[At<SolutionKeys>]) -> keys::Checked<()> {
+    if solutions.iter().any(|s| s.solution.compared()) {
+        return Ok(());
+    }
+    match written.iter().find_map(|keys| keys.value.control.as_ref()) {
+        None => Ok(()),
+        Some(first) => Err(first.fault(keys::Problem::Unexpected {
+            what: "`control`".into(),
+            found: "true for every solution".into(),
+            expected: "one solution at least that is none, to be compared".into(),
+        })),
+    }
+}

@@ -1,0 +1,184 @@
+//! The rows of a study, read from its files: what is trained on, what is measured on, and what is left out of it.
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use strait_model::{Model, progress::Progress};
+
+use super::{PairSource, Problem, Rows, Study};
+use crate::{
+    Result,
+    data::{
+        Chat, LeftOut, Notices, Passage, TrainedOn, choose, judged, pairs, questions, read_chats_noting,
+        read_passages, split,
+    },
+    lab::{Group, Lab, PairRows},
+    measure::PlainText,
+    objective::{Kept, Row},
+};
+
+/// What the reading of rows came to besides the rows.
+#[derive(Clone, Default)]
+pub(super) struct Readout {
+    /// The files of rows that are mixed in, in the order of the laboratory's mixtures.
+    pub mixed: Vec<Vec<Rows>>,
+    /// Different questions of the training rows and of the held-out rows.
+    pub questions: [usize; 2],
+    /// What is left out of the measures, since solutions are trained on it.
+    pub left_out: Vec<LeftOut>,
+    /// What readers of the rows did not use.
+    pub notices: Notices,
+    /// What the user should know of the rows.
+    pub said: Vec<String>,
+}
+
+/// Reads all rows of a study.
+///
+/// # Errors
+/// If a file cannot be read, a row does not fit the model, or nothing is left to measure.
+pub(super) fn read<'a>(
+    study: &Study,
+    model: Arc<Model>,
+    progress: &'a dyn Progress,
+) -> Result<(Lab<'a>, Readout)> {
+    let mut notices = Notices::default();
+    let chats = read_all(&study.data.train, &mut notices)?;
+    let asked = questions::groups(&chats);
+    let (train, held_out) = split::hold_out(chats, &asked, study.data.held_out, study.seeds.order);
+    let kl = read_all(&study.data.kl, &mut notices)?;
+    let mut mixed: Vec<(&[Rows], Vec<Chat>)> = Vec::new();
+    for mix in study.solutions.iter().filter_map(|s| s.mix.as_ref()) {
+        if mixed.iter().all(|(files, _)| *files != mix.rows) {
+            mixed.push((&mix.rows, read_all(&mix.rows, &mut notices)?));
+        }
+    }
+
+    // One set of pairs for all solutions, so that what is compared is read on the same.
+    let is_penalised = study.solutions.iter().any(|s| s.train.kl.is_some());
+    let trained_on = TrainedOn::new(
+        &train,
+        if is_penalised { &kl } else { &[] },
+        &mixed.iter().flat_map(|(_, rows)| rows.iter().cloned()).collect::<Vec<_>>(),
+    );
+    let [mut of_narrow, mut of_general, mut of_held_out] =
+        ["narrow pairs", "general pairs", "held-out rows"].map(LeftOut::of);
+    let domain = Some(study.data.domain.as_str());
+    let narrow = read_pairs(&study.data.narrow, domain, &trained_on, &mut of_narrow, &mut notices)?;
+    let general = read_pairs(&study.data.general, None, &trained_on, &mut of_general, &mut notices)?;
+    let unseen = trained_on.sift_rows(held_out.clone(), &mut of_held_out);
+    let mut left_out = vec![of_narrow, of_general, of_held_out];
+    let mut places = vec!["[data.narrow]".to_string(), "[data.general]".into(), String::new()];
+    let mut texts = BTreeMap::new();
+    for measure in &study.measures.asked.0 {
+        let Some(wanted) = measure.text() else { continue };
+        let mut of_text = LeftOut::of("passages");
+        let passages = read_text(wanted, study.seeds.sampling, &trained_on, &mut of_text)?;
+        let row = |passage: Passage| Row::of_text(&model, &passage.text, wanted.tokens);
+        texts.insert(measure.name(), passages.into_iter().map(row).collect::<Result<Vec<_>>>()?);
+        left_out.push(of_text);
+        places.push(format!("measure.{}", measure.name()));
+    }
+    for (counts, table) in left_out.iter().zip(places).filter(|(_, place)| !place.is_empty()) {
+        if counts.read > 0 && counts.left_out == counts.read {
+            let (what, read) = (counts.what.clone(), counts.read);
+            return Err(Problem::AllTrainedOn { what, read, table }.at(study.file.path(), None));
+        }
+    }
+    left_out.retain(|counts| counts.read > 0);
+
+    let mut said: Vec<String> = left_out.iter().filter_map(LeftOut::words).collect();
+    said.extend(notices.lines());
+    let count = |chats: &[Chat]| questions::groups(chats).into_iter().max().map_or(0, |last| last + 1);
+    let questions = [count(&train), count(&held_out)];
+    if questions.iter().sum::<usize>() < train.len() + held_out.len() && study.data.held_out > 0.0 {
+        said.push(format!(
+            "rows of the same question stay on one side: {} of {} rows are held out, which are {} of {} questions",
+            held_out.len(),
+            train.len() + held_out.len(),
+            questions[1],
+            questions.iter().sum::<usize>()
+        ));
+    }
+
+    let rows = |chats: &[Chat]| Row::from_chats(&model, chats, progress);
+    let is_narrowed = unseen.len() < held_out.len();
+    let train = rows(&train)?;
+    let mut mixtures = Vec::new();
+    for (_, others) in &mixed {
+        mixtures.push(Kept::new(train.iter().cloned().chain(rows(others)?).collect()));
+    }
+    let mixed = mixed.into_iter().map(|(files, _)| files.to_vec()).collect();
+    let lab = Lab {
+        seed: study.seeds.sampling,
+        measured: Kept::new(choose(train.clone(), study.measures.rows, study.seeds.sampling)),
+        texts,
+        train: Kept::new(train),
+        mixtures,
+        held_out: Kept::new(rows(&held_out)?),
+        unseen: if is_narrowed { Some(Kept::new(rows(&unseen)?)) } else { None },
+        kl: Kept::new(rows(&kl)?),
+        pairs: [
+            PairRows::new(&model, Group::Narrow, &narrow)?,
+            PairRows::new(&model, Group::General, &general)?,
+        ],
+        progress,
+        model,
+    };
+    Ok((lab, Readout { mixed, questions, left_out, notices, said }))
+}
+
+/// The most passages of one file among which a study chooses.
+const MOST_PASSAGES: usize = 20_000;
+
+/// The passages that a measure reads: chosen by the seed among those of all files that nothing is trained on.
+fn read_text(
+    wanted: &PlainText,
+    seed: u64,
+    trained_on: &TrainedOn,
+    left_out: &mut LeftOut,
+) -> Result<Vec<Passage>> {
+    let mut passages = Vec::new();
+    for file in &wanted.text {
+        passages.extend(read_passages(file.path(), MOST_PASSAGES)?);
+    }
+    Ok(choose(trained_on.sift_passages(passages, left_out), wanted.passages, seed))
+}
+
+fn read_all(rows: &[Rows], notices: &mut Notices) -> Result<Vec<Chat>> {
+    let mut chats = Vec::new();
+    for rows in rows {
+        chats.extend(read_chats_noting(&rows.source()?, notices)?);
+    }
+    Ok(chats)
+}
+
+/// The pairs of a source that no solution is trained on. A limit is shared evenly by the source's files, so that every
+/// domain keeps its part.
+fn read_pairs(
+    source: &PairSource,
+    domain: Option<&str>,
+    trained_on: &TrainedOn,
+    left_out: &mut LeftOut,
+    notices: &mut Notices,
+) -> Result<Vec<pairs::Pair>> {
+    let mut all = Vec::new();
+    match source {
+        PairSource::None => {}
+        PairSource::Aligned { taught, other, limit } => {
+            let a_file = limit.map_or(usize::MAX, |limit| limit.div_ceil(taught.len().max(1)));
+            for (taught, other) in taught.iter().zip(other) {
+                let found = pairs::read_pairs_noting(&taught.source()?, &other.source()?, domain, notices)?;
+                all.extend(trained_on.sift_pairs(found, left_out).into_iter().take(a_file));
+            }
+            all.truncate(limit.unwrap_or(usize::MAX));
+        }
+        PairSource::Judged { files, limit } => {
+            let mut answers = Vec::new();
+            for file in files {
+                answers.extend(judged::read_judged(&file.source()?)?);
+            }
+            let found = judged::general_pairs(&answers, limit.unwrap_or(usize::MAX));
+            all = trained_on.sift_pairs(found, left_out);
+        }
+    }
+    Ok(all)
+}
