@@ -72,13 +72,12 @@ pub fn write(opened: &Opened, base: &Located, folder: &Path) -> Result<()> {
 }
 
 /// An edit as full fine-tunes, where it is nothing else.
-fn fulls(edit: &Edit) -> Result<Vec<&Full>, Problem> {
-    edit.parts()
-        .map(|part| match part {
-            Edit::Full(full) => Ok(full),
-            _ => Err(Problem::NotFull),
-        })
-        .collect()
+fn fulls(edit: &Edit) -> Result<Vec<Full>, Problem> {
+    let full = |part: &'_ Edit| match part {
+        Edit::Full(full) => Ok(full.clone()),
+        _ => Err(Problem::NotFull),
+    };
+    edit.parts().map(full).collect()
 }
 
 /// The base model's config, for weights in f32.
@@ -138,7 +137,7 @@ struct Entry {
 }
 
 /// Writes the weights with what the fine-tunes add, and beside them what has no part in the text model, as it is.
-fn write_weights(path: &Path, weights: &Weights, fulls: &[&Full]) -> Result<()> {
+fn write_weights(path: &Path, weights: &Weights, fulls: &[Full]) -> Result<()> {
     let entries = entries(weights)?;
     let mut header = Map::from_iter([("__metadata__".to_string(), json!({"format": "pt"}))]);
     let mut offset = 0;
@@ -170,7 +169,7 @@ fn write_weights(path: &Path, weights: &Weights, fulls: &[&Full]) -> Result<()> 
 }
 
 /// A weight as the base model's file has it, with what the fine-tunes add.
-fn changed(weights: &Weights, name: &str, shape: &[usize], fulls: &[&Full]) -> Result<Vec<f32>> {
+fn changed(weights: &Weights, name: &str, shape: &[usize], fulls: &[Full]) -> Result<Vec<f32>> {
     let mut tensor = Tensor::from_vec(weights.as_stored(name, shape)?, shape, &Device::Cpu)?;
     for full in fulls {
         tensor = full.added_to(name, &tensor)?;

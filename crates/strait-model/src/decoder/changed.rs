@@ -23,11 +23,26 @@ pub(super) struct Changed {
     fingerprint: OnceLock<String>,
     /// The decoders that were made, each with the edits that it was made for. One whose edit is gone is let go at the next look,
     /// so that as many copies of the weights are in memory as full edits in use, and one more at most.
-    kept: Mutex<Vec<Kept>>,
+    kept: Mutex<Vec<Made>>,
 }
 
-/// A decoder, and the edits that it was made for.
-type Kept = (Vec<Weak<Life>>, Arc<Decoder>);
+/// A decoder with the edits that it was made for.
+struct Made {
+    lives: Vec<Weak<Life>>,
+    decoder: Arc<Decoder>,
+}
+
+impl Made {
+    /// Whether it was made for just these edits.
+    fn is_for(&self, lives: &[&Arc<Life>]) -> bool {
+        let same = |(own, life): (&Weak<Life>, &&Arc<Life>)| own.as_ptr() == Arc::as_ptr(life);
+        self.lives.len() == lives.len() && self.lives.iter().zip(lives).all(same)
+    }
+
+    fn is_used(&self) -> bool {
+        self.lives.iter().all(|life| life.strong_count() > 0)
+    }
+}
 
 /// The decoder whose weights hold under an edit.
 pub(super) enum Under<'a> {
@@ -93,15 +108,11 @@ impl Decoder {
     pub(super) fn under(&self, edit: Option<&Edit>) -> Result<Under<'_>> {
         let lives: Vec<&Arc<Life>> = fulls(edit).map(Full::life).collect();
         let Some(edit) = edit.filter(|_| !lives.is_empty()) else { return Ok(Under::Own(self)) };
-        let of_these = |weak: &Vec<Weak<Life>>| {
-            weak.len() == lives.len()
-                && weak.iter().zip(&lives).all(|(w, life)| w.as_ptr() == Arc::as_ptr(life))
-        };
         {
             let mut kept = self.changed.kept.lock().unwrap_or_else(PoisonError::into_inner);
-            kept.retain(|(lives, _)| lives.iter().all(|life| life.strong_count() > 0));
-            if let Some((_, made)) = kept.iter().find(|(weak, _)| of_these(weak)) {
-                return Ok(Under::Made(Arc::clone(made)));
+            kept.retain(Made::is_used);
+            if let Some(made) = kept.iter().find(|made| made.is_for(&lives)) {
+                return Ok(Under::Made(Arc::clone(&made.decoder)));
             }
         }
         // Nobody waits while it is made: a thread that computes may be given other work that comes here.
@@ -110,19 +121,24 @@ impl Decoder {
             let found = tensors.next().filter(|(next, _)| next == name);
             found.map(|(_, tensor)| tensor).ok_or_else(|| super::no_tensor(name))
         })?;
-        let made = Arc::new(made);
+        let decoder = Arc::new(made);
         let mut kept = self.changed.kept.lock().unwrap_or_else(PoisonError::into_inner);
-        if !kept.iter().any(|(weak, _)| of_these(weak)) {
-            kept.push((lives.into_iter().map(Arc::downgrade).collect(), Arc::clone(&made)));
+        if !kept.iter().any(|made| made.is_for(&lives)) {
+            let lives = lives.into_iter().map(Arc::downgrade).collect();
+            kept.push(Made { lives, decoder: Arc::clone(&decoder) });
         }
-        Ok(Under::Made(made))
+        Ok(Under::Made(decoder))
     }
 }
 
+/// Numbers that are hashed at once.
+const PIECE: usize = 1 << 14;
+
 fn hash((name, tensor): &(String, Tensor)) -> Result<[u8; 32]> {
     let mut hash = Sha256::new().chain_update(format!("{name} {:?} ", tensor.dims()));
-    for number in tensor.detach().to_dtype(DType::F32)?.flatten_all()?.to_vec1::<f32>()? {
-        hash.update(number.to_le_bytes());
+    for numbers in tensor.detach().to_dtype(DType::F32)?.flatten_all()?.to_vec1::<f32>()?.chunks(PIECE) {
+        let bytes: Vec<u8> = numbers.iter().flat_map(|number| number.to_le_bytes()).collect();
+        hash.update(bytes);
     }
     Ok(hash.finalize().into())
 }

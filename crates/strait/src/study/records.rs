@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use strait_model::edit::{self, Summary};
+use strait_model::edit::{self, Kind, Summary};
 
 use super::{
     Axis, Solution, Study,
@@ -107,6 +107,7 @@ fn trained(study: &Study, folder: &Path) -> Result<Table> {
 fn in_words(edit: &Summary) -> String {
     match &edit.lora {
         Some(lora) => format!("LoRA, rank {}, scale {}", lora.rank, lora.scale),
+        None if edit.kind == Kind::Full => "full fine-tune".into(),
         None => "steering vector".into(),
     }
 }
