@@ -12,7 +12,7 @@ use crate::{
         read_passages, split,
     },
     lab::{Group, Lab, PairRows},
-    measure::PlainText,
+    measure::{PlainText, TextSource},
     objective::{Kept, Row},
 };
 
@@ -21,6 +21,8 @@ use crate::{
 pub(super) struct Readout {
     /// The files of rows that are mixed in, in the order of the laboratory's mixtures.
     pub mixed: Vec<Vec<Rows>>,
+    /// The files of KL rows, in the order of the laboratory's.
+    pub kl: Vec<Vec<Rows>>,
     /// Different questions of the training rows and of the held-out rows.
     pub questions: [usize; 2],
     /// What is left out of the measures, since solutions are trained on it.
@@ -44,7 +46,12 @@ pub(super) fn read<'a>(
     let chats = read_all(&study.data.train, &mut notices)?;
     let asked = questions::groups(&chats);
     let (train, held_out) = split::hold_out(chats, &asked, study.data.held_out, study.seeds.order);
-    let kl = read_all(&study.data.kl, &mut notices)?;
+    let mut kl = vec![(&study.data.kl, read_all(&study.data.kl, &mut notices)?)];
+    for own in study.solutions.iter().filter_map(|s| s.kl_rows.as_ref()) {
+        if kl.iter().all(|(files, _)| *files != own) {
+            kl.push((own, read_all(own, &mut notices)?));
+        }
+    }
     let mut mixed: Vec<(&[Rows], Vec<Chat>)> = Vec::new();
     for mix in study.solutions.iter().filter_map(|s| s.mix.as_ref()) {
         if mixed.iter().all(|(files, _)| *files != mix.rows) {
@@ -53,10 +60,13 @@ pub(super) fn read<'a>(
     }
 
     // One set of pairs for all solutions, so that what is compared is read on the same.
-    let is_penalised = study.solutions.iter().any(|s| s.train.kl.is_some());
+    let holds_on = |files: &Vec<Rows>| {
+        study.solutions.iter().any(|s| s.train.kl.is_some() && s.kl_files(&study.data) == files)
+    };
+    let held_on = kl.iter().filter(|(files, _)| holds_on(files)).flat_map(|(_, rows)| rows.iter().cloned());
     let trained_on = TrainedOn::new(
         &train,
-        if is_penalised { &kl } else { &[] },
+        &held_on.collect::<Vec<_>>(),
         &mixed.iter().flat_map(|(_, rows)| rows.iter().cloned()).collect::<Vec<_>>(),
     );
     let [mut of_narrow, mut of_general, mut of_held_out] =
@@ -107,6 +117,8 @@ pub(super) fn read<'a>(
         mixtures.push(Kept::new(train.iter().cloned().chain(rows(others)?).collect()));
     }
     let mixed = mixed.into_iter().map(|(files, _)| files.to_vec()).collect();
+    let kl_rows = kl.iter().map(|(_, chats)| Ok(Kept::new(rows(chats)?))).collect::<Result<_>>()?;
+    let kl = kl.into_iter().map(|(files, _)| files.clone()).collect();
     let lab = Lab {
         seed: study.seeds.sampling,
         measured: Kept::new(choose(train.clone(), study.measures.rows, study.seeds.sampling)),
@@ -115,7 +127,7 @@ pub(super) fn read<'a>(
         mixtures,
         held_out: Kept::new(rows(&held_out)?),
         unseen: if is_narrowed { Some(Kept::new(rows(&unseen)?)) } else { None },
-        kl: Kept::new(rows(&kl)?),
+        kl: kl_rows,
         pairs: [
             PairRows::new(&model, Group::Narrow, &narrow)?,
             PairRows::new(&model, Group::General, &general)?,
@@ -123,7 +135,7 @@ pub(super) fn read<'a>(
         progress,
         model,
     };
-    Ok((lab, Readout { mixed, questions, left_out, notices, said }))
+    Ok((lab, Readout { mixed, kl, questions, left_out, notices, said }))
 }
 
 /// The most passages of one file among which a study chooses.
@@ -137,8 +149,15 @@ fn read_text(
     left_out: &mut LeftOut,
 ) -> Result<Vec<Passage>> {
     let mut passages = Vec::new();
-    for file in &wanted.text {
-        passages.extend(read_passages(file.path(), MOST_PASSAGES)?);
+    for source in &wanted.text {
+        match source {
+            TextSource::File(file) => passages.extend(read_passages(file.path(), MOST_PASSAGES)?),
+            TextSource::World(text) => {
+                let place = |number| format!("document {number} of world:{}", text.world.shown());
+                let documents = text.documents(wanted.passages)?.into_iter().zip(1..);
+                passages.extend(documents.map(|(text, number)| Passage { place: place(number), text }));
+            }
+        }
     }
     Ok(choose(trained_on.sift_passages(passages, left_out), wanted.passages, seed))
 }

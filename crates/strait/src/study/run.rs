@@ -7,12 +7,7 @@ use std::{
 };
 
 use candle_core::Device;
-use strait_model::{
-    Config,
-    files::sha256_of,
-    progress::Progress,
-    source::{Located, locate},
-};
+use strait_model::{Config, files::sha256_of, progress::Progress, source::Located};
 
 use super::{
     Plan, Problem, RunFolder, Session, Step, StepStatus, Study, StudyFile,
@@ -22,7 +17,7 @@ use super::{
     results::{self, Outcome, outcome},
     worker::Worker,
 };
-use crate::{Error, Result, lab::Estimate};
+use crate::{Error, Result, lab::Estimate, world::locate};
 
 /// What a run will do.
 pub struct DryRun {

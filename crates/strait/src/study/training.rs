@@ -13,7 +13,7 @@ use crate::{
     Error, Result, Table,
     lab::{self, Lab},
     measure::{Certificate, Measure, Preference, certificate},
-    objective::Row,
+    objective::{Kept, Row},
     train::{Kl, Length, Order, Run, Settings, SolutionFolder, Trainable, TrainingData, pick},
 };
 
@@ -38,15 +38,22 @@ impl Worker<'_> {
 
     /// The rows of each micro-batch of a solution.
     pub(super) fn order(&self, solution: &Solution, settings: &Settings) -> Order {
-        Order::over(&self.picked(solution), settings, self.rows_of(solution), self.lab.kl.rows())
+        Order::over(&self.picked(solution), settings, self.rows_of(solution), self.kl_of(solution))
     }
 
     /// The rows of a pass.
     fn picked(&self, solution: &Solution) -> Vec<usize> {
         let own = self.lab.train.rows().len();
-        let ratio = solution.mix.as_ref().map_or(0.0, |mix| mix.ratio);
         let others = self.rows_of(solution).len() - own;
-        pick(own, solution.rows, others, ratio, solution.train.seeds.order)
+        let seed = solution.train.seeds.order;
+        let Some(mix) = &solution.mix else { return pick(own, solution.rows, 0, 0.0, seed) };
+        if mix.every {
+            // All of the others, and for each of them its part of the training rows, which come again and again.
+            let few = pick(own, solution.rows, 0, 0.0, seed);
+            let again = (others as f64 / mix.ratio).round() as usize;
+            return few.into_iter().cycle().take(again).chain(own..own + others).collect();
+        }
+        pick(own, solution.rows, others, mix.ratio, seed)
     }
 
     /// Optimiser steps of a solution's training.
@@ -73,9 +80,15 @@ impl Worker<'_> {
         for solution in &self.planned.study.solutions {
             let own = self.lab.train.rows().len();
             let ratio = solution.mix.as_ref().map_or(0.0, |mix| mix.ratio);
-            let picked = solution.rows.map_or(own, |few| few.min(own)) as f64 * (1.0 + ratio);
+            let picked = match &solution.mix {
+                Some(mix) if mix.every => {
+                    let others = (self.rows_of(solution).len() - own) as f64;
+                    others * (1.0 + 1.0 / mix.ratio)
+                }
+                _ => solution.rows.map_or(own, |few| few.min(own)) as f64 * (1.0 + ratio),
+            };
             let trainings = solution.search.as_ref().map_or(1, |search| search.tries + 1);
-            taken += trainings as f64 * solution.train.rows_taken(picked, self.lab.kl.rows().len() as f64);
+            taken += trainings as f64 * solution.train.rows_taken(picked, self.kl_of(solution).len() as f64);
             if taken > MOST_ROWS {
                 let solution = solution.name.clone();
                 let problem = Problem::LongTraining { solution, rows: taken, most: MOST_ROWS };
@@ -88,6 +101,16 @@ impl Worker<'_> {
     /// The rows that a solution trains on: the training rows, and behind them those that it mixes in.
     pub(super) fn rows_of(&self, solution: &Solution) -> &[Row] {
         self.mixture(solution).map_or(self.lab.train.rows(), |i| self.lab.mixtures[i].rows())
+    }
+
+    /// The rows on which a solution's penalty holds.
+    pub(super) fn kl_of(&self, solution: &Solution) -> &[Row] {
+        self.kl_set(solution).map_or(&[], |set| self.lab.kl[set].rows())
+    }
+
+    fn kl_set(&self, solution: &Solution) -> Option<usize> {
+        let files = solution.kl_files(&self.planned.study.data);
+        self.read.kl.iter().position(|known| known == files)
     }
 
     fn mixture(&self, solution: &Solution) -> Option<usize> {
@@ -111,17 +134,18 @@ impl Worker<'_> {
         let point = first_changed_point(shape.edit(), self.lab.model.config().layers);
         let order = self.order(solution, settings);
         self.say_rows(solution, &order);
-        let mixture = self.mixture(solution);
+        let (mixture, kl_set) = (self.mixture(solution), self.kl_set(solution));
         let planned = self.planned;
         let Lab { progress, model, train, mixtures, held_out, kl, pairs, measured, .. } = &mut self.lab;
         measured.forget();
         let (decoder, progress) = (&model.decoder, *progress);
         pairs.iter_mut().for_each(|pairs| pairs.kept.forget());
-        for (i, other) in mixtures.iter_mut().enumerate() {
-            if Some(i) != mixture {
-                other.forget();
-            }
+        for (sets, used) in [(&mut *mixtures, mixture), (&mut *kl, kl_set)] {
+            let others = sets.iter_mut().enumerate().filter(|(i, _)| Some(*i) != used);
+            others.for_each(|(_, set)| set.forget());
         }
+        let mut no_kl = Kept::new(Vec::new());
+        let kl = kl_set.map_or(&mut no_kl, |set| &mut kl[set]);
         let train = match mixture {
             Some(i) => {
                 train.forget();
@@ -135,7 +159,10 @@ impl Worker<'_> {
         held_out.keep(decoder, &held_out_rows, point, false, "reading held-out rows", progress)?;
         kl.keep(decoder, &order.kl_rows(), point, true, "reading KL rows", progress)?;
         let median_norm = train.median_norm(decoder, &train_rows)?;
-        let scale = median_norm / (model.config().hidden_size as f64).sqrt();
+        let scale = match solution.absolute_rate {
+            true => 1.0,
+            false => median_norm / (model.config().hidden_size as f64).sqrt(),
+        };
         let data = TrainingData {
             train,
             held_out: (!held_out_rows.is_empty()).then_some(&*held_out),
@@ -177,6 +204,14 @@ impl Worker<'_> {
         }
         if let Some(mix) = &solution.mix {
             let others = self.rows_of(solution).len() - own;
+            if mix.every {
+                let again = used.iter().filter(|&&row| row >= own).count();
+                self.lab.progress.note(&format!(
+                    "{}: all {again} rows of other domains are mixed in, and training rows come again",
+                    solution.name
+                ));
+                return;
+            }
             let asked = (mix.ratio * solution.rows.map_or(own, |rows| rows.min(own)) as f64).round();
             let again = match asked > others as f64 {
                 true => format!(", of which there are {others}, so that some come again within a pass"),

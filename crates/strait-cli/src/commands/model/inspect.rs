@@ -4,10 +4,8 @@ use std::{fmt, path::PathBuf};
 
 use clap::Args;
 use serde::Serialize;
-use strait_model::{
-    Config, Tokenizer, Weights,
-    source::{Located, locate},
-};
+use strait::world::locate;
+use strait_model::{Config, Tokenizer, Weights, source::Located};
 
 use super::{Context, pull};
 use crate::{failure::Failure, text::Columns, units};

@@ -20,7 +20,7 @@ use crate::{
     keys::{self, Fault, Key, Keys},
 };
 
-pub(super) use data::{DataKeys, PairKeys, RowKeys};
+pub(super) use data::{DataKeys, PairKeys, RowKeys, WorldKeys};
 pub(super) use measures::MeasureKeys;
 pub(super) use solutions::{PointKeys, SolutionKeys};
 pub(super) use top::{MAX_NAME, PredictionKeys, SeedKeys, TopKeys, is_name};

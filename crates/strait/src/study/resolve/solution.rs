@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::Rows;
+use super::{Data, Rows};
 use crate::{
     study::{Point, Preset, Search},
     train::Settings,
@@ -30,6 +30,12 @@ pub struct Solution {
     /// Other rows among its training rows.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub mix: Option<Mix>,
+    /// Whether its learning rate is in units of the vector's own numbers; else it is relative to the residual stream.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub absolute_rate: bool,
+    /// The rows on which its KL penalty holds, where they are not those of the study.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub kl_rows: Option<Vec<Rows>>,
     /// The search for its KL weight; its settings then hold a weight in the middle of it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub search: Option<Search>,
@@ -44,9 +50,17 @@ pub struct Mix {
     pub rows: Vec<Rows>,
     /// How many of them come with each training row.
     pub ratio: f64,
+    /// Whether a pass takes every one of them, and the training rows as often as the ratio asks.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub every: bool,
 }
 
 impl Solution {
+    /// The files of the rows on which its penalty holds, if it has one.
+    pub fn kl_files<'a>(&'a self, data: &'a Data) -> &'a Vec<Rows> {
+        self.kl_rows.as_ref().unwrap_or(&data.kl)
+    }
+
     /// Whether efficiency, stability and significance compare it: it starts from nothing, and is no control.
     pub fn compared(&self) -> bool {
         self.from.is_none() && !self.control
