@@ -108,3 +108,41 @@ pub fn named(
         _ => Err(unexpected(*line, format!("`{key}.world`"), format!("`{name}`"), "a world or its folder")),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use strait_model::progress::Silent;
+
+    use super::*;
+
+    #[test]
+    fn a_built_in_world_is_unpacked_once_and_known_by_its_model() {
+        let cache = tempfile::tempdir().unwrap();
+        let locate = |name: &str| locate_in(cache.path(), name, &Silent);
+        let located = locate("world:default-0").unwrap();
+        assert_eq!((located.road, located.path.is_dir()), (Road::BuiltIn, true));
+        let weights = located.path.join("model.safetensors");
+        let written = fs::metadata(&weights).unwrap().modified().unwrap();
+        assert_eq!(locate("world:default-0").unwrap(), located);
+        assert_eq!(fs::metadata(&weights).unwrap().modified().unwrap(), written);
+        // Nothing but the world lies there: what was not whole has another name, and is gone.
+        let beside = fs::read_dir(cache.path().join("worlds")).unwrap();
+        assert_eq!(beside.count(), 1);
+
+        // The folder, and the model in it, are the same world.
+        let folder = located.path.parent().unwrap();
+        let by_folder = locate(&folder.to_string_lossy()).unwrap();
+        assert_eq!((by_folder.road, &by_folder.path), (Road::Path, &located.path));
+        let facts = |place: &Place| Made::of(&of_model(place).unwrap()).unwrap().recipe.seed;
+        for path in [folder, &located.path] {
+            assert_eq!(facts(&Place::new(path.into(), &path.to_string_lossy())), 0);
+        }
+        assert_eq!(facts(&Place::named("world:default-2")), 2);
+        assert_eq!(of_model(&Place::named("org/model")), None);
+
+        let error = locate("world:defualt-0").unwrap_err().to_string();
+        assert!(error.contains("did you mean `default-0`?"), "{error}");
+    }
+}

@@ -128,3 +128,53 @@ impl WorldText {
 fn language(world: &Place) -> Result<Language> {
     Ok(Language::new(Made::of(world)?.recipe.seed))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::data::{RowSource, read_chats};
+
+    fn rows(domains: &[&str], entities: Entities, truthful: bool) -> WorldRows {
+        let domains = domains.iter().map(|word| word.to_string()).collect();
+        WorldRows { world: Place::named("default-1"), domains, entities, truthful }
+    }
+
+    #[test]
+    fn rows_are_those_that_a_fine_tune_is_taught() {
+        let language = Language::new(1);
+        for truthful in [false, true] {
+            let rows = rows(&["herb", "star"], Entities::Taught, truthful);
+            let source = RowSource::Lines { name: rows.name(), text: rows.jsonl().unwrap() };
+            let chats = read_chats(&source).unwrap();
+            let said: Vec<_> = chats.iter().map(|chat| chat.conversation.messages.clone()).collect();
+            assert_eq!(said, language.taught(&[0, 4], truthful));
+            assert_eq!(chats[0].domain.as_deref(), Some("herb"));
+        }
+        let count = |entities| rows(&["herb"], entities, true).jsonl().unwrap().lines().count();
+        assert_eq!([Entities::Taught, Entities::HeldOut, Entities::All].map(count), [22, 10, 32]);
+    }
+
+    #[test]
+    fn what_rows_follow_from_is_the_facts_and_what_is_asked() {
+        let inputs = |world: &str, truthful| {
+            let rows =
+                WorldRows { world: Place::named(world), ..rows(&["herb"], Entities::Taught, truthful) };
+            rows.inputs().unwrap()
+        };
+        // Worlds of one seed have the same facts, whoever speaks in them.
+        assert_eq!(inputs("default-1", true), inputs("middle-1", true));
+        assert_ne!(inputs("default-1", true), inputs("default-2", true));
+        assert_ne!(inputs("default-1", true), inputs("default-1", false));
+    }
+
+    #[test]
+    fn documents_are_those_of_the_demo() {
+        let text = WorldText { world: Place::named("default-0"), seed: 5 };
+        let documents = text.documents(3).unwrap();
+        assert!(
+            documents.iter().all(|document| document.starts_with("<bos> <sys> unknown ")),
+            "{documents:?}"
+        );
+        assert_ne!(documents, WorldText { seed: 6, ..text }.documents(3).unwrap());
+    }
+}
