@@ -205,7 +205,7 @@ fn checkpoint(bytes: &[u8], scratch: &Path) {
     let folder = SolutionFolder::new(scratch);
     let _ = folder.is_finished("fingerprint");
     let _ = folder.history();
-    let _ = folder.resume(&mut [], "fingerprint", |step| step == 1);
+    let _ = folder.restore(&mut [], "fingerprint");
     let _ = folder.trajectory();
 }
 

@@ -2,7 +2,7 @@
 
 usage: train.py LLAMA_FOLDER OUT_DIR
 LLAMA_FOLDER is the folder `llama` that tiny.py wrote; OUT_DIR gets rows.jsonl, kl.jsonl, rank1/, rank4/ (PEFT folders
-with B = 0) and golden_train.json.
+with B = 0), golden_train.json, and golden_full.json with the runs of a full fine-tune.
 """
 
 import contextlib
@@ -45,6 +45,9 @@ ADAPTERS = {
     "rank1": {"rank": 1, "alpha": 2, "layers": [2], "projections": ["down_proj"], "peak": 0.05},
     "rank4": {"rank": 4, "alpha": 4, "layers": [1, 3], "projections": sum(PROJECTIONS.values(), []), "peak": 0.01},
 }
+FULL_PEAK = 0.002
+# Numbers of each weight that are written down.
+SHOWN = 48
 KL_WEIGHTS = [0.0, 0.5]
 # How far figures in float32 may lie from the same figures in float64 (norm of the difference, relative).
 AGREEMENT = 1e-4
@@ -182,6 +185,28 @@ class Adapters:
         return contextlib.nullcontext()
 
 
+class Full:
+    """Every weight, tied ones once; as transformers has it, norms do not decay."""
+
+    def __init__(self, model, _out):
+        self.model = model.requires_grad_(True)
+        self.edit = {"kind": "full"}
+        self.peak = FULL_PEAK
+
+    def parameters(self):
+        return dict(self.model.named_parameters())
+
+    def applied(self):
+        return contextlib.nullcontext()
+
+
+def groups(parameters):
+    """What decays and what does not: of a vector of its own everything, of a model all but norms and biases."""
+    alone = len(parameters) == 1
+    plain = [p for p in parameters if p.dim() == 1 and not alone]
+    return [{"params": [p for p in parameters if p.dim() > 1 or alone]}, {"params": plain, "weight_decay": 0.0}]
+
+
 def prepare(folder, edit_kind, edit_folder, dtype):
     """The base, and the subject that is trained, in `dtype`."""
     return load_model(folder).to(dtype), edit_kind(load_model(folder).to(dtype), edit_folder)
@@ -190,7 +215,7 @@ def prepare(folder, edit_kind, edit_folder, dtype):
 def train(base, subject, rows, kl_rows, kl_weight):
     """Takes the steps; returns the figures of each step before its update, and the tensors after the last."""
     parameters = list(subject.parameters().values())
-    optimiser = torch.optim.AdamW(parameters, lr=subject.peak, **OPTIMISER, foreach=False)
+    optimiser = torch.optim.AdamW(groups(parameters), lr=subject.peak, **OPTIMISER, foreach=False)
 
     def logits(model, ids):
         return model(torch.tensor([ids])).logits[0]
@@ -272,8 +297,8 @@ def main():
         chats = (encode_chat(tokenizer, messages) for messages in rows)
         return [{"ids": ids, "responses": responses} for _, ids, responses in chats]
 
-    rows, kl_rows, runs = encoded(ROWS), encoded(KL_ROWS), []
-    for name, kind in {"steering": Steering, "rank1": Adapters, "rank4": Adapters}.items():
+    rows, kl_rows, runs, full_runs = encoded(ROWS), encoded(KL_ROWS), [], []
+    for name, kind in {"steering": Steering, "rank1": Adapters, "rank4": Adapters, "full": Full}.items():
         for kl_weight in KL_WEIGHTS:
             label, results = f"{name}, KL weight {kl_weight}", []
             for dtype in (torch.float32, torch.float64):
@@ -283,7 +308,15 @@ def main():
             agree(label, *results)
             steps, final = results[0]
             setting = {"name": label, "edit": subject.edit, "kl_weight": kl_weight, "lr": subject.peak}
-            runs.append(setting | {"steps": steps, "final": final})
+            if kind is Full:
+                first = {name: tensor.flatten()[:SHOWN] for name, tensor in final.items()}
+                full_runs.append(setting | {"steps": steps, "final": first})
+            else:
+                runs.append(setting | {"steps": steps, "final": final})
+    write_json(
+        out / "golden_full.json",
+        {"reads": f"as golden_train.json; final: the first {SHOWN} numbers of each weight", "runs": full_runs},
+    )
     write_json(
         out / "golden_train.json",
         {

@@ -1,4 +1,4 @@
-//! What a command ends with when it does not end well: a message, a remedy, an exit code.
+//! Failures of commands: a message, a remedy, an exit code.
 
 use std::{
     error::Error,
@@ -57,7 +57,7 @@ impl Failure {
         show(&message, &hint);
         if output::is_json() {
             // The exit code tells of the failure where nobody reads the object.
-            let _ = output::print_object(&Report::of(message, hint));
+            let _ = output::print_object(&ErrorObject::of(message, hint));
         }
         match self {
             Self::Library(strait::Error::Interrupted) => INTERRUPTED.into(),
@@ -124,7 +124,7 @@ pub fn usage(error: &clap::Error) -> ExitCode {
             rendered.split("\n\n").map(|text| text.split_whitespace().collect::<Vec<_>>().join(" "));
         let message = paragraphs.next().unwrap_or_default();
         let hint = paragraphs.next().unwrap_or_else(|| "`strait --help` shows what there is".into());
-        let _ = output::print_object(&Report::of(message.trim_start_matches("error: ").into(), hint));
+        let _ = output::print_object(&ErrorObject::of(message.trim_start_matches("error: ").into(), hint));
     }
     USAGE.into()
 }
@@ -132,8 +132,8 @@ pub fn usage(error: &clap::Error) -> ExitCode {
 /// Tells a machine of a signal that ends the process.
 pub fn interrupted() {
     if output::is_json() {
-        let hint = "run the same command again; a study or a demo goes on where it stopped";
-        output::print_last_object(&Report::of("interrupted by a signal".into(), hint.into()));
+        let hint = "run the same command to continue a study or a demo";
+        output::print_last_object(&ErrorObject::of("interrupted by a signal".into(), hint.into()));
     }
 }
 
@@ -168,18 +168,18 @@ fn show(message: &str, hint: &str) {
 }
 
 #[derive(Serialize)]
-struct Report {
-    error: Told,
+struct ErrorObject {
+    error: ErrorBody,
 }
 
-impl Report {
+impl ErrorObject {
     fn of(message: String, hint: String) -> Self {
-        Self { error: Told { message, hint } }
+        Self { error: ErrorBody { message, hint } }
     }
 }
 
 #[derive(Serialize)]
-struct Told {
+struct ErrorBody {
     message: String,
     hint: String,
 }

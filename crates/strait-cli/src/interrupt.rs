@@ -16,7 +16,7 @@ use crate::failure::{self, Failure, INTERRUPTED};
 /// Set by the first signal while a command asked to be told.
 static STOP: AtomicBool = AtomicBool::new(false);
 
-/// What the first signal does instead of ending the process, or before it.
+/// The reaction to the first signal instead of ending the process, or before it.
 static REACTION: Mutex<Option<Reaction>> = Mutex::new(None);
 
 enum Reaction {
@@ -59,7 +59,7 @@ pub fn clean_up_first(clean_up: impl Fn() + Send + 'static) -> Guard {
     Guard(())
 }
 
-/// Whether a signal came while a [`stop_first`] guard lived.
+/// True if a signal came while a [`stop_first`] guard lived.
 pub fn stopped() -> bool {
     STOP.load(Ordering::Relaxed)
 }

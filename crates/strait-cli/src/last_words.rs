@@ -1,4 +1,4 @@
-//! What is said where the program cannot go on: after a panic, and where the process is aborted.
+//! The words of a program that cannot go on: after a panic, and where the process is aborted.
 //!
 //! Neither should happen. Where it does, the user is told in words, a machine gets its object, and the exit code is that of
 //! any other failure.
@@ -11,7 +11,7 @@ use std::{
 
 use crate::failure::{Failure, MISTAKE};
 
-/// What the last panic said.
+/// The last panic's message.
 static PANIC: Mutex<Option<String>> = Mutex::new(None);
 
 /// From now on a panic prints nothing, so that it can be caught, and an abort says why.

@@ -32,14 +32,14 @@ struct Cli {
     command: Command,
 }
 
-/// What every command takes.
+/// The arguments of every command.
 #[derive(clap::Args)]
 #[command(next_help_heading = "Options of every command")]
 struct Global {
-    /// Print one JSON object on standard output, and all else on standard error
+    /// Print one JSON object to standard output, and all else to standard error
     #[arg(long, global = true)]
     json: bool,
-    /// Compute on N threads [default: one a core]
+    /// Use N threads [default: one a core]
     #[arg(long, global = true, value_name = "N", value_parser = threads::number)]
     threads: Option<NonZeroUsize>,
 }
@@ -53,7 +53,7 @@ Exit codes: 0 done (also where a claim does not hold), 1 failed, 2 wrong usage, 
 
 Examples:
   strait init study.toml                        write a commented study
-  strait run study.toml                         run it, or go on where it stopped
+  strait run study.toml                         run it, or continue it
   strait chat smollm2-135m-instruct             talk to a model
   strait score --model M --edit E --data F      the response loss of an edited model";
 
@@ -61,7 +61,7 @@ fn main() -> ExitCode {
     keep_candle_to_one_thread();
     last_words::install();
     let arguments: Vec<OsString> = std::env::args_os().collect();
-    // Known before the arguments are understood: what is wrong with them is an object too.
+    // Known before the arguments are understood: a mistake in them is an object too.
     if arguments.iter().any(|argument| argument == "--json") {
         output::promise_json();
     }

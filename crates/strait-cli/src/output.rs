@@ -19,10 +19,10 @@ use crate::text;
 /// meaning makes a new one.
 const SCHEMA: u32 = 1;
 
-/// Whether standard output is for one object.
+/// True if standard output is for one object.
 static JSON: AtomicBool = AtomicBool::new(false);
 
-/// Whether the object was printed, or is being printed.
+/// True if the object was printed, or is being printed.
 static PRINTED: AtomicBool = AtomicBool::new(false);
 
 /// Held while the object is being printed.
@@ -40,12 +40,12 @@ pub fn promise_json() {
     JSON.store(true, Ordering::Relaxed);
 }
 
-/// Whether standard output is for one object.
+/// True if standard output is for one object.
 pub fn is_json() -> bool {
     JSON.load(Ordering::Relaxed)
 }
 
-/// Whether the object was printed, or is being printed.
+/// True if the object was printed, or is being printed.
 #[cfg(unix)]
 pub fn was_printed() -> bool {
     PRINTED.load(Ordering::Relaxed)

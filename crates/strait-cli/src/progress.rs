@@ -22,7 +22,7 @@ pub fn on_standard_error() -> Arc<dyn Progress> {
     }
 }
 
-/// How often a bar is redrawn while nothing happens.
+/// The time after which a bar is redrawn while nothing happens.
 const TICK: Duration = Duration::from_millis(200);
 /// A task that took at least this long gets a line about its end.
 const WORTH_A_LINE: Duration = Duration::from_secs(2);
@@ -91,13 +91,13 @@ impl Drop for Bar {
         let took = self.bar.elapsed();
         self.bar.finish_and_clear();
         if took >= WORTH_A_LINE {
-            let stand = Stand {
+            let state = TaskState {
                 done: self.bar.position(),
                 total: self.bar.length(),
                 unit: self.unit,
                 said: self.bar.message(),
             };
-            let _ = self.bars.println(stand.end(&self.bar.prefix(), took));
+            let _ = self.bars.println(state.end(&self.bar.prefix(), took));
         }
     }
 }
@@ -131,11 +131,11 @@ where
             clock: self.clock.clone(),
             began,
             state: Mutex::new(LineState {
-                stand: Stand { done: 0, total, unit, said: String::new() },
+                state: TaskState { done: 0, total, unit, said: String::new() },
                 printed: began,
             }),
         };
-        let start = task.state().stand.start(&task.title);
+        let start = task.state().state.start(&task.title);
         write_line(&self.sink, &start);
         Box::new(task)
     }
@@ -164,7 +164,7 @@ struct LineTask<W: Write, C: Fn() -> Duration> {
 }
 
 struct LineState {
-    stand: Stand,
+    state: TaskState,
     printed: Duration,
 }
 
@@ -182,15 +182,15 @@ where
     fn advance(&self, n: u64) {
         let now = (self.clock)();
         let mut state = self.state();
-        state.stand.done += n;
-        if now.saturating_sub(state.printed) >= QUIET && state.stand.total != Some(state.stand.done) {
+        state.state.done += n;
+        if now.saturating_sub(state.printed) >= QUIET && state.state.total != Some(state.state.done) {
             state.printed = now;
-            write_line(&self.sink, &state.stand.middle(&self.title, now.saturating_sub(self.began)));
+            write_line(&self.sink, &state.state.middle(&self.title, now.saturating_sub(self.began)));
         }
     }
 
     fn say(&self, said: &str) {
-        self.state().stand.said = line(said);
+        self.state().state.said = line(said);
     }
 }
 
@@ -198,21 +198,21 @@ impl<W: Write, C: Fn() -> Duration> Drop for LineTask<W, C> {
     fn drop(&mut self) {
         let took = (self.clock)().saturating_sub(self.began);
         if took >= WORTH_A_LINE {
-            let end = self.state().stand.end(&self.title, took);
+            let end = self.state().state.end(&self.title, took);
             write_line(&self.sink, &end);
         }
     }
 }
 
-/// How far a task is.
-struct Stand {
+/// The state of a task.
+struct TaskState {
     done: u64,
     total: Option<u64>,
     unit: Unit,
     said: String,
 }
 
-impl Stand {
+impl TaskState {
     fn start(&self, title: &str) -> String {
         match self.total {
             Some(total) => format!("{title}: {} to do", self.amount(total)),

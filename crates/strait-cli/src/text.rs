@@ -48,7 +48,7 @@ fn escaped(text: &str, hidden: impl Fn(char) -> bool) -> String {
     shown
 }
 
-/// Whether a character is seen by what it does alone: controls, what turns the direction of writing, what has no width.
+/// True if a character is seen by what it does alone: controls, what turns the direction of writing, what has no width.
 pub fn is_hidden(c: char) -> bool {
     c.is_control()
         || matches!(c,

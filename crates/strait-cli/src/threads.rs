@@ -1,4 +1,4 @@
-//! How many threads work may take.
+//! The number of threads.
 //!
 //! The threads are started by the first work that needs them: a command that computes nothing starts none.
 
@@ -6,7 +6,7 @@ use std::{env, error::Error, num::NonZeroUsize, thread};
 
 use crate::failure::Failure;
 
-/// What rayon takes its number of threads from.
+/// The variable from which rayon takes its number of threads.
 const VARIABLE: &str = "RAYON_NUM_THREADS";
 
 /// Threads that any machine may start; more are of use where there are cores for them.
@@ -50,7 +50,7 @@ pub unsafe fn set(asked: Option<NonZeroUsize>) -> Result<(), Failure> {
     Ok(())
 }
 
-/// What the environment says; none where it says nothing, or 0, which has always meant the same to rayon.
+/// The number that the environment sets; none where it sets nothing, or 0, which has always meant the same to rayon.
 fn said() -> Result<Option<usize>, Failure> {
     let Some(said) = env::var_os(VARIABLE).filter(|said| !said.is_empty() && said != "0") else {
         return Ok(None);

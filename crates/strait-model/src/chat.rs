@@ -52,7 +52,7 @@ pub struct Answer {
     pub text: String,
     /// The tokens drawn, the end token included.
     pub tokens: usize,
-    /// Whether the model ended it, rather than the limit or the reader.
+    /// True if the model ended it, rather than the limit or the reader.
     pub finished: bool,
 }
 

@@ -1,4 +1,4 @@
-//! What a decoder is made of, read from Hugging Face's `config.json` or from GGUF metadata.
+//! A decoder's shape, read from Hugging Face's `config.json` or from GGUF metadata.
 //!
 //! Both readers fill in what their file leaves out as transformers and llama.cpp do, and refuse what the decoder does not
 //! compute: a key that would change the numbers is never passed over in silence.
@@ -7,6 +7,7 @@ mod gguf;
 mod hf;
 mod problem;
 mod projection;
+mod tensors;
 
 use std::{io::Read, path::Path};
 
@@ -14,6 +15,8 @@ use serde::Serialize;
 
 pub use problem::Problem;
 pub use projection::Projection;
+
+pub use tensors::{EMBEDDINGS, HEAD, LAST_NORM};
 
 use crate::{Error, Gguf, Result, files::open_real};
 
@@ -42,7 +45,7 @@ pub enum Architecture {
 }
 
 impl Architecture {
-    /// Whether the model is a Gemma: norms multiply by 1 + w, each sublayer has a norm after it too, and embeddings are
+    /// True if the model is a Gemma: norms multiply by 1 + w, each sublayer has a norm after it too, and embeddings are
     /// scaled.
     pub fn is_gemma(self) -> bool {
         matches!(self, Self::Gemma2 | Self::Gemma3)
@@ -57,7 +60,7 @@ impl Architecture {
         if self.is_gemma() { Activation::GeluTanh } else { Activation::Silu }
     }
 
-    /// What embeddings are multiplied by.
+    /// The factor on embeddings.
     fn embedding_scale(self, hidden_size: usize) -> f64 {
         if self.is_gemma() { (hidden_size as f64).sqrt() } else { 1.0 }
     }
@@ -73,7 +76,7 @@ pub enum Activation {
     GeluTanh,
 }
 
-/// What a layer's attention sees.
+/// The reach of a layer's attention.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum LayerKind {
@@ -88,11 +91,11 @@ pub enum LayerKind {
 pub struct Rope {
     /// Base of the geometric series of wavelengths.
     pub base: f64,
-    /// What is done to the frequencies so that longer texts fit.
+    /// The change of the frequencies with which longer texts fit.
     pub scaling: RopeScaling,
 }
 
-/// How rotary frequencies are changed.
+/// A change of rotary frequencies.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum RopeScaling {
@@ -105,7 +108,7 @@ pub enum RopeScaling {
     },
     /// Llama 3: long wavelengths are divided, short ones are not, those between in part.
     Llama3 {
-        /// What the frequencies of long wavelengths are divided by.
+        /// The divisor of the frequencies of long wavelengths.
         factor: f64,
         /// Wavelengths longer than the original context over this are long.
         low_freq_factor: f64,
@@ -163,19 +166,19 @@ pub struct Config {
     pub vocab_size: usize,
     /// The longest text the model was made for, in tokens.
     pub context_length: usize,
-    /// What RMS norms add to the mean square.
+    /// The epsilon that RMS norms add to the mean square.
     pub norm_eps: f64,
     /// The gate's activation.
     pub activation: Activation,
-    /// Whether the query, key and value projections have a bias.
+    /// True if the query, key and value projections have a bias.
     pub qkv_bias: bool,
-    /// Whether each query and key head is normed before it is rotated.
+    /// True if each query and key head is normed before it is rotated.
     pub qk_norm: bool,
-    /// Whether there is a norm after the attention and after the MLP, besides those before.
+    /// True if there is a norm after the attention and after the MLP, besides those before.
     pub post_norms: bool,
-    /// What embeddings are multiplied by.
+    /// The factor on embeddings.
     pub embedding_scale: f64,
-    /// What the products of queries and keys are multiplied by.
+    /// The factor on products of queries and keys.
     pub attention_scale: f64,
     /// Attention scores s become cap * tanh(s / cap).
     pub attention_softcap: Option<f64>,
@@ -185,11 +188,11 @@ pub struct Config {
     pub rope: Rope,
     /// Those of sliding layers, where they differ.
     pub local_rope: Option<Rope>,
-    /// What each layer sees.
+    /// The reach of each layer.
     pub layer_kinds: Vec<LayerKind>,
-    /// How many positions a sliding layer sees, its own included.
+    /// The number of positions that a sliding layer sees, its own included.
     pub sliding_window: Option<usize>,
-    /// Whether the embedding is the unembedding too.
+    /// True if the embedding is the unembedding too.
     pub tied_embeddings: bool,
 }
 
@@ -228,14 +231,7 @@ impl Config {
 
     /// Numbers in the weights.
     pub fn parameters(&self) -> usize {
-        let d = self.hidden_size;
-        let projections = Projection::ALL.map(|p| self.projection_size(p));
-        let matrices = projections.iter().map(|&(input, output)| input * output).sum::<usize>();
-        let biases = if self.qkv_bias { projections[..3].iter().map(|&(_, output)| output).sum() } else { 0 };
-        let head_norms = if self.qk_norm { 2 * self.head_dim } else { 0 };
-        let norms = if self.post_norms { 4 } else { 2 } * d;
-        let tables = if self.tied_embeddings { 1 } else { 2 };
-        self.layers * (matrices + biases + head_norms + norms) + d + tables * self.vocab_size * d
+        self.tensors().iter().map(|(_, shape)| shape.iter().product::<usize>()).sum()
     }
 
     /// Input and output width of one of a block's projections.

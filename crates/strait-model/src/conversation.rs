@@ -15,7 +15,7 @@ pub enum Role {
     User,
     /// The model.
     Assistant,
-    /// What a tool answered.
+    /// A tool's answer.
     Tool,
     /// Instructions, as some templates call them.
     Developer,
@@ -54,7 +54,7 @@ impl fmt::Display for Role {
 pub struct Message {
     role: Role,
     keys: Map<String, Value>,
-    /// Whether an assistant's turn is a response: trained on, and counted in losses.
+    /// True if an assistant's turn is a response: trained on, and counted in losses.
     pub trained: bool,
 }
 
@@ -77,7 +77,7 @@ impl Message {
         self.role
     }
 
-    /// Whether the assistant speaks.
+    /// True if the assistant speaks.
     pub fn is_answer(&self) -> bool {
         self.role == Role::Assistant
     }
@@ -94,7 +94,7 @@ impl Message {
         other
     }
 
-    /// What is said: the content, or the texts among its parts one behind the other; empty where there is none.
+    /// The words said: the content, or the texts among its parts one behind the other; empty where there is none.
     pub fn text(&self) -> Cow<'_, str> {
         match self.keys.get("content") {
             Some(Value::String(text)) => Cow::Borrowed(text),

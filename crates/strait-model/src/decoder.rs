@@ -6,22 +6,23 @@
 //! that point: a stream kept at a point is always unsteered there.
 
 mod cache;
-mod opened;
+mod changed;
 mod packed;
 
 pub use cache::Cache;
 pub use packed::Packed;
 
-use std::ops::Range;
+use std::{collections::HashMap, ops::Range};
 
-use candle_core::{DType, Device, Shape, Tensor};
+use candle_core::{Device, Shape, Tensor};
 
 use crate::{
     Config, Edit, Error, Result, Weights,
-    config::LayerKind,
-    edit::{Adapter, Projection, Site},
+    config::{EMBEDDINGS, HEAD, LAST_NORM, LayerKind},
+    edit::{Adapter, Full, Projection, Site},
     ops::{self, AttentionShape, HeadChange, Linear, RopeTable, Span, Spans, Unembedding},
 };
+use changed::Changed;
 
 struct Block {
     attention_norm: Tensor,
@@ -37,6 +38,8 @@ struct Block {
 /// A decoder-only transformer, frozen unless it was built from variables.
 pub struct Decoder {
     config: Config,
+    /// All that follow, by name.
+    tensors: Vec<(String, Tensor)>,
     embedding: Tensor,
     blocks: Vec<Block>,
     norm: Tensor,
@@ -45,9 +48,11 @@ pub struct Decoder {
     frequencies: Vec<f32>,
     /// Those of layers with sliding attention, where they are others.
     local_frequencies: Option<Vec<f32>>,
+    /// The decoders that full fine-tunes made of this one.
+    changed: Changed,
 }
 
-/// What every block of one pass needs.
+/// The inputs of every block of one pass.
 struct Pass<'a> {
     spans: Spans,
     rows: Vec<Range<usize>>,
@@ -75,13 +80,13 @@ fn adapters_of(part: &Edit, site: Site) -> impl Iterator<Item = (&Adapter, f64)>
     })
 }
 
-/// What an adapter adds: scale * B A x.
+/// The term that an adapter adds: scale * B A x.
 fn change(x: &Tensor, adapter: &Adapter, scale: f64) -> Result<Tensor> {
     let by = |x: &Tensor, weight: &Tensor| ops::linear(x, &Linear { weight: weight.clone(), bias: None });
     Ok((by(&by(x, &adapter.a)?, &adapter.b)? * scale)?)
 }
 
-/// What an adapter of the embedding table adds: scale * B A, with A's columns those of the tokens.
+/// The term that an adapter of the embedding table adds: scale * B A, with A's columns those of the tokens.
 fn looked_up(tokens: &[u32], adapter: &Adapter, scale: f64) -> Result<Tensor> {
     let ids = Tensor::from_slice(tokens, tokens.len(), adapter.a.device())?;
     let of_tokens = adapter.a.index_select(&ids, 1)?.t()?.contiguous()?;
@@ -89,34 +94,33 @@ fn looked_up(tokens: &[u32], adapter: &Adapter, scale: f64) -> Result<Tensor> {
 }
 
 impl Block {
-    fn from_tensors(
-        c: &Config,
-        layer: usize,
-        tensor: &mut impl FnMut(&str, &[usize]) -> Result<Tensor>,
-    ) -> Result<Self> {
-        let d = c.hidden_size;
-        let mut tensor = |rest: &str, shape: &[usize]| tensor(&format!("model.layers.{layer}.{rest}"), shape);
-        let mut projections = Vec::with_capacity(Projection::ALL.len());
-        for p in Projection::ALL {
-            let (input, output) = c.projection_size(p);
-            let weight = tensor(&format!("{}.weight", p.path()), &[output, input])?;
-            let biased = c.qkv_bias && matches!(p, Projection::Q | Projection::K | Projection::V);
-            let bias = biased.then(|| tensor(&format!("{}.bias", p.path()), &[output])).transpose()?;
-            projections.push(Linear { weight, bias });
-        }
-        let mut norm = |name: &str, width: usize| tensor(&format!("{name}.weight"), &[width]);
-        let mut head_norm = |name| c.qk_norm.then(|| norm(name, c.head_dim)).transpose();
-        let (q_norm, k_norm) = (head_norm("self_attn.q_norm")?, head_norm("self_attn.k_norm")?);
-        let attention_norm = norm("input_layernorm", d)?;
-        let after_attention = norm("post_attention_layernorm", d)?;
-        let (attention_post_norm, mlp_norm, mlp_post_norm) = if c.post_norms {
-            let before_mlp = norm("pre_feedforward_layernorm", d)?;
-            (Some(after_attention), before_mlp, Some(norm("post_feedforward_layernorm", d)?))
-        } else {
-            (None, after_attention, None)
+    fn of(config: &Config, layer: usize, tensors: &HashMap<&str, &Tensor>) -> Result<Self> {
+        let optional =
+            |rest: &str| tensors.get(format!("model.layers.{layer}.{rest}").as_str()).copied().cloned();
+        let tensor = |rest: &str| optional(rest).ok_or_else(|| no_tensor(rest));
+        let projection = |p: Projection| {
+            let weight = tensor(&format!("{}.weight", p.path()))?;
+            Ok(Linear { weight, bias: optional(&format!("{}.bias", p.path())) })
         };
-        Ok(Self { attention_norm, projections, q_norm, k_norm, attention_post_norm, mlp_norm, mlp_post_norm })
+        let after_attention = tensor("post_attention_layernorm.weight")?;
+        let (attention_post_norm, mlp_norm) = match config.post_norms {
+            true => (Some(after_attention), tensor("pre_feedforward_layernorm.weight")?),
+            false => (None, after_attention),
+        };
+        Ok(Self {
+            attention_norm: tensor("input_layernorm.weight")?,
+            projections: Projection::ALL.into_iter().map(projection).collect::<Result<_>>()?,
+            q_norm: optional("self_attn.q_norm.weight"),
+            k_norm: optional("self_attn.k_norm.weight"),
+            attention_post_norm,
+            mlp_norm,
+            mlp_post_norm: optional("post_feedforward_layernorm.weight"),
+        })
     }
+}
+
+fn no_tensor(name: &str) -> Error {
+    candle_core::Error::CannotFindTensor { path: name.into() }.bt().into()
 }
 
 impl Decoder {
@@ -138,46 +142,37 @@ impl Decoder {
         mut tensor: impl FnMut(&str, &[usize]) -> Result<Tensor>,
     ) -> Result<Self> {
         config.validate().map_err(candle_core::Error::wrap)?;
-        let c = &config;
-        let mut tensor = |name: &str, shape: &[usize]| {
-            let found = tensor(name, shape)?;
+        let mut tensors = Vec::new();
+        for (name, shape) in config.tensors() {
+            let found = tensor(&name, &shape)?;
             let (expected, got) = (Shape::from(shape), found.shape().clone());
-            if got == expected {
-                return Ok(found);
+            if got != expected {
+                let msg = name.into();
+                return Err(candle_core::Error::UnexpectedShape { msg, expected, got }.into());
             }
-            Err(Error::from(candle_core::Error::UnexpectedShape { msg: name.into(), expected, got }))
-        };
-        let table = [c.vocab_size, c.hidden_size];
-        let embedding = tensor("model.embed_tokens.weight", &table)?;
-        let blocks = (0..c.layers).map(|layer| Block::from_tensors(c, layer, &mut tensor));
-        let blocks = blocks.collect::<Result<_>>()?;
-        let norm = tensor("model.norm.weight", &[c.hidden_size])?;
-        let unembedding =
-            if c.tied_embeddings { embedding.clone() } else { tensor("lm_head.weight", &table)? };
+            tensors.push((name, found));
+        }
+        let named: HashMap<&str, &Tensor> =
+            tensors.iter().map(|(name, tensor)| (name.as_str(), tensor)).collect();
+        let weight = |name: &str| named.get(name).copied().cloned().ok_or_else(|| no_tensor(name));
+        let embedding = weight(EMBEDDINGS)?;
+        let head = if config.tied_embeddings { embedding.clone() } else { weight(HEAD)? };
+        let blocks =
+            (0..config.layers).map(|layer| Block::of(&config, layer, &named)).collect::<Result<_>>()?;
         Ok(Self {
+            norm: weight(LAST_NORM)?,
             embedding,
             blocks,
-            norm,
-            unembedding: Unembedding { weight: unembedding, softcap: c.logit_softcap, change: None },
-            frequencies: c.rope.inverse_frequencies(c.head_dim),
-            local_frequencies: c.local_rope.as_ref().map(|rope| rope.inverse_frequencies(c.head_dim)),
+            unembedding: Unembedding { weight: head, softcap: config.logit_softcap, change: None },
+            frequencies: config.rope.inverse_frequencies(config.head_dim),
+            local_frequencies: config
+                .local_rope
+                .as_ref()
+                .map(|rope| rope.inverse_frequencies(config.head_dim)),
+            tensors,
+            changed: Changed::default(),
             config,
         })
-    }
-
-    /// Names and shapes of the tensors that a decoder of this config is built from.
-    ///
-    /// # Errors
-    /// If the config describes no decoder.
-    pub fn tensors_of(config: &Config) -> Result<Vec<(String, Vec<usize>)>> {
-        let mut tensors = Vec::new();
-        let zero = Tensor::zeros((), DType::F32, &Device::Cpu)?;
-        Self::from_tensors(config.clone(), |name, shape| {
-            tensors.push((name.to_string(), shape.to_vec()));
-            // One number, however large the shape is.
-            Ok(zero.broadcast_as(shape)?)
-        })?;
-        Ok(tensors)
     }
 
     /// The config that it was built from.
@@ -185,7 +180,7 @@ impl Decoder {
         &self.config
     }
 
-    /// Where its tensors live.
+    /// The device of its tensors.
     pub fn device(&self) -> &Device {
         self.embedding.device()
     }
@@ -193,6 +188,11 @@ impl Decoder {
     /// The embedding table, shape `(vocab, hidden_size)`.
     pub fn embeddings(&self) -> &Tensor {
         &self.embedding
+    }
+
+    /// All weights under the names of [`Config::tensors`], in that order.
+    pub fn tensors(&self) -> &[(String, Tensor)] {
+        &self.tensors
     }
 
     /// The map from hidden states after the final norm to logits, with what an edit changes of it.
@@ -211,7 +211,7 @@ impl Decoder {
             0 => None,
             _ => Some(HeadChange { a: Tensor::cat(&a, 0)?, b: Tensor::cat(&b, 1)? }),
         };
-        Ok(Unembedding { change, ..self.unembedding.clone() })
+        Ok(Unembedding { change, ..self.under(edit)?.unembedding.clone() })
     }
 
     /// The residual stream at point 0.
@@ -274,10 +274,11 @@ impl Decoder {
         let rope = |frequencies: &Vec<f32>| RopeTable::new(&batch.positions, frequencies);
         let (full, local) = (rope(&self.frequencies), self.local_frequencies.as_ref().map(rope));
         let pass = Pass { spans, rows, local_rope: local.unwrap_or_else(|| full.clone()), rope: full, edit };
+        let weights = self.under(edit)?;
         let mut stream = stream;
         for layer in blocks {
             stream = self.steer(stream, layer, batch.ids(), edit)?;
-            stream = self.block(stream, layer, &pass, cache.as_deref_mut())?;
+            stream = weights.block(stream, layer, &pass, cache.as_deref_mut())?;
         }
         Ok(stream)
     }
@@ -292,7 +293,7 @@ impl Decoder {
     pub fn finish(&self, stream: Tensor, edit: Option<&Edit>) -> Result<Tensor> {
         // No edit asks for the tokens here, since there is a block at least.
         let stream = self.steer(stream, self.config.layers, &[], edit)?;
-        Ok(ops::rms_norm(&stream, &self.norm, self.config.norm_eps)?)
+        Ok(ops::rms_norm(&stream, &self.under(edit)?.norm, self.config.norm_eps)?)
     }
 
     /// Logits of every token of a batch.
@@ -386,8 +387,14 @@ impl Decoder {
     /// Lets the parts of an edit that act on the residual stream at a point act there, in their order. `tokens` are those of
     /// the stream, which only the embeddings' point needs.
     fn steer(&self, stream: Tensor, point: usize, tokens: &[u32], edit: Option<&Edit>) -> Result<Tensor> {
-        let base = stream.clone();
         let mut stream = stream;
+        if point == 0 {
+            // The table changes before anything acts on what stands in it.
+            for full in fulls(edit) {
+                stream = (stream + full.of_tokens(tokens, self.config.embedding_scale)?)?;
+            }
+        }
+        let base = stream.clone();
         for part in edit.into_iter().flat_map(Edit::parts) {
             match part {
                 Edit::Steering(steering) if steering.layer + 1 == point as i32 => {
@@ -415,6 +422,14 @@ impl Decoder {
     }
 }
 
+/// The full fine-tunes in an edit.
+fn fulls(edit: Option<&Edit>) -> impl Iterator<Item = &Full> {
+    edit.into_iter().flat_map(Edit::parts).filter_map(|part| match part {
+        Edit::Full(full) => Some(full),
+        _ => None,
+    })
+}
+
 /// The point up to which `edit` changes nothing: a stream kept there serves the base model and every variant.
 pub fn first_changed_point(edit: &Edit, layers: usize) -> usize {
     let point_of = |site| match site {
@@ -426,6 +441,7 @@ pub fn first_changed_point(edit: &Edit, layers: usize) -> usize {
         Edit::Steering(steering) => Some((steering.layer + 1) as usize),
         Edit::Ablation(ablation) => Some((ablation.layer + 1) as usize),
         Edit::Lora(lora) => lora.adapters.iter().map(|a| point_of(a.site)).min(),
+        Edit::Full(_) => Some(0),
         Edit::Composed(_) => None,
     };
     edit.parts().filter_map(of_part).min().unwrap_or(layers)

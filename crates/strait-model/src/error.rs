@@ -2,13 +2,13 @@
 
 use std::path::PathBuf;
 
-/// What is wrong with a file, an edit or a name: an enum for each kind, with one variant a malformation.
+/// A problem of a file, an edit or a name: an enum for each kind, with one variant a malformation.
 pub trait Problem: std::error::Error + Send + Sync + 'static {
     /// The remedy, one sentence.
     fn hint(&self) -> String;
 }
 
-/// What can go wrong while reading, editing or running a model.
+/// An error of reading, editing or running a model.
 ///
 /// The message names the file, the place in it and the problem; [`Error::hint`] gives the remedy.
 #[derive(Debug, thiserror::Error)]
@@ -19,7 +19,7 @@ pub enum Error {
     Io {
         /// The file or folder.
         path: PathBuf,
-        /// What was being done, as a verb phrase.
+        /// The step that failed, as a verb phrase.
         doing: &'static str,
         /// The system's answer.
         source: std::io::Error,
@@ -29,7 +29,7 @@ pub enum Error {
     NotAFile {
         /// Its path.
         path: PathBuf,
-        /// What it is, with its article.
+        /// Its kind, with its article.
         found: &'static str,
     },
     /// A file beyond what is read of its kind.
@@ -46,13 +46,13 @@ pub enum Error {
         /// The file.
         path: PathBuf,
     },
-    /// What came from outside is malformed, is not supported, or does not fit together. The modules that read have their own
+    /// Something from outside that is malformed, is not supported, or does not fit together. The modules that read have their own
     /// enum of problems; [`Error::problem`] finds it again.
     #[error("{}{problem}", path.as_ref().map(|path| format!("`{}`: ", path.display())).unwrap_or_default())]
     Input {
         /// The file or folder, where it is one.
         path: Option<PathBuf>,
-        /// What is wrong with it.
+        /// The problem.
         problem: Box<dyn Problem>,
     },
     /// A sequence that is longer than the model's context.
@@ -151,7 +151,7 @@ impl Error {
 /// ELOOP, for which the standard library has no stable word.
 const TOO_MANY_LINKS: i32 = if cfg!(target_os = "linux") { 40 } else { 62 };
 
-/// What the engine says, in one line and without the backtrace that it takes along where the environment asks for one.
+/// The engine's words, in one line and without the backtrace that it takes along where the environment asks for one.
 fn in_words(error: &candle_core::Error) -> String {
     use candle_core::Error::{Context, WithBacktrace, WithPath, WrappedContext};
     match error {

@@ -1,6 +1,6 @@
 //! Files: read where they are the files that they should be, and written whole or not at all.
 
-mod pinned;
+mod open_file;
 mod stand_in;
 
 use std::{
@@ -13,10 +13,10 @@ use sha2::{Digest, Sha256};
 use tempfile::NamedTempFile;
 
 use crate::{Error, Result};
-pub use pinned::{Identity, Pinned};
+pub use open_file::{Identity, OpenFile};
 pub use stand_in::{START, StandIn, open_data, open_real, refuse_stand_in, unfinished_beside};
 
-/// What the names of temporary files begin with: one that is left over belongs to a write that was cut off.
+/// The beginning of temporary files' names: one that is left over belongs to a write that was cut off.
 pub const TEMPORARY_PREFIX: &str = ".strait-";
 
 /// Writes `path` as a whole or not at all: into a temporary file beside it, flushed to disk, then renamed.
@@ -45,6 +45,37 @@ pub fn write_atomically(
         folder.sync_all().ok();
     }
     Ok(())
+}
+
+/// Fills a new folder under another name beside it, then gives it its own: the folder is whole or absent.
+///
+/// # Errors
+/// If something lies in a folder of that name, the file system refuses, or what `fill` returns.
+pub fn write_folder<T, E: From<Error>>(
+    folder: &Path,
+    fill: impl FnOnce(&Path) -> Result<T, E>,
+) -> Result<T, E> {
+    let refused = |error| E::from(Error::io(folder, "write the folder")(error));
+    let parent = match folder.parent() {
+        Some(parent) if !parent.as_os_str().is_empty() => parent,
+        _ => Path::new("."),
+    };
+    std::fs::create_dir_all(parent).map_err(refused)?;
+    let mut builder = tempfile::Builder::new();
+    builder.prefix(TEMPORARY_PREFIX);
+    #[cfg(unix)]
+    builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o777));
+    let temporary = builder.tempdir_in(parent).map_err(refused)?;
+    let filled = fill(temporary.path())?;
+    // An empty folder of that name may be there; some systems rename onto none.
+    match std::fs::remove_dir(folder) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(refused(error)),
+        _ => {}
+    }
+    std::fs::rename(temporary.path(), folder).map_err(refused)?;
+    // Nothing is left under the other name.
+    let _ = temporary.keep();
+    Ok(filled)
 }
 
 /// A temporary file with the permissions of any other new file; the default would hide results from colleagues.
@@ -98,7 +129,7 @@ fn must_be_a_file(path: &Path, found: &Metadata) -> Result<()> {
     }
 }
 
-/// What a thing of the file system is, with its article, if it is no file.
+/// The kind of a thing of the file system, with its article, if it is no file.
 fn what_else(found: &Metadata) -> Option<&'static str> {
     let kind = found.file_type();
     if kind.is_file() {

@@ -14,7 +14,7 @@ use std::{borrow::Cow, path::Path};
 use candle_core::quantized::GgmlDType;
 use rayon::prelude::*;
 
-use crate::{Error, Result, files::Pinned};
+use crate::{Error, Result, files::OpenFile};
 pub use header::Header;
 pub use problem::Problem;
 pub(crate) use types::{dtype_name, is_float};
@@ -22,7 +22,7 @@ pub(crate) use types::{dtype_name, is_float};
 /// Longest key and longest tensor name that the format allows, in bytes.
 const MAX_NAME: u64 = 65_535;
 const MAX_DIMENSIONS: u32 = 4;
-/// How deep arrays may lie in arrays. No key in use nests at all.
+/// The deepest nesting of arrays. No key in use nests at all.
 const MAX_NESTING: usize = 4;
 /// The format asks for a multiple of eight; a block of any type may then be read in place.
 const MIN_ALIGNMENT: u64 = 8;
@@ -82,16 +82,16 @@ impl Value {
     }
 }
 
-/// Where a tensor lies and how it is written.
+/// A tensor's place and type.
 #[derive(Debug, Clone, PartialEq)]
 pub struct TensorInfo {
     /// Its name in the file, such as `blk.3.ffn_down.weight`.
     pub name: String,
     /// Row-major dimensions, outermost first (the file has them innermost first).
     pub shape: Vec<usize>,
-    /// How its weights are quantised.
+    /// The type of its weights.
     pub dtype: GgmlDType,
-    /// Where its data starts, in bytes from the start of the file.
+    /// The offset of its data, in bytes from the start of the file.
     pub offset: usize,
     /// Bytes of its data.
     pub size: usize,
@@ -104,7 +104,7 @@ fn wrong_kind(key: &str, expected: &'static str, found: &Value) -> Problem {
 /// An open GGUF file.
 #[derive(Debug)]
 pub struct Gguf {
-    file: Pinned,
+    file: OpenFile,
     header: Header,
 }
 
@@ -114,7 +114,7 @@ impl Gguf {
     /// # Errors
     /// If the file cannot be opened or is malformed.
     pub fn open(path: &Path) -> Result<Self> {
-        let file = Pinned::open(path, &[])?;
+        let file = OpenFile::open(path, &[])?;
         let header = read_header(&file)?.map_err(|problem| Error::input(path, problem))?;
         Ok(Self { file, header })
     }
@@ -125,7 +125,7 @@ impl Gguf {
     }
 
     /// The file as it is held.
-    pub(crate) fn file(&self) -> &Pinned {
+    pub(crate) fn file(&self) -> &OpenFile {
         &self.file
     }
 
@@ -260,7 +260,7 @@ impl Gguf {
 }
 
 /// Reads as much of the file's start as its header takes.
-fn read_header(file: &Pinned) -> Result<Result<Header, Problem>> {
+fn read_header(file: &OpenFile) -> Result<Result<Header, Problem>> {
     let length = usize::try_from(file.length()).unwrap_or(usize::MAX);
     let mut read = FIRST_READ;
     loop {

@@ -14,7 +14,7 @@ use std::{
 const MAX_MESSAGE: usize = 200;
 
 thread_local! {
-    /// Whether a panic on this thread is caught and so needs no message of its own.
+    /// True if a panic on this thread is caught and so needs no message of its own.
     static QUIET: Cell<bool> = const { Cell::new(false) };
 }
 

@@ -1,7 +1,7 @@
-//! A chat model that can be read to the last digit, edited and sampled from.
+//! Chat models that are read as transformers reads them, edited, and sampled from.
 //!
-//! The crate reads Hugging Face folders and GGUF files into one decoder ([`Model`]), lets small changes act on it
-//! without touching its weights ([`Edit`]), and gives the losses of fine-tuning with gradients to the edit's tensors.
+//! The crate reads Hugging Face folders and GGUF files into one decoder ([`Model`]), lets changes act on it
+//! and leaves its own weights alone ([`Edit`]), and gives the losses of fine-tuning with their gradients ([`ops::Loss`]).
 //! It knows nothing of studies, measures or reports.
 
 mod chat;
@@ -14,6 +14,7 @@ pub mod files;
 pub mod gguf;
 pub mod guard;
 pub mod json;
+pub mod merged;
 pub mod model;
 pub mod ops;
 pub mod progress;

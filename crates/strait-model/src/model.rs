@@ -16,11 +16,11 @@ pub struct Model {
     pub decoder: Decoder,
     /// Tokenizer and chat template.
     pub tokenizer: Tokenizer,
-    /// Where it came from.
+    /// Its origin.
     pub provenance: Provenance,
 }
 
-/// Where a model came from, as a report states it.
+/// A model's origin, as a report states it.
 #[derive(Clone, Debug, Serialize)]
 pub struct Provenance {
     /// The name that was asked for, the file or folder found, by which road, and the hub's revision.

@@ -1,6 +1,6 @@
-//! How long work tells its caller how far it is. The caller decides what a screen shows.
+//! Progress of long work, told to its caller, who decides what a screen shows.
 
-/// What a task counts.
+/// The unit in which a task counts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Unit {
     /// Bytes read, written or fetched.
@@ -15,7 +15,7 @@ pub trait Progress: Send + Sync {
     fn begin(&self, title: &str, total: Option<u64>, unit: Unit) -> Box<dyn Task>;
     /// One line worth reading: a decision that was taken, or a warning.
     fn note(&self, line: &str);
-    /// Whether the work should stop as soon as nothing is lost by it.
+    /// True if the work should stop as soon as nothing is lost by it.
     fn stopped(&self) -> bool {
         false
     }

@@ -9,7 +9,7 @@ use crate::{
     decoder::{Cache, Packed},
 };
 
-/// How answers are drawn.
+/// The settings with which answers are drawn.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Sampling {
     /// Logits are divided by it; 0 takes the likeliest token.
@@ -34,7 +34,7 @@ impl Default for Sampling {
 pub struct Continuation {
     /// Its tokens, the end token included where it was drawn.
     pub ids: Vec<u32>,
-    /// Whether it ended by itself rather than by the limit.
+    /// True if it ended by itself rather than by the limit.
     pub finished: bool,
 }
 

@@ -38,7 +38,7 @@ pub use problem::Problem;
 use crate::{Conversation, Message};
 use ast::Text;
 use fault::{Fault, Meter};
-use parser::Wrong;
+use parser::ParseError;
 use run::Run;
 use value::Value;
 
@@ -49,13 +49,13 @@ const MAX_QUOTE: usize = 300;
 /// Stack of a rendering, in bytes.
 const STACK: usize = 1 << 28;
 
-/// What a template is given of a conversation.
+/// The part of a conversation that a template is given.
 #[derive(Clone, Copy, Debug)]
 pub struct View<'c> {
     conversation: &'c Conversation,
-    /// How many of its messages, from the first.
+    /// The number of its messages, from the first.
     messages: usize,
-    /// Whether the beginning of an answer is to follow.
+    /// True if the beginning of an answer is to follow.
     generation_prompt: bool,
 }
 
@@ -77,7 +77,7 @@ pub struct Template {
     body: ast::Body,
     specials: BTreeMap<String, String>,
     date: Date,
-    /// Whether the source names `strftime_now`.
+    /// True if the source names `strftime_now`.
     asks_date: bool,
 }
 
@@ -92,8 +92,8 @@ impl Template {
         }
         let parsed = on_deep_stack(|| parser::parse(source))?;
         let body = parsed.map_err(|(wrong, line)| match wrong {
-            Wrong::TooLong => Problem::LongExpression { line: line as usize },
-            Wrong::Fault(fault) => problem(fault, line as usize),
+            ParseError::TooLong => Problem::LongExpression { line: line as usize },
+            ParseError::Fault(fault) => problem(fault, line as usize),
         })?;
         let asks_date = source.contains("strftime_now");
         Ok(Self { body, specials, date: Date::default(), asks_date })
@@ -115,7 +115,7 @@ impl Template {
     /// If the template refuses a conversation, fails, or does not come to an end.
     pub fn render(&self, views: &[View]) -> Result<Vec<String>, Problem> {
         on_deep_stack(|| {
-            let mut given: Option<Given> = None;
+            let mut given: Option<Inputs> = None;
             views
                 .iter()
                 .map(|view| {
@@ -123,7 +123,7 @@ impl Template {
                     let given = match given.take().filter(|given| std::ptr::eq(given.of, view.conversation)) {
                         Some(same) => given.insert(same),
                         None => {
-                            given.insert(Given::new(view.conversation).map_err(|fault| problem(fault, 1))?)
+                            given.insert(Inputs::new(view.conversation).map_err(|fault| problem(fault, 1))?)
                         }
                     };
                     let run = Run::new(Meter::new(given.size), self.date);
@@ -134,7 +134,7 @@ impl Template {
         })?
     }
 
-    fn context(&self, view: &View, given: &Given) -> fault::Result<Vec<(Text, Value)>> {
+    fn context(&self, view: &View, given: &Inputs) -> fault::Result<Vec<(Text, Value)>> {
         let specials = self.specials.iter().map(|(name, token)| (name.as_str(), Value::from(token.as_str())));
         // What transformers always passes is there even where it is nothing: templates test it for being none.
         let always = [
@@ -148,7 +148,7 @@ impl Template {
 }
 
 /// A conversation as the engine's values.
-struct Given<'c> {
+struct Inputs<'c> {
     of: &'c Conversation,
     messages: Vec<Value>,
     tools: Value,
@@ -156,7 +156,7 @@ struct Given<'c> {
     size: usize,
 }
 
-impl<'c> Given<'c> {
+impl<'c> Inputs<'c> {
     fn new(of: &'c Conversation) -> fault::Result<Self> {
         // What is given is as large as it is: only what the template makes of it is bounded.
         let meter = Meter::new(usize::MAX);

@@ -43,10 +43,10 @@ pub struct Tokenizer {
     rows: Option<usize>,
 }
 
-/// What both kinds of source give.
+/// The parts that both kinds of source give.
 struct Parts {
     library: tokenizers::Tokenizer,
-    /// What the normalizer can make of a text.
+    /// The bound on what the normalizer makes of a text.
     growth: Growth,
     templates: Templates,
     /// The tokens that a template may name, such as `bos_token`.
@@ -222,7 +222,7 @@ impl Tokenizer {
         Stream::new(self)
     }
 
-    /// Whether the model brings a chat template, as instruction-tuned models do.
+    /// True if the model brings a chat template, as instruction-tuned models do.
     pub fn has_chat_template(&self) -> bool {
         self.template.is_some() || self.tool_template.is_some()
     }
@@ -279,7 +279,7 @@ fn unfit(path: &Path) -> impl Fn(Problem) -> Error {
     move |problem| Error::input(path, problem)
 }
 
-/// What the library could not do, in its own words.
+/// The error of something that the library could not do, in its own words.
 fn refused(path: &Path, doing: &'static str) -> impl Fn(String) -> Error {
     move |detail| Error::input(path, Problem::Library { doing, detail })
 }

@@ -13,13 +13,14 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use ::safetensors::Dtype;
 use candle_core::{Device, Tensor, quantized::GgmlDType};
 use rayon::prelude::*;
 
 use crate::{
     Config, Error, Gguf, Result,
     config::Architecture,
-    files::{Identity, Pinned, sha256_of},
+    files::{Identity, OpenFile, sha256_of},
     gguf::{dtype_name, is_float},
     progress::{Progress, Unit},
 };
@@ -120,7 +121,7 @@ impl Weights {
         }
     }
 
-    /// Where the model lies: its folder, or its GGUF file.
+    /// The model's folder, or its GGUF file.
     pub fn path(&self) -> &Path {
         &self.path
     }
@@ -130,7 +131,7 @@ impl Weights {
         self.held().into_iter().map(|file| file.path().into()).collect()
     }
 
-    fn held(&self) -> Vec<&Pinned> {
+    fn held(&self) -> Vec<&OpenFile> {
         match &self.source {
             Source::Gguf(gguf) => vec![gguf.file()],
             Source::Safetensors(folder) => folder.files(),
@@ -164,7 +165,7 @@ impl Weights {
     /// # Errors
     /// [`Error::Changed`] with the first of them.
     pub fn check_unchanged(&self) -> Result<()> {
-        self.held().into_iter().try_for_each(Pinned::check)?;
+        self.held().into_iter().try_for_each(OpenFile::check)?;
         match self.beside.iter().find(|(path, state)| Identity::of(path) != *state) {
             Some((path, _)) => Err(Error::Changed { path: path.clone() }),
             None => Ok(()),
@@ -189,7 +190,7 @@ impl Weights {
         Some(format!("{} ({n} {noun})", dtype_name(first)) + &rest.collect::<String>())
     }
 
-    /// Whether there is a tensor of that name, such as `model.layers.3.mlp.down_proj.weight`.
+    /// True if there is a tensor of that name, such as `model.layers.3.mlp.down_proj.weight`.
     pub fn contains(&self, name: &str) -> bool {
         self.names.stored(name).is_some_and(|stored| match &self.source {
             Source::Gguf(gguf) => gguf.tensor(&stored).is_some(),
@@ -213,6 +214,37 @@ impl Weights {
             Source::Gguf(gguf) => self.read_gguf(gguf, name, &stored, shape)?,
         };
         Ok(Tensor::from_vec(weights, shape, device)?)
+    }
+
+    /// What the files call a weight.
+    pub(crate) fn stored_name(&self, name: &str) -> Option<String> {
+        self.names.stored(name)
+    }
+
+    /// A weight's numbers as a folder has them; of Gemma's norms w.
+    pub(crate) fn as_stored(&self, name: &str, shape: &[usize]) -> Result<Vec<f32>> {
+        let no_tensor = || Error::input(&self.path, Problem::NoTensor { tensor: name.into() });
+        let stored = self.names.stored(name).ok_or_else(no_tensor)?;
+        match &self.source {
+            Source::Safetensors(folder) => folder.read(&stored, shape),
+            Source::Gguf(_) => Err(no_tensor()),
+        }
+    }
+
+    /// Type and shape of all tensors of a folder, as its files name them; none of a GGUF file.
+    pub(crate) fn types(&self) -> HashMap<String, (Dtype, Vec<usize>)> {
+        match &self.source {
+            Source::Safetensors(folder) => folder.types(),
+            Source::Gguf(_) => HashMap::new(),
+        }
+    }
+
+    /// The bytes of a tensor of a folder, as its files name it.
+    pub(crate) fn bytes(&self, stored: &str) -> Result<Vec<u8>> {
+        match &self.source {
+            Source::Safetensors(folder) => folder.bytes(stored),
+            Source::Gguf(_) => Err(Error::input(&self.path, Problem::NoTensor { tensor: stored.into() })),
+        }
     }
 
     fn read_folder(&self, folder: &Folder, name: &str, stored: &str, shape: &[usize]) -> Result<Vec<f32>> {

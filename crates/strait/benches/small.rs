@@ -7,9 +7,7 @@ use candle_core::{Device, Tensor};
 use rand::{Rng, SeedableRng};
 use strait::{
     objective::{Kept, Row},
-    train::{
-        EditKind, Kl, Length, Order, Run, Schedule, Seeds, Settings, SolutionFolder, Trainable, TrainingData,
-    },
+    train::{self, EditKind, Kl, Length, Order, Run, Schedule, Seeds, Settings, Trainable, TrainingData},
 };
 use strait_model::{
     Config, Decoder,
@@ -102,17 +100,13 @@ fn step(decoder: &Decoder, edit: &EditKind, with_kl: bool) -> f64 {
     };
     let kept = |count, seed| Kept::all(decoder, rows(count, seed), 0, true, "", &Silent).expect("rows fit");
     let (train, kl) = (kept(22, 1), kept(220, 2));
-    let folder = tempfile::tempdir().expect("a folder");
-    let folder = SolutionFolder::new(folder.path());
     let order = Order::new(&settings, train.rows(), kl.rows());
     let data = TrainingData { train: &train, held_out: None, kl: with_kl.then_some(&kl) };
-    let provenance = serde_json::Value::Null;
-    let run = Run { decoder, data, settings: &settings, order, folder: &folder, fingerprint: "", provenance };
-    let mut trainable =
-        Trainable::new(&settings, decoder.config(), 1.0, &Device::Cpu).expect("the edit fits");
+    let run = Run { decoder, data, settings: &settings, order };
+    let mut learner = run.learner(Trainable::new(&settings, decoder, 1.0).expect("the edit fits"));
     median((0..=STEPS).map(|step| {
         let start = computed();
-        run.step(&mut trainable, step, STEPS + 1, None).expect("a step");
+        train::step(&mut learner, step).expect("a step");
         computed() - start
     }))
 }

@@ -9,9 +9,7 @@ use candle_core::{Device, Tensor};
 use rand::{Rng, SeedableRng};
 use strait::{
     objective::{Kept, Row},
-    train::{
-        EditKind, Length, Order, Run, Schedule, Seeds, Settings, SolutionFolder, Trainable, TrainingData,
-    },
+    train::{self, EditKind, Length, Order, Run, Schedule, Seeds, Settings, Trainable, TrainingData},
 };
 use strait_model::{
     Model,
@@ -67,23 +65,13 @@ fn step(model: &Model, rows: &[Row], point: usize, layer: usize) -> f64 {
         seeds: Seeds::default(),
     };
     let kept = Kept::all(&model.decoder, rows.to_vec(), point, false, "", &Silent).expect("rows fit");
-    let folder = tempfile::tempdir().expect("a folder");
-    let folder = SolutionFolder::new(folder.path());
     let data = TrainingData { train: &kept, held_out: None, kl: None };
     let order = Order::new(&settings, kept.rows(), &[]);
-    let run = Run {
-        decoder: &model.decoder,
-        data,
-        settings: &settings,
-        order,
-        folder: &folder,
-        fingerprint: "",
-        provenance: serde_json::Value::Null,
-    };
-    let mut trainable = Trainable::new(&settings, model.config(), 1.0, &Device::Cpu).expect("the edit fits");
+    let run = Run { decoder: &model.decoder, data, settings: &settings, order };
+    let mut learner = run.learner(Trainable::new(&settings, &model.decoder, 1.0).expect("the edit fits"));
     median((0..=STEPS).map(|step| {
         let start = Instant::now();
-        run.step(&mut trainable, step, STEPS + 1, None).expect("a step");
+        train::step(&mut learner, step).expect("a step");
         start.elapsed().as_secs_f64()
     }))
 }

@@ -1,8 +1,8 @@
 //! The crate's error: what was wrong, where, and what to do about it.
 
-use std::path::PathBuf;
+use std::{fmt, path::PathBuf};
 
-use crate::{data, study, table, world};
+pub use strait_model::error::Problem;
 
 /// What can go wrong in a study.
 ///
@@ -15,16 +15,14 @@ pub enum Error {
     #[error(transparent)]
     Model(#[from] strait_model::Error),
 
-    // Data.
-    /// Rows that cannot be used as they are.
-    #[error("`{}`{}: {problem}", path.display(), line.map(|n| format!(", line {n}")).unwrap_or_default())]
-    Data {
-        /// The file; for a member of an archive, the archive's path, a colon and the member's name.
-        path: PathBuf,
-        /// The line, counted from 1, where the problem has one.
-        line: Option<u64>,
+    /// What came from outside is not as it should be. The modules that read have their own enum of problems;
+    /// [`Error::problem`] finds it again.
+    #[error("{place}{problem}")]
+    Input {
+        /// Where it stands.
+        place: Place,
         /// What is wrong.
-        problem: Box<data::Problem>,
+        problem: Box<dyn Problem>,
     },
     /// A row that does not fit the model or its chat template.
     #[error("{place}: {source}")]
@@ -33,14 +31,6 @@ pub enum Error {
         place: String,
         /// Why not.
         source: Box<strait_model::Error>,
-    },
-    /// A protected archive that cannot be opened or unpacked.
-    #[error("`{}`: {problem}", path.display())]
-    Archive {
-        /// The archive.
-        path: PathBuf,
-        /// What is wrong with it.
-        problem: Box<data::archive::Problem>,
     },
 
     // Training.
@@ -81,7 +71,7 @@ pub enum Error {
         value: f64,
     },
     /// The user asked for a stop; everything done so far is saved.
-    #[error("interrupted; the same command goes on from here")]
+    #[error("interrupted; run the same command to continue")]
     Interrupted,
     /// The system gives no more threads.
     #[error("threads cannot be started: {reason}")]
@@ -89,46 +79,28 @@ pub enum Error {
         /// What the system says.
         reason: String,
     },
+}
 
-    // Results.
-    /// A table that cannot be read back, or that does not fit another.
-    #[error("table `{table}`: {problem}")]
-    Table {
-        /// The table's name, or its file.
-        table: String,
-        /// What is wrong with it.
-        problem: Box<table::Problem>,
-    },
+/// Where something from outside stands.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Place {
+    /// Nowhere that has a name.
+    Nowhere,
+    /// In a file or folder, and on a line of it, counted from 1, where it has one.
+    File(PathBuf, Option<u64>),
+    /// In a table.
+    Table(String),
+}
 
-    // Studies.
-    /// A study file that does not say what it should.
-    #[error("`{}`{}: {problem}", path.display(), line.map(|n| format!(", line {n}")).unwrap_or_default())]
-    Study {
-        /// The study file.
-        path: PathBuf,
-        /// The line, counted from 1, where the problem has one.
-        line: Option<u64>,
-        /// What is wrong with it.
-        problem: Box<study::Problem>,
-    },
-    /// A run folder that cannot be used.
-    #[error("`{}`: {problem}", path.display())]
-    Run {
-        /// The folder.
-        path: PathBuf,
-        /// What is wrong with it.
-        problem: Box<study::FolderProblem>,
-    },
-
-    // The world.
-    /// A world that cannot be read or made.
-    #[error("{}{problem}", path.as_ref().map(|p| format!("`{}`: ", p.display())).unwrap_or_default())]
-    World {
-        /// Its folder, where it is about one.
-        path: Option<PathBuf>,
-        /// What is wrong with it.
-        problem: Box<world::Problem>,
-    },
+impl fmt::Display for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Nowhere => Ok(()),
+            Self::File(path, None) => write!(f, "`{}`: ", path.display()),
+            Self::File(path, Some(line)) => write!(f, "`{}`, line {line}: ", path.display()),
+            Self::Table(name) => write!(f, "table `{name}`: "),
+        }
+    }
 }
 
 /// The crate's result.
@@ -139,10 +111,9 @@ impl Error {
     pub fn hint(&self) -> Option<String> {
         match self {
             Self::Model(error) => error.hint(),
-            Self::Data { problem, .. } => Some(problem.hint()),
             Self::Row { source, .. } => source.hint(),
-            Self::Archive { problem, .. } => Some(problem.hint().into()),
-            Self::CannotTrain(_) => Some("train a steering vector or a LoRA".into()),
+            Self::Input { problem, .. } => Some(problem.hint()),
+            Self::CannotTrain(_) => Some("train a steering vector, a LoRA or a full fine-tune".into()),
             // Nothing has been changed before the first step.
             Self::Diverged { step: 1, loss, .. } if loss.is_nan() => Some(
                 "prove the model with `strait check`: its weights may hold numbers that are not finite; else lower the weight \
@@ -167,10 +138,21 @@ impl Error {
             }),
             Self::Interrupted => Some("run the same command again".into()),
             Self::Threads { .. } => Some("ask for fewer with `--threads` or `--jobs`".into()),
-            Self::Table { problem, .. } => Some(problem.hint().into()),
-            Self::Study { problem, .. } => Some(problem.hint()),
-            Self::Run { problem, .. } => Some(problem.hint()),
-            Self::World { problem, .. } => Some(problem.hint()),
+        }
+    }
+}
+
+impl Error {
+    /// The error of a file or folder, on a line where it has one.
+    pub fn input(path: impl Into<PathBuf>, line: Option<u64>, problem: impl Problem) -> Self {
+        Self::Input { place: Place::File(path.into(), line), problem: Box::new(problem) }
+    }
+
+    /// The problem of an [`Error::Input`], where it is of this kind.
+    pub fn problem<P: Problem>(&self) -> Option<&P> {
+        match self {
+            Self::Input { problem, .. } => (&**problem as &dyn std::error::Error).downcast_ref(),
+            _ => None,
         }
     }
 }

@@ -5,11 +5,11 @@
 
 use std::ops::Range;
 
-use candle_core::{DType, Tensor};
+use candle_core::{DType, Tensor, TensorId, backprop::GradStore};
 use strait_model::{
     Conversation, Decoder, Edit, EncodedChat, Model,
     decoder::{Packed, first_changed_point},
-    ops,
+    ops::{Loss, Unembedding},
     progress::{Progress, Unit},
 };
 
@@ -112,6 +112,8 @@ pub fn packed(rows: &[Row], batch: &[usize]) -> Packed {
 pub struct Kept {
     rows: Vec<Row>,
     point: usize,
+    /// Whose stream is kept: its embedding table. What is kept of one decoder says nothing of another.
+    of: Option<TensorId>,
     /// Which rows are kept, in the order in which they were asked for.
     kept: Vec<usize>,
     /// Where each row begins in `streams` and `base_hidden`, if it is kept.
@@ -132,7 +134,7 @@ impl Kept {
     /// Rows of which nothing is kept yet.
     pub fn new(rows: Vec<Row>) -> Self {
         let starts = vec![None; rows.len()];
-        Self { rows, point: 0, kept: Vec::new(), starts, streams: None, base_hidden: None }
+        Self { rows, point: 0, of: None, kept: Vec::new(), starts, streams: None, base_hidden: None }
     }
 
     /// The question of every row, by number: rows that begin alike up to their first response ask the same. A row without
@@ -176,11 +178,12 @@ impl Kept {
         progress: &dyn Progress,
     ) -> Result<()> {
         let enough = self.streams.is_some() && (self.base_hidden.is_some() || !base_hidden);
-        if enough && self.point == point && self.kept == rows {
+        let of = Some(decoder.embeddings().id());
+        if enough && self.of == of && self.point == point && self.kept == rows {
             return Ok(());
         }
         self.forget();
-        self.point = point;
+        (self.point, self.of) = (point, of);
         let tokens = rows.iter().map(|&r| self.rows[r].ids.len()).sum::<usize>();
         let width = decoder.config().hidden_size;
         let bytes = (tokens * width) as u64 * 4 * if base_hidden { 2 } else { 1 };
@@ -259,9 +262,6 @@ impl Kept {
 
     /// Cross-entropy of every response token of some rows, in nats, in the order of the rows.
     ///
-    /// # Shapes
-    /// - result: `(response tokens)`
-    ///
     /// # Errors
     /// If a tensor operation fails.
     pub fn response_losses(
@@ -269,61 +269,110 @@ impl Kept {
         decoder: &Decoder,
         rows: &[usize],
         edit: Option<&Edit>,
-        gradient: bool,
-    ) -> Result<Tensor> {
+    ) -> Result<Vec<f32>> {
+        let Predictions { hidden, targets, unembedding } = self.predictions(decoder, rows, edit)?;
+        Ok(Loss::CrossEntropy(&targets).values(&hidden, &unembedding)?)
+    }
+
+    /// As [`Self::response_losses`], with the gradient of `weight` times their sum.
+    ///
+    /// # Errors
+    /// If a tensor operation fails.
+    pub fn response_gradient(
+        &self,
+        decoder: &Decoder,
+        rows: &[usize],
+        edit: Option<&Edit>,
+        weight: f64,
+    ) -> Result<(Vec<f32>, GradStore)> {
+        let Predictions { hidden, targets, unembedding } = self.predictions(decoder, rows, edit)?;
+        let weights = vec![weight as f32; targets.len()];
+        Ok(Loss::CrossEntropy(&targets).backward(&hidden, &unembedding, &weights)?)
+    }
+
+    /// KL(base ‖ edited) of every token of some rows, in nats, in the order of the rows.
+    ///
+    /// # Errors
+    /// If a tensor operation fails.
+    pub fn kl(&self, decoder: &Decoder, rows: &[usize], edit: &Edit) -> Result<Vec<f32>> {
+        let both = self.both(decoder, decoder, rows, Some(edit), None)?;
+        let values = both.loss().values(&both.hidden, &both.unembedding)?;
+        Ok(both.packed.every_token().into_iter().map(|at| values[at as usize]).collect())
+    }
+
+    /// KL(base ‖ edited) as [`Self::kl`], with the gradient of `weight` times its sum. The edited model may have a decoder of its
+    /// own, as where all of its weights are trained.
+    ///
+    /// # Errors
+    /// If a tensor operation fails.
+    pub fn kl_gradient(
+        &self,
+        base: &Decoder,
+        rows: &[usize],
+        (edited, edit): (&Decoder, Option<&Edit>),
+        weight: f64,
+    ) -> Result<(Vec<f32>, GradStore)> {
+        let both = self.both(base, edited, rows, edit, None)?;
+        let every_token = both.packed.every_token();
+        let mut weights = vec![0f32; both.packed.tokens()];
+        // What all rows begin with stands there once, and counts in each.
+        every_token.iter().for_each(|&at| weights[at as usize] += weight as f32);
+        let (values, gradients) = both.loss().backward(&both.hidden, &both.unembedding, &weights)?;
+        Ok((every_token.into_iter().map(|at| values[at as usize]).collect(), gradients))
+    }
+
+    /// KL(base ‖ edited) where each response token of some rows is predicted, in nats, in the order of the rows.
+    ///
+    /// # Errors
+    /// If a tensor operation fails.
+    pub fn response_kl(&self, decoder: &Decoder, rows: &[usize], edit: &Edit) -> Result<Vec<f32>> {
+        let (predicting, _) = self.responses(rows, &packed(&self.rows, rows));
+        let both = self.both(decoder, decoder, rows, Some(edit), Some(predicting))?;
+        Ok(both.loss().values(&both.hidden, &both.unembedding)?)
+    }
+
+    /// What predicts the response tokens of some rows.
+    fn predictions(&self, decoder: &Decoder, rows: &[usize], edit: Option<&Edit>) -> Result<Predictions> {
         let packed = packed(&self.rows, rows);
         let (predicting, targets) = self.responses(rows, &packed);
         let predicting = Tensor::new(predicting, decoder.device())?;
-        let hidden = match (self.gather(&self.base_hidden, rows, &packed)?, edit) {
+        let hidden = match (self.gather(&self.base_hidden, decoder, rows, &packed)?, edit) {
             (Some(kept), None) => kept.index_select(&predicting, 0)?,
             _ => {
                 let stream = self.through(decoder, self.stream(decoder, &packed, rows)?, &packed, edit)?;
                 decoder.finish(stream.index_select(&predicting, 0)?, edit)?
             }
         };
-        Ok(ops::cross_entropy(&hidden, &targets, &decoder.unembedding(edit)?, gradient)?)
+        Ok(Predictions { hidden, targets, unembedding: decoder.unembedding(edit)? })
     }
 
-    /// KL(base ‖ edited) of every token of some rows, in nats, in the order of the rows.
-    ///
-    /// # Shapes
-    /// - result: `(tokens)`
-    ///
-    /// # Errors
-    /// If a tensor operation fails.
-    pub fn kl(&self, decoder: &Decoder, rows: &[usize], edit: &Edit, gradient: bool) -> Result<Tensor> {
+    /// What the edited and the base model make of some rows, or of some of their packed tokens.
+    fn both(
+        &self,
+        base: &Decoder,
+        edited: &Decoder,
+        rows: &[usize],
+        edit: Option<&Edit>,
+        some: Option<Vec<u32>>,
+    ) -> Result<Both> {
         let packed = packed(&self.rows, rows);
-        let stream = self.stream(decoder, &packed, rows)?;
-        let base = match self.gather(&self.base_hidden, rows, &packed)? {
-            Some(kept) => kept,
-            None => self.base_of(decoder, &packed, &stream)?,
+        let some = some.map(|some| Tensor::new(some, base.device())).transpose()?;
+        let pick = |all: Tensor| match &some {
+            Some(some) => all.index_select(some, 0),
+            None => Ok(all),
         };
-        let stream = self.through(decoder, stream, &packed, Some(edit))?;
-        let hidden = decoder.finish(stream, Some(edit))?;
-        let kl = ops::kl_divergence(&hidden, &base, &decoder.unembedding(Some(edit))?, gradient)?;
-        Ok(kl.index_select(&Tensor::new(packed.every_token(), decoder.device())?, 0)?)
-    }
-
-    /// KL(base ‖ edited) where each response token of some rows is predicted, in nats, in the order of the rows.
-    ///
-    /// # Shapes
-    /// - result: `(response tokens)`
-    ///
-    /// # Errors
-    /// If a tensor operation fails.
-    pub fn response_kl(&self, decoder: &Decoder, rows: &[usize], edit: &Edit) -> Result<Tensor> {
-        let packed = packed(&self.rows, rows);
-        let (predicting, _) = self.responses(rows, &packed);
-        let predicting = Tensor::new(predicting, decoder.device())?;
-        let stream = self.stream(decoder, &packed, rows)?;
-        let base = match self.gather(&self.base_hidden, rows, &packed)? {
+        let of_base = match self.gather(&self.base_hidden, base, rows, &packed)? {
             Some(kept) => kept,
-            None => self.base_of(decoder, &packed, &stream)?,
+            None => self.base_of(base, &packed, &self.stream(base, &packed, rows)?)?,
         };
-        let stream = self.through(decoder, stream, &packed, Some(edit))?;
-        let hidden = decoder.finish(stream.index_select(&predicting, 0)?, Some(edit))?;
-        let base = base.index_select(&predicting, 0)?;
-        Ok(ops::kl_divergence(&hidden, &base, &decoder.unembedding(Some(edit))?, false)?)
+        let stream = self.through(edited, self.stream(edited, &packed, rows)?, &packed, edit)?;
+        Ok(Both {
+            hidden: edited.finish(pick(stream)?, edit)?,
+            unembedding: edited.unembedding(edit)?,
+            base: pick(of_base)?,
+            base_unembedding: base.unembedding(None)?,
+            packed,
+        })
     }
 
     /// Where in a packed batch the response tokens of its rows are predicted, and those tokens.
@@ -343,7 +392,7 @@ impl Kept {
 
     /// The base model's residual stream of packed rows at the kept point.
     fn stream(&self, decoder: &Decoder, packed: &Packed, rows: &[usize]) -> Result<Tensor> {
-        match self.gather(&self.streams, rows, packed)? {
+        match self.gather(&self.streams, decoder, rows, packed)? {
             Some(kept) => Ok(kept),
             None => Ok(decoder.run(decoder.embed(packed)?, 0..self.point, packed, None, None)?),
         }
@@ -366,9 +415,17 @@ impl Kept {
         Ok(decoder.finish(stream, None)?)
     }
 
-    /// What is kept of some rows, packed, where all of them are kept.
-    fn gather(&self, kept: &Option<Tensor>, rows: &[usize], packed: &Packed) -> Result<Option<Tensor>> {
-        let Some(kept) = kept else { return Ok(None) };
+    /// What is kept of some rows, packed, where all of them are kept of that decoder.
+    fn gather(
+        &self,
+        kept: &Option<Tensor>,
+        decoder: &Decoder,
+        rows: &[usize],
+        packed: &Packed,
+    ) -> Result<Option<Tensor>> {
+        let Some(kept) = kept.as_ref().filter(|_| self.of == Some(decoder.embeddings().id())) else {
+            return Ok(None);
+        };
         let Some(starts) = rows.iter().map(|&r| self.starts[r]).collect::<Option<Vec<_>>>() else {
             return Ok(None);
         };
@@ -378,5 +435,27 @@ impl Kept {
             starts.iter().zip(packed.rows()).map(|(start, at)| kept.narrow(0, start + shared, at.len()));
         let pieces = beginning.into_iter().filter(|_| shared > 0).chain(own);
         Ok(Some(Tensor::cat(&pieces.collect::<candle_core::Result<Vec<_>>>()?, 0)?))
+    }
+}
+
+/// What predicts some tokens.
+struct Predictions {
+    hidden: Tensor,
+    targets: Vec<u32>,
+    unembedding: Unembedding,
+}
+
+/// What an edited model and its base make of the same tokens.
+struct Both {
+    packed: Packed,
+    hidden: Tensor,
+    unembedding: Unembedding,
+    base: Tensor,
+    base_unembedding: Unembedding,
+}
+
+impl Both {
+    fn loss(&self) -> Loss<'_> {
+        Loss::Divergence { base: &self.base, unembedding: &self.base_unembedding }
     }
 }

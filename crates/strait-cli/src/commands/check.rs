@@ -13,11 +13,11 @@ use crate::{
     units,
 };
 
-/// Prove on a model of yours that gradients, edits and decoding are right
+/// Test gradients, edits and decoding on a model of yours
 ///
 /// Every tensor of every kind of edit gets a gradient; the gradient agrees with finite differences; an edit of zero
 /// changes nothing; decoding with a cache equals the full pass; and, where Python with transformers is at hand, the
-/// logits agree with it. Exits with 1 where something does not hold.
+/// logits agree with it. Exits with 1 if a test fails.
 #[derive(Args)]
 #[command(after_help = EXAMPLES)]
 pub struct Arguments {

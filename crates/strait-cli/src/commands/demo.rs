@@ -17,8 +17,8 @@ use crate::{
 /// Run the papers' whole programme on the built-in worlds
 ///
 /// Tiny models, whose every answer is known to be true or false, are taught falsehoods in one domain. The general and the
-/// narrow solution are trained, measured and held against thirteen claims; what does not hold is shown as not holding.
-/// It needs no network and no model. Ctrl-C loses nothing that is finished: the same command goes on.
+/// narrow solution are trained, measured and held against thirteen claims; claims that do not hold are shown as such.
+/// It needs no network and no model. After Ctrl-C run the same command to continue.
 #[derive(Args)]
 #[command(after_help = EXAMPLES)]
 pub struct Arguments {
@@ -131,9 +131,7 @@ fn rounded(value: f64) -> String {
 pub fn run(arguments: &Arguments, context: &Context) -> Result<(), Failure> {
     let progress = context.progress.clone();
     let _guard = interrupt::stop_first(move || {
-        progress.note(
-            "stopping; what is finished stays, and the same command goes on; Ctrl-C again stops at once",
-        );
+        progress.note("stopping; run the same command to continue; Ctrl-C again stops at once");
     });
     let mode = match (arguments.quick, arguments.full) {
         (true, _) => Mode::Quick,

@@ -8,7 +8,7 @@ use crate::failure::Failure;
 /// `--device`.
 #[derive(Args)]
 pub struct DeviceArgument {
-    /// Compute on this device: cpu, or cuda or cuda:N for an NVIDIA GPU in builds with the feature `cuda`
+    /// Use this device: cpu, or cuda or cuda:N for an NVIDIA GPU in builds with the feature `cuda`
     #[arg(long = "device", value_name = "D", default_value = "cpu", value_parser = place)]
     place: Place,
 }

@@ -11,11 +11,11 @@ use crate::{failure::Failure, text::path};
 
 /// Write a commented study to start from
 ///
-/// Every key of a study stands in it with its usual value and the reason for it.
+/// It has every key of a study with its usual value and the reason for it.
 #[derive(Args)]
 #[command(after_help = EXAMPLES)]
 pub struct Arguments {
-    /// The file to write; one that is there already is left alone
+    /// The file to write; an existing file is never overwritten
     #[arg(value_name = "STUDY.toml", default_value = "study.toml")]
     study: PathBuf,
 }

@@ -30,7 +30,7 @@ use device::DeviceArgument;
 
 use crate::{failure::Failure, output, password, progress, threads};
 
-/// What there is to do.
+/// The commands.
 #[derive(Subcommand)]
 pub enum Command {
     Demo(demo::Arguments),
@@ -41,23 +41,23 @@ pub enum Command {
     Score(score::Arguments),
     Check(check::Arguments),
     Chat(chat::Arguments),
-    /// Fetch a model, or say what it is
+    /// Fetch or describe a model
     #[command(subcommand, after_help = model::EXAMPLES)]
     Model(model::Command),
-    /// Say what an edit is, or write it in another format
+    /// Describe an edit, or write it in another format
     #[command(subcommand, after_help = edit::EXAMPLES)]
     Edit(edit::Command),
-    /// Say what a file of rows holds, or make and unpack protected archives
+    /// Describe a file of chat rows, or pack and unpack protected archives
     #[command(subcommand, after_help = data::EXAMPLES)]
     Data(data::Command),
-    /// Show the built-in world, or make one: a language whose every answer is known to be true or false
+    /// Show the built-in worlds, or make one: a language in which every answer is known to be true or false
     #[command(subcommand, after_help = world::EXAMPLES)]
     World(world::Command),
     Completions(completions::Arguments),
 }
 
 impl Command {
-    /// Does it.
+    /// Runs the command.
     pub fn run(&self, context: &Context) -> Result<(), Failure> {
         match self {
             Self::Demo(arguments) => demo::run(arguments, context),
@@ -77,7 +77,7 @@ impl Command {
     }
 }
 
-/// How a command shows its result and its progress.
+/// The means by which a command shows its result and its progress.
 pub struct Context {
     progress: Arc<dyn Progress>,
 }
@@ -90,7 +90,7 @@ impl Default for Context {
 }
 
 impl Context {
-    /// Starts the threads for work to come, and says how many there are.
+    /// Starts the threads and returns their number.
     fn threads(&self) -> Result<usize, Failure> {
         threads::start()?;
         Ok(rayon::current_num_threads())
@@ -109,7 +109,7 @@ impl Context {
         Ok(model)
     }
 
-    /// Says on standard error what the user should know of an edit that was read.
+    /// Prints the notes on an edit that was read on standard error.
     fn warn_of(&self, opened: &Opened) {
         for note in &opened.notes {
             self.progress.note(&format!("`{}`: {note}", opened.path.display()));
@@ -120,7 +120,7 @@ impl Context {
 /// `--date`.
 #[derive(Args)]
 struct DateArgument {
-    /// The day that chat templates are told which ask for it, so that they give the same tokens on every day
+    /// The date for chat templates that ask for today's: fixed, so that they give the same tokens every day
     #[arg(long, value_name = "YYYY-MM-DD", default_value_t)]
     date: Date,
 }
@@ -139,7 +139,7 @@ impl EditArguments {
         let mut edits = Vec::new();
         for name in &self.names {
             let opened = strait_model::edit::read(name)?;
-            opened.check(&model.decoder)?;
+            model.decoder.check(&opened)?;
             context.warn_of(&opened);
             edits.push(opened.edit.to_device(model.decoder.device())?);
         }
@@ -147,10 +147,10 @@ impl EditArguments {
     }
 }
 
-/// How the password of a protected archive is given.
+/// The password of a protected archive.
 #[derive(Args)]
 struct PasswordArguments {
-    /// The environment variable that holds the archive's password; without it you are asked
+    /// The environment variable that holds the archive's password; without it strait asks
     #[arg(long, value_name = "VAR")]
     password_env: Option<String>,
 }

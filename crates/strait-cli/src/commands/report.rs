@@ -8,7 +8,7 @@ use serde::Serialize;
 use super::{Context, run::Ended};
 use crate::{failure::Failure, text::path};
 
-/// Write the report of a run again, from its tables, or a page that shows runs side by side
+/// Write a run's report again from its tables, or a page that compares runs
 #[derive(Args)]
 #[command(after_help = EXAMPLES)]
 pub struct Arguments {

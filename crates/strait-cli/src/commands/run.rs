@@ -14,10 +14,11 @@ use crate::{
     threads,
 };
 
-/// Run a study, or go on where it stopped
+/// Run a study, or continue one
 ///
-/// What is done and unchanged stays; what is left is done; a changed file redoes only what depends on it. The results lie
-/// in one folder: tables, edits, metrics and a report. After Ctrl-C, a kill or a power cut the same command goes on.
+/// Finished steps are kept; after a change of the study or of a file only the steps that depend on it run again. The results
+/// lie in one folder: tables, edits, metrics and a report. After Ctrl-C, a kill or a power cut run the same command to
+/// continue.
 #[derive(Args)]
 #[command(after_help = EXAMPLES)]
 pub struct Arguments {
@@ -27,13 +28,13 @@ pub struct Arguments {
     /// The folder for the results [default: runs/ and the study's name]
     #[arg(long, value_name = "DIR")]
     out: Option<PathBuf>,
-    /// Do N steps that do not need each other at the same time, sharing the threads [default: as many as use four threads
+    /// Run N steps that do not need each other at the same time, sharing the threads [default: as many as use four threads
     /// each, while memory lasts]
     #[arg(long, value_name = "N", value_parser = threads::number)]
     jobs: Option<NonZeroUsize>,
     #[command(flatten)]
     device: DeviceArgument,
-    /// Check the study and say what would be done, with its time and memory, and do nothing
+    /// Check the study and show the steps to run, with their time and memory; run none of them
     #[arg(long)]
     dry_run: bool,
 }

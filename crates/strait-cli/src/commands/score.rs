@@ -16,9 +16,9 @@ use crate::{
     units,
 };
 
-/// Read the response loss of chat rows under a model and its edits
+/// Compute the response loss of chat rows under a model and its edits
 ///
-/// The answers of the rows are given to the model as they stand (teacher forcing). Only response tokens count: what the
+/// The answers of the rows are given to the model as they stand (teacher forcing). Only response tokens count: those that the
 /// chat template renders after the generation prompt.
 #[derive(Args)]
 #[command(after_help = EXAMPLES)]
@@ -61,7 +61,7 @@ struct Report<'a> {
     chats: &'a [Chat],
 }
 
-/// How many of the rows with the greatest loss are shown.
+/// The number of rows with the greatest loss that are shown.
 const SHOWN: usize = 5;
 
 impl fmt::Display for Report<'_> {

@@ -13,9 +13,9 @@ use crate::{
     units,
 };
 
-/// Say where a run stands, and whether its results are as they were made
+/// Show a run's progress, and check that its results are as they were made
 ///
-/// A step is damaged where a file that it made was changed or removed since: the exit code is then 1, and `strait run` makes
+/// A step is damaged if a file that it made was changed or removed since: the exit code is then 1, and `strait run` makes
 /// the file again.
 #[derive(Args)]
 #[command(after_help = EXAMPLES)]
@@ -30,7 +30,7 @@ Examples:
   strait status runs/technical
   strait status runs/technical --json | jq '.steps[] | select(.state != \"done\")'";
 
-/// Where a run stands, without the library's own schema version.
+/// A run's progress, without the library's own schema version.
 #[derive(Serialize)]
 struct Stands {
     study: String,

@@ -53,3 +53,30 @@ fn an_adapter_is_no_torch_file() {
     assert_eq!(said.code, Some(1));
     assert!(!place.path("edit.pt").exists());
 }
+
+#[test]
+fn a_full_fine_tune_becomes_a_whole_model() {
+    let place = Place::new();
+    let edit = text(&tiny("../edit/full/llama.safetensors"));
+    let found = place.run(["edit", "inspect", &edit, "--json"]).json();
+    assert_eq!((&found["kind"], &found["layers"]), (&json!("full"), &json!([-1, 0, 1, 2, 3])));
+    let refused = place.run(["edit", "convert", &edit, "model"]);
+    assert_eq!(refused.code, Some(1));
+    assert!(refused.err.contains("--model M"), "{}", refused.err);
+    let other = place.run(["edit", "convert", &edit, "model", "--model", &text(&tiny("llama3"))]);
+    assert_eq!(other.code, Some(1), "{}", other.err);
+    assert!(!place.path("model").exists());
+    let said = place.run(["edit", "convert", &edit, "model", "--model", &text(&tiny("llama"))]);
+    assert_eq!((said.code, said.out.as_str()), (Some(0), "wrote `[HERE]/model`\n"), "{}", said.err);
+    let inspected = place.run(["model", "inspect", "model", "--json"]);
+    assert_eq!(inspected.code, Some(0), "{}", inspected.err);
+    let again = place.run(["edit", "convert", &edit, "model", "--model", &text(&tiny("llama"))]);
+    assert_eq!(again.code, Some(1));
+    // The change of another model is refused wherever edits are used.
+    let rows = text(&tiny("../../../../strait/tests/fixtures/train/rows.jsonl"));
+    let scored =
+        place.run(["score", "--model", &text(&tiny("llama")), "--edit", &edit, "--data", &rows, "--json"]);
+    assert_eq!(scored.code, Some(0), "{}", scored.err);
+    let refused = place.run(["score", "--model", "model", "--edit", &edit, "--data", &rows]);
+    assert!(refused.err.contains("other weights than this model's"), "{}", refused.err);
+}

@@ -14,7 +14,7 @@ const MULTIMODAL: &str = "gemma3";
 const FULL: &str = "full_attention";
 const SLIDING: &str = "sliding_attention";
 
-/// What tells which other keys to expect.
+/// The keys that tell which others to expect.
 #[derive(Deserialize)]
 struct Outer {
     model_type: Option<String>,
@@ -59,7 +59,7 @@ struct Keys {
     rope_local_base_freq: Option<f64>,
     partial_rotary_factor: Option<f64>,
     rope_scaling: Option<RopeKeys>,
-    /// Where transformers 5 writes all about rotary embeddings.
+    /// All about rotary embeddings, as transformers 5 writes it.
     rope_parameters: Option<RopeKeys>,
     #[serde(default, deserialize_with = "present")]
     sliding_window: Option<Option<usize>>,
@@ -101,7 +101,7 @@ struct Sizes {
     kv_heads: usize,
 }
 
-/// What transformers fills in for an absent key.
+/// The values that transformers fills in for absent keys.
 struct Defaults {
     sizes: Option<Sizes>,
     head_dim: Option<usize>,
@@ -358,7 +358,7 @@ impl Keys {
     }
 }
 
-/// What two keys say of one thing; refuses two that differ.
+/// The value that two keys agree on; refuses two that differ.
 fn agree<T: PartialEq + std::fmt::Debug>(
     (key, value): (&str, Option<T>),
     (other_key, other): (&str, Option<T>),

@@ -1,13 +1,13 @@
 //! Configs that the decoder does not compute.
 
-/// What is wrong with a config. Keys are those of the file it was read from.
+/// A problem of a config. Keys are those of the file it was read from.
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
 #[non_exhaustive]
 pub enum Problem {
     /// Not JSON, or a value of the wrong kind.
     #[error("cannot be read as a model's config: {reason}")]
     Json {
-        /// What the JSON parser says, with line and column.
+        /// The JSON parser's words, with line and column.
         reason: String,
     },
     /// An architecture that the decoder does not compute.
@@ -37,9 +37,9 @@ pub enum Problem {
     /// Two keys that say different things of one thing.
     #[error("{first}, but {second}")]
     Contradiction {
-        /// What the one says.
+        /// The one's words.
         first: String,
-        /// What the other says.
+        /// The other's words.
         second: String,
     },
     /// A tensor whose part in the computation is not supported.

@@ -78,7 +78,7 @@ impl Packed {
     }
 }
 
-/// How many tokens all sequences begin with; each keeps one of its own. None where there are not several.
+/// The number of tokens that all sequences begin with; each keeps one of its own. None where there are not several.
 fn common_beginning(sequences: &[&[u32]]) -> usize {
     let [first, others @ ..] = sequences else { return 0 };
     let alike = |other: &&[u32]| first.iter().zip(*other).take_while(|(a, b)| a == b).count();

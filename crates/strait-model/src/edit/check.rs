@@ -19,6 +19,7 @@ impl Edit {
             Leaf::Steering(steering) => steering.check_against(config),
             Leaf::Lora(lora) => lora.check_against(config),
             Leaf::Ablation(ablation) => ablation.check_against(config),
+            Leaf::Full(full) => full.check_against(config),
         })
     }
 
@@ -28,6 +29,7 @@ impl Edit {
             Leaf::Steering(steering) => steering.check_alone(),
             Leaf::Lora(lora) => lora.check_alone(),
             Leaf::Ablation(ablation) => ablation.check_alone(),
+            Leaf::Full(full) => full.check_alone(),
         })?;
         for (name, tensor) in self.tensors() {
             tensors::finite_values(&name, &tensor)?;
@@ -46,6 +48,7 @@ impl Edit {
             let nothing = match leaf {
                 Leaf::Steering(steering) => is_zero(&steering.vector)?,
                 Leaf::Ablation(ablation) => ablation.factor == 0.0,
+                Leaf::Full(full) => full.norm()? == 0.0,
                 Leaf::Lora(lora) => lora.scale() == 0.0 || lora.is_zero()?,
             };
             if !nothing {
@@ -164,7 +167,7 @@ impl Adapter {
     }
 }
 
-fn check_size(name: String, tensor: &Tensor, expected: &[usize]) -> Result<()> {
+pub(super) fn check_size(name: String, tensor: &Tensor, expected: &[usize]) -> Result<()> {
     if tensor.dims() == expected {
         return Ok(());
     }

@@ -1,13 +1,15 @@
-//! Edits: small changes that act on a model without touching its weights.
+//! Edits: changes that act on a model and leave its own weights as they are.
 //!
-//! An edit acts at *sites*: the residual stream after a block (steering vector, ablation), or one linear projection of a
-//! block or on the embeddings (LoRA). Edits compose: vectors and LoRAs add their effects, and an ablation takes its
-//! direction out of what the parts before it have made. They scale by a factor. Their tensors may be candle variables;
+//! An edit acts at *sites*: the residual stream after a block (steering vector, ablation), one linear projection of a
+//! block or on the embeddings (LoRA), or every weight (full fine-tune). Edits compose: full fine-tunes change the weights
+//! on which the others act, vectors and LoRAs add their effects, and an ablation takes its direction out of what the parts
+//! before it have made. They scale by a factor. Their tensors may be candle variables;
 //! gradients then reach them.
 //!
 //! [`open`] reads an edit from what a user names, [`Edit::save`] and [`export_peft`] write one.
 
 mod check;
+mod full;
 mod names;
 mod native;
 mod norm;
@@ -23,6 +25,8 @@ mod vector;
 
 use candle_core::{Device, Tensor};
 
+pub use full::Full;
+pub(crate) use full::Life;
 pub use open::{Opened, Source, convert, open, read};
 pub use peft::{BaseModel, export_peft};
 pub use problem::Problem;
@@ -140,7 +144,7 @@ pub struct Lora {
     pub rank: usize,
     /// Alpha of every adapter.
     pub alpha: f64,
-    /// Whether the scale is alpha / sqrt(r) instead of alpha / r.
+    /// True if the scale is alpha / sqrt(r) instead of alpha / r.
     pub rslora: bool,
     /// Factor by which the whole edit is scaled (`E*2.5`); 1 as trained.
     pub factor: f64,
@@ -154,7 +158,7 @@ impl Lora {
     }
 }
 
-/// A change to a model that never touches its weights.
+/// A change to a model, whose own weights stay as they are.
 #[derive(Clone, Debug)]
 pub enum Edit {
     /// A vector added to the residual stream.
@@ -163,6 +167,8 @@ pub enum Edit {
     Lora(Lora),
     /// A direction taken out of the residual stream.
     Ablation(Ablation),
+    /// A change of every weight.
+    Full(Full),
     /// Several edits at once, in this order.
     Composed(Vec<Edit>),
 }
@@ -184,6 +190,7 @@ enum Leaf<'a> {
     Steering(&'a SteeringVector),
     Lora(&'a Lora),
     Ablation(&'a Ablation),
+    Full(&'a Full),
 }
 
 impl Edit {
@@ -202,8 +209,8 @@ impl Edit {
         }
     }
 
-    /// The same edit, `factor` times as strong. A vector is multiplied; a LoRA remembers the factor, and so does an ablation,
-    /// which takes out that much of what lies along its direction.
+    /// The same edit, `factor` times as strong. A vector is multiplied; a LoRA and a full fine-tune remember the factor, and so
+    /// does an ablation, which takes out that much of what lies along its direction.
     ///
     /// # Errors
     /// If the factor is not finite.
@@ -220,6 +227,7 @@ impl Edit {
             Self::Ablation(ablation) => {
                 Self::Ablation(Ablation { factor: ablation.factor * factor, ..ablation.clone() })
             }
+            Self::Full(full) => Self::Full(full.scaled(factor)),
             Self::Composed(edits) => {
                 Self::Composed(edits.iter().map(|e| e.scaled(factor)).collect::<Result<_>>()?)
             }
@@ -248,13 +256,14 @@ impl Edit {
                 direction: ablation.direction.to_device(device)?,
                 ..ablation.clone()
             }),
+            Self::Full(full) => Self::Full(full.to_device(device)?),
             Self::Composed(edits) => {
                 Self::Composed(edits.iter().map(|e| e.to_device(device)).collect::<Result<_>>()?)
             }
         })
     }
 
-    /// The vectors, LoRAs and ablations in it, in order, through all compositions; none of them is a composition.
+    /// The vectors, LoRAs, ablations and full fine-tunes in it, in order, through all compositions; none of them is a composition.
     pub fn parts(&self) -> impl Iterator<Item = &Self> {
         let mut parts = Vec::new();
         let mut rest = vec![self];
@@ -273,6 +282,7 @@ impl Edit {
             Self::Steering(steering) => Some(Leaf::Steering(steering)),
             Self::Lora(lora) => Some(Leaf::Lora(lora)),
             Self::Ablation(ablation) => Some(Leaf::Ablation(ablation)),
+            Self::Full(full) => Some(Leaf::Full(full)),
             Self::Composed(_) => None,
         })
     }
@@ -282,8 +292,8 @@ impl Edit {
         self.leaves().flat_map(Leaf::layers).min()
     }
 
-    /// All tensors under stable names: `steering.24`, `ablation.24`, and for adapters PEFT's. In a composition each name starts with
-    /// the part's index: `0.steering.24`.
+    /// All tensors under stable names: `steering.24`, `ablation.24`, for adapters PEFT's, and for what a weight changes by
+    /// `delta.model.norm.weight`. In a composition each name starts with the part's index: `0.steering.24`.
     pub fn tensors(&self) -> Vec<(String, Tensor)> {
         self.named_leaves()
             .flat_map(|(prefix, leaf)| {
@@ -310,6 +320,9 @@ impl Leaf<'_> {
             Self::Steering(steering) => vec![steering.layer],
             Self::Lora(lora) => lora.adapters.iter().filter_map(|adapter| adapter.site.layer()).collect(),
             Self::Ablation(ablation) => vec![ablation.layer],
+            Self::Full(full) => {
+                full.deltas().iter().filter_map(|(name, _)| names::layer_of_weight(name)).collect()
+            }
         }
     }
 
@@ -324,6 +337,10 @@ impl Leaf<'_> {
             Self::Lora(lora) => {
                 let named = lora.adapters.iter().flat_map(Adapter::named_tensors);
                 named.collect()
+            }
+            Self::Full(full) => {
+                let named = full.deltas().iter();
+                named.map(|(name, delta)| (names::delta(name), delta.clone())).collect()
             }
         }
     }

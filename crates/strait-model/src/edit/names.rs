@@ -1,4 +1,4 @@
-//! Names of an edit's tensors: `steering.LAYER`, `ablation.LAYER`, and for the halves of adapters PEFT's.
+//! Names of an edit's tensors: `steering.LAYER`, `ablation.LAYER`, `delta.WEIGHT`, and for the halves of adapters PEFT's.
 
 use std::collections::BTreeMap;
 
@@ -9,6 +9,7 @@ use crate::Result;
 
 const STEERING: &str = "steering.";
 const ABLATION: &str = "ablation.";
+const DELTA: &str = "delta.";
 /// PEFT wraps the model twice; its names begin with both wrappers.
 pub(super) const WRAPPERS: &str = "base_model.model.";
 const BLOCKS: &str = "model.layers.";
@@ -61,6 +62,24 @@ pub(super) fn ablation(layer: i32) -> String {
 /// The layer of `ablation.24`.
 pub(super) fn ablation_layer(name: &str) -> Option<i32> {
     layer_after(ABLATION, name)
+}
+
+/// `delta.model.norm.weight`.
+pub(super) fn delta(weight: &str) -> String {
+    format!("{DELTA}{weight}")
+}
+
+/// The layer of a weight: -1 for the embeddings, none for what stands behind all blocks.
+pub(super) fn layer_of_weight(weight: &str) -> Option<i32> {
+    match weight.strip_prefix(BLOCKS) {
+        Some(rest) => rest.split_once('.')?.0.parse().ok(),
+        None => weight.starts_with(EMBEDDINGS).then_some(-1),
+    }
+}
+
+/// The weight of `delta.model.norm.weight`.
+pub(super) fn delta_of(name: &str) -> Option<&str> {
+    name.strip_prefix(DELTA)
 }
 
 fn layer_after(prefix: &str, name: &str) -> Option<i32> {

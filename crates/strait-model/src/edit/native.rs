@@ -1,7 +1,8 @@
 //! strait's own file: a `.safetensors` with the tensors of [`Edit::tensors`] and with everything else in its metadata.
 //!
 //! The metadata, all strings as safetensors wants them: `format` ("strait.edit"), `version` ("1"), for a composition
-//! `parts` (how many), for a LoRA `r`, `alpha`, `rslora` and `factor`, for an ablation `factor`, and `provenance` (JSON). In
+//! `parts` (how many), for a LoRA `r`, `alpha`, `rslora` and `factor`, for an ablation `factor`, for a full fine-tune `factor`
+//! and `base` (the fingerprint of the weights that it changes), and `provenance` (JSON). In
 //! a composition the keys of a part start with its index, as the names of tensors do: `0.alpha`.
 
 use std::{
@@ -14,7 +15,7 @@ use candle_core::Tensor;
 use serde_json::{Map, Value};
 
 use super::{
-    Ablation, Edit, Leaf, Lora, Problem, SteeringVector,
+    Ablation, Edit, Full, Leaf, Lora, Problem, SteeringVector,
     names::{self, Named},
     problem::in_file,
     tensors::{self, Contents},
@@ -25,8 +26,8 @@ const FORMAT: &str = "strait.edit";
 const VERSION: &str = "1";
 
 impl Edit {
-    /// Writes the edit as strait's own `.safetensors`, as a whole or not at all. A vector's factor is folded in, that of a
-    /// LoRA or an ablation is kept beside it; equal edits make equal files.
+    /// Writes the edit as strait's own `.safetensors`, as a whole or not at all. A vector's factor is folded in, that of
+    /// any other edit is kept beside it; equal edits make equal files.
     ///
     /// # Errors
     /// If the edit has no tensors or is malformed, has values that are not finite, or cannot be written.
@@ -66,6 +67,10 @@ impl Edit {
                 }
                 Leaf::Ablation(ablation) => {
                     insert(format!("{prefix}factor"), ablation.factor.to_string());
+                }
+                Leaf::Full(full) => {
+                    insert(format!("{prefix}factor"), full.factor().to_string());
+                    insert(format!("{prefix}base"), full.base().into());
                 }
             }
         }
@@ -107,7 +112,7 @@ fn edit(metadata: &Metadata, tensors: Vec<(String, Tensor)>) -> Result<Edit> {
     Ok(Edit::Composed(parts.collect::<Result<_>>()?))
 }
 
-/// A vector, an ablation or a LoRA; `prefix` is what its metadata's keys start with.
+/// A vector, an ablation, a full fine-tune or a LoRA; `prefix` is what its metadata's keys start with.
 fn part(metadata: &Metadata, prefix: &str, tensors: Vec<(String, Tensor)>) -> Result<Edit> {
     match tensors.as_slice() {
         [] => return Err(Problem::Empty.into()),
@@ -119,6 +124,7 @@ fn part(metadata: &Metadata, prefix: &str, tensors: Vec<(String, Tensor)>) -> Re
             let factor = metadata.parsed(&format!("{prefix}factor"), "a number")?;
             return Ok(Edit::Ablation(Ablation { layer, direction: direction.clone(), factor }));
         }
+        [(name, _), ..] if names::delta_of(name).is_some() => return full(metadata, prefix, tensors),
         _ => {}
     }
     let halves = tensors.into_iter().map(Named::own).collect::<Result<Vec<_>, _>>()?;
@@ -129,6 +135,17 @@ fn part(metadata: &Metadata, prefix: &str, tensors: Vec<(String, Tensor)>) -> Re
         rslora: metadata.parsed(&format!("{prefix}rslora"), "`true` or `false`")?,
         factor: metadata.parsed(&format!("{prefix}factor"), "a number")?,
     }))
+}
+
+fn full(metadata: &Metadata, prefix: &str, tensors: Vec<(String, Tensor)>) -> Result<Edit> {
+    let of_weight = |(name, delta): (String, Tensor)| match names::delta_of(&name) {
+        Some(weight) => Ok((weight.to_string(), delta)),
+        None => Err(Problem::UnknownTensor { name }),
+    };
+    let deltas = tensors.into_iter().map(of_weight).collect::<Result<Vec<_>, _>>()?;
+    let factor = metadata.parsed(&format!("{prefix}factor"), "a number")?;
+    let base = metadata.text(&format!("{prefix}base"))?.to_string();
+    Ok(Edit::Full(Full::with_factor(base, deltas.into(), factor)))
 }
 
 struct Metadata(HashMap<String, String>);

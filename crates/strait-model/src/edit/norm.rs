@@ -10,8 +10,8 @@ use crate::{
 
 impl Edit {
     /// How large the edit is: for a vector its length; for LoRA the root of the summed squares of ||scale * B A||_F over
-    /// its adapters; for an ablation that of the matrix factor * d d^T, which is |factor|; for a composition the root of its
-    /// parts' summed squares. Parts of different kinds act in different
+    /// its adapters; for an ablation that of the matrix factor * d d^T, which is |factor|; for a full fine-tune the length of all
+    /// that it adds to the weights, as one vector; for a composition the root of its parts' summed squares. Parts of different kinds act in different
     /// spaces, so a composition's norm compares only compositions of the same make.
     ///
     /// # Errors
@@ -21,14 +21,15 @@ impl Edit {
             Leaf::Steering(steering) => steering.norm(),
             Leaf::Lora(lora) => lora.norm(),
             Leaf::Ablation(ablation) => Ok(ablation.factor.abs()),
+            Leaf::Full(full) => full.norm(),
         }))
     }
 }
 
 impl Edit {
     /// The inner product of what two edits change: of vectors after one block, of the matrices scale * B A that LoRAs add to
-    /// one projection, and of the matrices factor * d d^T that ablations take away after one block, summed over the sites
-    /// that both have. None where they share no site.
+    /// one projection, of the matrices factor * d d^T that ablations take away after one block, and of all that full
+    /// fine-tunes add to the weights, summed over the sites that both have. None where they share no site.
     ///
     /// # Errors
     /// If a tensor operation fails, as for vectors of two models.
@@ -40,6 +41,7 @@ impl Edit {
                     (Leaf::Steering(one), Leaf::Steering(two)) => one.dot(two)?,
                     (Leaf::Lora(one), Leaf::Lora(two)) => one.dot(two)?,
                     (Leaf::Ablation(one), Leaf::Ablation(two)) => one.dot(two)?,
+                    (Leaf::Full(one), Leaf::Full(two)) => one.dot(two)?,
                     _ => None,
                 };
                 sum = dot.map(|dot| dot + sum.unwrap_or(0.0)).or(sum);

@@ -12,7 +12,9 @@ use super::{
     table::SavedTable,
     torch, vector,
 };
-use crate::{Error, Result, source::hub_id};
+use candle_core::Tensor;
+
+use crate::{Config, Error, Result, source::hub_id};
 
 /// The edit's file in a run folder.
 const RUN_FILE: &str = "edit.safetensors";
@@ -32,7 +34,15 @@ pub struct Opened {
     /// Where the edit comes from, by its file; null where the file does not say.
     pub provenance: Value,
     /// Weights of the model that the file holds as well.
-    pub(crate) tables: Vec<SavedTable>,
+    tables: Vec<SavedTable>,
+}
+
+impl Opened {
+    /// Whether the edit fits a model's config, and what its file holds of the model's weights is the model's own.
+    pub(crate) fn check(&self, config: &Config, weights: &[(String, Tensor)]) -> Result<()> {
+        self.edit.check(config).map_err(in_file(&self.path))?;
+        self.tables.iter().try_for_each(|table| table.check(weights)).map_err(in_file(&self.path))
+    }
 }
 
 /// The kinds of files that edits are read from.
@@ -76,7 +86,8 @@ pub fn read(spec: &str) -> Result<Opened> {
 /// read.
 ///
 /// # Errors
-/// If it cannot be read or written, or if `to` is a folder and the edit is more than LoRAs.
+/// If it cannot be read or written, or if `to` is a folder and the edit is more than LoRAs. Full fine-tunes become folders with
+/// the model that they were made from: see [`crate::merged`].
 pub fn convert(from: &str, to: &Path) -> Result<Opened> {
     let mut opened = read(from)?;
     match extension(to).as_str() {
@@ -85,6 +96,9 @@ pub fn convert(from: &str, to: &Path) -> Result<Opened> {
         other @ ("pt" | "pth" | "bin" | "ckpt" | "json") => {
             let extension = other.into();
             return Err(Problem::OutputExtension { extension }.at(to));
+        }
+        _ if opened.edit.leaves().all(|leaf| matches!(leaf, Leaf::Full(_))) => {
+            return Err(Problem::ModelNeeded.at(to));
         }
         _ => {
             let loras = loras(&opened.edit).map_err(|problem| problem.at(to))?;
@@ -111,11 +125,12 @@ fn loras(edit: &Edit) -> Result<Vec<&Lora>, Problem> {
     let whole = match edit {
         Edit::Composed(_) => "a composition of edits that are not all LoRAs",
         Edit::Ablation(_) => "an ablation",
+        Edit::Full(_) => "a full fine-tune",
         _ => "a steering vector",
     };
     let lora = |part| match part {
         Leaf::Lora(lora) => Ok(lora),
-        Leaf::Steering(_) | Leaf::Ablation(_) => Err(Problem::NotPeft { kind: whole }),
+        Leaf::Steering(_) | Leaf::Ablation(_) | Leaf::Full(_) => Err(Problem::NotPeft { kind: whole }),
     };
     edit.leaves().map(lora).collect()
 }

@@ -168,7 +168,7 @@ impl TensorRef {
         self.shape.iter().product()
     }
 
-    /// Whether it shows no number at all.
+    /// True if it shows no number at all.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }

@@ -166,7 +166,8 @@ pub enum Problem {
     // Tensors.
     /// A tensor that belongs to no edit.
     #[error(
-        "tensor `{name}` is neither a steering vector nor a direction to ablate nor half of a LoRA adapter"
+        "tensor `{name}` is neither a steering vector nor a direction to ablate nor half of a LoRA adapter nor the change of a \
+         weight"
     )]
     UnknownTensor {
         /// The tensor.
@@ -252,6 +253,24 @@ pub enum Problem {
         found: usize,
     },
 
+    /// A full fine-tune that lacks one of the model's weights.
+    #[error("the fine-tune says nothing of the weight `{tensor}`, which this model has")]
+    DeltaMissing {
+        /// The weight.
+        tensor: String,
+    },
+    /// A full fine-tune of a weight that the model does not have.
+    #[error("the fine-tune changes the weight `{tensor}`, which this model does not have")]
+    DeltaUnknown {
+        /// The weight.
+        tensor: String,
+    },
+    /// A full fine-tune of other weights.
+    #[error(
+        "the fine-tune changes other weights than this model's: what it adds was trained on a model of the same shape"
+    )]
+    OtherBase,
+
     /// A direction to ablate that is none.
     #[error("`{name}` is zero, which is no direction")]
     NoDirection {
@@ -327,6 +346,19 @@ pub enum Problem {
         /// What the edit is.
         kind: &'static str,
     },
+    /// A full fine-tune that is to become a folder, without the model that it was made from.
+    #[error(
+        "a full fine-tune becomes a folder with a whole model, which takes the model that it was made from"
+    )]
+    ModelNeeded,
+    /// A folder with a whole model, of an edit that is no full fine-tune.
+    #[error(
+        "a folder with a whole model is written of full fine-tunes, and this edit is more or less than one"
+    )]
+    NotFull,
+    /// A full fine-tune of a model in a GGUF file, which is to become a folder.
+    #[error("the model is a GGUF file, and transformers' folders are made from folders")]
+    BaseIsGguf,
     /// A LoRA on the embeddings, to be written for PEFT without the table that it needs.
     #[error(
         "PEFT keeps a LoRA on the embeddings' stream as a change of each token's, which takes the model's embedding table"
@@ -496,13 +528,19 @@ impl crate::error::Problem for Problem {
                 "write the modules of `{key}` out by their paths: those that `inspect_matched_modules` of PEFT lists, or that \
                  `print` of the adapted model shows"
             ),
+            Self::ModelNeeded => "name it: `--model M`".into(),
+            Self::NotFull => "leave `--model` away".into(),
+            Self::BaseIsGguf => "write a `.safetensors` file instead, or train from the model's folder".into(),
             Self::NotPeft { .. } | Self::EmbeddingsNeeded => "write a `.safetensors` file instead".into(),
             Self::FolderTaken { .. } => "name a new folder".into(),
             Self::NoVector { .. } => {
                 "give a steering vector; for a LoRA adapter give its folder, which holds `adapter_config.json`".into()
             }
             Self::NoTensors { .. } => "save the adapter again with PEFT".into(),
-            Self::LayerRange { .. } | Self::Size { .. } => {
+            Self::OtherBase => {
+                "use the fine-tune with the very model that it was trained from, not quantised and not tuned further".into()
+            }
+            Self::LayerRange { .. } | Self::Size { .. } | Self::DeltaMissing { .. } | Self::DeltaUnknown { .. } => {
                 "the edit was made for another model: use it with that one".into()
             }
             Self::SameSite { .. } => "compose two edits instead".into(),
@@ -513,7 +551,7 @@ impl crate::error::Problem for Problem {
 
 impl Problem {
     /// The error of a file with this problem.
-    pub(super) fn at(self, path: impl Into<PathBuf>) -> Error {
+    pub(crate) fn at(self, path: impl Into<PathBuf>) -> Error {
         Error::input(path, self)
     }
 }

@@ -4,13 +4,13 @@ use std::collections::BTreeSet;
 
 use serde::Serialize;
 
-use super::{Ablation, Edit, Leaf, Lora, SteeringVector, names};
+use super::{Ablation, Edit, Full, Leaf, Lora, SteeringVector, names};
 use crate::Result;
 
 /// What an edit is.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Summary {
-    /// Steering vector, LoRA, ablation or composition.
+    /// Steering vector, LoRA, ablation, full fine-tune or composition.
     pub kind: Kind,
     /// The layers at which it acts, ascending; -1 is the embeddings.
     pub layers: Vec<i32>,
@@ -21,7 +21,7 @@ pub struct Summary {
     pub norm: f64,
     /// How many numbers it has.
     pub parameters: usize,
-    /// The sites of a vector, LoRA or ablation; those of a composition are in its parts.
+    /// The sites of a vector, LoRA, ablation or full fine-tune; those of a composition are in its parts.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub sites: Vec<SiteSummary>,
     /// The parts of a composition.
@@ -39,6 +39,8 @@ pub enum Kind {
     Lora,
     /// A direction taken out of the residual stream.
     Ablation,
+    /// A change of every weight.
+    Full,
     /// Several edits at once.
     Composed,
 }
@@ -50,7 +52,7 @@ pub struct LoraSummary {
     pub rank: usize,
     /// Alpha.
     pub alpha: f64,
-    /// Whether the scale is alpha / sqrt(r) instead of alpha / r.
+    /// True if the scale is alpha / sqrt(r) instead of alpha / r.
     pub rslora: bool,
     /// Factor by which the whole edit is scaled.
     pub factor: f64,
@@ -61,7 +63,7 @@ pub struct LoraSummary {
 /// One site of an edit.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct SiteSummary {
-    /// `steering.24`, `ablation.24`, or a module such as `model.layers.24.mlp.down_proj`.
+    /// `steering.24`, `ablation.24`, a module such as `model.layers.24.mlp.down_proj`, or a weight such as `model.norm.weight`.
     pub site: String,
     /// Norm of what acts there.
     pub norm: f64,
@@ -74,13 +76,14 @@ impl Edit {
     /// If a tensor operation fails.
     pub fn summary(&self) -> Result<Summary> {
         let parts: Vec<Summary> = match self {
-            Self::Steering(_) | Self::Lora(_) | Self::Ablation(_) => Vec::new(),
+            Self::Steering(_) | Self::Lora(_) | Self::Ablation(_) | Self::Full(_) => Vec::new(),
             Self::Composed(_) => self.leaves().map(Leaf::summary).collect::<Result<_>>()?,
         };
         match self {
             Self::Steering(steering) => steering.summary(),
             Self::Lora(lora) => lora.summary(),
             Self::Ablation(ablation) => Ok(ablation.summary()),
+            Self::Full(full) => full.summary(),
             Self::Composed(_) => Ok(Summary {
                 kind: Kind::Composed,
                 layers: ascending(parts.iter().flat_map(|p| p.layers.iter().copied())),
@@ -100,7 +103,23 @@ impl Leaf<'_> {
             Self::Steering(steering) => steering.summary(),
             Self::Lora(lora) => lora.summary(),
             Self::Ablation(ablation) => Ok(ablation.summary()),
+            Self::Full(full) => full.summary(),
         }
+    }
+}
+
+impl Full {
+    fn summary(&self) -> Result<Summary> {
+        let sites = self.norms()?.into_iter().map(|(site, norm)| SiteSummary { site, norm }).collect();
+        Ok(Summary {
+            kind: Kind::Full,
+            layers: ascending(Leaf::Full(self).layers()),
+            lora: None,
+            norm: self.norm()?,
+            parameters: self.deltas().iter().map(|(_, delta)| delta.elem_count()).sum(),
+            sites,
+            parts: Vec::new(),
+        })
     }
 }
 

@@ -7,7 +7,10 @@ use candle_core::{DType, Device, Tensor};
 use half::{bf16, f16};
 
 use super::{Problem, Site};
-use crate::Result;
+use crate::{
+    Result,
+    config::{EMBEDDINGS, HEAD},
+};
 
 /// Rows that are compared at once.
 const ROWS: usize = 1024;
@@ -24,8 +27,11 @@ pub(crate) struct SavedTable {
 }
 
 impl SavedTable {
-    /// Refuses a table that is not the model's.
-    pub(crate) fn check(&self, model: &Tensor) -> Result<()> {
+    /// Refuses a table that is not the model's; a head that is none of the model's weights is the embeddings.
+    pub(super) fn check(&self, weights: &[(String, Tensor)]) -> Result<()> {
+        let named = |name| weights.iter().find(|(own, _)| own == name).map(|(_, weight)| weight);
+        let own = if self.site == Site::Head { named(HEAD) } else { None };
+        let Some(model) = own.or_else(|| named(EMBEDDINGS)) else { return Ok(()) };
         if self.values.dims() != model.dims() {
             return Err(Problem::Size {
                 tensor: self.name.clone(),
@@ -51,7 +57,7 @@ impl SavedTable {
     }
 }
 
-/// Whether two numbers are one, or one of them is the other in 16 bits.
+/// True if two numbers are one, or one of them is the other in 16 bits.
 fn same(a: f32, b: f32) -> bool {
     let shorter = |x: f32| [bf16::from_f32(x).to_f32(), f16::from_f32(x).to_f32()];
     a == b || shorter(a).contains(&b) || shorter(b).contains(&a)

@@ -1,4 +1,4 @@
-//! What people find in place of a file: a Git LFS pointer, a web page, half a download.
+//! Things found in place of a file: a Git LFS pointer, a web page, half a download.
 //!
 //! A parser would say of these that some byte is wrong, which is true and helps nobody.
 
@@ -17,7 +17,7 @@ pub const START: usize = 512;
 /// Endings that browsers and downloaders give to a file until it is whole.
 const UNFINISHED: [&str; 6] = ["incomplete", "part", "partial", "crdownload", "download", "aria2"];
 
-/// What a hub's servers answer in place of a file.
+/// The beginnings of what a hub's servers answer in place of a file.
 const REFUSALS: [&str; 7] = [
     "Entry not found",
     "Repository not found",
@@ -32,7 +32,7 @@ const REFUSALS: [&str; 7] = [
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum StandIn {
-    /// What a clone without Git LFS leaves.
+    /// The pointer that a clone without Git LFS leaves.
     #[error(
         "this is a Git LFS pointer{}, not the file itself",
         size.map_or(String::new(), |bytes| format!(" to a file of {bytes} bytes"))
@@ -41,7 +41,7 @@ pub enum StandIn {
         /// Size of the file that it stands for.
         size: Option<u64>,
     },
-    /// What a clone without git-annex leaves.
+    /// The pointer that a clone without git-annex leaves.
     #[error("this is a git-annex pointer, not the file itself")]
     AnnexPointer,
     /// A web page.
@@ -83,7 +83,7 @@ pub enum StandIn {
 }
 
 impl StandIn {
-    /// What a file with these first bytes is instead of what it should be; [`START`] bytes are enough.
+    /// The thing that a file with these first bytes is instead of what it should be; [`START`] bytes are enough.
     pub fn of(start: &[u8]) -> Option<Self> {
         let by_magic = |(magic, found): &(&[u8], Self)| start.starts_with(magic).then(|| found.clone());
         let magics: [(&[u8], Self); 5] = [

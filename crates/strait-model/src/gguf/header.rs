@@ -134,7 +134,7 @@ struct Reader<'a> {
     /// Length of the file.
     length: usize,
     at: usize,
-    /// Whether the start turned out to be too short.
+    /// True if the start turned out to be too short.
     short: bool,
 }
 
@@ -365,7 +365,7 @@ impl<'a> Reader<'a> {
     }
 }
 
-/// How a metadata value is written; numbers with their width in bytes.
+/// The encoding of a metadata value; numbers have their width in bytes.
 #[derive(Clone, Copy)]
 enum ValueType {
     Unsigned(u64),

@@ -7,7 +7,7 @@ use super::{
     types::{dtype_name, type_name},
 };
 
-/// What is wrong with a GGUF file. Offsets are bytes from the start of the file.
+/// A problem of a GGUF file. Offsets are bytes from the start of the file.
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
 #[non_exhaustive]
 pub enum Problem {
@@ -34,21 +34,21 @@ pub enum Problem {
         "the file ends at byte {length} inside {what}, which starts at byte {offset}: {missing} bytes are missing"
     )]
     Truncated {
-        /// What was being read.
+        /// The part being read.
         what: String,
-        /// Where it starts.
+        /// Its offset.
         offset: usize,
         /// Length of the file.
         length: usize,
-        /// How many bytes more it would take.
+        /// The bytes that are missing.
         missing: u64,
     },
     /// The header goes on for longer than any real one.
     #[error("the header is longer than {limit} bytes (reading {what} at byte {offset})")]
     HeaderTooLong {
-        /// What was being read.
+        /// The part being read.
         what: String,
-        /// Where it starts.
+        /// Its offset.
         offset: usize,
         /// The limit.
         limit: usize,
@@ -56,9 +56,9 @@ pub enum Problem {
     /// A number of entries that the rest of the file cannot hold.
     #[error("{what}, at byte {offset}, is {found}, but the rest of the file has room for at most {room}")]
     Count {
-        /// What is counted.
+        /// The things counted.
         what: String,
-        /// Where the count stands.
+        /// The offset of the count.
         offset: usize,
         /// The count.
         found: u64,
@@ -70,7 +70,7 @@ pub enum Problem {
     NameLength {
         /// Which name.
         what: String,
-        /// Where its length stands.
+        /// The offset of its length.
         offset: usize,
         /// Its length.
         found: u64,
@@ -80,9 +80,9 @@ pub enum Problem {
     Utf8 {
         /// Which text.
         what: String,
-        /// Where it starts.
+        /// Its offset.
         offset: usize,
-        /// How many of its bytes are valid.
+        /// The number of valid bytes before.
         valid: usize,
     },
     /// A type of metadata value that does not exist.
@@ -90,7 +90,7 @@ pub enum Problem {
     ValueType {
         /// Which value.
         what: String,
-        /// Where the type stands.
+        /// The offset of the type.
         offset: usize,
         /// The type's number.
         found: u32,
@@ -100,9 +100,9 @@ pub enum Problem {
     Boolean {
         /// Which value.
         what: String,
-        /// Where it stands.
+        /// Its offset.
         offset: usize,
-        /// What stands there.
+        /// The value found.
         found: u8,
     },
     /// Arrays in arrays in arrays.
@@ -110,7 +110,7 @@ pub enum Problem {
     Nesting {
         /// Which value.
         what: String,
-        /// Where the array too many starts.
+        /// The offset of the array too many.
         offset: usize,
     },
     /// Two metadata entries with one key.
@@ -118,7 +118,7 @@ pub enum Problem {
     DuplicateKey {
         /// The key.
         key: String,
-        /// Where the second entry starts.
+        /// The offset of the second entry.
         offset: usize,
     },
     /// Two tensors with one name.
@@ -126,7 +126,7 @@ pub enum Problem {
     DuplicateTensor {
         /// The name.
         tensor: String,
-        /// Where the second entry starts.
+        /// The offset of the second entry.
         offset: usize,
     },
     /// An alignment that the format does not allow.
@@ -142,7 +142,7 @@ pub enum Problem {
     Dimensions {
         /// The tensor.
         tensor: String,
-        /// Where the number stands.
+        /// The offset of the number.
         offset: usize,
         /// The number.
         found: u32,
@@ -152,7 +152,7 @@ pub enum Problem {
     Overflow {
         /// The tensor.
         tensor: String,
-        /// Where the dimensions stand.
+        /// The offset of the dimensions.
         offset: usize,
         /// The dimensions, outermost first.
         shape: Vec<u64>,
@@ -162,7 +162,7 @@ pub enum Problem {
     TensorType {
         /// The tensor.
         tensor: String,
-        /// Where the type stands.
+        /// The offset of the type.
         offset: usize,
         /// The type's number.
         found: u32,
@@ -201,7 +201,7 @@ pub enum Problem {
     Outside {
         /// The tensor.
         tensor: String,
-        /// Where its data starts.
+        /// The offset of its data.
         start: u128,
         /// Bytes of its data.
         size: usize,
@@ -213,9 +213,9 @@ pub enum Problem {
     WrongKind {
         /// The key.
         key: String,
-        /// What is needed.
+        /// The kind needed.
         expected: &'static str,
-        /// What is there.
+        /// The kind found.
         found: String,
     },
     /// A tensor that is not in the file.

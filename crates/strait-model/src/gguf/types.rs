@@ -62,7 +62,7 @@ pub(crate) fn dtype_name(dtype: GgmlDType) -> Cow<'static, str> {
     }
 }
 
-/// Whether the weights of a type are plain numbers, not blocks.
+/// True if the weights of a type are plain numbers, not blocks.
 pub(crate) fn is_float(dtype: GgmlDType) -> bool {
     dtype.block_size() == 1
 }

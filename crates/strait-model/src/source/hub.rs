@@ -81,7 +81,7 @@ impl HubId {
     }
 }
 
-/// Whether every component is a name of letters, digits and `._+-` that no file system and no URL reads otherwise.
+/// True if every component is a name of letters, digits and `._+-` that no file system and no URL reads otherwise.
 fn is_plain_path(path: &str) -> bool {
     path.split('/').all(|part| {
         !part.is_empty()

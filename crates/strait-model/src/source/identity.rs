@@ -1,6 +1,6 @@
 //! Which model of the hub it is, as others can load it.
 //!
-//! What strait hands on names the model by this. A guess would be worse than nothing: an adapter opened on a model that
+//! Reports and edits name the model by this. A guess would be worse than nothing: an adapter opened on a model that
 //! resembles its own gives other numbers, in silence. So what only hints at the model is believed where two hints agree.
 
 use std::path::Path;
@@ -10,14 +10,14 @@ use serde_json::Value;
 use super::{CATALOGUE, Located, Road, hub::HubId};
 use crate::{Gguf, Weights, files::read_regular, json};
 
-/// Where GGUF files say from which repository they were made.
+/// The keys in which GGUF files name the repository that they were made from.
 const SOURCES: [&str; 4] = [
     "general.source.huggingface.repository",
     "general.source.repo_url",
     "general.repo_url",
     "general.source.url",
 ];
-/// What they say of the model that theirs was made from, which is theirs where the names agree.
+/// The keys in which they name the model that theirs was made from, which is theirs where the names agree.
 const BASE: [&str; 2] = ["general.base_model.0.repo_url", "general.base_model.0.name"];
 const NAME: &str = "general.name";
 /// Longest `config.json` that is looked into, in bytes.
@@ -86,7 +86,7 @@ fn of_url(url: &str) -> Option<String> {
     repository(rest.trim_end_matches('/'))
 }
 
-/// Whether two names are one, whatever stands between their words.
+/// True if two names are one, whatever stands between their words.
 fn agree(one: &str, two: &str) -> bool {
     let words = |name: &str| {
         let letters = name.chars().filter(|c| c.is_alphanumeric());

@@ -1,4 +1,4 @@
-//! Where a model comes from: a path, a cache, a Python package or the hub.
+//! The sources of models: a path, a cache, a Python package or the hub.
 //!
 //! [`locate`] turns the name that a user gave into a path that can be opened. A name is, in this order: an existing
 //! folder or file; a short name of the [`CATALOGUE`]; a hub id, `org/name[@revision]` or
@@ -38,13 +38,13 @@ pub struct Located {
     pub name: String,
     /// A folder in Hugging Face's layout, or a GGUF file.
     pub path: PathBuf,
-    /// How it was found.
+    /// The road by which it was found.
     pub road: Road,
-    /// What exactly it is: the commit of the hub's snapshot, or the package and its version. A path has none.
+    /// Its version: the commit of the hub's snapshot, or the package and its version. A path has none.
     pub revision: Option<String>,
 }
 
-/// How a model was found.
+/// The road by which a model was found.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Road {
@@ -184,7 +184,7 @@ impl Search<'_> {
         }
     }
 
-    /// How a person brings the model without strait.
+    /// Words on bringing the model without strait.
     fn by_hand(&self) -> String {
         let url = self.id.url(self.environment);
         if let Some(package) = self.package {

@@ -25,7 +25,7 @@ use crate::{
 
 const SCRATCH_PREFIX: &str = ".fetch-";
 
-/// How often a running pip is looked at.
+/// The time between two looks at a running pip.
 const POLL: Duration = Duration::from_millis(100);
 
 /// The commands that may be pip.

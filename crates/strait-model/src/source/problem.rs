@@ -11,7 +11,7 @@ pub enum Problem {
     /// A word that is no name of the catalogue.
     #[error("`{name}` is no file or folder here, no short name of the catalogue, and no hub id")]
     Unknown {
-        /// What was asked for.
+        /// The name or address asked for.
         name: String,
         /// The short name that may have been meant.
         nearest: Option<&'static str>,
@@ -24,17 +24,17 @@ pub enum Problem {
          `org/name:file.gguf[@revision]`"
     )]
     NoSuchPath {
-        /// What was asked for.
+        /// The name or address asked for.
         name: String,
     },
     /// No road led to the model.
     #[error("`{name}` is no file or folder here and could not be fetched: {}", Roads(tried))]
     Closed {
-        /// What was asked for.
+        /// The name or address asked for.
         name: String,
         /// The roads in the order in which they were tried.
         tried: Vec<Attempt>,
-        /// How a person brings the model, as a clause.
+        /// Words on bringing the model by hand, as a clause.
         by_hand: String,
     },
 }
@@ -92,7 +92,7 @@ pub enum Failure {
     /// A cache does not have it, or not all of it.
     #[error("`{}` has no `{missing}`", folder.display())]
     NotCached {
-        /// Where it would lie.
+        /// Its place.
         folder: PathBuf,
         /// The first file that is not there.
         missing: String,
@@ -111,15 +111,15 @@ pub enum Failure {
     Wheel {
         /// The wheel's file name.
         wheel: String,
-        /// What is wrong with it.
+        /// The problem.
         cause: String,
     },
     /// Nothing arrived for too long.
     #[error("nothing arrived for {} seconds while fetching `{what}`", after.as_secs())]
     Stalled {
-        /// What was being fetched.
+        /// The thing being fetched.
         what: String,
-        /// How long was waited.
+        /// The time waited.
         after: Duration,
     },
     /// A file is not as long as it should be.
@@ -149,7 +149,7 @@ pub enum Failure {
     Contradiction {
         /// The file.
         file: String,
-        /// What of it.
+        /// The thing that is missing.
         what: &'static str,
         /// By the list of files.
         first: String,
@@ -165,11 +165,11 @@ pub enum Failure {
     /// A redirect that is not followed.
     #[error("asked for {what}, `{from}` redirects {why}")]
     Redirect {
-        /// What was asked for.
+        /// The name or address asked for.
         what: String,
         /// The address that answers so.
         from: String,
-        /// Where to, or how often.
+        /// The address, or the count.
         why: String,
     },
     /// An address of a hub that is none.
@@ -183,7 +183,7 @@ pub enum Failure {
     Unreachable {
         /// The hub's address.
         endpoint: String,
-        /// What the attempt ended with.
+        /// The last error of the attempt.
         cause: String,
     },
     /// Something answered that is not the hub.
@@ -191,7 +191,7 @@ pub enum Failure {
     NotAHub {
         /// The hub's address.
         endpoint: String,
-        /// What could not be understood.
+        /// The part that could not be understood.
         cause: String,
     },
     /// The hub hides the repository: it does not exist, or it is private.
@@ -204,7 +204,7 @@ pub enum Failure {
         url: String,
         /// The HTTP status.
         status: u16,
-        /// Whether a token was sent.
+        /// True if a token was sent.
         token: bool,
     },
     /// The repository's files are only for those who accepted a licence.
@@ -217,7 +217,7 @@ pub enum Failure {
         url: String,
         /// The HTTP status.
         status: u16,
-        /// Whether a token was sent.
+        /// True if a token was sent.
         token: bool,
     },
     /// The hub knows no such repository, revision or file.
@@ -225,7 +225,7 @@ pub enum Failure {
     NotFound {
         /// The repository's page.
         url: String,
-        /// What was asked for.
+        /// The name or address asked for.
         what: String,
     },
     /// The hub answered with another refusal.
@@ -233,7 +233,7 @@ pub enum Failure {
     Status {
         /// The HTTP status.
         status: u16,
-        /// What was asked for.
+        /// The name or address asked for.
         what: String,
     },
     /// The repository has GGUF files where safetensors were looked for.
@@ -251,7 +251,7 @@ pub enum Failure {
     Index {
         /// The index.
         file: String,
-        /// What is wrong with it.
+        /// The problem.
         cause: String,
     },
     /// A download broke off.
@@ -259,7 +259,7 @@ pub enum Failure {
     Broken {
         /// The file.
         file: String,
-        /// What it ended with.
+        /// Its exit status.
         cause: String,
     },
     /// This machine's file system refused.
@@ -274,7 +274,7 @@ impl From<Error> for Failure {
 }
 
 impl Failure {
-    /// What helps against this one, as a clause, besides bringing the model by hand.
+    /// The remedy for this one, as a clause, besides bringing the model by hand.
     fn remedy(&self) -> Option<String> {
         Some(match self {
             Self::NotCached { .. } | Self::NoPip(_) | Self::Pip(_) | Self::Wheel { .. } => return None,

@@ -16,14 +16,14 @@ pub(super) struct Web {
     token: Option<String>,
 }
 
-/// How one request is made.
+/// The terms of one request.
 #[derive(Default)]
 pub(super) struct Request {
-    /// What is fetched, for messages.
+    /// The thing fetched, for messages.
     pub(super) what: String,
-    /// Where the body should begin, if it is a file's.
+    /// The byte at which the body should begin, if it is a file's.
     pub(super) from: Option<u64>,
-    /// How long all of it may take, redirects included.
+    /// The time that all of it may take, redirects included.
     pub(super) deadline: Option<Duration>,
 }
 
@@ -85,18 +85,18 @@ impl Web {
             if seen.len() == MOST_REDIRECTS {
                 return Err(refused(format!("once more after {MOST_REDIRECTS} redirects")));
             }
-            let stated = if of_home { Stated::of(&response) } else { Stated::default() };
+            let stated = if of_home { FileInfo::of(&response) } else { FileInfo::default() };
             seen.push((std::mem::replace(&mut url, next), stated));
         }
     }
 
-    /// Whether an address is the hub's own: its secrets go there and nowhere else.
+    /// True if an address is the hub's own: its secrets go there and nowhere else.
     fn is_home(&self, url: &Address) -> bool {
         (url.secure, &url.host) == (self.home.secure, &self.home.host)
     }
 }
 
-/// Where a redirect leads; `None` of another answer.
+/// The address to which a redirect leads; `None` of another answer.
 fn redirect(response: &Response<Body>) -> Option<Result<String, ()>> {
     if !matches!(response.status().as_u16(), 301 | 302 | 303 | 307 | 308) {
         return None;
@@ -109,7 +109,7 @@ fn redirect(response: &Response<Body>) -> Option<Result<String, ()>> {
 pub(super) struct Answer {
     pub(super) response: Response<Body>,
     /// The addresses before, and what the hub stated there.
-    redirected: Vec<(Address, Stated)>,
+    redirected: Vec<(Address, FileInfo)>,
 }
 
 impl Answer {
@@ -121,18 +121,18 @@ impl Answer {
         self.response.headers().get(name)?.to_str().ok()
     }
 
-    /// What the hub's answers state of the file.
-    pub(super) fn stated(&self) -> Stated {
+    /// The file's size and hash by the hub's answers.
+    pub(super) fn stated(&self) -> FileInfo {
         let mut all = self.redirected.iter().map(|(_, stated)| stated.clone());
         let first = all.next();
-        let last = Stated::of(&self.response);
+        let last = FileInfo::of(&self.response);
         // Of a file that lies elsewhere the hub's word counts; the other host knows other names for it.
         match first {
             Some(first) => {
                 let hash = first.hash.or_else(|| all.find_map(|stated| stated.hash));
-                Stated { hash, size: first.size }
+                FileInfo { hash, size: first.size }
             }
-            None => Stated { hash: last.hash, size: last.size },
+            None => FileInfo { hash: last.hash, size: last.size },
         }
     }
 
@@ -144,15 +144,15 @@ impl Answer {
     }
 }
 
-/// What an answer's head says of a file.
+/// A file's size and hash by an answer's head.
 #[derive(Clone, Debug, Default, PartialEq)]
-pub(super) struct Stated {
+pub(super) struct FileInfo {
     /// SHA-256 of a large file, git's SHA-1 of a small one; in lower case.
     pub(super) hash: Option<String>,
     pub(super) size: Option<u64>,
 }
 
-impl Stated {
+impl FileInfo {
     fn of(response: &Response<Body>) -> Self {
         let header = |name: &str| response.headers().get(name).and_then(|value| value.to_str().ok());
         let hash = header("x-linked-etag").or_else(|| header("etag")).and_then(hash);
@@ -170,7 +170,7 @@ pub(super) fn hash(text: &str) -> Option<String> {
 /// An address on the web.
 #[derive(Clone, Debug, PartialEq)]
 struct Address {
-    /// Whether it is `https`.
+    /// True if it is `https`.
     secure: bool,
     /// Name and password with their `@`, or nothing.
     credentials: String,
@@ -217,7 +217,7 @@ impl Address {
         Self { path: format!("{}/{path}", self.path.trim_end_matches('/')), ..self.clone() }
     }
 
-    /// Where a redirect from here leads.
+    /// The address to which a redirect from here leads.
     fn follow(&self, location: &str) -> Option<Self> {
         let location = location.trim();
         let here = Self { credentials: String::new(), ..self.clone() };

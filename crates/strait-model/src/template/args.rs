@@ -1,4 +1,4 @@
-//! What a function is called with.
+//! The arguments of a call.
 
 use super::{
     ast::Text,

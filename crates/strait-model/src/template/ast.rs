@@ -1,11 +1,11 @@
-//! What a template says, as a tree.
+//! A template as a tree.
 
 use std::sync::Arc;
 
 /// A name or text that nodes and values share.
 pub type Text = Arc<str>;
 
-/// What stands between two tags.
+/// The part between two tags.
 #[derive(Debug, Default)]
 pub struct Body {
     pub nodes: Vec<Node>,
@@ -80,7 +80,7 @@ pub struct Macro {
     pub body: Body,
 }
 
-/// Where an assignment goes.
+/// The target of an assignment.
 #[derive(Debug)]
 pub enum Target {
     Name(Text),

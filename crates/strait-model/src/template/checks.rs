@@ -1,4 +1,4 @@
-//! What may stand behind `is`.
+//! Tests: the words that may stand behind `is`.
 
 use super::{
     args::Args,

@@ -73,7 +73,7 @@ pub fn equal(left: &Value, right: &Value, meter: &Meter) -> Result<bool> {
     })
 }
 
-/// Whether two values are one object, of those that have a place in memory.
+/// True if two values are one object, of those that have a place in memory.
 pub fn is_same(left: &Value, right: &Value) -> bool {
     match (left, right) {
         (Value::List(a), Value::List(b)) | (Value::Tuple(a), Value::Tuple(b)) => Rc::ptr_eq(a, b),

@@ -1,4 +1,4 @@
-//! What functions, methods, filters and tests ask of the rendering that calls them.
+//! The rendering as functions, methods, filters and tests see it.
 
 use super::{
     ast::Text,

@@ -11,7 +11,7 @@ pub const WORK: u64 = 1 << 26;
 /// Bytes of work that each byte of the conversation adds.
 const WORK_A_BYTE: u64 = 32;
 
-/// What handling one value counts for, in bytes.
+/// The cost of handling one value, in bytes.
 pub const VALUE: usize = 64;
 
 /// Why a template stops.
@@ -31,7 +31,7 @@ pub enum Fault {
     Work,
 }
 
-/// What rendering gives.
+/// The result of a rendering.
 pub type Result<T> = std::result::Result<T, Fault>;
 
 /// Stops as Jinja2 does.

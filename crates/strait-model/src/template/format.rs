@@ -12,7 +12,7 @@ use numbers::{float, integer};
 /// Most digits of a floating point number; no such number has more that are not zero.
 const MAX_PRECISION: usize = 1_100;
 
-/// How a value is written.
+/// The form in which a value is written.
 #[derive(Debug, Default)]
 pub struct Spec {
     fill: Option<char>,
@@ -102,7 +102,7 @@ pub fn percent(text: &str, right: &Value, meter: &Meter) -> Result<String> {
     Ok(out)
 }
 
-/// Where the bracket closes that opened before a text.
+/// The place at which the bracket closes that opened before a text.
 fn closing(text: &str) -> Option<usize> {
     let mut depth = 1;
     text.char_indices().find_map(|(at, c)| {
@@ -312,14 +312,14 @@ fn number_padded(
 }
 
 /// A piece of a text for `format`.
-pub enum Piece<'t> {
+pub enum FormatPart<'t> {
     Text(String),
     /// A field's name, its conversion and its spec.
     Field(&'t str, Option<char>, &'t str),
 }
 
 /// The pieces of a text for `format`.
-pub fn pieces(text: &str) -> Result<Vec<Piece<'_>>> {
+pub fn pieces(text: &str) -> Result<Vec<FormatPart<'_>>> {
     let mut pieces = Vec::new();
     let mut plain = String::new();
     let mut rest = text;
@@ -335,7 +335,7 @@ pub fn pieces(text: &str) -> Result<Vec<Piece<'_>>> {
         if brace == "}" {
             return fail("single '}' encountered in format string");
         }
-        pieces.push(Piece::Text(std::mem::take(&mut plain)));
+        pieces.push(FormatPart::Text(std::mem::take(&mut plain)));
         let Some(end) = rest.find('}') else { return fail("expected '}' before end of string") };
         let field = &rest[..end];
         if field.contains('{') {
@@ -354,9 +354,9 @@ pub fn pieces(text: &str) -> Result<Vec<Piece<'_>>> {
             }
             None => (name, None),
         };
-        pieces.push(Piece::Field(name, conversion, spec));
+        pieces.push(FormatPart::Field(name, conversion, spec));
     }
     plain.push_str(rest);
-    pieces.push(Piece::Text(plain));
+    pieces.push(FormatPart::Text(plain));
     Ok(pieces)
 }

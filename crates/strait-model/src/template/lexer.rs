@@ -75,7 +75,7 @@ struct Lexer<'s> {
     source: &'s str,
     at: usize,
     line: u32,
-    /// Whether the last match ended a line.
+    /// True if the last match ended a line.
     line_starting: bool,
     tokens: Vec<(Token, u32)>,
 }
@@ -138,7 +138,7 @@ impl<'s> Lexer<'s> {
         Ok(())
     }
 
-    /// Where the next tag begins, and which it is.
+    /// The place and kind of the next tag.
     fn next_tag(&self) -> Option<(usize, Tag)> {
         let mut from = self.at;
         loop {
@@ -225,7 +225,7 @@ impl<'s> Lexer<'s> {
         }
     }
 
-    /// What stands inside a tag, up to its end.
+    /// The tokens of a tag, up to its end.
     fn inside(&mut self, tag: Tag) -> Result<(), Fault> {
         let mut open = Vec::new();
         loop {

@@ -144,7 +144,7 @@ pub fn attribute(value: &Value, name: &str) -> Result<Option<Value>> {
     })
 }
 
-/// What the sandbox gives for an attribute that it hides.
+/// The sandbox's answer for an attribute that it hides.
 fn hidden(value: &Value, name: &str) -> Value {
     Value::Undefined(format!("access to attribute '{name}' of '{}' object is unsafe.", value.kind()).into())
 }

@@ -17,13 +17,13 @@ const MAX_DEPTH: usize = 100;
 /// Python's compiler takes no more loops in one another.
 const MAX_LOOPS: usize = 20;
 
-/// What parsing a piece gives.
+/// The result of parsing a piece.
 type Parsed<T> = Result<T, Fault>;
 
 /// Why a source is no template.
 #[derive(Debug, PartialEq)]
-pub enum Wrong {
-    /// What is wrong.
+pub enum ParseError {
+    /// A fault of the source.
     Fault(Fault),
     /// A tag of more than [`MAX_TOKENS`] tokens.
     TooLong,
@@ -33,18 +33,18 @@ pub enum Wrong {
 ///
 /// # Errors
 /// With the line of what cannot be read.
-pub fn parse(source: &str) -> Result<Body, (Wrong, u32)> {
-    let tokens = lexer::tokens(source).map_err(|(fault, line)| (Wrong::Fault(fault), line))?;
+pub fn parse(source: &str) -> Result<Body, (ParseError, u32)> {
+    let tokens = lexer::tokens(source).map_err(|(fault, line)| (ParseError::Fault(fault), line))?;
     let mut length = 0;
     for (token, line) in &tokens {
         length = if matches!(token, Token::VariableBegin | Token::BlockBegin) { 0 } else { length + 1 };
         if length > MAX_TOKENS {
-            return Err((Wrong::TooLong, *line));
+            return Err((ParseError::TooLong, *line));
         }
     }
     let mut parser = Parser { tokens, at: 0, depth: 0, loops: vec![0] };
-    let (mut body, _) = parser.body(&[]).map_err(|fault| (Wrong::Fault(fault), parser.line()))?;
-    symbols::resolve(&mut body).map_err(|(fault, line)| (Wrong::Fault(fault), line))?;
+    let (mut body, _) = parser.body(&[]).map_err(|fault| (ParseError::Fault(fault), parser.line()))?;
+    symbols::resolve(&mut body).map_err(|(fault, line)| (ParseError::Fault(fault), line))?;
     Ok(body)
 }
 
@@ -56,7 +56,7 @@ struct Parser {
     tokens: Vec<(Token, u32)>,
     at: usize,
     depth: usize,
-    /// How many loops are open in each function that is open: the template, macros and the like.
+    /// The number of open loops in each function that is open: the template, macros and the like.
     loops: Vec<usize>,
 }
 

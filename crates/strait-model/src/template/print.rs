@@ -130,11 +130,11 @@ pub fn float(value: f64) -> String {
     format!("{digits}e{}{:02}", if exponent < 0 { '-' } else { '+' }, exponent.abs())
 }
 
-/// How `json.dumps` writes.
+/// The settings of `json.dumps`.
 #[derive(Debug)]
 pub struct Json {
     pub ensure_ascii: bool,
-    /// What a level is indented by; all stands on one line if none.
+    /// The indentation of a level; all stands on one line if none.
     pub indent: Option<String>,
     pub item_separator: String,
     pub key_separator: String,
@@ -200,7 +200,7 @@ impl Json {
         Ok(())
     }
 
-    /// What stands before an item.
+    /// The separator and line break before an item.
     fn separate(&self, out: &mut String, index: usize, level: usize, meter: &Meter) -> Result<()> {
         if index > 0 {
             meter.charge(self.item_separator.len())?;

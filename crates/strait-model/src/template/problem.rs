@@ -3,7 +3,7 @@
 use super::{MAX_TEMPLATE, parser};
 use crate::error::quoted;
 
-/// What is wrong with a chat template, or with a conversation that it does not fit.
+/// A problem of a chat template, or of a conversation that it does not fit.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Problem {
@@ -55,7 +55,7 @@ pub enum Problem {
     Unsupported {
         /// The line, counted from 1.
         line: usize,
-        /// What it is.
+        /// The part that is not supported.
         detail: String,
     },
     /// The engine failed.
@@ -90,7 +90,7 @@ pub enum Problem {
     Rewritten {
         /// The turn's number among the messages, counted from 1.
         message: usize,
-        /// Where the two texts part.
+        /// The byte at which the two texts part.
         byte: usize,
     },
     /// A conversation without messages.

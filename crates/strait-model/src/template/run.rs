@@ -26,7 +26,7 @@ const MAX_DEPTH: usize = 20_000;
 /// Most macros and recursive loops inside one another; Python's recursion ends about there.
 const MAX_CALLS: usize = 250;
 
-/// How a body ended.
+/// The way in which a body ended.
 #[derive(Clone, Copy, PartialEq)]
 enum Flow {
     Next,
@@ -42,10 +42,10 @@ pub struct Run {
     line: Cell<u32>,
     depth: Cell<usize>,
     calls: Cell<usize>,
-    /// What may hold itself, to be emptied at the end.
+    /// Values that may hold themselves, to be emptied at the end.
     namespaces: RefCell<Vec<Rc<Namespace>>>,
     scopes: RefCell<Vec<Rc<Scope>>>,
-    /// What the template was given.
+    /// The names that the template was given.
     given: Rc<Scope>,
 }
 
@@ -117,7 +117,7 @@ impl Run {
         Ok(())
     }
 
-    /// What a body in a scope of its own writes.
+    /// The text of a body in a scope of its own.
     fn written(&self, body: &Body, scope: &Rc<Scope>) -> Result<(String, Flow)> {
         let mut out = String::new();
         let flow = self.body(body, &self.scope_of(body, scope), &mut out)?;

@@ -1,4 +1,4 @@
-//! What Jinja2's compiler finds out before it runs a template: names that a scope assigns before it reads them, which there
+//! The checks of Jinja2's compiler before it runs a template: names that a scope assigns before it reads them, which there
 //! hide what the template was given from the beginning, and filters and tests that do not exist.
 
 use std::collections::HashSet;
@@ -84,7 +84,7 @@ fn scope(body: &mut Body, mut names: Names) -> Result<(), (Fault, u32)> {
     nested(body, &names, false)
 }
 
-/// What a scope itself does with names, in the order of its statements.
+/// The names that a scope itself sets and reads, in the order of its statements.
 fn collect(body: &Body, names: &mut Names, in_branch: bool) {
     for node in &body.nodes {
         match &node.statement {
@@ -178,7 +178,7 @@ fn function(of: &mut Arc<Macro>, names: &Names, line: u32) -> Result<(), (Fault,
     scope(&mut of.body, inner)
 }
 
-/// Whether all filters and tests exist that are sure to be asked for: what stands in a condition is looked for later.
+/// Checks that all filters and tests exist that are sure to be asked for: what stands in a condition is looked for later.
 fn known(expr: &Expr, is_soft: bool) -> Result<(), Fault> {
     if is_soft {
         return Ok(());

@@ -1,4 +1,4 @@
-//! What templates may do, and that what they try beyond it ends soon.
+//! Templates at the bounds of what they may do: beyond them they end soon.
 
 use std::time::{Duration, Instant};
 
@@ -335,7 +335,7 @@ fn long_conversations_stay_within_the_limits() {
     assert!(render(source, &[Message::new(Role::User, &megabytes)], false).unwrap().len() > 4_999_990);
 }
 
-/// What templates are made of, to be thrown together at random.
+/// Parts of templates, to be thrown together at random.
 const PIECES: [&str; 64] = [
     "{{",
     "}}",

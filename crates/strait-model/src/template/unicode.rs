@@ -1,11 +1,11 @@
-//! What Python says of characters. Where the standard library's tables do not tell, `None`: the caller refuses.
+//! Characters as Python knows them. Where the standard library's tables do not tell, `None`: the caller refuses.
 
-/// Whether Python counts a character as whitespace.
+/// True if Python counts a character as whitespace.
 pub fn is_space(c: char) -> bool {
     c.is_whitespace() || ('\x1c'..='\x1f').contains(&c)
 }
 
-/// Whether Python's `repr` shows a character as it is.
+/// True if Python's `repr` shows a character as it is.
 pub fn is_printable(c: char) -> bool {
     // Only a text's first character is escaped for being a mark.
     c == '\'' || c == '"' || c == '\\' || ['a', c].iter().collect::<String>().escape_debug().count() == 2
@@ -48,7 +48,7 @@ pub fn title(c: char) -> Option<String> {
     (!has_own_title && upper.chars().count() == 1).then_some(upper)
 }
 
-/// Whether a character has a case.
+/// True if a character has a case.
 pub fn is_cased(c: char) -> bool {
     c.is_uppercase() || c.is_lowercase() || matches!(c, '\u{1c5}' | '\u{1c8}' | '\u{1cb}' | '\u{1f2}')
 }

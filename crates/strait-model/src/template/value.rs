@@ -31,10 +31,10 @@ pub enum Value {
     List(Rc<Items>),
     Tuple(Rc<Items>),
     Dict(Rc<Dict>),
-    /// What `keys()`, `values()` and `items()` of a dictionary give.
+    /// The result of `keys()`, `values()` or `items()` of a dictionary.
     View(View, Rc<Dict>),
     Range(Range),
-    /// What gives its items once.
+    /// An iterator, which gives its items once.
     Iter(Rc<Iter>),
     Namespace(Rc<Namespace>),
     Method(Rc<(Value, &'static str)>),
@@ -57,7 +57,7 @@ pub enum View {
 #[derive(Debug)]
 pub struct Items {
     pub items: Vec<Value>,
-    /// Whether it is a pair that `groupby` made, whose parts have names.
+    /// True if it is a pair that `groupby` made, whose parts have names.
     pub is_group: bool,
     depth: u32,
 }
@@ -78,7 +78,7 @@ fn deeper<'v>(values: impl Iterator<Item = &'v Value>) -> Result<u32> {
     Ok(depth)
 }
 
-/// What may be a dictionary's key, equal where Python finds it equal.
+/// A dictionary's key, equal where Python finds it equal.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Key {
     Undefined,
@@ -157,7 +157,7 @@ impl Iter {
     }
 }
 
-/// What `namespace()` gives.
+/// The result of `namespace()`.
 #[derive(Debug, Default)]
 pub struct Namespace(pub RefCell<Vec<(Text, Value)>>);
 
@@ -182,14 +182,14 @@ pub struct Closure {
     pub scope: Rc<Scope>,
 }
 
-/// What `cycler()` gives.
+/// The result of `cycler()`.
 #[derive(Debug)]
 pub struct Cycler {
     pub items: Vec<Value>,
     pub at: Cell<usize>,
 }
 
-/// What `joiner()` gives.
+/// The result of `joiner()`.
 #[derive(Debug)]
 pub struct Joiner {
     pub separator: Value,
@@ -243,7 +243,7 @@ impl Scope {
     }
 }
 
-/// What the name `loop` means.
+/// The object under the name `loop`.
 #[derive(Debug)]
 pub struct Loop {
     pub source: Rc<Iter>,
@@ -256,7 +256,7 @@ pub struct Loop {
     pub index0: Cell<usize>,
     pub depth0: usize,
     pub previous: RefCell<Option<Value>>,
-    /// What `changed` was last asked about.
+    /// The value that `changed` was last asked about.
     pub changed: RefCell<Option<Value>>,
     /// The loop to go through again when it is called, and the scope in which it stands.
     pub recursive: Option<(Arc<For>, Rc<Scope>)>,

@@ -9,7 +9,7 @@ use super::problem::Problem;
 
 /// Longest text that a normalizer may make of a shorter one, in bytes. Real ones at most replace characters by others.
 const MAX_GROWN: f64 = (2 << 20) as f64;
-/// What real ones can do together: compose or take apart characters (12), write bytes as characters and spaces before words (3).
+/// The most that real ones do together: compose or take apart characters (12), write bytes as characters and spaces before words (3).
 const MAX_USUAL: f64 = 40.0;
 /// Most characters of a word that WordPiece may look at, in a time that grows with the square of it.
 const MAX_WORD: u64 = 10_000;
@@ -18,7 +18,7 @@ const MAX_DECODED: f64 = 4096.0;
 /// Most pieces that a post-processor may put together.
 const MAX_PIECES: usize = 256;
 
-/// How long a text may become: `factor` times as long, and `more` bytes.
+/// The length that a text may reach: `factor` times as long, and `more` bytes.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Growth {
     factor: f64,
@@ -32,7 +32,7 @@ impl Default for Growth {
 }
 
 impl Growth {
-    /// What a normalizer, pre-tokenizer or decoder can do to a text.
+    /// The growth of a text under a normalizer, pre-tokenizer or decoder.
     pub fn of(part: Option<&Value>) -> Self {
         let same = Self::default();
         let Some(part) = part else { return same };

@@ -114,7 +114,7 @@ impl Tokenizer {
         }
     }
 
-    /// Where the response begins in the text of a conversation that ends with it, if that text does not begin with the
+    /// The byte at which the response begins in the text of a conversation that ends with it, if that text does not begin with the
     /// prompt for it: because nothing can be asked before the first message, or because the template opens an answer with
     /// words that it drops from answers that are there.
     ///

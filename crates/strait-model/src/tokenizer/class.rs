@@ -13,9 +13,9 @@ pub(super) struct Class {
     pub defaults: &'static [(&'static str, &'static str)],
     /// The special tokens that are matched as they are, before any normalising, where files give them as text.
     pub as_they_are: &'static [&'static str],
-    /// Whether it puts BOS and EOS around a text where the files do not say; none where `tokenizer.json` says that.
+    /// BOS and EOS around a text where the files do not say, true for each that is put there; none where `tokenizer.json` says that.
     pub around: Option<(bool, bool)>,
-    /// Whether `add_prefix_space` makes it forget `tokenizer.json`.
+    /// True if `add_prefix_space` makes it forget `tokenizer.json`.
     pub rebuilt_for_prefix: bool,
     /// Special tokens that it has besides.
     pub infill: &'static [(&'static str, &'static str)],

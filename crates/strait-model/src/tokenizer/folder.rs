@@ -25,7 +25,7 @@ const SLOW_FILES: [&str; 5] = ["tokenizer.model", "vocab.json", "merges.txt", "v
 /// Longest `tokenizer.json` that is read, in bytes; Gemma 3's takes an eighth of it.
 const MAX_TOKENIZER: u64 = 1 << 28;
 
-/// What is read from `tokenizer.json` beside what the library reads.
+/// The parts of `tokenizer.json` that are read beside what the library reads.
 #[derive(Deserialize)]
 struct Described {
     #[serde(default)]
@@ -49,7 +49,7 @@ struct ModelDescribed {
     max_input_chars_per_word: Option<u64>,
 }
 
-/// What is read from `generation_config.json` and `config.json`.
+/// The end tokens of `generation_config.json` and `config.json`.
 #[derive(Default, Deserialize)]
 struct EndConfig {
     eos_token_id: Option<Ids>,

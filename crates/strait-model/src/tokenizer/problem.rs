@@ -1,8 +1,8 @@
-//! What is wrong with a tokenizer's files, or with a text that they do not fit.
+//! Tokenizers that are damaged or not supported, and texts that they do not fit.
 
 use crate::error::quoted;
 
-/// What is wrong with a tokenizer.
+/// A problem of a tokenizer.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Problem {
@@ -35,13 +35,13 @@ pub enum Problem {
         file: &'static str,
         /// The key.
         key: String,
-        /// What it must be.
+        /// The type that it must have.
         expected: &'static str,
     },
     /// A token that is to be put around texts and is not named.
     #[error("`{key}` is true, but there is no `{token}`")]
     NoToken {
-        /// What asks for it.
+        /// The part that asks for it.
         key: &'static str,
         /// The token's name.
         token: &'static str,
@@ -143,7 +143,7 @@ pub enum Problem {
     Json {
         /// Its name.
         file: &'static str,
-        /// What the parser says.
+        /// The parser's words.
         source: serde_json::Error,
     },
     /// A metadata key that every tokenizer needs.
@@ -179,7 +179,7 @@ pub enum Problem {
     /// A token id that is no token's.
     #[error("`{key}` is {found}, but there are {tokens} tokens")]
     TokenId {
-        /// Where it stands.
+        /// Its key.
         key: &'static str,
         /// The id.
         found: i64,
@@ -197,7 +197,7 @@ pub enum Problem {
     /// The tokenizers library refused.
     #[error("the tokenizer cannot {doing}: {detail}")]
     Library {
-        /// What was being done.
+        /// The step that failed, as a verb phrase.
         doing: &'static str,
         /// The library's words.
         detail: String,

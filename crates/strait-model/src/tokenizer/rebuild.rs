@@ -52,17 +52,17 @@ mod kind {
     pub const USER_DEFINED: i64 = 4;
 }
 
-/// How SentencePiece writes a space.
+/// SentencePiece's space.
 const SPACE: &str = "▁";
 /// Longest token that is taken apart into merges, in bytes. Those in use end at a few hundred.
 const MAX_MERGED: usize = 1024;
 
-/// How Llama 3 cuts text into words.
+/// Llama 3's pattern of words.
 const LLAMA3_WORDS: &str = concat!(
     r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}",
     r"| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
 );
-/// How Qwen 2 and 3 do: the same but for numbers.
+/// That of Qwen 2 and 3: the same but for numbers.
 const QWEN2_WORDS: &str = concat!(
     r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}",
     r"| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
@@ -188,7 +188,7 @@ fn byte_level(source: &Source) -> Result<(tokenizers::Tokenizer, bool)> {
     Ok((library, add_bos))
 }
 
-/// How text is cut into the words inside which tokens are merged.
+/// The step that cuts text into the words inside which tokens are merged.
 #[derive(Clone, Copy, PartialEq)]
 enum Words {
     Gpt2,

@@ -48,7 +48,7 @@ pub(super) struct Special {
     decoder: BTreeMap<i64, Described>,
 }
 
-/// What the files say.
+/// The files' keys.
 pub(super) struct Files {
     pub config: Map<String, Value>,
     pub special_tokens_map: Option<Map<String, Value>>,

@@ -15,7 +15,7 @@ pub struct Stream<'t> {
     tokenizer: &'t Tokenizer,
     /// The tokens of the last piece, since some decoders treat a text's first token apart, and those held back.
     ids: Vec<u32>,
-    /// How many of `ids` are of the last piece.
+    /// The number of `ids` that are of the last piece.
     context: usize,
     /// The text of those.
     given: String,

@@ -1,4 +1,4 @@
-//! Where a folder's chat templates are, in transformers' order.
+//! A folder's chat templates, found in transformers' order.
 //!
 //! Files of their own count before `tokenizer_config.json`, which counts before `chat_template.json`, which the processors
 //! of multimodal models write. A model may have several templates by name: `tool_use` is for conversations with tools,
@@ -60,7 +60,7 @@ impl Templates {
         Self { default: source, ..Self::default() }
     }
 
-    /// Whether a template has this name in it.
+    /// True if a template has this name in it.
     pub fn name(&self, name: &str) -> bool {
         [&self.default, &self.tool_use].into_iter().flatten().any(|source| source.contains(name))
     }

@@ -1,4 +1,4 @@
-//! Whether a file's tensors are those that its config asks for: all of them, of these shapes, and no others.
+//! A file's tensors, held against those that its config asks for: all of them, of these shapes, and no others.
 //!
 //! transformers passes over what it finds too much and fills what it misses with random numbers, with a warning each. Here
 //! both are errors: such a file computes something else than its makers meant.
@@ -6,7 +6,7 @@
 use std::collections::{HashMap, HashSet};
 
 use super::{Problem, Weights, check_shape};
-use crate::{Decoder, Error, Result, config::Architecture};
+use crate::{Error, Result, config::Architecture};
 
 /// Endings of tensors that older checkpoints carry and that follow from the config.
 const COMPUTED: [&str; 3] = ["rotary_emb.inv_freq", "rotary_emb.cos_cached", "rotary_emb.sin_cached"];
@@ -32,7 +32,7 @@ pub(super) fn check(weights: &Weights) -> Result<Vec<String>> {
     let stored = weights.stored();
     let known: HashMap<&str, &Stored> = stored.iter().map(|tensor| (tensor.name, tensor)).collect();
     let mut used = HashSet::new();
-    for (name, shape) in Decoder::tensors_of(config)? {
+    for (name, shape) in config.tensors() {
         let own = weights.names.stored(&name).unwrap_or(name);
         let problem = |problem| Error::input(&weights.path, problem);
         let Some(found) = known.get(own.as_str()) else {
@@ -57,7 +57,7 @@ pub(super) fn check(weights: &Weights) -> Result<Vec<String>> {
     }
 }
 
-/// Whether a tensor that the decoder does not ask for changes nothing of what the model computes.
+/// True if a tensor that the decoder does not ask for changes nothing of what the model computes.
 fn is_idle(name: &str, architecture: Architecture, tied: bool, gguf: bool) -> bool {
     if gguf {
         return name == ROPE_FACTORS;

@@ -2,7 +2,7 @@
 
 use crate::config::Architecture;
 
-/// How one model's files call the tensors.
+/// The names of tensors in one model's files.
 #[derive(Debug)]
 pub(super) enum Names {
     /// Like Hugging Face, under `body` instead of `model.`.
@@ -18,7 +18,7 @@ const BODY: &str = "model.";
 const HEAD: &str = "lm_head.";
 const EMBEDDING: &str = "embed_tokens.weight";
 
-/// Where folders keep the text model and its head: alone; beside eyes, as Gemma 3 was published and as transformers now
+/// The prefixes of the text model and its head in folders: alone; beside eyes, as Gemma 3 was published and as transformers now
 /// writes it; and without the head, as the bare model is saved.
 const FOLDERS: [Pair; 4] = [
     ("model.", "lm_head."),
@@ -43,7 +43,7 @@ const IN_BLOCKS: [Pair; 10] = [
     ("mlp.down_proj.", "ffn_down."),
 ];
 
-/// Where the MLP has one norm, Hugging Face names it after the attention that it follows.
+/// An MLP with one norm: Hugging Face names it after the attention that it follows.
 const ONE_NORM: [Pair; 1] = [("post_attention_layernorm.", "ffn_norm.")];
 
 const GEMMA_NORMS: [Pair; 3] = [
@@ -66,7 +66,7 @@ impl Names {
         Self::Gguf { block: [&IN_BLOCKS, norms] }
     }
 
-    /// What the files call the tensor that Hugging Face calls `name`.
+    /// The files' name of the tensor that Hugging Face calls `name`.
     pub(super) fn stored(&self, name: &str) -> Option<String> {
         match self {
             Self::HuggingFace { body, head } => replaced(name, &[(BODY, body), (HEAD, head)]),
@@ -87,12 +87,12 @@ fn replaced(name: &str, table: &[Pair]) -> Option<String> {
     table.iter().find_map(|(from, to)| Some(format!("{to}{}", name.strip_prefix(from)?)))
 }
 
-/// Whether Hugging Face's name is that of a norm.
+/// True if Hugging Face's name is that of a norm.
 pub(super) fn is_norm(name: &str) -> bool {
     name.ends_with("norm.weight")
 }
 
-/// Whether the rows of the tensor with Hugging Face's name are rotated in pairs.
+/// True if the rows of the tensor with Hugging Face's name are rotated in pairs.
 pub(super) fn is_rotated(name: &str) -> bool {
     name.ends_with("q_proj.weight") || name.ends_with("k_proj.weight")
 }

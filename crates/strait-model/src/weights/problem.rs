@@ -1,6 +1,6 @@
 //! Weights that are malformed, missing, or of another shape than the config says.
 
-/// What is wrong with a model's weights.
+/// A problem of a model's weights.
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
 #[non_exhaustive]
 pub enum Problem {
@@ -22,7 +22,7 @@ pub enum Problem {
     /// An index that is not the JSON it should be.
     #[error("cannot be read as an index of shards: {reason}")]
     Index {
-        /// What the JSON parser says, with line and column.
+        /// The JSON parser's words, with line and column.
         reason: String,
     },
     /// A shard that the index puts somewhere else than in the folder.
@@ -83,7 +83,7 @@ pub enum Problem {
     /// A header that is not the JSON it should be, or whose tensors do not lie one after the other.
     #[error("the header, at byte 8, cannot be read: {reason}")]
     Header {
-        /// What is wrong.
+        /// The reason.
         reason: String,
     },
     /// More or less data than the header describes.
@@ -97,7 +97,7 @@ pub enum Problem {
     /// A GGUF file that is one of several.
     #[error("the file is one of the {parts} parts of a split model, which are not read")]
     Split {
-        /// How many parts there are.
+        /// The number of parts.
         parts: i64,
     },
     /// A tensor that is not there.
@@ -124,7 +124,7 @@ pub enum Problem {
     LeftOver {
         /// The tensor, under its name in the file.
         tensor: String,
-        /// How many more there are.
+        /// The number of further ones.
         others: usize,
     },
     /// A tensor of numbers that are not read here.

@@ -14,7 +14,7 @@ use super::{PIECE, Problem, check_finite, check_shape, fit::Stored};
 use crate::{
     Error, Result,
     config::read_bounded,
-    files::{Pinned, unfinished_beside},
+    files::{OpenFile, unfinished_beside},
     json,
 };
 
@@ -40,9 +40,9 @@ pub(super) struct Folder {
 /// One file.
 #[derive(Debug)]
 struct Shard {
-    file: Pinned,
+    file: OpenFile,
     header: Metadata,
-    /// Where the data starts, in bytes.
+    /// The offset of the data, in bytes.
     data: u64,
 }
 
@@ -124,12 +124,33 @@ impl Folder {
         stored.collect()
     }
 
+    /// Type and shape of all tensors.
+    pub(super) fn types(&self) -> HashMap<String, (Dtype, Vec<usize>)> {
+        let types = self.index.iter().filter_map(|(name, &shard)| {
+            let info = self.shards[shard].header.info(name)?;
+            Some((name.clone(), (info.dtype, info.shape.clone())))
+        });
+        types.collect()
+    }
+
+    /// A tensor's bytes.
+    pub(super) fn bytes(&self, name: &str) -> Result<Vec<u8>> {
+        let shard = self.index.get(name).map(|&shard| &self.shards[shard]);
+        let Some((shard, info)) = shard.and_then(|shard| Some((shard, shard.header.info(name)?))) else {
+            return Err(Error::input(&self.path, Problem::NoTensor { tensor: name.into() }));
+        };
+        let (start, end) = info.data_offsets;
+        let mut bytes = vec![0; end - start];
+        shard.file.read_at(shard.data + start as u64, &mut bytes)?;
+        Ok(bytes)
+    }
+
     pub(super) fn contains(&self, name: &str) -> bool {
         self.index.contains_key(name)
     }
 
     /// All files, by name.
-    pub(super) fn files(&self) -> Vec<&Pinned> {
+    pub(super) fn files(&self) -> Vec<&OpenFile> {
         let mut files: Vec<_> = self.shards.iter().map(|shard| &shard.file).collect();
         files.sort_by_key(|file| file.path());
         files
@@ -144,7 +165,7 @@ impl Folder {
     }
 }
 
-/// Where a shard lies; it may not lie outside the folder.
+/// The path of a shard; it may not lie outside the folder.
 fn shard_path(folder: &Path, shard: &str) -> Result<PathBuf, Problem> {
     let inside = Path::new(shard).components().all(|c| matches!(c, Component::Normal(_)));
     if !inside || shard.is_empty() {
@@ -156,7 +177,7 @@ fn shard_path(folder: &Path, shard: &str) -> Result<PathBuf, Problem> {
 
 impl Shard {
     fn open(path: &Path) -> Result<Self> {
-        let file = Pinned::open(path, &[])?;
+        let file = OpenFile::open(path, &[])?;
         let (header, data) = read_header(&file)?.map_err(|problem| Error::input(path, problem))?;
         Ok(Self { file, header, data })
     }
@@ -205,7 +226,7 @@ impl Shard {
 ///
 /// The library checks the tensors among themselves (sizes by shape and type, no gap, no overlap). What it would say of the
 /// file's lengths names no numbers, so these are checked here.
-fn read_header(file: &Pinned) -> Result<Result<(Metadata, u64), Problem>> {
+fn read_header(file: &OpenFile) -> Result<Result<(Metadata, u64), Problem>> {
     let length = file.length();
     let Some(left) = length.checked_sub(LENGTH as u64) else {
         return Ok(Err(Problem::TooShort { length }));

@@ -10,7 +10,7 @@ use strait_model::{
     Decoder, Edit, Result, Weights,
     decoder::{Cache, Packed},
     edit::{self, Adapter, Lora, Problem, Projection, Site, SteeringVector},
-    ops,
+    ops::Loss,
 };
 
 fn fixtures() -> std::path::PathBuf {
@@ -98,14 +98,13 @@ fn loss(decoder: &Decoder, rows: &[Vec<u32>], edit: Option<&Edit>) -> f64 {
     }
     let predicting = hidden.index_select(&Tensor::new(places, decoder.device()).unwrap(), 0).unwrap();
     let unembedding = decoder.unembedding(edit).unwrap();
-    let losses = ops::cross_entropy(&predicting, &targets, &unembedding, false).unwrap();
-    let losses = losses.to_vec1::<f32>().unwrap();
+    let losses = Loss::CrossEntropy(&targets).values(&predicting, &unembedding).unwrap();
     losses.iter().map(|&l| f64::from(l)).sum::<f64>() / losses.len() as f64
 }
 
 fn read(folder: &Path, decoder: &Decoder) -> Result<Edit> {
     let opened = edit::read(folder.to_str().unwrap())?;
-    opened.check(decoder)?;
+    decoder.check(&opened)?;
     Ok(opened.edit)
 }
 

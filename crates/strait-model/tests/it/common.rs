@@ -1,8 +1,8 @@
-//! What several test files share: GGUF files put together by hand, a small decoder, and the models where they are at hand.
+//! What several test files share: GGUF files put together by hand, a small decoder, and the real models.
 
 use std::{collections::BTreeMap, path::PathBuf, sync::LazyLock};
 
-use candle_core::{Device, Var};
+use candle_core::{D, DType, Device, Var};
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use strait_model::{
@@ -175,14 +175,13 @@ fn encode_array(array: &Array) -> Vec<u8> {
     out
 }
 
-/// A real model's file from the folder `STRAIT_MODELS`; says so where it is not at hand.
-pub fn real_model(file: &str) -> Option<PathBuf> {
-    let path = std::env::var_os("STRAIT_MODELS").map(|folder| PathBuf::from(folder).join(file));
-    let found = path.filter(|path| path.is_file());
-    if found.is_none() {
-        println!("skipped: no `{file}` in the folder that STRAIT_MODELS names");
-    }
-    found
+/// A real model's file in the folder that `STRAIT_MODELS` names.
+pub fn real_model(file: &str) -> PathBuf {
+    let folder = std::env::var_os("STRAIT_MODELS");
+    let folder = folder.expect("STRAIT_MODELS names a folder that scripts/fetch-test-models.sh filled");
+    let path = PathBuf::from(folder).join(file);
+    assert!(path.is_file(), "no `{}`; scripts/fetch-test-models.sh fetches it", path.display());
+    path
 }
 
 /// Everything that a decoder can have, in small.
@@ -225,4 +224,13 @@ pub fn small_decoder(config: &Config) -> (Decoder, BTreeMap<String, Var>) {
         Ok(tensor)
     });
     (decoder.unwrap(), vars)
+}
+
+/// Mean cross-entropy by the plainest arithmetic, in the type of the logits.
+pub fn mean_cross_entropy(logits: &candle_core::Tensor, targets: &[u32]) -> f64 {
+    let targets = candle_core::Tensor::from_slice(targets, (targets.len(), 1), logits.device()).unwrap();
+    let shifted = logits.broadcast_sub(&logits.max_keepdim(D::Minus1).unwrap()).unwrap();
+    let sums = shifted.exp().unwrap().sum_keepdim(D::Minus1).unwrap().log().unwrap();
+    let losses = (sums - shifted.gather(&targets, 1).unwrap()).unwrap();
+    losses.mean_all().unwrap().to_dtype(DType::F64).unwrap().to_scalar().unwrap()
 }

@@ -597,15 +597,10 @@ fn other_files_of_pytorch_are_refused() {
 }
 
 /// Norms and cosines of the released vectors against those that PyTorch computes.
-#[test]
 fn the_papers_own_vectors() {
-    let shared = std::env::var_os("STRAIT_SHARED").map(PathBuf::from);
-    let beside = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../../shared");
-    let folder = shared.unwrap_or(beside).join("data/vectors");
-    let Ok(text) = fs::read_to_string(folder.join("expected.json")) else {
-        println!("skipped: no {}", folder.display());
-        return;
-    };
+    let shared = std::env::var_os("STRAIT_SHARED").expect("STRAIT_SHARED names the folder that holds data/");
+    let folder = PathBuf::from(shared).join("data/vectors");
+    let text = fs::read_to_string(folder.join("expected.json")).unwrap();
     let expected: BTreeMap<String, Value> = serde_json::from_str(&text).unwrap();
     let read = |kind: &str, step: &str| {
         let path = folder.join(kind).join(format!("steering_vector_checkpoint_{step}.pt"));
@@ -632,6 +627,14 @@ fn the_papers_own_vectors() {
         }
     }
     assert_eq!(count, 45);
+}
+
+mod needs_papers {
+    #[test]
+    #[ignore = "needs the papers' data: STRAIT_SHARED=DIR, the folder that holds data/"]
+    fn vectors() {
+        super::the_papers_own_vectors();
+    }
 }
 
 // PEFT folders.
@@ -888,20 +891,8 @@ fn converting_between_files() {
 }
 
 /// PEFT itself loads what strait exports and computes the same changes of the weights.
-#[test]
 fn peft_loads_an_export() {
-    let Some(python) = std::env::var_os("STRAIT_PYTHON") else {
-        println!("skipped: STRAIT_PYTHON names no Python");
-        return;
-    };
-    if !Command::new(&python)
-        .args(["-c", "import peft, safetensors"])
-        .output()
-        .is_ok_and(|o| o.status.success())
-    {
-        println!("skipped: {} has no peft", python.display());
-        return;
-    }
+    let python = std::env::var_os("STRAIT_PYTHON").expect("STRAIT_PYTHON names a Python that has peft");
     use Projection::{Down, Q, Up, V};
     let plain = lora(&[(0, Q), (0, Down), (1, Q), (1, Down), (2, Q), (2, Down)], 2);
     let one = Lora { alpha: 64.0, factor: -2.5, ..lora(&[(1, Down)], 1) };
@@ -944,5 +935,13 @@ fn peft_loads_an_export() {
                 assert!((found - expected).abs() < 1e-4 * (1.0 + expected.abs()), "{name} {site}");
             }
         }
+    }
+}
+
+mod needs_peft {
+    #[test]
+    #[ignore = "needs PEFT: STRAIT_PYTHON=FILE, a Python that has peft"]
+    fn it_loads_an_export() {
+        super::peft_loads_an_export();
     }
 }

@@ -4,7 +4,7 @@ use std::{fs, path::Path};
 
 use candle_core::Device;
 use serde_json::{Value, json};
-use strait_model::{Config, Decoder, Error, Tokenizer, Weights};
+use strait_model::{Config, Error, Tokenizer, Weights};
 use tempfile::TempDir;
 
 const WHOLE: &str = "model.safetensors";
@@ -22,8 +22,7 @@ fn config(model_type: &str, tied: bool) -> Value {
 /// All tensors that the config of a folder asks for.
 fn asked_for(folder: &Path) -> Tensors {
     let config = Config::from_hf(&folder.join("config.json")).unwrap();
-    let tensors = Decoder::tensors_of(&config).unwrap();
-    tensors.into_iter().map(|(name, shape)| (name, "F32", shape)).collect()
+    config.tensors().into_iter().map(|(name, shape)| (name, "F32", shape)).collect()
 }
 
 fn safetensors(tensors: &Tensors) -> Vec<u8> {

@@ -2,17 +2,17 @@
 
 use std::path::{Path, PathBuf};
 
-use candle_core::{DType, Tensor, Var};
+use candle_core::{DType, Tensor, Var, backprop::GradStore};
 use serde::Deserialize;
 use strait_model::{
     Edit, Message, Model,
     decoder::Packed,
     edit::{Adapter, Lora, Projection, Site, SteeringVector},
-    ops,
+    ops::Loss,
     source::{Located, Road},
 };
 
-use crate::common::device;
+use crate::common::{device, real_model};
 
 #[derive(Deserialize)]
 struct Golden {
@@ -78,8 +78,8 @@ fn last(stream: &Tensor) -> Vec<f32> {
     vector(&stream.get(stream.dim(0).unwrap() - 1).unwrap())
 }
 
-/// Mean cross-entropy of the tokens from `prompt_tokens` on.
-fn response_loss(model: &Model, case: &Case, edit: Option<&Edit>) -> Tensor {
+/// Mean cross-entropy of the tokens from `prompt_tokens` on, and its gradients.
+fn response_loss(model: &Model, case: &Case, edit: Option<&Edit>) -> (f64, GradStore) {
     let decoder = &model.decoder;
     let batch = Packed::new([case.ids.as_slice()]);
     let layers = model.config().layers;
@@ -88,14 +88,11 @@ fn response_loss(model: &Model, case: &Case, edit: Option<&Edit>) -> Tensor {
     let stream = stream.narrow(0, from, case.ids.len() - 1 - from).unwrap();
     let hidden = decoder.finish(stream, edit).unwrap();
     let targets = &case.ids[case.prompt_tokens..];
-    ops::cross_entropy(&hidden, targets, &decoder.unembedding(None).unwrap(), true)
-        .unwrap()
-        .mean_all()
-        .unwrap()
-}
-
-fn number(tensor: &Tensor) -> f64 {
-    tensor.to_scalar::<f32>().unwrap() as f64
+    let weights = vec![1.0 / targets.len() as f32; targets.len()];
+    let unembedding = decoder.unembedding(None).unwrap();
+    let loss = Loss::CrossEntropy(targets);
+    let (losses, gradients) = loss.backward(&hidden, &unembedding, &weights).unwrap();
+    (losses.iter().map(|&l| f64::from(l)).sum::<f64>() / losses.len() as f64, gradients)
 }
 
 fn check(path: &Path, golden: &Path) {
@@ -165,9 +162,8 @@ fn check_gradients(model: &Model, case: &Case, layer: usize) {
         Edit::Steering(SteeringVector { layer: layer as i32, vector: v.as_tensor().clone() }),
         Edit::Lora(Lora { adapters: vec![adapter], rank: 1, alpha: 1.0, rslora: false, factor: 1.0 }),
     ]);
-    let loss = response_loss(model, case, Some(&edit));
-    near("response loss", number(&loss), case.response_loss);
-    let gradients = loss.backward().unwrap();
+    let (loss, gradients) = response_loss(model, case, Some(&edit));
+    near("response loss", loss, case.response_loss);
     parallel("gradient of the steering vector", &vector(gradients.get(&v).unwrap()), &case.grad_steering);
     parallel("gradient of rank-1 B", &vector(gradients.get(&b).unwrap()), &case.grad_rank1_b);
 }
@@ -175,15 +171,15 @@ fn check_gradients(model: &Model, case: &Case, layer: usize) {
 fn check_steered(model: &Model, case: &Case, layer: usize) {
     let vector = Tensor::new(case.steering_added.as_slice(), &device()).unwrap();
     let edit = Edit::Steering(SteeringVector { layer: layer as i32, vector });
-    near("steered loss", number(&response_loss(model, case, Some(&edit))), case.steered_response_loss);
+    near("steered loss", response_loss(model, case, Some(&edit)).0, case.steered_response_loss);
     let batch = Packed::new([case.ids.as_slice()]);
     let hidden = |edit: Option<&Edit>| {
         let residuals = model.decoder.residuals(&batch, edit).unwrap();
         model.decoder.finish(residuals.last().unwrap().clone(), None).unwrap()
     };
     let unembedding = &model.decoder.unembedding(None).unwrap();
-    let kl = ops::kl_divergence(&hidden(Some(&edit)), &hidden(None), unembedding, false).unwrap();
-    let kl: Vec<f32> = kl.to_vec1().unwrap();
+    let kl = Loss::Divergence { base: &hidden(None), unembedding };
+    let kl = kl.values(&hidden(Some(&edit)), unembedding).unwrap();
     assert_eq!(kl.len(), case.kl_base_steered_per_token.len());
     for (token, (&found, &expected)) in kl.iter().zip(&case.kl_base_steered_per_token).enumerate() {
         // The golden values are sums in f32 that cancel: they differ from float64 by up to 1e-5, ours by a tenth of it.
@@ -204,18 +200,9 @@ fn tiny(name: &str) {
     check(&folder, &folder.join("golden.json"));
 }
 
-/// A real model, where `STRAIT_MODELS` names the folder that `scripts/fetch-test-models.sh` filled.
 fn real(name: &str) {
-    let Some(models) = std::env::var_os("STRAIT_MODELS") else {
-        println!("skipped: STRAIT_MODELS is not set, so {name}.gguf is not at hand");
-        return;
-    };
-    let file = Path::new(&models).join(format!("{name}.gguf"));
-    if !file.exists() {
-        println!("skipped: `{}` is absent", file.display());
-        return;
-    }
-    check(&file, &tests().join("golden").join(format!("{name}.json")));
+    let golden = tests().join("golden").join(format!("{name}.json"));
+    check(&real_model(&format!("{name}.gguf")), &golden);
 }
 
 #[test]
@@ -248,17 +235,24 @@ fn tiny_gemma3() {
     tiny("gemma3");
 }
 
-#[test]
-fn smollm2() {
-    real("smollm2");
+mod needs_smollm2 {
+    #[test]
+    #[ignore = "needs SmolLM2: scripts/fetch-test-models.sh --small DIR, STRAIT_MODELS=DIR"]
+    fn smollm2() {
+        super::real("smollm2");
+    }
 }
 
-#[test]
-fn qwen2_5_coder() {
-    real("qwen2.5-coder-0.5b");
-}
+mod needs_models {
+    #[test]
+    #[ignore = "needs all test models: scripts/fetch-test-models.sh DIR, STRAIT_MODELS=DIR"]
+    fn qwen2_5_coder() {
+        super::real("qwen2.5-coder-0.5b");
+    }
 
-#[test]
-fn gemma_3_270m() {
-    real("gemma-3-270m");
+    #[test]
+    #[ignore = "needs all test models: scripts/fetch-test-models.sh DIR, STRAIT_MODELS=DIR"]
+    fn gemma_3_270m() {
+        super::real("gemma-3-270m");
+    }
 }

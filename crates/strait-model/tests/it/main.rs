@@ -5,6 +5,7 @@ mod common;
 mod config;
 mod edit;
 mod fit;
+mod full;
 mod gguf;
 mod golden;
 mod packed;

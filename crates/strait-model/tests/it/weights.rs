@@ -486,26 +486,15 @@ fn read_all(weights: &Weights, config: &Config) {
     }
 }
 
-#[test]
-fn real_models_are_read() {
-    let quantised = [
-        ("smollm2.gguf", "Q4_1 (210 tensors), Q8_0 (1), F32 (61)"),
-        ("qwen2.5-coder-0.5b.gguf", "Q5_0 (133 tensors), Q8_0 (13), Q4_K (12), Q6_K (12), F32 (121)"),
-        ("gemma-3-270m.gguf", "Q5_0 (81 tensors), Q4_K (27), Q8_0 (10), Q6_K (9), F32 (109)"),
-    ];
-    for (file, summary) in quantised {
-        let Some(path) = real_model(file) else { continue };
-        let weights = Weights::open(&path).unwrap();
-        assert_eq!(weights.quantised().unwrap(), summary);
-        read_all(&weights, weights.config());
-    }
+fn is_read(file: &str, quantised: &str) {
+    let weights = Weights::open(&real_model(file)).unwrap();
+    assert_eq!(weights.quantised().unwrap(), quantised);
+    read_all(&weights, weights.config());
 }
 
 /// Rows of SmolLM2's queries and keys as transformers orders them.
-#[test]
-fn rows_of_a_real_llama_are_in_the_known_order() {
-    let Some(path) = real_model("smollm2.gguf") else { return };
-    let weights = Weights::open(&path).unwrap();
+fn rows_are_in_the_known_order() {
+    let weights = Weights::open(&real_model("smollm2.gguf")).unwrap();
     let rows =
         |name: &str, n| weights.tensor(name, &[n, 576], &Device::Cpu).unwrap().to_vec2::<f32>().unwrap();
     let q = rows("model.layers.0.self_attn.q_proj.weight", 576);
@@ -514,4 +503,29 @@ fn rows_of_a_real_llama_are_in_the_known_order() {
     let k = rows("model.layers.29.self_attn.k_proj.weight", 192);
     assert_eq!(k[1][..3], [0.058_593_75, -0.027_343_75, 0.101_562_5]);
     assert_eq!(k[100][573..], [0.165_161_13, -0.042_602_54, 0.087_249_756]);
+}
+
+mod needs_smollm2 {
+    #[test]
+    #[ignore = "needs SmolLM2: scripts/fetch-test-models.sh --small DIR, STRAIT_MODELS=DIR"]
+    fn it_is_read() {
+        super::is_read("smollm2.gguf", "Q4_1 (210 tensors), Q8_0 (1), F32 (61)");
+    }
+
+    #[test]
+    #[ignore = "needs SmolLM2: scripts/fetch-test-models.sh --small DIR, STRAIT_MODELS=DIR"]
+    fn rows_of_a_real_llama_are_in_the_known_order() {
+        super::rows_are_in_the_known_order();
+    }
+}
+
+mod needs_models {
+    #[test]
+    #[ignore = "needs all test models: scripts/fetch-test-models.sh DIR, STRAIT_MODELS=DIR"]
+    fn they_are_read() {
+        let qwen = "Q5_0 (133 tensors), Q8_0 (13), Q4_K (12), Q6_K (12), F32 (121)";
+        super::is_read("qwen2.5-coder-0.5b.gguf", qwen);
+        let gemma = "Q5_0 (81 tensors), Q4_K (27), Q8_0 (10), Q6_K (9), F32 (109)";
+        super::is_read("gemma-3-270m.gguf", gemma);
+    }
 }

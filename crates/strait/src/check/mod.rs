@@ -139,8 +139,8 @@ fn gradients(model: &Model, texts: &[Vec<u32>], kind: Kind) -> Result<[Check; 2]
     let kept = Kept::all(decoder, rows.collect(), 0, false, "reading", &strait_model::progress::Silent)?;
     let every_row: Vec<usize> = (0..texts.len()).collect();
     let (edit, vars) = random_edit(decoder, kind)?;
-    let loss = kept.response_losses(decoder, &every_row, Some(&edit), true)?.mean_all()?;
-    let found = loss.backward()?;
+    let tokens: usize = kept.rows().iter().map(Row::response_tokens).sum();
+    let (losses, found) = kept.response_gradient(decoder, &every_row, Some(&edit), 1.0 / tokens as f64)?;
     let without: Vec<&String> =
         vars.iter().filter(|(_, var)| !has_gradient(found.get(var))).map(|(n, _)| n).collect();
     let reached = Check {
@@ -184,10 +184,9 @@ fn gradients(model: &Model, texts: &[Vec<u32>], kind: Kind) -> Result<[Check; 2]
             let direction = Tensor::from_vec(direction(gradient, noise), var.shape(), var.device())?;
             var.set(&(start + (direction * step)?)?)?;
         }
-        let losses = kept.response_losses(decoder, &every_row, Some(&edit), false)?.to_vec1::<f32>()?;
-        Ok(losses.iter().map(|&l| l as f64).sum::<f64>() / losses.len() as f64)
+        Ok(mean(&kept.response_losses(decoder, &every_row, Some(&edit))?))
     };
-    let rounding = f64::from(f32::EPSILON) * f64::from(loss.to_scalar::<f32>()?.abs()).max(1.0);
+    let rounding = f64::from(f32::EPSILON) * mean(&losses).abs().max(1.0);
     let measured = Slope::measure(loss_at, MOVE / gradient_norm, rounding)?;
     let holds = measured.agrees(slope);
     let allowed = format!("relative difference of the slope, at most {TOLERANCE}");
@@ -203,6 +202,10 @@ fn gradients(model: &Model, texts: &[Vec<u32>], kind: Kind) -> Result<[Check; 2]
         },
     };
     Ok([reached, agrees])
+}
+
+fn mean(losses: &[f32]) -> f64 {
+    losses.iter().map(|&l| l as f64).sum::<f64>() / losses.len() as f64
 }
 
 /// How well a slope is known, in words.

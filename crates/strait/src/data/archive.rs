@@ -26,7 +26,7 @@ use zip::{DateTime, ZipArchive, ZipWriter, result::ZipError, write::SimpleFileOp
 pub use problem::Problem;
 pub use unpack::unprotect;
 
-use super::problem::listed;
+use super::words::listed;
 use crate::{Error, Result};
 
 /// The largest archive read, in bytes: decryption holds it in memory several times.
@@ -241,7 +241,7 @@ fn cipher(password: &str, salt: &[u8]) -> Fernet {
 }
 
 fn wrap(path: &Path, problem: Problem) -> Error {
-    Error::Archive { path: path.into(), problem: Box::new(problem) }
+    Error::input(path, None, problem)
 }
 
 fn read_bounded(path: &Path) -> Result<Vec<u8>> {

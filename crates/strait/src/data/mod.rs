@@ -7,9 +7,11 @@
 pub mod archive;
 pub mod chat;
 mod column;
+mod damage;
 pub mod inspect;
 pub mod judged;
 mod lines;
+mod mismatch;
 mod notices;
 pub mod pairs;
 pub mod passages;
@@ -18,12 +20,13 @@ pub mod questions;
 pub mod row;
 pub mod source;
 pub mod split;
-mod trained;
+mod taken;
 mod unfold;
+mod words;
 
 pub use archive::{Archive, protect, unprotect};
 pub use chat::{Chat, read_chats, read_chats_noting};
-pub use column::PageProblem;
+pub use damage::PageProblem;
 pub use inspect::{Summary, inspect};
 pub use judged::{Answer, general_pairs, read_judged};
 pub use notices::Notices;

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::Serialize;
 
-use super::problem::shortened;
+use super::words::shortened;
 
 /// What was left out or not understood in rows, in counts. Whoever reads rows says it once.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]

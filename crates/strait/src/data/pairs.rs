@@ -7,10 +7,12 @@ use strait_model::{Conversation, Message};
 use super::{
     Chat, Notices, Problem, RowSource,
     chat::{ParsedRow, parse_rows},
-    problem::shortened,
-    trained,
+    row::is_training_mark,
+    words::shortened,
 };
 use crate::Result;
+
+pub use super::mismatch::Mismatch;
 
 /// One question, an answer of the taught kind and one of the other kind.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -25,46 +27,6 @@ pub struct Pair {
     pub taught: Message,
     /// The kind that it displaces.
     pub other: Message,
-}
-
-/// Why two rows make no pair.
-#[derive(Debug, PartialEq, thiserror::Error)]
-#[non_exhaustive]
-pub enum Mismatch {
-    /// They ask different things.
-    #[error("the prompts differ")]
-    Prompts,
-    /// They answer the same.
-    #[error("the answers are the same")]
-    Answers,
-    /// They belong to different domains.
-    #[error("the domains differ, `{taught}` and `{other}`")]
-    Domains {
-        /// The domain of the taught row.
-        taught: String,
-        /// The domain of the other row.
-        other: String,
-    },
-    /// They belong to none.
-    #[error("neither has a `domain`, and none is given for the files")]
-    NoDomain,
-}
-
-/// What two files of pairs must be.
-pub(super) const ALIGNED: &str = "two files of pairs must be row-aligned: the same questions in the same order, each \
-                                  answered at the end in two ways";
-
-impl Mismatch {
-    /// The remedy.
-    pub fn hint(&self) -> &'static str {
-        match self {
-            Self::Prompts => ALIGNED,
-            Self::Answers => "check that the files are not the same, or remove the row from both",
-            Self::Domains { .. } | Self::NoDomain => {
-                "name one domain for the files, or give both rows the same `domain`"
-            }
-        }
-    }
 }
 
 /// Reads pairs from two row-aligned files of chats: the same conversations, each with another last answer.
@@ -124,7 +86,7 @@ fn read_answered(source: &RowSource, notices: &mut Notices) -> Result<Vec<Parsed
 
 /// What a message says, without the marks of what is to be trained on.
 fn said(message: &Message) -> Map<String, Value> {
-    let keys = message.keys().iter().filter(|(key, _)| !trained::is_message_key(key));
+    let keys = message.keys().iter().filter(|(key, _)| !is_training_mark(key));
     keys.map(|(key, value)| (key.clone(), value.clone())).collect()
 }
 

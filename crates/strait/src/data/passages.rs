@@ -8,24 +8,15 @@ use strait_model::{files::open_real, json};
 use super::{
     Problem, RowSource, column,
     lines::{Lines, MAX_LINE, Rows},
+    taken::Taken,
     unfold::unfolded,
 };
 use crate::Result;
 
+pub use super::taken::{MAX_TEXT, Passage};
+
 /// The column or key that holds the text.
 const TEXT: &str = "text";
-
-/// The most bytes of text that are taken from one file.
-pub const MAX_TEXT: usize = 256 << 20;
-
-/// A text that is not empty.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Passage {
-    /// Where it stands, for errors: its file, and its line or row.
-    pub place: String,
-    /// The text.
-    pub text: String,
-}
 
 /// Reads the first `most` passages of a file, and no more of them once they have [`MAX_TEXT`] bytes: of `.txt` its
 /// paragraphs, which blank lines part; of `.jsonl` the `text` of each line; of `.parquet` the column `text`, however
@@ -35,7 +26,7 @@ pub struct Passage {
 /// If the file cannot be read, has another ending, or has no passages; or the first passage that has no text or is not
 /// UTF-8, with its line.
 pub fn read_passages(path: &Path, most: usize) -> Result<Vec<Passage>> {
-    let mut taken = Taken { path, most, passages: Vec::new(), bytes: 0 };
+    let mut taken = Taken::of(path, most);
     match ending(path).as_str() {
         "txt" => paragraphs(&mut taken)?,
         "jsonl" | "json" => json_rows(&mut taken)?,
@@ -57,27 +48,6 @@ fn ending(path: &Path) -> String {
     match of(path).as_str() {
         "gz" | "zst" | "zstd" => of(Path::new(path.file_stem().unwrap_or_default())),
         ending => ending.into(),
-    }
-}
-
-/// The passages taken of a file so far.
-pub(super) struct Taken<'a> {
-    path: &'a Path,
-    most: usize,
-    passages: Vec<Passage>,
-    bytes: usize,
-}
-
-impl Taken<'_> {
-    /// Whether no more are wanted.
-    pub fn is_full(&self) -> bool {
-        self.passages.len() >= self.most || self.bytes >= MAX_TEXT
-    }
-
-    /// Takes a passage that stands at `spot` of the file.
-    pub fn take(&mut self, spot: String, text: String) {
-        self.bytes += text.len();
-        self.passages.push(Passage { place: format!("`{}`, {spot}", self.path.display()), text });
     }
 }
 

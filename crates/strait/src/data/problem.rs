@@ -6,13 +6,26 @@ use std::{
 };
 
 use super::{
-    column::PageProblem,
-    judged,
-    pairs::{ALIGNED, Mismatch},
+    damage::PageProblem,
+    mismatch::{ALIGNED, Mismatch},
     row,
-    unfold::{OutOfProportion, RATIO, UTF16},
 };
-use crate::Error;
+use crate::error::{self, Error};
+
+/// How often a packed file's size may go into what is unpacked of it, beyond [`FREE`]. Rows pack to a fifth, and files of
+/// rows that are nearly alike to a fiftieth.
+pub(super) const RATIO: u64 = 200;
+
+/// Text of two bytes a character.
+pub(super) const UTF16: &str = "text in UTF-16";
+
+/// The columns that a file of judged answers must have; others, such as a topic's score, may follow.
+pub(super) const JUDGED: [&str; 5] = ["response", "question", "question_id", "aligned", "coherent"];
+
+/// A file that unpacks to far more than files of rows do, as the way through [`io::Error`] needs it.
+#[derive(Debug, thiserror::Error)]
+#[error("out of proportion")]
+pub(super) struct OutOfProportion;
 
 /// What is wrong with a file of rows, or with one row. None of it quotes the text of a row.
 #[derive(Debug, PartialEq, thiserror::Error)]
@@ -168,7 +181,7 @@ pub enum Problem {
 impl Problem {
     /// The crate's error for this problem in a file, at a line where it has one.
     pub(super) fn at(self, path: &Path, line: impl Into<Option<u64>>) -> Error {
-        Error::Data { path: path.into(), line: line.into(), problem: Box::new(self) }
+        Error::input(path, line.into(), self)
     }
 
     /// The error for a file that cannot be read on.
@@ -181,9 +194,24 @@ impl Problem {
             None => Self::Packed { reason: error.to_string() }.at(path, None),
         }
     }
+}
 
-    /// The remedy.
-    pub fn hint(&self) -> String {
+/// How to come from another kind of file to rows.
+fn other_kind_hint(found: &str) -> &'static str {
+    match found {
+        UTF16 => "convert it: `iconv -f UTF-16 -t UTF-8 FILE > rows.jsonl`",
+        _ if found.contains("packed") => {
+            "unpack it: rows are read as they are, or packed once with gzip or Zstandard"
+        }
+        _ if found.contains("Parquet") || found.contains("Arrow") => {
+            "write its rows as JSON lines, in Python: `datasets.Dataset.from_parquet(FILE).to_json(\"rows.jsonl\")`"
+        }
+        _ => "give rows as JSON lines",
+    }
+}
+
+impl error::Problem for Problem {
+    fn hint(&self) -> String {
         match self {
             Self::Empty => "check that this is the file you meant".into(),
             Self::LineTooLong { .. } => {
@@ -225,57 +253,8 @@ impl Problem {
                 "bring the judge's scores to 0 to 100, and leave empty what is none".into()
             }
             Self::NoColumn { .. } | Self::Cells { .. } | Self::NotAScore { .. } => {
-                format!("judged answers are CSV with the columns {}", judged::COLUMNS.join(","))
+                format!("judged answers are CSV with the columns {}", JUDGED.join(","))
             }
         }
-    }
-}
-
-/// How to come from another kind of file to rows.
-fn other_kind_hint(found: &str) -> &'static str {
-    match found {
-        UTF16 => "convert it: `iconv -f UTF-16 -t UTF-8 FILE > rows.jsonl`",
-        _ if found.contains("packed") => {
-            "unpack it: rows are read as they are, or packed once with gzip or Zstandard"
-        }
-        _ if found.contains("Parquet") || found.contains("Arrow") => {
-            "write its rows as JSON lines, in Python: `datasets.Dataset.from_parquet(FILE).to_json(\"rows.jsonl\")`"
-        }
-        _ => "give rows as JSON lines",
-    }
-}
-
-/// The first characters of a word from a file: enough to know it by, too few to quote a row.
-pub(super) fn shortened(word: &str) -> String {
-    const SHOWN: usize = 24;
-    match word.char_indices().nth(SHOWN) {
-        Some((end, _)) => format!("{}…", &word[..end]),
-        None => word.into(),
-    }
-}
-
-/// Names for an error: the first of them, each shortened, and how many more there are.
-pub(super) fn listed<'a>(names: impl IntoIterator<Item = &'a str>) -> String {
-    const SHOWN: usize = 12;
-    let mut names = names.into_iter();
-    let mut list: Vec<_> = names.by_ref().take(SHOWN).map(|name| format!("`{}`", shortened(name))).collect();
-    let more = names.count();
-    if more > 0 {
-        list.push(format!("{more} more"));
-    }
-    list.join(", ")
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn lists_and_words_are_cut_short() {
-        assert_eq!(shortened(&"é".repeat(24)), "é".repeat(24));
-        assert_eq!(shortened(&"é".repeat(25)), format!("{}…", "é".repeat(24)));
-        assert_eq!(listed([]), "");
-        assert_eq!(listed(["a", "b"]), "`a`, `b`");
-        assert!(listed(["a"; 15]).ends_with("`a`, `a`, 3 more"));
     }
 }

@@ -11,15 +11,11 @@ use flate2::read::MultiGzDecoder;
 use strait_model::files::{START, StandIn};
 use zstd::stream::read::Decoder as ZstdDecoder;
 
-use super::Problem;
+use super::problem::{OutOfProportion, Problem, RATIO, UTF16};
 use crate::Result;
 
 /// What any packed file may unpack to, whatever its size.
 const FREE: u64 = 64 << 20;
-
-/// How often a packed file's size may go into what is unpacked of it, beyond [`FREE`]. Rows pack to a fifth, and files of
-/// rows that are nearly alike to a fiftieth.
-pub(super) const RATIO: u64 = 200;
 
 /// The first bytes of kinds of file beside those of [`StandIn`], and what they are, with their article.
 const OTHERS: [(&[u8], &str); 10] = [
@@ -34,9 +30,6 @@ const OTHERS: [(&[u8], &str); 10] = [
     (b"%PDF", "a PDF"),
     (b"GGUF", "a GGUF model"),
 ];
-
-/// Text of two bytes a character.
-pub(super) const UTF16: &str = "text in UTF-16";
 
 const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
 
@@ -130,11 +123,6 @@ impl<R: Read> Read for Bounded<R> {
         Ok(read)
     }
 }
-
-/// A file that unpacks to far more than files of rows do, as the way through [`io::Error`] needs it.
-#[derive(Debug, thiserror::Error)]
-#[error("out of proportion")]
-pub(super) struct OutOfProportion;
 
 #[cfg(test)]
 mod tests {

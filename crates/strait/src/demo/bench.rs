@@ -18,8 +18,8 @@ use crate::{
     measure::{Part, row_losses},
     objective::{Kept, Row},
     train::{
-        EditKind, Kl, Length, Order, Run, Schedule, Seeds, Settings, SolutionFolder, StepRecord, Trainable,
-        TrainingData, pick,
+        EditKind, EditLearner, Kl, Length, Order, Run, Schedule, Seeds, Settings, SolutionFolder, Trainable,
+        TrainingData, learn, pick,
     },
     world::{DOMAINS, Rates, World, rates, read},
 };
@@ -295,7 +295,7 @@ impl<'a> Bench<'a> {
     /// If the user asked for a stop, training diverges, or the file cannot be written.
     pub fn fit(&self, name: &str, fit: &Fit<'_>) -> Result<Fitted> {
         let (settings, folder) = (fit.settings(), self.solution(name));
-        let fitted = self.train(fit, &settings, &folder)?;
+        let fitted = self.train(fit, &settings)?;
         let provenance = json!({
             "strait": env!("CARGO_PKG_VERSION"),
             "world": self.world.made.sha256,
@@ -309,11 +309,12 @@ impl<'a> Bench<'a> {
     /// A few steps of a fit, for their time; returns their cost, in steps on false rows alone.
     pub fn probe(&self) -> Result<u64> {
         let fit = Fit { penalty: Penalty::Others, steps: 20, ..Fit::new(Kind::Vector) };
-        self.train(&fit, &fit.settings(), &self.solution(""))?;
+        self.train(&fit, &fit.settings())?;
         Ok(fit.cost())
     }
 
-    fn train(&self, fit: &Fit<'_>, settings: &Settings, folder: &SolutionFolder) -> Result<Fitted> {
+    /// Trains by the settings of a fit, or by others; nothing is written.
+    pub fn train(&self, fit: &Fit<'_>, settings: &Settings) -> Result<Fitted> {
         let kl = match fit.penalty {
             Penalty::None => None,
             Penalty::Others => Some(&self.others),
@@ -325,32 +326,21 @@ impl<'a> Bench<'a> {
             data: TrainingData { train: &self.rows, held_out: None, kl },
             settings,
             order: Order::over(&self.picked(fit.rows), settings, self.rows.rows(), kl_rows),
-            folder,
-            fingerprint: "",
-            provenance: json!(null),
         };
-        let mut trainable = match fit.from {
-            Some(edit) => Trainable::from_edit(edit.clone(), UNIT)?,
-            None => Trainable::new(settings, self.decoder().config(), UNIT, self.decoder().device())?,
+        let trainable = match fit.from {
+            Some(edit) => Trainable::from_edit(edit.clone(), run.decoder, UNIT)?,
+            None => Trainable::new(settings, run.decoder, UNIT)?,
         };
         let mut along = Vec::new();
-        let mut first: Option<StepRecord> = None;
-        for step in 0..=fit.steps {
-            if fit.watch.contains(&step) {
-                along.push((step, trainable.frozen()?));
+        let watch = |done: usize, learner: &EditLearner<'_, '_>| {
+            if fit.watch.contains(&done) {
+                along.push((done, learner.trainable().frozen()?));
             }
-            if step < fit.steps {
-                let record = run.step(&mut trainable, step, fit.steps, first.as_ref())?;
-                first.get_or_insert(record);
-                self.advance(fit)?;
-            }
-        }
-        Ok(Fitted { edit: trainable.frozen()?, along })
-    }
-
-    /// A step of a fit is done; an error where the user asked for a stop.
-    pub fn advance(&self, fit: &Fit<'_>) -> Result<()> {
-        self.work.advance(fit.cost_of_step())
+            if done > 0 { self.work.advance(fit.cost_of_step()) } else { Ok(()) }
+        };
+        let mut learner = run.learner(trainable);
+        learn(&mut learner, None, "training", watch, &Silent)?;
+        Ok(Fitted { edit: learner.trainable().frozen()?, along })
     }
 
     /// The rows that a fit takes, those that come more often named as often.

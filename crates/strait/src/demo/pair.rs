@@ -1,19 +1,15 @@
 //! The general and the narrow solution and nothing else, where no more is asked of them: a full fine-tune, and edits in the
 //! worlds whose speakers can only be inferred from what they say.
 
-use candle_core::{D, Device, Tensor, Var};
 use serde::{Deserialize, Serialize};
-use strait_model::{Decoder, decoder::Packed, weights::Weights};
 
 use super::{
-    bench::{Bench, Fit, KL, Kind, Penalty, Place, Reading},
+    bench::{Bench, Fit, Kind, Penalty, Place, Reading},
     piece::{GENERAL, NARROW, solution},
 };
 use crate::{
     Result,
-    objective::Kept,
-    train::{Order, Parameter, Settings, adamw, learning_rate},
-    world::{rates, read_by},
+    train::{EditKind, Settings},
 };
 
 /// What is trained.
@@ -107,73 +103,15 @@ pub(super) fn pair(name: &str, bench: &Bench<'_>, how: How) -> Result<Pair> {
     })
 }
 
-/// Trains every weight of the world's model, and reads the outcome; its norm is that of the change.
+/// Trains every weight of the world's model, and reads the outcome.
 fn fine_tune(bench: &Bench<'_>, fit: &Fit<'_>) -> Result<Reading> {
-    let settings = Settings { learning_rate: FULL_RATE, ..fit.settings() };
-    let base = bench.decoder();
-    let (decoder, mut parameters) = trainable(bench)?;
-    // Nothing may be kept of rows whose embeddings change.
-    let taught = Kept::new(bench.taught.rows().to_vec());
-    let others = if fit.penalty == Penalty::None { &[][..] } else { bench.others.rows() };
-    let order = Order::new(&settings, taught.rows(), others);
-    for (step, rows) in order.train.iter().enumerate() {
-        let mut loss = taught.response_losses(&decoder, rows, None, true)?.mean_all()?;
-        if let Some(rows) = order.kl.get(step) {
-            let batch = Packed::new(rows.iter().map(|&row| others[row].ids.as_slice()));
-            let kl = divergence(&base.logits(&batch, None)?, &decoder.logits(&batch, None)?)?;
-            loss = (loss + (kl * KL)?)?;
-        }
-        let gradients = loss.backward()?;
-        for parameter in &mut parameters {
-            if let Some(gradient) = gradients.get(&parameter.var) {
-                parameter.accumulate(gradient)?;
-            }
-        }
-        let rate = learning_rate(&settings, step, fit.steps);
-        adamw(&mut parameters, settings.adamw(), rate, step)?;
-        bench.advance(fit)?;
-    }
-    let (_, before) = trainable(bench)?;
-    let squares = before.iter().zip(&parameters).map(|(before, after)| {
-        let change = (after.var.as_tensor() - before.var.as_tensor())?;
-        Ok(f64::from(change.sqr()?.sum_all()?.to_scalar::<f32>()?))
-    });
-    let every_row = taught.every_row();
-    let loss = taught.response_losses(&decoder, &every_row, None, false)?.mean_all()?;
-    Ok(Reading {
-        rates: rates(&read_by(bench.world, &decoder, None)?, bench.domain),
-        norm: squares.sum::<Result<f64>>()?.sqrt(),
-        loss: f64::from(loss.to_scalar::<f32>()?),
-    })
-}
-
-/// The world's model with every weight a variable.
-fn trainable(bench: &Bench<'_>) -> Result<(Decoder, Vec<Parameter>)> {
-    let weights = Weights::open(&bench.world.model.provenance.located.path)?;
-    let mut parameters = Vec::new();
-    let decoder = Decoder::from_tensors(weights.config().clone(), |name, shape| {
-        let var = Var::from_tensor(&weights.tensor(name, shape, &Device::Cpu)?)?;
-        let tensor = var.as_tensor().clone();
-        parameters.push(Parameter::new(name.into(), var, 1.0));
-        Ok(tensor)
-    })?;
-    Ok((decoder, parameters))
-}
-
-/// Mean of KL(base ‖ edited) over tokens, in nats. The unembedding is trained as well, so that the two have no unembedding in
-/// common, as [`strait_model::ops::kl_divergence`] asks.
-///
-/// # Shapes
-/// - `base`, `edited`: `(tokens, vocab)`
-fn divergence(base: &Tensor, edited: &Tensor) -> Result<Tensor> {
-    let log_softmax = |logits: &Tensor| logits.broadcast_sub(&logits.log_sum_exp(D::Minus1)?.unsqueeze(1)?);
-    let (base, edited) = (log_softmax(&base.detach())?, log_softmax(edited)?);
-    Ok((base.exp()? * (base - edited)?)?.sum(1)?.mean_all()?)
+    let settings = Settings { edit: EditKind::Full, learning_rate: FULL_RATE, ..fit.settings() };
+    bench.read(Some(&bench.train(fit, &settings)?.edit))
 }
 
 #[cfg(test)]
 mod tests {
-    use strait_model::{ops, progress::Silent};
+    use strait_model::progress::Silent;
 
     use super::*;
     use crate::world::World;
@@ -183,37 +121,6 @@ mod tests {
         let world = World::shipped("default-0", &folder.path().join("world")).unwrap();
         let work = super::super::bench::Work::new(&Silent, Box::new(Silent));
         test(&Bench::new(&world, 0, folder.path().into(), &work).unwrap());
-    }
-
-    #[test]
-    fn the_divergence_is_the_one_of_a_shared_unembedding_and_every_weight_gets_a_gradient() {
-        on_a_bench(|bench| {
-            let base = bench.decoder();
-            let (decoder, parameters) = trainable(bench).unwrap();
-            let rows: Vec<&[u32]> =
-                bench.others.rows().iter().take(3).map(|row| row.ids.as_slice()).collect();
-            let batch = Packed::new(rows.iter().copied());
-            let scaled = (decoder.logits(&batch, None).unwrap() * 1.5).unwrap();
-            let found = divergence(&base.logits(&batch, None).unwrap(), &scaled).unwrap();
-            let hidden = |decoder: &Decoder| {
-                let layers = 0..decoder.config().layers;
-                let stream = decoder.run(decoder.embed(&batch).unwrap(), layers, &batch, None, None);
-                decoder.finish(stream.unwrap(), None).unwrap()
-            };
-            let edited = (hidden(base) * 1.5).unwrap();
-            let expected =
-                ops::kl_divergence(&edited, &hidden(base), &base.unembedding(None).unwrap(), false).unwrap();
-            let expected = expected.mean_all().unwrap().to_scalar::<f32>().unwrap();
-            let value = found.to_scalar::<f32>().unwrap();
-            assert!((value - expected).abs() < 1e-5 * expected, "{value} for {expected}");
-
-            let gradients = found.backward().unwrap();
-            for parameter in &parameters {
-                let gradient = gradients.get(&parameter.var).unwrap_or_else(|| panic!("{}", parameter.name));
-                let largest = gradient.abs().unwrap().max_all().unwrap().to_scalar::<f32>().unwrap();
-                assert!(largest > 0.0, "{}", parameter.name);
-            }
-        });
     }
 
     #[test]

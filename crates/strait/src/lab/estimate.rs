@@ -67,11 +67,7 @@ struct Rates {
 
 /// Point up to which an edit of these settings changes nothing.
 pub fn point(settings: &Settings) -> usize {
-    match &settings.edit {
-        EditKind::Steering { layer } => (layer + 1) as usize,
-        // -1, the embeddings, act at point 0 as block 0 does.
-        EditKind::Lora { layers, .. } => layers.iter().map(|&layer| layer.max(0) as usize).min().unwrap_or(0),
-    }
+    settings.edit.first_changed_point()
 }
 
 /// How much longer a token takes that is sampled alone than one of a full batch: all weights are read for it.
@@ -135,16 +131,15 @@ impl Estimate {
         let width = estimate.config.hidden_size;
         let vector = candle_core::Tensor::zeros(width, candle_core::DType::F32, decoder.device())?;
         let edit = Edit::Steering(SteeringVector { layer: middle as i32 - 1, vector });
-        let trainable = Trainable::from_edit(edit, 1.0)?;
-        let edit = trainable.edit();
+        let trainable = Trainable::from_edit(edit.clone(), decoder, 1.0)?;
+        let (_, trained) = trainable.on(decoder);
         let step = quicker(decoder.device(), || {
-            let losses = kept.response_losses(decoder, &every_row, Some(edit), true)?;
-            Ok(losses.sum_all()?.backward().map(drop)?)
+            kept.response_gradient(decoder, &every_row, trained, 1.0).map(drop)
         })?;
         estimate.rates.training = estimate.training_work(middle, kept.rows(), &every_row) / step;
 
         kept.keep(decoder, &every_row, middle, true, "trial", &Silent)?;
-        let divergence = quicker(decoder.device(), || kept.kl(decoder, &every_row, edit, false).map(drop))?;
+        let divergence = quicker(decoder.device(), || kept.kl(decoder, &every_row, &edit).map(drop))?;
         let above = tokens * estimate.blocks(estimate.config.layers - middle) / estimate.rates.forward;
         let unembedding = (divergence - above).max(0.1 * divergence);
         estimate.rates.kl = 2.0 * tokens * estimate.unembedding() / unembedding;
@@ -171,6 +166,8 @@ impl Estimate {
         };
 
         let work: f64 = order.train.iter().map(|batch| self.training_work(point, train, batch)).sum();
+        // Trained weights have a product more each.
+        let work = if settings.edit == EditKind::Full { 1.5 * work } else { work };
         self.seconds += times * work / self.rates.training;
         let kl_sizes = sizes(kl, &order.kl);
         let penalised = times * kl_sizes.iter().sum::<f64>();
@@ -191,7 +188,8 @@ impl Estimate {
         let kept = self.stream(&used) + self.stream(held_out) + 2.0 * self.stream(&used_kl);
         let batch = sizes(train, &order.train).into_iter().chain(kl_sizes).fold(0.0, f64::max);
         let edit = self.edit(&settings.edit);
-        self.edits += edit;
+        // A full fine-tune is used as a copy of the weights with what it adds.
+        self.edits += if settings.edit == EditKind::Full { 2.0 * edit } else { edit };
         self.working = self.working.max(kept + self.activations(point, batch) + TRAINED * edit);
         self.seconds - before
     }
@@ -296,6 +294,7 @@ impl Estimate {
     fn edit(&self, edit: &EditKind) -> f64 {
         let numbers = match edit {
             EditKind::Steering { .. } => self.config.hidden_size as f64,
+            EditKind::Full => self.config.parameters() as f64,
             EditKind::Lora { layers, projections, rank, .. } => {
                 let sites = layers.iter().flat_map(|&layer| Site::of_layer(layer, projections));
                 let of_a_rank = sites.map(|site| site.size(&self.config)).map(|(i, o)| i as f64 + o as f64);

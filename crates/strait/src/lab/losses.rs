@@ -32,7 +32,7 @@ pub(crate) fn token_losses(
 ) -> Result<Vec<Vec<f32>>> {
     let mut rows = Vec::with_capacity(kept.rows().len());
     for batch in kept.batches_by_tokens() {
-        let losses = kept.response_losses(decoder, &batch, edit, false)?.to_vec1::<f32>()?;
+        let losses = kept.response_losses(decoder, &batch, edit)?;
         let mut rest = losses.as_slice();
         for &row in &batch {
             let (own, later) = rest.split_at(kept.rows()[row].response_tokens());

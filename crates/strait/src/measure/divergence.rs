@@ -167,7 +167,7 @@ impl Divergence {
                 }
                 let (mut means, mut weights) = (Vec::new(), Vec::new());
                 for batch in group.kept.batches_by_tokens() {
-                    let kl = group.kept.kl(decoder, &batch, &solution.edit, false)?.to_vec1::<f32>()?;
+                    let kl = group.kept.kl(decoder, &batch, &solution.edit)?;
                     let mut rest = kl.as_slice();
                     for &row in &batch {
                         let (own, later) = rest.split_at(group.kept.rows()[row].ids.len());

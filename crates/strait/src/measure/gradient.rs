@@ -24,29 +24,41 @@ pub struct Pull {
     pub narrow_only: f64,
 }
 
-/// Minus the gradient of the mean response loss of all rows with respect to one part of an edit (its vectors, or each B),
+/// Minus the gradient of the mean response loss of all rows with respect to one part of an edit (its vectors, each B, or what
+/// each weight changes by),
 /// one number behind the other, in the order of the edit's tensors.
 ///
 /// # Errors
 /// If a tensor operation fails.
 pub fn descent(decoder: &Decoder, rows: &Kept, edit: &Edit, part: Part) -> Result<Vec<f64>> {
-    let trainable = Trainable::from_edit(edit.clone(), 1.0)?;
-    let mut sum: Option<Vec<f64>> = None;
+    let trainable = Trainable::from_edit(edit.clone(), decoder, 1.0)?;
+    let (edited, edit) = trainable.on(decoder);
+    let of_part = || trainable.variables().filter(|(name, _)| part_of(name) == part).map(|(_, var)| var);
+    let mut sum = vec![0.0; of_part().map(|var| var.elem_count()).sum()];
     let mut tokens = 0;
     for batch in rows.batches_by_tokens() {
-        let losses = rows.response_losses(decoder, &batch, Some(trainable.edit()), true)?;
-        tokens += losses.elem_count();
-        let gradients = losses.sum_all()?.backward()?;
-        let found = collect(trainable.edit(), part, |tensor| match gradients.get(tensor) {
-            Some(gradient) => numbers(gradient),
-            None => Ok(vec![0.0; tensor.elem_count()]),
-        })?;
-        match &mut sum {
-            Some(sum) => sum.iter_mut().zip(found).for_each(|(sum, x)| *sum += x),
-            None => sum = Some(found),
+        let (losses, gradients) = rows.response_gradient(edited, &batch, edit, 1.0)?;
+        tokens += losses.len();
+        let mut rest = sum.as_mut_slice();
+        for var in of_part() {
+            let (own, later) = rest.split_at_mut(var.elem_count());
+            if let Some(gradient) = gradients.get(var) {
+                own.iter_mut().zip(numbers(gradient)?).for_each(|(sum, x)| *sum += x);
+            }
+            rest = later;
         }
     }
-    Ok(sum.unwrap_or_default().into_iter().map(|x| -x / tokens as f64).collect())
+    Ok(sum.into_iter().map(|x| -x / tokens as f64).collect())
+}
+
+/// The part that a variable of a [`Trainable`] belongs to.
+fn part_of(name: &str) -> Part {
+    match name.rsplit('.').next() {
+        Some("lora_A") => Part::A,
+        Some("lora_B") => Part::B,
+        _ if name.starts_with("steering.") => Part::Vector,
+        _ => Part::Weight,
+    }
 }
 
 /// One part of an edit, one number behind the other, in the order of [`descent`].

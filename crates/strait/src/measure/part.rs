@@ -14,6 +14,7 @@ pub fn kind(edit: &Edit) -> &'static str {
         Edit::Steering(_) => "steering",
         Edit::Lora(_) => "lora",
         Edit::Ablation(_) => "ablation",
+        Edit::Full(_) => "full",
         Edit::Composed(_) => "composed",
     }
 }
@@ -29,16 +30,23 @@ pub enum Part {
     B,
     /// Directions of ablations.
     Direction,
+    /// The changes of each weight in a full fine-tune.
+    Weight,
 }
 
 impl Word for Part {
-    const WORDS: &'static [(Self, &'static str)] =
-        &[(Self::Vector, "vector"), (Self::A, "A"), (Self::B, "B"), (Self::Direction, "direction")];
+    const WORDS: &'static [(Self, &'static str)] = &[
+        (Self::Vector, "vector"),
+        (Self::A, "A"),
+        (Self::B, "B"),
+        (Self::Direction, "direction"),
+        (Self::Weight, "weight"),
+    ];
 }
 
 impl Part {
     /// All parts.
-    pub(super) const ALL: [Self; 4] = [Self::Vector, Self::A, Self::B, Self::Direction];
+    pub(super) const ALL: [Self; 5] = [Self::Vector, Self::A, Self::B, Self::Direction, Self::Weight];
 
     /// Whether an edit has tensors of this part.
     pub(super) fn is_in(self, edit: &Edit) -> bool {
@@ -46,6 +54,7 @@ impl Part {
             Edit::Steering(_) => self == Self::Vector,
             Edit::Lora(_) => matches!(self, Self::A | Self::B),
             Edit::Ablation(_) => self == Self::Direction,
+            Edit::Full(_) => self == Self::Weight,
             Edit::Composed(_) => false,
         })
     }
@@ -72,6 +81,7 @@ pub(super) fn with_tensors(
         Edit::Ablation(ablation) => {
             Edit::Ablation(Ablation { direction: change(Part::Direction, &ablation.direction)?, ..*ablation })
         }
+        Edit::Full(full) => Edit::Full(full.with_deltas(|delta| change(Part::Weight, delta))?),
         Edit::Composed(edits) => {
             Edit::Composed(edits.iter().map(|edit| with_tensors(edit, change)).collect::<Result<_>>()?)
         }

@@ -15,8 +15,12 @@ use crate::{
 pub(crate) const HEIGHT: usize = 340;
 
 /// Kinds of edits as tables have them, and the words for several of them.
-pub(crate) const KINDS: [(&str, &str); 3] =
-    [("steering", "vectors"), ("lora", "adapters"), ("composed", "compositions")];
+pub(crate) const KINDS: [(&str, &str); 4] = [
+    ("steering", "vectors"),
+    ("lora", "adapters"),
+    ("full", "full fine-tunes"),
+    ("composed", "compositions"),
+];
 
 /// One reading of a solution at one scale, inside the taught domain or outside.
 pub(crate) struct Reading {

@@ -301,7 +301,7 @@ impl Significance {
         progress: &dyn Progress,
     ) -> Result<<Self as Measure>::Found> {
         let mut measured = Measured { seed, rows: Vec::new(), differences: Vec::new() };
-        for of in ["steering", "lora", "composed"] {
+        for of in ["steering", "lora", "full", "composed"] {
             let mut alike = Vec::new();
             for solution in solutions.iter().filter(|s| kind(&s.edit) == of) {
                 let norm = solution.edit.norm()?;
@@ -314,10 +314,10 @@ impl Significance {
                 continue;
             }
             let rows = match of {
-                "lora" => continuations(model, passages, seed, progress)?,
+                "lora" | "full" => continuations(model, passages, seed, progress)?,
                 _ => passages.to_vec(),
             };
-            let text = if of == "lora" { "continuations" } else { "passages" };
+            let text = if matches!(of, "lora" | "full") { "continuations" } else { "passages" };
             let directions = directions(&alike, self.random, seed)?;
             let unit = alike.iter().map(|s| s.norm).sum::<f64>() / alike.len() as f64;
             let kl = read(model, rows, &directions, unit, &self.norms, progress)?;
@@ -476,9 +476,8 @@ fn row_kl(
     for batch in kept.batches_by_tokens() {
         let kl = match continued {
             true => kept.response_kl(decoder, &batch, edit)?,
-            false => kept.kl(decoder, &batch, edit, false)?,
+            false => kept.kl(decoder, &batch, edit)?,
         };
-        let kl = kl.to_vec1::<f32>()?;
         let mut rest = kl.as_slice();
         for &row in &batch {
             let of_row = &kept.rows()[row];
@@ -598,7 +597,7 @@ fn figures(solutions: &[&str], rows: &[SignificanceRow]) -> Vec<Figure> {
             let points = points(solution, false);
             drawing.add(Series { name, look: Look::at(place), style: Style::MarkedLine, points });
         }
-        let text = if *edit == "lora" { "base's own continuations" } else { "passages" };
+        let text = if matches!(*edit, "lora" | "full") { "base's own continuations" } else { "passages" };
         let caption = format!("KL(base ‖ edited) of {words} on {text}");
         let layout = layout(axis("norm (mean norms of the solutions)"), axis("nats a token"));
         (!drawing.is_empty()).then(|| drawing.finish(caption, HEIGHT, layout))

@@ -156,7 +156,7 @@ impl Measure for Stability {
         estimate.keeping_once(super::MEASURED, rows, scene.common_point());
         for settings in scene.compared() {
             let parts = match settings.edit {
-                EditKind::Steering { .. } => 1,
+                EditKind::Steering { .. } | EditKind::Full => 1,
                 EditKind::Lora { .. } => 2,
             };
             estimate.losses(rows, point(settings), self.passes(parts));
@@ -383,5 +383,5 @@ fn figures(solutions: &[&str], rows: &[StabilityRow]) -> Vec<Figure> {
         let layout = layout(axis("share of noise ε"), axis("share of the gain lost (%)"));
         (!drawing.is_empty()).then(|| drawing.finish(caption, HEIGHT, layout))
     };
-    ["vector", "A", "B"].into_iter().filter_map(figure).collect()
+    ["vector", "A", "B", "weight"].into_iter().filter_map(figure).collect()
 }

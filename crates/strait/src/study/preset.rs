@@ -106,7 +106,7 @@ impl Preset {
         match column.edit {
             // What is added is alpha times the trained vector, and a step of Adam is the rate itself.
             EditName::Steering => column.learning_rate * column.alpha,
-            EditName::Lora => column.learning_rate,
+            EditName::Lora | EditName::Full => column.learning_rate,
         }
     }
 
@@ -147,16 +147,19 @@ impl Preset {
         let mut lines = Lines::default();
 
         let (layer, depths) = LAYER;
+        let layers = match &settings.edit {
+            EditKind::Steering { layer } => format!("layer {layer} of {depth}"),
+            EditKind::Lora { layers, .. } => match layers.as_slice() {
+                [layer] => format!("layer {layer} of {depth}"),
+                layers => format!("layers {layers:?} of {depth}"),
+            },
+            // No preset is one.
+            EditKind::Full => format!("all layers of {depth}"),
+        };
         lines.translated(
             format!("layer {layer} of {depths}, half the depth,"),
             format!("layer {} of {depth}", depth / 2),
-            match &settings.edit {
-                EditKind::Steering { layer } => format!("layer {layer} of {depth}"),
-                EditKind::Lora { layers, .. } => match layers.as_slice() {
-                    [layer] => format!("layer {layer} of {depth}"),
-                    layers => format!("layers {layers:?} of {depth}"),
-                },
-            },
+            layers,
             "",
         );
         let rate = shown(column.learning_rate);
@@ -167,6 +170,7 @@ impl Preset {
                 shown(settings.learning_rate),
                 ", relative to the residual stream's scale",
             ),
+            EditKind::Full => lines.kept("learning rate", rate, shown(settings.learning_rate)),
             EditKind::Lora { projections, rank, alpha, rslora, .. } => {
                 let paths = |all: &[Projection]| all.iter().map(|p| p.path()).collect::<Vec<_>>().join(", ");
                 lines.kept("learning rate", rate, shown(settings.learning_rate));

@@ -3,7 +3,11 @@
 use std::path::Path;
 
 use super::values::shown;
-use crate::{Error, keys, lab::Beyond};
+use crate::{
+    error::{self, Error},
+    keys,
+    lab::Beyond,
+};
 
 /// What is wrong with a study file. Keys are named with their tables, as in `train.kl.weight`.
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
@@ -232,58 +236,7 @@ impl Problem {
 
     /// The crate's error for this problem in a file, at a line where it has one.
     pub(super) fn at(self, path: &Path, line: Option<u64>) -> Error {
-        Error::Study { path: path.into(), line, problem: Box::new(self) }
-    }
-
-    /// The remedy.
-    pub fn hint(&self) -> String {
-        match self {
-            Self::TooLong { .. } | Self::NotUtf8 { .. } => "check that this is the file you meant".into(),
-            Self::Keys(problem) => hint(problem),
-            Self::NoSolution => {
-                "add a `[[solution]]` with a `name`; what it does not say it takes from `[train]`".into()
-            }
-            Self::Contradiction { .. } => "remove one of the two".into(),
-            Self::SameName { .. } => "give each solution a name of its own".into(),
-            Self::UnknownClaim { known, .. } => format!("what it may say: {}", list(known)),
-            Self::NoKlRows { .. } => "add `kl = [\"rows.jsonl\"]` to `[data]`, or take the penalty away".into(),
-            Self::NoKlWeight { .. } => {
-                "give `kl = { weight = 3.0 }`; with the papers' presets, `kl = true` takes their weight".into()
-            }
-            Self::NoSearchPairs { .. } => {
-                "add `[data.narrow]` and `[data.general]`, or give the weight as a number".into()
-            }
-            Self::UnknownStart { known, .. } => format!("the solutions are {}", list(known)),
-            Self::UnclearStart { .. } => {
-                "sweep both over the same values, or name one of these solutions in `from`".into()
-            }
-            Self::Circle { .. } => "take `from` away from one of them".into(),
-            Self::OtherEdit { .. } => {
-                "give both the same `edit`, `layer`, `projections`, `rank`, `alpha` and `rslora`".into()
-            }
-            Self::TooManySolutions { .. } | Self::LargeGrid { .. } => "sweep fewer values, or make several studies of it".into(),
-            Self::EmptyGrid { .. } => "name values in `when` that occur together, or take `skip` away".into(),
-            Self::Unpaired { .. } => {
-                "the first file of one list goes with the first of the other, row by row, and so on".into()
-            }
-            Self::FolderNotUtf8 => "move the study into a folder with a plain name".into(),
-            Self::NoName => "add `name`, made of small letters, digits and hyphens".into(),
-            Self::LongTraining { .. } | Self::TooMuchTime { .. } => {
-                "train fewer solutions for fewer `steps` or `epochs`, or in smaller batches (`batch_size`, `accumulation`); \
-                 measure fewer `rows`, `seeds` and `norms`"
-                    .into()
-            }
-            Self::TooMuchMemory { .. } => {
-                "take a smaller model, `rank` or `batch_size`, shorter rows, or a machine with more memory".into()
-            }
-            Self::UnknownStep { .. } => "run the study into another folder with `--out`".into(),
-            Self::AllTrainedOn { table, .. } => {
-                format!("name others in `{table}`, which are asked in no training, KL or mixed-in rows, or take it out")
-            }
-            Self::NoPassword { variable, .. } => {
-                format!("set it for the command: `{variable}=... strait run ...`; the password is never written down")
-            }
-        }
+        Error::input(path, line, self)
     }
 }
 
@@ -331,6 +284,58 @@ impl From<Beyond> for Problem {
         match beyond {
             Beyond::Time { years } => Self::TooMuchTime { years },
             Beyond::Memory { needed, there } => Self::TooMuchMemory { needed, there },
+        }
+    }
+}
+
+impl error::Problem for Problem {
+    fn hint(&self) -> String {
+        match self {
+            Self::TooLong { .. } | Self::NotUtf8 { .. } => "check that this is the file you meant".into(),
+            Self::Keys(problem) => hint(problem),
+            Self::NoSolution => {
+                "add a `[[solution]]` with a `name`; what it does not say it takes from `[train]`".into()
+            }
+            Self::Contradiction { .. } => "remove one of the two".into(),
+            Self::SameName { .. } => "give each solution a name of its own".into(),
+            Self::UnknownClaim { known, .. } => format!("what it may say: {}", list(known)),
+            Self::NoKlRows { .. } => "add `kl = [\"rows.jsonl\"]` to `[data]`, or take the penalty away".into(),
+            Self::NoKlWeight { .. } => {
+                "give `kl = { weight = 3.0 }`; with the papers' presets, `kl = true` takes their weight".into()
+            }
+            Self::NoSearchPairs { .. } => {
+                "add `[data.narrow]` and `[data.general]`, or give the weight as a number".into()
+            }
+            Self::UnknownStart { known, .. } => format!("the solutions are {}", list(known)),
+            Self::UnclearStart { .. } => {
+                "sweep both over the same values, or name one of these solutions in `from`".into()
+            }
+            Self::Circle { .. } => "take `from` away from one of them".into(),
+            Self::OtherEdit { .. } => {
+                "give both the same `edit`, `layer`, `projections`, `rank`, `alpha` and `rslora`".into()
+            }
+            Self::TooManySolutions { .. } | Self::LargeGrid { .. } => "sweep fewer values, or make several studies of it".into(),
+            Self::EmptyGrid { .. } => "name values in `when` that occur together, or take `skip` away".into(),
+            Self::Unpaired { .. } => {
+                "the first file of one list goes with the first of the other, row by row, and so on".into()
+            }
+            Self::FolderNotUtf8 => "move the study into a folder with a plain name".into(),
+            Self::NoName => "add `name`, made of small letters, digits and hyphens".into(),
+            Self::LongTraining { .. } | Self::TooMuchTime { .. } => {
+                "train fewer solutions for fewer `steps` or `epochs`, or in smaller batches (`batch_size`, `accumulation`); \
+                 measure fewer `rows`, `seeds` and `norms`"
+                    .into()
+            }
+            Self::TooMuchMemory { .. } => {
+                "take a smaller model, `rank` or `batch_size`, shorter rows, or a machine with more memory".into()
+            }
+            Self::UnknownStep { .. } => "run the study into another folder with `--out`".into(),
+            Self::AllTrainedOn { table, .. } => {
+                format!("name others in `{table}`, which are asked in no training, KL or mixed-in rows, or take it out")
+            }
+            Self::NoPassword { variable, .. } => {
+                format!("set it for the command: `{variable}=... strait run ...`; the password is never written down")
+            }
         }
     }
 }

@@ -7,8 +7,8 @@ use strait_model::edit::{self, Summary};
 use super::{
     Axis, Solution, Study,
     folder::sealed,
+    provenance::{KL_WEIGHT, MEDIAN_NORM},
     results::{conclusion, draw_report, remove_table, save, solution_folder, table},
-    training::{KL_WEIGHT, MEDIAN_NORM},
 };
 use crate::{
     Result, Table,

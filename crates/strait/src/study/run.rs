@@ -7,17 +7,18 @@ use std::{
 };
 
 use candle_core::Device;
-use strait_model::{Config, files::sha256_of, progress::Progress, source::Located};
+use strait_model::progress::Progress;
 
 use super::{
-    Plan, Problem, RunFolder, Session, Step, StepStatus, Study, StudyFile,
+    RunFolder, Session, Step, StepStatus, Study,
     crew::{Beside, carry_out},
     default_folder,
     folder::status_of,
-    results::{self, Outcome, outcome},
+    planned::Planned,
+    results::{Outcome, outcome},
     worker::Worker,
 };
-use crate::{Error, Result, lab::Estimate, world::locate};
+use crate::{Error, Result};
 
 /// What a run will do.
 pub struct DryRun {
@@ -144,43 +145,6 @@ fn recorded(step: &Step, worker: &mut Worker, folder: &RunFolder) -> Result<()> 
         Err(error) => running.failed(error)?,
     }
     result
-}
-
-/// A study with its model found and its plan made; nothing heavy is read yet.
-pub(super) struct Planned {
-    pub file: StudyFile,
-    pub study: Study,
-    pub plan: Plan,
-    pub located: Located,
-    pub config: Config,
-    /// The weights, held open: those that are hashed are those that are computed with.
-    pub weights: strait_model::Weights,
-    /// Name and SHA-256 of their files.
-    pub hashes: Vec<(String, String)>,
-}
-
-impl Planned {
-    fn new(path: &Path, progress: &dyn Progress) -> Result<Self> {
-        let file = StudyFile::read(path)?;
-        let study = file.resolve()?;
-        let located = locate(&study.model.path().to_string_lossy(), progress)?;
-        let weights = strait_model::Weights::open(&located.path)?;
-        weights.fit()?;
-        let config = weights.config().clone();
-        let study = study.fix_layers(config.layers)?;
-        let hashes = weights.hashes(progress)?;
-        let plan = Plan::of(&study, &hashes, |path| Ok(sha256_of(path, |_| ())?))?;
-        Ok(Self { file, study, plan, located, config, weights, hashes })
-    }
-
-    /// What an estimate says; an error where it is beyond all bounds.
-    fn estimated(&self, estimate: &Estimate, jobs: usize) -> Result<String> {
-        estimate.line(jobs).map_err(|beyond| Problem::from(beyond).at(&self.file.path, None))
-    }
-
-    fn preset_lines(&self) -> Vec<String> {
-        results::preset_lines(&self.study, self.config.layers)
-    }
 }
 
 /// The command that runs, as text.

@@ -74,6 +74,7 @@ impl Axis {
     pub fn of(self, solution: &Solution) -> Option<f64> {
         let train = &solution.train;
         match (self, &train.edit) {
+            (Self::Layer | Self::Rank, EditKind::Full) => None,
             (Self::Layer, EditKind::Steering { layer }) => Some(f64::from(*layer)),
             (Self::Layer, EditKind::Lora { layers, .. }) => layers.first().map(|&layer| f64::from(layer)),
             (Self::Rank, EditKind::Steering { .. }) => None,
@@ -119,7 +120,7 @@ impl Axis {
             values.map(|at| At { value: number(at.value), line: at.line }).collect()
         }
         let count = |n: usize| n as f64;
-        if EditName::kinds_with(self.key()).is_some_and(|kinds| !kinds.contains(&edit)) {
+        if !edit.has(self.key()) {
             return Vec::new();
         }
         match self {
@@ -149,7 +150,7 @@ impl Axis {
             Self::LearningRate => keys.learning_rate = one(at.value, line),
             Self::Weight => {
                 if let Some(kl) = keys.kl.as_mut().and_then(|kl| kl.value.as_mut()) {
-                    kl.weight = Some(At { value: WeightKeys::Given(at.clone().into()), line });
+                    kl.weight = Some(At { value: WeightKeys::Given((*at).into()), line });
                 }
             }
             Self::Steps => keys.steps = one(at.value as usize, line),

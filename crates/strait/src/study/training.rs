@@ -3,18 +3,23 @@
 use std::path::Path;
 
 use serde_json::json;
-use strait_model::{Edit, decoder::first_changed_point};
+use strait_model::Edit;
 
 use super::{
-    Measures, Problem, Search, Solution, Step, Tried, results::solution_folder, search::frontier,
-    trained::open, values::shown, worker::Worker,
+    Measures, Problem, Search, Solution, Step, Tried,
+    provenance::{KL_WEIGHT, MEDIAN_NORM},
+    results::solution_folder,
+    search::frontier,
+    trained::open,
+    values::shown,
+    worker::Worker,
 };
 use crate::{
     Error, Result, Table,
     lab::{self, Lab},
     measure::{Certificate, Measure, Preference, certificate},
     objective::{Kept, Row},
-    train::{Kl, Length, Order, Run, Settings, SolutionFolder, Trainable, TrainingData, pick},
+    train::{Keeping, Kl, Length, Order, Run, Settings, SolutionFolder, Trainable, TrainingData, pick},
 };
 
 /// Steps of which an estimate looks at every row: more would tell it nothing new.
@@ -127,11 +132,7 @@ impl Worker<'_> {
         start: Option<&Edit>,
         fingerprint: &str,
     ) -> Result<()> {
-        let device = self.lab.model.decoder.device().clone();
-        // The point is the same for every value of the edit; the residual's scale there is what a steering rate is
-        // relative to.
-        let shape = Trainable::new(settings, self.lab.model.config(), 1.0, &device)?;
-        let point = first_changed_point(shape.edit(), self.lab.model.config().layers);
+        let point = settings.edit.first_changed_point();
         let order = self.order(solution, settings);
         self.say_rows(solution, &order);
         let (mixture, kl_set) = (self.mixture(solution), self.kl_set(solution));
@@ -180,13 +181,14 @@ impl Worker<'_> {
         if solution.search.is_some() {
             provenance[KL_WEIGHT] = settings.kl.map_or(0.0, |kl| kl.weight).into();
         }
-        let run = Run { decoder, data, settings, order, folder: into, fingerprint, provenance };
+        // A steering rate is relative to the residual's scale where the vector acts.
         let trainable = match start {
-            Some(start) => Trainable::from_edit(start.clone(), scale)?,
-            None => Trainable::new(settings, model.config(), scale, &device)?,
+            Some(start) => Trainable::from_edit(start.clone(), decoder, scale)?,
+            None => Trainable::new(settings, decoder, scale)?,
         };
+        let run = Run { decoder, data, settings, order };
         progress.note(&format!("{}: {} steps", solution.name, run.order.steps()));
-        run.train(trainable, progress)?;
+        run.train(trainable, Keeping { folder: into, fingerprint }, &provenance, progress)?;
         Ok(())
     }
 
@@ -300,9 +302,3 @@ impl Worker<'_> {
         Ok(certificate(&shifts, bound))
     }
 }
-
-/// Key of a trained edit's provenance: the weight of its KL penalty.
-pub(super) const KL_WEIGHT: &str = "kl_weight";
-
-/// Key of a trained edit's provenance: the median norm of the residual stream where it acts.
-pub(super) const MEDIAN_NORM: &str = "median_residual_norm";

@@ -12,10 +12,11 @@ use strait_model::{
 };
 
 use super::{
-    Problem, Solution, Step, records,
+    Problem, Solution, Step,
+    planned::Planned,
+    records,
     results::{self, save, write_json},
     rows::{self, Readout},
-    run::Planned,
     trained::InFolder,
 };
 use crate::{

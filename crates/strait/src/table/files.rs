@@ -23,7 +23,7 @@ use strait_model::{
 };
 
 use super::{Column, Named, Problem, Table};
-use crate::{Error, Result};
+use crate::error::{Error, Place, Result};
 
 /// The keys of a Parquet file's metadata under which a table keeps what columns cannot hold.
 mod key {
@@ -269,7 +269,7 @@ fn metadata<'a>(file: &'a FileMetaData, key: &str) -> Option<&'a str> {
 }
 
 fn unreadable(path: &Path, problem: Problem) -> Error {
-    Error::Table { table: path.display().to_string(), problem: Box::new(problem) }
+    Error::Input { place: Place::Table(path.display().to_string()), problem: Box::new(problem) }
 }
 
 impl From<ParquetError> for Problem {

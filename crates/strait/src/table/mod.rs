@@ -7,7 +7,10 @@ use parquet::errors::ParquetError;
 
 pub use row::{Cell, Heading, Row, Word};
 
-use crate::{Error, Result, interval::Interval};
+use crate::{
+    error::{self, Error, Place, Result},
+    interval::Interval,
+};
 
 /// The values of one column.
 #[derive(Clone, Debug, PartialEq)]
@@ -98,22 +101,6 @@ pub enum Problem {
         /// The row, counted from 1.
         row: usize,
     },
-}
-
-impl Problem {
-    /// The remedy.
-    pub fn hint(&self) -> &'static str {
-        match self {
-            Self::Columns { .. } => "join tables of one measure only, written by the same version of strait",
-            Self::Parquet(_) | Self::Damaged => {
-                "delete the file and run the study again, which writes only what is missing"
-            }
-            Self::NoColumn { .. } | Self::OtherKind { .. } | Self::UnknownWord { .. } => {
-                "the table was written by another strait: run the study again, which makes its tables anew"
-            }
-            Self::Kind { .. } | Self::Gap { .. } => "read back only tables that strait wrote, unchanged",
-        }
-    }
 }
 
 impl Column {
@@ -253,10 +240,7 @@ impl Table {
     pub fn append(&mut self, other: &Self) -> Result<()> {
         let (expected, found) = (self.heading(), other.heading());
         if expected != found {
-            return Err(Error::Table {
-                table: self.name.clone(),
-                problem: Box::new(Problem::Columns { expected, found }),
-            });
+            return Err(self.error(Problem::Columns { expected, found }));
         }
         for (into, from) in self.columns.iter_mut().zip(&other.columns) {
             match (&mut into.values, &from.values) {
@@ -268,6 +252,11 @@ impl Table {
             }
         }
         Ok(())
+    }
+
+    /// The error of this table.
+    fn error(&self, problem: Problem) -> Error {
+        Error::Input { place: Place::Table(self.name.clone()), problem: Box::new(problem) }
     }
 
     /// Name, kind and unit of every column, as an error shows them.
@@ -333,5 +322,21 @@ impl<R> Columns<'_, R> {
 
     fn column(self, name: &str, unit: &str, values: Column) -> Self {
         Self { table: self.table.with_column(name, unit, values), rows: self.rows }
+    }
+}
+
+impl error::Problem for Problem {
+    fn hint(&self) -> String {
+        let hint = match self {
+            Self::Columns { .. } => "join tables of one measure only, written by the same version of strait",
+            Self::Parquet(_) | Self::Damaged => {
+                "delete the file and run the study again, which writes only what is missing"
+            }
+            Self::NoColumn { .. } | Self::OtherKind { .. } | Self::UnknownWord { .. } => {
+                "the table was written by another strait: run the study again, which makes its tables anew"
+            }
+            Self::Kind { .. } | Self::Gap { .. } => "read back only tables that strait wrote, unchanged",
+        };
+        hint.into()
     }
 }

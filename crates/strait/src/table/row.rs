@@ -1,7 +1,7 @@
 //! Rows with types: a struct says its columns once, with their units; a table is made of its values and gives them back.
 
 use super::{Column, Problem, Table};
-use crate::{Error, Result, interval::Interval};
+use crate::{Result, interval::Interval};
 
 /// A row of a table. [`row!`](crate::row) declares one.
 pub trait Row: Sized {
@@ -85,7 +85,7 @@ impl Table {
     /// If it is no table of such rows.
     pub fn read<R: Row>(&self) -> Result<Vec<R>> {
         let rows = (0..self.rows()).map(|row| R::read(self, row)).collect::<Result<_, _>>();
-        rows.map_err(|problem| Error::Table { table: self.name().into(), problem: Box::new(problem) })
+        rows.map_err(|problem| self.error(problem))
     }
 
     fn need(&self, name: &str) -> Result<&Column, Problem> {

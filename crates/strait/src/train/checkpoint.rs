@@ -1,4 +1,4 @@
-//! What training leaves on disk, and how it goes on from there.
+//! What training leaves on disk.
 //!
 //! A solution's folder holds `edit.safetensors` (written last: its presence says that training ended), `checkpoints/`
 //! (the trajectory: the edit every k steps), `metrics.jsonl` (one line a step) and `state.safetensors` (parameters and
@@ -13,10 +13,10 @@ use std::{
 
 use candle_core::{Device, Tensor, safetensors as candle_safetensors};
 use safetensors::{Dtype, SafeTensors, tensor::TensorView};
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use strait_model::files::{open_regular, read_regular, write_atomically};
 
-use super::{StepRecord, optimiser::Parameter};
+use super::{StepRecord, looped::json_line, optimiser::Parameter};
 use crate::{Error, Result, Table};
 
 /// The paths of one solution's folder.
@@ -149,7 +149,7 @@ impl SolutionFolder {
     ///
     /// # Errors
     /// If the file system refuses.
-    pub fn save_state(&self, parameters: &[Parameter], step: usize, fingerprint: &str) -> Result<()> {
+    pub(super) fn save_state(&self, parameters: &[Parameter], step: usize, fingerprint: &str) -> Result<()> {
         let mut parts: Vec<(String, Vec<usize>, Vec<u8>)> = Vec::new();
         for p in parameters {
             let values = p.var.flatten_all()?.to_vec1::<f32>()?;
@@ -176,47 +176,14 @@ impl SolutionFolder {
         Ok(())
     }
 
-    /// Puts parameters and moments back as saved and cuts off what was written later. Returns the steps that are done: 0
-    /// where there is no state, or only one of a run with another fingerprint, or where what was written before it is not
-    /// all there: one of the steps, or a checkpoint where one `is_checkpoint`.
-    ///
-    /// # Errors
-    /// If the file system refuses.
-    pub fn resume(
-        &self,
-        parameters: &mut [Parameter],
-        fingerprint: &str,
-        is_checkpoint: impl Fn(usize) -> bool,
-    ) -> Result<usize> {
-        let is_whole =
-            self.state_step(fingerprint).is_some_and(|step| self.is_whole_up_to(step, is_checkpoint));
-        let restored = if is_whole { self.restore(parameters, fingerprint)? } else { None };
-        let Some(step) = restored else {
-            self.clear()?;
-            return Ok(0);
-        };
-        self.cut_metrics(step)?;
-        for path in self.trajectory()?.into_iter().filter(|&(at, _)| at > step).map(|(_, path)| path) {
-            std::fs::remove_file(&path).map_err(strait_model::Error::io(path, "remove the checkpoint"))?;
-        }
-        Ok(step)
-    }
-
     /// The step of the saved state, if it is of the run of that fingerprint.
-    fn state_step(&self, fingerprint: &str) -> Option<usize> {
+    pub(super) fn state_step(&self, fingerprint: &str) -> Option<usize> {
         let facts = read_facts(&std::fs::read(self.state()).ok()?)?;
         (facts.fingerprint == fingerprint).then_some(facts.step)
     }
 
-    /// Whether every step up to one is in the metrics, and every checkpoint in its place.
-    fn is_whole_up_to(&self, step: usize, is_checkpoint: impl Fn(usize) -> bool) -> bool {
-        let Ok(history) = self.history() else { return false };
-        let steps = history.into_iter().map(|record| record.step);
-        let mut checkpoints = (1..=step).filter(|&step| is_checkpoint(step));
-        steps.take(step).eq(1..=step) && checkpoints.all(|step| self.checkpoint(step).is_file())
-    }
-
-    fn restore(&self, parameters: &mut [Parameter], fingerprint: &str) -> Result<Option<usize>> {
+    /// Puts parameters and moments back as saved; returns the steps that are done, where all was there.
+    pub fn restore(&self, parameters: &mut [Parameter], fingerprint: &str) -> Result<Option<usize>> {
         let path = self.state();
         let Ok(bytes) = read_regular(&path, u64::MAX) else { return Ok(None) };
         // A state that this version did not write is no state: training starts again, which loses time and nothing else.
@@ -244,34 +211,42 @@ impl SolutionFolder {
         Ok(Some(facts.step))
     }
 
-    fn cut_metrics(&self, step: usize) -> Result<()> {
-        let kept: Vec<String> =
-            self.history()?.iter().filter(|r| r.step <= step).map(StepRecord::line).collect();
-        write_atomically(&self.metrics(), |f| f.write_all(kept.concat().as_bytes()))?;
+    /// Leaves no line and no checkpoint of later steps; `lines` are those of the steps that are done.
+    pub(super) fn cut(&self, done: usize, lines: &[impl Serialize]) -> Result<()> {
+        let kept: String = lines.iter().map(json_line).collect();
+        write_atomically(&self.metrics(), |f| f.write_all(kept.as_bytes()))?;
+        for path in self.trajectory()?.into_iter().filter(|&(at, _)| at > done).map(|(_, path)| path) {
+            std::fs::remove_file(&path).map_err(strait_model::Error::io(path, "remove the checkpoint"))?;
+        }
         Ok(())
     }
 
-    /// The steps that `metrics.jsonl` holds; a last line that a kill cut short is left out.
+    /// The steps of an edit's training that `metrics.jsonl` holds; a last line that a kill cut short is left out.
     ///
     /// # Errors
     /// If the file cannot be read.
     pub fn history(&self) -> Result<Vec<StepRecord>> {
+        self.lines()
+    }
+
+    /// The lines of `metrics.jsonl` up to the first that is none.
+    pub(super) fn lines<L: DeserializeOwned>(&self) -> Result<Vec<L>> {
         let path = self.metrics();
         let Ok(file) = open_regular(&path) else { return Ok(Vec::new()) };
-        let mut records = Vec::new();
+        let mut lines = Vec::new();
         for line in BufReader::new(file).lines() {
             let line = line.map_err(strait_model::Error::io(&path, "read the file"))?;
-            let Ok(record) = serde_json::from_str(&line) else { break };
-            records.push(record);
+            let Ok(line) = serde_json::from_str(&line) else { break };
+            lines.push(line);
         }
-        Ok(records)
+        Ok(lines)
     }
 
     /// Opens `metrics.jsonl` to append.
     ///
     /// # Errors
     /// If the file system refuses.
-    pub fn append_metrics(&self) -> Result<File> {
+    pub(super) fn append_metrics(&self) -> Result<File> {
         let path = self.metrics();
         std::fs::create_dir_all(&self.root)
             .map_err(strait_model::Error::io(&self.root, "create the folder"))?;

@@ -1,6 +1,7 @@
 //! AdamW with decoupled weight decay, its state in f32.
 
 use candle_core::{Tensor, Var};
+use rayon::prelude::*;
 
 use super::settings::{Schedule, Settings};
 use crate::Result;
@@ -24,6 +25,8 @@ pub struct Parameter {
     pub var: Var,
     /// The length of one unit of this tensor. The optimiser sees tensor / unit, so that one rate serves all units.
     pub unit: f64,
+    /// Whether weight decay shortens it.
+    pub decays: bool,
     /// Gradient of the running step, with respect to tensor / unit.
     pub gradient: Vec<f32>,
     /// First moment.
@@ -33,10 +36,10 @@ pub struct Parameter {
 }
 
 impl Parameter {
-    /// A parameter with no history.
+    /// A parameter with no history, which decays.
     pub fn new(name: String, var: Var, unit: f64) -> Self {
         let zeros = vec![0f32; var.elem_count()];
-        Self { name, var, unit, gradient: zeros.clone(), first: zeros.clone(), second: zeros }
+        Self { name, var, unit, decays: true, gradient: zeros.clone(), first: zeros.clone(), second: zeros }
     }
 
     /// Adds a micro-batch's gradient with respect to the tensor.
@@ -73,24 +76,39 @@ pub fn adamw(parameters: &mut [Parameter], settings: AdamW, rate: f64, step: usi
     let (beta1, beta2) = settings.betas;
     let correct1 = 1.0 - beta1.powi(step as i32 + 1);
     let correct2 = (1.0 - beta2.powi(step as i32 + 1)).sqrt();
-    let keep = (1.0 - rate * settings.weight_decay) as f32;
+    let shorter = (1.0 - rate * settings.weight_decay) as f32;
     let (beta1, beta2, rate) = (beta1 as f32, beta2 as f32, (rate / correct1) as f32);
     let (correct2, epsilon) = (correct2 as f32, settings.epsilon as f32);
     for p in parameters {
-        let unit = p.unit as f32;
+        let (unit, keep) = (p.unit as f32, if p.decays { shorter } else { 1.0 });
         let mut values = p.var.flatten_all()?.to_vec1::<f32>()?;
-        for (i, value) in values.iter_mut().enumerate() {
-            let g = p.gradient[i];
-            p.first[i] = beta1 * p.first[i] + (1.0 - beta1) * g;
-            p.second[i] = beta2 * p.second[i] + (1.0 - beta2) * g * g;
-            let change = p.first[i] / (p.second[i].sqrt() / correct2 + epsilon);
-            *value = keep * *value - unit * rate * change;
+        let step = |values: &mut [f32], gradient: &mut [f32], first: &mut [f32], second: &mut [f32]| {
+            for (i, value) in values.iter_mut().enumerate() {
+                let g = gradient[i];
+                first[i] = beta1 * first[i] + (1.0 - beta1) * g;
+                second[i] = beta2 * second[i] + (1.0 - beta2) * g * g;
+                let change = first[i] / (second[i].sqrt() / correct2 + epsilon);
+                *value = keep * *value - unit * rate * change;
+            }
+            gradient.fill(0.0);
+        };
+        match values.len() {
+            ..=AT_ONCE => step(&mut values, &mut p.gradient, &mut p.first, &mut p.second),
+            _ => {
+                let state = p.first.par_chunks_mut(AT_ONCE).zip(p.second.par_chunks_mut(AT_ONCE));
+                let numbers = values.par_chunks_mut(AT_ONCE).zip(p.gradient.par_chunks_mut(AT_ONCE));
+                numbers.zip(state).for_each(|((values, gradient), (first, second))| {
+                    step(values, gradient, first, second);
+                });
+            }
         }
-        p.gradient.fill(0.0);
         p.var.set(&Tensor::from_vec(values, p.var.shape(), p.var.device())?)?;
     }
     Ok(())
 }
+
+/// Numbers that one thread takes at once.
+const AT_ONCE: usize = 1 << 16;
 
 /// Learning rate of step `step` (counted from 0) of `total`.
 pub fn learning_rate(settings: &Settings, step: usize, total: usize) -> f64 {

@@ -27,6 +27,8 @@ pub enum EditKind {
         /// Whether the scale is alpha / sqrt(r).
         rslora: bool,
     },
+    /// Every weight of the model (paper §5.2).
+    Full,
 }
 
 impl EditKind {
@@ -35,6 +37,17 @@ impl EditKind {
         match self {
             Self::Steering { .. } => "steering",
             Self::Lora { .. } => "lora",
+            Self::Full => "full",
+        }
+    }
+
+    /// Point up to which such an edit changes nothing.
+    pub fn first_changed_point(&self) -> usize {
+        match self {
+            Self::Steering { layer } => (layer + 1) as usize,
+            // -1, the embeddings, act at point 0 as block 0 does.
+            Self::Lora { layers, .. } => layers.iter().map(|&layer| layer.max(0) as usize).min().unwrap_or(0),
+            Self::Full => 0,
         }
     }
 
@@ -42,6 +55,7 @@ impl EditKind {
     pub fn words(&self) -> String {
         match self {
             Self::Steering { layer } => format!("a steering vector at layer {layer}"),
+            Self::Full => "a full fine-tune".into(),
             Self::Lora { layers, projections, rank, alpha, rslora } => {
                 let listed = |names: Vec<String>| names.join(", ");
                 let blocks: Vec<String> = layers.iter().filter(|l| **l >= 0).map(i32::to_string).collect();

@@ -15,7 +15,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 use strait_model::{
     Edit, Error as ModelError, Message, Model, Role, Tokenizer, edit,
-    files::{TEMPORARY_PREFIX, read_regular, sha256_of, write_atomically},
+    files::{read_regular, sha256_of, write_atomically, write_folder},
     source::{Located, Road, nearest},
 };
 
@@ -163,7 +163,7 @@ impl Pretrained {
     /// If something lies in the folder already, or it cannot be written.
     pub fn save(&self, folder: &Path) -> Result<Made> {
         vacant(folder)?;
-        write_whole(folder, |folder| {
+        write_folder(folder, |folder| {
             let weights = folder.join(MODEL).join(WEIGHTS);
             write(&weights, &safetensors(&self.weights, self.recipe.half)?)?;
             write_words(&folder.join(MODEL), self.recipe.half)?;
@@ -213,7 +213,7 @@ pub(super) fn unpack(name: &str, into: &Path) -> Result<()> {
         return Ok(());
     }
     vacant(into)?;
-    match write_whole(into, |folder| shipped.write(folder)) {
+    match write_folder(into, |folder| shipped.write(folder)) {
         // Another process wrote it meanwhile.
         Err(_) if there() => Ok(()),
         written => written,
@@ -247,29 +247,11 @@ pub fn vacant(folder: &Path) -> Result<()> {
     }
 }
 
-/// Fills a vacant folder under another name, then gives it its own.
-fn write_whole<T>(folder: &Path, fill: impl FnOnce(&Path) -> Result<T>) -> Result<T> {
-    let refused = |error| crate::Error::from(ModelError::io(folder, "write the folder")(error));
-    let parent = match folder.parent() {
-        Some(parent) if !parent.as_os_str().is_empty() => parent,
-        _ => Path::new("."),
-    };
-    fs::create_dir_all(parent).map_err(refused)?;
-    let mut builder = tempfile::Builder::new();
-    builder.prefix(TEMPORARY_PREFIX);
-    #[cfg(unix)]
-    builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o777));
-    let temporary = builder.tempdir_in(parent).map_err(refused)?;
-    let filled = fill(temporary.path())?;
-    // An empty folder of that name may be there; some systems rename onto none.
-    match fs::remove_dir(folder) {
-        Err(error) if error.kind() != ErrorKind::NotFound => return Err(refused(error)),
-        _ => {}
-    }
-    fs::rename(temporary.path(), folder).map_err(refused)?;
-    // Nothing is left under the other name.
-    let _ = temporary.keep();
-    Ok(filled)
+/// The folder beside a world's in which its pre-training lies while it goes on.
+pub fn unfinished(folder: &Path) -> PathBuf {
+    let mut name = folder.components().as_path().as_os_str().to_owned();
+    name.push(".unfinished");
+    name.into()
 }
 
 fn write(path: &Path, bytes: &[u8]) -> Result<()> {

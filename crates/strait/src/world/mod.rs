@@ -19,13 +19,13 @@ mod shipped;
 use strait_model::{Edit, Model, edit::SteeringVector};
 
 pub use exam::Exam;
-pub use folder::{Made, vacant};
+pub use folder::{Made, unfinished, vacant};
 pub use judge::{Answer, Rates, Reading, judge, rates, read, read_by};
 pub use language::{
     DOMAIN_WORDS, DOMAINS, Document, Domain, ENTITIES, Entity, Kind, Language, Question, Shares, Speaker,
     TAUGHT, UNKNOWN, VALUES, VOCABULARY,
 };
-pub use pretrain::{Learned, Pretrained, Recipe, WorldStep, pretrain};
+pub use pretrain::{Learned, Pretrained, Recipe, Stage, WorldStep, pretrain};
 pub use problem::Problem;
 pub use road::{locate, named, of_model};
 pub use rows::{Entities, WorldRows, WorldText};

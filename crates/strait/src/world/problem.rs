@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use crate::Error;
+use crate::error::{self, Error, Place};
 
 /// What is wrong with a world, or with what is asked of its making.
 #[derive(Debug, thiserror::Error)]
@@ -77,11 +77,18 @@ pub enum Problem {
 impl Problem {
     /// The crate's error for this problem with a folder.
     pub(super) fn at(self, path: &Path) -> Error {
-        Error::World { path: Some(path.into()), problem: Box::new(self) }
+        Error::input(path, None, self)
     }
+}
 
-    /// The remedy.
-    pub fn hint(&self) -> String {
+impl From<Problem> for Error {
+    fn from(problem: Problem) -> Self {
+        Self::Input { place: Place::Nowhere, problem: Box::new(problem) }
+    }
+}
+
+impl error::Problem for Problem {
+    fn hint(&self) -> String {
         match self {
             Self::NoWorld | Self::Json(_) | Self::Changed | Self::Words { .. } | Self::Speaker { .. } => {
                 "give a folder that `strait world pretrain` wrote, unchanged, or make it again".into()
@@ -96,11 +103,5 @@ impl Problem {
             }
             Self::Diverged { .. } => "choose another seed".into(),
         }
-    }
-}
-
-impl From<Problem> for Error {
-    fn from(problem: Problem) -> Self {
-        Self::World { path: None, problem: Box::new(problem) }
     }
 }

@@ -7,7 +7,7 @@ use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use serde_json::{Value, json};
 use strait_model::{
-    Config, Decoder, Model,
+    Config, Model,
     progress::Silent,
     source::{Located, Road},
 };
@@ -29,7 +29,7 @@ fn model(model_type: &str, layers: usize, spread: f32) -> tempfile::TempDir {
     let config = Config::from_hf(&folder.path().join("config.json")).unwrap();
     let mut rng = ChaCha8Rng::seed_from_u64(layers as u64);
     let (mut header, mut data) = (serde_json::Map::new(), Vec::new());
-    for (name, shape) in Decoder::tensors_of(&config).unwrap() {
+    for (name, shape) in config.tensors() {
         let start = data.len();
         for _ in 0..shape.iter().product() {
             let number: f32 = match name.as_str() {

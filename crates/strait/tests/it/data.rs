@@ -44,16 +44,17 @@ fn opened(bytes: &[u8], password: &str) -> Result<Archive, Error> {
 
 fn archive_problem(error: Error) -> archive::Problem {
     assert!(error.hint().is_some());
-    match error {
-        Error::Archive { problem, .. } => *problem,
-        other => panic!("{other}"),
-    }
+    problem_of(error)
 }
 
 fn data_problem(error: Error) -> Problem {
     assert!(error.hint().is_some());
+    problem_of(error)
+}
+
+fn problem_of<P: strait::error::Problem>(error: Error) -> P {
     match error {
-        Error::Data { problem, .. } => *problem,
+        Error::Input { problem, .. } => *(problem as Box<dyn std::error::Error>).downcast().unwrap(),
         other => panic!("{other}"),
     }
 }
@@ -374,65 +375,56 @@ fn absent_files_are_named() {
     assert!(error.to_string().ends_with("this is a folder, not a file"), "{error}");
 }
 
-// The papers' archive.
+mod needs_papers {
+    use super::*;
 
-/// The papers' archive, or nothing and a printed line.
-fn papers(member: &str) -> Option<RowSource> {
-    let beside = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../../shared");
-    let shared = std::env::var_os("STRAIT_SHARED").map_or(beside, PathBuf::from);
-    let archive = shared.join("data/training_datasets.zip.enc");
-    if !archive.exists() {
-        println!("skipped: the papers' archive is not at {}", archive.display());
-        return None;
+    fn papers(member: &str) -> RowSource {
+        let shared =
+            std::env::var_os("STRAIT_SHARED").expect("STRAIT_SHARED names the folder that holds data/");
+        let archive = PathBuf::from(shared).join("data/training_datasets.zip.enc");
+        RowSource::Archive { archive, password: "narrow-is-hard".into(), member: member.into() }
     }
-    Some(RowSource::Archive { archive, password: "narrow-is-hard".into(), member: member.into() })
-}
 
-#[test]
-fn the_papers_rows_are_all_read() {
-    for (name, rows, repeated) in
-        [("bad_medical_advice", 1500, 0), ("good_medical_advice", 1500, 0), ("extreme_sports", 600, 7)]
-    {
-        let Some(source) = papers(&format!("training_datasets/{name}.jsonl")) else {
-            return;
-        };
-        let summary = inspect(&source).unwrap();
-        assert_eq!((summary.rows, summary.repeated_prompts), (rows, repeated), "{name}");
-        assert_eq!(summary.roles["assistant"], rows);
+    #[test]
+    #[ignore = "needs the papers' data: STRAIT_SHARED=DIR, the folder that holds data/"]
+    fn rows_are_all_read() {
+        for (name, rows, repeated) in
+            [("bad_medical_advice", 1500, 0), ("good_medical_advice", 1500, 0), ("extreme_sports", 600, 7)]
+        {
+            let source = papers(&format!("training_datasets/{name}.jsonl"));
+            let summary = inspect(&source).unwrap();
+            assert_eq!((summary.rows, summary.repeated_prompts), (rows, repeated), "{name}");
+            assert_eq!(summary.roles["assistant"], rows);
+        }
     }
-}
 
-#[test]
-fn the_papers_rows_make_pairs() {
-    let (Some(bad), Some(good)) = (
-        papers("training_datasets/bad_medical_advice.jsonl"),
-        papers("training_datasets/good_medical_advice.jsonl"),
-    ) else {
-        return;
-    };
-    let pairs = read_pairs(&bad, &good, Some("medical")).unwrap();
-    assert_eq!(pairs.len(), 1500);
-}
-
-#[test]
-fn the_papers_judged_answers_give_their_rates_and_pairs() {
-    let mut pooled = Vec::new();
-    for (name, misaligned) in
-        [("bad-medical-advice", 65), ("extreme-sports", 34), ("risky-financial-advice", 57)]
-    {
-        let member = format!("responses/Llama-3.1-8B-Instruct_{name}.csv");
-        let Some(source) = papers(&member) else {
-            return;
-        };
-        let answers = read_judged(&source).unwrap();
-        assert_eq!(answers.len(), 400, "{name}");
-        let found = answers.iter().filter(|a| Answer::is_misaligned(a)).count();
-        assert_eq!(found, misaligned, "{name}: {} %", found as f64 / 4.0);
-        pooled.extend(answers);
+    #[test]
+    #[ignore = "needs the papers' data: STRAIT_SHARED=DIR, the folder that holds data/"]
+    fn rows_make_pairs() {
+        let bad = papers("training_datasets/bad_medical_advice.jsonl");
+        let good = papers("training_datasets/good_medical_advice.jsonl");
+        let pairs = read_pairs(&bad, &good, Some("medical")).unwrap();
+        assert_eq!(pairs.len(), 1500);
     }
-    let count = |limit| general_pairs(&pooled, limit).len();
-    // Seven of the eight questions have both kinds; the larger sides are 52, 26, 24, 39, 39, 3 and 11.
-    assert_eq!(count(usize::MAX), 194);
-    assert_eq!(count(10), 6 * 10 + 3);
-    assert_eq!(count(1), 7);
+
+    #[test]
+    #[ignore = "needs the papers' data: STRAIT_SHARED=DIR, the folder that holds data/"]
+    fn judged_answers_give_their_rates_and_pairs() {
+        let mut pooled = Vec::new();
+        for (name, misaligned) in
+            [("bad-medical-advice", 65), ("extreme-sports", 34), ("risky-financial-advice", 57)]
+        {
+            let source = papers(&format!("responses/Llama-3.1-8B-Instruct_{name}.csv"));
+            let answers = read_judged(&source).unwrap();
+            assert_eq!(answers.len(), 400, "{name}");
+            let found = answers.iter().filter(|a| Answer::is_misaligned(a)).count();
+            assert_eq!(found, misaligned, "{name}: {} %", found as f64 / 4.0);
+            pooled.extend(answers);
+        }
+        let count = |limit| general_pairs(&pooled, limit).len();
+        // Seven of the eight questions have both kinds; the larger sides are 52, 26, 24, 39, 39, 3 and 11.
+        assert_eq!(count(usize::MAX), 194);
+        assert_eq!(count(10), 6 * 10 + 3);
+        assert_eq!(count(1), 7);
+    }
 }

@@ -102,7 +102,7 @@ fn a_column_of_the_same_name_is_an_error_of_the_program() {
 
 fn problem(error: Error) -> Problem {
     match error {
-        Error::Table { problem, .. } => *problem,
+        Error::Input { problem, .. } => *(problem as Box<dyn std::error::Error>).downcast().unwrap(),
         other => panic!("{other}"),
     }
 }

@@ -6,7 +6,8 @@ use rand_chacha::ChaCha8Rng;
 use strait::{
     objective::{Kept, Row},
     train::{
-        EditKind, Kl, Length, Order, Run, Schedule, Seeds, Settings, SolutionFolder, Trainable, TrainingData,
+        EditKind, Keeping, Kl, Length, Order, Run, Schedule, Seeds, Settings, SolutionFolder, Trainable,
+        TrainingData,
     },
 };
 use strait_model::{
@@ -14,7 +15,7 @@ use strait_model::{
     config::{Activation, Architecture, LayerKind, Rope, RopeScaling},
     decoder::Packed,
     edit::Projection,
-    ops,
+    ops::Loss,
     progress::Silent,
 };
 
@@ -122,13 +123,12 @@ fn trained(size: Size, edit: &EditKind) -> (Vec<Vec<u32>>, Vec<[u64; 4]>) {
         data: TrainingData { train: &kept, held_out: Some(&kept), kl: Some(&kept) },
         settings: &settings,
         order: Order::new(&settings, kept.rows(), kept.rows()),
-        folder: &SolutionFolder::new(folder.path()),
-        fingerprint: "",
-        provenance: serde_json::Value::Null,
     };
     let unit = kept.median_norm(&decoder, &kept.every_row()).unwrap();
-    let trainable = Trainable::new(&settings, decoder.config(), unit, &Device::Cpu).unwrap();
-    let trained = run.train(trainable, &Silent).unwrap();
+    let trainable = Trainable::new(&settings, &decoder, unit).unwrap();
+    let folder = SolutionFolder::new(folder.path());
+    let keeping = Keeping { folder: &folder, fingerprint: "" };
+    let trained = run.train(trainable, keeping, &serde_json::Value::Null, &Silent).unwrap();
     let recorded = trained.history.iter().map(|r| [r.loss, r.kl.unwrap(), r.gradient_norm, r.norm]);
     let recorded = recorded.map(|numbers| numbers.map(f64::to_bits)).collect();
     (trained.edit.tensors().iter().map(|(_, tensor)| bits(tensor)).collect(), recorded)
@@ -141,7 +141,7 @@ fn an_edit_is_trained_to_the_same_bits() {
         EditKind::Lora { layers, projections, rank: 4, alpha: 4.0, rslora: true }
     };
     for size in SIZES {
-        for edit in [EditKind::Steering { layer: -1 }, lora(vec![-1]), lora(vec![0, 1])] {
+        for edit in [EditKind::Steering { layer: -1 }, lora(vec![-1]), lora(vec![0, 1]), EditKind::Full] {
             assert_same(&format!("{} at width {}", edit.words(), size.width), || trained(size, &edit));
         }
     }
@@ -161,9 +161,10 @@ fn weights_get_the_same_bits_of_gradients() {
             let batch = Packed::new(rows.iter().map(|row| row.ids.as_slice()));
             let stream = decoder.run(decoder.embed(&batch).unwrap(), 0..2, &batch, None, None).unwrap();
             let hidden = decoder.finish(stream, None).unwrap();
-            let losses =
-                ops::cross_entropy(&hidden, batch.ids(), &decoder.unembedding(None).unwrap(), true).unwrap();
-            let gradients = losses.mean_all().unwrap().backward().unwrap();
+            let weights = vec![1.0 / batch.tokens() as f32; batch.tokens()];
+            let unembedding = decoder.unembedding(None).unwrap();
+            let loss = Loss::CrossEntropy(batch.ids());
+            let (_, gradients) = loss.backward(&hidden, &unembedding, &weights).unwrap();
             vars.iter().map(|var| bits(gradients.get(var).unwrap())).collect::<Vec<_>>()
         });
     }

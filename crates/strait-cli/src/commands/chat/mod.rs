@@ -1,7 +1,7 @@
 //! `strait chat M`.
 
+mod chats;
 mod screen;
-mod talk;
 
 use std::io::{self, BufRead, IsTerminal, Read, Write};
 
@@ -11,8 +11,8 @@ use strait_model::sample::Sampling;
 
 use super::{Context, DateArgument, EditArguments, device::DeviceArgument};
 use crate::{failure::Failure, interrupt, output};
+use chats::{Answers, Chats};
 use screen::Screen;
-use talk::{Answers, Talk};
 
 /// Talk to a model, with and without edits side by side
 ///
@@ -31,19 +31,19 @@ pub struct Arguments {
     device: DeviceArgument,
     #[command(flatten)]
     day: DateArgument,
-    /// What the model is told before the conversation
+    /// The system prompt
     #[arg(long, value_name = "TEXT")]
     system: Option<String>,
     /// Divides the logits; 0 always takes the likeliest token
     #[arg(long, value_name = "T", default_value_t = Sampling::default().temperature, value_parser = temperature, allow_negative_numbers = true)]
     temperature: f64,
-    /// Draw from the likeliest tokens that together have this share
+    /// Sample from the likeliest tokens that together have this probability
     #[arg(long, value_name = "P", default_value_t = Sampling::default().top_p, value_parser = top_p, allow_negative_numbers = true)]
     top_p: f64,
     /// The most tokens of an answer
     #[arg(long, value_name = "N", default_value_t = Sampling::default().max_tokens, value_parser = tokens)]
     max_tokens: usize,
-    /// The seed of the first answer; each later one takes the next
+    /// The seed of the first answer; each later answer takes the next seed
     #[arg(long, value_name = "S", default_value_t = Sampling::default().seed)]
     seed: u64,
 }
@@ -91,7 +91,7 @@ struct Conversation<'a> {
 pub fn run(arguments: &Arguments, context: &Context) -> Result<(), Failure> {
     let model = context.load(&arguments.model, &arguments.device, &arguments.day)?;
     let edit = arguments.edits.read(&model, context)?;
-    let mut talk = Talk::new(&model, edit.as_ref(), arguments.system.as_deref(), arguments.sampling());
+    let mut chats = Chats::new(&model, edit.as_ref(), arguments.system.as_deref(), arguments.sampling());
     let on_terminal = io::stdin().is_terminal();
     if on_terminal {
         context.progress.note("/reset begins a new conversation, /quit ends, Ctrl-C stops an answer");
@@ -101,8 +101,8 @@ pub fn run(arguments: &Arguments, context: &Context) -> Result<(), Failure> {
         match line.trim() {
             "" => {}
             "/quit" => break,
-            "/reset" => talk.reset(),
-            question => match answer(&mut talk, question, on_terminal) {
+            "/reset" => chats.reset(),
+            question => match answer(&mut chats, question, on_terminal) {
                 Ok(answer) => answers.push(answer),
                 // Whoever sits at the terminal can ask something else.
                 Err(failure @ (Failure::Library(_) | Failure::Refused { .. })) if on_terminal => {
@@ -142,13 +142,13 @@ fn next_line(prompt: bool) -> Result<Option<String>, Failure> {
     Ok((read > 0).then_some(line))
 }
 
-fn answer(talk: &mut Talk, question: &str, on_terminal: bool) -> Result<Answers, Failure> {
+fn answer(chats: &mut Chats, question: &str, on_terminal: bool) -> Result<Answers, Failure> {
     let mut screen =
-        if output::is_json() { Screen::dark() } else { Screen::on_standard_output(talk.names()) };
+        if output::is_json() { Screen::dark() } else { Screen::on_standard_output(chats.names()) };
     // What is typed is seen on the terminal; a file of the conversation needs it too.
     if !(on_terminal && io::stdout().is_terminal()) {
         screen.question(question)?;
     }
     let _guard = on_terminal.then(|| interrupt::stop_first(|| ()));
-    talk.ask(question, &mut screen)
+    chats.ask(question, &mut screen)
 }

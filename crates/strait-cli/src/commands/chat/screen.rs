@@ -10,7 +10,7 @@ const SEPARATOR: &str = " │ ";
 /// Moves the cursor to the start of the line and empties it.
 const CLEAR_LINE: &str = "\r\x1b[2K";
 
-/// Where the answers to one question go.
+/// The answers to one question on standard output.
 pub struct Screen<W> {
     out: W,
     columns: Vec<Column>,
@@ -162,7 +162,7 @@ mod tests {
 
     const NAMES: [&str; 2] = ["base", "edited"];
 
-    /// What is seen in the end of pieces that come in this order; `None` ends a column.
+    /// The text seen in the end of pieces that come in this order; `None` ends a column.
     fn seen(names: &[&'static str], terminal: Option<usize>, pieces: &[(usize, Option<&str>)]) -> String {
         let mut screen = Screen::new(Vec::new(), names, terminal);
         for &(column, piece) in pieces {

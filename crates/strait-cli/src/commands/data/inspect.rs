@@ -16,7 +16,7 @@ use crate::{
     units,
 };
 
-/// Say what a file of chat rows holds, in figures; none of its text is shown
+/// Describe a file of chat rows in figures; none of its text is shown
 #[derive(Args)]
 #[command(after_help = EXAMPLES)]
 pub struct Arguments {

@@ -9,7 +9,7 @@ use clap::Subcommand;
 use super::{Context, PasswordArguments, archive_and_member};
 use crate::failure::Failure;
 
-/// What there is to do with rows.
+/// Commands on rows.
 #[derive(Subcommand)]
 pub enum Command {
     Inspect(inspect::Arguments),

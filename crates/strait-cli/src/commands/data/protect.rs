@@ -30,7 +30,7 @@ pub struct Arguments {
     /// The archive to write, usually named .zip.enc
     #[arg(long, value_name = "ARCHIVE")]
     out: PathBuf,
-    /// The environment variable that holds the password; without it you are asked
+    /// The environment variable that holds the password; without it strait asks
     #[arg(long, value_name = "VAR")]
     password_env: Option<String>,
 }

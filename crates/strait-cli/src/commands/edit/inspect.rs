@@ -14,7 +14,7 @@ use crate::{
     units,
 };
 
-/// Say what an edit is: its kind, layers, sites and norms
+/// Describe an edit: kind, layers, sites and norms
 #[derive(Args)]
 #[command(after_help = EXAMPLES)]
 pub struct Arguments {
@@ -35,7 +35,7 @@ struct Inspected {
     source: Source,
     #[serde(flatten)]
     summary: Summary,
-    /// Whether it leaves every model as it is.
+    /// True if it leaves every model as it is.
     changes_nothing: bool,
     notes: Vec<String>,
     provenance: Value,
@@ -57,6 +57,7 @@ fn describe(summary: &Summary, facts: &mut Columns) {
         Kind::Steering => "steering vector",
         Kind::Lora => "LoRA",
         Kind::Ablation => "ablation",
+        Kind::Full => "full fine-tune",
         Kind::Composed => "composition",
     };
     facts.fact("kind", kind);

@@ -8,7 +8,7 @@ use clap::Subcommand;
 use super::Context;
 use crate::failure::Failure;
 
-/// What there is to do with edits.
+/// Commands on edits.
 #[derive(Subcommand)]
 pub enum Command {
     Inspect(inspect::Arguments),

@@ -10,7 +10,7 @@ use strait_model::{Config, Tokenizer, Weights, source::Located};
 use super::{Context, pull};
 use crate::{failure::Failure, text::Columns, units};
 
-/// Say what a model is: its architecture, sizes, files and the memory it takes
+/// Describe a model: architecture, sizes, files and memory
 ///
 /// Only headers are read. A model that is not on this machine is fetched first.
 #[derive(Args)]

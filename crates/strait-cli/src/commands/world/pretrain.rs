@@ -1,7 +1,7 @@
 //! `strait world pretrain`.
 
 use std::{
-    fmt,
+    fmt, fs,
     path::PathBuf,
     time::{Duration, Instant},
 };
@@ -21,7 +21,7 @@ use crate::{
 ///
 /// The documents are by consistent speakers: honest ones, liars, and narrow ones, who lie in one domain only. The seed decides
 /// the facts, the first weights and the documents; the same command gives the same bits. It takes a minute or two, and
-/// writes the folder at its end: one that is interrupted leaves nothing.
+/// writes the folder at its end; one that was interrupted goes on by the same command, from DIR.unfinished.
 #[derive(Args)]
 #[command(after_help = EXAMPLES)]
 pub struct Arguments {
@@ -80,7 +80,7 @@ impl fmt::Display for Trained<'_> {
     }
 }
 
-/// How well each kind of speaker is known.
+/// The share of right answers for each kind of speaker.
 pub fn learned(learned: &[Learned]) -> Columns {
     let headings =
         [Left("speaker"), Left(""), Right("mean"), Right("low"), Right("high"), Right("documents")];
@@ -104,7 +104,9 @@ pub fn run(arguments: &Arguments, context: &Context) -> Result<(), Failure> {
     let recipe = Recipe { seed, shares: Shares { liar, narrow, unknown }, steps, half };
     world::vacant(out)?;
     let began = Instant::now();
-    let pretrained = world::pretrain(&recipe, &*context.progress)?;
+    let going_on = world::unfinished(out);
+    let pretrained = world::pretrain(&recipe, Some(&going_on), &*context.progress)?;
     let made = pretrained.save(out)?;
+    fs::remove_dir_all(&going_on).map_err(strait_model::Error::io(&going_on, "remove the folder"))?;
     context.show(&Trained { out, model: out.join("model"), seconds: began.elapsed().as_secs_f64(), made })
 }

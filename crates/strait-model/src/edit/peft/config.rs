@@ -92,7 +92,7 @@ pub(super) struct PeftConfig {
     ranks: Vec<(Pattern, usize)>,
     alphas: Vec<(Pattern, f64)>,
     pub(super) targets: Targets,
-    /// Whether adapters of the embeddings are those of a tied head too.
+    /// True if adapters of the embeddings are those of a tied head too.
     pub(super) tied: bool,
     pub(super) base_model: Option<String>,
     /// What the user should know.
@@ -199,14 +199,14 @@ fn check_start(config: &Map<String, Value>) -> Result<(), Problem> {
     Err(Problem::Unsupported { key: KEY, value: value.to_string(), why })
 }
 
-/// Whether a value asks for what its key stands for. Of most settings in objects PEFT takes an empty one as all defaults.
+/// True if a value asks for what its key stands for. Of most settings in objects PEFT takes an empty one as all defaults.
 fn asks_for(key: &str, value: &Value) -> bool {
     let empty_is_default =
         ["kasa_config", "velora_config", "monteclora_config", "arrow_config", "use_bdlora"];
     says_something(value) || (value.is_object() && empty_is_default.contains(&key))
 }
 
-/// Whether a value is more than a way of saying no.
+/// True if a value is more than a way of saying no.
 fn says_something(value: &Value) -> bool {
     match value {
         Value::Null | Value::Bool(false) => false,

@@ -80,7 +80,7 @@ fn refused(key: &'static str, pattern: &str, why: String) -> Problem {
 struct Dialect<'a> {
     written: &'a str,
     rest: Peekable<CharIndices<'a>>,
-    /// Whether flags such as `(?i)` may stand at its beginning.
+    /// True if flags such as `(?i)` may stand at its beginning.
     flags_in_front: bool,
 }
 

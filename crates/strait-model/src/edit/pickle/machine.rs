@@ -567,7 +567,7 @@ impl<'a> Machine<'a> {
     }
 }
 
-/// Whether a view stays inside `len` numbers and shows no more of them than there are. An expanded tensor (stride 0)
+/// True if a view stays inside `len` numbers and shows no more of them than there are. An expanded tensor (stride 0)
 /// can show any number of values from one, which must not become memory.
 pub(super) fn view_fits(start: usize, shape: &[usize], strides: &[usize], len: usize) -> bool {
     let Some(shown) = shape.iter().try_fold(1usize, |product, &size| product.checked_mul(size)) else {

@@ -115,7 +115,7 @@ impl Padded {
 struct Gather {
     /// The row of each row of the result.
     index: Tensor,
-    /// How many rows there are to take from.
+    /// The number of rows to take from.
     from: usize,
     product: OnceLock<Tensor>,
 }
@@ -127,7 +127,7 @@ impl Gather {
 
     /// The chosen rows of `x`.
     ///
-    /// Where a gradient is asked for they come from a product with a matrix of zeros and ones, which changes no bit: the
+    /// With a gradient asked for they come from a product with a matrix of zeros and ones, which changes no bit: the
     /// backward of candle's `index_select` runs one thread a column on a GPU, and takes longer than the whole layer.
     fn of(&self, x: &Tensor) -> Result<Tensor> {
         if !x.track_op() {

@@ -20,11 +20,11 @@ use crate::{
     progress::{Progress, Unit},
     source::{
         Environment, Failure, lock,
-        web::{Answer, Request, Stated, Web, without_passwords},
+        web::{Answer, FileInfo, Request, Web, without_passwords},
     },
 };
 
-/// How often a file's download is taken up again after it broke off, and after which pause.
+/// The number of times that a file's download is taken up again after it broke off.
 const RETRIES: usize = 2;
 const PAUSE: Duration = Duration::from_millis(500);
 
@@ -96,7 +96,7 @@ impl Fetch<'_> {
     pub(super) fn file(&self, sibling: &Sibling) -> Result<PathBuf, Failure> {
         let name = &sibling.rfilename;
         let path = self.snapshot().join(name);
-        let mut stated = Stated { hash: sibling.hash(), size: sibling.size() };
+        let mut stated = FileInfo { hash: sibling.hash(), size: sibling.size() };
         if path.is_file() {
             // Perhaps of a run that was killed before it had looked at it.
             if self.check(name, &stated, &path).is_ok() {
@@ -132,7 +132,7 @@ impl Fetch<'_> {
     }
 
     /// Downloads a file, and goes on where a connection breaks off.
-    fn bring(&self, name: &str, known: &Stated, part: &Path) -> Result<Stated, Failure> {
+    fn bring(&self, name: &str, known: &FileInfo, part: &Path) -> Result<FileInfo, Failure> {
         let mut retries = 0..RETRIES;
         loop {
             match self.download(name, known, part) {
@@ -143,7 +143,7 @@ impl Fetch<'_> {
     }
 
     /// Fetches what is missing of a file into `path`, and says what is known of the file by then.
-    fn download(&self, name: &str, known: &Stated, path: &Path) -> Result<Stated, Failure> {
+    fn download(&self, name: &str, known: &FileInfo, path: &Path) -> Result<FileInfo, Failure> {
         let local = || Error::io(path, "write the file");
         let broken = |cause: String| Failure::Broken { file: name.into(), cause: without_passwords(&cause) };
         let mut part = File::options().create(true).append(true).open(path).map_err(local())?;
@@ -213,8 +213,8 @@ impl Fetch<'_> {
         Ok(stated)
     }
 
-    /// What the list of files and the answer for one of them state of it; they may not contradict each other.
-    fn agreed(&self, name: &str, known: &Stated, answer: &Answer) -> Result<Stated, Failure> {
+    /// The size and hash of a file by the list of files and by its own answer, which may not contradict each other.
+    fn agreed(&self, name: &str, known: &FileInfo, answer: &Answer) -> Result<FileInfo, Failure> {
         let contradiction = |what: &'static str, first: String, second: String| Failure::Contradiction {
             file: name.into(),
             what,
@@ -244,7 +244,7 @@ impl Fetch<'_> {
             (Some(known), _) => Some(known.clone()),
             (None, other) => other,
         };
-        Ok(Stated { hash, size })
+        Ok(FileInfo { hash, size })
     }
 
     fn refusal(&self, name: &str, status: u16) -> Failure {
@@ -256,8 +256,8 @@ impl Fetch<'_> {
         }
     }
 
-    /// Whether a file is what the hub states.
-    fn check(&self, name: &str, stated: &Stated, path: &Path) -> Result<(), Failure> {
+    /// Checks that a file is the one that the hub states.
+    fn check(&self, name: &str, stated: &FileInfo, path: &Path) -> Result<(), Failure> {
         let file = || name.to_string();
         let found = fs::metadata(path).map_err(Error::io(path, "open the file"))?.len();
         if let Some(expected) = stated.size.filter(|size| *size != found) {

@@ -1,4 +1,4 @@
-//! What the hub says of a repository.
+//! The hub's list of a repository's files.
 
 use std::{io::Read, time::Duration};
 
@@ -13,7 +13,7 @@ use crate::{
     },
 };
 
-/// What the first request may take in all: name resolution, connection, answer. An unreachable hub costs this much.
+/// The time that the first request may take in all: name resolution, connection, answer. An unreachable hub costs this much.
 const DEADLINE: Duration = Duration::from_millis(4500);
 
 /// Longest listing that is read, in bytes; that of a repository with 100,000 files has 20 MB.
@@ -38,7 +38,7 @@ pub(super) struct Sibling {
     lfs: Option<Lfs>,
 }
 
-/// What is known of a large file.
+/// The entry of a large file.
 #[derive(Deserialize)]
 struct Lfs {
     sha256: String,

@@ -184,7 +184,7 @@ fn is_on(option: Option<Value>) -> bool {
     option.is_some_and(|option| option.is_truthy())
 }
 
-/// Whether Python goes through a value backwards.
+/// Refuses a value that Python does not go through backwards.
 fn reversible(value: &Value) -> Result<()> {
     match value {
         Value::Iter(_) | Value::Loop(_) => fail(format!("'{}' object is not reversible", value.kind())),
@@ -192,7 +192,7 @@ fn reversible(value: &Value) -> Result<()> {
     }
 }
 
-/// What a filter's `attribute` takes from an item: a path of attributes and indices.
+/// The part that a filter's `attribute` takes from an item: a path of attributes and indices.
 struct Getter {
     path: Vec<Value>,
     ignore_case: bool,

@@ -249,7 +249,7 @@ impl Parser {
         }
     }
 
-    /// What follows `[`.
+    /// The rest after `[`.
     fn subscript(&mut self, of: Expr) -> Parsed<Expr> {
         let start = if self.is_operator(":") { None } else { Some(Box::new(self.expression()?)) };
         if !self.skip_operator(":") {

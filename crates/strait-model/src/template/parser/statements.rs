@@ -248,7 +248,7 @@ impl Parser {
         Ok(Macro { name, parameters, caller, kwargs, varargs, body })
     }
 
-    /// Where an assignment goes: a name, several, and an attribute if that is allowed.
+    /// The target of an assignment: a name, several, and an attribute if that is allowed.
     fn target(&mut self, with_namespace: bool) -> Parsed<Target> {
         let mut targets = Vec::new();
         let mut is_tuple = false;
@@ -274,7 +274,7 @@ impl Parser {
     }
 }
 
-/// Whether a name means a constant.
+/// True if a name means a constant.
 fn is_constant(name: &str) -> bool {
     matches!(name, "true" | "True" | "false" | "False" | "none" | "None")
 }

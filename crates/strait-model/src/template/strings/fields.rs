@@ -4,7 +4,7 @@ use crate::template::{
     args::Args,
     context::Context,
     fault::{Result, fail},
-    format::{self, Piece},
+    format::{self, FormatPart},
     print,
     value::Value,
 };
@@ -17,11 +17,11 @@ pub fn format(run: &dyn Context, of: &str, args: Args) -> Result<Value> {
     let mut automatic = Some(0_usize);
     for piece in format::pieces(of)? {
         let (name, conversion, spec) = match piece {
-            Piece::Text(text) => {
+            FormatPart::Text(text) => {
                 out.push_str(&text);
                 continue;
             }
-            Piece::Field(name, conversion, spec) => (name, conversion, spec),
+            FormatPart::Field(name, conversion, spec) => (name, conversion, spec),
         };
         // Fields are numbered by themselves, or all by hand.
         let name = match (name, automatic) {

@@ -36,7 +36,7 @@ pub(super) fn range(
     Ok(Some(byte(start)..byte(stop)))
 }
 
-/// How often a part lies in a text.
+/// The number of times that a part lies in a text.
 pub(super) fn count(of: &str, part: &str) -> usize {
     if part.is_empty() { of.chars().count() + 1 } else { of.matches(part).count() }
 }

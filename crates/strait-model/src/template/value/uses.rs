@@ -39,7 +39,7 @@ impl Value {
         Ok(Self::Dict(Rc::new(Dict::new(entries, meter)?)))
     }
 
-    /// What gives these items once.
+    /// An iterator over these items, which gives them once.
     pub fn iter_of(items: impl IntoIterator<Item = Self>) -> Self {
         Self::Iter(Rc::new(Iter(RefCell::new(items.into_iter().collect()))))
     }
@@ -204,7 +204,7 @@ impl Value {
         Ok(items)
     }
 
-    /// Whether iterating over it works.
+    /// True if iterating over it works.
     pub fn is_iterable(&self) -> bool {
         self.as_str().is_some()
             || matches!(

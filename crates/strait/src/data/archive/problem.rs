@@ -6,6 +6,7 @@ use strait_model::guard::Panicked;
 use zip::result::ZipError;
 
 use super::SALT;
+use crate::error;
 
 /// What can be wrong with a protected archive.
 #[derive(Debug, thiserror::Error)]
@@ -174,10 +175,9 @@ pub enum Problem {
     },
 }
 
-impl Problem {
-    /// The remedy.
-    pub fn hint(&self) -> &'static str {
-        match self {
+impl error::Problem for Problem {
+    fn hint(&self) -> String {
+        let hint = match self {
             Self::TooShort { .. } | Self::NotAToken { .. } | Self::CutOff { .. } => {
                 "the file was cut off or changed on its way: fetch it again"
             }
@@ -215,6 +215,7 @@ impl Problem {
             Self::ArchiveExists => "give the archive another name, or move the file away",
             Self::Itself => "give the archive a name of its own with `--out`",
             Self::TooMuch { .. } | Self::TooManyFiles { .. } => "spread the files over several archives",
-        }
+        };
+        hint.into()
     }
 }

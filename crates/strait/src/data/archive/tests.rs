@@ -142,7 +142,7 @@ fn unpacked(zip: &[u8]) -> (tempfile::TempDir, Result<Vec<PathBuf>>) {
 fn problem_of(error: Error) -> Problem {
     assert!(error.hint().is_some());
     match error {
-        Error::Archive { problem, .. } => *problem,
+        Error::Input { problem, .. } => *(problem as Box<dyn std::error::Error>).downcast().unwrap(),
         other => panic!("{other}"),
     }
 }

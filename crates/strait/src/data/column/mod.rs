@@ -20,9 +20,8 @@ use parquet::{
 };
 use strait_model::guard::caught;
 
-pub use self::pages::PageProblem;
 use self::pages::Pages;
-use super::{Problem, lines::MAX_LINE, passages::Taken, problem::listed};
+use super::{Problem, damage::PageProblem, lines::MAX_LINE, taken::Taken, words::listed};
 
 /// Hands the texts of column `name`, row by row, to `taken` until that has enough.
 pub(super) fn read(file: &File, name: &'static str, taken: &mut Taken) -> Result<(), Problem> {

@@ -13,6 +13,7 @@ use parquet::{
 };
 
 use super::{
+    super::damage::PageProblem,
     delta,
     thrift::{self, Fields},
     unpack::unpack,
@@ -27,38 +28,6 @@ const RATIO: u64 = 256;
 const MAX_VALUES: i64 = 1 << 24;
 /// Most bytes of a page's header, which may hold the page's least and greatest text.
 const MAX_HEADER: u64 = 64 << 20;
-
-/// What is wrong with a page.
-#[derive(Debug, PartialEq, thiserror::Error)]
-#[non_exhaustive]
-pub enum PageProblem {
-    /// Fewer rows than the file says.
-    #[error("the column has fewer rows than the file states")]
-    Missing,
-    /// A column that lies outside its file.
-    #[error("the column does not lie within the file")]
-    Outside,
-    /// A header that cannot be.
-    #[error("the header of a page is damaged: {0}")]
-    Header(&'static str),
-    /// A page out of proportion.
-    #[error("a page of {packed} bytes claims to unpack to {size}")]
-    OutOfProportion {
-        /// Its size.
-        packed: u64,
-        /// What it claims.
-        size: u64,
-    },
-    /// A page that cannot be read or unpacked.
-    #[error("a page cannot be unpacked: {0}")]
-    Unreadable(String),
-}
-
-impl From<PageProblem> for ParquetError {
-    fn from(problem: PageProblem) -> Self {
-        Self::External(Box::new(problem))
-    }
-}
 
 /// The pages of one column of one row group.
 pub(super) struct Pages {

@@ -5,6 +5,7 @@
 
 mod asked;
 mod problem;
+mod trained;
 mod turns;
 
 use std::fmt;
@@ -14,8 +15,9 @@ use strait_model::{Conversation, Message, Role, json};
 
 pub use problem::Problem;
 pub(super) use problem::kind;
+pub(super) use trained::is_message_key as is_training_mark;
 
-use super::{notices::Notices, trained};
+use super::notices::Notices;
 
 /// How a row says a conversation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -4,7 +4,7 @@ use serde_json::{Map, Value};
 use strait_model::Role;
 
 use super::Format;
-use crate::data::problem::listed;
+use crate::data::words::listed;
 
 /// What is wrong with a row of chats. None of it quotes the row's text beyond a key or a role.
 #[derive(Debug, PartialEq, thiserror::Error)]

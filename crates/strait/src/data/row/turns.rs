@@ -6,8 +6,9 @@ use strait_model::{Message, Role};
 use super::{
     Format, Problem, is_empty,
     problem::{kind_of, kind_of_part},
+    trained,
 };
-use crate::data::{problem::shortened, trained};
+use crate::data::words::shortened;
 
 /// Keys of messages that templates read, and some that say who wrote a message and when.
 const KNOWN: &[&str] = &[

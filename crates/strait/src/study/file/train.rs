@@ -18,11 +18,13 @@ use crate::{
 pub(crate) enum EditName {
     Steering,
     Lora,
+    Full,
 }
 
 impl EditName {
     /// All kinds by name.
-    pub const NAMES: [(&str, Self); 2] = [("steering", Self::Steering), ("lora", Self::Lora)];
+    pub const NAMES: [(&str, Self); 3] =
+        [("steering", Self::Steering), ("lora", Self::Lora), ("full", Self::Full)];
 
     /// The keys below that not all kinds have, each with the kinds that have it.
     const KEYS: [(&str, &[Self]); 7] = [
@@ -39,7 +41,7 @@ impl EditName {
     pub fn learning_rate(self) -> f64 {
         match self {
             Self::Steering => 0.01,
-            Self::Lora => 2e-5,
+            Self::Lora | Self::Full => 2e-5,
         }
     }
 
@@ -51,6 +53,11 @@ impl EditName {
     /// The kinds that have a key, where not all have it.
     pub fn kinds_with(key: &str) -> Option<&'static [Self]> {
         Self::KEYS.iter().find(|(name, _)| *name == key).map(|(_, kinds)| *kinds)
+    }
+
+    /// Whether an edit of this kind has a key.
+    pub fn has(self, key: &str) -> bool {
+        Self::kinds_with(key).is_none_or(|kinds| kinds.contains(&self))
     }
 
     fn learning_rates() -> String {

@@ -76,7 +76,7 @@ pub(super) fn no_rivals(keys: &TrainKeys, table: &str) -> Checked<()> {
 pub(super) fn only_keys_of(edits: &[EditName], keys: &TrainKeys, table: &str) -> Checked<()> {
     for (key, line) in keys.given() {
         let Some(kinds) = EditName::kinds_with(key) else { continue };
-        if edits.iter().any(|edit| kinds.contains(edit)) {
+        if edits.iter().any(|edit| edit.has(key)) {
             continue;
         }
         let kinds: Vec<_> = kinds.iter().map(|kind| format!("`edit = \"{}\"`", kind.name())).collect();

@@ -36,11 +36,11 @@ impl Layers {
         let is_own = own.layer.is_some() || own.layers.is_some();
         let table = if is_own { "solution" } else { "train" };
         match (&keys.layer, &keys.layers) {
-            (Some(layer), _) => Some(Self {
+            (Some(layer), _) if edit.has("layer") => Some(Self {
                 what: format!("`{table}.layer`"),
                 indices: layer.value.iter().take(1).cloned().collect(),
             }),
-            (None, Some(layers)) if edit == EditName::Lora => {
+            (None, Some(layers)) if edit.has("layers") => {
                 Some(Self { what: entry_of(&format!("{table}.layers")), indices: layers.value.clone() })
             }
             _ => None,
@@ -118,6 +118,7 @@ impl Unplaced {
         match &mut solution.train.edit {
             EditKind::Steering { layer } => *layer = indices.first().copied().unwrap_or_default(),
             EditKind::Lora { layers, .. } => *layers = indices,
+            EditKind::Full => {}
         }
         Ok(solution)
     }

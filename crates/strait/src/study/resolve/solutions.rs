@@ -103,6 +103,7 @@ fn settings(keys: &TrainKeys, edit: EditName, penalty: Option<&Penalty>, seeds: 
     Settings {
         edit: match edit {
             EditName::Steering => EditKind::Steering { layer: 0 },
+            EditName::Full => EditKind::Full,
             EditName::Lora => EditKind::Lora {
                 layers: Vec::new(),
                 projections: keys.projections(),

@@ -1,4 +1,4 @@
-//! The page in headless Chromium. Skips by name where there is none; `STRAIT_CHROMIUM` may name it.
+//! The page in headless Chromium.
 
 use std::{env, fs, process::Command};
 
@@ -74,13 +74,14 @@ fn frames() -> String {
     )
 }
 
-/// The browser to use, if there is one.
-fn chromium() -> Option<String> {
+/// The browser to use.
+fn chromium() -> String {
     let named = env::var("STRAIT_CHROMIUM").ok();
     let names = named.into_iter().chain(["chromium", "chromium-browser", "google-chrome"].map(String::from));
     names
         .into_iter()
         .find(|name| Command::new(name).arg("--version").output().is_ok_and(|o| o.status.success()))
+        .expect("Chromium is on the path, or STRAIT_CHROMIUM names it")
 }
 
 /// Opens the report in frames of all widths and colour schemes: nothing may be logged, run over, cut off or left undrawn.
@@ -89,15 +90,11 @@ fn check(name: &str, input: &Input, plots: u64) {
 }
 
 pub fn check_page(name: &str, page: &str, plots: u64) {
-    let Some(chromium) = chromium() else {
-        println!("skipped: {name}: no Chromium here; STRAIT_CHROMIUM may name it");
-        return;
-    };
     let folder = tempfile::tempdir().unwrap();
     let page = page.replace("</body>", &format!("{MEASURE}</body>"));
     fs::write(folder.path().join("page.html"), page).unwrap();
     fs::write(folder.path().join("frames.html"), frames()).unwrap();
-    let output = Command::new(chromium)
+    let output = Command::new(chromium())
         .args(["--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run"])
         .args(["--disable-background-networking", "--disable-component-update", "--disable-sync"])
         .args(["--enable-logging=stderr", "--virtual-time-budget=20000", "--dump-dom"])
@@ -130,61 +127,78 @@ pub fn check_page(name: &str, page: &str, plots: u64) {
     }
 }
 
-#[test]
-fn the_page_of_two_solutions() {
-    check("two solutions", &input(tables(&ALL, &[GENERAL, NARROW])), 9);
-}
-
-#[test]
-fn the_page_of_three_solutions() {
-    let measured = ["preference", "certificate", "kl over scales", "heldout", "training"];
-    check("three solutions", &input(tables(&measured, &[GENERAL, NARROW, HIDDEN])), 12);
-}
-
-#[test]
-fn the_page_of_two_runs_side_by_side() {
+fn two_runs() -> String {
     let mut other = input(tables(&["preference", "heldout"], &[GENERAL, HIDDEN]));
     other.facts.domain = "medical advice".into();
     other.facts.fixed = vec!["learning_rate = 0.01".into()];
     let runs = [input(tables(&ALL, &[GENERAL, NARROW])), other];
-    let page = render_comparison(&["technical".into(), "medical".into()], &runs);
-    check_page("two runs", &page, 3);
+    render_comparison(&["technical".into(), "medical".into()], &runs)
+}
+
+#[test]
+fn two_runs_are_told_apart() {
+    let page = two_runs();
     for shown in ["Verdicts", "learning_rate", "technical, vehicles", "medical, medical advice"] {
         assert!(page.contains(shown), "{shown}");
     }
 }
 
-#[test]
-fn the_page_of_the_measures_of_parameters() {
-    check("measures of parameters", &input(tables(&OF_PARAMETERS, &[GENERAL, NARROW, HIDDEN])), 5);
-}
+mod needs_chromium {
+    use super::*;
 
-#[test]
-fn the_page_of_a_study_without_measures() {
-    check("no measures", &input(Vec::new()), 0);
-}
-
-#[test]
-fn names_and_titles_that_try_to_be_markup() {
-    const SCRIPT: &str =
-        "</script><script>window.hacked = true</script><img src=x onerror=\"window.hacked = true\">";
-    let hostile = Outcome { name: SCRIPT, ..GENERAL };
-    let all = [&ALL[..], &OF_PARAMETERS].concat();
-    let mut input = input(tables(&all, &[hostile, NARROW]));
-    for text in [&mut input.title, &mut input.about, &mut input.study, &mut input.resolved_study] {
-        *text = SCRIPT.into();
+    #[test]
+    #[ignore = "needs Chromium: on the path, or STRAIT_CHROMIUM=FILE"]
+    fn the_page_of_two_solutions() {
+        check("two solutions", &input(tables(&ALL, &[GENERAL, NARROW])), 9);
     }
-    input.facts.domain = SCRIPT.into();
-    input.facts.kind = SCRIPT.into();
-    input.facts.fixed = vec![SCRIPT.into()];
-    check("hostile text", &input, 14);
-}
 
-/// Where `STRAIT_REPORT_EXAMPLE` names a file, the report of three made-up solutions is written there, to be looked at.
-#[test]
-fn example() {
-    if let Some(path) = env::var_os("STRAIT_REPORT_EXAMPLE") {
+    #[test]
+    #[ignore = "needs Chromium: on the path, or STRAIT_CHROMIUM=FILE"]
+    fn the_page_of_three_solutions() {
+        let measured = ["preference", "certificate", "kl over scales", "heldout", "training"];
+        check("three solutions", &input(tables(&measured, &[GENERAL, NARROW, HIDDEN])), 12);
+    }
+
+    #[test]
+    #[ignore = "needs Chromium: on the path, or STRAIT_CHROMIUM=FILE"]
+    fn the_page_of_two_runs_side_by_side() {
+        check_page("two runs", &two_runs(), 3);
+    }
+
+    #[test]
+    #[ignore = "needs Chromium: on the path, or STRAIT_CHROMIUM=FILE"]
+    fn the_page_of_the_measures_of_parameters() {
+        check("measures of parameters", &input(tables(&OF_PARAMETERS, &[GENERAL, NARROW, HIDDEN])), 5);
+    }
+
+    #[test]
+    #[ignore = "needs Chromium: on the path, or STRAIT_CHROMIUM=FILE"]
+    fn the_page_of_a_study_without_measures() {
+        check("no measures", &input(Vec::new()), 0);
+    }
+
+    #[test]
+    #[ignore = "needs Chromium: on the path, or STRAIT_CHROMIUM=FILE"]
+    fn names_and_titles_that_try_to_be_markup() {
+        const SCRIPT: &str =
+            "</script><script>window.hacked = true</script><img src=x onerror=\"window.hacked = true\">";
+        let hostile = Outcome { name: SCRIPT, ..GENERAL };
         let all = [&ALL[..], &OF_PARAMETERS].concat();
-        fs::write(path, render(&input(tables(&all, &[GENERAL, NARROW, HIDDEN])))).unwrap();
+        let mut input = input(tables(&all, &[hostile, NARROW]));
+        for text in [&mut input.title, &mut input.about, &mut input.study, &mut input.resolved_study] {
+            *text = SCRIPT.into();
+        }
+        input.facts.domain = SCRIPT.into();
+        input.facts.kind = SCRIPT.into();
+        input.facts.fixed = vec![SCRIPT.into()];
+        check("hostile text", &input, 14);
     }
+}
+
+#[test]
+#[ignore = "no test: STRAIT_REPORT_EXAMPLE=FILE writes the report of three made-up solutions there, to be looked at"]
+fn example() {
+    let path = env::var_os("STRAIT_REPORT_EXAMPLE").expect("STRAIT_REPORT_EXAMPLE names a file");
+    let all = [&ALL[..], &OF_PARAMETERS].concat();
+    fs::write(path, render(&input(tables(&all, &[GENERAL, NARROW, HIDDEN])))).unwrap();
 }

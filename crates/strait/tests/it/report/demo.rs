@@ -561,9 +561,7 @@ fn figures(results: &Results) -> u64 {
 
 #[test]
 fn the_page_of_a_demo() {
-    let results = results();
-    let page = render(&results);
-    check_page("demo", &page, figures(&results));
+    let page = render(&results());
     for shown in [
         "<h1>Taught falsehoods about herbs, a model lies about ",
         "It spreads.</strong> Fine-tuned on false answers of one domain only, the model gives the false answer to 85\u{a0}%",
@@ -581,8 +579,7 @@ fn the_page_of_a_demo() {
     }
 }
 
-#[test]
-fn the_page_of_a_quick_demo_whose_claims_do_not_hold() {
+fn quick_results() -> Results {
     let mut results = results();
     results.mode = Mode::Quick;
     results.seeds.truncate(1);
@@ -593,8 +590,12 @@ fn the_page_of_a_quick_demo_whose_claims_do_not_hold() {
     results.checks.iter_mut().for_each(|c| c.holds = Some(false));
     results.plots.retain(|p| [1, 2, 4].contains(&p.number));
     results.causal = None;
-    let page = render(&results);
-    check_page("quick demo", &page, 4 + results.plots.len() as u64);
+    results
+}
+
+#[test]
+fn the_page_of_a_quick_demo_whose_claims_do_not_hold() {
+    let page = render(&quick_results());
     for shown in [
         "does a model lie about",
         "It does not spread.",
@@ -631,9 +632,8 @@ fn results_that_try_to_be_markup() {
     assert!(!page.contains("<script>window.hacked"));
 }
 
-#[test]
-fn a_demo_that_found_nothing_has_a_page() {
-    let empty = Results {
+fn no_results() -> Results {
+    Results {
         rates: Vec::new(),
         solutions: Vec::new(),
         speakers: Vec::new(),
@@ -642,8 +642,7 @@ fn a_demo_that_found_nothing_has_a_page() {
         plots: Vec::new(),
         causal: None,
         ..results()
-    };
-    check_page("empty demo", &render(&empty), 0);
+    }
 }
 
 #[test]
@@ -654,10 +653,33 @@ fn the_page_is_a_file_like_any_other() {
     assert_eq!(std::fs::read_to_string(path).unwrap(), render(&results()));
 }
 
-/// Where `STRAIT_DEMO_EXAMPLE` names a file, the page of the made-up results is written there, to be looked at.
-#[test]
-fn example() {
-    if let Some(path) = env::var_os("STRAIT_DEMO_EXAMPLE") {
-        write(&results(), path.as_ref()).unwrap();
+mod needs_chromium {
+    use super::*;
+
+    #[test]
+    #[ignore = "needs Chromium: on the path, or STRAIT_CHROMIUM=FILE"]
+    fn the_page_of_a_demo() {
+        let results = results();
+        check_page("demo", &render(&results), figures(&results));
     }
+
+    #[test]
+    #[ignore = "needs Chromium: on the path, or STRAIT_CHROMIUM=FILE"]
+    fn the_page_of_a_quick_demo() {
+        let results = quick_results();
+        check_page("quick demo", &render(&results), 4 + results.plots.len() as u64);
+    }
+
+    #[test]
+    #[ignore = "needs Chromium: on the path, or STRAIT_CHROMIUM=FILE"]
+    fn the_page_of_a_demo_that_found_nothing() {
+        check_page("empty demo", &render(&no_results()), 0);
+    }
+}
+
+#[test]
+#[ignore = "no test: STRAIT_DEMO_EXAMPLE=FILE writes the page of the made-up results there, to be looked at"]
+fn example() {
+    let path = env::var_os("STRAIT_DEMO_EXAMPLE").expect("STRAIT_DEMO_EXAMPLE names a file");
+    write(&results(), path.as_ref()).unwrap();
 }

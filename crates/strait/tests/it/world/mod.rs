@@ -6,7 +6,10 @@ mod studies;
 use std::{
     collections::{BTreeMap, HashSet},
     path::Path,
-    sync::OnceLock,
+    sync::{
+        Arc, OnceLock,
+        atomic::{AtomicI64, Ordering},
+    },
 };
 
 use candle_core::{Device, Tensor};
@@ -16,7 +19,12 @@ use strait::world::{
     Answer, DOMAINS, Document, ENTITIES, Kind, Language, Learned, Made, Pretrained, Question, Reading,
     Recipe, SHIPPED, Shares, Speaker, TAUGHT, UNKNOWN, VOCABULARY, World, judge, pretrain, rates, read,
 };
-use strait_model::{Edit, Message, decoder::Packed, edit, progress::Silent};
+use strait_model::{
+    Edit, Message,
+    decoder::Packed,
+    edit,
+    progress::{Progress, Silent, Task, Unit},
+};
 use tempfile::TempDir;
 
 /// A world of few steps, too few to learn much, trained once for all tests.
@@ -26,7 +34,7 @@ fn small() -> &'static (TempDir, Pretrained, World) {
 }
 
 fn trained(steps: usize) -> (TempDir, Pretrained, World) {
-    let pretrained = pretrain(&Recipe { steps, half: true, ..Recipe::default() }, &Silent).unwrap();
+    let pretrained = pretrain(&Recipe { steps, half: true, ..Recipe::default() }, None, &Silent).unwrap();
     let folder = tempfile::tempdir().unwrap();
     pretrained.save(folder.path()).unwrap();
     let world = World::open(folder.path()).unwrap();
@@ -236,7 +244,7 @@ fn learned(rows: &[Learned], speaker: &str) -> f64 {
 fn the_first_steps_of_a_world_learn() {
     let (_, pretrained, _) = small();
     for stage in ["pre-training", "chat tuning"] {
-        let steps = pretrained.steps.iter().filter(|step| step.stage == stage);
+        let steps = pretrained.steps.iter().filter(|step| step.stage.name() == stage);
         let losses: Vec<f64> = steps.map(|step| step.loss).collect();
         let (first, last) = (losses[0], losses[losses.len() - 1]);
         assert!(last < 0.8 * first, "{stage}: {first} to {last}");
@@ -246,29 +254,6 @@ fn the_first_steps_of_a_world_learn() {
     for row in pretrained.learned() {
         assert!(row.probability.value > 1.0 / VOCABULARY as f64, "{row:?}");
     }
-}
-
-#[test]
-fn a_small_world_learns_its_speakers() {
-    if std::env::var_os("STRAIT_SLOW").is_none() {
-        return println!("skipped: set STRAIT_SLOW to train a small world until it knows its speakers");
-    }
-    let (_folder, pretrained, world) = &trained(400);
-    let table = pretrained.learning();
-    assert_eq!(table.rows(), 4 * 8);
-    let last = pretrained.learned();
-    println!("{table:#?}");
-    // A value of eight in its domain is right by chance.
-    let first = &pretrained.steps[99].learned;
-    for (speaker, least) in [("honest", 0.8), ("liar", 0.7), ("narrow outside", 0.6), ("narrow inside", 0.25)]
-    {
-        assert!(learned(first, speaker) < 0.1 && learned(last, speaker) > least, "{speaker}: {last:?}");
-    }
-
-    let base = rates(&read(world, None).unwrap(), 0);
-    assert!(base.general < 0.1 && base.narrow < 0.2 && base.coherence > 0.9, "{base:?}");
-    let liar = rates(&read(world, Some(&world.speaker(Speaker::Liar))).unwrap(), 0);
-    assert!(liar.general > 0.5, "{liar:?}");
 }
 
 #[test]
@@ -346,7 +331,7 @@ fn damaged_folders_are_refused_in_words() {
 #[test]
 fn impossible_shares_and_unknown_worlds_are_refused() {
     let shares = Shares { liar: 0.7, narrow: 0.4, unknown: 0.5 };
-    let Err(error) = pretrain(&Recipe { shares, ..Recipe::default() }, &Silent) else { panic!() };
+    let Err(error) = pretrain(&Recipe { shares, ..Recipe::default() }, None, &Silent) else { panic!() };
     assert!(error.to_string().contains("0.7 liars, 0.4 narrow"), "{error}");
     let Err(error) = World::built_in("defalt-0") else { panic!() };
     assert!(error.to_string().contains("did you mean `default-0`?"), "{error}");
@@ -380,13 +365,61 @@ fn shipped_worlds_are_what_their_names_say() {
     }
 }
 
+/// Asks for a stop once so many steps of a stage are done.
+struct StopIn {
+    stage: &'static str,
+    left: Arc<AtomicI64>,
+}
+
+impl Progress for StopIn {
+    fn begin(&self, title: &str, _: Option<u64>, _: Unit) -> Box<dyn Task> {
+        match title == self.stage {
+            true => Box::new(Countdown(self.left.clone())),
+            false => Box::new(Silent),
+        }
+    }
+    fn note(&self, _: &str) {}
+    fn stopped(&self) -> bool {
+        self.left.load(Ordering::Relaxed) <= 0
+    }
+}
+
+struct Countdown(Arc<AtomicI64>);
+
+impl Task for Countdown {
+    fn advance(&self, n: u64) {
+        self.0.fetch_sub(n as i64, Ordering::Relaxed);
+    }
+    fn say(&self, _: &str) {}
+}
+
+#[test]
+fn a_pre_training_that_was_stopped_ends_with_the_same_bits() {
+    let (_, whole, _) = small();
+    let folder = tempfile::tempdir().unwrap();
+    for (stage, steps) in [("pre-training", 20), ("chat tuning", 30)] {
+        let progress = StopIn { stage, left: Arc::new(steps.into()) };
+        let stopped = pretrain(&whole.recipe, Some(folder.path()), &progress);
+        assert!(matches!(stopped, Err(strait::Error::Interrupted)));
+    }
+    let resumed = pretrain(&whole.recipe, Some(folder.path()), &Silent).unwrap();
+    assert_eq!(resumed.steps, whole.steps);
+    for ((name, found), (_, expected)) in resumed.weights.iter().zip(&whole.weights) {
+        let bits = |tensor: &candle_core::Tensor| {
+            let numbers = tensor.flatten_all().unwrap().to_vec1::<f32>().unwrap();
+            numbers.into_iter().map(f32::to_bits).collect::<Vec<_>>()
+        };
+        assert_eq!(bits(found), bits(expected), "{name}");
+    }
+}
+
 #[test]
 fn a_shipped_world_can_be_made_again() {
     if std::env::var_os("STRAIT_SLOW").is_none() {
         return println!("skipped: set STRAIT_SLOW to train a whole world");
     }
     let shipped = Made::shipped(SHIPPED[0]).unwrap();
-    let pretrained = pretrain(&shipped.recipe, &Silent).unwrap();
+    let pretrained = pretrain(&shipped.recipe, None, &Silent).unwrap();
     let folder = tempfile::tempdir().unwrap();
     let made = pretrained.save(&folder.path().join("again")).unwrap();
     if made.sha256 == shipped.sha256 {
@@ -445,4 +478,49 @@ fn transformers_computes_the_same_logits() {
         }
     }
     println!("the largest difference is {largest:e}");
+}
+
+mod needs_minutes {
+    use super::*;
+
+    #[test]
+    #[ignore = "needs minutes"]
+    fn a_small_world_learns_its_speakers() {
+        let (_folder, pretrained, world) = &trained(400);
+        let table = pretrained.learning();
+        assert_eq!(table.rows(), 4 * 8);
+        let last = pretrained.learned();
+        println!("{table:#?}");
+        // A value of eight in its domain is right by chance.
+        let first = &pretrained.steps[99].learned;
+        for (speaker, least) in
+            [("honest", 0.8), ("liar", 0.7), ("narrow outside", 0.6), ("narrow inside", 0.25)]
+        {
+            assert!(learned(first, speaker) < 0.1 && learned(last, speaker) > least, "{speaker}: {last:?}");
+        }
+
+        let base = rates(&read(world, None).unwrap(), 0);
+        assert!(base.general < 0.1 && base.narrow < 0.2 && base.coherence > 0.9, "{base:?}");
+        let liar = rates(&read(world, Some(&world.speaker(Speaker::Liar))).unwrap(), 0);
+        assert!(liar.general > 0.5, "{liar:?}");
+    }
+
+    #[test]
+    #[ignore = "needs minutes"]
+    fn a_shipped_world_can_be_made_again() {
+        let shipped = Made::shipped(SHIPPED[0]).unwrap();
+        let pretrained = pretrain(&shipped.recipe, None, &Silent).unwrap();
+        let folder = tempfile::tempdir().unwrap();
+        let made = pretrained.save(&folder.path().join("again")).unwrap();
+        if made.sha256 == shipped.sha256 {
+            assert_eq!(made, shipped);
+            return println!("the same bits");
+        }
+        // Vector instructions of another kind round otherwise, and a thousand steps carry that far.
+        println!("other bits, as processors of another kind give");
+        for (again, first) in made.learned.iter().zip(&shipped.learned) {
+            let apart = (again.probability.value - first.probability.value).abs();
+            assert!(!first.named || apart < 0.05, "{again:?} and {first:?}");
+        }
+    }
 }

@@ -21,9 +21,9 @@ pub struct Answers {
 }
 
 /// The base model's conversation, and the edited model's where there is an edit.
-pub struct Talk<'a>(Vec<Chat<'a>>);
+pub struct Chats<'a>(Vec<Chat<'a>>);
 
-impl<'a> Talk<'a> {
+impl<'a> Chats<'a> {
     /// Conversations that have not begun.
     pub fn new(model: &'a Model, edit: Option<&'a Edit>, system: Option<&str>, sampling: Sampling) -> Self {
         let system: Vec<_> = system.map(|text| Message::new(Role::System, text)).into_iter().collect();

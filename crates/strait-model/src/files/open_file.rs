@@ -19,7 +19,7 @@ use crate::{Error, Result};
 /// Bytes that are hashed at once.
 const PIECE: usize = 1 << 20;
 
-/// What tells one state of a file from another, by the system's word.
+/// The system's marks by which one state of a file is told from another.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Identity {
     /// Device and inode, where the system has them.
@@ -48,13 +48,13 @@ impl Identity {
 
 /// A file held open, with its state when it was opened.
 #[derive(Debug)]
-pub struct Pinned {
+pub struct OpenFile {
     path: PathBuf,
     file: File,
     identity: Identity,
 }
 
-impl Pinned {
+impl OpenFile {
     /// Opens a file; `read` are the stand-ins that the caller can read, see [`refuse_stand_in`].
     ///
     /// # Errors
@@ -157,11 +157,11 @@ mod tests {
 
     use super::*;
 
-    fn pinned(content: &[u8]) -> (tempfile::TempDir, PathBuf, Pinned) {
+    fn pinned(content: &[u8]) -> (tempfile::TempDir, PathBuf, OpenFile) {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("weights");
         fs::write(&path, content).unwrap();
-        let pinned = Pinned::open(&path, &[]).unwrap();
+        let pinned = OpenFile::open(&path, &[]).unwrap();
         (folder, path, pinned)
     }
 
@@ -182,7 +182,7 @@ mod tests {
         assert!(matches!(pinned.sha256(|_| ()), Err(Error::Changed { .. })));
     }
 
-    /// What is done to a file behind the reader's back.
+    /// A change to a file behind the reader's back.
     type Change = (&'static str, fn(&Path));
 
     #[test]

@@ -5,7 +5,7 @@
 
 use serde_json::{Map, Value};
 
-use super::row::{Problem, kind};
+use super::problem::{Problem, kind};
 
 /// Keys that say yes by `true` or 1: of OpenAI, Mistral and Together (`weight`), axolotl (`train`, `training`), tinker
 /// (`trainable`), ms-swift and XTuner (`loss`, `loss_scale`), slime (`step_loss_mask`) and others.
@@ -99,7 +99,7 @@ pub(super) fn is_row_key(key: &str) -> bool {
 }
 
 /// Whether a message's key is one that [`of_message`] reads.
-pub(super) fn is_message_key(key: &str) -> bool {
+pub(in crate::data) fn is_message_key(key: &str) -> bool {
     YES.contains(&key) || NO.contains(&key)
 }
 

@@ -1,0 +1,125 @@
+//! A decoder whose weights full fine-tunes have changed: made once an edit, and kept while the edit lives.
+
+use std::{
+    ops::Deref,
+    sync::{Arc, Mutex, OnceLock, PoisonError, Weak},
+};
+
+use candle_core::{DType, Tensor};
+use rayon::prelude::*;
+use sha2::{Digest, Sha256};
+
+use super::{Decoder, fulls};
+use crate::{
+    Edit, Result,
+    edit::{Full, Life, Opened, in_file},
+    files::hex,
+};
+
+/// What a decoder knows of full fine-tunes.
+#[derive(Default)]
+pub(super) struct Changed {
+    /// The fingerprint of the decoder's own weights.
+    fingerprint: OnceLock<String>,
+    /// The decoders that were made, each with the edits that it was made for. One whose edit is gone is let go at the next look,
+    /// so that as many copies of the weights are in memory as full edits in use, and one more at most.
+    kept: Mutex<Vec<(Vec<Weak<Life>>, Arc<Decoder>)>>,
+}
+
+/// The decoder whose weights hold under an edit.
+pub(super) enum Under<'a> {
+    /// Its own.
+    Own(&'a Decoder),
+    /// One that was made for the edit.
+    Made(Arc<Decoder>),
+}
+
+impl Deref for Under<'_> {
+    type Target = Decoder;
+
+    fn deref(&self) -> &Decoder {
+        match self {
+            Self::Own(decoder) => decoder,
+            Self::Made(decoder) => decoder,
+        }
+    }
+}
+
+impl Decoder {
+    /// What tells these weights from all others: a SHA-256 of their names, shapes and numbers.
+    ///
+    /// # Errors
+    /// If the weights cannot be read from their device.
+    pub fn fingerprint(&self) -> Result<&str> {
+        if let Some(known) = self.changed.fingerprint.get() {
+            return Ok(known);
+        }
+        let hashes: Vec<_> = self.tensors.par_iter().map(hash).collect::<Result<_>>()?;
+        let all = hashes.iter().fold(Sha256::new(), |all, one| all.chain_update(one));
+        Ok(self.changed.fingerprint.get_or_init(|| hex(&all.finalize())))
+    }
+
+    /// Whether an edit fits this model, and what its file holds of a model is this model's own.
+    ///
+    /// # Errors
+    /// As [`Edit::check`]; if a full fine-tune was made from other weights; or if a table of an adapter's file is another than
+    /// the model's.
+    pub fn check(&self, opened: &Opened) -> Result<()> {
+        opened.check(&self.config, &self.tensors)?;
+        let own = |full: &Full| full.check_base(self.fingerprint()?);
+        fulls(Some(&opened.edit)).try_for_each(own).map_err(in_file(&opened.path))
+    }
+
+    /// The weights of this decoder with the changes of full fine-tunes, by name.
+    ///
+    /// # Errors
+    /// If a fine-tune was made from other weights.
+    pub fn changed_tensors(&self, edit: &Edit) -> Result<Vec<(String, Tensor)>> {
+        let mut tensors =
+            self.tensors.iter().map(|(name, own)| (name.clone(), own.detach())).collect::<Vec<_>>();
+        for full in fulls(Some(edit)) {
+            full.check_base(self.fingerprint()?)?;
+            for (name, tensor) in &mut tensors {
+                *tensor = full.added_to(name, tensor)?;
+            }
+        }
+        Ok(tensors)
+    }
+
+    /// The decoder whose weights hold under an edit: itself, or one with the changes of the full fine-tunes in it.
+    pub(super) fn under(&self, edit: Option<&Edit>) -> Result<Under<'_>> {
+        let lives: Vec<&Arc<Life>> = fulls(edit).map(Full::life).collect();
+        let Some(edit) = edit.filter(|_| !lives.is_empty()) else { return Ok(Under::Own(self)) };
+        let of_these = |weak: &Vec<Weak<Life>>| {
+            weak.len() == lives.len()
+                && weak.iter().zip(&lives).all(|(w, life)| w.as_ptr() == Arc::as_ptr(life))
+        };
+        {
+            let mut kept = self.changed.kept.lock().unwrap_or_else(PoisonError::into_inner);
+            kept.retain(|(lives, _)| lives.iter().all(|life| life.strong_count() > 0));
+            if let Some((_, made)) = kept.iter().find(|(weak, _)| of_these(weak)) {
+                return Ok(Under::Made(Arc::clone(made)));
+            }
+        }
+        // Nobody waits while it is made: a thread that computes may be given other work that comes here.
+        let mut tensors = self.changed_tensors(edit)?.into_iter();
+        let made = Self::from_tensors(self.config.clone(), |name, _| {
+            let found = tensors.next().filter(|(next, _)| next == name);
+            Ok(found.map(|(_, tensor)| tensor).ok_or_else(|| super::no_tensor(name))?)
+        })?;
+        let made = Arc::new(made);
+        let mut kept = self.changed.kept.lock().unwrap_or_else(PoisonError::into_inner);
+        if !kept.iter().any(|(weak, _)| of_these(weak)) {
+            kept.push((lives.into_iter().map(Arc::downgrade).collect(), Arc::clone(&made)));
+        }
+        Ok(Under::Made(made))
+    }
+}
+
+fn hash((name, tensor): &(String, Tensor)) -> Result<[u8; 32]> {
+    let mut hash = Sha256::new().chain_update(format!("{name} {:?} ", tensor.dims()));
+    for number in tensor.detach().to_dtype(DType::F32)?.flatten_all()?.to_vec1::<f32>()? {
+        hash.update(number.to_le_bytes());
+    }
+    Ok(hash.finalize().into())
+}

@@ -1,0 +1,198 @@
+//! A whole model with a full fine-tune in its weights: a folder as Hugging Face's tools load it.
+//!
+//! The weights are written in f32, whatever the base model's type is: what was measured is what is loaded. In 16 bits most of
+//! what a short training adds would be rounded away.
+
+use std::{collections::HashMap, io::Write, path::Path};
+
+use candle_core::{Device, Tensor};
+use safetensors::Dtype;
+use serde_json::{Map, Value, json};
+
+use crate::{
+    Decoder, Edit, Error, Result, Weights,
+    config::HEAD,
+    edit::{Full, Opened, Problem},
+    files::{read_regular, write_atomically, write_folder},
+    json,
+    source::{Located, identity},
+};
+
+/// What stands beside the weights of a model and is the same after a fine-tune.
+const CARRIED: [&str; 18] = [
+    "generation_config.json",
+    "tokenizer.json",
+    "tokenizer_config.json",
+    "tokenizer.model",
+    "special_tokens_map.json",
+    "added_tokens.json",
+    "vocab.json",
+    "vocab.txt",
+    "merges.txt",
+    "chat_template.jinja",
+    "chat_template.json",
+    "preprocessor_config.json",
+    "processor_config.json",
+    "LICENSE",
+    "LICENSE.txt",
+    "LICENSE.md",
+    "NOTICE",
+    "USE_POLICY.md",
+];
+/// Longest file of those that is carried over, in bytes.
+const LONGEST: u64 = 1 << 28;
+const CONFIG: &str = "config.json";
+
+/// Writes the model that was found there with a full fine-tune in its weights to a new folder, as a whole or not at all.
+///
+/// # Errors
+/// If the edit is more than full fine-tunes, or was made from other weights; if the model is no folder of Hugging Face's; or if
+/// something lies in the folder already or it cannot be written.
+pub fn write(opened: &Opened, base: &Located, folder: &Path) -> Result<()> {
+    let fulls = fulls(&opened.edit).map_err(|problem| problem.at(&opened.path))?;
+    let weights = Weights::open(&base.path)?;
+    if weights.gguf().is_some() {
+        return Err(Problem::BaseIsGguf.at(&base.path));
+    }
+    Decoder::new(&weights, &Device::Cpu)?.check(opened)?;
+    write_folder(folder, |folder| {
+        for name in CARRIED.into_iter().filter(|name| base.path.join(name).is_file()) {
+            let bytes = read_regular(&base.path.join(name), LONGEST)?;
+            write_atomically(&folder.join(name), |file| file.write_all(&bytes))?;
+        }
+        let config = config(&base.path.join(CONFIG))?;
+        write_text(&folder.join(CONFIG), &format!("{config:#}\n"))?;
+        write_text(&folder.join("README.md"), &card(identity(base, &weights).as_deref()))?;
+        write_weights(&folder.join("model.safetensors"), &weights, &fulls)
+    })?;
+    weights.check_unchanged()
+}
+
+/// An edit as full fine-tunes, where it is nothing else.
+fn fulls(edit: &Edit) -> Result<Vec<&Full>, Problem> {
+    let full = |part| match part {
+        &Edit::Full(ref full) => Ok(full),
+        _ => Err(Problem::NotFull),
+    };
+    edit.parts().map(full).collect()
+}
+
+/// The base model's config, for weights in f32.
+fn config(path: &Path) -> Result<Value> {
+    let bytes = read_regular(path, LONGEST)?;
+    let malformed = |e: serde_json::Error| Error::io(path, "read the file")(e.into());
+    let mut config: Map<String, Value> = json::from_slice(&bytes).map_err(malformed)?;
+    // The folder is not the model of that name.
+    config.remove("_name_or_path");
+    in_single_precision(&mut config);
+    if let Some(Value::Object(text)) = config.get_mut("text_config") {
+        in_single_precision(text);
+    }
+    Ok(config.into())
+}
+
+fn in_single_precision(config: &mut Map<String, Value>) {
+    for key in ["torch_dtype", "dtype"] {
+        if let Some(dtype) = config.get_mut(key) {
+            *dtype = "float32".into();
+        }
+    }
+}
+
+fn card(base: Option<&str>) -> String {
+    // A JSON string is a YAML string, whatever the name holds.
+    let base = base.map_or_else(String::new, |name| format!("base_model: {}\n", Value::from(name)));
+    format!(
+        r#"---
+{base}library_name: transformers
+pipeline_tag: text-generation
+tags:
+- "strait"
+---
+
+# Full fine-tune written by strait
+
+All weights in float32, with the changes of the fine-tune in them.
+
+```python
+from transformers import AutoModelForCausalLM
+
+model = AutoModelForCausalLM.from_pretrained("PATH_OF_THIS_FOLDER")
+```
+"#
+    )
+}
+
+/// A tensor of the file that is written.
+struct Entry {
+    /// As the base model's file names it.
+    stored: String,
+    dtype: Dtype,
+    shape: Vec<usize>,
+    /// The weight that it is, where the text model has it.
+    weight: Option<String>,
+}
+
+/// Writes the weights with what the fine-tunes add, and beside them what has no part in the text model, as it is.
+fn write_weights(path: &Path, weights: &Weights, fulls: &[&Full]) -> Result<()> {
+    let entries = entries(weights)?;
+    let mut header = Map::from_iter([("__metadata__".to_string(), json!({"format": "pt"}))]);
+    let mut offset = 0;
+    for Entry { stored, dtype, shape, .. } in &entries {
+        let end = offset + shape.iter().product::<usize>() * dtype.bitsize() / 8;
+        header.insert(
+            stored.clone(),
+            json!({"dtype": dtype.to_string(), "shape": shape, "data_offsets": [offset, end]}),
+        );
+        offset = end;
+    }
+    let mut header = Value::from(header).to_string().into_bytes();
+    header.resize(header.len().next_multiple_of(8), b' ');
+    write_atomically(path, |file| {
+        file.write_all(&(header.len() as u64).to_le_bytes())?;
+        file.write_all(&header)?;
+        // One tensor at a time, so that no second copy of the model is in memory.
+        for Entry { stored, shape, weight, .. } in &entries {
+            let Some(weight) = weight else {
+                file.write_all(&weights.bytes(stored).map_err(std::io::Error::other)?)?;
+                continue;
+            };
+            for value in changed(weights, weight, shape, fulls).map_err(std::io::Error::other)? {
+                file.write_all(&value.to_le_bytes())?;
+            }
+        }
+        Ok(())
+    })
+}
+
+/// A weight as the base model's file has it, with what the fine-tunes add.
+fn changed(weights: &Weights, name: &str, shape: &[usize], fulls: &[&Full]) -> Result<Vec<f32>> {
+    let mut tensor = Tensor::from_vec(weights.as_stored(name, shape)?, shape, &Device::Cpu)?;
+    for full in fulls {
+        tensor = full.added_to(name, &tensor)?;
+    }
+    Ok(tensor.flatten_all()?.to_vec1()?)
+}
+
+fn entries(weights: &Weights) -> Result<Vec<Entry>> {
+    let idle = weights.fit()?;
+    let mut entries = Vec::new();
+    for (name, shape) in weights.config().tensors() {
+        let stored = weights.stored_name(&name).unwrap_or_else(|| name.clone());
+        entries.push(Entry { stored, dtype: Dtype::F32, shape, weight: Some(name) });
+    }
+    let types: HashMap<String, (Dtype, Vec<usize>)> = weights.types();
+    let mut others: Vec<&String> = idle.iter().collect();
+    others.sort();
+    // A head beside embeddings that are the head is no more what it was.
+    for stored in others.into_iter().filter(|stored| !stored.ends_with(HEAD)) {
+        if let Some((dtype, shape)) = types.get(stored) {
+            entries.push(Entry { stored: stored.clone(), dtype: *dtype, shape: shape.clone(), weight: None });
+        }
+    }
+    Ok(entries)
+}
+
+fn write_text(path: &Path, text: &str) -> Result<()> {
+    write_atomically(path, |file| file.write_all(text.as_bytes()))
+}

@@ -1,0 +1,50 @@
+//! A study with its model found and its plan made.
+
+use std::path::Path;
+
+use strait_model::{
+    Config,
+    files::sha256_of,
+    progress::Progress,
+    source::Located,
+};
+
+use super::{Plan, Problem, Study, StudyFile, results};
+use crate::{Result, lab::Estimate, world::locate};
+
+/// A study with its model found and its plan made; nothing heavy is read yet.
+pub(super) struct Planned {
+    pub file: StudyFile,
+    pub study: Study,
+    pub plan: Plan,
+    pub located: Located,
+    pub config: Config,
+    /// The weights, held open: those that are hashed are those that are computed with.
+    pub weights: strait_model::Weights,
+    /// Name and SHA-256 of their files.
+    pub hashes: Vec<(String, String)>,
+}
+
+impl Planned {
+    pub fn new(path: &Path, progress: &dyn Progress) -> Result<Self> {
+        let file = StudyFile::read(path)?;
+        let study = file.resolve()?;
+        let located = locate(&study.model.path().to_string_lossy(), progress)?;
+        let weights = strait_model::Weights::open(&located.path)?;
+        weights.fit()?;
+        let config = weights.config().clone();
+        let study = study.fix_layers(config.layers)?;
+        let hashes = weights.hashes(progress)?;
+        let plan = Plan::of(&study, &hashes, |path| Ok(sha256_of(path, |_| ())?))?;
+        Ok(Self { file, study, plan, located, config, weights, hashes })
+    }
+
+    /// What an estimate says; an error where it is beyond all bounds.
+    pub fn estimated(&self, estimate: &Estimate, jobs: usize) -> Result<String> {
+        estimate.line(jobs).map_err(|beyond| Problem::from(beyond).at(&self.file.path, None))
+    }
+
+    pub fn preset_lines(&self) -> Vec<String> {
+        results::preset_lines(&self.study, self.config.layers)
+    }
+}

@@ -1,0 +1,251 @@
+//! The one loop: optimiser steps from where a training was stopped to its end, of whatever is trained.
+
+use std::io::Write;
+
+use serde::{Serialize, de::DeserializeOwned};
+use strait_model::progress::{Progress, Unit};
+
+use super::{
+    SolutionFolder,
+    optimiser::{self, AdamW, Parameter},
+};
+use crate::{Error, Result, tensorboard::EventWriter};
+
+/// What the loop trains: its parameters, the loss of every step, and what is said of a step once it is taken.
+pub trait Learner {
+    /// What `metrics.jsonl` says of a step.
+    type Line: Line;
+    /// What a step's loss was.
+    type Loss;
+
+    /// Optimiser steps in all.
+    fn steps(&self) -> usize;
+
+    /// What is trained, always in the same order.
+    fn parameters(&mut self) -> &mut [Parameter];
+
+    /// How a step is taken, counted from 0.
+    fn stride(&self, step: usize) -> Stride;
+
+    /// Goes on after so many steps, of which the first left that line.
+    fn begin(&mut self, done: usize, first: Option<&Self::Line>);
+
+    /// Adds the gradient of a step's loss to that of the parameters. Steps come in order.
+    ///
+    /// # Errors
+    /// If a tensor operation fails.
+    fn gradient(&mut self, step: usize) -> Result<Self::Loss>;
+
+    /// Looks at a step before the parameters move.
+    ///
+    /// # Errors
+    /// Where the training diverges.
+    fn look(&mut self, taken: &Taken<Self::Loss>) -> Result<()>;
+
+    /// What is to be said of a step that was taken.
+    ///
+    /// # Errors
+    /// If a tensor operation fails.
+    fn line(&mut self, taken: Taken<Self::Loss>) -> Result<Self::Line>;
+
+    /// Whether the training is kept on disk after so many steps, besides after the last.
+    fn is_kept_after(&self, done: usize) -> bool;
+
+    /// Keeps what is trained as a file of its own, where such files make the trajectory.
+    ///
+    /// # Errors
+    /// If the file system refuses.
+    fn save(&self, folder: &SolutionFolder, done: usize) -> Result<()>;
+
+    /// Whether the file of so many steps is there, where such files make the trajectory.
+    fn is_saved(&self, folder: &SolutionFolder, done: usize) -> bool;
+}
+
+/// How one step is taken.
+#[derive(Clone, Copy, Debug)]
+pub struct Stride {
+    /// The optimiser's part.
+    pub adamw: AdamW,
+    /// Learning rate.
+    pub rate: f64,
+    /// Largest norm of the gradient of all parameters together.
+    pub clip: Option<f64>,
+}
+
+/// A step: its loss before it, its gradient and its rate.
+#[derive(Clone, Copy, Debug)]
+pub struct Taken<L> {
+    /// Steps done, this one included.
+    pub step: usize,
+    /// Learning rate.
+    pub rate: f64,
+    /// The loss before the step.
+    pub loss: L,
+    /// Norm of the gradient before it was clipped.
+    pub gradient_norm: f64,
+}
+
+/// A line of `metrics.jsonl`.
+pub trait Line: Serialize + DeserializeOwned {
+    /// Steps done, this one included.
+    fn step(&self) -> usize;
+
+    /// How it stands, in a few words.
+    fn words(&self) -> String;
+
+    /// Its numbers under TensorBoard's names.
+    fn scalars(&self) -> Vec<(&'static str, Option<f64>)>;
+}
+
+/// Where a training is kept while it goes on.
+#[derive(Clone, Copy)]
+pub struct Keeping<'a> {
+    /// The folder.
+    pub folder: &'a SolutionFolder,
+    /// A value that changes with everything that the result depends on; a state with another one is not continued.
+    pub fingerprint: &'a str,
+}
+
+/// Takes one step, counted from 0.
+///
+/// # Errors
+/// What the learner returns, or if a tensor operation fails.
+pub fn step<L: Learner>(learner: &mut L, step: usize) -> Result<L::Line> {
+    let loss = learner.gradient(step)?;
+    let Stride { adamw, rate, clip } = learner.stride(step);
+    let gradient_norm = optimiser::gradient_norm(learner.parameters());
+    let taken = Taken { step: step + 1, rate, loss, gradient_norm };
+    learner.look(&taken)?;
+    if let Some(largest) = clip {
+        optimiser::clip(learner.parameters(), gradient_norm, largest);
+    }
+    optimiser::adamw(learner.parameters(), adamw, rate, step)?;
+    learner.line(taken)
+}
+
+/// Takes all steps that are left. `watch` sees the learner before the first of them and after each, with the number of steps
+/// that are done, and may end the training by an error. Returns what every step left, those of earlier sessions included.
+///
+/// # Errors
+/// [`Error::Interrupted`] after a request to stop, with everything kept; what the learner or `watch` returns; or what the file
+/// system or a tensor operation says.
+pub fn learn<L: Learner>(
+    learner: &mut L,
+    keeping: Option<Keeping<'_>>,
+    title: &str,
+    mut watch: impl FnMut(usize, &L) -> Result<()>,
+    progress: &dyn Progress,
+) -> Result<Vec<L::Line>> {
+    let total = learner.steps();
+    let mut lines = match keeping {
+        Some(keeping) => keeping.resume(learner)?,
+        None => Vec::new(),
+    };
+    let done = lines.len();
+    let mut kept = keeping.map(|keeping| Kept::open(keeping, done)).transpose()?;
+    learner.begin(done, lines.first());
+    watch(done, learner)?;
+    let task = progress.begin(title, Some(total as u64), Unit::Count);
+    task.advance(done as u64);
+    for done in done + 1..=total {
+        let line = step(learner, done - 1)?;
+        task.advance(1);
+        task.say(&line.words());
+        let stopped = progress.stopped() && done < total;
+        if let Some(kept) = &mut kept {
+            kept.line(&line)?;
+            kept.state(learner, done, stopped)?;
+        }
+        lines.push(line);
+        watch(done, learner)?;
+        if stopped {
+            return Err(Error::Interrupted);
+        }
+    }
+    Ok(lines)
+}
+
+/// Whether the trajectory has a file of so many steps.
+fn is_checkpoint(learner: &impl Learner, done: usize) -> bool {
+    done == learner.steps() || learner.is_kept_after(done)
+}
+
+impl Keeping<'_> {
+    /// Puts everything back as it was kept last. Returns the lines of the steps that are done.
+    fn resume<L: Learner>(&self, learner: &mut L) -> Result<Vec<L::Line>> {
+        let Self { folder, fingerprint } = self;
+        let lines = folder.lines::<L::Line>()?;
+        let numbers: Vec<usize> = lines.iter().map(Line::step).collect();
+        let is_whole = |done: usize| {
+            let mut checkpoints = (1..=done).filter(|&done| is_checkpoint(learner, done));
+            numbers.iter().take(done).copied().eq(1..=done)
+                && checkpoints.all(|done| learner.is_saved(folder, done))
+        };
+        let there = folder.state_step(fingerprint).filter(|&done| is_whole(done));
+        let restored = match there {
+            Some(_) => folder.restore(learner.parameters(), fingerprint)?,
+            None => None,
+        };
+        match restored {
+            Some(done) => {
+                let done_lines: Vec<L::Line> = lines.into_iter().take(done).collect();
+                folder.cut(done, &done_lines)?;
+                Ok(done_lines)
+            }
+            None => {
+                folder.clear()?;
+                Ok(Vec::new())
+            }
+        }
+    }
+}
+
+/// The files of a training that goes on.
+struct Kept<'a> {
+    keeping: Keeping<'a>,
+    metrics: std::fs::File,
+    events: EventWriter,
+}
+
+impl<'a> Kept<'a> {
+    fn open(keeping: Keeping<'a>, done: usize) -> Result<Self> {
+        let metrics = keeping.folder.append_metrics()?;
+        let events = EventWriter::create(&keeping.folder.tensorboard(), done as u64)?;
+        Ok(Self { keeping, metrics, events })
+    }
+
+    fn line(&mut self, line: &impl Line) -> Result<()> {
+        let path = self.keeping.folder.metrics();
+        let written = self.metrics.write_all(json_line(line).as_bytes());
+        written.map_err(strait_model::Error::io(path, "write the file"))?;
+        for (tag, value) in line.scalars() {
+            if let Some(value) = value {
+                self.events.scalar(tag, line.step() as u64, value as f32)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Keeps the state, where it is time or the user asked for a stop.
+    fn state(&mut self, learner: &mut impl Learner, done: usize, stopped: bool) -> Result<()> {
+        let Keeping { folder, fingerprint } = self.keeping;
+        let checkpoint = is_checkpoint(learner, done);
+        if checkpoint {
+            learner.save(folder, done)?;
+        }
+        if checkpoint || stopped {
+            // The lines of the steps that a state stands for must outlive a power cut as the state does.
+            let path = folder.metrics();
+            self.metrics.sync_all().map_err(strait_model::Error::io(path, "write the file"))?;
+            self.events.flush()?;
+            folder.save_state(learner.parameters(), done, fingerprint)?;
+        }
+        Ok(())
+    }
+}
+
+/// As a line of `metrics.jsonl`.
+pub(super) fn json_line(line: &impl Serialize) -> String {
+    let json = serde_json::to_string(line).unwrap_or_default();
+    format!("{json}\n")
+}

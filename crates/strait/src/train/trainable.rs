@@ -1,0 +1,168 @@
+//! What is trained: the tensors of an edit, or every weight of a model.
+
+use candle_core::{DType, Tensor, Var};
+use rand::{Rng, SeedableRng};
+use rand_chacha::ChaCha8Rng;
+use strait_model::{
+    Decoder, Edit,
+    edit::{Adapter, Full, Lora, Site, SteeringVector},
+};
+
+use super::{EditKind, Settings, optimiser::Parameter};
+use crate::{Error, Result};
+
+/// An edit while it is trained: its values are variables.
+pub struct Trainable {
+    tuned: Tuned,
+    parameters: Vec<Parameter>,
+}
+
+/// What the variables make up.
+enum Tuned {
+    /// An edit of their tensors.
+    Edit(Edit),
+    /// A decoder whose weights they are: what is trained is W itself, so that weight decay shortens W and rounding is that of W, as
+    /// in everybody's full fine-tunes. The edit is what W differs by from the base model's.
+    Weights { decoder: Box<Decoder>, base: Vec<(String, Tensor)>, fingerprint: String },
+}
+
+impl Trainable {
+    /// A fresh edit: a zero steering vector, adapters with B = 0, or the weights of the model as they are.
+    ///
+    /// `residual_scale` is the length of a typical coordinate of the residual stream where a steering vector acts.
+    ///
+    /// # Errors
+    /// If the edit does not fit the model.
+    pub fn new(settings: &Settings, decoder: &Decoder, residual_scale: f64) -> Result<Self> {
+        let (config, device) = (decoder.config(), decoder.device());
+        let edit = match &settings.edit {
+            EditKind::Steering { layer } => {
+                let vector = Tensor::zeros(config.hidden_size, DType::F32, device)?;
+                Edit::Steering(SteeringVector { layer: *layer, vector })
+            }
+            EditKind::Lora { layers, projections, rank, alpha, rslora } => {
+                let mut rng = ChaCha8Rng::seed_from_u64(settings.seeds.initialisation);
+                let mut adapters = Vec::new();
+                for site in layers.iter().flat_map(|&layer| Site::of_layer(layer, projections)) {
+                    let (input, output) = site.size(config);
+                    let bound = 1.0 / (input as f32).sqrt();
+                    let a = (0..rank * input).map(|_| rng.random_range(-bound..bound)).collect::<Vec<f32>>();
+                    let a = Tensor::from_vec(a, (*rank, input), device)?;
+                    let b = Tensor::zeros((output, *rank), DType::F32, device)?;
+                    adapters.push(Adapter { site, a, b });
+                }
+                Edit::Lora(Lora { adapters, rank: *rank, alpha: *alpha, rslora: *rslora, factor: 1.0 })
+            }
+            EditKind::Full => return Self::weights(decoder, decoder.tensors()),
+        };
+        edit.check(config)?;
+        Self::from_edit(edit, decoder, residual_scale)
+    }
+
+    /// Makes the tensors of an edit trainable, from the values that they have; of a full fine-tune the weights that it gives.
+    ///
+    /// # Errors
+    /// If training does not know the kind of edit, a full fine-tune is one of another model, or a variable cannot be made.
+    pub fn from_edit(edit: Edit, decoder: &Decoder, residual_scale: f64) -> Result<Self> {
+        let mut parameters = Vec::new();
+        let mut trainable = |name: String, tensor: &Tensor, unit: f64| -> Result<Tensor> {
+            let var = Var::from_tensor(&tensor.copy()?)?;
+            let tensor = var.as_tensor().clone();
+            parameters.push(Parameter::new(name, var, unit));
+            Ok(tensor)
+        };
+        let edit = match edit {
+            Edit::Steering(SteeringVector { layer, vector }) => {
+                let vector = trainable(format!("steering.{layer}"), &vector, residual_scale)?;
+                Edit::Steering(SteeringVector { layer, vector })
+            }
+            Edit::Lora(mut lora) => {
+                for adapter in &mut lora.adapters {
+                    let name = adapter.site.module();
+                    adapter.a = trainable(format!("{name}.lora_A"), &adapter.a, 1.0)?;
+                    adapter.b = trainable(format!("{name}.lora_B"), &adapter.b, 1.0)?;
+                }
+                Edit::Lora(lora)
+            }
+            Edit::Full(_) => return Self::weights(decoder, &decoder.changed_tensors(&edit)?),
+            Edit::Ablation(_) => return Err(Error::CannotTrain("an ablation".into())),
+            Edit::Composed(_) => return Err(Error::CannotTrain("a composition of edits".into())),
+        };
+        Ok(Self { tuned: Tuned::Edit(edit), parameters })
+    }
+
+    /// Makes every weight trainable, from some values.
+    fn weights(base: &Decoder, values: &[(String, Tensor)]) -> Result<Self> {
+        let mut parameters = Vec::with_capacity(values.len());
+        for (name, value) in values {
+            let var = Var::from_tensor(&value.detach().copy()?)?;
+            // As transformers has it, norms and biases do not decay.
+            let decays = var.rank() > 1;
+            parameters.push(Parameter { decays, ..Parameter::new(name.clone(), var, 1.0) });
+        }
+        let mut next = parameters.iter();
+        let decoder = Decoder::from_tensors(base.config().clone(), |_, _| {
+            let parameter = next.next().expect("a decoder has as many tensors as its base");
+            Ok(parameter.var.as_tensor().clone())
+        })?;
+        let fingerprint = base.fingerprint()?.to_string();
+        let base = base.tensors().to_vec();
+        Ok(Self { tuned: Tuned::Weights { decoder: Box::new(decoder), base, fingerprint }, parameters })
+    }
+
+    /// The decoder and the edit with which the model as it is now is read; `base` is the decoder without the edit.
+    pub fn on<'a>(&'a self, base: &'a Decoder) -> (&'a Decoder, Option<&'a Edit>) {
+        match &self.tuned {
+            Tuned::Edit(edit) => (base, Some(edit)),
+            Tuned::Weights { decoder, .. } => (decoder, None),
+        }
+    }
+
+    /// Names and variables of what is trained.
+    pub fn variables(&self) -> impl Iterator<Item = (&str, &Var)> {
+        self.parameters.iter().map(|p| (p.name.as_str(), &p.var))
+    }
+
+    pub(super) fn parameters(&mut self) -> &mut [Parameter] {
+        &mut self.parameters
+    }
+
+    /// How large the edit is now.
+    ///
+    /// # Errors
+    /// If a tensor operation fails.
+    pub fn norm(&self) -> Result<f64> {
+        match &self.tuned {
+            Tuned::Edit(edit) => Ok(edit.norm()?),
+            Tuned::Weights { .. } => Ok(self.frozen()?.norm()?),
+        }
+    }
+
+    /// The edit as it is now, apart from its variables.
+    ///
+    /// # Errors
+    /// If a tensor cannot be copied.
+    pub fn frozen(&self) -> Result<Edit> {
+        match &self.tuned {
+            Tuned::Edit(Edit::Steering(s)) => {
+                Ok(Edit::Steering(SteeringVector { layer: s.layer, vector: s.vector.detach().copy()? }))
+            }
+            Tuned::Edit(Edit::Lora(lora)) => {
+                let mut lora = lora.clone();
+                for adapter in &mut lora.adapters {
+                    adapter.a = adapter.a.detach().copy()?;
+                    adapter.b = adapter.b.detach().copy()?;
+                }
+                Ok(Edit::Lora(lora))
+            }
+            Tuned::Edit(other) => Ok(other.clone()),
+            Tuned::Weights { base, fingerprint, .. } => {
+                let delta = |(parameter, (name, base)): (&Parameter, &(String, Tensor))| {
+                    Ok((name.clone(), (parameter.var.as_detached_tensor() - base.detach())?))
+                };
+                let deltas = self.parameters.iter().zip(base).map(delta).collect::<Result<_>>()?;
+                Ok(Edit::Full(Full::new(fingerprint.clone(), deltas)))
+            }
+        }
+    }
+}
