@@ -36,8 +36,10 @@ pub struct Lab<'a> {
     pub held_out: Kept,
     /// Those of them that measures read, where others are trained on as KL rows or mixed-in rows.
     pub unseen: Option<Kept>,
-    /// Rows on which KL penalties hold: those of most solutions, then those of single ones.
-    pub kl: Vec<Kept>,
+    /// Rows on which a KL penalty holds.
+    pub kl: Kept,
+    /// Rows on which the penalties of single solutions hold.
+    pub own_kl: Vec<Kept>,
     /// Pairs inside the domain, and outside it.
     pub pairs: [PairRows; 2],
     /// Those training rows that efficiency and stability read.
@@ -58,7 +60,8 @@ impl<'a> Lab<'a> {
             mixtures: Vec::new(),
             held_out: none(),
             unseen: None,
-            kl: Vec::new(),
+            kl: none(),
+            own_kl: Vec::new(),
             pairs: [PairRows::none(Group::Narrow), PairRows::none(Group::General)],
             measured: none(),
             texts: BTreeMap::new(),
@@ -76,7 +79,8 @@ impl<'a> Lab<'a> {
             mixtures: self.mixtures.iter().map(fresh).collect(),
             held_out: fresh(&self.held_out),
             unseen: self.unseen.as_ref().map(fresh),
-            kl: self.kl.iter().map(fresh).collect(),
+            kl: fresh(&self.kl),
+            own_kl: self.own_kl.iter().map(fresh).collect(),
             pairs: self.pairs.each_ref().map(|pairs| pairs.some(usize::MAX)),
             measured: fresh(&self.measured),
             texts: self.texts.clone(),
@@ -101,15 +105,14 @@ impl<'a> Lab<'a> {
 
     /// Gives back what training kept.
     pub fn forget_training(&mut self) {
-        let kl = self.kl.iter_mut().chain(&mut self.mixtures);
-        std::iter::once(&mut self.train).chain(kl).for_each(Kept::forget);
+        let several = self.mixtures.iter_mut().chain(&mut self.own_kl);
+        [&mut self.train, &mut self.kl].into_iter().chain(several).for_each(Kept::forget);
     }
 
     /// Gives back what steps before have kept, but for the rows that efficiency and stability share.
     pub fn forget_all(&mut self) {
         let pairs = self.pairs.iter_mut().map(|pairs| &mut pairs.kept);
-        let rows =
-            [&mut self.train, &mut self.held_out].into_iter().chain(&mut self.kl).chain(&mut self.unseen);
-        pairs.chain(rows).for_each(Kept::forget);
+        let rows = [&mut self.train, &mut self.held_out, &mut self.kl].into_iter().chain(&mut self.unseen);
+        pairs.chain(rows).chain(&mut self.own_kl).for_each(Kept::forget);
     }
 }

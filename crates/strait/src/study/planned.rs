@@ -2,12 +2,7 @@
 
 use std::path::Path;
 
-use strait_model::{
-    Config,
-    files::sha256_of,
-    progress::Progress,
-    source::Located,
-};
+use strait_model::{Config, files::sha256_of, progress::Progress, source::Located};
 
 use super::{Plan, Problem, Study, StudyFile, results};
 use crate::{Result, lab::Estimate, world::locate};

@@ -18,7 +18,7 @@ use crate::{
     Error, Result, Table,
     lab::{self, Lab},
     measure::{Certificate, Measure, Preference, certificate},
-    objective::{Kept, Row},
+    objective::Row,
     train::{Keeping, Kl, Length, Order, Run, Settings, SolutionFolder, Trainable, TrainingData, pick},
 };
 
@@ -110,12 +110,12 @@ impl Worker<'_> {
 
     /// The rows on which a solution's penalty holds.
     pub(super) fn kl_of(&self, solution: &Solution) -> &[Row] {
-        self.kl_set(solution).map_or(&[], |set| self.lab.kl[set].rows())
+        self.own_kl(solution).map_or(&self.lab.kl, |set| &self.lab.own_kl[set]).rows()
     }
 
-    fn kl_set(&self, solution: &Solution) -> Option<usize> {
-        let files = solution.kl_files(&self.planned.study.data);
-        self.read.kl.iter().position(|known| known == files)
+    fn own_kl(&self, solution: &Solution) -> Option<usize> {
+        let rows = solution.kl_rows.as_ref()?;
+        self.read.own_kl.iter().position(|files| files == rows)
     }
 
     fn mixture(&self, solution: &Solution) -> Option<usize> {
@@ -135,18 +135,24 @@ impl Worker<'_> {
         let point = settings.edit.first_changed_point();
         let order = self.order(solution, settings);
         self.say_rows(solution, &order);
-        let (mixture, kl_set) = (self.mixture(solution), self.kl_set(solution));
+        let (mixture, own) = (self.mixture(solution), self.own_kl(solution));
         let planned = self.planned;
-        let Lab { progress, model, train, mixtures, held_out, kl, pairs, measured, .. } = &mut self.lab;
+        let Lab { progress, model, train, mixtures, held_out, kl, own_kl, pairs, measured, .. } =
+            &mut self.lab;
         measured.forget();
         let (decoder, progress) = (&model.decoder, *progress);
         pairs.iter_mut().for_each(|pairs| pairs.kept.forget());
-        for (sets, used) in [(&mut *mixtures, mixture), (&mut *kl, kl_set)] {
+        for (sets, used) in [(&mut *mixtures, mixture), (&mut *own_kl, own)] {
             let others = sets.iter_mut().enumerate().filter(|(i, _)| Some(*i) != used);
             others.for_each(|(_, set)| set.forget());
         }
-        let mut no_kl = Kept::new(Vec::new());
-        let kl = kl_set.map_or(&mut no_kl, |set| &mut kl[set]);
+        let kl = match own {
+            Some(own) => {
+                kl.forget();
+                &mut own_kl[own]
+            }
+            None => kl,
+        };
         let train = match mixture {
             Some(i) => {
                 train.forget();

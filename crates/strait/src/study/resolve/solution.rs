@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{Data, Rows};
+use super::Rows;
 use crate::{
     study::{Point, Preset, Search},
     train::Settings,
@@ -56,11 +56,6 @@ pub struct Mix {
 }
 
 impl Solution {
-    /// The files of the rows on which its penalty holds, if it has one.
-    pub fn kl_files<'a>(&'a self, data: &'a Data) -> &'a Vec<Rows> {
-        self.kl_rows.as_ref().unwrap_or(&data.kl)
-    }
-
     /// Whether efficiency, stability and significance compare it: it starts from nothing, and is no control.
     pub fn compared(&self) -> bool {
         self.from.is_none() && !self.control
