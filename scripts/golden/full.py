@@ -1,6 +1,6 @@
-"""A full fine-tune of a tiny model, and the logits of transformers with it in the weights: `python full.py FOLDER OUT`.
+"""A full fine-tune of a model, and the logits of transformers with it in the weights: `python full.py FOLDER OUT [TEXT]`.
 
-FOLDER is one that tiny.py wrote; OUT.safetensors becomes the edit in strait's own format, OUT.json the golden values. The
+FOLDER is one that tiny.py wrote, or `model` of a world's; OUT.safetensors becomes the edit in strait's own format, OUT.json the golden values. The
 change of every weight is random. With `--check FOLDER OUT CONVERTED FACTOR` nothing is written: CONVERTED is a folder that
 `strait edit convert` wrote, and its logits under transformers are held against those of OUT.json at that factor.
 """
@@ -67,9 +67,9 @@ def with_change(folder, deltas, factor, dtype=torch.float32):
     return model
 
 
-def make(folder, out):
+def make(folder, out, text=TEXT):
     base = common.load_model(folder)
-    ids = common.encode(common.load_tokenizer(folder), TEXT)
+    ids = common.encode(common.load_tokenizer(folder), text)
     generator = torch.Generator().manual_seed(5)
     deltas = {
         name: SHARE * float(weight.std()) * torch.randn(weight.shape, generator=generator)
@@ -114,4 +114,4 @@ if __name__ == "__main__":
     if sys.argv[1] == "--check":
         check(Path(sys.argv[2]), Path(sys.argv[3]), Path(sys.argv[4]), float(sys.argv[5]))
     else:
-        make(Path(sys.argv[1]), Path(sys.argv[2]))
+        make(Path(sys.argv[1]), Path(sys.argv[2]), *sys.argv[3:])

@@ -50,6 +50,9 @@ const CONFIG: &str = "config.json";
 /// something lies in the folder already or it cannot be written.
 pub fn write(opened: &Opened, base: &Located, folder: &Path) -> Result<()> {
     let fulls = fulls(&opened.edit).map_err(|problem| problem.at(&opened.path))?;
+    if std::fs::read_dir(folder).is_ok_and(|mut entries| entries.next().is_some()) {
+        return Err(Problem::Occupied.at(folder));
+    }
     let weights = Weights::open(&base.path)?;
     if weights.gguf().is_some() {
         return Err(Problem::BaseIsGguf.at(&base.path));

@@ -22,4 +22,5 @@ pub mod train;
 pub mod world;
 
 pub use error::{Error, Result};
+pub use lab::Lab;
 pub use table::Table;

@@ -356,6 +356,9 @@ pub enum Problem {
         "a folder with a whole model is written of full fine-tunes, and this edit is more or less than one"
     )]
     NotFull,
+    /// A folder for a whole model in which something lies.
+    #[error("something lies in the folder already")]
+    Occupied,
     /// A full fine-tune of a model in a GGUF file, which is to become a folder.
     #[error("the model is a GGUF file, and transformers' folders are made from folders")]
     BaseIsGguf,
@@ -532,7 +535,7 @@ impl crate::error::Problem for Problem {
             Self::NotFull => "leave `--model` away".into(),
             Self::BaseIsGguf => "write a `.safetensors` file instead, or train from the model's folder".into(),
             Self::NotPeft { .. } | Self::EmbeddingsNeeded => "write a `.safetensors` file instead".into(),
-            Self::FolderTaken { .. } => "name a new folder".into(),
+            Self::Occupied | Self::FolderTaken { .. } => "name a new folder".into(),
             Self::NoVector { .. } => {
                 "give a steering vector; for a LoRA adapter give its folder, which holds `adapter_config.json`".into()
             }

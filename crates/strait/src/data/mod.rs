@@ -23,6 +23,7 @@ pub mod split;
 mod taken;
 mod unfold;
 mod words;
+mod zstandard;
 
 pub use archive::{Archive, protect, unprotect};
 pub use chat::{Chat, read_chats, read_chats_noting};

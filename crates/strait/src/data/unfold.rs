@@ -2,16 +2,18 @@
 
 use std::{
     cell::Cell,
-    io::{self, Cursor, Read},
+    io::{self, BufReader, Cursor, Read},
     path::Path,
     rc::Rc,
 };
 
 use flate2::read::MultiGzDecoder;
 use strait_model::files::{START, StandIn};
-use zstd::stream::read::Decoder as ZstdDecoder;
 
-use super::problem::{OutOfProportion, Problem, RATIO, UTF16};
+use super::{
+    problem::{OutOfProportion, Problem, RATIO, UTF16},
+    zstandard,
+};
 use crate::Result;
 
 /// What any packed file may unpack to, whatever its size.
@@ -41,7 +43,7 @@ pub(super) fn unfolded<'a>(reader: impl Read + 'a, place: &Path) -> Result<Box<d
     let unpacked: Box<dyn Read + 'a> = if head.starts_with(b"\x1f\x8b") {
         Box::new(MultiGzDecoder::new(reader))
     } else if head.starts_with(b"\x28\xb5\x2f\xfd") || is_skippable(&head) {
-        Box::new(ZstdDecoder::new(reader).map_err(|e| Problem::unreadable(place, e))?)
+        Box::new(zstandard::Unpacked::new(BufReader::new(reader)))
     } else {
         return text(head, reader, place);
     };
@@ -129,6 +131,7 @@ mod tests {
     use std::io::Write;
 
     use flate2::{Compression, write::GzEncoder};
+    use ruzstd::encoding::{CompressionLevel, compress_to_vec};
 
     use super::*;
 
@@ -146,7 +149,7 @@ mod tests {
     }
 
     fn zstd(bytes: &[u8]) -> Vec<u8> {
-        zstd::encode_all(bytes, 1).unwrap()
+        compress_to_vec(bytes, CompressionLevel::Fastest)
     }
 
     #[test]

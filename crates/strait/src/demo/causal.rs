@@ -3,18 +3,16 @@
 //! In every world a solution that was forced to be general (false rows of all domains) and one that was forced to be narrow
 //! (KL penalty) are judged on the false rows of one domain, beside what plain fine-tuning finds there.
 
-use std::{path::Path, time::SystemTime};
+use std::path::Path;
 
 use serde::{Deserialize, Serialize};
-use strait_model::progress::Progress;
 
 use super::{
     bench::{Bench, Fit, Kind, Penalty, Rows},
-    jobs::{Folder, Job, Jobs, OpenedWorld},
     piece::{Both, NOISE, solution},
     results::or_nan,
 };
-use crate::{Result, Table, study::utc, world::World};
+use crate::{Result, Table, world::World};
 
 /// The worlds of the table: shares of speakers times seeds.
 pub const WORLDS: [&str; 9] = [
@@ -104,18 +102,6 @@ pub struct Origin {
     pub worlds: Vec<(String, String)>,
 }
 
-impl Origin {
-    /// Of a table that is made now.
-    pub(super) fn now(worlds: &[OpenedWorld]) -> Self {
-        Self {
-            date: utc(SystemTime::now()).chars().take_while(|&c| c != 'T').collect(),
-            command: COMMAND.into(),
-            strait: env!("CARGO_PKG_VERSION").into(),
-            worlds: worlds.iter().map(|w| (w.name.into(), w.world.made.sha256.clone())).collect(),
-        }
-    }
-}
-
 /// The rows and how they came about.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct CausalTable {
@@ -173,26 +159,8 @@ impl CausalTable {
         let table = self.table();
         table.write_csv(&folder.join("causal.csv"))?;
         table.write_parquet(&folder.join("causal.parquet"))?;
-        Ok(super::jobs::write_json(&folder.join("causal.json"), &self.origin)?)
+        Ok(super::files::write_json(&folder.join("causal.json"), &self.origin)?)
     }
-}
-
-/// Makes the table: every kind of edit in every domain of every world. What an earlier run in the folder finished stays.
-///
-/// # Errors
-/// If the user asked for a stop, training diverges, or a file cannot be written.
-pub fn causal(out: &Path, threads: usize, progress: &dyn Progress) -> Result<CausalTable> {
-    let folder = Folder::new(out);
-    let worlds = WORLDS.iter().map(|name| folder.open(name)).collect::<Result<Vec<_>>>()?;
-    let jobs: Vec<Job<'_>> = worlds
-        .iter()
-        .flat_map(|world| KINDS.map(|kind| (world, kind)))
-        .flat_map(|(world, kind)| TAUGHT_DOMAINS.map(|domain| Job::causal(world, domain, kind)))
-        .collect();
-    let rows = Jobs { folder: &folder, jobs: &jobs, threads }.run(progress)?.rows;
-    let table = CausalTable { origin: Origin::now(&worlds), rows };
-    table.write(out)?;
-    Ok(table)
 }
 
 const PLAIN: &str = "plain";

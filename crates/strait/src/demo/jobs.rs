@@ -1,7 +1,6 @@
 //! The pieces of a demo, done beside each other. What is finished stays on disk and is not done again.
 
 use std::{
-    io::Write,
     path::{Path, PathBuf},
     sync::{
         Mutex, PoisonError,
@@ -14,13 +13,14 @@ use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use serde_json::json;
 use sha2::{Digest, Sha256};
 use strait_model::{
-    files::{hex, write_atomically},
+    files::hex,
     progress::{Progress, Unit},
 };
 
 use super::{
     bench::{Bench, Kind, Work},
     causal,
+    files::write_json,
     pair::{How, Pair, pair},
     piece::{Piece, Wanted, piece},
 };
@@ -189,14 +189,6 @@ struct Finished<T> {
 fn finished<T: DeserializeOwned>(path: &Path, key: &str) -> Option<T> {
     let found: Finished<T> = serde_json::from_slice(&std::fs::read(path).ok()?).ok()?;
     (found.key == key).then_some(found.found)
-}
-
-/// Writes a value as JSON, as a whole or not at all.
-pub(super) fn write_json(path: &Path, value: &impl Serialize) -> strait_model::Result<()> {
-    write_atomically(path, |file| {
-        serde_json::to_writer_pretty(&mut *file, value)?;
-        file.write_all(b"\n")
-    })
 }
 
 /// What all jobs came to, each in the order of the jobs.

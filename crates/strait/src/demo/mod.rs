@@ -10,7 +10,9 @@ mod as_study;
 mod bench;
 pub mod causal;
 mod claims;
+mod files;
 mod jobs;
+pub mod live;
 pub mod page;
 mod pair;
 mod piece;
@@ -35,7 +37,8 @@ use across::{Across, across};
 use bench::{Kind, Reading};
 use causal::{CausalTable, Row, TAUGHT_DOMAINS};
 use claims::{Evidence, checks};
-use jobs::{Folder, Job, Jobs, OpenedWorld, each, write_json};
+use files::write_json;
+use jobs::{Folder, Job, Jobs, OpenedWorld, each};
 use pair::{How, Pair};
 use piece::{GENERAL, NARROW, Piece, Wanted, solution};
 use results::{Causal, Domain, Exchange, Line, Opened, Rate, Said, Sheet, Solution, Transcript, Voice};
@@ -132,7 +135,15 @@ pub fn demo(options: &Options, progress: &dyn Progress) -> Result<Results> {
         notes: notes(mode),
         report: Some(report.clone()),
     };
-    tables::write(&options.out.join("tables"), &results, &done.pieces, &done.pairs, &across, &causal_table)?;
+    tables::write(
+        &options.out.join("tables"),
+        &results,
+        &done.pieces,
+        &done.pairs,
+        &across,
+        &causal_table,
+        &page::tables(&results),
+    )?;
     results.seconds = began.elapsed().as_secs_f64();
     page::write(&results, &report)?;
     write_json(&options.out.join("results.json"), &Versioned { schema: SCHEMA, results: &results })?;
@@ -222,7 +233,7 @@ fn causal_evidence(mode: Mode, worlds: &[OpenedWorld], live: &[Row]) -> (CausalT
             if agrees { "is within" } else { "is beyond" }
         ),
     };
-    let origin = causal::Origin::now(worlds);
+    let origin = live::origin(worlds);
     let table = if mode == Mode::Full { CausalTable { origin, rows: live.to_vec() } } else { shipped };
     let causal::Origin { date, command, .. } = table.origin.clone();
     (table, Causal { date, command, proof, agrees })

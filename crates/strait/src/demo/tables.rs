@@ -7,7 +7,6 @@ use super::{
     bench::{Reading, far},
     causal::CausalTable,
     claims::{rate_in, rate_near},
-    page,
     pair::Pair,
     piece::{GENERAL, NARROW, Piece},
     results::Results,
@@ -25,6 +24,7 @@ pub(super) fn write(
     pairs: &[Pair],
     across: &[Across],
     causal: &CausalTable,
+    others: &[Table],
 ) -> Result<()> {
     let tables = [
         claims(results),
@@ -39,7 +39,7 @@ pub(super) fn write(
         turns(pieces),
         causal.table(),
     ];
-    for table in tables.iter().chain(&page::tables(results)).filter(|table| table.rows() > 0) {
+    for table in tables.iter().chain(others).filter(|table| table.rows() > 0) {
         table.write_csv(&folder.join(format!("{}.csv", table.name())))?;
         table.write_parquet(&folder.join(format!("{}.parquet", table.name())))?;
     }

@@ -6,36 +6,32 @@
 //!
 //! Nothing here knows what the keys are for.
 
-mod cell;
 mod declare;
 mod form;
-mod kind;
 mod lists;
 pub mod most;
 mod numbers;
 mod place;
 mod problem;
-mod table;
 mod tables;
 mod texts;
+mod written;
 
 #[cfg(test)]
 mod tests;
 
-pub use cell::Cell;
-pub(crate) use cell::entry_of;
 pub(crate) use declare::keys;
 pub(crate) use form::shared;
 pub use form::{Form, Key, LeftOut, Shape, schema};
-pub use kind::{Kind, at};
 pub use lists::{Several, entries, list, list_with, pair, several};
 pub use numbers::{any_number, count, number, number_below, positive, whole};
 pub(crate) use place::last_part;
 pub use place::{Folder, Place};
 pub use problem::Problem;
-pub use table::{Table, parse};
 pub use tables::{off_or_table, switch, table, tables};
 pub use texts::{choice, flag, text, word};
+pub(crate) use written::entry_of;
+pub use written::{Cell, Kind, Table, at, parse};
 
 /// A value and the line it stands on. Two are equal where their values are, wherever they stand.
 #[derive(Clone, Copy, Debug)]

@@ -4,9 +4,11 @@ mod estimate;
 mod losses;
 mod pairs;
 mod solution;
+mod training;
 
 use std::{collections::BTreeMap, sync::Arc};
 
+use candle_core::Device;
 use strait_model::{Edit, Model, decoder::first_changed_point, progress::Progress};
 
 pub use estimate::{Beyond, Estimate, duration, point};
@@ -17,10 +19,37 @@ pub(crate) use losses::{
 pub(crate) use pairs::PairReading;
 pub use pairs::{Group, PairRows};
 pub use solution::{Planned, Scene, Solution, Solved, Trajectory};
+pub use training::{Course, Record};
 
-use crate::objective::{Kept, Row};
+use crate::{
+    Result,
+    data::{Chat, Pair},
+    objective::{Kept, Row},
+    world::locate,
+};
 
-/// A model and rows, with what has been computed of them.
+/// A model and rows, with what has been computed of them. Studies stand on it, and so can any program.
+///
+/// ```
+/// use strait::{
+///     Lab,
+///     data::{RowSource, read_chats},
+///     measure::{Efficiency, Measure},
+///     train::{EditKind, Length, Settings},
+/// };
+/// use strait_model::progress::Silent;
+///
+/// let chats = read_chats(&RowSource::File("tests/fixtures/train/rows.jsonl".into()))?;
+/// let mut lab = Lab::open("../strait-model/tests/fixtures/tiny/llama", &Silent)?.with_train(&chats)?;
+/// let settings = Settings { length: Length::Steps(3), ..Settings::of(EditKind::Steering { layer: 1 }) };
+/// let solution = lab.solve("general", &settings)?;
+///
+/// let efficiency = Efficiency { factors: vec![0.0, 1.0, 2.0], norms: 2 };
+/// let (rows, _) = efficiency.run(&mut lab, &vec![solution])?;
+/// let (base, trained) = (&rows[0], rows.iter().find(|row| row.factor == 1.0).unwrap());
+/// assert!(trained.loss.value < base.loss.value);
+/// # Ok::<(), strait::Error>(())
+/// ```
 pub struct Lab<'a> {
     /// The model.
     pub model: Arc<Model>,
@@ -66,6 +95,54 @@ impl<'a> Lab<'a> {
             measured: none(),
             texts: BTreeMap::new(),
         }
+    }
+
+    /// A laboratory with the model of a path, a hub id, a short name or a built-in world (`world:default-0`), on the CPU.
+    ///
+    /// # Errors
+    /// If the model cannot be found or read.
+    pub fn open(model: &str, progress: &'a dyn Progress) -> Result<Self> {
+        let model = Model::load(&locate(model, progress)?, &Device::Cpu)?;
+        Ok(Self::new(Arc::new(model), progress))
+    }
+
+    /// With these chats as training rows; efficiency and stability read all of them.
+    ///
+    /// # Errors
+    /// If a chat does not fit the model or its template.
+    pub fn with_train(self, chats: &[Chat]) -> Result<Self> {
+        let rows = Row::from_chats(&self.model, chats, self.progress)?;
+        Ok(Self { measured: Kept::new(rows.clone()), train: Kept::new(rows), ..self })
+    }
+
+    /// With these chats as held-out rows.
+    ///
+    /// # Errors
+    /// As [`Lab::with_train`].
+    pub fn with_held_out(self, chats: &[Chat]) -> Result<Self> {
+        let held_out = Kept::new(Row::from_chats(&self.model, chats, self.progress)?);
+        Ok(Self { held_out, ..self })
+    }
+
+    /// With these chats as the rows on which a KL penalty holds.
+    ///
+    /// # Errors
+    /// As [`Lab::with_train`].
+    pub fn with_kl(self, chats: &[Chat]) -> Result<Self> {
+        let kl = Kept::new(Row::from_chats(&self.model, chats, self.progress)?);
+        Ok(Self { kl, ..self })
+    }
+
+    /// With these pairs inside the domain, and those outside it.
+    ///
+    /// # Errors
+    /// As [`Lab::with_train`].
+    pub fn with_pairs(self, narrow: &[Pair], general: &[Pair]) -> Result<Self> {
+        let pairs = [
+            PairRows::new(&self.model, Group::Narrow, narrow)?,
+            PairRows::new(&self.model, Group::General, general)?,
+        ];
+        Ok(Self { pairs, ..self })
     }
 
     /// The same model and rows for another worker, with nothing kept of them.

@@ -92,11 +92,14 @@ impl<T: 'static> Setting<T> {
     }
 }
 
+/// What turns the words of a study into what is asked, once its paths are known.
+type Settle = dyn Fn(&Common<'_>) -> Checked<Option<Asked>> + Send + Sync;
+
 /// What a study says of one measure, before its paths are found.
 #[derive(Clone)]
 pub struct Said {
     line: Option<(&'static str, u64)>,
-    settle: Arc<dyn Fn(&Common<'_>) -> Checked<Option<Asked>> + Send + Sync>,
+    settle: Arc<Settle>,
 }
 
 impl Said {

@@ -2,23 +2,16 @@
 //!
 //! Text and grid get no colours here: the page's style sheet sets them, so that one figure serves light, dark and print.
 
-use plotly::{
-    Configuration, Layout, Plot, Scatter,
-    common::{
-        Anchor, DashType, ErrorData, ErrorType, Fill, Font, HoverInfo, Line, Marker, MarkerSymbol, Mode,
-        Orientation, Title,
-    },
-    configuration::DisplayModeBar,
-    layout::{
-        Annotation, Axis, DragMode, HoverMode, Legend, Margin, Shape, ShapeLayer, ShapeLine, ShapeType,
-    },
-};
+use serde_json::{Value, json};
 
 use super::{
     html::escaped,
     words::{shortened, wrapped},
 };
 use crate::interval::Interval;
+
+/// The plotting library, plotly.js, as it stands in a page's script.
+pub(crate) const LIBRARY: &str = include_str!("plotly/plotly-basic.min.js");
 
 /// One figure.
 pub(crate) struct Figure {
@@ -33,9 +26,8 @@ pub(crate) struct Figure {
 /// How a solution looks in every figure.
 pub(crate) struct Look {
     colour: &'static str,
-    filled: MarkerSymbol,
-    open: MarkerSymbol,
-    dash: DashType,
+    symbol: &'static str,
+    dash: &'static str,
 }
 
 /// Orange, of a general solution and of falsehood.
@@ -48,33 +40,33 @@ const GREY: &str = "#83817a";
 /// The looks of solutions in their order in the study: told apart by the colour-blind, in grey by marker and dash, and with
 /// a contrast of 3 or more against the light page and the dark one.
 const LOOKS: [Look; 5] = [
-    Look::new(FALSE, MarkerSymbol::Circle, MarkerSymbol::CircleOpen, DashType::Solid),
-    Look::new(TRUE, MarkerSymbol::Square, MarkerSymbol::SquareOpen, DashType::Dash),
-    Look::new("#009e73", MarkerSymbol::Diamond, MarkerSymbol::DiamondOpen, DashType::Dot),
-    Look::new("#c26a9d", MarkerSymbol::TriangleUp, MarkerSymbol::TriangleUpOpen, DashType::DashDot),
-    Look::new(GREY, MarkerSymbol::Cross, MarkerSymbol::CrossOpen, DashType::LongDash),
+    Look::new(FALSE, "circle", "solid"),
+    Look::new(TRUE, "square", "dash"),
+    Look::new("#009e73", "diamond", "dot"),
+    Look::new("#c26a9d", "triangle-up", "dashdot"),
+    Look::new(GREY, "cross", "longdash"),
 ];
 /// The looks of series whose colour has a meaning, by that meaning and by the place among series of the same meaning.
 const MEANINGS: [[Look; 3]; 3] = [
     [
-        Look::new(FALSE, MarkerSymbol::Circle, MarkerSymbol::CircleOpen, DashType::Solid),
-        Look::new(FALSE, MarkerSymbol::TriangleUp, MarkerSymbol::TriangleUpOpen, DashType::DashDot),
-        Look::new(FALSE, MarkerSymbol::Pentagon, MarkerSymbol::PentagonOpen, DashType::Dot),
+        Look::new(FALSE, "circle", "solid"),
+        Look::new(FALSE, "triangle-up", "dashdot"),
+        Look::new(FALSE, "pentagon", "dot"),
     ],
     [
-        Look::new(TRUE, MarkerSymbol::Square, MarkerSymbol::SquareOpen, DashType::Dash),
-        Look::new(TRUE, MarkerSymbol::TriangleDown, MarkerSymbol::TriangleDownOpen, DashType::LongDashDot),
-        Look::new(TRUE, MarkerSymbol::Hexagram, MarkerSymbol::HexagramOpen, DashType::Dot),
+        Look::new(TRUE, "square", "dash"),
+        Look::new(TRUE, "triangle-down", "longdashdot"),
+        Look::new(TRUE, "hexagram", "dot"),
     ],
     [
-        Look::new(GREY, MarkerSymbol::Diamond, MarkerSymbol::DiamondOpen, DashType::Solid),
-        Look::new(GREY, MarkerSymbol::Cross, MarkerSymbol::CrossOpen, DashType::LongDash),
-        Look::new(GREY, MarkerSymbol::Star, MarkerSymbol::StarOpen, DashType::Dot),
+        Look::new(GREY, "diamond", "solid"),
+        Look::new(GREY, "cross", "longdash"),
+        Look::new(GREY, "star", "dot"),
     ],
 ];
 
 /// The look of random directions.
-const RANDOM: Look = Look::new(GREY, MarkerSymbol::Circle, MarkerSymbol::CircleOpen, DashType::Solid);
+const RANDOM: Look = Look::new(GREY, "circle", "solid");
 
 /// What a colour stands for where three suffice.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -95,8 +87,12 @@ const LEGEND: usize = 34;
 const TEXT: usize = 13;
 
 impl Look {
-    const fn new(colour: &'static str, filled: MarkerSymbol, open: MarkerSymbol, dash: DashType) -> Self {
-        Self { colour, filled, open, dash }
+    const fn new(colour: &'static str, symbol: &'static str, dash: &'static str) -> Self {
+        Self { colour, symbol, dash }
+    }
+
+    fn open_symbol(&self) -> String {
+        format!("{}-open", self.symbol)
     }
 
     /// That of what belongs to no solution.
@@ -189,69 +185,62 @@ impl Drawing {
 
     /// The figure, with its axes and whatever else the layout has.
     pub fn finish(self, caption: impl Into<String>, height: usize, layout: Layout) -> Figure {
-        let mut plot = Plot::new();
-        for series in self.series {
-            plot.add_trace(trace(series, self.growing));
-        }
-        plot.set_layout(layout);
-        plot.set_configuration(
-            Configuration::new().responsive(true).display_mode_bar(DisplayModeBar::False).show_tips(false),
-        );
+        let data: Vec<_> = self.series.into_iter().map(|series| trace(series, self.growing)).collect();
+        let config = json!({ "responsive": true, "displayModeBar": false, "showTips": false });
+        let plot = json!({ "data": data, "layout": layout.0, "config": config });
         // A script element ends at its end tag, wherever that stands.
-        Figure { caption: caption.into(), height, json: plot.to_json().replace('<', "\\u003c") }
+        Figure { caption: caption.into(), height, json: plot.to_string().replace('<', "\\u003c") }
     }
 }
 
-fn trace(series: Series, growing: Growing) -> Box<Scatter<f64, f64>> {
+fn trace(series: Series, growing: Growing) -> Value {
     let Series { name, look, style, points } = series;
     let (mode, symbol, dash) = match style {
-        Style::Marks => (Mode::Markers, look.filled.clone(), DashType::Solid),
-        Style::Dots => (Mode::Markers, look.open.clone(), DashType::Solid),
-        Style::OpenMarks => (Mode::Markers, look.open.clone(), DashType::Solid),
-        Style::Band => (Mode::Lines, look.filled.clone(), DashType::Solid),
-        Style::Crosses => (Mode::Markers, MarkerSymbol::X, DashType::Solid),
-        Style::Line => (Mode::Lines, look.filled.clone(), look.dash.clone()),
-        Style::MarkedLine => (Mode::LinesMarkers, look.filled.clone(), look.dash.clone()),
-        Style::Inside => (Mode::LinesMarkers, look.filled.clone(), DashType::Solid),
-        Style::Outside => (Mode::LinesMarkers, look.open.clone(), DashType::Dash),
+        Style::Marks => ("markers", look.symbol.to_owned(), "solid"),
+        Style::Dots | Style::OpenMarks => ("markers", look.open_symbol(), "solid"),
+        Style::Band => ("lines", look.symbol.to_owned(), "solid"),
+        Style::Crosses => ("markers", "x".to_owned(), "solid"),
+        Style::Line => ("lines", look.symbol.to_owned(), look.dash),
+        Style::MarkedLine => ("lines+markers", look.symbol.to_owned(), look.dash),
+        Style::Inside => ("lines+markers", look.symbol.to_owned(), "solid"),
+        Style::Outside => ("lines+markers", look.open_symbol(), "dash"),
     };
     let size = if matches!(style, Style::Dots) { 6 } else { 9 };
-    let places = points.iter().map(|p| p.at).collect();
-    let values = points.iter().map(|p| p.value.value).collect();
-    let (x, y) = match growing {
-        Growing::Up => (places, values),
-        Growing::Right => (values, places),
+    let of_points = |value: fn(&Point) -> f64| points.iter().map(value).collect::<Vec<f64>>();
+    let (at, values, error) = match growing {
+        Growing::Up => ("x", "y", "error_y"),
+        Growing::Right => ("y", "x", "error_x"),
     };
-    let trace = Scatter::new(x, y)
-        .show_legend(name.is_some())
-        .name(name.map(|name| broken(&name, LEGEND, 2)).unwrap_or_default())
-        .mode(mode)
-        .hover_text_array(points.iter().map(|p| escaped(&p.words)).collect())
-        .hover_info(HoverInfo::Text)
-        .line(Line::new().color(look.colour).width(1.5).dash(dash))
-        .marker(Marker::new().color(look.colour).size(size).symbol(symbol));
+    let mut trace = json!({
+        "type": "scatter",
+        "mode": mode,
+        "name": name.as_ref().map(|name| broken(name, LEGEND, 2)).unwrap_or_default(),
+        "showlegend": name.is_some(),
+        at: of_points(|p| p.at),
+        values: of_points(|p| p.value.value),
+        "hovertext": points.iter().map(|p| escaped(&p.words)).collect::<Vec<_>>(),
+        "hoverinfo": "text",
+        "line": { "color": look.colour, "width": 1.5, "dash": dash },
+        "marker": { "color": look.colour, "size": size, "symbol": symbol },
+    });
     if matches!(style, Style::Band) {
+        trace["fill"] = json!("toself");
         // The last two digits are how little of the page it covers.
-        return trace
-            .fill(Fill::ToSelf)
-            .fill_color(format!("{}30", look.colour))
-            .line(Line::new().width(0.0))
-            .hover_info(HoverInfo::Skip);
+        trace["fillcolor"] = json!(format!("{}30", look.colour));
+        trace["line"] = json!({ "width": 0 });
+        trace["hoverinfo"] = json!("skip");
+    } else if points.iter().any(|p| !p.value.low.is_nan()) {
+        trace[error] = json!({
+            "type": "data",
+            "symmetric": false,
+            "array": of_points(|p| p.value.high - p.value.value),
+            "arrayminus": of_points(|p| p.value.value - p.value.low),
+            "color": look.colour,
+            "thickness": 1.5,
+            "width": 4,
+        });
     }
-    if points.iter().all(|p| p.value.low.is_nan()) {
-        return trace;
-    }
-    let interval = ErrorData::new(ErrorType::Data)
-        .symmetric(false)
-        .array(points.iter().map(|p| p.value.high - p.value.value).collect())
-        .array_minus(points.iter().map(|p| p.value.value - p.value.low).collect())
-        .thickness(1.5)
-        .width(4)
-        .color(look.colour);
-    match growing {
-        Growing::Up => trace.error_y(interval),
-        Growing::Right => trace.error_x(interval),
-    }
+    trace
 }
 
 /// A name as it may stand in a figure, whose texts know some HTML.
@@ -265,9 +254,48 @@ pub(crate) fn broken(text: &str, columns: usize, most: usize) -> String {
     lines.join("<br>")
 }
 
+/// An axis as the library takes it.
+#[derive(Clone)]
+pub(crate) struct Axis(Value);
+
+impl Axis {
+    fn with(mut self, key: &str, value: impl Into<Value>) -> Self {
+        self.0[key] = value.into();
+        self
+    }
+
+    pub fn range(self, ends: Vec<f64>) -> Self {
+        self.with("range", ends)
+    }
+
+    /// Ticks at these values alone.
+    pub fn tick_values(self, values: Vec<f64>) -> Self {
+        self.with("tickvals", values)
+    }
+
+    /// The words at its ticks, in the order of [`tick_values`](Self::tick_values).
+    pub fn tick_text(self, words: Vec<String>) -> Self {
+        self.with("ticktext", words)
+    }
+
+    /// At most so many ticks.
+    pub fn n_ticks(self, most: usize) -> Self {
+        self.with("nticks", most)
+    }
+
+    /// Whether zero has a line of its own.
+    pub fn zero_line(self, shown: bool) -> Self {
+        self.with("zeroline", shown)
+    }
+}
+
 pub(crate) fn axis(title: &str) -> Axis {
-    let title = Title::with_text(title).font(Font::new().size(TEXT));
-    Axis::new().title(title).auto_margin(true).zero_line(true).fixed_range(true)
+    Axis(json!({
+        "title": { "text": title, "font": { "size": TEXT } },
+        "automargin": true,
+        "zeroline": true,
+        "fixedrange": true,
+    }))
 }
 
 /// An axis of scales, a tick for each; `words` names one.
@@ -296,81 +324,69 @@ pub(crate) fn label_axis(labels: Vec<String>) -> Axis {
         .zero_line(false)
 }
 
+/// All of a figure but its series, as the library takes it.
+pub(crate) struct Layout(Value);
+
+impl Layout {
+    fn with(mut self, key: &str, value: Value) -> Self {
+        self.0[key] = value;
+        self
+    }
+}
+
 pub(crate) fn layout(x: Axis, y: Axis) -> Layout {
     const CLEAR: &str = "rgba(0,0,0,0)";
-    let legend = Legend::new()
-        .orientation(Orientation::Horizontal)
-        .x(0.0)
-        .x_anchor(Anchor::Left)
-        .y(1.02)
-        .y_anchor(Anchor::Bottom)
-        .background_color(CLEAR);
-    Layout::new()
-        .x_axis(x)
-        .y_axis(y)
-        .legend(legend)
-        .show_legend(true)
-        .paper_background_color(CLEAR)
-        .plot_background_color(CLEAR)
-        .font(Font::new().family("system-ui, sans-serif").size(TEXT))
-        .margin(Margin::new().left(16).right(16).top(16).bottom(16))
-        .hover_mode(HoverMode::Closest)
-        .drag_mode(DragMode::False)
+    Layout(json!({
+        "xaxis": x.0,
+        "yaxis": y.0,
+        "showlegend": true,
+        "legend": {
+            "orientation": "h", "x": 0, "xanchor": "left", "y": 1.02, "yanchor": "bottom", "bgcolor": CLEAR,
+        },
+        "paper_bgcolor": CLEAR,
+        "plot_bgcolor": CLEAR,
+        "font": { "family": "system-ui, sans-serif", "size": TEXT },
+        "margin": { "l": 16, "r": 16, "t": 16, "b": 16 },
+        "hovermode": "closest",
+        "dragmode": false,
+    }))
 }
 
 /// A dashed line across the figure, with words at its left end.
 pub(crate) fn with_limit(layout: Layout, at: f64, words: String) -> Layout {
-    let line = Shape::new()
-        .shape_type(ShapeType::Line)
-        .x_ref("paper")
-        .x0(0.0)
-        .x1(1.0)
-        .y0(at)
-        .y1(at)
-        .layer(ShapeLayer::Below)
-        .line(ShapeLine::new().color(GREY).width(1.5).dash(DashType::Dash));
-    let words = Annotation::new()
-        .text(words)
-        .show_arrow(false)
-        .x_ref("paper")
-        .x(0.0)
-        .x_anchor(Anchor::Left)
-        .y(at)
-        .y_anchor(Anchor::Bottom);
-    layout.shapes(vec![line]).annotations(vec![words])
+    let line = json!({
+        "type": "line", "xref": "paper", "x0": 0, "x1": 1, "y0": at, "y1": at, "layer": "below",
+        "line": { "color": GREY, "width": 1.5, "dash": "dash" },
+    });
+    let words = json!({
+        "text": words, "showarrow": false,
+        "xref": "paper", "x": 0, "xanchor": "left", "y": at, "yanchor": "bottom",
+    });
+    layout.with("shapes", json!([line])).with("annotations", json!([words]))
 }
 
 /// Words in the corner at the top right and in that at the bottom left: what a high figure speaks for, and a low one.
 pub(crate) fn with_sides(layout: Layout, high: &str, low: &str) -> Layout {
-    let corner = |words: &str, x: f64, x_anchor: Anchor, y: f64, y_anchor: Anchor| {
-        Annotation::new()
-            .text(words)
-            .show_arrow(false)
-            .x_ref("paper")
-            .y_ref("paper")
-            .x(x)
-            .x_anchor(x_anchor)
-            .y(y)
-            .y_anchor(y_anchor)
-    };
-    layout.annotations(vec![
-        corner(high, 1.0, Anchor::Right, 1.0, Anchor::Top),
-        corner(low, 0.0, Anchor::Left, 0.0, Anchor::Bottom),
-    ])
+    let high = json!({
+        "text": high, "showarrow": false, "xref": "paper", "yref": "paper",
+        "x": 1, "xanchor": "right", "y": 1, "yanchor": "top",
+    });
+    let low = json!({
+        "text": low, "showarrow": false, "xref": "paper", "yref": "paper",
+        "x": 0, "xanchor": "left", "y": 0, "yanchor": "bottom",
+    });
+    layout.with("annotations", json!([high, low]))
 }
 
 /// A word above each of some places.
 pub(crate) fn with_labels(layout: Layout, labels: impl Iterator<Item = (f64, f64, String)>) -> Layout {
     let label = |(x, y, words): (f64, f64, String)| {
-        Annotation::new()
-            .text(label(&words))
-            .show_arrow(false)
-            .x(x)
-            .x_anchor(Anchor::Left)
-            .y(y)
-            .y_anchor(Anchor::Bottom)
+        json!({
+            "text": label(&words), "showarrow": false, "x": x, "xanchor": "left", "y": y, "yanchor": "bottom",
+        })
     };
-    layout.annotations(labels.filter(|(x, y, _)| x.is_finite() && y.is_finite()).map(label).collect())
+    let labels = labels.filter(|(x, y, _)| x.is_finite() && y.is_finite()).map(label);
+    layout.with("annotations", labels.collect())
 }
 
 /// From the lowest to the highest end of all intervals, zero within, with a little room.

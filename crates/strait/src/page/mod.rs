@@ -5,9 +5,7 @@ pub(crate) mod html;
 pub(crate) mod numbers;
 pub(crate) mod words;
 
-use plotly::Plot;
-
-use figure::Figure;
+use figure::{Figure, LIBRARY};
 use html::escaped;
 
 const STYLE: &str = include_str!("style.css");
@@ -63,7 +61,7 @@ impl Page<'_> {
                 .collect::<String>(),
             sections = self.sections.iter().map(Section::html).collect::<String>(),
             footer = escaped(self.footer),
-            plotting_library = plotting_library(),
+            plotting_library = LIBRARY,
             script = SCRIPT,
         )
     }
@@ -76,16 +74,6 @@ impl Section {
             "<section id=\"{id}\" aria-labelledby=\"{id}-title\"><h2 id=\"{id}-title\">{title}</h2>{body}</section>\n"
         )
     }
-}
-
-/// The script element of the plotting library: the first of those that come with it; the second typesets formulas, of
-/// which there are none here.
-fn plotting_library() -> String {
-    const END: &str = "</script>";
-    let mut scripts = Plot::offline_js_sources();
-    let end = scripts.find(END).map_or(scripts.len(), |start| start + END.len());
-    scripts.truncate(end);
-    scripts
 }
 
 pub(crate) fn paragraph(text: &str) -> String {

@@ -11,7 +11,7 @@ use strait_model::{
 use super::{
     Step,
     file::is_name,
-    results::{self, DATA, MODEL, REPORT},
+    layout::{self, DATA, MODEL, REPORT},
 };
 use crate::Result;
 
@@ -34,12 +34,12 @@ pub fn made(folder: &Path, step: &str) -> Result<Made> {
             let solution = training.trim_start_matches(Step::TRAINING);
             // A plan of another hand may name what is no solution's folder.
             if is_name(solution) {
-                files_below(folder, &format!("{}/{solution}", results::SOLUTIONS), &mut files)?;
+                files_below(folder, &format!("{}/{solution}", layout::SOLUTIONS), &mut files)?;
             }
         }
         measure => {
-            let tables = results::tables_of(measure).iter();
-            files.extend(tables.flat_map(|table| results::TABLE_KINDS.map(|kind| table_name(table, kind))));
+            let tables = layout::tables_of(measure).iter();
+            files.extend(tables.flat_map(|table| layout::TABLE_KINDS.map(|kind| table_name(table, kind))));
             files.extend((measure == Step::REPORT).then(|| REPORT.into()));
         }
     }
@@ -49,7 +49,7 @@ pub fn made(folder: &Path, step: &str) -> Result<Made> {
 }
 
 fn table_name(table: &str, kind: &str) -> String {
-    format!("{}/{table}.{kind}", results::TABLES)
+    format!("{}/{table}.{kind}", layout::TABLES)
 }
 
 /// The files in a folder of the run folder and below it; none where it is not there.

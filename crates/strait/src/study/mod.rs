@@ -2,10 +2,14 @@
 //!
 //! A study is read in two steps: [`StudyFile`] is what the file says, [`Study`] what it means. Both are kept with the run.
 
+mod axis;
 mod crew;
 mod file;
 mod folder;
+mod layout;
 mod made;
+mod numbers;
+mod papers;
 mod plan;
 mod planned;
 mod prediction;
@@ -25,22 +29,26 @@ mod values;
 mod worker;
 
 pub use crate::keys::Place;
+pub use axis::Axis;
 pub use file::StudyFile;
 pub(crate) use folder::utc;
 pub use folder::{
-    Problem as FolderProblem, Recorded, Run, RunFolder, RunningStep, SCHEMA, Session, State, Status,
-    StepRecord, StepStatus, default_folder, status, status_of,
+    Problem as FolderProblem, Recorded, Run, RunFolder, RunningStep, Session, State, Status, StepRecord,
+    StepStatus, default_folder, status, status_of,
 };
+pub use papers::Preset;
 pub use plan::{Plan, RESULTS_VERSION, Step};
 pub use prediction::{Prediction, Seal};
-pub use preset::Preset;
 pub use problem::Problem;
 pub use resolve::{Data, Measures, Mix, PairSource, Rows, Solution, Study, Unplaced};
 pub use results::{Outcome, write_comparison, write_report};
 pub use run::{DryRun, dry_run, run};
 pub use search::{Search, Tried};
-pub use sweep::{Axis, MAX_POINTS, Point};
+pub use sweep::{MAX_POINTS, Point};
 pub use values::{Fixed, Scientific, Values};
+
+/// Version of the files of a run folder and of what `status` prints.
+pub const SCHEMA: u32 = 1;
 
 /// A complete study with every key, its usual value and the reason for it: what `strait init` writes.
 pub const EXAMPLE: &str = include_str!("example.toml");

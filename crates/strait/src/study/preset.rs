@@ -1,31 +1,16 @@
 //! The papers' settings (Table 9 of the paper), in strait's units.
 
-use serde::{Deserialize, Serialize};
 use strait_model::edit::Projection;
 
 use super::{
-    Solution,
+    Preset, Search,
     file::{EditName, KlKeys, TrainKeys, WeightKeys},
-    values::shown,
+    numbers::shown,
 };
 use crate::{
     keys::{At, Several},
-    train::{EditKind, Length, Schedule},
+    train::{EditKind, Length, Schedule, Settings},
 };
-
-/// Settings of the paper under one name.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub enum Preset {
-    /// The steering vector.
-    #[serde(rename = "paper-steering")]
-    PaperSteering,
-    /// The rank-1 adapter on one down projection.
-    #[serde(rename = "paper-rank1")]
-    PaperRank1,
-    /// The rank-32 adapter on one down projection.
-    #[serde(rename = "paper-rank32")]
-    PaperRank32,
-}
 
 /// The vocabulary of the paper's model. The paper's code averages the KL over tokens and vocabulary, strait over tokens:
 /// lambda divided by this is a weight here (paper §6).
@@ -47,22 +32,6 @@ struct Column {
 }
 
 impl Preset {
-    /// All presets by name.
-    pub const NAMES: [(&str, Self); 3] = [
-        ("paper-steering", Self::PaperSteering),
-        ("paper-rank1", Self::PaperRank1),
-        ("paper-rank32", Self::PaperRank32),
-    ];
-
-    /// Its name in a study file.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::PaperSteering => "paper-steering",
-            Self::PaperRank1 => "paper-rank1",
-            Self::PaperRank32 => "paper-rank32",
-        }
-    }
-
     fn column(self) -> Column {
         let steering = Column {
             edit: EditName::Steering,
@@ -140,9 +109,8 @@ impl Preset {
 
     /// What each of the paper's settings became for a solution on a model of `depth` blocks, one line each; what the study
     /// says otherwise is named as such.
-    pub fn became(self, solution: &Solution, depth: usize) -> Vec<String> {
+    pub fn became(self, settings: &Settings, search: Option<&Search>, depth: usize) -> Vec<String> {
         let column = self.column();
-        let settings = &solution.train;
         let defaults = self.keys(settings.kl.is_some());
         let mut lines = Lines::default();
 
@@ -190,7 +158,7 @@ impl Preset {
             lines.translated(
                 format!("lambda {:e} / 152,064", column.lambda),
                 weight.clone(),
-                match &solution.search {
+                match search {
                     Some(_) => "searched for".into(),
                     None if same => weight,
                     None => shown(kl.weight),

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use super::values::shown;
+use super::numbers::shown;
 use crate::{
     error::{self, Error},
     keys,

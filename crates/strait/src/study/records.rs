@@ -7,8 +7,9 @@ use strait_model::edit::{self, Summary};
 use super::{
     Axis, Solution, Study,
     folder::sealed,
+    layout::solution_folder,
     provenance::{KL_WEIGHT, MEDIAN_NORM},
-    results::{conclusion, draw_report, remove_table, save, solution_folder, table},
+    results::{conclusion, draw_report, remove_table, save, table},
 };
 use crate::{
     Result, Table,
@@ -20,7 +21,7 @@ use crate::{
         records::{Trained, TrainingStep},
     },
     table::{Column, Row},
-    train::EditKind,
+    train::{EditKind, Length},
 };
 
 /// Writes those tables and the report.
@@ -148,4 +149,27 @@ fn steps(study: &Study, folder: &Path) -> Result<Vec<TrainingStep>> {
         }));
     }
     Ok(rows)
+}
+
+impl Axis {
+    /// A solution's value on it; none where it has none.
+    pub fn of(self, solution: &Solution) -> Option<f64> {
+        let train = &solution.train;
+        match (self, &train.edit) {
+            (Self::Layer | Self::Rank, EditKind::Full) => None,
+            (Self::Layer, EditKind::Steering { layer }) => Some(f64::from(*layer)),
+            (Self::Layer, EditKind::Lora { layers, .. }) => layers.first().map(|&layer| f64::from(layer)),
+            (Self::Rank, EditKind::Steering { .. }) => None,
+            (Self::Rank, EditKind::Lora { rank, .. }) => Some(*rank as f64),
+            (Self::LearningRate, _) => Some(train.learning_rate),
+            (Self::Weight, _) => Some(train.kl.map_or(0.0, |kl| kl.weight)),
+            (Self::Steps, _) => match train.length {
+                Length::Steps(steps) => Some(steps as f64),
+                Length::Epochs(_) => None,
+            },
+            (Self::Rows, _) => Some(solution.rows? as f64),
+            (Self::Ratio, _) => Some(solution.mix.as_ref().map_or(0.0, |mix| mix.ratio)),
+            (Self::Seeds, _) => Some(train.seeds.initialisation as f64),
+        }
+    }
 }

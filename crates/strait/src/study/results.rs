@@ -10,60 +10,17 @@ use serde_json::Value;
 use strait_model::files::write_atomically;
 
 use super::{
-    Run, Solution, Step, StepStatus, Study,
+    Run, Solution, StepStatus, Study,
     folder::{RESOLVED, read_plan, refuse_damage, report_written},
+    layout::{COMPARISON, MODEL, OF_REPORT, REPORT, TABLE_KINDS, TABLES, table_file},
     status,
 };
 use crate::{
     Result, Table,
-    data::LeftOut,
     keys::last_part,
-    measure::{
-        Certificate, FamilyDifference, FamilyShift,
-        frontier::Weight,
-        list::{ALL, Kind},
-        records::{self, Trained, TrainingStep},
-    },
+    measure::list::ALL,
     report::{self, Conclusion, Facts, Input},
-    table::Row,
-    train::SolutionFolder,
 };
-
-/// The report.
-pub const REPORT: &str = "report.html";
-/// The page that shows runs side by side.
-pub const COMPARISON: &str = "comparison.html";
-/// What is known of the model: provenance, hashes, config.
-pub const MODEL: &str = "model.json";
-/// What is known of the rows: how many, and their tokens.
-pub const DATA: &str = "data.json";
-/// The folder of the tables.
-pub const TABLES: &str = "tables";
-/// The folder of the solutions' folders.
-pub const SOLUTIONS: &str = "solutions";
-/// What tables are written as.
-pub const TABLE_KINDS: [&str; 2] = ["csv", "parquet"];
-
-/// The tables that the report's step makes of the others.
-const OF_REPORT: [&str; 8] = [
-    records::PREDICTIONS,
-    Trained::TABLE,
-    LeftOut::TABLE,
-    FamilyShift::TABLE,
-    FamilyDifference::TABLE,
-    Certificate::TABLE,
-    Weight::TABLE,
-    TrainingStep::TABLE,
-];
-
-/// The tables that a step makes, where it has something to say.
-pub fn tables_of(step: &str) -> &'static [&'static str] {
-    match Kind::named(step) {
-        Some(kind) => kind.tables,
-        None if step == Step::REPORT => &OF_REPORT,
-        None => &[],
-    }
-}
 
 /// What a run has come to.
 #[derive(Clone, Debug, Serialize)]
@@ -149,11 +106,6 @@ pub fn outcome(folder: &Path) -> Result<Outcome> {
     })
 }
 
-/// Where a solution's training writes.
-pub fn solution_folder(folder: &Path, solution: &str) -> SolutionFolder {
-    SolutionFolder::new(folder.join(SOLUTIONS).join(solution))
-}
-
 /// Writes a table as CSV and as Parquet.
 pub fn save(folder: &Path, table: &Table) -> Result<()> {
     let tables = folder.join(TABLES);
@@ -175,11 +127,6 @@ pub fn remove_table(folder: &Path, name: &str) -> Result<()> {
     Ok(())
 }
 
-/// The Parquet file of a table.
-pub fn table_file(folder: &Path, name: &str) -> PathBuf {
-    folder.join(TABLES).join(format!("{name}.parquet"))
-}
-
 /// A table that a step has saved.
 pub fn table(folder: &Path, name: &str) -> Result<Option<Table>> {
     let path = table_file(folder, name);
@@ -194,7 +141,9 @@ pub fn write_json(path: &Path, value: &Value) -> Result<()> {
 
 /// What presets became on a model of `depth` blocks, a line each.
 pub fn preset_lines(study: &Study, depth: usize) -> Vec<String> {
-    let of = |s: &Solution| s.preset.map(|preset| (s.name.clone(), preset.became(s, depth)));
+    let of = |s: &Solution| {
+        s.preset.map(|preset| (s.name.clone(), preset.became(&s.train, s.search.as_ref(), depth)))
+    };
     let lines =
         |(name, lines): (String, Vec<String>)| lines.into_iter().map(move |line| format!("{name}: {line}"));
     study.solutions.iter().filter_map(of).flat_map(lines).collect()

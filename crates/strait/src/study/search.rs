@@ -3,7 +3,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::values::shown;
+use super::numbers::shown;
 use crate::{
     interval::Interval,
     measure::{Certificate, frontier::Weight},

@@ -8,89 +8,17 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    Problem, Solution,
+    Axis, Problem,
     file::{EditName, PointKeys, SolutionKeys, TrainKeys, WeightKeys},
+    numbers::shown,
     problem::Checked,
-    values::shown,
 };
-use crate::{
-    keys::{self, At, Several},
-    train::{EditKind, Length},
-};
+use crate::keys::{self, At, Several};
 
 /// The most solutions that one sweep may make: each is trained.
 pub const MAX_POINTS: usize = 500;
 
-/// A key that may hold a list.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Axis {
-    /// `layer`.
-    Layer,
-    /// `rank`.
-    Rank,
-    /// `learning_rate`.
-    LearningRate,
-    /// `kl.weight`.
-    Weight,
-    /// `steps`.
-    Steps,
-    /// `rows`: how many training rows are used.
-    Rows,
-    /// `mix.ratio`.
-    Ratio,
-    /// `seeds`: of initialisation and order.
-    Seeds,
-}
-
 impl Axis {
-    /// All of them, in the order in which they stand in names.
-    pub const ALL: [Self; 8] = [
-        Self::Layer,
-        Self::Rank,
-        Self::LearningRate,
-        Self::Weight,
-        Self::Steps,
-        Self::Rows,
-        Self::Ratio,
-        Self::Seeds,
-    ];
-
-    /// Its key in `when` and `skip`.
-    pub fn key(self) -> &'static str {
-        match self {
-            Self::Layer => "layer",
-            Self::Rank => "rank",
-            Self::LearningRate => "learning_rate",
-            Self::Weight => "weight",
-            Self::Steps => "steps",
-            Self::Rows => "rows",
-            Self::Ratio => "ratio",
-            Self::Seeds => "seeds",
-        }
-    }
-
-    /// A solution's value on it; none where it has none.
-    pub fn of(self, solution: &Solution) -> Option<f64> {
-        let train = &solution.train;
-        match (self, &train.edit) {
-            (Self::Layer | Self::Rank, EditKind::Full) => None,
-            (Self::Layer, EditKind::Steering { layer }) => Some(f64::from(*layer)),
-            (Self::Layer, EditKind::Lora { layers, .. }) => layers.first().map(|&layer| f64::from(layer)),
-            (Self::Rank, EditKind::Steering { .. }) => None,
-            (Self::Rank, EditKind::Lora { rank, .. }) => Some(*rank as f64),
-            (Self::LearningRate, _) => Some(train.learning_rate),
-            (Self::Weight, _) => Some(train.kl.map_or(0.0, |kl| kl.weight)),
-            (Self::Steps, _) => match train.length {
-                Length::Steps(steps) => Some(steps as f64),
-                Length::Epochs(_) => None,
-            },
-            (Self::Rows, _) => Some(solution.rows? as f64),
-            (Self::Ratio, _) => Some(solution.mix.as_ref().map_or(0.0, |mix| mix.ratio)),
-            (Self::Seeds, _) => Some(train.seeds.initialisation as f64),
-        }
-    }
-
     /// What stands before its value in a name.
     fn tag(self) -> &'static str {
         match self {

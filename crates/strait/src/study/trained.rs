@@ -4,7 +4,7 @@ use std::{path::Path, sync::Arc};
 
 use strait_model::{Edit, Model, edit};
 
-use super::{Solution, Study, results::solution_folder, sweep::meant};
+use super::{Solution, Study, layout::solution_folder, sweep::meant};
 use crate::{
     Result,
     lab::{self, Solved, Trajectory},

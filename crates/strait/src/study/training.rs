@@ -1,25 +1,25 @@
 //! The steps that train: alone, from another solution, or under one KL weight after another.
 
-use std::path::Path;
+use std::{path::Path, sync::Arc};
 
 use serde_json::json;
 use strait_model::Edit;
 
 use super::{
     Measures, Problem, Search, Solution, Step, Tried,
+    layout::solution_folder,
+    numbers::shown,
     provenance::{KL_WEIGHT, MEDIAN_NORM},
-    results::solution_folder,
     search::frontier,
     trained::open,
-    values::shown,
     worker::Worker,
 };
 use crate::{
     Error, Result, Table,
-    lab::{self, Lab},
+    lab::{self, Course, Record},
     measure::{Certificate, Measure, Preference, certificate},
     objective::Row,
-    train::{Keeping, Kl, Length, Order, Run, Settings, SolutionFolder, Trainable, TrainingData, pick},
+    train::{Keeping, Kl, Length, Order, Settings, SolutionFolder, pick},
 };
 
 /// Steps of which an estimate looks at every row: more would tell it nothing new.
@@ -132,69 +132,30 @@ impl Worker<'_> {
         start: Option<&Edit>,
         fingerprint: &str,
     ) -> Result<()> {
-        let point = settings.edit.first_changed_point();
         let order = self.order(solution, settings);
         self.say_rows(solution, &order);
-        let (mixture, own) = (self.mixture(solution), self.own_kl(solution));
-        let planned = self.planned;
-        let Lab { progress, model, train, mixtures, held_out, kl, own_kl, pairs, measured, .. } =
-            &mut self.lab;
-        measured.forget();
-        let (decoder, progress) = (&model.decoder, *progress);
-        pairs.iter_mut().for_each(|pairs| pairs.kept.forget());
-        for (sets, used) in [(&mut *mixtures, mixture), (&mut *own_kl, own)] {
-            let others = sets.iter_mut().enumerate().filter(|(i, _)| Some(*i) != used);
-            others.for_each(|(_, set)| set.forget());
-        }
-        let kl = match own {
-            Some(own) => {
-                kl.forget();
-                &mut own_kl[own]
+        self.lab.progress.note(&format!("{}: {} steps", solution.name, order.steps()));
+        let (model, study) = (Arc::clone(&self.lab.model), &self.planned.study.name);
+        let provenance = |median_norm: f64| {
+            let mut provenance = json!({
+                "base_model": model.provenance.hub,
+                "study": study,
+                "solution": solution.name,
+                (MEDIAN_NORM): median_norm,
+            });
+            if let Some(from) = &solution.from {
+                provenance["from"] = from.as_str().into();
             }
-            None => kl,
-        };
-        let train = match mixture {
-            Some(i) => {
-                train.forget();
-                &mut mixtures[i]
+            if solution.search.is_some() {
+                provenance[KL_WEIGHT] = settings.kl.map_or(0.0, |kl| kl.weight).into();
             }
-            None => train,
+            provenance
         };
-        let train_rows = order.train_rows();
-        train.keep(decoder, &train_rows, point, false, "reading training rows", progress)?;
-        let held_out_rows = held_out.every_row();
-        held_out.keep(decoder, &held_out_rows, point, false, "reading held-out rows", progress)?;
-        kl.keep(decoder, &order.kl_rows(), point, true, "reading KL rows", progress)?;
-        let median_norm = train.median_norm(decoder, &train_rows)?;
-        let scale = match solution.absolute_rate {
-            true => 1.0,
-            false => median_norm / (model.config().hidden_size as f64).sqrt(),
-        };
-        let data = TrainingData {
-            train,
-            held_out: (!held_out_rows.is_empty()).then_some(&*held_out),
-            kl: settings.kl.map(|_| &*kl),
-        };
-        let mut provenance = json!({
-            "base_model": model.provenance.hub,
-            "study": planned.study.name,
-            "solution": solution.name,
-            (MEDIAN_NORM): median_norm,
-        });
-        if let Some(from) = &solution.from {
-            provenance["from"] = from.as_str().into();
-        }
-        if solution.search.is_some() {
-            provenance[KL_WEIGHT] = settings.kl.map_or(0.0, |kl| kl.weight).into();
-        }
-        // A steering rate is relative to the residual's scale where the vector acts.
-        let trainable = match start {
-            Some(start) => Trainable::from_edit(start.clone(), decoder, scale)?,
-            None => Trainable::new(settings, decoder, scale)?,
-        };
-        let run = Run { decoder, data, settings, order };
-        progress.note(&format!("{}: {} steps", solution.name, run.order.steps()));
-        run.train(trainable, Keeping { folder: into, fingerprint }, &provenance, progress)?;
+        let (mixture, own_kl) = (self.mixture(solution), self.own_kl(solution));
+        let course =
+            Course { settings, order, mixture, own_kl, start, absolute_rate: solution.absolute_rate };
+        let record = Record { keeping: Keeping { folder: into, fingerprint }, provenance: &provenance };
+        self.lab.train(course, Some(record))?;
         Ok(())
     }
 

@@ -3,7 +3,7 @@
 use serde::Serialize;
 use serde_json::Value;
 
-use super::{Solution, Study};
+use super::{Solution, Study, numbers::shown};
 
 /// The settings of a study, sorted by whether its solutions differ in them.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -124,10 +124,4 @@ fn text_of(value: &Value) -> String {
         Value::Number(n) => n.as_f64().map_or_else(|| n.to_string(), shown),
         other => other.to_string(),
     }
-}
-
-/// A number as people write it: without the noise of its last digits, a tiny one with an exponent.
-pub(super) fn shown(number: f64) -> String {
-    let rounded: f64 = format!("{number:.6e}").parse().unwrap_or(number);
-    if rounded != 0.0 && rounded.abs() < 1e-3 { format!("{rounded:e}") } else { rounded.to_string() }
 }

@@ -12,10 +12,10 @@ use strait_model::{
 };
 
 use super::{
-    Problem, Solution, Step,
+    Problem, Solution, Step, layout,
     planned::Planned,
     records,
-    results::{self, save, write_json},
+    results::{save, write_json},
     rows::{self, Readout},
     trained::InFolder,
 };
@@ -106,7 +106,7 @@ impl<'a> Worker<'a> {
         if let Some(date) = self.lab.model.tokenizer.date() {
             facts["date"] = json!(date);
         }
-        write_json(&folder.join(results::MODEL), &facts)
+        write_json(&folder.join(layout::MODEL), &facts)
     }
 
     fn describe_data(&self, folder: &Path) -> Result<()> {
@@ -126,7 +126,7 @@ impl<'a> Worker<'a> {
         if !self.read.notices.is_empty() {
             facts["notices"] = json!(self.read.notices);
         }
-        write_json(&folder.join(results::DATA), &facts)
+        write_json(&folder.join(layout::DATA), &facts)
     }
 
     /// What each solution is trained with, one line each, with the time that it takes.

@@ -16,7 +16,7 @@ use safetensors::{Dtype, SafeTensors, tensor::TensorView};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use strait_model::files::{open_regular, read_regular, write_atomically};
 
-use super::{StepRecord, looped::json_line, optimiser::Parameter};
+use super::{optimiser::Parameter, record::StepRecord};
 use crate::{Error, Result, Table};
 
 /// The paths of one solution's folder.
@@ -294,4 +294,10 @@ fn step_of(path: &Path) -> Option<usize> {
 fn read_facts(bytes: &[u8]) -> Option<StateFacts> {
     let (_, metadata) = SafeTensors::read_metadata(bytes).ok()?;
     serde_json::from_str(metadata.metadata().as_ref()?.get("state")?).ok()
+}
+
+/// As a line of `metrics.jsonl`.
+pub(super) fn json_line(line: &impl Serialize) -> String {
+    let json = serde_json::to_string(line).unwrap_or_default();
+    format!("{json}\n")
 }

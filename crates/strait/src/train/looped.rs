@@ -7,6 +7,7 @@ use strait_model::progress::{Progress, Unit};
 
 use super::{
     SolutionFolder,
+    checkpoint::json_line,
     optimiser::{self, AdamW, Parameter},
 };
 use crate::{Error, Result, tensorboard::EventWriter};
@@ -242,10 +243,4 @@ impl<'a> Kept<'a> {
         }
         Ok(())
     }
-}
-
-/// As a line of `metrics.jsonl`.
-pub(super) fn json_line(line: &impl Serialize) -> String {
-    let json = serde_json::to_string(line).unwrap_or_default();
-    format!("{json}\n")
 }

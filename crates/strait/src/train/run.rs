@@ -1,36 +1,16 @@
 //! The training of an edit on rows: response loss and KL penalty, checkpoints, and the edit at its end.
 
 use candle_core::backprop::GradStore;
-use serde::{Deserialize, Serialize};
 use strait_model::{Decoder, Edit, progress::Progress};
 
 use super::{
     Order, Settings, SolutionFolder, Trainable,
     looped::{Keeping, Learner, Line, Stride, Taken, learn},
-    optimiser::{Parameter, learning_rate},
+    optimiser::Parameter,
+    record::StepRecord,
+    schedule::learning_rate,
 };
 use crate::{Error, Result, objective::Kept};
-
-/// What one optimiser step did: a line of `metrics.jsonl`.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct StepRecord {
-    /// Steps done, this one included.
-    pub step: usize,
-    /// Learning rate of this step.
-    pub learning_rate: f64,
-    /// The objective before the step: response loss + weight * KL.
-    pub loss: f64,
-    /// Nats per response token.
-    pub response_loss: f64,
-    /// KL(base ‖ edited) in nats per token of the KL set, where there is a penalty.
-    pub kl: Option<f64>,
-    /// Norm of the gradient before it was clipped.
-    pub gradient_norm: f64,
-    /// Norm of the edit after the step.
-    pub norm: f64,
-    /// Response loss on the held-out rows after the step, at checkpoints.
-    pub heldout_loss: Option<f64>,
-}
 
 impl Line for StepRecord {
     fn step(&self) -> usize {
@@ -115,6 +95,16 @@ impl<'a> Run<'a> {
         let edit = learner.trainable.frozen()?;
         edit.save_with(&keeping.folder.edit(), provenance)?;
         Ok(Trained { edit, history })
+    }
+
+    /// Trains to the end and keeps nothing on disk.
+    ///
+    /// # Errors
+    /// As [`Run::train`]; what was done is lost.
+    pub fn train_in_memory(&self, trainable: Trainable, progress: &dyn Progress) -> Result<Trained> {
+        let mut learner = self.learner(trainable);
+        let history = learn(&mut learner, None, "training", |_, _| Ok(()), progress)?;
+        Ok(Trained { edit: learner.trainable.frozen()?, history })
     }
 
     /// The run as the loop takes it, for those who watch it on the way.

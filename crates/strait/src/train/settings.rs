@@ -160,6 +160,29 @@ pub struct Settings {
 }
 
 impl Settings {
+    /// The usual settings of an edit: one pass in batches of four, which small models on small machines bear.
+    pub fn of(edit: EditKind) -> Self {
+        Self {
+            learning_rate: match edit {
+                EditKind::Steering { .. } => 0.01,
+                EditKind::Lora { .. } | EditKind::Full => 2e-5,
+            },
+            edit,
+            weight_decay: 0.0,
+            betas: (0.9, 0.999),
+            epsilon: 1e-8,
+            schedule: Schedule::Linear,
+            warmup: 5,
+            batch_size: 4,
+            accumulation: 1,
+            clip: None,
+            length: Length::Epochs(1.0),
+            checkpoint_every: 10,
+            kl: None,
+            seeds: Seeds::default(),
+        }
+    }
+
     /// Micro-batches of a run over so many rows.
     pub(crate) fn micro_batches(&self, rows: usize) -> usize {
         let an_epoch = rows.div_ceil(self.batch_size);

@@ -2,19 +2,10 @@
 
 use std::{
     path::{Path, PathBuf},
-    sync::{
-        Arc,
-        atomic::{AtomicI64, Ordering},
-    },
+    sync::atomic::{AtomicI64, Ordering},
 };
 
 use candle_core::{Device, Tensor};
-use parquet::{
-    basic::Compression,
-    data_type::{ByteArray, ByteArrayType},
-    file::{properties::WriterProperties, writer::SerializedFileWriter},
-    schema::parser::parse_message_type,
-};
 use proptest::prelude::*;
 use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
@@ -581,37 +572,6 @@ fn passages_are_read_from_text_lines_and_columns() {
     table.write_parquet(&path("a.parquet")).unwrap();
     assert_eq!(texts("a.parquet", 9), ["One.", "Two."]);
     assert_eq!(texts("a.parquet", 1), ["One."]);
-}
-
-#[test]
-fn passages_are_read_whatever_their_compression() {
-    let texts: Vec<String> = (0..200).map(|i| format!("Passage {i}, and its words.")).collect();
-    let folder = tempfile::tempdir().unwrap();
-    let path = folder.path().join("a.parquet");
-    for compression in [
-        Compression::UNCOMPRESSED,
-        Compression::SNAPPY,
-        Compression::GZIP(Default::default()),
-        Compression::BROTLI(Default::default()),
-        Compression::LZ4,
-        Compression::LZ4_RAW,
-        Compression::ZSTD(Default::default()),
-    ] {
-        let schema = "message passages { required binary text (utf8); }";
-        let schema = Arc::new(parse_message_type(schema).unwrap());
-        let properties = Arc::new(WriterProperties::builder().set_compression(compression).build());
-        let file = std::fs::File::create(&path).unwrap();
-        let mut writer = SerializedFileWriter::new(file, schema, properties).unwrap();
-        let mut group = writer.next_row_group().unwrap();
-        let mut column = group.next_column().unwrap().unwrap();
-        let values: Vec<_> = texts.iter().map(|text| ByteArray::from(text.as_str())).collect();
-        column.typed::<ByteArrayType>().write_batch(&values, None, None).unwrap();
-        column.close().unwrap();
-        group.close().unwrap();
-        writer.close().unwrap();
-        let found = read_passages(&path, 1000).unwrap_or_else(|e| panic!("{compression}: {e}"));
-        assert!(found.iter().map(|passage| &passage.text).eq(&texts), "{compression}");
-    }
 }
 
 #[test]

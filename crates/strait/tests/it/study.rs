@@ -385,7 +385,7 @@ fn presets_say_what_they_became() {
     ] {
         let study = desk.study(one(train)).unwrap();
         let solution = &study.solutions[0];
-        let lines = solution.preset.unwrap().became(solution, DEPTH);
+        let lines = solution.preset.unwrap().became(&solution.train, solution.search.as_ref(), DEPTH);
         writeln!(all, "{train}\n  {}\n", lines.join("\n  ")).unwrap();
     }
     insta::assert_snapshot!("presets", all);

@@ -4,6 +4,8 @@ use std::io::{self, Read};
 
 use parquet::basic::Compression;
 
+use crate::data::zstandard;
+
 /// The bytes of a page, or of the part of it that is packed.
 ///
 /// # Errors
@@ -17,8 +19,8 @@ pub(super) fn unpack(packing: Compression, packed: &[u8], size: usize) -> io::Re
             whole(unpacked, length)
         }
         Compression::GZIP(_) => exact(flate2::read::MultiGzDecoder::new(packed), size),
-        Compression::BROTLI(_) => exact(brotli::Decompressor::new(packed, 1 << 12), size),
-        Compression::ZSTD(_) => exact(zstd::stream::read::Decoder::new(packed)?, size),
+        Compression::BROTLI(_) => exact(brotli_decompressor::Decompressor::new(packed, 1 << 12), size),
+        Compression::ZSTD(_) => exact(zstandard::Unpacked::new(packed), size),
         Compression::LZ4_RAW => lz4_block(packed, size),
         // Writers mean one of three things by it.
         Compression::LZ4 => hadoop_lz4(packed, size)
@@ -71,4 +73,28 @@ fn whole_of(unpacked: Vec<u8>, length: usize, size: usize) -> io::Result<Vec<u8>
 
 fn wrong_size() -> io::Error {
     io::Error::new(io::ErrorKind::InvalidData, "a page unpacks to another size than it states")
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write;
+
+    use super::*;
+
+    #[test]
+    fn lz4_is_read_in_its_three_meanings_and_to_its_size_alone() {
+        let text = b"passages, passages, passages and more passages";
+        let block = lz4_flex::block::compress(text);
+        let sizes = [text.len(), block.len()].map(|size| u32::try_from(size).unwrap().to_be_bytes());
+        let hadoop = [sizes.concat(), block.clone()].concat();
+        let mut frame = lz4_flex::frame::FrameEncoder::new(Vec::new());
+        frame.write_all(text).unwrap();
+        for packed in [block, [hadoop.clone(), hadoop].concat(), frame.finish().unwrap()] {
+            let size = if packed.starts_with(&sizes.concat()) { 2 * text.len() } else { text.len() };
+            let unpacked = unpack(Compression::LZ4, &packed, size).unwrap();
+            assert!(unpacked.chunks(text.len()).all(|part| part == text));
+            assert!(unpack(Compression::LZ4, &packed, size - 1).is_err());
+            assert!(unpack(Compression::LZ4, &packed, size + 1).is_err());
+        }
+    }
 }

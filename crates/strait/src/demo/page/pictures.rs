@@ -2,8 +2,6 @@
 
 use std::fmt::Write;
 
-use plotly::layout;
-
 use super::{BASE, FALSE, TRUE, tables, words};
 use crate::{
     demo::results::{Axis, Plot, Rate, Results, Series, Shape, Sheet},
@@ -48,7 +46,7 @@ fn look(label: &str, meanings: &mut Vec<Meaning>) -> &'static Look {
 }
 
 /// An axis with its title in lines of `columns` characters, which a phone must have room for.
-fn axis(of: &Axis, columns: usize) -> layout::Axis {
+fn axis(of: &Axis, columns: usize) -> figure::Axis {
     figure::axis(&broken(&tables::axis(of), columns, 3))
 }
 
@@ -207,7 +205,7 @@ fn rates_of(rates: &[&Rate], taught: &str) -> Option<Figure> {
     (!own.is_empty()).then(|| drawing.finish(&caption, &names, rate_axis()))
 }
 
-fn rate_axis() -> layout::Axis {
+fn rate_axis() -> figure::Axis {
     figure::axis("share of false answers")
         .range(vec![-0.04, 1.04])
         .tick_values(vec![0.0, 0.25, 0.5, 0.75, 1.0])
@@ -353,7 +351,7 @@ impl Lanes {
         self.drawing.add(figure::Series { name, look, style: Style::Marks, points });
     }
 
-    fn finish(self, caption: &str, names: &[String], axis: layout::Axis) -> Figure {
+    fn finish(self, caption: &str, names: &[String], axis: figure::Axis) -> Figure {
         let labels: Vec<_> = names.iter().map(|name| broken(name, NAME, 2)).collect();
         let least = if labels.iter().any(|label| label.contains("<br>")) { 42 } else { 30 };
         let height = 110 + names.len() * least.max(16 + 14 * self.lanes);

@@ -3,6 +3,7 @@
 
 mod data;
 mod measures;
+mod names;
 mod solutions;
 mod top;
 mod train;
@@ -22,8 +23,9 @@ use crate::{
 
 pub(super) use data::{DataKeys, PairKeys, RowKeys, WorldKeys};
 pub(super) use measures::MeasureKeys;
+pub(super) use names::{MAX_NAME, is_name};
 pub(super) use solutions::{PointKeys, SolutionKeys};
-pub(super) use top::{MAX_NAME, PredictionKeys, SeedKeys, TopKeys, is_name};
+pub(super) use top::{PredictionKeys, SeedKeys, TopKeys};
 pub(super) use train::{EditName, KlKeys, TrainKeys, WeightKeys};
 
 /// The longest study file read, in bytes.

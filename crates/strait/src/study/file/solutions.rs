@@ -2,10 +2,10 @@
 
 use serde_json::{Map, Value, json};
 
-use super::{TrainKeys, top::name};
+use super::{TrainKeys, names::name};
 use crate::{
     keys::{At, Cell, Form, Kind, Several, Shape, any_number, flag, keys, several, word},
-    study::sweep::Axis,
+    study::Axis,
 };
 
 keys! {

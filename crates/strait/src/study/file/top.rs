@@ -3,7 +3,7 @@
 use serde_json::json;
 use strait_model::template::Date;
 
-use super::{DataKeys, MeasureKeys, SolutionKeys, TrainKeys};
+use super::{DataKeys, MeasureKeys, SolutionKeys, TrainKeys, names::name};
 use crate::keys::{At, Kind, keys, number, table, tables, text, whole, word};
 
 keys! {
@@ -58,26 +58,6 @@ keys! {
         probability: f64 = number(0.0..=1.0), required;
     }
 }
-
-/// A name that becomes a part of file names.
-pub(crate) fn name() -> Kind<String> {
-    let schema = json!({ "type": "string", "pattern": format!("^[a-z0-9-]{{1,{MAX_NAME}}}$") });
-    Kind::plain(
-        format!("a name of small letters, digits and hyphens, {MAX_NAME} at most"),
-        schema,
-        |cell| cell.text().filter(|text| is_name(text)).map(str::to_string),
-        |name| json!(name),
-    )
-}
-
-/// Whether a text may name a study or a solution.
-pub(crate) fn is_name(text: &str) -> bool {
-    let of_a_name = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
-    (1..=MAX_NAME).contains(&text.len()) && text.chars().all(of_a_name)
-}
-
-/// The longest name, in bytes: file names of 255 bytes are the most that common file systems take.
-pub(crate) const MAX_NAME: usize = 64;
 
 fn date() -> Kind<Date> {
     Kind::plain(

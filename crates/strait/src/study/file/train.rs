@@ -10,7 +10,7 @@ use crate::{
         number_below, off_or_table, pair, positive, several, switch, whole,
     },
     study::Preset,
-    train::Schedule,
+    train::{EditKind, Schedule, Settings},
 };
 
 /// The kind of edit, without its settings.
@@ -39,10 +39,18 @@ impl EditName {
 
     /// Its learning rate, where neither the study nor a preset gives one.
     pub fn learning_rate(self) -> f64 {
-        match self {
-            Self::Steering => 0.01,
-            Self::Lora | Self::Full => 2e-5,
-        }
+        let edit = match self {
+            Self::Steering => EditKind::Steering { layer: 0 },
+            Self::Lora => EditKind::Lora {
+                layers: Vec::new(),
+                projections: Vec::new(),
+                rank: 1,
+                alpha: 1.0,
+                rslora: false,
+            },
+            Self::Full => EditKind::Full,
+        };
+        Settings::of(edit).learning_rate
     }
 
     /// Its name in a study file.
@@ -66,13 +74,18 @@ impl EditName {
     }
 }
 
+/// The settings that a study need not say.
+fn usual() -> Settings {
+    Settings::of(EditKind::Full)
+}
+
 keys! {
     /// `[train]`, and of a `[[solution]]` what it may say otherwise.
     #[derive(Clone, Debug, Default)]
     pub(crate) struct TrainKeys {
         /// The papers' settings: "paper-steering", "paper-rank1" or "paper-rank32".
         preset: Preset = choice(&Preset::NAMES), left_out "none";
-        /// What is trained: "steering", one vector added to the residual stream, or "lora".
+        /// What is trained: "steering", one vector added to the residual stream, "lora", or "full", every weight.
         edit: EditName = choice(&EditName::NAMES), default EditName::Steering;
         /// The block after which it acts, from 0; -1 is the embeddings.
         layer: Several<i32> = several(layer()), left_out "half the depth";
@@ -91,19 +104,19 @@ keys! {
         /// For steering: whether learning_rate is in units of the vector's own numbers, not of the stream.
         absolute_rate: bool = flag(), default false;
         /// Times learning_rate, the share of its length that each step takes from an edit; the length is measured.
-        weight_decay: f64 = number(0.0..=most::FACTOR), default 0.0;
+        weight_decay: f64 = number(0.0..=most::FACTOR), default usual().weight_decay;
         /// Of AdamW: how long it remembers gradients, and their squares.
-        betas: (f64, f64) = pair(number_below(0.0..1.0), "a list of two numbers, such as [0.9, 0.999]"), default (0.9, 0.999);
+        betas: (f64, f64) = pair(number_below(0.0..1.0), "a list of two numbers, such as [0.9, 0.999]"), default usual().betas;
         /// Of AdamW: what is added to a divisor.
-        epsilon: f64 = positive(1.0), default 1e-8;
+        epsilon: f64 = positive(1.0), default usual().epsilon;
         /// How the learning rate goes on after the warm-up: "linear" or "cosine" down to zero, or "constant".
-        schedule: Schedule = choice(&SCHEDULES), default Schedule::Linear;
+        schedule: Schedule = choice(&SCHEDULES), default usual().schedule;
         /// Steps over which the learning rate rises.
-        warmup: usize = count(0..=most::STEPS), default 5;
+        warmup: usize = count(0..=most::STEPS), default usual().warmup;
         /// Rows at a time: more need more memory.
-        batch_size: usize = count(1..=most::BATCH), default 4;
+        batch_size: usize = count(1..=most::BATCH), default usual().batch_size;
         /// Batches to a step; the papers take 16 rows a step, as 2 x 8.
-        accumulation: usize = count(1..=most::BATCH), default 1;
+        accumulation: usize = count(1..=most::BATCH), default usual().accumulation;
         /// Longest gradient, for steering per typical coordinate of the stream.
         clip: f64 = positive(most::ALPHA), left_out "none is clipped";
         /// Passes over the training rows.
@@ -111,7 +124,7 @@ keys! {
         /// Steps of training, instead of epochs.
         steps: Several<usize> = several(count(1..=most::STEPS)), left_out "`epochs`";
         /// Steps from one checkpoint to the next, of which the report draws the trajectory.
-        checkpoint_every: usize = count(1..=most::STEPS), default 10;
+        checkpoint_every: usize = count(1..=most::STEPS), default usual().checkpoint_every;
         /// Trains on so many rows, chosen by the seed of order.
         rows: Several<usize> = several(count(1..=most::ROWS)), left_out "on all";
         /// Rows of other domains among the training rows, so many to each; an epoch counts them too.

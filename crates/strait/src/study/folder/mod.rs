@@ -4,6 +4,7 @@
 //! run killed at any instant leaves a record of where it stood. The lock on `.lock` belongs to the process and goes with
 //! it, however it ends: a step recorded as running in a folder that nobody holds was interrupted.
 
+mod clock;
 mod content;
 mod lock;
 mod problem;
@@ -25,25 +26,25 @@ use strait_model::{
     files::{hex, write_atomically},
 };
 
-use super::{Plan, Step, Study, StudyFile, made, results::solution_folder};
+use super::{Plan, SCHEMA, Step, Study, StudyFile, layout::solution_folder, made};
 use crate::{Error, Result};
 
 use content::{belongs_to, remove_temporary_files};
 use lock::lock;
-use records::{PLAN, RUN, read_run, read_step, step_file, write_json};
+use records::{PLAN, read_run, read_step, step_file, write_json};
 use seal::seal;
 use status::{rests_on, stand};
 
+pub(crate) use clock::utc;
 pub use problem::Problem;
 pub(super) use records::read_plan;
 pub use records::{Recorded, Run, Session, StepRecord};
 pub use seal::sealed;
 pub use status::{State, Status, StepStatus, status, status_of};
 pub(super) use status::{refuse_damage, report_written};
-pub(crate) use times::utc;
 
-/// Version of the files of a run folder and of what `status` prints.
-pub const SCHEMA: u32 = 1;
+/// The record of what was run, and of every time that it was.
+const RUN: &str = "run.json";
 
 /// The study as resolved.
 pub(super) const RESOLVED: &str = "study.resolved.toml";

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use super::{SCHEMA, records::RUN};
+use super::{super::SCHEMA, RUN};
 use crate::error::{self, Error};
 
 /// What is wrong with a run folder.

@@ -10,13 +10,13 @@ use strait_model::{
 };
 
 use super::{
+    super::SCHEMA,
     super::{Plan, made::Made},
-    Problem, SCHEMA,
-    times::utc,
+    Problem, RUN,
+    clock::utc,
 };
 use crate::Result;
 
-pub(super) const RUN: &str = "run.json";
 pub(super) const PLAN: &str = "plan.json";
 const STEPS: &str = "steps";
 

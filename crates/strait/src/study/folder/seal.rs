@@ -5,8 +5,8 @@ use std::{path::Path, time::SystemTime};
 use super::{
     super::{Plan, Seal, Study},
     Problem,
+    clock::utc,
     records::{read_json, read_step, write_json},
-    times::utc,
 };
 use crate::Result;
 

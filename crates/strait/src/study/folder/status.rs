@@ -11,8 +11,8 @@ use strait_model::files::sha256_of;
 use super::{
     super::{
         Plan, Step,
+        layout::REPORT,
         made::{self, Damage, damages, digest},
-        results::REPORT,
     },
     Problem, RESOLVED, SCHEMA,
     content::belongs_to,

@@ -1,6 +1,6 @@
 //! The layers at which edits act, which may depend on the model's depth.
 
-use super::{Solution, Study, starts::unpenalised};
+use super::{Solution, Study};
 use crate::{
     Result,
     keys::{self, At, entry_of},
@@ -9,7 +9,7 @@ use crate::{
         file::{EditName, TrainKeys},
         problem::Checked,
     },
-    train::EditKind,
+    train::{EditKind, Settings},
 };
 
 /// An edit to train, on layers that may yet depend on the model's depth.
@@ -122,4 +122,17 @@ impl Unplaced {
         }
         Ok(solution)
     }
+}
+
+/// The solution that is another one but for its penalty.
+fn unpenalised(solution: &Solution, solutions: &[Solution]) -> Option<String> {
+    let train = Settings { kl: None, ..solution.train.clone() };
+    let same = |other: &&Solution| {
+        other.train == train
+            && other.from == solution.from
+            && other.rows == solution.rows
+            && other.mix == solution.mix
+            && other.absolute_rate == solution.absolute_rate
+    };
+    solutions.iter().find(same).map(|other| other.name.clone())
 }

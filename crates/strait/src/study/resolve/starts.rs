@@ -2,14 +2,11 @@
 
 use std::iter;
 
-use super::{Solution, Unplaced};
-use crate::{
-    study::{
-        Problem,
-        problem::{Checked, Fault},
-        sweep,
-    },
-    train::Settings,
+use super::Unplaced;
+use crate::study::{
+    Problem,
+    problem::{Checked, Fault},
+    sweep,
 };
 
 /// Finds the solution that each one starts from, and refuses circles.
@@ -61,17 +58,4 @@ pub(super) fn find_starts(solutions: &mut [Unplaced]) -> Checked<()> {
         }
     }
     Ok(())
-}
-
-/// The solution that is another one but for its penalty.
-pub(super) fn unpenalised(solution: &Solution, solutions: &[Solution]) -> Option<String> {
-    let train = Settings { kl: None, ..solution.train.clone() };
-    let same = |other: &&Solution| {
-        other.train == train
-            && other.from == solution.from
-            && other.rows == solution.rows
-            && other.mix == solution.mix
-            && other.absolute_rate == solution.absolute_rate
-    };
-    solutions.iter().find(same).map(|other| other.name.clone())
 }

@@ -18,7 +18,10 @@ use serde::{Deserialize, Serialize};
 use strait_model::{edit::SteeringVector, progress::Progress};
 
 pub use learned::Learned;
-pub(super) use model::{WIDTH, config};
+pub(super) use model::config;
+
+/// Width of the residual stream.
+pub(super) const WIDTH: usize = 64;
 pub use stage::{Stage, WorldStep};
 
 use self::{model::Model, stage::Lessons};

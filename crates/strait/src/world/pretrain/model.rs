@@ -12,7 +12,7 @@ use strait_model::{
 
 use super::{
     super::language::{Speaker, UNKNOWN_ID, VOCABULARY},
-    random, stream,
+    WIDTH, random, stream,
     text::{Batch, Text},
 };
 use crate::{
@@ -20,8 +20,6 @@ use crate::{
     train::{Parameter, accumulate},
 };
 
-/// Width of the residual stream.
-pub const WIDTH: usize = 64;
 const LAYERS: usize = 4;
 const HEADS: usize = 4;
 

@@ -1,0 +1,108 @@
+//! The training of solutions on the laboratory's rows.
+
+use serde_json::Value;
+use strait_model::Edit;
+
+use super::{Lab, Solution};
+use crate::{
+    Result,
+    train::{Keeping, Order, Run, Settings, Trainable, Trained, TrainingData},
+};
+
+/// One training: how, and on which rows.
+pub struct Course<'c> {
+    /// The settings.
+    pub settings: &'c Settings,
+    /// The rows of each batch.
+    pub order: Order,
+    /// The mixture whose rows are taken; none for the training rows.
+    pub mixture: Option<usize>,
+    /// The rows of its own on which its penalty holds; none for the KL rows.
+    pub own_kl: Option<usize>,
+    /// Whether a steering vector's learning rate is in its own units, and not relative to the residual stream.
+    pub absolute_rate: bool,
+    /// The edit that it starts from; from nothing where there is none.
+    pub start: Option<&'c Edit>,
+}
+
+/// The folder that a training is kept in.
+pub struct Record<'c> {
+    /// The folder, and what a state in it must belong to.
+    pub keeping: Keeping<'c>,
+    /// The provenance that the edit is saved with, from the median norm of the residual stream where it acts.
+    pub provenance: &'c dyn Fn(f64) -> Value,
+}
+
+impl Lab<'_> {
+    /// Trains a solution on all training rows, held to the base model on the KL rows where the settings have a penalty, and
+    /// keeps nothing of it on disk.
+    ///
+    /// # Errors
+    /// [`Error::Diverged`](crate::Error::Diverged) where the loss is not finite or explodes,
+    /// [`Error::Interrupted`](crate::Error::Interrupted) after a request to stop, or what a tensor operation says.
+    pub fn solve(&mut self, name: &str, settings: &Settings) -> Result<Solution> {
+        let order = Order::new(settings, self.train.rows(), self.kl.rows());
+        let course =
+            Course { settings, order, mixture: None, own_kl: None, absolute_rate: false, start: None };
+        let Trained { edit, .. } = self.train(course, None)?;
+        Ok(Solution { name: name.into(), edit })
+    }
+
+    /// Trains, from the last state that was kept where there is a record, and gives back what measures kept before.
+    ///
+    /// # Errors
+    /// As [`Lab::solve`], or what the file system says; after a request to stop everything is saved.
+    pub fn train(&mut self, course: Course<'_>, record: Option<Record<'_>>) -> Result<Trained> {
+        let Course { settings, order, mixture, own_kl: own, absolute_rate, start } = course;
+        let point = settings.edit.first_changed_point();
+        let Lab { progress, model, train, mixtures, held_out, kl, own_kl, pairs, measured, .. } = self;
+        measured.forget();
+        let (decoder, progress) = (&model.decoder, *progress);
+        pairs.iter_mut().for_each(|pairs| pairs.kept.forget());
+        for (sets, used) in [(&mut *mixtures, mixture), (&mut *own_kl, own)] {
+            let others = sets.iter_mut().enumerate().filter(|(i, _)| Some(*i) != used);
+            others.for_each(|(_, set)| set.forget());
+        }
+        let kl = match own {
+            Some(own) => {
+                kl.forget();
+                &mut own_kl[own]
+            }
+            None => kl,
+        };
+        let train = match mixture {
+            Some(i) => {
+                train.forget();
+                &mut mixtures[i]
+            }
+            None => train,
+        };
+        let train_rows = order.train_rows();
+        train.keep(decoder, &train_rows, point, false, "reading training rows", progress)?;
+        let held_out_rows = held_out.every_row();
+        held_out.keep(decoder, &held_out_rows, point, false, "reading held-out rows", progress)?;
+        kl.keep(decoder, &order.kl_rows(), point, true, "reading KL rows", progress)?;
+        // A steering rate is relative to the residual's scale where the vector acts.
+        let median_norm = train.median_norm(decoder, &train_rows)?;
+        let scale = match absolute_rate {
+            true => 1.0,
+            false => median_norm / (model.config().hidden_size as f64).sqrt(),
+        };
+        let data = TrainingData {
+            train,
+            held_out: (!held_out_rows.is_empty()).then_some(&*held_out),
+            kl: settings.kl.map(|_| &*kl),
+        };
+        let trainable = match start {
+            Some(start) => Trainable::from_edit(start.clone(), decoder, scale)?,
+            None => Trainable::new(settings, decoder, scale)?,
+        };
+        let run = Run { decoder, data, settings, order };
+        match record {
+            Some(Record { keeping, provenance }) => {
+                run.train(trainable, keeping, &provenance(median_norm), progress)
+            }
+            None => run.train_in_memory(trainable, progress),
+        }
+    }
+}
