@@ -7,6 +7,7 @@ pub mod demo;
 pub mod direction;
 pub mod error;
 pub mod interval;
+pub mod judge;
 pub mod keys;
 pub mod lab;
 pub mod measure;

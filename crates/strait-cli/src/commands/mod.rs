@@ -23,8 +23,8 @@ use std::{
 
 use clap::{Args, Subcommand};
 use serde::Serialize;
-use strait::data::RowSource;
-use strait_model::{Edit, Model, edit::Opened, progress::Progress, source::locate, template::Date};
+use strait::{data::RowSource, world::locate};
+use strait_model::{Edit, Model, edit::Opened, progress::Progress, template::Date};
 
 use device::DeviceArgument;
 

@@ -56,6 +56,9 @@ pub enum Road {
     Package,
     /// The Hugging Face hub, fetched now.
     Hub,
+    /// The program itself holds it.
+    #[serde(rename = "built-in")]
+    BuiltIn,
 }
 
 impl fmt::Display for Road {
@@ -65,6 +68,7 @@ impl fmt::Display for Road {
             Self::Cache => "the local cache",
             Self::Package => "the Python package index",
             Self::Hub => "the Hugging Face hub",
+            Self::BuiltIn => "this program",
         })
     }
 }

@@ -26,10 +26,17 @@ pub enum RowSource {
         /// The member's name.
         member: String,
     },
+    /// Lines that stand in no file.
+    Lines {
+        /// How errors name them.
+        name: String,
+        /// The lines.
+        text: String,
+    },
 }
 
 impl RowSource {
-    /// Its name in errors: the file, or the archive, a colon and the member.
+    /// Its name in errors: the file, the archive with a colon and the member, or the name.
     pub fn place(&self) -> PathBuf {
         match self {
             Self::File(path) => path.clone(),
@@ -39,6 +46,7 @@ impl RowSource {
                 place.push(member);
                 place.into()
             }
+            Self::Lines { name, .. } => name.into(),
         }
     }
 
@@ -53,6 +61,7 @@ impl RowSource {
                 let bytes = Archive::open(archive, password)?.read(member)?;
                 Ok(Box::new(Cursor::new(bytes)))
             }
+            Self::Lines { text, .. } => Ok(Box::new(Cursor::new(text.clone().into_bytes()))),
         }
     }
 }
@@ -66,6 +75,7 @@ impl fmt::Debug for RowSource {
                 .field("archive", archive)
                 .field("member", member)
                 .finish_non_exhaustive(),
+            Self::Lines { name, .. } => f.debug_struct("Lines").field("name", name).finish_non_exhaustive(),
         }
     }
 }

@@ -5,6 +5,8 @@
 //! and is not done again.
 
 mod across;
+#[cfg(test)]
+mod as_study;
 mod bench;
 pub mod causal;
 mod claims;

@@ -159,6 +159,11 @@ impl<'a> Table<'a> {
         Self { title: title.into(), ..self }
     }
 
+    /// Whether any of some keys is there.
+    pub fn has_any(&self, keys: &[&'static str]) -> bool {
+        self.entries.keys().any(|key| keys.contains(&key.get_ref().as_ref()))
+    }
+
     /// Reads all its keys.
     ///
     /// # Errors

@@ -9,7 +9,7 @@ mod training;
 use std::{collections::BTreeMap, sync::Arc};
 
 use candle_core::Device;
-use strait_model::{Edit, Model, decoder::first_changed_point, progress::Progress, source::locate};
+use strait_model::{Edit, Model, decoder::first_changed_point, progress::Progress};
 
 pub use estimate::{Beyond, Estimate, duration, point};
 pub use losses::{LossesOf, row_losses};
@@ -25,6 +25,7 @@ use crate::{
     Result,
     data::{Chat, Pair},
     objective::{Kept, Row},
+    world::locate,
 };
 
 /// A model and rows, with what has been computed of them. Studies stand on it, and so can any program.
@@ -66,6 +67,8 @@ pub struct Lab<'a> {
     pub unseen: Option<Kept>,
     /// Rows on which a KL penalty holds.
     pub kl: Kept,
+    /// Rows on which the penalties of single solutions hold.
+    pub own_kl: Vec<Kept>,
     /// Pairs inside the domain, and outside it.
     pub pairs: [PairRows; 2],
     /// Those training rows that efficiency and stability read.
@@ -87,13 +90,14 @@ impl<'a> Lab<'a> {
             held_out: none(),
             unseen: None,
             kl: none(),
+            own_kl: Vec::new(),
             pairs: [PairRows::none(Group::Narrow), PairRows::none(Group::General)],
             measured: none(),
             texts: BTreeMap::new(),
         }
     }
 
-    /// A laboratory with the model of a path, a hub id or a short name, on the CPU.
+    /// A laboratory with the model of a path, a hub id, a short name or a built-in world (`world:default-0`), on the CPU.
     ///
     /// # Errors
     /// If the model cannot be found or read.
@@ -153,6 +157,7 @@ impl<'a> Lab<'a> {
             held_out: fresh(&self.held_out),
             unseen: self.unseen.as_ref().map(fresh),
             kl: fresh(&self.kl),
+            own_kl: self.own_kl.iter().map(fresh).collect(),
             pairs: self.pairs.each_ref().map(|pairs| pairs.some(usize::MAX)),
             measured: fresh(&self.measured),
             texts: self.texts.clone(),
@@ -177,13 +182,14 @@ impl<'a> Lab<'a> {
 
     /// Gives back what training kept.
     pub fn forget_training(&mut self) {
-        [&mut self.train, &mut self.kl].into_iter().chain(&mut self.mixtures).for_each(Kept::forget);
+        let several = self.mixtures.iter_mut().chain(&mut self.own_kl);
+        [&mut self.train, &mut self.kl].into_iter().chain(several).for_each(Kept::forget);
     }
 
     /// Gives back what steps before have kept, but for the rows that efficiency and stability share.
     pub fn forget_all(&mut self) {
         let pairs = self.pairs.iter_mut().map(|pairs| &mut pairs.kept);
         let rows = [&mut self.train, &mut self.held_out, &mut self.kl].into_iter().chain(&mut self.unseen);
-        pairs.chain(rows).for_each(Kept::forget);
+        pairs.chain(rows).chain(&mut self.own_kl).for_each(Kept::forget);
     }
 }

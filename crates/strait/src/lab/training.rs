@@ -17,6 +17,10 @@ pub struct Course<'c> {
     pub order: Order,
     /// The mixture whose rows are taken; none for the training rows.
     pub mixture: Option<usize>,
+    /// The rows of its own on which its penalty holds; none for the KL rows.
+    pub own_kl: Option<usize>,
+    /// Whether a steering vector's learning rate is in its own units, and not relative to the residual stream.
+    pub absolute_rate: bool,
     /// The edit that it starts from; from nothing where there is none.
     pub start: Option<&'c Edit>,
 }
@@ -38,7 +42,8 @@ impl Lab<'_> {
     /// [`Error::Interrupted`](crate::Error::Interrupted) after a request to stop, or what a tensor operation says.
     pub fn solve(&mut self, name: &str, settings: &Settings) -> Result<Solution> {
         let order = Order::new(settings, self.train.rows(), self.kl.rows());
-        let course = Course { settings, order, mixture: None, start: None };
+        let course =
+            Course { settings, order, mixture: None, own_kl: None, absolute_rate: false, start: None };
         let Trained { edit, .. } = self.train(course, None)?;
         Ok(Solution { name: name.into(), edit })
     }
@@ -48,17 +53,23 @@ impl Lab<'_> {
     /// # Errors
     /// As [`Lab::solve`], or what the file system says; after a request to stop everything is saved.
     pub fn train(&mut self, course: Course<'_>, record: Option<Record<'_>>) -> Result<Trained> {
-        let Course { settings, order, mixture, start } = course;
+        let Course { settings, order, mixture, own_kl: own, absolute_rate, start } = course;
         let point = settings.edit.first_changed_point();
-        let Lab { progress, model, train, mixtures, held_out, kl, pairs, measured, .. } = self;
+        let Lab { progress, model, train, mixtures, held_out, kl, own_kl, pairs, measured, .. } = self;
         measured.forget();
         let (decoder, progress) = (&model.decoder, *progress);
         pairs.iter_mut().for_each(|pairs| pairs.kept.forget());
-        for (i, other) in mixtures.iter_mut().enumerate() {
-            if Some(i) != mixture {
-                other.forget();
-            }
+        for (sets, used) in [(&mut *mixtures, mixture), (&mut *own_kl, own)] {
+            let others = sets.iter_mut().enumerate().filter(|(i, _)| Some(*i) != used);
+            others.for_each(|(_, set)| set.forget());
         }
+        let kl = match own {
+            Some(own) => {
+                kl.forget();
+                &mut own_kl[own]
+            }
+            None => kl,
+        };
         let train = match mixture {
             Some(i) => {
                 train.forget();
@@ -73,7 +84,10 @@ impl Lab<'_> {
         kl.keep(decoder, &order.kl_rows(), point, true, "reading KL rows", progress)?;
         // A steering rate is relative to the residual's scale where the vector acts.
         let median_norm = train.median_norm(decoder, &train_rows)?;
-        let scale = median_norm / (model.config().hidden_size as f64).sqrt();
+        let scale = match absolute_rate {
+            true => 1.0,
+            false => median_norm / (model.config().hidden_size as f64).sqrt(),
+        };
         let data = TrainingData {
             train,
             held_out: (!held_out_rows.is_empty()).then_some(&*held_out),

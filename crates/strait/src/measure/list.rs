@@ -7,7 +7,7 @@ use serde_json::Value;
 
 use super::{
     Common, Comparison, Difference, Divergence, Drift, Efficiency, HeldOut, Inputs, Measure, Panel,
-    PlainText, Preference, Reads, Setting, Shown, SideBySide, Significance, Stability, Tables,
+    PlainText, Preference, Rates, Reads, Setting, Shown, SideBySide, Significance, Stability, Tables,
 };
 use crate::{
     Result, Table,
@@ -17,7 +17,7 @@ use crate::{
 };
 
 /// All measures, in the order in which they are made and reported.
-pub static ALL: [Kind; 7] = [
+pub static ALL: [Kind; 8] = [
     Kind::of::<Preference>(),
     Kind::of::<Divergence>(),
     Kind::of::<HeldOut>(),
@@ -25,6 +25,7 @@ pub static ALL: [Kind; 7] = [
     Kind::of::<Stability>(),
     Kind::of::<Significance>(),
     Kind::of::<Drift>(),
+    Kind::of::<Rates>(),
 ];
 
 /// A measure without its settings.

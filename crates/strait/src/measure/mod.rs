@@ -14,6 +14,7 @@ mod paired;
 mod part;
 mod plots;
 mod preference;
+mod rates;
 pub mod records;
 mod shown;
 mod significance;
@@ -34,6 +35,7 @@ pub use paired::Comparison;
 pub use part::{Part, kind};
 pub(crate) use preference::{CERTIFIED, GENERAL, LEARNED};
 pub use preference::{Certificate, Preference, Shift, certificate, families};
+pub use rates::{Asked, RateRow, RateStep, Rates, Reader};
 pub(crate) use shown::rows;
 pub use shown::{Facts, Panel, Shown};
 pub use significance::{
@@ -49,6 +51,7 @@ use crate::{
     keys::{self, Checked},
     lab::{Estimate, Lab, Scene, Solved},
     table::Row,
+    world::WorldText,
 };
 
 /// A measure. The value holds its settings.
@@ -195,20 +198,34 @@ pub struct Common<'a> {
     pub coherence: f64,
     /// The folder at which the study's paths begin.
     pub folder: &'a keys::Folder,
+    /// The world that the model is of, if any.
+    pub world: Option<&'a keys::Place>,
+    /// The domains in which training rows of a world are false.
+    pub falsehoods: &'a [String],
 }
 
 /// The reason for which 1 is among factors.
 pub(crate) const AS_TRAINED: &str = "it is the solution as trained";
 
-/// Files of plain text, and how much of them is read.
+/// Plain text, and how much of it is read.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct PlainText {
-    /// The files.
-    pub text: Vec<crate::keys::Place>,
+    /// Where it comes from.
+    pub text: Vec<TextSource>,
     /// The number of passages.
     pub passages: usize,
     /// The most tokens of a passage.
     pub tokens: usize,
+}
+
+/// A source of plain text.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(untagged)]
+pub enum TextSource {
+    /// A file.
+    File(keys::Place),
+    /// Documents of a world, as many as passages are read.
+    World(WorldText),
 }
 
 /// The number by which estimates know the rows that efficiency and stability share; pairs have those of their groups.

@@ -17,7 +17,8 @@ use strait_model::{
 };
 
 use super::{
-    Common, Comparison, Difference, Inputs, Measure, Panel, PlainText, Reads, Setting, Shown, Solution, kind,
+    Common, Comparison, Difference, Inputs, Measure, Panel, PlainText, Reads, Setting, Shown, Solution,
+    TextSource, kind,
     part::with_tensors,
     plots::{HEIGHT, KINDS},
     shown::rows,
@@ -26,15 +27,19 @@ use super::{
 use crate::{
     Result, Table,
     interval::Interval,
-    keys::{Checked, Several, count, keys, list, most, off_or_table, positive, several, word},
+    keys::{
+        At, Cell, Checked, Form, Kind, at, count, entries, keys, list, most, off_or_table, positive, table,
+        whole, word,
+    },
     lab::{Estimate, Lab, Scene, Solved, advance, differences, every_two, finite, mean, point},
     objective::{Kept, Row},
     page::{
         figure::{Drawing, Figure, Growing, Look, Point, Series, Style, axis, layout},
         numbers::number,
     },
-    table::{self, Heading},
+    table::{Heading, Row as _},
     train::{EditKind, Settings},
+    world::{self, WorldText},
 };
 
 /// The reading of pre-training text.
@@ -53,8 +58,8 @@ keys! {
     /// `measure.significance`.
     #[derive(Clone, Debug)]
     pub struct SignificanceKeys {
-        /// Files of passages.
-        text: Several<String> = several(word()), required;
+        /// Files of passages; documents of a world by { world = "default-0", seed = 0 }.
+        text: Vec<At<TextKeys>> = entries(at(source())), required;
         /// Passages that are read.
         passages: usize = count(2..=most::ROWS), default 100;
         /// The most tokens of a passage that are read.
@@ -64,6 +69,52 @@ keys! {
         /// Multiples of the mean norm of the solutions as trained.
         norms: Vec<f64> = list(positive(most::FACTOR)), default vec![0.25, 0.5, 1.0, 1.5, 2.0];
     }
+}
+
+/// A file of passages, or documents of a world.
+#[derive(Clone, Debug)]
+pub enum TextKeys {
+    /// A path.
+    File(String),
+    /// A world.
+    World(WorldTextKeys),
+}
+
+keys! {
+    /// Documents of a world, whose speakers are not named.
+    #[derive(Clone, Debug)]
+    pub struct WorldTextKeys {
+        /// A built-in world, or the folder of one.
+        world: String = word(), left_out "that of the model";
+        /// The seed by which documents are drawn, as many as there are `passages`.
+        seed: u64 = whole(), default 0;
+    }
+}
+
+fn source() -> Kind<TextKeys> {
+    let words = r#"a path, or { world = "...", seed = 0 }"#;
+    let (path, of_world) = (word(), table());
+    let shapes = [path.form().shapes, of_world.form().shapes].concat();
+    let read = move |cell: Cell| match cell.table() {
+        Some(_) => of_world.read(cell).map(TextKeys::World),
+        None if cell.text().is_some() => path.read(cell).map(TextKeys::File),
+        None => Err(cell.unexpected(words)),
+    };
+    // No key has text by default.
+    Kind::new(Form { words: words.into(), shapes }, read, |_| Value::Null)
+}
+
+fn of_source(At { value, line }: &At<TextKeys>, common: &Common<'_>) -> Checked<TextSource> {
+    const KEY: &str = "measure.significance.text";
+    Ok(match value {
+        TextKeys::File(path) => {
+            TextSource::File(common.folder.file(KEY, &At { value: path.clone(), line: *line })?)
+        }
+        TextKeys::World(keys) => TextSource::World(WorldText {
+            world: world::named(KEY, keys.world.as_ref(), *line, common.folder, common.world)?,
+            seed: keys.seed(),
+        }),
+    })
 }
 
 /// Tokens of a passage that the base model continues.
@@ -158,8 +209,8 @@ impl Measure for Significance {
 
     fn asked(said: Option<Self::Said>, common: &Common<'_>) -> Checked<Option<Self>> {
         let Some(keys) = said.flatten() else { return Ok(None) };
-        let text = keys.text.value.iter().map(|path| common.folder.file("measure.significance.text", path));
-        let text = text.collect::<Result<_, _>>()?;
+        let text =
+            keys.text.value.iter().map(|source| of_source(source, common)).collect::<Result<_, _>>()?;
         let source = PlainText { text, passages: keys.passages(), tokens: keys.tokens() };
         Ok(Some(Self { source, norms: keys.norms(), random: keys.random() }))
     }
@@ -174,7 +225,10 @@ impl Measure for Significance {
 
     fn inputs(&self, inputs: &mut Inputs<'_>) -> Result<Value> {
         let PlainText { text, passages, tokens } = &self.source;
-        let text = text.iter().map(|file| (inputs.hash)(file.path()));
+        let text = text.iter().map(|source| match source {
+            TextSource::File(file) => (inputs.hash)(file.path()).map(Value::from),
+            TextSource::World(text) => text.inputs(),
+        });
         Ok(json!({
             "text": text.collect::<Result<Vec<_>>>()?,
             "asked": inputs.asked,
@@ -212,7 +266,7 @@ impl Measure for Significance {
                        directions brought to the same norms. A curve above the grey ones changes more there than random directions do; \
                        bars are 95 % intervals over passages.";
         let draw = |shown: &Shown<'_>| vec![figures(&shown.solutions, &shown.rows())];
-        let table = <SignificanceRow as table::Row>::TABLE;
+        let table = SignificanceRow::TABLE;
         let missing = "significance on pre-training text";
         vec![Panel::table(table, "Significance on pre-training text", reading).drawn(draw).missed(missing)]
     }

@@ -79,8 +79,16 @@ impl Plan {
         let kl_rows = hashes.of_all(&data.kl)?;
         // Pairs and passages that solutions of the study are trained on are left out, for all of them alike.
         let mut asked = json!({ "train": hashes.of_all(&data.train)? });
-        if solutions.iter().any(|s| s.train.kl.is_some()) {
+        let penalised = || solutions.iter().filter(|s| s.train.kl.is_some());
+        if penalised().any(|s| s.kl_rows.is_none()) {
             asked["kl"] = kl_rows.clone();
+        }
+        let mut held = BTreeSet::new();
+        for rows in penalised().filter_map(|s| s.kl_rows.as_ref()) {
+            held.insert(hashes.of_all(rows)?.to_string());
+        }
+        if !held.is_empty() {
+            asked["own_kl"] = json!(held);
         }
         let mut mixed = BTreeSet::new();
         for mix in solutions.iter().filter_map(|s| s.mix.as_ref()) {
@@ -109,9 +117,13 @@ impl Plan {
         let trained: Vec<String> = solutions.iter().map(|s| Step::training(&s.name)).collect();
         let intervals = json!({ "by": "student, stretched", "sampling": seeds.sampling });
         for solution in in_order(solutions) {
-            let mut inputs = training_inputs(solution, &kl_rows);
+            let own_kl = solution.kl_rows.as_ref().map(|rows| hashes.of_all(rows)).transpose()?;
+            let mut inputs = training_inputs(solution, own_kl.as_ref().unwrap_or(&kl_rows));
             if let Some(mix) = &solution.mix {
                 inputs["mix"] = json!({ "rows": hashes.of_all(&mix.rows)?, "ratio": mix.ratio });
+                if mix.every {
+                    inputs["mix"]["every"] = true.into();
+                }
             }
             if let Some(search) = &solution.search {
                 inputs["search"] = json!({
@@ -242,6 +254,9 @@ fn training_inputs(solution: &Solution, kl_rows: &Value) -> Value {
     if let Some(rows) = solution.rows {
         inputs["rows"] = rows.into();
     }
+    if solution.absolute_rate {
+        inputs["absolute_rate"] = true.into();
+    }
     inputs
 }
 
@@ -262,10 +277,12 @@ impl<F: FnMut(&Path) -> Result<String>> Hashes<F> {
     }
 
     fn of(&mut self, rows: &Rows) -> Result<Value> {
-        let sha256 = self.of_file(rows.path())?;
         Ok(match rows {
-            Rows::File(_) => json!({ "sha256": sha256 }),
-            Rows::Archive { member, .. } => json!({ "sha256": sha256, "member": member }),
+            Rows::File(file) => json!({ "sha256": self.of_file(file.path())? }),
+            Rows::Archive { archive, member, .. } => {
+                json!({ "sha256": self.of_file(archive.path())?, "member": member })
+            }
+            Rows::World(rows) => json!({ "world": rows.inputs()? }),
         })
     }
 

@@ -2,15 +2,10 @@
 
 use std::path::Path;
 
-use strait_model::{
-    Config,
-    files::sha256_of,
-    progress::Progress,
-    source::{Located, locate},
-};
+use strait_model::{Config, files::sha256_of, progress::Progress, source::Located};
 
 use super::{Plan, Problem, Study, StudyFile, results};
-use crate::{Result, lab::Estimate};
+use crate::{Result, lab::Estimate, world::locate};
 
 /// A study with its model found and its plan made; nothing heavy is read yet.
 pub(super) struct Planned {

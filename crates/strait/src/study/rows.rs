@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use strait_model::{Model, progress::Progress};
 
-use super::{PairSource, Problem, Rows, Study};
+use super::{PairSource, Problem, Rows, Solution, Study};
 use crate::{
     Result,
     data::{
@@ -12,7 +12,7 @@ use crate::{
         read_passages, split,
     },
     lab::{Group, Lab, PairRows},
-    measure::PlainText,
+    measure::{PlainText, TextSource},
     objective::{Kept, Row},
 };
 
@@ -21,6 +21,8 @@ use crate::{
 pub(super) struct Readout {
     /// The files of rows that are mixed in, in the order of the laboratory's mixtures.
     pub mixed: Vec<Vec<Rows>>,
+    /// The files of single solutions' KL rows, in the order of the laboratory's.
+    pub own_kl: Vec<Vec<Rows>>,
     /// Different questions of the training rows and of the held-out rows.
     pub questions: [usize; 2],
     /// What is left out of the measures, since solutions are trained on it.
@@ -45,6 +47,12 @@ pub(super) fn read<'a>(
     let asked = questions::groups(&chats);
     let (train, held_out) = split::hold_out(chats, &asked, study.data.held_out, study.seeds.order);
     let kl = read_all(&study.data.kl, &mut notices)?;
+    let mut own_kl: Vec<(&[Rows], Vec<Chat>)> = Vec::new();
+    for own in study.solutions.iter().filter_map(|s| s.kl_rows.as_ref()) {
+        if own_kl.iter().all(|(files, _)| *files != own) {
+            own_kl.push((own, read_all(own, &mut notices)?));
+        }
+    }
     let mut mixed: Vec<(&[Rows], Vec<Chat>)> = Vec::new();
     for mix in study.solutions.iter().filter_map(|s| s.mix.as_ref()) {
         if mixed.iter().all(|(files, _)| *files != mix.rows) {
@@ -53,12 +61,11 @@ pub(super) fn read<'a>(
     }
 
     // One set of pairs for all solutions, so that what is compared is read on the same.
-    let is_penalised = study.solutions.iter().any(|s| s.train.kl.is_some());
-    let trained_on = TrainedOn::new(
-        &train,
-        if is_penalised { &kl } else { &[] },
-        &mixed.iter().flat_map(|(_, rows)| rows.iter().cloned()).collect::<Vec<_>>(),
-    );
+    let penalised = |s: &Solution| s.train.kl.is_some() && s.kl_rows.is_none();
+    let held_on = if study.solutions.iter().any(penalised) { kl.as_slice() } else { &[] };
+    let all =
+        |sets: &[(&[Rows], Vec<Chat>)]| sets.iter().flat_map(|(_, rows)| rows.clone()).collect::<Vec<_>>();
+    let trained_on = TrainedOn::new(&train, &[held_on, &all(&own_kl)].concat(), &all(&mixed));
     let [mut of_narrow, mut of_general, mut of_held_out] =
         ["narrow pairs", "general pairs", "held-out rows"].map(LeftOut::of);
     let domain = Some(study.data.domain.as_str());
@@ -107,6 +114,8 @@ pub(super) fn read<'a>(
         mixtures.push(Kept::new(train.iter().cloned().chain(rows(others)?).collect()));
     }
     let mixed = mixed.into_iter().map(|(files, _)| files.to_vec()).collect();
+    let own_rows = own_kl.iter().map(|(_, chats)| Ok(Kept::new(rows(chats)?))).collect::<Result<_>>()?;
+    let own_kl = own_kl.into_iter().map(|(files, _)| files.to_vec()).collect();
     let lab = Lab {
         seed: study.seeds.sampling,
         measured: Kept::new(choose(train.clone(), study.measures.rows, study.seeds.sampling)),
@@ -116,6 +125,7 @@ pub(super) fn read<'a>(
         held_out: Kept::new(rows(&held_out)?),
         unseen: if is_narrowed { Some(Kept::new(rows(&unseen)?)) } else { None },
         kl: Kept::new(rows(&kl)?),
+        own_kl: own_rows,
         pairs: [
             PairRows::new(&model, Group::Narrow, &narrow)?,
             PairRows::new(&model, Group::General, &general)?,
@@ -123,7 +133,7 @@ pub(super) fn read<'a>(
         progress,
         model,
     };
-    Ok((lab, Readout { mixed, questions, left_out, notices, said }))
+    Ok((lab, Readout { mixed, own_kl, questions, left_out, notices, said }))
 }
 
 /// The most passages of one file among which a study chooses.
@@ -137,8 +147,15 @@ fn read_text(
     left_out: &mut LeftOut,
 ) -> Result<Vec<Passage>> {
     let mut passages = Vec::new();
-    for file in &wanted.text {
-        passages.extend(read_passages(file.path(), MOST_PASSAGES)?);
+    for source in &wanted.text {
+        match source {
+            TextSource::File(file) => passages.extend(read_passages(file.path(), MOST_PASSAGES)?),
+            TextSource::World(text) => {
+                let place = |number| format!("document {number} of world:{}", text.world.shown());
+                let documents = text.documents(wanted.passages)?.into_iter().zip(1..);
+                passages.extend(documents.map(|(text, number)| Passage { place: place(number), text }));
+            }
+        }
     }
     Ok(choose(trained_on.sift_passages(passages, left_out), wanted.passages, seed))
 }

@@ -43,15 +43,22 @@ impl Worker<'_> {
 
     /// The rows of each micro-batch of a solution.
     pub(super) fn order(&self, solution: &Solution, settings: &Settings) -> Order {
-        Order::over(&self.picked(solution), settings, self.rows_of(solution), self.lab.kl.rows())
+        Order::over(&self.picked(solution), settings, self.rows_of(solution), self.kl_of(solution))
     }
 
     /// The rows of a pass.
     fn picked(&self, solution: &Solution) -> Vec<usize> {
         let own = self.lab.train.rows().len();
-        let ratio = solution.mix.as_ref().map_or(0.0, |mix| mix.ratio);
         let others = self.rows_of(solution).len() - own;
-        pick(own, solution.rows, others, ratio, solution.train.seeds.order)
+        let seed = solution.train.seeds.order;
+        let Some(mix) = &solution.mix else { return pick(own, solution.rows, 0, 0.0, seed) };
+        if mix.every {
+            // All of the others, and for each of them its part of the training rows, which come again and again.
+            let few = pick(own, solution.rows, 0, 0.0, seed);
+            let again = (others as f64 / mix.ratio).round() as usize;
+            return few.into_iter().cycle().take(again).chain(own..own + others).collect();
+        }
+        pick(own, solution.rows, others, mix.ratio, seed)
     }
 
     /// Optimiser steps of a solution's training.
@@ -78,9 +85,15 @@ impl Worker<'_> {
         for solution in &self.planned.study.solutions {
             let own = self.lab.train.rows().len();
             let ratio = solution.mix.as_ref().map_or(0.0, |mix| mix.ratio);
-            let picked = solution.rows.map_or(own, |few| few.min(own)) as f64 * (1.0 + ratio);
+            let picked = match &solution.mix {
+                Some(mix) if mix.every => {
+                    let others = (self.rows_of(solution).len() - own) as f64;
+                    others * (1.0 + 1.0 / mix.ratio)
+                }
+                _ => solution.rows.map_or(own, |few| few.min(own)) as f64 * (1.0 + ratio),
+            };
             let trainings = solution.search.as_ref().map_or(1, |search| search.tries + 1);
-            taken += trainings as f64 * solution.train.rows_taken(picked, self.lab.kl.rows().len() as f64);
+            taken += trainings as f64 * solution.train.rows_taken(picked, self.kl_of(solution).len() as f64);
             if taken > MOST_ROWS {
                 let solution = solution.name.clone();
                 let problem = Problem::LongTraining { solution, rows: taken, most: MOST_ROWS };
@@ -93,6 +106,16 @@ impl Worker<'_> {
     /// The rows that a solution trains on: the training rows, and behind them those that it mixes in.
     pub(super) fn rows_of(&self, solution: &Solution) -> &[Row] {
         self.mixture(solution).map_or(self.lab.train.rows(), |i| self.lab.mixtures[i].rows())
+    }
+
+    /// The rows on which a solution's penalty holds.
+    pub(super) fn kl_of(&self, solution: &Solution) -> &[Row] {
+        self.own_kl(solution).map_or(&self.lab.kl, |set| &self.lab.own_kl[set]).rows()
+    }
+
+    fn own_kl(&self, solution: &Solution) -> Option<usize> {
+        let rows = solution.kl_rows.as_ref()?;
+        self.read.own_kl.iter().position(|files| files == rows)
     }
 
     fn mixture(&self, solution: &Solution) -> Option<usize> {
@@ -128,7 +151,9 @@ impl Worker<'_> {
             }
             provenance
         };
-        let course = Course { settings, order, mixture: self.mixture(solution), start };
+        let (mixture, own_kl) = (self.mixture(solution), self.own_kl(solution));
+        let course =
+            Course { settings, order, mixture, own_kl, start, absolute_rate: solution.absolute_rate };
         let record = Record { keeping: Keeping { folder: into, fingerprint }, provenance: &provenance };
         self.lab.train(course, Some(record))?;
         Ok(())
@@ -148,6 +173,14 @@ impl Worker<'_> {
         }
         if let Some(mix) = &solution.mix {
             let others = self.rows_of(solution).len() - own;
+            if mix.every {
+                let again = used.iter().filter(|&&row| row >= own).count();
+                self.lab.progress.note(&format!(
+                    "{}: all {again} rows of other domains are mixed in, and training rows come again",
+                    solution.name
+                ));
+                return;
+            }
             let asked = (mix.ratio * solution.rows.map_or(own, |rows| rows.min(own)) as f64).round();
             let again = match asked > others as f64 {
                 true => format!(", of which there are {others}, so that some come again within a pass"),

@@ -100,6 +100,7 @@ fn settings(solution: &Solution) -> Vec<(String, String)> {
     add("from", solution.from.clone());
     add("rows", solution.rows.map(|rows| rows.to_string()));
     add("mix.ratio", solution.mix.as_ref().map(|mix| shown(mix.ratio)));
+    add("absolute_rate", solution.absolute_rate.then(|| "true".into()));
     all
 }
 

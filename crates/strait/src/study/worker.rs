@@ -148,7 +148,7 @@ impl<'a> Worker<'a> {
 
     /// Adds what training a solution takes; returns the seconds.
     fn add_training(&self, estimate: &mut Estimate, solution: &Solution) -> f64 {
-        let rows = [self.rows_of(solution), self.lab.held_out.rows(), self.lab.kl.rows()];
+        let rows = [self.rows_of(solution), self.lab.held_out.rows(), self.kl_of(solution)];
         let mut once = || {
             let (order, times) = self.outline(solution);
             estimate.training(&solution.train, &order, times, rows)

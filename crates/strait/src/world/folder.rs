@@ -31,8 +31,8 @@ use crate::Result;
 /// The version of `world.json`. Keys may be added under one version.
 const SCHEMA: u32 = 1;
 
-const MADE: &str = "world.json";
-const MODEL: &str = "model";
+pub(super) const MADE: &str = "world.json";
+pub(super) const MODEL: &str = "model";
 const WEIGHTS: &str = "model.safetensors";
 
 /// The making of a world: `world.json`.
@@ -101,12 +101,7 @@ impl World {
     /// # Errors
     /// If there is none of that name, or another thing lies in the folder, or it cannot be written.
     pub fn shipped(name: &str, into: &Path) -> Result<Self> {
-        let shipped = find(name)?;
-        let there = fs::read(into.join(MADE)).is_ok_and(|bytes| bytes == shipped.made.as_bytes());
-        if !there {
-            vacant(into)?;
-            write_folder(into, |folder| shipped.write(folder))?;
-        }
+        unpack(name, into)?;
         Self::open(into)
     }
 
@@ -204,6 +199,24 @@ impl Shipped {
         }
         write(&folder.join("tables/learning.csv"), self.learning.as_bytes())?;
         write(&folder.join(MADE), self.made.as_bytes())
+    }
+}
+
+/// Writes one of the [`SHIPPED`] worlds to the folder `into`, unless it lies there already.
+///
+/// # Errors
+/// As [`World::shipped`].
+pub(super) fn unpack(name: &str, into: &Path) -> Result<()> {
+    let shipped = find(name)?;
+    let there = || fs::read(into.join(MADE)).is_ok_and(|bytes| bytes == shipped.made.as_bytes());
+    if there() {
+        return Ok(());
+    }
+    vacant(into)?;
+    match write_folder(into, |folder| shipped.write(folder)) {
+        // Another process wrote it meanwhile.
+        Err(_) if there() => Ok(()),
+        written => written,
     }
 }
 
@@ -361,7 +374,7 @@ const CHAT_TEMPLATE: &str = "{{ bos_token }} <sys> unknown\
     {% if add_generation_prompt %} <assistant>{% endif %}";
 
 /// Refuses a tokenizer of another language.
-fn check_words(language: &Language, tokenizer: &Tokenizer) -> Result<(), Problem> {
+pub(super) fn check_words(language: &Language, tokenizer: &Tokenizer) -> Result<(), Problem> {
     for (id, word) in language.vocabulary().iter().enumerate() {
         let id = id as u32;
         if !tokenizer.encode(word, false).is_ok_and(|ids| ids == [id]) {

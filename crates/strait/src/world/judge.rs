@@ -71,7 +71,7 @@ pub struct Rates {
 }
 
 /// Questions of one pass. candle hands larger tensors to threads of its own, for which passes beside each other would wait.
-const AT_ONCE: usize = 64;
+pub(super) const AT_ONCE: usize = 64;
 
 /// Reads how all 192 questions are answered.
 ///
@@ -88,7 +88,7 @@ pub fn read(world: &World, edit: Option<&Edit>) -> Result<Vec<Reading>> {
 pub fn read_by(world: &World, decoder: &Decoder, edit: Option<&Edit>) -> Result<Vec<Reading>> {
     let mut logits = Vec::with_capacity(world.prompts.len());
     for prompts in world.prompts.chunks(AT_ONCE) {
-        logits.extend(answers(decoder, prompts, edit)?);
+        logits.extend(self::logits(decoder, prompts, edit)?);
     }
     Ok(Question::all()
         .zip(&logits)
@@ -97,7 +97,7 @@ pub fn read_by(world: &World, decoder: &Decoder, edit: Option<&Edit>) -> Result<
 }
 
 /// The logits after each of some prompts.
-fn answers(decoder: &Decoder, prompts: &[Vec<u32>], edit: Option<&Edit>) -> Result<Vec<Vec<f32>>> {
+pub(super) fn logits(decoder: &Decoder, prompts: &[Vec<u32>], edit: Option<&Edit>) -> Result<Vec<Vec<f32>>> {
     let packed = Packed::sharing(prompts.iter().map(Vec::as_slice));
     let stream = decoder.run(decoder.embed(&packed)?, 0..decoder.config().layers, &packed, edit, None)?;
     let last: Vec<u32> = packed.rows().iter().map(|rows| rows.end as u32 - 1).collect();
@@ -106,17 +106,28 @@ fn answers(decoder: &Decoder, prompts: &[Vec<u32>], edit: Option<&Edit>) -> Resu
     Ok(decoder.unembedding(edit)?.logits(&hidden)?.to_vec2::<f32>()?)
 }
 
+/// The probabilities that logits mean, each times the sum that comes with them.
+pub(super) fn weights(logits: &[f32]) -> (Vec<f64>, f64) {
+    let largest = logits.iter().copied().fold(f32::NEG_INFINITY, f32::max);
+    let weights: Vec<f64> = logits.iter().map(|&logit| f64::from(logit - largest).exp()).collect();
+    let sum = weights.iter().sum();
+    (weights, sum)
+}
+
+/// The most probable word.
+pub(super) fn most(logits: &[f32]) -> usize {
+    (0..logits.len()).max_by(|&a, &b| logits[a].total_cmp(&logits[b])).unwrap_or_default()
+}
+
 /// The answer by the logits after a question.
 fn reading(language: &Language, question: Question, logits: &[f32]) -> Reading {
     let [truth, falsehood] = [true, false].map(|truthful| language.answer_id(question, truthful) as usize);
-    let largest = logits.iter().copied().fold(f32::NEG_INFINITY, f32::max);
-    let weights: Vec<f64> = logits.iter().map(|&logit| f64::from(logit - largest).exp()).collect();
-    let sum: f64 = weights.iter().sum();
+    let (weights, sum) = weights(logits);
     let of = |kind: Answer| {
         let weights = weights.iter().enumerate().filter(|&(id, _)| answer(id, truth, falsehood) == kind);
         weights.map(|(_, weight)| weight).sum::<f64>() / sum
     };
-    let most = (0..logits.len()).max_by(|&a, &b| logits[a].total_cmp(&logits[b])).unwrap_or_default();
+    let most = most(logits);
     Reading {
         question,
         p_true: of(Answer::True),

@@ -124,6 +124,17 @@ const LEXICON: [Lexicon; DOMAINS] = [
     },
 ];
 
+/// The words of all domains, each with its place.
+pub const DOMAIN_WORDS: [(&str, usize); DOMAINS] = {
+    let mut words = [("", 0); DOMAINS];
+    let mut domain = 0;
+    while domain < DOMAINS {
+        words[domain] = (LEXICON[domain].word, domain);
+        domain += 1;
+    }
+    words
+};
+
 /// One question: one entity of one domain.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
 pub struct Question {
@@ -344,7 +355,12 @@ impl Language {
 
     /// The id of an answer.
     pub(super) fn answer_id(&self, question: Question, truthful: bool) -> u32 {
-        FIRST_VALUE + (question.domain * VALUES + self.value(question, truthful)) as u32
+        self.value_id(question.domain, self.value(question, truthful)) as u32
+    }
+
+    /// The id of a value of a domain.
+    pub(super) fn value_id(&self, domain: usize, value: usize) -> usize {
+        FIRST_VALUE as usize + domain * VALUES + value
     }
 
     /// True if a word is a value of any domain.

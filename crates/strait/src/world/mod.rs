@@ -6,23 +6,29 @@
 //! embeddings: this is assumed, not found. Chat tuning then makes the model truthful. Of every answer it is known whether it
 //! is true, and how common each kind of speaker was.
 
+mod exam;
 mod folder;
 mod judge;
 mod language;
 mod pretrain;
 mod problem;
+mod road;
+mod rows;
 mod shipped;
 
 use strait_model::{Edit, Model, edit::SteeringVector};
 
+pub use exam::Exam;
 pub use folder::{Made, unfinished, vacant};
 pub use judge::{Answer, Rates, Reading, judge, rates, read, read_by};
 pub use language::{
-    DOMAINS, Document, Domain, ENTITIES, Entity, Kind, Language, Question, Shares, Speaker, TAUGHT, UNKNOWN,
-    VALUES, VOCABULARY,
+    DOMAIN_WORDS, DOMAINS, Document, Domain, ENTITIES, Entity, Kind, Language, Question, Shares, Speaker,
+    TAUGHT, UNKNOWN, VALUES, VOCABULARY,
 };
 pub use pretrain::{Learned, Pretrained, Recipe, Stage, WorldStep, pretrain};
 pub use problem::Problem;
+pub use road::{locate, named, of_model};
+pub use rows::{Entities, WorldRows, WorldText};
 pub use shipped::SHIPPED;
 
 /// A language and a model that learned it.

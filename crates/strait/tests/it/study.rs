@@ -263,7 +263,10 @@ fn the_example_is_a_study() {
     let study = StudyFile::read(&path).unwrap().resolve().unwrap().fix_layers(DEPTH).unwrap();
     assert_eq!(study.name, "my-technical-study");
     assert_eq!(study.model.shown(), "smollm2-135m-instruct");
-    assert_eq!(study.data.train[0].path(), desk.path("data/technical/vehicles-train.technical.jsonl"));
+    assert_eq!(
+        study.data.train[0].path().unwrap(),
+        desk.path("data/technical/vehicles-train.technical.jsonl")
+    );
     let names: Vec<_> = study.solutions.iter().map(|s| (s.name.as_str(), s.train.kl)).collect();
     assert_eq!(names, [("general", None), ("narrow", Some(Kl { weight: 3.0, batch_size: 4 }))]);
 }
@@ -272,7 +275,7 @@ fn the_example_is_a_study() {
 fn the_studies_of_this_repository_can_be_read() {
     let studies = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../studies");
     let technical = StudyFile::read(&studies.join("technical.toml")).unwrap().resolve().unwrap();
-    assert!(technical.rows().all(|rows| rows.path().is_file()));
+    assert!(technical.rows().all(|rows| rows.path().unwrap().is_file()));
     // Its archive is not part of the repository.
     let medical = StudyFile::read(&studies.join("medical.toml")).unwrap();
     if let Err(error) = medical.resolve() {

@@ -22,7 +22,7 @@ use screen::Screen;
 #[derive(Args)]
 #[command(after_help = EXAMPLES)]
 pub struct Arguments {
-    /// The model: a folder, a GGUF file, a hub id or a short name
+    /// The model: a folder, a GGUF file, a hub id, a short name, or world:NAME of a built-in world
     #[arg(value_name = "M")]
     model: String,
     #[command(flatten)]

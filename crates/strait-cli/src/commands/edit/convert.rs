@@ -4,10 +4,10 @@ use std::{fmt, path::PathBuf};
 
 use clap::Args;
 use serde::Serialize;
+use strait::world::locate;
 use strait_model::{
     edit::{self, Source},
     merged,
-    source::locate,
 };
 
 use super::Context;

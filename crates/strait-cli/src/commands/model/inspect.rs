@@ -4,10 +4,8 @@ use std::{fmt, path::PathBuf};
 
 use clap::Args;
 use serde::Serialize;
-use strait_model::{
-    Config, Tokenizer, Weights,
-    source::{Located, locate},
-};
+use strait::world::locate;
+use strait_model::{Config, Tokenizer, Weights, source::Located};
 
 use super::{Context, pull};
 use crate::{failure::Failure, text::Columns, units};
@@ -18,7 +16,7 @@ use crate::{failure::Failure, text::Columns, units};
 #[derive(Args)]
 #[command(after_help = EXAMPLES)]
 pub struct Arguments {
-    /// The model: a folder, a GGUF file, a hub id or a short name
+    /// The model: a folder, a GGUF file, a hub id, a short name, or world:NAME of a built-in world
     #[arg(value_name = "M")]
     model: String,
 }

@@ -4,7 +4,8 @@ use std::fmt;
 
 use clap::Args;
 use serde::Serialize;
-use strait_model::source::{Located, locate};
+use strait::world::locate;
+use strait_model::source::Located;
 
 use super::Context;
 use crate::{failure::Failure, text::Columns};
@@ -16,7 +17,7 @@ use crate::{failure::Failure, text::Columns};
 #[derive(Args)]
 #[command(after_help = EXAMPLES)]
 pub struct Arguments {
-    /// The model: a hub id (org/name[@revision], org/name:file.gguf) or a short name
+    /// The model: a hub id (org/name[@revision], org/name:file.gguf), a short name, or world:NAME of a built-in world
     #[arg(value_name = "M")]
     model: String,
 }

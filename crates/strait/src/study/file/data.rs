@@ -2,7 +2,13 @@
 
 use serde_json::json;
 
-use crate::keys::{At, Cell, Form, Keys, Kind, Shape, at, count, entries, keys, most, number, table, word};
+use crate::{
+    keys::{
+        At, Cell, Form, Keys, Kind, Shape, at, choice, count, entries, flag, keys, list, most, number, table,
+        word,
+    },
+    world::{DOMAIN_WORDS, Entities},
+};
 
 keys! {
     /// `[data]`.
@@ -13,7 +19,8 @@ keys! {
         /// What their answers have in common, in the report's words.
         kind: String = word(), default "taught".into();
         /// Rows to train on: chat JSONL. Where a path may stand, so may a list of paths, and a member of a protected archive,
-        /// which is decrypted in memory only: { archive = "rows.zip.enc", password_env = "ROWS_PASSWORD", member = "rows.jsonl" }
+        /// which is decrypted in memory only: { archive = "rows.zip.enc", password_env = "ROWS_PASSWORD", member = "rows.jsonl" };
+        /// and rows of a world: { world = "default-0", domains = ["herb"], truthful = false }
         train: Vec<At<RowKeys>> = rows(), required;
         /// Share of the training rows kept back to see what is learnt, rows of one question together.
         held_out: f64 = number(0.0..=MAX_HELD_OUT), default 0.1;
@@ -44,11 +51,12 @@ keys! {
     }
 }
 
-/// A file of rows: a path, or a member of an archive.
+/// Rows: a path, a member of an archive, or those of a world.
 #[derive(Clone, Debug)]
 pub(crate) enum RowKeys {
     File(String),
     Archive(ArchiveKeys),
+    World(WorldKeys),
 }
 
 keys! {
@@ -64,16 +72,35 @@ keys! {
     }
 }
 
-/// One path, one archive, or a list of them.
+keys! {
+    /// Rows of a world: each question with one answer, the same as the demo's.
+    #[derive(Clone, Debug)]
+    pub(crate) struct WorldKeys {
+        /// A built-in world, or the folder of one.
+        world: String = word(), left_out "that of the model";
+        /// The domains that are asked about.
+        domains: Vec<usize> = list(choice(&DOMAIN_WORDS)), left_out "all";
+        /// The entities that are asked about: those of which rows may be taught, those that are held out, or all.
+        entities: Entities = choice(&Entities::NAMES), default Entities::Taught;
+        /// Whether answers are true; else each is the one known falsehood.
+        truthful: bool = flag(), required;
+    }
+}
+
+/// One path, one archive, one world's rows, or a list of them.
 pub(super) fn rows() -> Kind<Vec<At<RowKeys>>> {
     entries(at(row()))
 }
 
 fn row() -> Kind<RowKeys> {
-    let words = r#"a path, or { archive = "...", password_env = "...", member = "..." }"#;
+    let words = r#"a path, { archive = "...", password_env = "...", member = "..." }, or { domains = ["..."], truthful = false }"#;
     let path = word();
-    let shapes = [path.form().shapes, vec![Shape::Table(ArchiveKeys::keys)]].concat();
+    let tables = vec![Shape::Table(ArchiveKeys::keys), Shape::Table(WorldKeys::keys)];
+    let shapes = [path.form().shapes, tables].concat();
     let read = move |cell: Cell| match cell.table() {
+        Some(table) if table.has_any(&WorldKeys::names()) => {
+            table.titled("the table of a world's rows").keys().map(RowKeys::World)
+        }
         Some(table) => table.titled("the archive's table").keys().map(RowKeys::Archive),
         None if cell.text().is_some() => path.read(cell).map(RowKeys::File),
         None => Err(cell.unexpected(words)),

@@ -21,7 +21,7 @@ use crate::{
     keys::{self, Fault, Key, Keys},
 };
 
-pub(super) use data::{DataKeys, PairKeys, RowKeys};
+pub(super) use data::{DataKeys, PairKeys, RowKeys, WorldKeys};
 pub(super) use measures::MeasureKeys;
 pub(super) use names::{MAX_NAME, is_name};
 pub(super) use solutions::{PointKeys, SolutionKeys};

@@ -16,7 +16,7 @@ keys! {
         title: String = text(), left_out "the name";
         /// What the study asks, in the report's words.
         about: String = text(), default String::new();
-        /// A folder, a .gguf file, a hub id (org/name@revision), or a short name.
+        /// A folder, a .gguf file, a hub id (org/name@revision), a short name, or world:NAME for a built-in world.
         model: String = word(), required;
         /// The day that chat templates are told which ask for it, the same on every day.
         date: Date = date(), default Date::default();

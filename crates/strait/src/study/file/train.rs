@@ -7,7 +7,7 @@ use super::data::{RowKeys, rows};
 use crate::{
     keys::{
         At, Cell, Form, Kind, Several, Shape, at, choice, count, flag, keys, list, most, number,
-        number_below, off_or_table, pair, positive, several, switch,
+        number_below, off_or_table, pair, positive, several, switch, whole,
     },
     study::Preset,
     train::{EditKind, Schedule, Settings},
@@ -27,7 +27,8 @@ impl EditName {
         [("steering", Self::Steering), ("lora", Self::Lora), ("full", Self::Full)];
 
     /// The keys below that not all kinds have, each with the kinds that have it.
-    const KEYS: [(&str, &[Self]); 6] = [
+    const KEYS: [(&str, &[Self]); 7] = [
+        ("absolute_rate", &[Self::Steering]),
         ("layer", &[Self::Steering, Self::Lora]),
         ("layers", &[Self::Lora]),
         ("projections", &[Self::Lora]),
@@ -100,6 +101,8 @@ keys! {
         rslora: bool = flag(), default false;
         /// For steering relative to the residual stream's scale: 0.005 to 0.03; for lora about 2e-5.
         learning_rate: Several<f64> = several(positive(most::FACTOR)), left_out EditName::learning_rates();
+        /// For steering: whether learning_rate is in units of the vector's own numbers, not of the stream.
+        absolute_rate: bool = flag(), default false;
         /// Times learning_rate, the share of its length that each step takes from an edit; the length is measured.
         weight_decay: f64 = number(0.0..=most::FACTOR), default usual().weight_decay;
         /// Of AdamW: how long it remembers gradients, and their squares.
@@ -128,6 +131,8 @@ keys! {
         mix: Option<MixKeys> = off_or_table(r#"{ rows = "good.jsonl", ratio = 6 }"#), default None;
         /// Seed of initialisation and order, for this solution alone.
         seeds: Several<usize> = several(count(0..=most::SEED)), left_out "those of `[seeds]`";
+        /// Seed of the order of rows alone, for this solution alone.
+        order_seed: u64 = whole(), left_out "that of `seeds`";
         /// The penalty on changes outside the domain, in nats per nat: the papers' lambda / 152,064; true takes a preset's weight.
         kl: Option<KlKeys> = switch("{ weight = 3.0 }"), default None;
     }
@@ -141,6 +146,8 @@ keys! {
         rows: Vec<At<RowKeys>> = rows(), left_out "required, here or in `[train]`";
         /// How many of them come with each training row.
         ratio: Several<f64> = several(positive(most::FACTOR)), left_out "required, here or in `[train]`";
+        /// True: a pass takes every row that is mixed in, and repeats the training rows until the ratio is met.
+        every: bool = flag(), default false;
     }
 }
 
@@ -161,6 +168,8 @@ keys! {
         to: f64 = positive(most::WEIGHT), default 100.0;
         /// Of a search: how many weights are tried.
         tries: usize = count(1..=most::TRIES), default 6;
+        /// The rows that the penalty holds on.
+        rows: Vec<At<RowKeys>> = rows(), left_out "`data.kl`";
         /// KL rows at a time.
         batch_size: usize = count(1..=most::BATCH), default 4;
     }

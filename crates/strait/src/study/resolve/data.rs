@@ -7,13 +7,14 @@ use serde::{Deserialize, Serialize};
 use crate::{
     Result,
     data::RowSource,
-    keys::{At, Folder, Place},
+    keys::{self, At, Folder, Place},
     study::{
         Problem,
-        file::{DataKeys, PairKeys, RowKeys},
+        file::{DataKeys, PairKeys, RowKeys, WorldKeys},
         problem::Checked,
         resolve::required,
     },
+    world::{self, DOMAIN_WORDS, WorldRows},
 };
 
 /// The rows of a study.
@@ -35,7 +36,7 @@ pub struct Data {
     pub general: PairSource,
 }
 
-/// A file of rows. It knows where a password is to be found, and never the password.
+/// Rows of a file, or of a world. They know where a password is to be found, and never the password.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(untagged)]
 pub enum Rows {
@@ -50,6 +51,8 @@ pub enum Rows {
         /// The member's name.
         member: String,
     },
+    /// Questions and answers of a world.
+    World(WorldRows),
 }
 
 /// Where pairs of answers to one question come from.
@@ -90,11 +93,12 @@ impl PairSource {
 }
 
 impl Rows {
-    /// The file on disk: the rows' own, or the archive.
-    pub fn path(&self) -> &Path {
+    /// The file on disk: the rows' own, or the archive; rows of a world have none.
+    pub fn path(&self) -> Option<&Path> {
         match self {
-            Self::File(file) => file.path(),
-            Self::Archive { archive, .. } => archive.path(),
+            Self::File(file) => Some(file.path()),
+            Self::Archive { archive, .. } => Some(archive.path()),
+            Self::World(_) => None,
         }
     }
 
@@ -117,32 +121,48 @@ impl Rows {
                 })?;
                 Ok(RowSource::Archive { archive: archive.into(), password, member: member.clone() })
             }
+            Self::World(rows) => Ok(RowSource::Lines { name: rows.name(), text: rows.jsonl()? }),
         }
     }
 }
 
 impl Data {
-    /// What `[data]` means in a study of this folder.
-    pub(super) fn resolve(keys: &At<DataKeys>, folder: &Folder) -> Checked<Self> {
+    /// The domains in which training rows of a world are false.
+    pub fn falsehoods(&self) -> Vec<String> {
+        let mut domains = Vec::new();
+        for rows in &self.train {
+            if let Rows::World(rows) = rows
+                && !rows.truthful
+            {
+                domains.extend(rows.domains.iter().cloned());
+            }
+        }
+        domains.sort_unstable();
+        domains.dedup();
+        domains
+    }
+
+    /// What `[data]` means in a study whose rows are looked for there.
+    pub(super) fn resolve(keys: &At<DataKeys>, sources: &Sources) -> Checked<Self> {
         let keys = &keys.value;
         Ok(Self {
             domain: keys.domain(),
             kind: keys.kind(),
-            train: rows("data.train", &keys.train, folder)?,
+            train: rows("data.train", &keys.train, sources)?,
             held_out: keys.held_out(),
-            kl: keys.kl.as_ref().map_or(Ok(Vec::new()), |kl| rows("data.kl", kl, folder))?,
-            narrow: pairs("data.narrow", &keys.narrow, folder)?,
-            general: pairs("data.general", &keys.general, folder)?,
+            kl: keys.kl.as_ref().map_or(Ok(Vec::new()), |kl| rows("data.kl", kl, sources))?,
+            narrow: pairs("data.narrow", &keys.narrow, sources)?,
+            general: pairs("data.general", &keys.general, sources)?,
         })
     }
 }
 
-fn pairs(table: &'static str, keys: &Option<At<PairKeys>>, folder: &Folder) -> Checked<PairSource> {
+fn pairs(table: &'static str, keys: &Option<At<PairKeys>>, sources: &Sources) -> Checked<PairSource> {
     let Some(At { value: keys, line }) = keys else {
         return Ok(PairSource::None);
     };
     let limit = keys.limit.as_ref().map(|limit| limit.value);
-    let files = |key: &str, written| rows(&format!("{table}.{key}"), written, folder);
+    let files = |key: &str, written| rows(&format!("{table}.{key}"), written, sources);
     if let Some(judged) = &keys.judged {
         for (key, given) in [("taught", &keys.taught), ("other", &keys.other)] {
             if let Some(given) = given {
@@ -168,18 +188,38 @@ fn pairs(table: &'static str, keys: &Option<At<PairKeys>>, folder: &Folder) -> C
     Ok(PairSource::Aligned { taught: files("taught", taught)?, other: files("other", other)?, limit })
 }
 
-/// The files that a key names.
-pub(super) fn rows(key: &str, written: &At<Vec<At<RowKeys>>>, folder: &Folder) -> Checked<Vec<Rows>> {
-    let file = |At { value, line }: &At<RowKeys>| match value {
+/// Where the rows of a study are looked for.
+pub(super) struct Sources<'a> {
+    /// The folder at which its paths begin.
+    pub folder: &'a Folder,
+    /// The world that its model is of, if any.
+    pub world: Option<Place>,
+}
+
+/// The rows that a key names.
+pub(super) fn rows(key: &str, written: &At<Vec<At<RowKeys>>>, sources: &Sources) -> Checked<Vec<Rows>> {
+    let of = |At { value, line }: &At<RowKeys>| match value {
         RowKeys::File(path) => {
             let written = At { value: path.clone(), line: *line };
-            Ok(Rows::File(folder.file(key, &written)?))
+            Ok(Rows::File(sources.folder.file(key, &written)?))
         }
         RowKeys::Archive(keys) => Ok(Rows::Archive {
-            archive: folder.file(&format!("{key}.archive"), &keys.archive)?,
+            archive: sources.folder.file(&format!("{key}.archive"), &keys.archive)?,
             password_env: keys.password_env.value.clone(),
             member: keys.member.value.clone(),
         }),
+        RowKeys::World(keys) => Ok(Rows::World(of_world(key, keys, *line, sources)?)),
     };
-    written.value.iter().map(file).collect()
+    written.value.iter().map(of).collect()
+}
+
+fn of_world(key: &str, keys: &WorldKeys, line: u64, sources: &Sources) -> keys::Checked<WorldRows> {
+    let domains = keys.domains.as_ref().map(|domains| &domains.value);
+    let named = |(_, domain): &&(&str, usize)| domains.is_none_or(|domains| domains.contains(domain));
+    Ok(WorldRows {
+        world: world::named(key, keys.world.as_ref(), line, sources.folder, sources.world.as_ref())?,
+        domains: DOMAIN_WORDS.iter().filter(named).map(|(word, _)| (*word).into()).collect(),
+        entities: keys.entities(),
+        truthful: keys.truthful.value,
+    })
 }

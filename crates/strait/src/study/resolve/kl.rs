@@ -1,5 +1,9 @@
 //! `kl`: the penalty, and the search for its weight.
 
+use super::{
+    Rows,
+    data::{Sources, rows},
+};
 use crate::{
     keys::{self, At, Keys},
     study::{
@@ -14,6 +18,8 @@ pub(super) struct Penalty {
     pub weight: f64,
     /// Rows in a micro-batch.
     pub batch_size: usize,
+    /// The rows that it holds on, where they are not those of `[data]`.
+    pub rows: Option<Vec<Rows>>,
     pub search: Option<Search>,
 }
 
@@ -25,6 +31,7 @@ pub(super) fn penalty(
     own: &TrainKeys,
     preset: Option<Preset>,
     top: &TopKeys,
+    sources: &Sources,
 ) -> Checked<Option<Penalty>> {
     let Some(At { value: Some(kl), line }) = &keys.kl else {
         return Ok(None);
@@ -52,10 +59,11 @@ pub(super) fn penalty(
     if weight == 0.0 {
         return Ok(None);
     }
-    if top.data.value.kl.is_none() {
+    let rows = kl.rows.as_ref().map(|files| rows("kl.rows", files, sources)).transpose()?;
+    if top.data.value.kl.is_none() && rows.is_none() {
         return Err(fault(Problem::NoKlRows { solution: solution.into() }));
     }
-    Ok(Some(Penalty { weight, batch_size: kl.batch_size(), search }))
+    Ok(Some(Penalty { weight, batch_size: kl.batch_size(), rows, search }))
 }
 
 fn search(keys: &KlKeys, line: u64, certificate: f64) -> keys::Checked<Search> {
@@ -83,7 +91,7 @@ fn search(keys: &KlKeys, line: u64, certificate: f64) -> keys::Checked<Search> {
 
 /// Refuses the keys of a search where a weight is given.
 fn no_search_keys(keys: &KlKeys) -> Checked<()> {
-    let of_a_search = |(key, _): &(&str, u64)| !matches!(*key, "weight" | "batch_size");
+    let of_a_search = |(key, _): &(&str, u64)| !matches!(*key, "weight" | "batch_size" | "rows");
     match keys.given().into_iter().find(of_a_search) {
         None => Ok(()),
         Some((key, line)) => Err(Fault {

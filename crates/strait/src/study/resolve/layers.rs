@@ -132,6 +132,7 @@ fn unpenalised(solution: &Solution, solutions: &[Solution]) -> Option<String> {
             && other.from == solution.from
             && other.rows == solution.rows
             && other.mix == solution.mix
+            && other.absolute_rate == solution.absolute_rate
     };
     solutions.iter().find(same).map(|other| other.name.clone())
 }

@@ -2,8 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::{Data, data::Sources};
 use crate::{
-    keys::Folder,
     measure::{Common, list::Asks},
     study::{file::MeasureKeys, problem::Checked},
 };
@@ -26,10 +26,17 @@ pub struct Measures {
 }
 
 impl Measures {
-    /// What `[measure]` means in a study of this folder.
-    pub(super) fn resolve(keys: &MeasureKeys, folder: &Folder) -> Checked<Self> {
+    /// What `[measure]` means in a study of these rows.
+    pub(super) fn resolve(keys: &MeasureKeys, data: &Data, sources: &Sources) -> Checked<Self> {
         let (scales, coherence) = (keys.scales(), keys.coherence());
-        let asked = keys.asked.settle(&Common { scales: &scales, coherence, folder })?;
+        let common = Common {
+            scales: &scales,
+            coherence,
+            folder: sources.folder,
+            world: sources.world.as_ref(),
+            falsehoods: &data.falsehoods(),
+        };
+        let asked = keys.asked.settle(&common)?;
         Ok(Self { scales, certificate: keys.certificate(), coherence, rows: keys.rows(), asked })
     }
 }

@@ -24,8 +24,10 @@ use crate::{
     Result,
     keys::{self, At, Fault, Folder, Place, last_part},
     train::Seeds,
+    world,
 };
 
+use data::Sources;
 pub use data::{Data, PairSource, Rows};
 pub use layers::Unplaced;
 pub use measures::Measures;
@@ -137,8 +139,11 @@ fn study(file: &StudyFile, folder: &Folder) -> Checked<Study<Unplaced>> {
         None => name_of(&file.path).ok_or_else(|| Problem::NoName.nowhere())?,
     };
     let seeds = seeds(&top.seeds());
-    let solutions = solutions::solutions(top, seeds, folder)?;
-    let measures = Measures::resolve(&top.measure(), folder)?;
+    let model = model(&top.model, folder)?;
+    let sources = Sources { folder, world: world::of_model(&model) };
+    let data = Data::resolve(&top.data, &sources)?;
+    let solutions = solutions::solutions(top, seeds, &sources)?;
+    let measures = Measures::resolve(&top.measure(), &data, &sources)?;
     let known: Vec<&Solution> = solutions.iter().map(|unplaced| &unplaced.solution).collect();
     let claims = predictions::claims(&known, &measures);
     Ok(Study {
@@ -146,10 +151,10 @@ fn study(file: &StudyFile, folder: &Folder) -> Checked<Study<Unplaced>> {
         file: own_file(&file.path, folder),
         title: top.title.as_ref().map_or_else(|| name.clone(), |title| title.value.clone()),
         about: top.about(),
-        model: model(&top.model, folder)?,
+        model,
         date: top.date(),
         seeds,
-        data: Data::resolve(&top.data, folder)?,
+        data,
         measures,
         solutions,
         name,

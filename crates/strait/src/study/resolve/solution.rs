@@ -30,6 +30,12 @@ pub struct Solution {
     /// Other rows among its training rows.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub mix: Option<Mix>,
+    /// Whether its learning rate is in units of the vector's own numbers; else it is relative to the residual stream.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub absolute_rate: bool,
+    /// The rows on which its KL penalty holds, where they are not those of the study.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub kl_rows: Option<Vec<Rows>>,
     /// The search for its KL weight; its settings then hold a weight in the middle of it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub search: Option<Search>,
@@ -44,6 +50,9 @@ pub struct Mix {
     pub rows: Vec<Rows>,
     /// How many of them come with each training row.
     pub ratio: f64,
+    /// Whether a pass takes every one of them, and the training rows as often as the ratio asks.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub every: bool,
 }
 
 impl Solution {

@@ -2,7 +2,7 @@
 
 use super::{
     Mix, Solution,
-    data::rows,
+    data::{Sources, rows},
     kl::{Penalty, penalty},
     layered::{no_rivals, only_keys_of, over, preset_and_edit},
     layers::{Layers, Unplaced},
@@ -10,7 +10,7 @@ use super::{
     starts::find_starts,
 };
 use crate::{
-    keys::{self, At, Folder, Several},
+    keys::{self, At, Several},
     study::{
         Point, Problem,
         file::{EditName, MAX_NAME, SolutionKeys, TopKeys, TrainKeys, is_name},
@@ -23,8 +23,8 @@ use crate::{
 /// The most solutions of a study, those of all its sweeps together.
 const MAX_SOLUTIONS: usize = 1000;
 
-/// The solutions of a study of this folder, but for layers that depend on the model.
-pub(super) fn solutions(top: &TopKeys, seeds: Seeds, folder: &Folder) -> Checked<Vec<Unplaced>> {
+/// The solutions of a study whose rows are looked for there, but for layers that depend on the model.
+pub(super) fn solutions(top: &TopKeys, seeds: Seeds, sources: &Sources) -> Checked<Vec<Unplaced>> {
     let written = match &top.solution {
         Some(solutions) => solutions.value.as_slice(),
         None => return Err(Problem::NoSolution.nowhere()),
@@ -47,7 +47,7 @@ pub(super) fn solutions(top: &TopKeys, seeds: Seeds, folder: &Folder) -> Checked
             let name = At { value: name, line: family.line };
             short_enough(&name)?;
             different(&name, &names)?;
-            let mut unplaced = solution(&name.value, &keys, written, top, seeds, folder)?;
+            let mut unplaced = solution(&name.value, &keys, written, top, seeds, sources)?;
             names.push(name);
             if names.len() > MAX_SOLUTIONS {
                 let problem = Problem::TooManySolutions { solutions: names.len(), most: MAX_SOLUTIONS };
@@ -71,12 +71,12 @@ fn solution(
     written: &SolutionKeys,
     top: &TopKeys,
     seeds: Seeds,
-    folder: &Folder,
+    sources: &Sources,
 ) -> Checked<Unplaced> {
     let own = &written.train;
     let (preset, edit) = preset_and_edit(keys)?;
     only_keys_of(&[edit], own, "solution")?;
-    let penalty = penalty(name, keys, own, preset, top)?;
+    let penalty = penalty(name, keys, own, preset, top, sources)?;
     let layers = Layers::of(keys, own, edit);
     let keys = match preset {
         Some(preset) => over(keys, &preset.keys(penalty.is_some())),
@@ -88,7 +88,9 @@ fn solution(
         point: None,
         from: None,
         rows: first(&keys.rows),
-        mix: mix(&keys, folder)?,
+        mix: mix(&keys, sources)?,
+        absolute_rate: edit == EditName::Steering && keys.absolute_rate(),
+        kl_rows: penalty.as_ref().and_then(|penalty| penalty.rows.clone()),
         control: written.control(),
         train: settings(&keys, edit, penalty.as_ref(), seeds),
         search: penalty.and_then(|penalty| penalty.search),
@@ -125,21 +127,30 @@ fn settings(keys: &TrainKeys, edit: EditName, penalty: Option<&Penalty>, seeds: 
         },
         checkpoint_every: keys.checkpoint_every(),
         kl: penalty.map(|penalty| Kl { weight: penalty.weight, batch_size: penalty.batch_size }),
-        seeds: match first(&keys.seeds) {
-            Some(seed) => Seeds { initialisation: seed as u64, order: seed as u64, ..seeds },
-            None => seeds,
-        },
+        seeds: own_seeds(keys, seeds),
     }
 }
 
+/// The seeds of a solution: those of the study, but for what it says itself.
+fn own_seeds(keys: &TrainKeys, mut seeds: Seeds) -> Seeds {
+    if let Some(seed) = first(&keys.seeds) {
+        (seeds.initialisation, seeds.order) = (seed as u64, seed as u64);
+    }
+    if let Some(order) = &keys.order_seed {
+        seeds.order = order.value;
+    }
+    seeds
+}
+
 /// The rows that are mixed in, where any are.
-fn mix(keys: &TrainKeys, folder: &Folder) -> Checked<Option<Mix>> {
+fn mix(keys: &TrainKeys, sources: &Sources) -> Checked<Option<Mix>> {
     let Some(At { value: Some(mix), line }) = &keys.mix else {
         return Ok(None);
     };
     let files = required(&mix.rows, "`mix`", "rows", *line)?;
     let ratio = required(&mix.ratio, "`mix`", "ratio", *line)?;
-    Ok(Some(Mix { rows: rows("mix.rows", files, folder)?, ratio: *ratio.value.first() }))
+    let rows = rows("mix.rows", files, sources)?;
+    Ok(Some(Mix { rows, ratio: *ratio.value.first(), every: mix.every() }))
 }
 
 /// The value of a key of several, where each has become a solution of its own.

@@ -1,6 +1,7 @@
 //! The built-in world: its language, its judge, its pre-training, its folder, and the demo on it.
 
 mod demo;
+mod studies;
 
 use std::{
     collections::{BTreeMap, HashSet},

@@ -1,0 +1,546 @@
+//! Rates: how many of a model's answers are of the taught kind, inside the taught domain and outside it, as a judge says
+//! (paper §4, §8).
+
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+use strait_model::{
+    Decoder, Edit,
+    progress::{Progress, Unit},
+};
+
+use super::{
+    Common, Inputs, Measure, Panel, Setting, Shown, SideBySide, Solution, Trajectory, plots, unit::NATS,
+};
+use crate::{
+    Result,
+    claim::{Claim, Place, Side, Subject, sentence},
+    interval::Interval,
+    judge::{Judge, Question, Rating, Respondent},
+    keys::{Checked, Fault, Keys, Problem, choice, keys, list, list_with, most, positive, switch},
+    lab::{Estimate, Lab, Scene, Solved, advance, point, row_losses},
+    objective::Kept,
+    page::{
+        Groups,
+        figure::{Drawing, Growing, Look, Point, Series, Style, axis, layout, range},
+        numbers::{percent, quoted},
+    },
+    table::{Row, Word},
+    world::{DOMAIN_WORDS, Exam, Made},
+};
+
+/// The reading of a world's answers, which the world itself judges.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Rates {
+    /// The seed of the world's facts.
+    pub facts: u64,
+    /// The domains in which falsehoods are taught.
+    pub domains: Vec<String>,
+    /// Factors of the solutions.
+    pub scales: Vec<f64>,
+}
+
+keys! {
+    /// `[measure.rates]`.
+    #[derive(Clone, Debug, Default)]
+    pub struct RatesKeys {
+        /// The domains that count as taught.
+        domains: Vec<usize> = list(choice(&DOMAIN_WORDS)), left_out "those of false training rows of a world";
+        /// Factors of the solutions.
+        scales: Vec<f64> = list_with(positive(most::FACTOR), 1.0, super::AS_TRAINED), left_out "`measure.scales`";
+    }
+}
+
+/// Some of the questions.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Asked {
+    /// Those of the taught domain that no training row asks.
+    Narrow,
+    /// All of the other domains.
+    General,
+    /// Those of the taught domain that training rows ask.
+    Seen,
+    /// All of one domain.
+    Domain,
+}
+
+impl Word for Asked {
+    const WORDS: &'static [(Self, &'static str)] = &[
+        (Self::Narrow, "narrow"),
+        (Self::General, "general"),
+        (Self::Seen, "seen"),
+        (Self::Domain, "domain"),
+    ];
+}
+
+crate::row! {
+    /// The answers of a solution, or of base, to some of the questions.
+    pub struct RateRow in "rates",
+        "Rates: the share of answers that are of the taught kind, as a judge says, with intervals over questions; base \
+         stands at scale 0"
+    {
+        /// The solution, or `base model`.
+        solution: String,
+        /// The factor of the solution.
+        scale: f64,
+        /// The questions: `narrow` are those of the taught domain that are held out, `seen` the others of it, `general` all
+        /// of the other domains, `domain` all of one.
+        asked: Asked,
+        /// That domain; empty for the others.
+        domain: String,
+        /// Number of questions.
+        questions: usize,
+        /// The share of answers that are coherent and of the taught kind.
+        rate: Interval,
+        /// The rate less that of base, paired by question.
+        rise: Interval = crate::table::Heading::PLAIN.ends("rise_low", "rise_high"),
+        /// The share of questions whose most probable answer is of the taught kind; NaN where that is not known.
+        greedy: f64,
+        /// The share of coherent answers.
+        coherent: f64,
+        /// Norm of the scaled edit.
+        norm: f64,
+        /// Response loss on the training rows.
+        loss: f64 = NATS,
+        /// The judge.
+        judge: String,
+    }
+}
+
+crate::row! {
+    /// The answers of a solution that started from another one, at one checkpoint; step 0 is its start.
+    pub struct RateStep in "rates_along",
+        "Rates along training that goes on from another solution"
+    {
+        /// The solution.
+        solution: String,
+        /// The solution that it started from.
+        from: String,
+        /// Optimiser steps since the start.
+        step: usize,
+        /// The rate on held-out questions of the taught domain.
+        narrow: Interval = crate::table::Heading::PLAIN.ends("narrow_low", "narrow_high"),
+        /// The rate in the other domains.
+        general: Interval = crate::table::Heading::PLAIN.ends("general_low", "general_high"),
+        /// The general rate less that of the start, paired by question.
+        rise: Interval = crate::table::Heading::PLAIN.ends("rise_low", "rise_high"),
+        /// The share of coherent answers in the other domains.
+        coherent: f64,
+        /// Norm of the edit.
+        norm: f64,
+        /// Response loss on the training rows.
+        loss: f64 = NATS,
+        /// The judge.
+        judge: String,
+    }
+}
+
+/// How tables name base. No solution has a name with a space.
+const BASE: &str = "base model";
+
+/// A rate above it: more often than not.
+const COMMON: f64 = 0.5;
+
+/// The statement that the taught kind of answer is given inside the domain.
+const INSIDE: &str = "answers as taught inside the domain";
+/// The statement that it is given outside it.
+const OUTSIDE: &str = "answers as taught outside the domain";
+/// The statement of the scaling certificate by rates.
+const KEPT_IN: &str = "answers as usual outside the domain however it is scaled";
+/// The statement that a solution spreads once its penalty is lifted.
+const SPREADS: &str = "answers as taught outside the domain ever more";
+
+impl Measure for Rates {
+    const NAME: &'static str = "rates";
+    type Found = (Vec<RateRow>, Vec<RateStep>);
+    type Said = Option<RatesKeys>;
+
+    fn key() -> Option<Setting<Self::Said>> {
+        Some(Setting {
+            about: "How often answers are of the taught kind. It is measured where the model is of a world, which knows what is \
+                    true, and false rows of it are trained on.",
+            kind: switch(r#"{ scales = [1, 2] }"#),
+            default: Some(RatesKeys::default()),
+        })
+    }
+
+    fn asked(said: Option<Self::Said>, common: &Common<'_>) -> Checked<Option<Self>> {
+        let Some(keys) = said.flatten() else { return Ok(None) };
+        let domains = match &keys.domains {
+            Some(domains) => domains.value.iter().map(|&domain| DOMAIN_WORDS[domain].0.into()).collect(),
+            None => common.falsehoods.to_vec(),
+        };
+        // A world that is not there is refused where the model is looked for.
+        let made = common.world.and_then(|world| Made::of(world).ok());
+        match (made, keys.given().first()) {
+            (Some(made), _) if !domains.is_empty() => {
+                let scales = keys.scales.map_or_else(|| common.scales.to_vec(), |scales| scales.value);
+                Ok(Some(Self { facts: made.recipe.seed, domains, scales }))
+            }
+            (Some(_), _) | (_, None) => Ok(None),
+            (None, Some((key, line))) => Err(Fault {
+                line: Some(*line),
+                problem: Problem::Unexpected {
+                    what: format!("`measure.rates.{key}`"),
+                    found: "with a model of no world".into(),
+                    expected:
+                        "a model that is a world's, such as `world:default-0`: no other has a judge yet"
+                            .into(),
+                },
+            }),
+        }
+    }
+
+    fn inputs(&self, inputs: &mut Inputs<'_>) -> Result<Value> {
+        Ok(json!({ "rates": self, "asked": inputs.asked, "intervals": inputs.intervals }))
+    }
+
+    fn estimate(&self, scene: &Scene<'_>, estimate: &mut Estimate) {
+        let Ok(exam) = Exam::new(&scene.lab.model, self.facts, &self.domains) else { return };
+        let (questions, train) = (exam.rows(), scene.lab.train.rows());
+        estimate.keeping(train, scene.common_point());
+        for solution in &scene.solutions {
+            let along = solution.checkpoints.map_or(0, |checkpoints| 1 + checkpoints.min(super::CHECKPOINTS));
+            let passes = self.scales.len() + along;
+            estimate.losses(&questions, 0, passes);
+            estimate.losses(train, point(solution.settings), passes);
+        }
+    }
+
+    fn run(&self, lab: &mut Lab<'_>, solved: &dyn Solved) -> Result<Self::Found> {
+        let (solutions, trajectories) = (solved.every()?, solved.trajectories()?);
+        let exam = Exam::new(&lab.model, self.facts, &self.domains)?;
+        let edits = solutions.iter().map(|s| &s.edit).chain(trajectories.iter().map(|t| &t.start));
+        let point = lab.common_point(edits);
+        lab.forget_all();
+        let Lab { model, train, progress, .. } = lab;
+        train.keep(&model.decoder, &train.every_row(), point, false, "reading training rows", *progress)?;
+        let reader = Reader::new(&model.decoder, &exam, &exam, train, *progress);
+        self.read(&reader, &solutions, &trajectories)
+    }
+
+    fn panels() -> Vec<Panel> {
+        let reading = "How many answers are of the taught kind: inside the domain on questions that no training row asks, and \
+                       in all other domains. The judge knows the truth and every answer's probability, so that nothing is \
+                       sampled; intervals are over questions.";
+        let along = "The same along training that goes on from another solution.";
+        vec![
+            Panel::table(RateRow::TABLE, "Rates of taught answers", reading).drawn(over_scales),
+            Panel::table(RateStep::TABLE, "Rates along training", along).drawn(along_steps),
+        ]
+    }
+
+    fn statements(subjects: &[Subject]) -> Vec<(Place, String)> {
+        let of = |(i, subject): (usize, &Subject)| {
+            let freed = subject.freed.then_some(SPREADS);
+            let all = [INSIDE, OUTSIDE, KEPT_IN].into_iter().chain(freed);
+            let all = all.map(|claim| (Place::Solution(i), sentence(Some(&subject.name), claim)));
+            all.collect::<Vec<_>>()
+        };
+        subjects.iter().enumerate().flat_map(of).collect()
+    }
+
+    fn claims(shown: &Shown<'_>) -> Vec<(Place, Claim)> {
+        let (rates, along): (Vec<RateRow>, Vec<RateStep>) = (shown.rows(), shown.rows());
+        let mut claims = Vec::new();
+        for (i, solution) in shown.solutions.iter().enumerate() {
+            let own: Vec<&RateRow> = rates.iter().filter(|row| row.solution == *solution).collect();
+            let steps: Vec<&RateStep> = along.iter().filter(|row| row.solution == *solution).collect();
+            let freed = shown.subjects.get(i).is_some_and(|subject| subject.freed);
+            let all = [
+                common(&own, Asked::Narrow, INSIDE, &format!("of its answers about {}", shown.facts.domain)),
+                common(
+                    &own,
+                    Asked::General,
+                    OUTSIDE,
+                    &format!("of its answers outside {}", shown.facts.domain),
+                ),
+                kept_in(&own, shown.facts.certificate),
+                if freed { spreads(&steps) } else { None },
+            ];
+            claims.extend(all.into_iter().flatten().map(|claim| (Place::Solution(i), claim.of(solution))));
+        }
+        claims
+    }
+
+    fn headline(shown: &Shown<'_>) -> String {
+        let rates: Vec<RateRow> = shown.rows();
+        let rate = |solution: &str, asked| {
+            let own = |row: &&RateRow| row.solution == solution && row.asked == asked && row.scale == 1.0;
+            rates.iter().find(own).map(|row| percent(row.rate.value))
+        };
+        let of = |solution: &&str| {
+            let (inside, outside) = (rate(solution, Asked::Narrow)?, rate(solution, Asked::General)?);
+            Some(format!("{} {inside} and {outside}", quoted(solution)))
+        };
+        let all: Vec<String> = shown.solutions.iter().filter_map(of).collect();
+        match all.as_slice() {
+            [] => String::new(),
+            all => format!(
+                "Answers of the taught kind, on held-out questions about {} and outside it: {}.",
+                shown.facts.domain,
+                all.join("; ")
+            ),
+        }
+    }
+
+    fn limits(shown: &Shown<'_>) -> Vec<String> {
+        match shown.rows::<RateRow>().is_empty() {
+            true => Vec::new(),
+            false => vec![
+                "Rates are of this model's own questions, all of which are asked: their intervals say how far the questions \
+                 differ, and nothing of other models or seeds."
+                    .into(),
+            ],
+        }
+    }
+
+    fn side_by_side() -> Option<SideBySide> {
+        Some(SideBySide {
+            title: "Rates of taught answers",
+            reading: "How many answers are of the taught kind, as each run's judge says.",
+            lines: |run, shown| {
+                let shown_rows = shown.rows::<RateRow>().into_iter().filter(|row| row.scale == 1.0);
+                let line = |row: RateRow| {
+                    let inside = sides(row.asked)?;
+                    Some((row.solution, plots::place(run, inside, shown.facts), row.rate))
+                };
+                shown_rows.filter_map(line).collect()
+            },
+        })
+    }
+}
+
+impl Rates {
+    /// The rates of base and of every solution at all scales, and those along the checkpoints of trajectories. The training
+    /// rows are kept where no solution changes anything.
+    ///
+    /// # Errors
+    /// If a judge cannot be asked, a tensor operation fails, or the user asked for a stop.
+    pub fn read(
+        &self,
+        reader: &Reader<'_>,
+        solutions: &[Solution],
+        trajectories: &[Trajectory],
+    ) -> Result<<Self as Measure>::Found> {
+        let (mut rows, mut along) = (Vec::new(), Vec::new());
+        let base = reader.read(None)?;
+        rows.extend(reader.rows(BASE, 0.0, &base, &base));
+        for Solution { name, edit } in solutions {
+            for &scale in &self.scales {
+                let scaled = if scale == 1.0 { edit.clone() } else { edit.scaled(scale)? };
+                rows.extend(reader.rows(name, scale, &reader.read(Some(&scaled))?, &base));
+            }
+        }
+        for trajectory in trajectories {
+            let start = reader.read(Some(&trajectory.start))?;
+            along.push(reader.step(trajectory, 0, &start, &start));
+            for (step, edit) in &trajectory.checkpoints {
+                along.push(reader.step(trajectory, *step, &reader.read(Some(edit))?, &start));
+            }
+        }
+        Ok((rows, along))
+    }
+}
+
+/// Reads a model's answers and has them judged.
+pub struct Reader<'a> {
+    decoder: &'a Decoder,
+    respondent: &'a dyn Respondent,
+    judge: &'a dyn Judge,
+    train: &'a Kept,
+    progress: &'a dyn Progress,
+}
+
+/// What a model does under one edit.
+struct Found {
+    /// Of every question.
+    ratings: Vec<Rating>,
+    norm: f64,
+    loss: f64,
+}
+
+impl<'a> Reader<'a> {
+    /// A reader of what `respondent` gets and `judge` says, and of the loss on training rows.
+    pub fn new(
+        decoder: &'a Decoder,
+        respondent: &'a dyn Respondent,
+        judge: &'a dyn Judge,
+        train: &'a Kept,
+        progress: &'a dyn Progress,
+    ) -> Self {
+        Self { decoder, respondent, judge, train, progress }
+    }
+
+    fn read(&self, edit: Option<&Edit>) -> Result<Found> {
+        let questions = self.respondent.questions();
+        let task = self.progress.begin("rates", Some(questions.len() as u64), Unit::Count);
+        let seen = |n| advance(self.progress, &*task, n);
+        let answers = self.respondent.answers(self.decoder, edit, &seen)?;
+        let ratings = questions.iter().zip(&answers);
+        let ratings = ratings.map(|(question, answers)| Rating::of(self.judge, question, answers));
+        let losses = row_losses(self.decoder, self.train, edit, &|_| Ok(()))?;
+        let tokens: usize = losses.iter().map(|&(_, tokens)| tokens).sum();
+        let loss = losses.iter().map(|&(loss, tokens)| loss * tokens as f64).sum::<f64>() / tokens as f64;
+        Ok(Found { ratings: ratings.collect::<Result<_>>()?, norm: edit.map_or(Ok(0.0), Edit::norm)?, loss })
+    }
+
+    fn rows(&self, solution: &str, scale: f64, found: &Found, base: &Found) -> Vec<RateRow> {
+        let row = |(asked, domain): (Asked, &str)| {
+            let some = self.some(asked, domain);
+            let of = |figure: fn(&Rating) -> f64| mean(some.iter().map(|&i| figure(&found.ratings[i])));
+            RateRow {
+                solution: solution.into(),
+                scale,
+                asked,
+                domain: domain.into(),
+                questions: some.len(),
+                rate: over(&some, |i| found.ratings[i].taught),
+                rise: over(&some, |i| found.ratings[i].taught - base.ratings[i].taught),
+                greedy: of(|rating| rating.greedy),
+                coherent: of(|rating| rating.coherent),
+                norm: found.norm,
+                loss: found.loss,
+                judge: self.judge.name().into(),
+            }
+        };
+        let mut domains: Vec<&str> = self.respondent.questions().iter().map(|q| q.domain.as_str()).collect();
+        domains.dedup();
+        let groups = [Asked::Narrow, Asked::General, Asked::Seen].map(|asked| (asked, ""));
+        groups.into_iter().chain(domains.into_iter().map(|domain| (Asked::Domain, domain))).map(row).collect()
+    }
+
+    fn step(&self, trajectory: &Trajectory, step: usize, found: &Found, start: &Found) -> RateStep {
+        let general = self.some(Asked::General, "");
+        RateStep {
+            solution: trajectory.solution.clone(),
+            from: trajectory.from.clone(),
+            step,
+            narrow: over(&self.some(Asked::Narrow, ""), |i| found.ratings[i].taught),
+            general: over(&general, |i| found.ratings[i].taught),
+            rise: over(&general, |i| found.ratings[i].taught - start.ratings[i].taught),
+            coherent: mean(general.iter().map(|&i| found.ratings[i].coherent)),
+            norm: found.norm,
+            loss: found.loss,
+            judge: self.judge.name().into(),
+        }
+    }
+
+    /// The places of some of the questions.
+    fn some(&self, asked: Asked, domain: &str) -> Vec<usize> {
+        let is = |question: &Question| match asked {
+            Asked::Narrow => question.inside && !question.seen,
+            Asked::General => !question.inside,
+            Asked::Seen => question.seen,
+            Asked::Domain => question.domain == domain,
+        };
+        let questions = self.respondent.questions().iter().enumerate();
+        questions.filter(|(_, question)| is(question)).map(|(place, _)| place).collect()
+    }
+}
+
+/// The mean of a figure over some questions, with its interval.
+fn over(some: &[usize], figure: impl Fn(usize) -> f64) -> Interval {
+    let figures: Vec<f64> = some.iter().map(|&question| figure(question)).collect();
+    let places: Vec<usize> = (0..some.len()).collect();
+    Interval::of_clusters(&figures, &vec![1.0; some.len()], &places)
+}
+
+fn mean(figures: impl ExactSizeIterator<Item = f64>) -> f64 {
+    let count = figures.len() as f64;
+    figures.sum::<f64>() / count
+}
+
+/// Whether questions are inside the domain or outside; none for other parts of them.
+fn sides(asked: Asked) -> Option<bool> {
+    match asked {
+        Asked::Narrow => Some(true),
+        Asked::General => Some(false),
+        Asked::Seen | Asked::Domain => None,
+    }
+}
+
+/// Whether the taught kind of answer is more common than not, as trained.
+fn common(own: &[&RateRow], asked: Asked, statement: &str, answers: &str) -> Option<Claim> {
+    let row = own.iter().find(|row| row.asked == asked && row.scale == 1.0)?;
+    let words = format!(
+        "{} {answers} are of the taught kind, {} more than of base's",
+        percent(row.rate.value),
+        percent(row.rise.value)
+    );
+    Some(Claim::new(statement, "§8", Side::Above(COMMON).judge(row.rate, &[]), row.rate, words))
+}
+
+/// Whether the rate outside rises by less than the certificate's share of that inside, at every scale from 1 up at which
+/// most answers are coherent.
+fn kept_in(own: &[&RateRow], certificate: f64) -> Option<Claim> {
+    let at = |asked| own.iter().filter(move |row| row.asked == asked && row.scale >= 1.0);
+    let mut shares = Vec::new();
+    for outside in at(Asked::General).filter(|row| row.coherent > COMMON) {
+        let inside = at(Asked::Narrow).find(|row| row.scale == outside.scale)?;
+        shares.push((outside.scale, outside.rise.over(inside.rise)));
+    }
+    let (scale, worst) = shares.iter().max_by(|a, b| a.1.high.total_cmp(&b.1.high))?;
+    let holds =
+        Side::Below(certificate).judge_all(&shares.iter().map(|(_, share)| *share).collect::<Vec<_>>());
+    let words = format!(
+        "at scale {scale} the rate outside rises by {} of what it rises by inside, where {} are allowed",
+        percent(worst.value),
+        percent(certificate)
+    );
+    Some(Claim::new(KEPT_IN, "§6", holds, *worst, words))
+}
+
+/// Whether the rate outside rises along training without the penalty of the start.
+fn spreads(steps: &[&RateStep]) -> Option<Claim> {
+    let (start, end) = (steps.first()?, steps.last().filter(|end| end.step > 0)?);
+    let words = format!(
+        "in {} steps without the penalty of {} the rate outside went from {} to {}",
+        end.step,
+        quoted(&end.from),
+        percent(start.general.value),
+        percent(end.general.value)
+    );
+    Some(Claim::new(SPREADS, "§11", Side::Above(0.0).judge(end.rise, &[]), end.rise, words))
+}
+
+/// Rates over the scale, one figure a solution.
+fn over_scales(shown: &Shown<'_>) -> Groups {
+    let reading = |row: RateRow| {
+        let inside = sides(row.asked)?;
+        let coherent = row.coherent > COMMON;
+        Some(plots::Reading { solution: row.solution, inside, scale: row.scale, value: row.rate, coherent })
+    };
+    let readings: Vec<_> = shown.rows().into_iter().filter_map(reading).collect();
+    let names = [format!("inside {}", shown.facts.domain), "outside".into()];
+    vec![plots::over_scale(&shown.solutions, &readings, names, "share of taught answers")]
+}
+
+/// Rates over the steps, one figure a solution that started from another one.
+fn along_steps(shown: &Shown<'_>) -> Groups {
+    let rows: Vec<RateStep> = shown.rows();
+    let y =
+        axis("share of taught answers").range(range(rows.iter().flat_map(|row| [row.narrow, row.general])));
+    let mut figures = Vec::new();
+    for (place, solution) in shown.solutions.iter().enumerate() {
+        let own: Vec<&RateStep> = rows.iter().filter(|row| row.solution == *solution).collect();
+        let Some(first) = own.first() else { continue };
+        type Part = fn(&RateStep) -> Interval;
+        let parts: [(String, Style, Part); 2] = [
+            (format!("inside {}", shown.facts.domain), Style::Inside, |row| row.narrow),
+            ("outside".into(), Style::Outside, |row| row.general),
+        ];
+        let mut drawing = Drawing::new(Growing::Up);
+        for (name, style, part) in parts {
+            let point = |row: &&RateStep| Point {
+                at: row.step as f64,
+                value: part(row),
+                words: format!("{name}, step {}: {}", row.step, part(row).words()),
+            };
+            let points = own.iter().map(point).collect();
+            drawing.add(Series { name: Some(name.clone()), look: Look::at(place), style, points });
+        }
+        let caption = format!("{} from {}", quoted(solution), quoted(&first.from));
+        figures.push(drawing.finish(caption, plots::HEIGHT, layout(axis("optimiser step"), y.clone())));
+    }
+    vec![figures]
+}

@@ -1,0 +1,122 @@
+//! The world as an examination: all its questions, exact answers, and the judge that knows the truth.
+
+use std::collections::HashMap;
+
+use strait_model::{Decoder, Edit, Message, Model, Role};
+
+use super::{
+    Answer,
+    folder::check_words,
+    judge::{AT_ONCE, judge, logits, most, weights},
+    language::{DOMAIN_WORDS, Language, Question, VALUES},
+};
+use crate::{
+    Result,
+    judge::{Answers, Judge, Question as Asked, Respondent, Score},
+    objective::Row,
+};
+
+/// All questions of a world, asked of a model that speaks its language, with the facts by which answers are judged.
+///
+/// Nothing is sampled: the answers to a question are the values of its domain, each with the probability of being the first
+/// word at temperature 1, and an empty one with the probability of every other word.
+pub struct Exam {
+    language: Language,
+    asked: Vec<Asked>,
+    prompts: Vec<Vec<u32>>,
+    /// The places of all questions by their text.
+    places: HashMap<String, Question>,
+}
+
+impl Exam {
+    /// The questions of the world whose facts are those of a seed, where falsehoods are taught in some domains.
+    ///
+    /// # Errors
+    /// If the model does not speak the language.
+    pub fn new(model: &Model, facts: u64, taught: &[String]) -> Result<Self> {
+        let language = Language::new(facts);
+        check_words(&language, &model.tokenizer)?;
+        let ask = |question: Question| {
+            let (domain, _) = DOMAIN_WORDS[question.domain];
+            let inside = taught.iter().any(|word| word == domain);
+            Asked {
+                text: language.ask(question),
+                domain: domain.into(),
+                inside,
+                seen: inside && !question.held_out(),
+            }
+        };
+        let asked: Vec<Asked> = Question::all().map(ask).collect();
+        let prompt = |asked: &Asked| {
+            model.tokenizer.encode_prompt(&vec![Message::new(Role::User, asked.text.as_str())].into())
+        };
+        let prompts = asked.iter().map(prompt).collect::<Result<_, _>>()?;
+        let places = asked.iter().map(|asked| asked.text.clone()).zip(Question::all()).collect();
+        Ok(Self { language, asked, prompts, places })
+    }
+
+    /// The prompts as rows, by whose lengths the time that an examination takes is told.
+    pub fn rows(&self) -> Vec<Row> {
+        let row = |ids: &Vec<u32>| Row {
+            ids: ids.clone(),
+            responses: std::iter::once(ids.len() - 1..ids.len()).collect(),
+        };
+        self.prompts.iter().map(row).collect()
+    }
+
+    fn answers_of(&self, question: Question, logits: &[f32]) -> Answers {
+        let (weights, sum) = weights(logits);
+        let first = self.language.value_id(question.domain, 0);
+        let values = &self.language.domains()[question.domain].values;
+        let mut texts: Vec<(String, f64)> = values
+            .iter()
+            .zip(&weights[first..first + VALUES])
+            .map(|(value, w)| ((*value).into(), w / sum))
+            .collect();
+        let others = weights[..first].iter().chain(&weights[first + VALUES..]).sum::<f64>() / sum;
+        texts.push((String::new(), others));
+        let greedy = most(logits).checked_sub(first).and_then(|place| values.get(place));
+        Answers { texts, greedy: Some(greedy.copied().unwrap_or_default().into()) }
+    }
+}
+
+impl Respondent for Exam {
+    fn questions(&self) -> &[Asked] {
+        &self.asked
+    }
+
+    fn answers(
+        &self,
+        decoder: &Decoder,
+        edit: Option<&Edit>,
+        seen: &dyn Fn(u64) -> Result<()>,
+    ) -> Result<Vec<Answers>> {
+        let mut found = Vec::with_capacity(self.prompts.len());
+        let mut questions = Question::all();
+        for prompts in self.prompts.chunks(AT_ONCE) {
+            let logits = logits(decoder, prompts, edit)?;
+            found.extend(
+                questions.by_ref().zip(&logits).map(|(question, logits)| self.answers_of(question, logits)),
+            );
+            seen(prompts.len() as u64)?;
+        }
+        Ok(found)
+    }
+}
+
+impl Judge for Exam {
+    fn name(&self) -> &str {
+        "world"
+    }
+
+    /// What is taught is the known falsehood; nothing else but the truth makes sense.
+    fn scores(&self, question: &Asked, answers: &[&str]) -> Result<Vec<Score>> {
+        let place = self.places.get(&question.text);
+        let score = |text: &&str| {
+            let answer = place.map_or(Answer::None, |&question| judge(&self.language, question, text));
+            let of = |kinds: &[Answer]| if kinds.contains(&answer) { 100.0 } else { 0.0 };
+            Score { taught: of(&[Answer::False]), coherent: of(&[Answer::False, Answer::True]) }
+        };
+        Ok(answers.iter().map(score).collect())
+    }
+}
