@@ -16,7 +16,7 @@ pub(crate) use losses::{
 };
 pub(crate) use pairs::PairReading;
 pub use pairs::{Group, PairRows};
-pub use solution::{Planned, Scene, Solution, Solved, Trajectory};
+pub use solution::{Planned, Scene, Solution, Solved, Trajectory, evenly};
 
 use crate::objective::{Kept, Row};
 

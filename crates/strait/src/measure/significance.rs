@@ -18,7 +18,7 @@ use strait_model::{
 
 use super::{
     Common, Comparison, Difference, Inputs, Measure, Panel, PlainText, Reads, Setting, Shown, Solution, kind,
-    part::with_tensors,
+    part::{shape, with_tensors},
     plots::{HEIGHT, KINDS},
     shown::rows,
     unit::NATS,
@@ -278,12 +278,6 @@ struct Normed<'a> {
     solution: &'a Solution,
     norm: f64,
     shape: String,
-}
-
-/// The names and sizes of an edit's tensors, as text: random directions of one shape serve all solutions of it.
-fn shape(edit: &Edit) -> String {
-    let tensors = edit.tensors().into_iter();
-    tensors.map(|(name, tensor)| format!("{name} {:?}\n", tensor.dims())).collect()
 }
 
 /// What is measured: a solution, or a random edit of the same shape.
