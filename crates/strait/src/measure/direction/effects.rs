@@ -53,14 +53,13 @@ impl Directions {
         let point = solutions.iter().map(|s| first_changed_point(&s.edit, layers)).min().unwrap_or(layers);
         pairs.iter_mut().try_for_each(|pairs| pairs.keep(decoder, point, progress))?;
         // What has no length has no direction.
-        let mut lengths = directions.iter().map(|direction| direction.vector.norm());
-        let lengths = lengths.by_ref().collect::<strait_model::Result<Vec<_>>>()?;
-        let known: Vec<&Direction<'_>> =
-            directions.iter().zip(&lengths).filter(|(_, length)| **length > 0.0).map(|(d, _)| d).collect();
+        let mut known: Vec<&Direction<'_>> = Vec::new();
+        for direction in directions {
+            known.extend((direction.vector.norm()? > 0.0).then_some(direction));
+        }
 
         let rows = pairs.iter().map(|pairs| 2 * pairs.len()).sum::<usize>();
-        let a_direction = 2 * (self.factors.len() + 1) + solutions.len().saturating_sub(1);
-        let passes = 1 + solutions.len() + known.len() * a_direction;
+        let passes = self.passes(solutions.len(), known.len());
         let task = progress.begin("steering and ablation", Some((rows * passes) as u64), Unit::Count);
         let seen = |n| advance(progress, &*task, n);
         let read = |edit: Option<&Edit>| readings(decoder, &pairs, edit, &seen);

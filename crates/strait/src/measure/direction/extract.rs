@@ -5,7 +5,7 @@ use strait_model::{
     edit::{Projection, Site, SteeringVector},
 };
 
-use super::{DirectionCosine, Source, prompt};
+use super::{DirectionCosine, Source};
 use crate::{
     Result,
     direction::{Side, Tokens, cosine, mean_difference},
@@ -31,8 +31,10 @@ impl Direction<'_> {
 
     /// The cosine with what the solution itself adds to the stream; NaN where that is no one direction.
     pub fn with_its_solution(&self) -> Result<f64> {
-        Ok(written(&self.solution.edit)?
-            .map_or(f64::NAN, |own| cosine(&self.numbers().unwrap_or_default(), &own)))
+        match written(&self.solution.edit)? {
+            Some(own) => Ok(cosine(&self.numbers()?, &own)),
+            None => Ok(f64::NAN),
+        }
     }
 }
 
@@ -65,8 +67,12 @@ pub fn layers(depth: usize, solutions: &[Solution], most: usize) -> Vec<i32> {
     (0..count).map(|i| first + (i * span / (count - 1).max(1)) as i32).collect()
 }
 
-/// The prompts of pairs, each once a pair.
+/// The prompts of pairs, one a pair: what stands before the first answer.
 pub fn prompts(pairs: &PairRows) -> Vec<Row> {
+    let prompt = |row: &Row| {
+        let end = row.responses.first().map_or(row.ids.len(), |response| response.start);
+        Row { ids: row.ids[..end].to_vec(), responses: Vec::new() }
+    };
     pairs.kept.rows().iter().step_by(2).map(prompt).collect()
 }
 

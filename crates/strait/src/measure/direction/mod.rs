@@ -19,7 +19,6 @@ use crate::{
     interval::Interval,
     keys::{Checked, count, keys, list_with, most, positive, switch},
     lab::{Estimate, Group, Lab, PairRows, Scene, Solution, Solved, advance, point},
-    objective::Row,
     table::Word,
 };
 
@@ -217,7 +216,11 @@ impl Measure for Directions {
         }
         for pairs in on {
             estimate.keeping(pairs.kept.rows(), point);
-            estimate.losses(pairs.kept.rows(), point, self.passes(solutions, layers));
+            estimate.losses(
+                pairs.kept.rows(),
+                point,
+                self.passes(solutions, Source::WORDS.len() * layers * solutions),
+            );
         }
     }
 
@@ -267,8 +270,7 @@ impl Directions {
 
     /// Readings of all pairs: base, every solution, and for each direction its uses and those of a random one, and the
     /// ablations from the other solutions.
-    fn passes(&self, solutions: usize, layers: usize) -> usize {
-        let directions = Source::WORDS.len() * layers * solutions;
+    fn passes(&self, solutions: usize, directions: usize) -> usize {
         1 + solutions + directions * (2 * (self.factors.len() + 1) + solutions.saturating_sub(1))
     }
 
@@ -313,10 +315,4 @@ impl Directions {
         let cosines = extract::cosines(&directions)?;
         Ok((rows, cosines, self.effects(model, solutions, &directions, on, seed, progress)?))
     }
-}
-
-/// The rows of prompts alone: what stands before the first answer.
-fn prompt(row: &Row) -> Row {
-    let end = row.responses.first().map_or(row.ids.len(), |response| response.start);
-    Row { ids: row.ids[..end].to_vec(), responses: Vec::new() }
 }

@@ -25,7 +25,7 @@ pub struct Solution {
     /// How many training rows it uses, the first ones in its seed's order; none for all.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rows: Option<usize>,
-    /// Whether it is there for what it does alone: efficiency, stability and significance do not compare it.
+    /// Whether it is there for what it does alone, and compared with no other.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub control: bool,
     /// Other rows among its training rows.
@@ -48,7 +48,7 @@ pub struct Mix {
 }
 
 impl Solution {
-    /// Whether efficiency, stability and significance compare it: it starts from nothing, and is no control.
+    /// Whether measures compare it with others: it starts from nothing, and is no control.
     pub fn compared(&self) -> bool {
         self.from.is_none() && !self.control
     }
