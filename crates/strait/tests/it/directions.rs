@@ -181,7 +181,7 @@ fn the_sharpest_turn_is_where_the_way_bends() {
         assert_eq!((sharpest[0].step, sharpest[0].gap), (40, if gap.is_some() { 20 } else { 10 }));
         near(sharpest[0].cosine, 0.0, 1e-6);
         near(sharpest[0].back, sharpest[0].gap as f64, 1e-6);
-        near(own[0].cosine, if gap.is_some() { -1.0 } else { -1.0 }, 1e-6);
+        near(own[0].cosine, -1.0, 1e-6);
         assert!(own.iter().all(|row| row.moved));
         // What does not move has no direction.
         let still = found.iter().filter(|row| row.solution == "still");
