@@ -460,7 +460,7 @@ impl Watch {
         Self::stopping_after(i64::MAX)
     }
 
-    fn notes(&self) -> String {
+    pub(crate) fn notes(&self) -> String {
         self.notes.lock().unwrap().join("\n")
     }
 }
