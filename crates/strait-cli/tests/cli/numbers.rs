@@ -8,7 +8,7 @@ use crate::{common::Place, studies::small_study};
 /// Then the largest number that is taken, and whether only whole ones are.
 type Key = (&'static str, &'static str, &'static str, f64, bool);
 
-const KEYS: [Key; 34] = [
+const KEYS: [Key; 38] = [
     ("seeds.initialisation", "[data]", "[seeds]\ninitialisation = N\n[data]", 9e18, true),
     ("seeds.order", "[data]", "[seeds]\norder = N\n[data]", 9e18, true),
     ("seeds.sampling", "[data]", "[seeds]\nsampling = N\n[data]", 9e18, true),
@@ -43,6 +43,10 @@ const KEYS: [Key; 34] = [
     ("stability.seeds", "seeds = 2 }", "seeds = N }", 1000.0, true),
     ("significance.tokens", "random = 1", "tokens = N, random = 1", 1e6, true),
     ("significance.random", "random = 1", "random = N", 1000.0, true),
+    ("gradient.checkpoints", "rows = 3", "rows = 3\ngradient = { checkpoints = N }", 1000.0, true),
+    ("turn.gap", "rows = 3", "rows = 3\nturn = { gap = N }", 1e6, true),
+    ("direction.layers", "rows = 3", "rows = 3\ndirection = { layers = N }", 1000.0, true),
+    ("direction.pairs", "rows = 3", "rows = 3\ndirection = { pairs = N }", 1e7, true),
 ];
 
 #[test]

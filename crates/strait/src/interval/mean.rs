@@ -36,6 +36,15 @@ impl Interval {
         Self::of_clusters(values, &vec![1.0; values.len()], &each_alone)
     }
 
+    /// A figure that is no mean, such as a cosine of two means, from what it is without each of its independent parts: the
+    /// jackknife's pseudo-values are taken as draws, and their mean's interval is laid about the figure.
+    pub fn of_left_out(value: f64, without: &[f64]) -> Self {
+        let n = without.len() as f64;
+        let pseudo: Vec<f64> = without.iter().map(|left| n * value - (n - 1.0) * left).collect();
+        let Self { value: mean, low, high } = Self::of_mean(&pseudo);
+        Self { value, low: value - (mean - low), high: value + (high - mean) }
+    }
+
     /// Weighted mean over clusters: `values[i]` has weight `weights[i]` and belongs to cluster `clusters[i]`.
     ///
     /// Student's interval of the linearised mean, stretched towards the longer tail. Fewer than [`FEWEST`] clusters give no
@@ -146,6 +155,19 @@ mod tests {
 
     fn alone(values: &[f64]) -> Interval {
         Interval::of_mean(values)
+    }
+
+    #[test]
+    fn parts_left_out_of_a_mean_give_the_interval_of_the_mean() {
+        let values = [1.0, 2.5, 2.0, 4.0, 3.5];
+        let sum: f64 = values.iter().sum();
+        let without: Vec<f64> = values.iter().map(|value| (sum - value) / 4.0).collect();
+        let (found, expected) = (Interval::of_left_out(sum / 5.0, &without), alone(&values));
+        for (found, expected) in [(found.low, expected.low), (found.high, expected.high)] {
+            assert!((found - expected).abs() < 1e-9, "{found} for {expected}");
+        }
+        assert!(!Interval::of_left_out(1.0, &[1.0, 2.0]).is_known());
+        assert!(!Interval::of_left_out(f64::NAN, &[f64::NAN; 4]).is_known());
     }
 
     fn near(a: f64, b: f64) -> bool {

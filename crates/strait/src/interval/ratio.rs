@@ -1,4 +1,4 @@
-//! The ratio of two independent figures.
+//! The ratio of two figures: of independent ones, and of means that are paired.
 
 use super::Interval;
 
@@ -12,6 +12,21 @@ impl Interval {
             return Self::bare(value);
         }
         Self { value, low: self.least_over(divisor), high: -(-self).least_over(divisor) }
+    }
+
+    /// The mean of some values as a share of the mean of the divisors that they are paired with, all of one weight: the
+    /// interval of the linearised share over clusters. There are no bounds unless the divisors' mean lies clearly above zero.
+    pub fn of_ratio(values: &[f64], divisors: &[f64], clusters: &[usize]) -> Self {
+        let ones = vec![1.0; values.len()];
+        let mean = |of: &[f64]| Self::of_clusters(of, &ones, clusters);
+        let divisor = mean(divisors);
+        let share = mean(values).value / divisor.value;
+        if divisor.low.is_nan() || divisor.low <= 0.0 {
+            return Self::bare(share);
+        }
+        let apart = |(value, by): (&f64, &f64)| (value - share * by) / divisor.value;
+        let error = mean(&values.iter().zip(divisors).map(apart).collect::<Vec<_>>());
+        Self { value: share, low: share + error.low, high: share + error.high }
     }
 
     /// The lower bound: where (value - r divisor)² = (value - low)² + r² reach², with the divisor's reach to the side that
@@ -43,6 +58,18 @@ mod tests {
         assert_eq!(share, interval(0.5, -1.0, 1.5));
         let share = interval(4.0, 2.0, 5.0).over(interval(2.0, 2.0, 2.0));
         assert_eq!(share, interval(2.0, 1.0, 2.5));
+    }
+
+    #[test]
+    fn what_is_paired_needs_less_than_what_is_independent() {
+        let divisors = [1.0, 2.0, 3.0, 4.0, 5.0];
+        let values = [0.5, 1.1, 1.4, 2.1, 2.4];
+        let of = |values: &[f64]| Interval::of_mean(values);
+        let paired = Interval::of_ratio(&values, &divisors, &[0, 1, 2, 3, 4]);
+        let independent = of(&values).over(of(&divisors));
+        assert!((paired.value - 0.5).abs() < 1e-12 && paired.low < 0.5 && paired.high > 0.5);
+        assert!(paired.high - paired.low < (independent.high - independent.low) / 3.0);
+        assert!(!Interval::of_ratio(&divisors, &values.map(|v| v - 1.5), &[0, 1, 2, 3, 4]).is_known());
     }
 
     #[test]

@@ -251,6 +251,18 @@ impl Estimate {
         self.working = self.working.max(kept.min(KEEP_LIMIT as f64));
     }
 
+    /// Adds so many readings of the gradient of the response losses of rows, with respect to an edit of these settings; it is
+    /// held in so many parts.
+    pub fn gradients(&mut self, rows: &[Row], settings: &Settings, parts: usize, passes: usize) {
+        let point = point(settings);
+        let every_row: Vec<usize> = (0..rows.len()).collect();
+        let work = self.training_work(point, rows, &every_row);
+        self.seconds += passes as f64 * work / self.rates.training;
+        let held = (TRAINED + parts as f64) * self.edit(&settings.edit) + self.stream(rows);
+        let batch = tokens(rows).min(TOKENS_AT_ONCE as f64);
+        self.working = self.working.max(held + self.activations(point, batch));
+    }
+
     fn reading(&mut self, rows: &[Row], blocks: usize) {
         self.seconds += tokens(rows) * self.blocks(blocks) / self.rates.forward;
     }

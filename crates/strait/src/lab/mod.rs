@@ -18,7 +18,7 @@ pub(crate) use losses::{
 };
 pub(crate) use pairs::PairReading;
 pub use pairs::{Group, PairRows};
-pub use solution::{Planned, Scene, Solution, Solved, Trajectory};
+pub use solution::{Planned, Scene, Solution, Solved, Trajectory, evenly};
 pub use training::{Course, Record};
 
 use crate::{

@@ -79,7 +79,16 @@ impl PairRows {
     /// At most `most` of the pairs, evenly apart, so that every domain keeps its part; nothing of them is kept.
     pub fn some(&self, most: usize) -> Self {
         let count = self.len().min(most);
-        let picked: Vec<usize> = (0..count).map(|i| i * self.len() / count).collect();
+        self.picked((0..count).map(|i| i * self.len() / count).collect())
+    }
+
+    /// The pairs of every other question, and those of the rest; nothing of them is kept.
+    pub fn halves(&self) -> [Self; 2] {
+        let of = |half: usize| (0..self.len()).filter(|&pair| self.questions[pair] % 2 == half).collect();
+        [0, 1].map(|half| self.picked(of(half)))
+    }
+
+    fn picked(&self, picked: Vec<usize>) -> Self {
         let rows = picked.iter().flat_map(|&i| self.kept.rows()[2 * i..2 * i + 2].iter().cloned());
         Self {
             group: self.group,

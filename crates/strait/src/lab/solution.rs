@@ -3,7 +3,7 @@
 use strait_model::Edit;
 
 use super::Lab;
-use crate::{Result, train::Settings};
+use crate::{Result, claim::Subject, train::Settings};
 
 /// A trained edit under the name that the study gave it.
 #[derive(Clone, Debug)]
@@ -49,6 +49,28 @@ pub trait Solved {
         self.every()
     }
 
+    /// Those that are compared, as claims see them.
+    fn subjects(&self) -> Vec<Subject> {
+        Vec::new()
+    }
+
+    /// The steps after which a solution that is compared was kept, 0 before them: its training begins there.
+    ///
+    /// # Errors
+    /// If what training kept cannot be listed.
+    fn steps(&self, _solution: &str) -> Result<Vec<usize>> {
+        Ok(Vec::new())
+    }
+
+    /// A solution that is compared, after one of its [`Self::steps`]; none after others. One at a time is opened: all
+    /// checkpoints of a large edit would not fit into memory.
+    ///
+    /// # Errors
+    /// If it cannot be read.
+    fn after(&self, _solution: &str, _step: usize) -> Result<Option<Edit>> {
+        Ok(None)
+    }
+
     /// Those that started from another one, with their checkpoints.
     ///
     /// # Errors
@@ -68,10 +90,18 @@ impl Solved for Vec<Solution> {
 pub struct Planned<'a> {
     /// How it is trained.
     pub settings: &'a Settings,
-    /// Whether efficiency, stability and significance compare it.
+    /// Whether measures compare it with others.
     pub compared: bool,
-    /// The number of its checkpoints, where it starts from another solution.
-    pub checkpoints: Option<usize>,
+    /// Whether it starts from another solution.
+    pub follows: bool,
+    /// The number of its checkpoints.
+    pub checkpoints: usize,
+}
+
+/// At most `most` of so many places in a row, evenly apart, the last among them.
+pub fn evenly(places: usize, most: usize) -> impl Iterator<Item = usize> {
+    let count = places.min(most);
+    (1..=count).map(move |i| (i * places).div_ceil(count) - 1)
 }
 
 /// All that the time and memory of a measure follow from.
@@ -91,5 +121,19 @@ impl Scene<'_> {
     /// The point up to which no solution changes anything.
     pub fn common_point(&self) -> usize {
         self.solutions.iter().map(|solution| super::point(solution.settings)).min().unwrap_or(0)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::evenly;
+
+    #[test]
+    fn places_evenly_apart_end_with_the_last() {
+        let places = |of, most| evenly(of, most).collect::<Vec<_>>();
+        assert!(places(0, 6).is_empty());
+        assert_eq!(places(3, 6), [0, 1, 2]);
+        assert_eq!(places(12, 6), [1, 3, 5, 7, 9, 11]);
+        assert_eq!(places(13, 3), [4, 8, 12]);
     }
 }

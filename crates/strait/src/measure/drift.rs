@@ -133,9 +133,8 @@ impl Measure for Drift {
     fn estimate(&self, scene: &Scene<'_>, estimate: &mut Estimate) {
         let few = scene.lab.pairs.each_ref().map(|pairs| pairs.some(self.most()));
         few.iter().for_each(|pairs| _ = estimate.keeping(pairs.kept.rows(), scene.common_point()));
-        for solution in &scene.solutions {
-            let Some(checkpoints) = solution.checkpoints else { continue };
-            let (point, passes) = (point(solution.settings), 1 + checkpoints.clamp(1, CHECKPOINTS));
+        for solution in scene.solutions.iter().filter(|solution| solution.follows) {
+            let (point, passes) = (point(solution.settings), 1 + solution.checkpoints.clamp(1, CHECKPOINTS));
             estimate.losses(scene.lab.held_out.rows(), point, passes);
             few.iter().for_each(|pairs| _ = estimate.losses(pairs.kept.rows(), point, passes));
         }

@@ -6,8 +6,9 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error as _, se
 use serde_json::Value;
 
 use super::{
-    Common, Comparison, Difference, Divergence, Drift, Efficiency, HeldOut, Inputs, Measure, Panel,
-    PlainText, Preference, Rates, Reads, Setting, Shown, SideBySide, Significance, Stability, Tables,
+    Common, Comparison, Difference, Directions, Divergence, Drift, Efficiency, Gradient, HeldOut, Inputs,
+    Measure, Panel, PlainText, Preference, Rates, Reads, Setting, Shown, SideBySide, Significance, Stability,
+    Tables, Turn,
 };
 use crate::{
     Result, Table,
@@ -17,7 +18,7 @@ use crate::{
 };
 
 /// All measures, in the order in which they are made and reported.
-pub static ALL: [Kind; 8] = [
+pub static ALL: [Kind; 11] = [
     Kind::of::<Preference>(),
     Kind::of::<Divergence>(),
     Kind::of::<HeldOut>(),
@@ -26,6 +27,9 @@ pub static ALL: [Kind; 8] = [
     Kind::of::<Significance>(),
     Kind::of::<Drift>(),
     Kind::of::<Rates>(),
+    Kind::of::<Gradient>(),
+    Kind::of::<Turn>(),
+    Kind::of::<Directions>(),
 ];
 
 /// A measure without its settings.

@@ -2,6 +2,7 @@
 //! claim. The list of all stands in [`list`] and nowhere else. Measures read no files and print nothing.
 
 mod difference;
+mod direction;
 mod divergence;
 mod drift;
 mod efficiency;
@@ -19,20 +20,22 @@ pub mod records;
 mod shown;
 mod significance;
 mod stability;
+mod turn;
 mod unit;
 
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use serde_json::Value;
 
 pub use difference::Difference;
+pub use direction::{DirectionCosine, DirectionEffect, DirectionRow, Directions, Source, Use};
 pub use divergence::{Divergence, KlRow, Text};
 pub use drift::{CHECKPOINTS, Drift, DriftRow};
 pub use efficiency::{Efficiency, EfficiencyDifference, EfficiencyRow, Grid, efficiency_of};
 pub use families::{FamilyDifference, FamilyShift, Member, families_difference};
-pub use gradient::{Pull, descent, flat, pull};
+pub use gradient::{Gradient, GradientDifference, GradientRow, Pull, descent, pull};
 pub use heldout::{HeldOut, HeldOutRow};
 pub use paired::Comparison;
-pub use part::{Part, kind};
+pub use part::{Part, flat, kind};
 pub(crate) use preference::{CERTIFIED, GENERAL, LEARNED};
 pub use preference::{Certificate, Preference, Shift, certificate, families};
 pub use rates::{Asked, RateRow, RateStep, Rates, Reader};
@@ -43,6 +46,7 @@ pub use significance::{
     random_like,
 };
 pub use stability::{Stability, StabilityDifference, StabilityRow, noise_across, perturbed, stability_of};
+pub use turn::{Turn, TurnRow};
 
 pub use crate::lab::{LossesOf, PairRows, Solution, Trajectory, row_losses};
 use crate::{
@@ -269,6 +273,22 @@ impl<R: Row, S: Row> Tables for (Vec<R>, Vec<S>) {
         match table.name() == R::TABLE {
             true => table.read::<R>().map(drop),
             false => table.read::<S>().map(drop),
+        }
+    }
+}
+
+impl<R: Row, S: Row, T: Row> Tables for (Vec<R>, Vec<S>, Vec<T>) {
+    const NAMES: &'static [&'static str] = &[R::TABLE, S::TABLE, T::TABLE];
+
+    fn tables(&self) -> Vec<Table> {
+        vec![Table::of(&self.0), Table::of(&self.1), Table::of(&self.2)]
+    }
+
+    fn check(table: &Table) -> Result<()> {
+        match table.name() {
+            name if name == R::TABLE => table.read::<R>().map(drop),
+            name if name == S::TABLE => table.read::<S>().map(drop),
+            _ => table.read::<T>().map(drop),
         }
     }
 }

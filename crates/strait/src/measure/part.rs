@@ -48,6 +48,11 @@ impl Part {
     /// All parts.
     pub(super) const ALL: [Self; 5] = [Self::Vector, Self::A, Self::B, Self::Direction, Self::Weight];
 
+    /// The part that training moves away from nothing: the vector, or each B. None where an edit has neither.
+    pub(super) fn grown(edit: &Edit) -> Option<Self> {
+        [Self::Vector, Self::B].into_iter().find(|part| part.is_in(edit))
+    }
+
     /// Whether an edit has tensors of this part.
     pub(super) fn is_in(self, edit: &Edit) -> bool {
         edit.parts().any(|part| match part {
@@ -58,6 +63,12 @@ impl Part {
             Edit::Composed(_) => false,
         })
     }
+}
+
+/// The names and sizes of an edit's tensors, as text: what has the same lies in one space.
+pub(super) fn shape(edit: &Edit) -> String {
+    let tensors = edit.tensors().into_iter();
+    tensors.map(|(name, tensor)| format!("{name} {:?}\n", tensor.dims())).collect()
 }
 
 /// The edit with each of its tensors replaced by what `change` makes of it, in order.
@@ -86,4 +97,29 @@ pub(super) fn with_tensors(
             Edit::Composed(edits.iter().map(|edit| with_tensors(edit, change)).collect::<Result<_>>()?)
         }
     })
+}
+
+/// One part of an edit, one number behind the other, in the order of its tensors.
+///
+/// # Errors
+/// If a tensor operation fails.
+pub fn flat(edit: &Edit, part: Part) -> Result<Vec<f64>> {
+    collect(edit, part, numbers)
+}
+
+/// What `of` makes of each tensor of a part, one behind the other.
+pub(super) fn collect(edit: &Edit, part: Part, of: impl Fn(&Tensor) -> Result<Vec<f64>>) -> Result<Vec<f64>> {
+    let mut all = Vec::new();
+    with_tensors(edit, &mut |found, tensor| {
+        if found == part {
+            all.extend(of(tensor)?);
+        }
+        Ok(tensor.clone())
+    })?;
+    Ok(all)
+}
+
+/// A tensor's numbers, one behind the other.
+pub(super) fn numbers(tensor: &Tensor) -> Result<Vec<f64>> {
+    Ok(tensor.detach().flatten_all()?.to_vec1::<f32>()?.into_iter().map(f64::from).collect())
 }

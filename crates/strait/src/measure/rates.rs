@@ -199,7 +199,7 @@ impl Measure for Rates {
         let (questions, train) = (exam.rows(), scene.lab.train.rows());
         estimate.keeping(train, scene.common_point());
         for solution in &scene.solutions {
-            let along = solution.checkpoints.map_or(0, |checkpoints| 1 + checkpoints.min(super::CHECKPOINTS));
+            let along = if solution.follows { 1 + solution.checkpoints.min(super::CHECKPOINTS) } else { 0 };
             let passes = self.scales.len() + along;
             estimate.losses(&questions, 0, passes);
             estimate.losses(train, point(solution.settings), passes);

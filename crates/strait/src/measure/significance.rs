@@ -19,7 +19,7 @@ use strait_model::{
 use super::{
     Common, Comparison, Difference, Inputs, Measure, Panel, PlainText, Reads, Setting, Shown, Solution,
     TextSource, kind,
-    part::with_tensors,
+    part::{shape, with_tensors},
     plots::{HEIGHT, KINDS},
     shown::rows,
     unit::NATS,
@@ -332,12 +332,6 @@ struct Normed<'a> {
     solution: &'a Solution,
     norm: f64,
     shape: String,
-}
-
-/// The names and sizes of an edit's tensors, as text: random directions of one shape serve all solutions of it.
-fn shape(edit: &Edit) -> String {
-    let tensors = edit.tensors().into_iter();
-    tensors.map(|(name, tensor)| format!("{name} {:?}\n", tensor.dims())).collect()
 }
 
 /// What is measured: a solution, or a random edit of the same shape.

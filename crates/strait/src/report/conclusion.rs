@@ -60,10 +60,9 @@ fn claims_of(kind: &Kind, shown: &Shown<'_>) -> Vec<(Place, Claim)> {
 /// about. `measures` are the names of those that the study makes.
 pub fn sentences(subjects: &[Subject], measures: &[&str]) -> Vec<String> {
     let mut all = frontier::statements(subjects);
-    for kind in &ALL {
+    for kind in ALL.iter().filter(|kind| measures.contains(&kind.name)) {
         all.extend((kind.statements)(subjects));
-        let made = kind.comparison.filter(|_| measures.contains(&kind.name));
-        all.extend(made.into_iter().flat_map(|comparison| comparison.statements(subjects)));
+        all.extend(kind.comparison.iter().flat_map(|comparison| comparison.statements(subjects)));
     }
     all.sort_by_key(|(place, _)| *place);
     all.into_iter().map(|(_, sentence)| sentence).collect()

@@ -7,8 +7,10 @@ use strait_model::{Edit, Model, edit};
 use super::{Solution, Study, layout::solution_folder, sweep::meant};
 use crate::{
     Result,
-    lab::{self, Solved, Trajectory},
+    claim::Subject,
+    lab::{self, Solved, Trajectory, evenly},
     measure::CHECKPOINTS,
+    train::Trainable,
 };
 
 /// The solutions of a study whose edits lie in a run folder.
@@ -37,6 +39,26 @@ impl Solved for InFolder<'_> {
 
     fn compared(&self) -> Result<Vec<lab::Solution>> {
         self.study.compared().map(|solution| self.open(solution)).collect()
+    }
+
+    fn subjects(&self) -> Vec<Subject> {
+        self.study.compared().map(|solution| solution.subject(None)).collect()
+    }
+
+    fn steps(&self, solution: &str) -> Result<Vec<usize>> {
+        let kept = solution_folder(self.folder, solution).trajectory()?;
+        Ok([0].into_iter().chain(kept.into_iter().map(|(step, _)| step)).collect())
+    }
+
+    fn after(&self, solution: &str, step: usize) -> Result<Option<Edit>> {
+        let Some(known) = self.study.solution(solution).filter(|known| known.compared()) else {
+            return Ok(None);
+        };
+        if step > 0 {
+            return open(&self.model, &solution_folder(self.folder, solution).checkpoint(step)).map(Some);
+        }
+        // Training begins with what its settings and seeds say; a vector is zero there in every unit.
+        Trainable::new(&known.train, &self.model.decoder, 1.0)?.frozen().map(Some)
     }
 
     fn trajectories(&self) -> Result<Vec<Trajectory>> {
@@ -87,25 +109,5 @@ impl Solved for InFolder<'_> {
             });
         }
         Ok(trajectories)
-    }
-}
-
-/// At most `most` of so many places in a row, evenly apart, the last among them.
-fn evenly(places: usize, most: usize) -> impl Iterator<Item = usize> {
-    let count = places.min(most);
-    (1..=count).map(move |i| (i * places).div_ceil(count) - 1)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::evenly;
-
-    #[test]
-    fn places_evenly_apart_end_with_the_last() {
-        let places = |of, most| evenly(of, most).collect::<Vec<_>>();
-        assert!(places(0, 6).is_empty());
-        assert_eq!(places(3, 6), [0, 1, 2]);
-        assert_eq!(places(12, 6), [1, 3, 5, 7, 9, 11]);
-        assert_eq!(places(13, 3), [4, 8, 12]);
     }
 }

@@ -177,10 +177,8 @@ impl<'a> Worker<'a> {
         let solutions = study.solutions.iter().map(|solution| lab::Planned {
             settings: &solution.train,
             compared: solution.compared(),
-            checkpoints: solution
-                .from
-                .is_some()
-                .then(|| self.steps(solution) / solution.train.checkpoint_every),
+            follows: solution.from.is_some(),
+            checkpoints: self.steps(solution).div_ceil(solution.train.checkpoint_every),
         });
         let scene = Scene { lab: &self.lab, solutions: solutions.collect() };
         for measure in study.measures.asked.0.iter().filter(|measure| left(measure.name())) {

@@ -6,6 +6,7 @@ mod columns;
 mod coverage;
 mod data;
 mod direction;
+mod directions;
 mod full;
 mod intervals;
 mod measures;

@@ -34,7 +34,7 @@ use tempfile::TempDir;
 const DEPTH: usize = 30;
 
 /// Runs a study on the CPU.
-fn run(
+pub(crate) fn run(
     study: &Path,
     out: Option<&Path>,
     jobs: Option<NonZeroUsize>,
@@ -44,12 +44,12 @@ fn run(
 }
 
 /// A folder with rows and pairs in it, and a study of them.
-struct Desk {
+pub(crate) struct Desk {
     folder: TempDir,
 }
 
 impl Desk {
-    fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let desk = Self { folder: tempfile::tempdir().unwrap() };
         let row = |kind: &str, domain: &str, i: usize| {
             let messages = json!([
@@ -73,12 +73,12 @@ impl Desk {
         desk
     }
 
-    fn path(&self, name: &str) -> PathBuf {
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
         self.folder.path().canonicalize().unwrap().join(name)
     }
 
     /// A study file with these lines under `[train]` and these solutions.
-    fn write(&self, train: &str, solutions: &str) -> PathBuf {
+    pub(crate) fn write(&self, train: &str, solutions: &str) -> PathBuf {
         let model = Path::new(env!("CARGO_MANIFEST_DIR")).join("../strait-model/tests/fixtures/tiny/llama");
         let text = format!(
             r#"model = '{}'
@@ -446,21 +446,21 @@ fn cosines_of_lora_are_those_of_the_matrices_that_it_adds() {
 }
 
 /// Keeps what a run says, and asks for a stop once it was asked so often whether to stop.
-struct Watch {
+pub(crate) struct Watch {
     left: AtomicI64,
     notes: Mutex<Vec<String>>,
 }
 
 impl Watch {
-    fn stopping_after(questions: i64) -> Self {
+    pub(crate) fn stopping_after(questions: i64) -> Self {
         Self { left: questions.into(), notes: Mutex::new(Vec::new()) }
     }
 
-    fn endless() -> Self {
+    pub(crate) fn endless() -> Self {
         Self::stopping_after(i64::MAX)
     }
 
-    fn notes(&self) -> String {
+    pub(crate) fn notes(&self) -> String {
         self.notes.lock().unwrap().join("\n")
     }
 }
@@ -478,7 +478,7 @@ impl Progress for Watch {
 }
 
 /// The tables of a run, but for what says how long it took.
-fn tables(folder: &Path) -> BTreeMap<String, String> {
+pub(crate) fn tables(folder: &Path) -> BTreeMap<String, String> {
     let mut tables = BTreeMap::new();
     for entry in std::fs::read_dir(folder.join("tables")).unwrap() {
         let path = entry.unwrap().path();
@@ -494,12 +494,12 @@ fn tables(folder: &Path) -> BTreeMap<String, String> {
     tables
 }
 
-fn table(folder: &Path, name: &str) -> Table {
+pub(crate) fn table(folder: &Path, name: &str) -> Table {
     Table::read_parquet(&folder.join(format!("tables/{name}.parquet"))).unwrap()
 }
 
 /// The values of a column in the rows that are about a solution.
-fn of(table: &Table, solution: &str, column: &str) -> Vec<f64> {
+pub(crate) fn of(table: &Table, solution: &str, column: &str) -> Vec<f64> {
     let names = table.text("solution").unwrap();
     let rows = (0..table.rows()).filter(|&row| names[row] == solution);
     match table.column(column).unwrap() {
@@ -510,7 +510,7 @@ fn of(table: &Table, solution: &str, column: &str) -> Vec<f64> {
     }
 }
 
-const TRAIN: &str = "edit = 'lora'\nlayer = 2\nrank = 2\nalpha = 8\nlearning_rate = 0.02\nbatch_size = 2\n\
+pub(crate) const TRAIN: &str = "edit = 'lora'\nlayer = 2\nrank = 2\nalpha = 8\nlearning_rate = 0.02\nbatch_size = 2\n\
                      steps = 8\ncheckpoint_every = 2\nwarmup = 0";
 
 const SOLUTIONS: &str = "

@@ -17,7 +17,7 @@ keys! {
         coherence: f64 = positive(most::FACTOR), default 1.0;
         /// Of no effect any more, since no interval is drawn at random; read for older studies.
         resamples: usize = count(100..=100_000), left_out "the same";
-        /// Training rows that efficiency and stability read, chosen by seeds.sampling.
+        /// Training rows that efficiency, stability and gradient read, chosen by seeds.sampling.
         rows: usize = count(2..=most::ROWS), default 100;
         + asked: SaidOfAll;
     }

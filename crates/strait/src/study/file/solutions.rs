@@ -20,7 +20,7 @@ keys! {
         when: PointKeys = points(), left_out "all";
         /// Leaves out points that have all of these values.
         skip: PointKeys = points(), left_out "none is left out";
-        /// True: what it does is read, but it is not compared by efficiency, stability, significance.
+        /// True: what it does is read, but it is compared with no other solution.
         control: bool = flag(), default false;
         ..train: TrainKeys;
     }

@@ -17,7 +17,7 @@ pub struct Measures {
     pub certificate: f64,
     /// Nats per token that the mean response loss may rise by for a scale to count as coherent.
     pub coherence: f64,
-    /// Training rows that efficiency and stability read.
+    /// Training rows that efficiency, stability and gradient read.
     #[serde(default)]
     pub rows: usize,
     /// The measures with their settings.

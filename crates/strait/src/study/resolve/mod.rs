@@ -98,7 +98,7 @@ impl<S> Study<S> {
 }
 
 impl Study {
-    /// The solutions that efficiency, stability and significance compare.
+    /// The solutions that measures compare with each other.
     pub fn compared(&self) -> impl Iterator<Item = &Solution> + Clone {
         self.solutions.iter().filter(|solution| solution.compared())
     }

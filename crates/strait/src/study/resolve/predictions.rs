@@ -9,17 +9,8 @@ use crate::{
 
 /// The sentences that the report on these solutions may conclude with.
 pub(super) fn claims(solutions: &[&Solution], measures: &Measures) -> Vec<String> {
-    let penalised = |name: &String| solutions.iter().any(|s| s.name == *name && s.train.kl.is_some());
-    let subject = |solution: &&Solution| Subject {
-        name: solution.name.clone(),
-        kind: solution.train.edit.kind().into(),
-        control: solution.control,
-        penalised: solution.train.kl.is_some(),
-        searched: solution.search.is_some(),
-        freed: solution.train.kl.is_none() && solution.from.as_ref().is_some_and(penalised),
-        variant: solution.variant(),
-        seed: solution.train.seeds.initialisation,
-    };
+    let named = |name: &String| solutions.iter().copied().find(|solution| solution.name == *name);
+    let subject = |solution: &&Solution| solution.subject(solution.from.as_ref().and_then(named));
     let subjects: Vec<Subject> = solutions.iter().map(subject).collect();
     let measured: Vec<&str> = measures.asked.0.iter().map(|measure| measure.name()).collect();
     sentences(&subjects, &measured)

@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use super::Rows;
 use crate::{
+    claim::Subject,
     study::{Point, Preset, Search},
     train::Settings,
 };
@@ -24,7 +25,7 @@ pub struct Solution {
     /// How many training rows it uses, the first ones in its seed's order; none for all.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rows: Option<usize>,
-    /// Whether it is there for what it does alone: efficiency, stability and significance do not compare it.
+    /// Whether it is there for what it does alone, and compared with no other.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub control: bool,
     /// Other rows among its training rows.
@@ -56,9 +57,24 @@ pub struct Mix {
 }
 
 impl Solution {
-    /// Whether efficiency, stability and significance compare it: it starts from nothing, and is no control.
+    /// Whether measures compare it with others: it starts from nothing, and is no control.
     pub fn compared(&self) -> bool {
         self.from.is_none() && !self.control
+    }
+
+    /// The solution as claims see it; `start` is the one that it goes on from.
+    pub fn subject(&self, start: Option<&Self>) -> Subject {
+        let penalised = |solution: &Self| solution.train.kl.is_some();
+        Subject {
+            name: self.name.clone(),
+            kind: self.train.edit.kind().into(),
+            control: self.control,
+            penalised: penalised(self),
+            searched: self.search.is_some(),
+            freed: !penalised(self) && start.is_some_and(penalised),
+            variant: self.variant(),
+            seed: self.train.seeds.initialisation,
+        }
     }
 
     /// The name that the study gives it, or its whole sweep.

@@ -1,0 +1,126 @@
+//! Directions, and the angles between them.
+
+use strait_model::{
+    Decoder, Edit,
+    edit::{Projection, Site, SteeringVector},
+};
+
+use super::{DirectionCosine, Source};
+use crate::{
+    Result,
+    direction::{Side, Tokens, cosine, mean_difference},
+    lab::{PairRows, Solution, every_two},
+    measure::{
+        Part,
+        part::{flat, numbers},
+    },
+    objective::Row,
+};
+
+/// A solution's mean difference after one block.
+pub struct Direction<'a> {
+    pub solution: &'a Solution,
+    pub source: Source,
+    pub vector: SteeringVector,
+}
+
+impl Direction<'_> {
+    fn numbers(&self) -> Result<Vec<f64>> {
+        numbers(&self.vector.vector)
+    }
+
+    /// The cosine with what the solution itself adds to the stream; NaN where that is no one direction.
+    pub fn with_its_solution(&self) -> Result<f64> {
+        match written(&self.solution.edit)? {
+            Some(own) => Ok(cosine(&self.numbers()?, &own)),
+            None => Ok(f64::NAN),
+        }
+    }
+}
+
+/// The one direction that an edit writes into the residual stream: its vector, or B of the one adapter whose output is added
+/// to the stream, if it has rank 1.
+fn written(edit: &Edit) -> Result<Option<Vec<f64>>> {
+    Ok(match edit {
+        Edit::Steering(_) => Some(flat(edit, Part::Vector)?),
+        Edit::Lora(lora) => {
+            let adds = |site| match site {
+                Site::Embeddings | Site::Lookup => true,
+                Site::Projection { projection, .. } => matches!(projection, Projection::O | Projection::Down),
+                Site::Head => false,
+            };
+            match &lora.adapters.iter().filter(|adapter| adds(adapter.site)).collect::<Vec<_>>()[..] {
+                [one] if one.b.dim(1)? == 1 => Some(numbers(&one.b)?),
+                _ => None,
+            }
+        }
+        Edit::Full(_) | Edit::Ablation(_) | Edit::Composed(_) => None,
+    })
+}
+
+/// At most `most` layers, evenly apart from the first that every solution changes to the last.
+pub fn layers(depth: usize, solutions: &[Solution], most: usize) -> Vec<i32> {
+    let first = solutions.iter().filter_map(|solution| solution.edit.first_layer()).max();
+    let Some(first) = first else { return Vec::new() };
+    let span = (depth as i32 - 1 - first).max(0) as usize;
+    let count = most.min(span + 1);
+    (0..count).map(|i| first + (i * span / (count - 1).max(1)) as i32).collect()
+}
+
+/// The prompts of pairs, one a pair: what stands before the first answer.
+pub fn prompts(pairs: &PairRows) -> Vec<Row> {
+    let prompt = |row: &Row| {
+        let end = row.responses.first().map_or(row.ids.len(), |response| response.start);
+        Row { ids: row.ids[..end].to_vec(), responses: Vec::new() }
+    };
+    pairs.kept.rows().iter().step_by(2).map(prompt).collect()
+}
+
+/// The directions of one solution at these layers, of every source.
+pub fn directions<'a>(
+    decoder: &Decoder,
+    solution: &'a Solution,
+    layers: &[i32],
+    pairs: &PairRows,
+) -> Result<Vec<Direction<'a>>> {
+    let prompts = prompts(pairs);
+    let answers =
+        |first: usize| -> Vec<Row> { pairs.kept.rows().iter().skip(first).step_by(2).cloned().collect() };
+    let (taught, other) = (answers(0), answers(1));
+    let edit = Some(&solution.edit);
+    let shift = [Side { rows: &prompts, edit }, Side { rows: &prompts, edit: None }];
+    let answers = [Side { rows: &taught, edit }, Side { rows: &other, edit }];
+    let mut found = Vec::new();
+    for (source, sides, tokens) in
+        [(Source::Shift, shift, Tokens::Prompt), (Source::Answers, answers, Tokens::Response)]
+    {
+        let vectors = mean_difference(decoder, sides, tokens)?;
+        let wanted = vectors.into_iter().filter(|vector| layers.contains(&vector.layer));
+        found.extend(wanted.map(|vector| Direction { solution, source, vector }));
+    }
+    Ok(found)
+}
+
+/// The cosine of every two directions that differ in their solution, their layer or their source alone.
+pub fn cosines(directions: &[Direction<'_>]) -> Result<Vec<DirectionCosine>> {
+    let numbers = directions.iter().map(Direction::numbers).collect::<Result<Vec<_>>>()?;
+    let all: Vec<_> = directions.iter().zip(&numbers).collect();
+    let differ = |one: &Direction<'_>, other: &Direction<'_>| {
+        usize::from(one.solution.name != other.solution.name)
+            + usize::from(one.source != other.source)
+            + usize::from(one.vector.layer != other.vector.layer)
+    };
+    let alike = every_two(&all).filter(|((one, _), (other, _))| differ(one, other) == 1);
+    let row = |((one, x), (other, y)): (&(&Direction<'_>, &Vec<f64>), &(&Direction<'_>, &Vec<f64>))| {
+        DirectionCosine {
+            solution: one.solution.name.clone(),
+            source: one.source,
+            layer: one.vector.layer.into(),
+            other: other.solution.name.clone(),
+            other_source: other.source,
+            other_layer: other.vector.layer.into(),
+            cosine: cosine(x, y),
+        }
+    };
+    Ok(alike.map(row).collect())
+}

@@ -1,0 +1,395 @@
+//! Gradients, turns and directions as measures, against plain computations, and in a small study.
+
+use std::{num::NonZeroUsize, path::Path};
+
+use candle_core::{Device, Tensor};
+use strait::{
+    Error,
+    claim::Subject,
+    data::{RowSource, pairs::read_pairs, read_chats},
+    direction::{cosine, random_like},
+    interval::Interval,
+    lab::{Group, PairRows, Solved},
+    measure::{
+        DirectionEffect, Directions, Gradient, Part, Pull, Solution, Source, Turn, Use, descent, flat, pull,
+    },
+    objective::{Kept, Row},
+    study::StudyFile,
+};
+use strait_model::{
+    Edit, Model,
+    decoder::Packed,
+    edit::{Ablation, SteeringVector},
+    progress::Silent,
+    source::{Located, Road},
+};
+
+use crate::sweeps::{Desk, TRAIN, Watch, of, run, table, tables};
+
+const WIDTH: usize = 32;
+const SEED: u64 = 3;
+
+fn model() -> Model {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../strait-model/tests/fixtures/tiny/llama");
+    let located = Located { name: "tiny".into(), path, road: Road::Path, revision: None };
+    Model::load(&located, &Device::Cpu).unwrap()
+}
+
+fn vector(layer: i32, of: impl Fn(usize) -> f32) -> SteeringVector {
+    let values: Vec<f32> = (0..WIDTH).map(of).collect();
+    SteeringVector { layer, vector: Tensor::from_vec(values, WIDTH, &Device::Cpu).unwrap() }
+}
+
+fn solution(name: &str, edit: Edit) -> Solution {
+    Solution { name: name.into(), edit }
+}
+
+#[track_caller]
+fn near(found: f64, expected: f64, tolerance: f64) {
+    assert!((found - expected).abs() <= tolerance * expected.abs().max(1.0), "{found} for {expected}");
+}
+
+/// Solutions that were kept on the way: each name with its edit after each of some steps, the last of them its end.
+struct Courses(Vec<(&'static str, Vec<(usize, Edit)>)>);
+
+impl Courses {
+    fn steps_of(&self, solution: &str) -> &[(usize, Edit)] {
+        &self.0.iter().find(|(name, _)| *name == solution).unwrap().1
+    }
+}
+
+impl Solved for Courses {
+    fn every(&self) -> strait::Result<Vec<Solution>> {
+        Ok(self.0.iter().map(|(name, course)| solution(name, course.last().unwrap().1.clone())).collect())
+    }
+
+    fn subjects(&self) -> Vec<Subject> {
+        let subject = |(name, _): &(&str, Vec<_>)| Subject {
+            name: (*name).into(),
+            kind: "steering".into(),
+            control: false,
+            penalised: name.starts_with("narrow"),
+            searched: false,
+            freed: false,
+            variant: (*name).into(),
+            seed: 0,
+        };
+        self.0.iter().map(subject).collect()
+    }
+
+    fn steps(&self, solution: &str) -> strait::Result<Vec<usize>> {
+        Ok(self.steps_of(solution).iter().map(|(step, _)| *step).collect())
+    }
+
+    fn after(&self, solution: &str, step: usize) -> strait::Result<Option<Edit>> {
+        Ok(self.steps_of(solution).iter().find(|(at, _)| *at == step).map(|(_, edit)| edit.clone()))
+    }
+}
+
+// Gradients.
+
+#[test]
+fn gradients_are_those_of_the_whole_loss_and_intervals_those_of_what_is_left() {
+    let model = model();
+    let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/train/rows.jsonl");
+    let chats = read_chats(&RowSource::File(file)).unwrap();
+    let row = |chat: &strait::data::Chat| Row::from_chat(&model, &chat.conversation, &chat.place).unwrap();
+    let rows: Vec<Row> = chats.iter().map(row).collect();
+    let course = |layer: i32, phase: f32| -> Vec<(usize, Edit)> {
+        let at = |step: usize| vector(layer, |i| 0.02 * step as f32 * (phase + i as f32).sin());
+        [0, 2, 4, 6, 8].map(|step| (step, Edit::Steering(at(step)))).into()
+    };
+    // One at another layer lies in no space with the two.
+    let solved =
+        Courses(vec![("general", course(1, 0.0)), ("narrow", course(1, 0.5)), ("low", course(0, 1.0))]);
+    let mut kept = Kept::new(rows.clone());
+    let settings = Gradient { checkpoints: 2 };
+    let (found, compared) = settings.read(&model.decoder, &solved, &mut kept, SEED, &Silent).unwrap();
+    let read: Vec<_> = found.iter().map(|row| (row.solution.as_str(), row.step)).collect();
+    let expected = ["general", "narrow"].map(|name| [(name, 0), (name, 4), (name, 8)]).concat();
+    assert_eq!(read, expected);
+
+    let end = |name: &str| flat(&solved.steps_of(name).last().unwrap().1, Part::Vector).unwrap();
+    let (general, narrow) = (end("general"), end("narrow"));
+    let questions = kept.questions();
+    for (row, compared) in found.iter().zip(&compared) {
+        let edit = solved.after(&row.solution, row.step).unwrap().unwrap();
+        let of = |rows: Vec<Row>| -> (Vec<f64>, Pull) {
+            let kept = Kept::all(&model.decoder, rows, 0, false, "", &Silent).unwrap();
+            let step = descent(&model.decoder, &kept, &edit, Part::Vector).unwrap();
+            let pull = pull(&step, &general, &narrow);
+            (step, pull)
+        };
+        let (step, whole) = of(rows.clone());
+        near(row.length, step.iter().map(|x| x * x).sum::<f64>().sqrt(), 1e-4);
+        near(row.cosine_general, cosine(&step, &general), 1e-4);
+        near(row.cosine_narrow, whole.narrow, 1e-4);
+        near(row.cosine_general_only, whole.general_only, 1e-4);
+        near(row.cosine_narrow_only, whole.narrow_only, 1e-4);
+        // Eight questions are eight parts.
+        let without = |part: usize| {
+            let others = rows.iter().zip(&questions).filter(|(_, question)| **question != part);
+            let (_, pull) = of(others.map(|(row, _)| row.clone()).collect());
+            pull.general - pull.narrow
+        };
+        let without: Vec<f64> = (0..=*questions.iter().max().unwrap()).map(without).collect();
+        let expected = Interval::of_left_out(whole.general - whole.narrow, &without);
+        assert_eq!((compared.parts, compared.along.as_str()), (without.len(), row.solution.as_str()));
+        near(compared.difference.value, expected.value, 1e-3);
+        near(compared.difference.low, expected.low, 1e-2);
+        near(compared.difference.high, expected.high, 1e-2);
+        assert!(compared.difference.is_known());
+    }
+}
+
+// Turns.
+
+#[test]
+fn the_sharpest_turn_is_where_the_way_bends() {
+    // Straight along one axis up to step 40, then along another; the last checkpoint lies nearer to the one before.
+    let at = |step: usize| match step {
+        0..=40 => [step as f32, 0.0],
+        _ => [40.0, step as f32 - 40.0],
+    };
+    let steps: Vec<usize> = (0..=8).map(|i| 10 * i).chain([83]).collect();
+    let edit = |step: &usize| {
+        let [x, y] = at(*step);
+        (
+            *step,
+            Edit::Steering(vector(1, |i| {
+                if i == 0 {
+                    x
+                } else if i == 1 {
+                    y
+                } else {
+                    0.0
+                }
+            })),
+        )
+    };
+    let still = |step: &usize| (*step, Edit::Steering(vector(1, |_| 1.0)));
+    let solved = Courses(vec![
+        ("general", steps.iter().map(edit).collect()),
+        ("still", steps.iter().map(still).collect()),
+    ]);
+    for (gap, places) in [(None, vec![10, 20, 30, 40, 50, 60, 70]), (Some(29), vec![20, 30, 40, 50, 60])] {
+        let found = Turn { gap }.read(&solved, &Silent).unwrap();
+        let own: Vec<_> = found.iter().filter(|row| row.solution == "general").collect();
+        assert_eq!(own.iter().map(|row| row.step).collect::<Vec<_>>(), places);
+        let sharpest: Vec<_> = own.iter().filter(|row| row.sharpest).collect();
+        assert_eq!(sharpest.len(), 1);
+        assert_eq!((sharpest[0].step, sharpest[0].gap), (40, if gap.is_some() { 20 } else { 10 }));
+        near(sharpest[0].cosine, 0.0, 1e-6);
+        near(sharpest[0].back, sharpest[0].gap as f64, 1e-6);
+        near(own[0].cosine, -1.0, 1e-6);
+        assert!(own.iter().all(|row| row.moved));
+        // What does not move has no direction.
+        let still = found.iter().filter(|row| row.solution == "still");
+        assert!(still.clone().all(|row| !row.moved && !row.sharpest) && still.count() == places.len());
+    }
+}
+
+// Directions.
+
+fn pairs(desk: &Desk, model: &Model, group: Group, name: &str) -> PairRows {
+    let source = |kind: &str| RowSource::File(desk.path(&format!("{name}-{kind}.jsonl")));
+    let pairs = read_pairs(&source("taught"), &source("other"), None).unwrap();
+    PairRows::new(model, group, &pairs).unwrap()
+}
+
+/// The mean loss of the responses of a row, in one pass with nothing kept.
+fn loss(model: &Model, row: &Row, edit: Option<&Edit>) -> f64 {
+    let decoder = &model.decoder;
+    let packed = Packed::new([row.ids.as_slice()]);
+    let stream = decoder.embed(&packed).unwrap();
+    let stream = decoder.run(stream, 0..model.config().layers, &packed, edit, None).unwrap();
+    let hidden = decoder.finish(stream, edit).unwrap();
+    let logits: Vec<Vec<f32>> =
+        decoder.unembedding(None).unwrap().logits(&hidden).unwrap().to_vec2().unwrap();
+    let tokens = row.responses.iter().flat_map(Clone::clone);
+    let losses = tokens.map(|token| {
+        let logits = &logits[token - 1];
+        let sum = logits.iter().map(|&l| f64::from(l).exp()).sum::<f64>().ln();
+        sum - f64::from(logits[row.ids[token] as usize])
+    });
+    losses.sum::<f64>() / row.response_tokens() as f64
+}
+
+fn preference(model: &Model, pairs: &PairRows, edit: Option<&Edit>) -> f64 {
+    let of = |pair: &[Row]| loss(model, &pair[1], edit) - loss(model, &pair[0], edit);
+    let all: Vec<f64> = pairs.kept.rows().chunks_exact(2).map(of).collect();
+    all.iter().sum::<f64>() / all.len() as f64
+}
+
+#[test]
+fn a_direction_does_what_a_whole_pass_with_it_does() {
+    let (desk, model) = (Desk::new(), model());
+    let pairs =
+        [pairs(&desk, &model, Group::Narrow, "narrow"), pairs(&desk, &model, Group::General, "general")];
+    let general = vector(1, |i| 0.5 * (1.7 * i as f32).sin());
+    let narrow = vector(1, |i| 0.4 * (1.0 + 0.9 * i as f32).cos());
+    let solutions =
+        [solution("general", Edit::Steering(general.clone())), solution("narrow", Edit::Steering(narrow))];
+    let settings = Directions { layers: 2, pairs: 2, factors: vec![1.0, 2.0], coherence: 1.0 };
+    let (rows, cosines, effects) = settings.read(&model, &solutions, &pairs, SEED, &Silent).unwrap();
+    // Two solutions, two sources, the layer where they act and the last one.
+    let layers: Vec<_> = rows.iter().map(|row| row.layer).collect();
+    assert_eq!(layers, [1, 3, 1, 3, 1, 3, 1, 3]);
+    assert!(rows.iter().all(|row| row.pairs == 2 && row.questions == 2));
+    let shift = &rows[0];
+    near(shift.cosine_solution, 1.0, 1e-5);
+    near(shift.norm, general.norm().unwrap(), 1e-4);
+    assert!(rows[1].cosine_solution < 0.999 && rows[2].source == Source::Answers);
+    // Each of eight directions lies beside three others that differ in one thing.
+    assert_eq!(cosines.len(), 8 * 3 / 2);
+    let between = cosines.iter().find(|c| c.source == Source::Shift && c.layer == 1 && c.other == "narrow");
+    let expected = solutions[0].edit.cosine(&solutions[1].edit).unwrap();
+    near(between.unwrap().cosine, expected, 1e-4);
+
+    // Two groups; two factors and an ablation, each beside a random direction; and the ablation from the other solution.
+    assert_eq!(effects.len(), 8 * 2 * (2 * 3 + 1));
+    let on = [pairs[0].some(2), pairs[1].halves()[1].some(2)];
+    let taken_out = |from: &Edit, direction: &SteeringVector| {
+        let (layer, direction) = (direction.layer, direction.vector.clone());
+        Edit::composed([from.clone(), Edit::Ablation(Ablation { layer, direction, factor: 1.0 })])
+    };
+    let of = |solution: &str, direction: &str, usage: Use, factor: f64, group: Group| -> &DirectionEffect {
+        let is = |row: &&DirectionEffect| {
+            (row.solution.as_str(), row.direction.as_str()) == (solution, direction)
+                && (row.usage, row.factor, row.group) == (usage, factor, group)
+                && (row.source, row.layer) == (Source::Shift, 1)
+        };
+        effects.iter().find(is).unwrap()
+    };
+    // The directions as they were found differ from the vectors by rounding alone.
+    let random = random_like(&general, SEED).unwrap();
+    for (group, pairs) in [(Group::Narrow, &on[0]), (Group::General, &on[1])] {
+        let shift = |edit: &Edit| preference(&model, pairs, Some(edit)) - preference(&model, pairs, None);
+        let steered = |factor: f64| shift(&solutions[0].edit.scaled(factor).unwrap());
+        for factor in [1.0, 2.0] {
+            let row = of("general", "general", Use::Steering, factor, group);
+            near(row.shift.value, steered(factor), 1e-3);
+            near(row.share.value, steered(factor) / steered(1.0), 1e-2);
+            let random = shift(&Edit::Steering(random.clone()).scaled(factor).unwrap());
+            near(of("general", "random direction", Use::Steering, factor, group).shift.value, random, 1e-3);
+            near(row.beyond_random.value, steered(factor) - random, 1e-3);
+        }
+        let left = shift(&taken_out(&solutions[0].edit, &general));
+        let left_of_random = shift(&taken_out(&solutions[0].edit, &random));
+        let row = of("general", "general", Use::Ablation, 1.0, group);
+        near(row.shift.value, left, 1e-3);
+        near(row.beyond_random.value, left - left_of_random, 1e-3);
+        let transferred = shift(&taken_out(&solutions[1].edit, &general));
+        let row = of("narrow", "general", Use::Ablation, 1.0, group);
+        near(row.shift.value, transferred, 1e-3);
+        let of_random = of("narrow", "random direction", Use::Ablation, 1.0, group).shift.value;
+        near(row.beyond_random.value, transferred - of_random, 1e-3);
+        assert!(of("narrow", "random direction", Use::Ablation, 1.0, group).beyond_random.value.is_nan());
+    }
+}
+
+// In a study.
+
+const SOLUTIONS: &str = "
+[[solution]]
+name = 'general'
+seeds = [0, 1]
+[[solution]]
+name = 'narrow'
+seeds = [0, 1]
+kl = { weight = 3, batch_size = 2 }
+[[solution]]
+name = 'vector'
+edit = 'steering'
+learning_rate = 0.05
+[[solution]]
+name = 'drift'
+from = 'narrow-seed0'
+";
+
+const MEASURES: &str = "
+[measure.gradient]
+checkpoints = 2
+[measure.turn]
+gap = 2
+[measure.direction]
+layers = 2
+pairs = 2
+factors = [1]
+";
+
+#[test]
+fn a_study_reads_gradients_turns_and_directions_and_ends_the_same_when_it_is_stopped() {
+    let desk = Desk::new();
+    let study = desk.write(TRAIN, &format!("{SOLUTIONS}{MEASURES}"));
+    let whole = desk.path("whole");
+    let outcome = run(&study, Some(&whole), None, &Watch::endless()).unwrap();
+
+    // Four adapters along their own training, each beside those of its seed; a vector has no opposite.
+    let gradient = table(&whole, "gradient");
+    assert_eq!(gradient.rows(), 4 * 3);
+    assert_eq!(of(&gradient, "narrow-seed1", "step"), [0.0, 4.0, 8.0]);
+    let of_seed =
+        |seed: &str| gradient.text("general").unwrap().iter().filter(|name| name.ends_with(seed)).count();
+    assert_eq!((of_seed("seed0"), of_seed("seed1")), (6, 6));
+    assert!(of(&gradient, "general-seed0", "cosine_general").iter().all(|cosine| cosine.abs() < 1.0));
+    // B is nothing at first, and everything that training adds comes of the gradient.
+    assert!(of(&gradient, "general-seed0", "cosine_general")[0] > 0.0);
+
+    let turn = table(&whole, "turn");
+    assert_eq!(of(&turn, "general-seed0", "step"), [2.0, 4.0, 6.0]);
+    assert_eq!(of(&turn, "vector", "sharpest").iter().sum::<f64>(), 1.0);
+
+    let direction = table(&whole, "direction");
+    assert_eq!(of(&direction, "vector", "layer"), [2.0, 3.0, 2.0, 3.0]);
+    assert!((of(&direction, "vector", "cosine_solution")[0] - 1.0).abs() < 1e-4);
+    assert!(of(&direction, "general-seed0", "cosine_solution")[0].is_nan(), "rank 2 is no one direction");
+    let effects = table(&whole, "direction_effect");
+    let names = effects.text("solution").unwrap();
+    assert!(names.iter().all(|name| name != "drift"), "what starts from another solution is not compared");
+    // Five solutions, two sources and two layers, two groups: added and taken out, each with a random one; four others.
+    assert_eq!(effects.rows(), 5 * 2 * 2 * 2 * (4 + 4));
+
+    // All that is claimed could be predicted, and stands in the report with its panels.
+    let claims: Vec<String> = outcome.conclusion.claims.iter().map(|claim| claim.sentence()).collect();
+    let listed = StudyFile::read(&study).unwrap().resolve().unwrap().fix_layers(4).unwrap().claims();
+    assert!(claims.iter().all(|claim| listed.contains(claim)), "{claims:#?}");
+    for claim in [
+        "general-seed0 is nearer to where training points than narrow-seed0",
+        "general is nearer to where training points than narrow over seeds",
+        "general turns by a right angle or more along its training over seeds",
+        "general-seed0: its direction moves base to the taught answers outside the domain, more than a random one",
+        "general-seed0: without its direction it shifts less outside the domain than without a random one",
+    ] {
+        assert!(claims.iter().any(|known| known == claim), "{claim}: {claims:#?}");
+    }
+    let page = std::fs::read_to_string(&outcome.report).unwrap();
+    for id in ["gradient", "turn", "direction", "direction_cosine", "direction_effect"] {
+        assert!(page.contains(&format!("<section id=\"{id}\"")), "{id}");
+    }
+
+    let stopped = desk.path("stopped");
+    let (mut stops, mut patience) = (0, 10);
+    let go_on =
+        |patience| run(&study, Some(&stopped), NonZeroUsize::new(2), &Watch::stopping_after(patience));
+    while let Err(error) = go_on(patience) {
+        assert!(matches!(error, Error::Interrupted), "{error}");
+        (stops, patience) = (stops + 1, patience * 3 / 2);
+    }
+    assert!(stops > 3);
+    assert_eq!(tables(&stopped), tables(&whole));
+
+    // Without them their tables and claims are gone, and nothing else is done again.
+    let study = desk.write(TRAIN, SOLUTIONS);
+    let watch = Watch::endless();
+    let outcome = run(&study, Some(&whole), None, &watch).unwrap();
+    assert!(
+        outcome
+            .conclusion
+            .claims
+            .iter()
+            .all(|claim| !["§12", "§13", "§14"].contains(&claim.section.as_str()))
+    );
+    assert!(watch.notes().lines().all(|line| !line.ends_with(" steps")), "{}", watch.notes());
+    assert!(!std::fs::read_to_string(&outcome.report).unwrap().contains("<section id=\"direction\""));
+}
