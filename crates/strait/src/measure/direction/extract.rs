@@ -110,17 +110,19 @@ pub fn cosines(directions: &[Direction<'_>]) -> Result<Vec<DirectionCosine>> {
             + usize::from(one.source != other.source)
             + usize::from(one.vector.layer != other.vector.layer)
     };
-    let alike = every_two(&all).filter(|((one, _), (other, _))| differ(one, other) == 1);
-    let row = |((one, x), (other, y)): (&(&Direction<'_>, &Vec<f64>), &(&Direction<'_>, &Vec<f64>))| {
-        DirectionCosine {
-            solution: one.solution.name.clone(),
-            source: one.source,
-            layer: one.vector.layer.into(),
-            other: other.solution.name.clone(),
-            other_source: other.source,
-            other_layer: other.vector.layer.into(),
-            cosine: cosine(x, y),
+    let mut rows = Vec::new();
+    for ((one, x), (other, y)) in every_two(&all) {
+        if differ(one, other) == 1 {
+            rows.push(DirectionCosine {
+                solution: one.solution.name.clone(),
+                source: one.source,
+                layer: one.vector.layer.into(),
+                other: other.solution.name.clone(),
+                other_source: other.source,
+                other_layer: other.vector.layer.into(),
+                cosine: cosine(x, y),
+            });
         }
-    };
-    Ok(alike.map(row).collect())
+    }
+    Ok(rows)
 }
