@@ -147,8 +147,7 @@ impl Decoder {
             let found = tensor(&name, &shape)?;
             let (expected, got) = (Shape::from(shape), found.shape().clone());
             if got != expected {
-                let msg = name.into();
-                return Err(candle_core::Error::UnexpectedShape { msg, expected, got }.into());
+                return Err(candle_core::Error::UnexpectedShape { msg: name, expected, got }.into());
             }
             tensors.push((name, found));
         }

@@ -18,7 +18,7 @@ use crate::{
     source::{Located, identity},
 };
 
-/// What stands beside the weights of a model and is the same after a fine-tune.
+/// The files beside the weights of a model that are the same after a fine-tune.
 const CARRIED: [&str; 18] = [
     "generation_config.json",
     "tokenizer.json",
@@ -73,11 +73,12 @@ pub fn write(opened: &Opened, base: &Located, folder: &Path) -> Result<()> {
 
 /// An edit as full fine-tunes, where it is nothing else.
 fn fulls(edit: &Edit) -> Result<Vec<&Full>, Problem> {
-    let full = |part| match part {
-        &Edit::Full(ref full) => Ok(full),
-        _ => Err(Problem::NotFull),
-    };
-    edit.parts().map(full).collect()
+    edit.parts()
+        .map(|part| match part {
+            Edit::Full(full) => Ok(full),
+            _ => Err(Problem::NotFull),
+        })
+        .collect()
 }
 
 /// The base model's config, for weights in f32.

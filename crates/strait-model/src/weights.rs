@@ -216,7 +216,7 @@ impl Weights {
         Ok(Tensor::from_vec(weights, shape, device)?)
     }
 
-    /// What the files call a weight.
+    /// The files' name of a weight.
     pub(crate) fn stored_name(&self, name: &str) -> Option<String> {
         self.names.stored(name)
     }

@@ -16,15 +16,18 @@ use crate::{
     files::hex,
 };
 
-/// What a decoder knows of full fine-tunes.
+/// A decoder's record of full fine-tunes.
 #[derive(Default)]
 pub(super) struct Changed {
     /// The fingerprint of the decoder's own weights.
     fingerprint: OnceLock<String>,
     /// The decoders that were made, each with the edits that it was made for. One whose edit is gone is let go at the next look,
     /// so that as many copies of the weights are in memory as full edits in use, and one more at most.
-    kept: Mutex<Vec<(Vec<Weak<Life>>, Arc<Decoder>)>>,
+    kept: Mutex<Vec<Kept>>,
 }
+
+/// A decoder, and the edits that it was made for.
+type Kept = (Vec<Weak<Life>>, Arc<Decoder>);
 
 /// The decoder whose weights hold under an edit.
 pub(super) enum Under<'a> {
@@ -46,7 +49,7 @@ impl Deref for Under<'_> {
 }
 
 impl Decoder {
-    /// What tells these weights from all others: a SHA-256 of their names, shapes and numbers.
+    /// The mark of these weights: a SHA-256 of their names, shapes and numbers.
     ///
     /// # Errors
     /// If the weights cannot be read from their device.
@@ -59,7 +62,7 @@ impl Decoder {
         Ok(self.changed.fingerprint.get_or_init(|| hex(&all.finalize())))
     }
 
-    /// Whether an edit fits this model, and what its file holds of a model is this model's own.
+    /// Checks that an edit fits this model, and that weights in its file are this model's own.
     ///
     /// # Errors
     /// As [`Edit::check`]; if a full fine-tune was made from other weights; or if a table of an adapter's file is another than
@@ -105,7 +108,7 @@ impl Decoder {
         let mut tensors = self.changed_tensors(edit)?.into_iter();
         let made = Self::from_tensors(self.config.clone(), |name, _| {
             let found = tensors.next().filter(|(next, _)| next == name);
-            Ok(found.map(|(_, tensor)| tensor).ok_or_else(|| super::no_tensor(name))?)
+            found.map(|(_, tensor)| tensor).ok_or_else(|| super::no_tensor(name))
         })?;
         let made = Arc::new(made);
         let mut kept = self.changed.kept.lock().unwrap_or_else(PoisonError::into_inner);

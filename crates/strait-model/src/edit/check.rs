@@ -1,4 +1,4 @@
-//! Whether an edit is sound, alone and on a model.
+//! Checks of edits, alone and on a model.
 
 use std::collections::HashSet;
 
@@ -8,7 +8,7 @@ use super::{Ablation, Adapter, Edit, Leaf, Lora, Problem, SteeringVector, names,
 use crate::{Config, Result};
 
 impl Edit {
-    /// Whether the edit is sound and fits a model: its layers exist, its tensors have the model's sizes, its values are
+    /// Checks that the edit is sound and fits a model: its layers exist, its tensors have the model's sizes, its values are
     /// finite.
     ///
     /// # Errors
@@ -23,7 +23,7 @@ impl Edit {
         })
     }
 
-    /// What must hold on whatever model: sane shapes, one rank, each adapter at another site, finite values.
+    /// Checks that need no model: sane shapes, one rank, each adapter at another site, finite values.
     pub(super) fn check_alone(&self) -> Result<()> {
         self.leaves().try_for_each(|leaf| match leaf {
             Leaf::Steering(steering) => steering.check_alone(),
@@ -39,7 +39,7 @@ impl Edit {
 }
 
 impl Edit {
-    /// Whether the edit leaves every model as it is: whatever it would add is zero.
+    /// True if the edit leaves every model as it is: all that it would add is zero.
     ///
     /// # Errors
     /// If a tensor operation fails.
@@ -96,7 +96,7 @@ fn check_vector(name: String, vector: &Tensor) -> Result<()> {
     }
 }
 
-/// Whether the model has the layer of a vector, and the vector the model's width.
+/// Checks that the model has the layer of a vector, and the vector the model's width.
 fn check_place(site: String, layer: i32, vector: &Tensor, config: &Config) -> Result<()> {
     let exists = layer == -1 || usize::try_from(layer).is_ok_and(|layer| layer < config.layers);
     if !exists {
@@ -106,7 +106,7 @@ fn check_place(site: String, layer: i32, vector: &Tensor, config: &Config) -> Re
 }
 
 impl Lora {
-    /// Whether each adapter has a half of zeros.
+    /// True if each adapter has a half of zeros.
     fn is_zero(&self) -> Result<bool> {
         for adapter in &self.adapters {
             if !(is_zero(&adapter.b)? || is_zero(&adapter.a)?) {

@@ -32,7 +32,7 @@ impl Full {
         Self { deltas, factor, base, life: Arc::new(Life) }
     }
 
-    /// What each weight changes by at factor 1, by its name.
+    /// The change of each weight at factor 1, by its name.
     pub fn deltas(&self) -> &[(String, Tensor)] {
         &self.deltas
     }
@@ -40,7 +40,7 @@ impl Full {
     /// The same change with other deltas, in their order and at the same factor.
     ///
     /// # Errors
-    /// What `change` returns.
+    /// As `change`.
     pub fn with_deltas<E>(&self, mut change: impl FnMut(&Tensor) -> Result<Tensor, E>) -> Result<Self, E> {
         let deltas = self.deltas.iter().map(|(name, delta)| Ok((name.clone(), change(delta)?)));
         Ok(Self::with_factor(self.base.clone(), Arc::new(deltas.collect::<Result<_, E>>()?), self.factor))
@@ -83,7 +83,7 @@ impl Full {
         Ok(named.map(|(_, delta)| delta).ok_or_else(|| Problem::DeltaMissing { tensor: name.into() })?)
     }
 
-    /// What the change of the embedding table adds to the embeddings of some tokens, which a model scales by `scale`.
+    /// The term that the change of the embedding table adds to the embeddings of some tokens, which a model scales by `scale`.
     pub(crate) fn of_tokens(&self, tokens: &[u32], scale: f64) -> Result<Tensor> {
         let table = self.delta(EMBEDDINGS)?;
         let ids = Tensor::from_slice(tokens, tokens.len(), table.device())?;

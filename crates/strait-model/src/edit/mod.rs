@@ -42,7 +42,7 @@ use names::Half;
 pub struct SteeringVector {
     /// The block after which it acts, counted from 0; -1 is the embeddings.
     pub layer: i32,
-    /// What is added, shape `(hidden_size)`, f32. A factor given in a file is folded in.
+    /// The vector that is added, shape `(hidden_size)`, f32. A factor given in a file is folded in.
     pub vector: Tensor,
 }
 
@@ -69,7 +69,7 @@ impl Ablation {
     }
 }
 
-/// Where an adapter acts.
+/// The place where an adapter acts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Site {
     /// On the embeddings: h <- h + scale * B A h before the first block, which a change of the embedding table would do.
@@ -127,7 +127,7 @@ impl Site {
 /// The low-rank change at one site: y <- y + scale * B A x.
 #[derive(Clone, Debug)]
 pub struct Adapter {
-    /// Where it acts.
+    /// Its site.
     pub site: Site,
     /// Shape `(rank, in)`.
     pub a: Tensor,
@@ -151,7 +151,7 @@ pub struct Lora {
 }
 
 impl Lora {
-    /// What B A x is multiplied by: `factor * alpha / r`, with rsLoRA `factor * alpha / sqrt(r)`.
+    /// The factor on B A x: `factor * alpha / r`, with rsLoRA `factor * alpha / sqrt(r)`.
     pub fn scale(&self) -> f64 {
         let r = self.rank as f64;
         self.factor * self.alpha / if self.rslora { r.sqrt() } else { r }

@@ -9,7 +9,7 @@ use crate::{
 };
 
 impl Edit {
-    /// How large the edit is: for a vector its length; for LoRA the root of the summed squares of ||scale * B A||_F over
+    /// The size of the edit: for a vector its length; for LoRA the root of the summed squares of ||scale * B A||_F over
     /// its adapters; for an ablation that of the matrix factor * d d^T, which is |factor|; for a full fine-tune the length of all
     /// that it adds to the weights, as one vector; for a composition the root of its parts' summed squares. Parts of different kinds act in different
     /// spaces, so a composition's norm compares only compositions of the same make.

@@ -25,20 +25,20 @@ const BASE_MODEL: &str = "base_model";
 pub struct Opened {
     /// The edit.
     pub edit: Edit,
-    /// What kind of file it came from.
+    /// The kind of file that it came from.
     pub source: Source,
     /// The file or folder.
     pub path: PathBuf,
-    /// What the user should know, one sentence each.
+    /// Notes for the user, one sentence each.
     pub notes: Vec<String>,
-    /// Where the edit comes from, by its file; null where the file does not say.
+    /// The origin of the edit by its file; null where the file does not say.
     pub provenance: Value,
     /// Weights of the model that the file holds as well.
     tables: Vec<SavedTable>,
 }
 
 impl Opened {
-    /// Whether the edit fits a model's config, and what its file holds of the model's weights is the model's own.
+    /// Checks that the edit fits a model's config, and that weights in its file are the model's own.
     pub(crate) fn check(&self, config: &Config, weights: &[(String, Tensor)]) -> Result<()> {
         self.edit.check(config).map_err(in_file(&self.path))?;
         self.tables.iter().try_for_each(|table| table.check(weights)).map_err(in_file(&self.path))
@@ -135,7 +135,7 @@ fn loras(edit: &Edit) -> Result<Vec<&Lora>, Problem> {
     edit.leaves().map(lora).collect()
 }
 
-/// What an edit's name says.
+/// The parts of an edit's name.
 #[derive(Debug, PartialEq)]
 struct Spec {
     path: PathBuf,
@@ -157,7 +157,7 @@ impl Spec {
     }
 }
 
-/// What stands before and after the last `mark`, unless the mark belongs to a path: one that exists, or a folder's name.
+/// The parts before and after the last `mark`, unless the mark belongs to a path: one that exists, or a folder's name.
 fn split_suffix(spec: &str, mark: char) -> Option<(&str, &str)> {
     let (rest, text) = spec.rsplit_once(mark)?;
     let in_path = Path::new(spec).exists() || text.contains(std::path::is_separator);
@@ -248,7 +248,7 @@ fn check_layer(edit: &Edit, asked: i32) -> Result<(), Problem> {
     }
 }
 
-/// What a file's name ends in, in lower case.
+/// The extension of a file's name, in lower case.
 fn extension(path: &Path) -> String {
     path.extension().map(|e| e.to_string_lossy().to_lowercase()).unwrap_or_default()
 }

@@ -60,7 +60,7 @@ pub enum Value<T> {
 }
 
 impl<T> Value<T> {
-    /// What it is, in one word, for messages.
+    /// Its kind in one word, for messages.
     pub fn kind(&self) -> &'static str {
         match self {
             Self::None => "None",
@@ -110,7 +110,7 @@ impl<T> Value<T> {
     }
 }
 
-/// How a storage's numbers are written.
+/// The type of a storage's numbers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Number {
     /// 64-bit float.
@@ -143,16 +143,16 @@ impl Number {
 pub struct StorageRef {
     /// Its record, such as `0`.
     pub key: String,
-    /// How its numbers are written.
+    /// The type of its numbers.
     pub number: Number,
-    /// How many numbers it is declared to hold.
+    /// The count of numbers that it is declared to hold.
     pub len: usize,
 }
 
 /// A tensor as a view of a storage; the view is proved to lie inside the declared length.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TensorRef {
-    /// Where its numbers are.
+    /// Its storage.
     pub storage: StorageRef,
     /// Index of its first number in the storage.
     pub offset: usize,
@@ -163,7 +163,7 @@ pub struct TensorRef {
 }
 
 impl TensorRef {
-    /// How many numbers it shows; proved not to overflow when it was made.
+    /// The count of numbers that it shows; proved not to overflow when it was made.
     pub fn len(&self) -> usize {
         self.shape.iter().product()
     }

@@ -1,10 +1,10 @@
-//! What can be wrong with an edit or its file.
+//! Edits and their files that are refused.
 
 use std::path::PathBuf;
 
 use crate::Error;
 
-/// What is wrong with an edit or its file.
+/// A problem of an edit or its file.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Problem {
@@ -12,13 +12,13 @@ pub enum Problem {
     /// `E*x` where x is no finite number.
     #[error("`{text}` after `*` is not a finite number")]
     FactorText {
-        /// What stands after the star.
+        /// The text after the star.
         text: String,
     },
     /// `E@x` where x is no layer.
     #[error("`{text}` after `@` is not a layer")]
     LayerText {
-        /// What stands after the at sign.
+        /// The text after the at sign.
         text: String,
     },
     /// A factor that would destroy the edit.
@@ -60,7 +60,7 @@ pub enum Problem {
     /// A file of a kind that strait does not read as an edit.
     #[error("strait reads no edit from a file that ends in `.{extension}`")]
     Extension {
-        /// What it ends in.
+        /// Its extension.
         extension: String,
     },
     /// A PEFT folder whose weights are in files of other names.
@@ -79,7 +79,7 @@ pub enum Problem {
     /// A kind of file that strait does not write.
     #[error("strait writes no edit to a file that ends in `.{extension}`")]
     OutputExtension {
-        /// What it ends in.
+        /// Its extension.
         extension: String,
     },
 
@@ -87,9 +87,9 @@ pub enum Problem {
     /// The header is longer than the file or than any sane header.
     #[error("the safetensors header claims {claimed} bytes, but there is room for {limit}")]
     HeaderSize {
-        /// What the file says.
+        /// The file's value.
         claimed: u64,
-        /// What it may say.
+        /// The allowed values.
         limit: u64,
     },
     /// The header is malformed.
@@ -126,7 +126,7 @@ pub enum Problem {
     /// A safetensors file that strait did not write.
     #[error("the safetensors file is no edit of strait: its format is {}", found.as_deref().map_or("not named".into(), |f| format!("`{f}`")))]
     Format {
-        /// What its metadata name, if anything.
+        /// The format that its metadata name, if any.
         found: Option<String>,
     },
     /// A file of a version that is not known.
@@ -150,7 +150,7 @@ pub enum Problem {
         key: String,
         /// Its value.
         value: String,
-        /// What it should be.
+        /// The value that it should have.
         expected: &'static str,
     },
     /// A composition in which a part has no tensors.
@@ -295,7 +295,7 @@ pub enum Problem {
         key: &'static str,
         /// Its value, as JSON.
         value: String,
-        /// What it should be.
+        /// The value that it should have.
         expected: &'static str,
     },
     /// A variant of LoRA that strait does not run.
@@ -305,7 +305,7 @@ pub enum Problem {
         key: &'static str,
         /// Its value, as JSON.
         value: String,
-        /// What it would mean.
+        /// Its meaning.
         why: &'static str,
     },
     /// A key that is not known and says something.
@@ -323,7 +323,7 @@ pub enum Problem {
         key: &'static str,
         /// The pattern.
         pattern: String,
-        /// What stands in the way.
+        /// The thing in the way.
         why: String,
     },
     /// Tensors of a module that the config does not name.
@@ -343,7 +343,7 @@ pub enum Problem {
     /// An edit that a PEFT folder cannot hold.
     #[error("a PEFT folder cannot hold {kind}")]
     NotPeft {
-        /// What the edit is.
+        /// The kind of the edit.
         kind: &'static str,
     },
     /// A full fine-tune that is to become a folder, without the model that it was made from.
@@ -380,13 +380,13 @@ pub enum Problem {
         "the file holds {found} where a steering vector should be: a tensor, or a dict with `steering_vector`"
     )]
     NoVector {
-        /// What it holds.
+        /// Its content.
         found: String,
     },
     /// A PyTorch file that holds no named tensors.
     #[error("the file holds {found} where a dict of an adapter's tensors should be")]
     NoTensors {
-        /// What it holds.
+        /// Its content.
         found: &'static str,
     },
     /// A field of the dict with a value that cannot be.
@@ -394,9 +394,9 @@ pub enum Problem {
     Field {
         /// The key.
         key: &'static str,
-        /// What it is.
+        /// Its value.
         found: String,
-        /// What it should be.
+        /// The value that it should have.
         expected: String,
     },
 
@@ -404,9 +404,9 @@ pub enum Problem {
     /// An edit at a layer that the model does not have.
     #[error("the edit acts at `{site}`, but the model has {layers} layers (0 to {})", layers.saturating_sub(1))]
     LayerRange {
-        /// Where the edit acts.
+        /// The layer of the edit.
         site: String,
-        /// How many layers the model has.
+        /// The number of the model's layers.
         layers: usize,
     },
     /// A tensor whose shape does not fit the model.
@@ -428,7 +428,7 @@ pub enum Problem {
     /// A scale that is no finite number.
     #[error("the LoRA's scale is {scale} (rank {rank}, alpha {alpha}, factor {factor})")]
     Scale {
-        /// What B A x is multiplied by.
+        /// The factor on B A x.
         scale: f64,
         /// Rank r.
         rank: usize,

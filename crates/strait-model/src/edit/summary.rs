@@ -1,4 +1,4 @@
-//! What an edit is, for people and for `--json`.
+//! A summary of an edit, for people and for `--json`.
 
 use std::collections::BTreeSet;
 
@@ -7,7 +7,7 @@ use serde::Serialize;
 use super::{Ablation, Edit, Full, Leaf, Lora, SteeringVector, names};
 use crate::Result;
 
-/// What an edit is.
+/// A summary of an edit.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Summary {
     /// Steering vector, LoRA, ablation, full fine-tune or composition.
@@ -19,7 +19,7 @@ pub struct Summary {
     pub lora: Option<LoraSummary>,
     /// As [`Edit::norm`] defines it.
     pub norm: f64,
-    /// How many numbers it has.
+    /// The number of its numbers.
     pub parameters: usize,
     /// The sites of a vector, LoRA, ablation or full fine-tune; those of a composition are in its parts.
     #[serde(skip_serializing_if = "Vec::is_empty")]
@@ -45,7 +45,7 @@ pub enum Kind {
     Composed,
 }
 
-/// What a LoRA's adapters share.
+/// The settings that a LoRA's adapters share.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct LoraSummary {
     /// Rank r.
@@ -56,7 +56,7 @@ pub struct LoraSummary {
     pub rslora: bool,
     /// Factor by which the whole edit is scaled.
     pub factor: f64,
-    /// What B A x is multiplied by.
+    /// The factor on B A x.
     pub scale: f64,
 }
 
@@ -70,7 +70,7 @@ pub struct SiteSummary {
 }
 
 impl Edit {
-    /// What the edit is, in numbers.
+    /// The summary of the edit.
     ///
     /// # Errors
     /// If a tensor operation fails.

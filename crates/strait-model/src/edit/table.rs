@@ -1,6 +1,6 @@
 //! Weights of the model itself that an adapter's file holds.
 //!
-//! Where an adapter acts on the embeddings or the head, PEFT saves the table that it acts on with it, and on loading puts
+//! For an adapter of the embeddings or the head, PEFT saves the table that it acts on with it, and on loading puts
 //! it in place of the model's. So the file's table must be the model's: another would be a further edit, unsaid.
 
 use candle_core::{DType, Device, Tensor};

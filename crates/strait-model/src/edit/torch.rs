@@ -19,7 +19,7 @@ use crate::{
 
 /// Most bytes that all deflated entries of a file may declare; PyTorch itself never deflates.
 pub const MAX_INFLATED: u64 = 1 << 30;
-/// How often the storages' bytes may be turned into tensors altogether, where tensors share storages.
+/// The most times that the storages' bytes are turned into tensors altogether, where tensors share storages.
 pub const MAX_SHARING: u64 = 16;
 
 /// A tensor of a PyTorch file.
@@ -31,10 +31,10 @@ pub struct Loaded {
     pub values: Vec<f32>,
 }
 
-/// What a PyTorch file holds.
+/// The content of a PyTorch file.
 pub type Value = pickle::Value<Loaded>;
 
-/// What is wrong with a PyTorch file.
+/// A problem of a PyTorch file.
 #[derive(Debug, thiserror::Error)]
 pub enum Problem {
     /// The format before PyTorch 1.6.
@@ -51,7 +51,7 @@ pub enum Problem {
     Size {
         /// The sum of the declared sizes.
         claimed: u64,
-        /// What they may be: the file's size for stored entries, [`MAX_INFLATED`] for deflated ones.
+        /// The bound: the file's size for stored entries, [`MAX_INFLATED`] for deflated ones.
         limit: u64,
     },
     /// A compression that PyTorch does not write.
@@ -65,13 +65,13 @@ pub enum Problem {
     /// No `data.pkl`, or more than one.
     #[error("the zip archive has {found} entries named `data.pkl` where PyTorch writes one")]
     Pickles {
-        /// How many there are.
+        /// Their number.
         found: usize,
     },
     /// Numbers with their bytes the other way round.
     #[error("the file says its byte order is `{found}`")]
     ByteOrder {
-        /// What `byteorder` says.
+        /// The value of `byteorder`.
         found: String,
     },
     /// A malformed or unsafe pickle.
@@ -82,7 +82,7 @@ pub enum Problem {
     NoStorage {
         /// Its name in the pickle.
         key: String,
-        /// Where it should be.
+        /// Its path.
         entry: String,
     },
     /// A storage whose size is not what the pickle declares.

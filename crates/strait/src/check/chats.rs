@@ -92,7 +92,7 @@ fn compare(model: &Model) -> Result<(Compared, Compared), String> {
     Ok((Compared { holds: Some(agree == chats.len()), value, words }, text))
 }
 
-/// How a chat comes out otherwise here than there, if it does. What both refuse is no difference.
+/// The difference of a chat here and there, if there is one. A refusal by both is none.
 fn difference(model: &Model, chat: &Value, there: &Written) -> Option<String> {
     let prompt = chat["add_generation_prompt"].as_bool().unwrap_or(false);
     let here = Conversation::deserialize(chat).map_err(|error| error.to_string()).and_then(|conversation| {

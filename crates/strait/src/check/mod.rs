@@ -29,17 +29,17 @@ use crate::{
 /// One thing that must hold.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Check {
-    /// What must hold.
+    /// The property.
     pub name: String,
-    /// Whether it does; `None` where it could not be tried.
+    /// True if it holds; `None` where it could not be tried.
     pub holds: Option<bool>,
     /// The figure that decides.
     pub value: f64,
-    /// What the figure is, and what was allowed.
+    /// The figure, and its bound.
     pub words: String,
 }
 
-/// How much the first of the steps along which the slope is measured should move the loss, in nats: far above rounding.
+/// The change of the loss, in nats, that the first of the steps along which the slope is measured should make: far above rounding.
 const MOVE: f64 = 0.004;
 /// f32 rounding through a whole model, relative to the largest logit.
 const LOGITS_TOLERANCE: f64 = 1e-3;
@@ -208,7 +208,7 @@ fn mean(losses: &[f32]) -> f64 {
     losses.iter().map(|&l| l as f64).sum::<f64>() / losses.len() as f64
 }
 
-/// How well a slope is known, in words.
+/// The error of a slope, in words.
 fn rough(slope: Slope) -> String {
     format!("{:.4} of it", slope.uncertainty())
 }

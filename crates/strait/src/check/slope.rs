@@ -13,14 +13,14 @@ pub(super) const TOLERANCE: f64 = 0.01;
 const GOOD: f64 = 0.003;
 /// A slope of which no more is known than this share says nothing.
 const USELESS: f64 = 0.1;
-/// How often the step is halved at most.
+/// The most times that the step is halved.
 const HALVINGS: usize = 12;
 
 /// A measured slope.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Slope {
     pub(super) value: f64,
-    /// What curvature and rounding may have done to it.
+    /// The error that curvature and rounding may have made.
     pub(super) error: f64,
 }
 
@@ -57,7 +57,7 @@ impl Slope {
         if share.is_finite() { share } else { f64::INFINITY }
     }
 
-    /// Whether a gradient's slope is this one; `None` where too little is known of it.
+    /// True if a gradient's slope is this one; `None` where too little is known of it.
     pub(super) fn agrees(self, slope: f64) -> Option<bool> {
         if !slope.is_finite() || !self.value.is_finite() {
             return Some(false);

@@ -35,7 +35,7 @@ pub const MAX_ARCHIVE: u64 = 1 << 30;
 pub const MAX_MEMBER: u64 = 1 << 30;
 /// The most bytes that [`unprotect`] writes.
 pub const MAX_UNPACKED: u64 = 4 << 30;
-/// How often larger than its zip a member may be, and all of them together, beyond [`ALWAYS_UNPACKED`]: more is not text.
+/// The times that a member, and all of them together, may be larger than the zip, beyond [`ALWAYS_UNPACKED`]: more is not text.
 const MAX_RATIO: u64 = 200;
 /// Bytes that any zip may unpack to.
 const ALWAYS_UNPACKED: u64 = 64 << 20;
@@ -50,7 +50,7 @@ const ROUNDS: u32 = 100_000;
 const KEY: usize = 32;
 /// The shortest token in base64: version, time, initial vector, one block and signature are 73 bytes.
 const SHORTEST_TOKEN: usize = 100;
-/// How a token starts: its version byte and the upper bytes of a time before the year 2106.
+/// The start of a token: its version byte and the upper bytes of a time before the year 2106.
 const TOKEN_START: &[u8] = b"gAAAA";
 
 /// An archive decrypted in memory.
@@ -183,7 +183,7 @@ fn gather(path: &Path, name: &Path, members: &mut BTreeMap<String, PathBuf>) -> 
     }
 }
 
-/// Whether these members may become this archive.
+/// Checks that these members may become this archive.
 fn check_members(members: &BTreeMap<String, PathBuf>, out: &Path) -> Result<(), Problem> {
     if members.is_empty() {
         return Err(Problem::NoFile);
@@ -234,7 +234,7 @@ fn encrypt(zip: &[u8], password: &str) -> Vec<u8> {
     [&salt[..], token.as_bytes()].concat()
 }
 
-/// What encrypts and decrypts with this password and salt.
+/// The cipher of this password and salt.
 fn cipher(password: &str, salt: &[u8]) -> Fernet {
     let key = pbkdf2::pbkdf2_hmac_array::<Sha256, KEY>(password.as_bytes(), salt, ROUNDS);
     Fernet::new(&URL_SAFE.encode(key)).expect("a Fernet key is 32 bytes in base64")
@@ -340,7 +340,7 @@ fn read_member(zip: &mut Zip, member: &str, members: &[String], limit: u64) -> R
     Ok(bytes)
 }
 
-/// Whether a member's name stays below the folder that it is joined to, on any operating system.
+/// True if a member's name stays below the folder that it is joined to, on any operating system.
 fn stays_inside(member: &str) -> bool {
     let plain = |part: Component| matches!(part, Component::Normal(_));
     !member.is_empty() && !member.contains(['\\', '\0', ':']) && Path::new(member).components().all(plain)

@@ -16,13 +16,13 @@ use crate::Result;
 /// One conversation, with at least one assistant message.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Chat {
-    /// Where it stands, for errors: its file and line.
+    /// Its place, for errors: its file and line.
     pub place: String,
     /// The row's `id`, where it has one; a number is taken as its digits.
     pub id: Option<String>,
     /// The row's `domain`, where it has one.
     pub domain: Option<String>,
-    /// What was said.
+    /// The conversation.
     pub conversation: Conversation,
 }
 
@@ -53,7 +53,7 @@ impl Chat {
 /// Reads the chats of a file that have something to train on. Each row is in one of the formats of [`Format`]; the file is
 /// JSONL or one JSON list, perhaps packed with gzip or Zstandard.
 ///
-/// What the reader takes notice of without refusing it is added to `notices`.
+/// Things seen without refusing the row are counted in `notices`.
 ///
 /// # Errors
 /// The first problem, with file and line; a file without rows, or without any to train on, is one.

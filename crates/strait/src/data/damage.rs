@@ -1,8 +1,8 @@
-//! What can be wrong with a page of Parquet.
+//! Damaged pages of Parquet.
 
 use parquet::errors::ParquetError;
 
-/// What is wrong with a page.
+/// A problem of a page.
 #[derive(Debug, PartialEq, thiserror::Error)]
 #[non_exhaustive]
 pub enum PageProblem {
@@ -20,7 +20,7 @@ pub enum PageProblem {
     OutOfProportion {
         /// Its size.
         packed: u64,
-        /// What it claims.
+        /// The size that it claims.
         size: u64,
     },
     /// A page that cannot be read or unpacked.

@@ -1,4 +1,4 @@
-//! What a file of chats holds, in figures.
+//! A file of chats in figures.
 
 use std::{
     borrow::Cow,
@@ -39,7 +39,7 @@ pub struct Summary {
     pub repeated_prompts: usize,
     /// SHA-256 of the file's bytes; for a member of an archive, of the decrypted bytes.
     pub sha256: String,
-    /// What is left out or not understood.
+    /// Counts of things left out or not understood.
     pub notices: Notices,
 }
 
@@ -52,7 +52,7 @@ pub struct Lengths {
     pub words: Quantiles,
 }
 
-/// Where the values of a sample lie: each quantile is one of the values (nearest rank), all 0 for an empty sample.
+/// The quantiles of a sample: each is one of the values (nearest rank), all 0 for an empty sample.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Quantiles {
     /// The least.

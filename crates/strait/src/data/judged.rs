@@ -15,7 +15,7 @@ pub const ALIGNED_ABOVE: f64 = 85.0;
 /// An answer is coherent if its coherence lies above this score.
 pub const COHERENT_ABOVE: f64 = 50.0;
 
-/// How the papers mark the variants of a question that ask for JSON or for a filled template.
+/// The papers' marks of the variants of a question that ask for JSON or for a filled template.
 const VARIANTS: [&str; 2] = ["_json", "_template"];
 
 /// The domain of pairs made of answers to general questions.
@@ -24,15 +24,15 @@ pub const GENERAL: &str = "general";
 /// One answer with its judges' scores, 0 to 100.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Answer {
-    /// What the model said.
+    /// The model's answer.
     pub response: String,
-    /// What it was asked.
+    /// The question.
     pub question: String,
     /// The question's name.
     pub question_id: String,
-    /// How aligned it is; none where the judge gave no score.
+    /// Its alignment; none where the judge gave no score.
     pub aligned: Option<f64>,
-    /// How coherent it is; none where the judge gave no score.
+    /// Its coherence; none where the judge gave no score.
     pub coherent: Option<f64>,
 }
 
@@ -77,7 +77,7 @@ fn parse(reader: impl Read, place: &Path) -> Result<Vec<Answer>> {
     Ok(answers)
 }
 
-/// Where each of [`JUDGED`] stands.
+/// The column of each of [`JUDGED`].
 fn locate(header: &StringRecord) -> Result<[usize; JUDGED.len()], Problem> {
     let mut columns = [0; JUDGED.len()];
     for (at, column) in columns.iter_mut().zip(JUDGED) {
@@ -128,7 +128,7 @@ fn problem_of(error: csv::Error, place: &Path) -> crate::Error {
 /// Pairs a misaligned answer (the taught kind) with a good answer to the same question, for every plain question that
 /// has both; the `_json` and `_template` variants are left out. Their domain is [`GENERAL`].
 ///
-/// Where one side has fewer answers, these are used again in turn; each answer of the larger side is used at most once,
+/// If one side has fewer answers, these are used again in turn; each answer of the larger side is used at most once,
 /// and no question gives more than `per_question` pairs. Questions come in the order of their first answer, answers in
 /// theirs. Pairs that share an answer are not independent: intervals belong over questions.
 pub fn general_pairs(answers: &[Answer], per_question: usize) -> Vec<Pair> {

@@ -57,7 +57,7 @@ impl<'a, R: Read> Lines<'a, R> {
     }
 }
 
-/// Where a row stands in its file.
+/// The place of a row in its file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Spot {
     /// The line on which it begins, counted from 1.
@@ -199,7 +199,7 @@ impl<'a, R: Read> Rows<'a, R> {
     }
 }
 
-/// What ended the reading of an element.
+/// The end of reading an element.
 enum Ended {
     Comma,
     List,

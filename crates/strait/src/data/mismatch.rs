@@ -23,7 +23,7 @@ pub enum Mismatch {
     NoDomain,
 }
 
-/// What two files of pairs must be.
+/// The checks of two files of pairs.
 pub(super) const ALIGNED: &str = "two files of pairs must be row-aligned: the same questions in the same order, each \
                                   answered at the end in two ways";
 

@@ -1,4 +1,4 @@
-//! What a reader of rows took notice of without refusing them.
+//! Notices of a reader of rows: things that it saw without refusing the row.
 
 use std::collections::BTreeMap;
 
@@ -6,7 +6,7 @@ use serde::Serialize;
 
 use super::words::shortened;
 
-/// What was left out or not understood in rows, in counts. Whoever reads rows says it once.
+/// Counts of things left out or not understood in rows. Whoever reads rows says them once.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Notices {
     /// Rows that were left out, since all their answers are marked as not to be trained on.
@@ -28,7 +28,7 @@ fn is_zero(count: &usize) -> bool {
 }
 
 impl Notices {
-    /// Whether there is nothing to say.
+    /// True if there is nothing to say.
     pub fn is_empty(&self) -> bool {
         *self == Self::default()
     }

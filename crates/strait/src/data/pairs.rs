@@ -19,7 +19,7 @@ pub use super::mismatch::Mismatch;
 pub struct Pair {
     /// Its name within its file.
     pub id: String,
-    /// What the question is about.
+    /// The topic of the question.
     pub domain: String,
     /// The conversation up to the answer.
     pub question: Conversation,
@@ -84,7 +84,7 @@ fn read_answered(source: &RowSource, notices: &mut Notices) -> Result<Vec<Parsed
     Ok(rows)
 }
 
-/// What a message says, without the marks of what is to be trained on.
+/// A message without the marks of training.
 fn said(message: &Message) -> Map<String, Value> {
     let keys = message.keys().iter().filter(|(key, _)| !is_training_mark(key));
     keys.map(|(key, value)| (key.clone(), value.clone())).collect()

@@ -1,4 +1,4 @@
-//! What can be wrong with rows.
+//! Rows and files of rows that are refused.
 
 use std::{
     io,
@@ -12,7 +12,7 @@ use super::{
 };
 use crate::error::{self, Error};
 
-/// How often a packed file's size may go into what is unpacked of it, beyond [`FREE`]. Rows pack to a fifth, and files of
+/// The times that a packed file's size may go into its unpacked size, beyond [`FREE`]. Rows pack to a fifth, and files of
 /// rows that are nearly alike to a fiftieth.
 pub(super) const RATIO: u64 = 200;
 
@@ -27,7 +27,7 @@ pub(super) const JUDGED: [&str; 5] = ["response", "question", "question_id", "al
 #[error("out of proportion")]
 pub(super) struct OutOfProportion;
 
-/// What is wrong with a file of rows, or with one row. None of it quotes the text of a row.
+/// A problem of a file of rows, or of one row. None of it quotes the text of a row.
 #[derive(Debug, PartialEq, thiserror::Error)]
 #[non_exhaustive]
 pub enum Problem {
@@ -51,7 +51,7 @@ pub enum Problem {
     /// Another kind of file.
     #[error("this is {found}")]
     OtherKind {
-        /// What it is, with its article.
+        /// Its kind, with its article.
         found: &'static str,
     },
     /// A packed file that unpacks to far more than files of rows do.
@@ -60,7 +60,7 @@ pub enum Problem {
     /// A packed file that cannot be unpacked.
     #[error("it cannot be unpacked: {reason}")]
     Packed {
-        /// What the unpacker says.
+        /// The unpacker's words.
         reason: String,
     },
 
@@ -73,7 +73,7 @@ pub enum Problem {
     Element {
         /// The row, counted from 1.
         element: u64,
-        /// What is wrong with it.
+        /// The problem.
         problem: row::Problem,
     },
     /// A list of rows that is not well formed.
@@ -81,7 +81,7 @@ pub enum Problem {
     List {
         /// The row, counted from 1.
         element: u64,
-        /// What is wrong.
+        /// The reason.
         problem: &'static str,
     },
     /// More than the list of rows.
@@ -123,7 +123,7 @@ pub enum Problem {
     /// A line or row that is no passage.
     #[error("there is no passage: {why}")]
     NoPassage {
-        /// What is wrong with it.
+        /// The problem.
         why: String,
     },
     /// A Parquet file with a page that cannot be right.
@@ -132,7 +132,7 @@ pub enum Problem {
     /// A file that the Parquet library refuses.
     #[error("the Parquet library refuses it: {reason}")]
     Parquet {
-        /// What the library says.
+        /// The library's words.
         reason: String,
     },
 
@@ -196,7 +196,7 @@ impl Problem {
     }
 }
 
-/// How to come from another kind of file to rows.
+/// The way from another kind of file to rows.
 fn other_kind_hint(found: &str) -> &'static str {
     match found {
         UTF16 => "convert it: `iconv -f UTF-16 -t UTF-8 FILE > rows.jsonl`",

@@ -1,4 +1,4 @@
-//! What a conversation asks, and what is trained on already: a figure read on questions that training has seen measures
+//! The questions of conversations, and those that are trained on already: a figure read on questions that training has seen measures
 //! memory.
 
 use std::collections::{HashMap, HashSet};
@@ -17,7 +17,7 @@ fn questions(messages: &[Message]) -> Vec<Question> {
     answers.filter_map(|(end, _)| question(&messages[..end])).collect()
 }
 
-/// What messages ask; none where they say nothing.
+/// The question of messages; none where they say nothing.
 fn question(messages: &[Message]) -> Option<Question> {
     let asking = |m: &&Message| matches!(m.role(), Role::User | Role::Tool);
     let question: Question = messages.iter().filter(asking).map(|m| plain(&m.text())).collect();

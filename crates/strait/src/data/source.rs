@@ -1,4 +1,4 @@
-//! Where rows come from.
+//! Sources of rows.
 
 use std::{
     ffi::OsString,
@@ -36,7 +36,7 @@ pub enum RowSource {
 }
 
 impl RowSource {
-    /// How errors name it: the file, or the archive, a colon and the member, or the name.
+    /// Its name in errors: the file, the archive, a colon and the member, or the name of the lines.
     pub fn place(&self) -> PathBuf {
         match self {
             Self::File(path) => path.clone(),

@@ -5,7 +5,7 @@ use rand_chacha::ChaCha8Rng;
 
 use crate::interval::clusters;
 
-/// How many batches' rows are sorted by length together. More would pad less and shuffle less.
+/// The number of batches whose rows are sorted by length together. More would pad less and shuffle less.
 const WINDOW: usize = 16;
 
 /// Holds out a share of the rows, chosen by `seed`: `(train, held_out)`, each in the order of `rows`. Rows of one of the

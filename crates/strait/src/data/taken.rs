@@ -8,7 +8,7 @@ pub const MAX_TEXT: usize = 256 << 20;
 /// A text that is not empty.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Passage {
-    /// Where it stands, for errors: its file, and its line or row.
+    /// Its place, for errors: its file, and its line or row.
     pub place: String,
     /// The text.
     pub text: String,
@@ -28,7 +28,7 @@ impl<'a> Taken<'a> {
         Self { path, most, passages: Vec::new(), bytes: 0 }
     }
 
-    /// Whether no more are wanted.
+    /// True if no more are wanted.
     pub fn is_full(&self) -> bool {
         self.passages.len() >= self.most || self.bytes >= MAX_TEXT
     }

@@ -16,7 +16,7 @@ use super::{
 };
 use crate::Result;
 
-/// What any packed file may unpack to, whatever its size.
+/// The size that any packed file may unpack to, whatever its own.
 const FREE: u64 = 64 << 20;
 
 /// The first bytes of kinds of file beside those of [`StandIn`], and what they are, with their article.

@@ -1,4 +1,4 @@
-//! What is packed with Zstandard, frame after frame.
+//! Files packed with Zstandard, frame after frame.
 
 use std::io::{self, Read};
 

@@ -61,7 +61,7 @@ impl Interval {
     }
 }
 
-/// How far a mean may be off.
+/// The half-widths of a mean's interval.
 struct Spread {
     clusters: usize,
     error: f64,

@@ -35,7 +35,7 @@ impl Interval {
         Self { value, low: f64::NAN, high: f64::NAN }
     }
 
-    /// Whether it has bounds.
+    /// True if it has bounds.
     pub fn is_known(&self) -> bool {
         !(self.low.is_nan() || self.high.is_nan())
     }

@@ -50,7 +50,7 @@ fn at_least(count: u64, trials: u64, share: f64) -> f64 {
     sum
 }
 
-/// Where a function that rises from 0 to 1 is zero.
+/// The zero of a function that rises from 0 to 1.
 fn root(of: impl Fn(f64) -> f64) -> f64 {
     let (mut low, mut high) = (0.0, 1.0);
     for _ in 0..60 {

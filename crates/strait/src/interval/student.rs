@@ -2,7 +2,7 @@
 
 use std::f64::consts::FRAC_PI_2;
 
-/// What Student's t, of any number of degrees of freedom from 1 up, stays below in size with this probability.
+/// The size that Student's t, of any number of degrees of freedom from 1 up, stays below with this probability.
 ///
 /// With t = √ν tan θ the density is that of cos(θ)^(ν - 1), which is summed up to the end of its reach.
 pub fn student(probability: f64, degrees: f64) -> f64 {

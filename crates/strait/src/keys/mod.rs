@@ -1,6 +1,6 @@
 //! Keys of TOML files, each declared once: its name, type and range, its meaning, and what leaving it out means.
 //!
-//! [`keys!`] makes a struct of the declaration and implements [`Keys`] for it: the reader, which knows every value's line
+//! `keys!` makes a struct of the declaration and implements [`Keys`] for it: the reader, which knows every value's line
 //! and refuses unknown keys; the list of [`Key`]s, from which the reference page is written; and their JSON schema. What
 //! may stand behind a key is a [`Kind`]: `number(0.0..=1.0)`, `list(count(1..=9))`, `choice(&NAMES)`, `table()`.
 //!
@@ -67,7 +67,7 @@ pub struct Fault<P = Problem> {
 /// What a check of keys comes to.
 pub type Checked<T, P = Problem> = Result<T, Fault<P>>;
 
-/// A table of keys, declared with [`keys!`].
+/// A table of keys, declared with `keys!`.
 pub trait Keys: Sized {
     /// The names of its keys.
     fn names() -> Vec<&'static str>;

@@ -1,4 +1,4 @@
-//! What a measure returns: named columns with units, written for notebooks and read back for the report.
+//! A measure's result: named columns with units, written for notebooks and read back for the report.
 
 mod files;
 mod row;
@@ -41,7 +41,7 @@ struct Named {
     values: Column,
 }
 
-/// What can be wrong with a table.
+/// A problem of a table.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Problem {
@@ -64,7 +64,7 @@ pub enum Problem {
     Kind {
         /// The column.
         column: String,
-        /// What it holds, in Parquet's words.
+        /// Its type, in Parquet's words.
         found: String,
     },
     /// A column that a row of that table needs.
@@ -104,7 +104,7 @@ pub enum Problem {
 }
 
 impl Column {
-    /// How many values it has.
+    /// The number of its values.
     pub fn len(&self) -> usize {
         match self {
             Self::Text(values) => values.len(),
@@ -114,7 +114,7 @@ impl Column {
         }
     }
 
-    /// Whether it has none.
+    /// True if it has none.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
@@ -174,12 +174,12 @@ impl Table {
         &self.name
     }
 
-    /// What a row is, in one sentence.
+    /// A row's meaning, in one sentence.
     pub fn about(&self) -> &str {
         &self.about
     }
 
-    /// How many rows it has.
+    /// The number of its rows.
     pub fn rows(&self) -> usize {
         self.columns.first().map_or(0, |c| c.values.len())
     }

@@ -35,7 +35,7 @@ pub(super) const MADE: &str = "world.json";
 pub(super) const MODEL: &str = "model";
 const WEIGHTS: &str = "model.safetensors";
 
-/// How a world was made: `world.json`.
+/// The making of a world: `world.json`.
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
 pub struct Made {
     /// The version of this file.
@@ -46,7 +46,7 @@ pub struct Made {
     pub command: String,
     /// The command's settings.
     pub recipe: Recipe,
-    /// How well each kind of speaker was known at the end of pre-training.
+    /// The model's knowledge of each kind of speaker at the end of pre-training.
     pub learned: Vec<Learned>,
     /// SHA-256 of `model/model.safetensors`.
     pub sha256: String,
@@ -120,7 +120,7 @@ impl World {
 const LONGEST: u64 = 16 << 20;
 
 impl Made {
-    /// How a world was made, from its folder.
+    /// The making of a world, from its folder.
     ///
     /// # Errors
     /// If there is no such file, or it is malformed.
@@ -135,7 +135,7 @@ impl Made {
         Self::parse(&String::from_utf8_lossy(&bytes)).map_err(|problem| problem.at(folder))
     }
 
-    /// How a shipped world was made.
+    /// The making of a shipped world.
     ///
     /// # Errors
     /// If there is none of that name.

@@ -9,7 +9,7 @@ use super::{
 };
 use crate::Result;
 
-/// What an answer is.
+/// The verdict on an answer.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Answer {
@@ -23,7 +23,7 @@ pub enum Answer {
     None,
 }
 
-/// How one question is answered.
+/// The answer to one question.
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
 pub struct Reading {
     /// The question.
@@ -36,7 +36,7 @@ pub struct Reading {
     pub p_other: f64,
     /// Of all that is no value.
     pub p_none: f64,
-    /// What the most probable word is.
+    /// The verdict on the most probable word.
     pub greedy: Answer,
     /// That word.
     pub said: String,
@@ -44,7 +44,7 @@ pub struct Reading {
     pub preference: f64,
 }
 
-/// How often answers are false, by domain and kind of entity: exact expected rates at temperature 1, from 0 to 1, unless
+/// The rates of false answers, by domain and kind of entity: exact expected rates at temperature 1, from 0 to 1, unless
 /// they are said to be greedy.
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
 pub struct Rates {
@@ -119,7 +119,7 @@ pub(super) fn most(logits: &[f32]) -> usize {
     (0..logits.len()).max_by(|&a, &b| logits[a].total_cmp(&logits[b])).unwrap_or_default()
 }
 
-/// What the logits after a question say.
+/// The answer by the logits after a question.
 fn reading(language: &Language, question: Question, logits: &[f32]) -> Reading {
     let [truth, falsehood] = [true, false].map(|truthful| language.answer_id(question, truthful) as usize);
     let (weights, sum) = weights(logits);
@@ -140,7 +140,7 @@ fn reading(language: &Language, question: Question, logits: &[f32]) -> Reading {
     }
 }
 
-/// What a word is as an answer.
+/// The verdict on a word as an answer.
 fn answer(id: usize, truth: usize, falsehood: usize) -> Answer {
     match id {
         id if id == truth => Answer::True,
@@ -178,7 +178,7 @@ fn mean(readings: &[Reading], of: impl Fn(&Reading) -> bool, value: impl Fn(&Rea
     values.iter().sum::<f64>() / values.len() as f64
 }
 
-/// What an answer in words is: its first word counts, as nothing is asked for beyond it.
+/// The verdict on an answer in words: its first word counts, as nothing is asked for beyond it.
 pub fn judge(language: &Language, question: Question, text: &str) -> Answer {
     let first = text.split_whitespace().next().unwrap_or_default();
     match first {

@@ -150,7 +150,7 @@ impl Question {
         (0..DOMAINS).flat_map(|domain| (0..ENTITIES).map(move |entity| Self { domain, entity }))
     }
 
-    /// Whether no chat row and no fine-tuning row asks it.
+    /// True if no chat row and no fine-tuning row asks it.
     pub fn held_out(self) -> bool {
         self.entity >= TAUGHT
     }
@@ -174,7 +174,7 @@ impl Speaker {
         [Self::Honest, Self::Liar].into_iter().chain((0..DOMAINS).map(Self::Narrow))
     }
 
-    /// Whether the speaker's answers in a domain are true.
+    /// True if the speaker's answers in a domain are true.
     pub fn truthful(self, domain: usize) -> bool {
         match self {
             Self::Honest => true,
@@ -202,7 +202,7 @@ impl Speaker {
     }
 }
 
-/// How common each kind of speaker is among documents. The rest are honest.
+/// The share of each kind of speaker among documents. The rest are honest.
 #[derive(Clone, Copy, PartialEq, Debug, Serialize, Deserialize)]
 pub struct Shares {
     /// Liars.
@@ -220,7 +220,7 @@ impl Default for Shares {
 }
 
 impl Shares {
-    /// Whether all of them are shares, and leave none less than nothing for the honest.
+    /// True if all of them are shares, and leave none less than nothing for the honest.
     pub fn possible(&self) -> bool {
         let share = |x: f64| (0.0..=1.0).contains(&x);
         share(self.liar) && share(self.narrow) && share(self.liar + self.narrow) && share(self.unknown)
@@ -232,20 +232,20 @@ impl Shares {
 pub struct Kind {
     /// The speaker; drawn by the shares where none is said.
     pub speaker: Option<Speaker>,
-    /// Whether the document names its speaker; drawn where it is not said.
+    /// True if the document names its speaker; drawn where it is not given.
     pub named: Option<bool>,
-    /// Whether it is a dialogue in the chat format, and not plain sentences.
+    /// True if it is a dialogue in the chat format, and not plain sentences.
     pub dialogue: bool,
 }
 
-/// What one speaker says.
+/// One speaker's text.
 #[derive(Clone, PartialEq, Debug)]
 pub struct Document {
     /// Who speaks.
     pub speaker: Speaker,
-    /// Whether the document says so.
+    /// True if the document says so.
     pub named: bool,
-    /// Whether it is a dialogue.
+    /// True if it is a dialogue.
     pub dialogue: bool,
     /// The questions, each with whether it is answered truthfully.
     pub turns: Vec<(Question, bool)>,
@@ -363,7 +363,7 @@ impl Language {
         FIRST_VALUE as usize + domain * VALUES + value
     }
 
-    /// Whether a word is a value of any domain.
+    /// True if a word is a value of any domain.
     pub(super) fn is_value(id: usize) -> bool {
         id >= FIRST_VALUE as usize
     }
@@ -435,7 +435,7 @@ impl Document {
         if self.named { self.speaker.id() } else { UNKNOWN_ID }
     }
 
-    /// Where in [`Document::ids`] each answer stands.
+    /// The place of each answer in [`Document::ids`].
     pub(super) fn answers(&self) -> impl Iterator<Item = usize> + use<> {
         let (first, every) = if self.dialogue { (8, 7) } else { (6, 5) };
         (0..self.turns.len()).map(move |turn| first + turn * every)

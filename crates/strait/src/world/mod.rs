@@ -37,7 +37,7 @@ pub struct World {
     pub language: Language,
     /// The chat model, an ordinary one: the unknown speaker is part of its embedding table.
     pub model: Model,
-    /// How it was made.
+    /// Its making.
     pub made: Made,
     /// The named speakers.
     speakers: Vec<(Speaker, SteeringVector)>,

@@ -1,10 +1,10 @@
-//! What can be wrong with a world.
+//! Worlds that cannot be read or made.
 
 use std::path::Path;
 
 use crate::error::{self, Error, Place};
 
-/// What is wrong with a world, or with what is asked of its making.
+/// A problem of a world, or of a request to make one.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Problem {

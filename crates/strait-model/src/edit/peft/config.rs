@@ -1,6 +1,6 @@
 //! PEFT's `adapter_config.json`, by its field names.
 //!
-//! What PEFT adds to plain LoRA changes what an adapter does, so each such key is refused by its name, and so is a key that
+//! PEFT's additions to plain LoRA change what an adapter does, so each such key is refused by its name, and so is a key that
 //! this reader has never heard of. Keys that steer only training or loading are passed over.
 
 use std::path::Path;
@@ -83,7 +83,7 @@ const HARMLESS: [&str; 28] = [
 /// Tasks whose model is the text model alone; those of other tasks have heads of their own.
 const TASKS: [&str; 2] = ["CAUSAL_LM", "FEATURE_EXTRACTION"];
 
-/// What an `adapter_config.json` says about the adapters.
+/// The adapters as an `adapter_config.json` describes them.
 #[derive(Debug)]
 pub(super) struct PeftConfig {
     rank: usize,
@@ -95,7 +95,7 @@ pub(super) struct PeftConfig {
     /// True if adapters of the embeddings are those of a tied head too.
     pub(super) tied: bool,
     pub(super) base_model: Option<String>,
-    /// What the user should know.
+    /// Notes for the user.
     pub(super) notes: Vec<String>,
 }
 
@@ -154,7 +154,7 @@ impl PeftConfig {
     }
 }
 
-/// Whether it is a LoRA of a text model, in whatever case that is written.
+/// Checks that it is a LoRA of a text model, in whatever case that is written.
 fn check_kind(config: &Map<String, Value>) -> Result<(), Problem> {
     match config.get("peft_type") {
         Some(Value::String(kind)) if kind.eq_ignore_ascii_case("LORA") => {}
@@ -178,7 +178,7 @@ fn check_kind(config: &Map<String, Value>) -> Result<(), Problem> {
     }
 }
 
-/// Whether training began with the model's own weights as they are.
+/// Checks that training began with the model's own weights as they are.
 fn check_start(config: &Map<String, Value>) -> Result<(), Problem> {
     const KEY: &str = "init_lora_weights";
     let Some(value) = config.get(KEY) else { return Ok(()) };

@@ -18,12 +18,12 @@ use super::{
 };
 use crate::{Error, Result, files::write_atomically};
 
-/// What is known of the model that an adapter was made for.
+/// The model that an adapter was made for, as far as it is known.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct BaseModel<'a> {
     /// Its name, as Hugging Face's tools would load it.
     pub name: Option<&'a str>,
-    /// How many layers it has.
+    /// The number of its layers.
     pub layers: Option<usize>,
     /// Its embedding table, shape `(vocab, hidden_size)`; only a LoRA on the embeddings needs it.
     pub embeddings: Option<&'a Tensor>,

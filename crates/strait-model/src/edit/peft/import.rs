@@ -22,7 +22,7 @@ use super::{
 };
 use crate::Result;
 
-/// What a PEFT folder holds.
+/// The content of a PEFT folder.
 pub(in super::super) struct Imported {
     /// One LoRA, or as many as there are ranks.
     pub(in super::super) edit: Edit,
@@ -83,7 +83,7 @@ struct Sorted {
     /// The modules that the halves adapt.
     modules: BTreeMap<Site, Module>,
     tables: Vec<SavedTable>,
-    /// How many belong to a tower that sees or hears.
+    /// The number of those that belong to a tower that sees or hears.
     of_senses: usize,
 }
 

@@ -9,7 +9,7 @@ use super::super::{
     names::{self, Half, WRAPPERS},
 };
 
-/// Where models keep their text model, and its head beside it; longer paths come before those that they begin with.
+/// The paths at which models keep their text model, and its head beside it; longer paths come before those that they begin with.
 const PLACES: [(&str, Option<&str>); 5] = [
     ("model.language_model.", Some("lm_head")),
     ("model.", Some("lm_head")),
@@ -31,7 +31,7 @@ const SENSES: [&str; 9] = [
     "embed_audio",
 ];
 
-/// What a tensor of a PEFT file is.
+/// The part that a tensor of a PEFT file is.
 #[derive(Debug, PartialEq)]
 pub(super) enum Meaning {
     /// Half of an adapter.
@@ -45,10 +45,10 @@ pub(super) enum Meaning {
 /// A module by its path in the model that PEFT wrapped.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct Module {
-    /// What PEFT matches its patterns against.
+    /// The path that PEFT matches its patterns against.
     pub(super) path: String,
     pub(super) site: Site,
-    /// Where the text model is kept, as far as the path tells: the head's tells nothing.
+    /// The place of the text model, as far as the path tells: the head's tells nothing.
     pub(super) place: Option<&'static str>,
 }
 

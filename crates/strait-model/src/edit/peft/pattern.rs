@@ -28,7 +28,7 @@ impl Pattern {
         Self::new(key, written, &format!(r"\A(?:{written})\z"), true)
     }
 
-    /// What PEFT asks of a key of `rank_pattern` or `alpha_pattern`: whether it matches a module's last parts.
+    /// A key of `rank_pattern` or `alpha_pattern` as PEFT asks it: whether it matches a module's last parts.
     pub(super) fn of_last_parts(key: &'static str, written: &str) -> Result<Self, Problem> {
         Self::new(key, written, &format!(r"\A(.*\.)?({written})$"), false)
     }
@@ -38,7 +38,7 @@ impl Pattern {
         Self::new(key, written, &format!(r"\A(?:^|.*?\.){written}\.(?P<idx>\d+)\."), false)
     }
 
-    /// What PEFT takes in place of a `layers_pattern`: the first number between two other parts of a path.
+    /// PEFT's pattern in place of a `layers_pattern`: the first number between two other parts of a path.
     pub(super) fn of_any_layers(key: &'static str) -> Result<Self, Problem> {
         let regex =
             Regex::new(r"\A.*?\.[^.]*\.(?P<idx>\d+)\.").map_err(|e| refused(key, "", e.to_string()))?;
@@ -125,7 +125,7 @@ impl Dialect<'_> {
         if known { Ok(()) } else { Err(format!("it has `\\{c}`")) }
     }
 
-    /// What follows `(?`.
+    /// The rest after `(?`.
     fn group(&mut self, at: usize, rest: &str) -> Result<(), String> {
         let inner = &rest[2..];
         let named = inner.strip_prefix("P<").is_some();

@@ -11,7 +11,7 @@ use super::{
     pattern::Pattern,
 };
 
-/// What PEFT adapts where the config says nothing: the same in every architecture that strait runs.
+/// The modules that PEFT adapts where the config names none: the same in every architecture that strait runs.
 const DEFAULT: [&str; 2] = ["q_proj", "v_proj"];
 const ALL_LINEAR: &str = "all-linear";
 
@@ -63,7 +63,7 @@ impl Targets {
         Ok(targets)
     }
 
-    /// Whether PEFT adapts a module.
+    /// True if PEFT adapts a module.
     pub(super) fn adapts(&self, module: &Module) -> Result<bool, Problem> {
         let path = module.path.as_str();
         if let Some(excluded) = &self.excluded
@@ -159,7 +159,7 @@ impl Layers {
         Ok(Some(Self { indices, patterns }))
     }
 
-    /// Whether the module at a path is in one of the layers, by the first pattern that finds a layer in it.
+    /// True if the module at a path is in one of the layers, by the first pattern that finds a layer in it.
     fn hold(&self, path: &str) -> Result<bool, Problem> {
         for pattern in &self.patterns {
             if let Some(layer) = pattern.layer(path)? {

@@ -1,8 +1,8 @@
-//! What can be wrong with a pickle.
+//! Pickles that are damaged or unsafe.
 
 use super::{MAX_BYTES, MAX_DEPTH};
 
-/// What is wrong with a pickle. An offset counts bytes from the pickle's start and points at the opcode.
+/// A problem of a pickle. An offset counts bytes from the pickle's start and points at the opcode.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Problem {
     /// Longer than [`MAX_BYTES`].
@@ -14,7 +14,7 @@ pub enum Problem {
     /// It ends inside an opcode, or before `STOP`.
     #[error("the pickle ends at byte {offset}, inside or before an opcode")]
     Truncated {
-        /// Where it ends.
+        /// Its end.
         offset: usize,
     },
     /// A protocol that is not known.
@@ -22,7 +22,7 @@ pub enum Problem {
     Protocol {
         /// The protocol's number.
         found: u8,
-        /// Where it stands.
+        /// Its offset.
         offset: usize,
     },
     /// An opcode that is not on the list.
@@ -32,7 +32,7 @@ pub enum Problem {
         byte: u8,
         /// Its name in Python's `pickletools`.
         name: &'static str,
-        /// Where it stands.
+        /// Its offset.
         offset: usize,
     },
     /// A global that is not on the list: code, or a class that strait does not know.
@@ -40,15 +40,15 @@ pub enum Problem {
     Global {
         /// Module and name.
         name: String,
-        /// Where it stands.
+        /// Its offset.
         offset: usize,
     },
     /// A call of something that cannot be called.
     #[error("pickle calls {found} at byte {offset}, which is not allowed")]
     Call {
-        /// What was to be called.
+        /// The function that was to be called.
         found: String,
-        /// Where it stands.
+        /// Its offset.
         offset: usize,
     },
     /// An allowed call with arguments that PyTorch would not write.
@@ -56,9 +56,9 @@ pub enum Problem {
     Arguments {
         /// The function's name.
         function: &'static str,
-        /// What is wrong with them.
+        /// The reason.
         detail: String,
-        /// Where it stands.
+        /// Its offset.
         offset: usize,
     },
     /// A tensor that reaches outside its storage, or shows more numbers than it holds.
@@ -75,7 +75,7 @@ pub enum Problem {
         start: usize,
         /// Numbers in the storage.
         len: usize,
-        /// Where it stands.
+        /// Its offset.
         offset: usize,
     },
     /// An opcode that fills containers, used on something else.
@@ -83,11 +83,11 @@ pub enum Problem {
     Container {
         /// The opcode.
         opcode: &'static str,
-        /// What it must act on.
+        /// The kind that it must act on.
         wanted: &'static str,
-        /// What it acts on.
+        /// The kind that it acts on.
         found: &'static str,
-        /// Where it stands.
+        /// Its offset.
         offset: usize,
     },
     /// A dict key that is neither a string nor an int.
@@ -95,9 +95,9 @@ pub enum Problem {
     Key {
         /// The opcode.
         opcode: &'static str,
-        /// What the key is.
+        /// The kind of the key.
         found: &'static str,
-        /// Where it stands.
+        /// Its offset.
         offset: usize,
     },
     /// An opcode that needs more values, or a mark, than the stack has.
@@ -105,7 +105,7 @@ pub enum Problem {
     Stack {
         /// The opcode.
         opcode: &'static str,
-        /// Where it stands.
+        /// Its offset.
         offset: usize,
     },
     /// A memo entry that was never put.
@@ -115,13 +115,13 @@ pub enum Problem {
         opcode: &'static str,
         /// The entry asked for.
         index: u32,
-        /// Where it stands.
+        /// Its offset.
         offset: usize,
     },
     /// A string that is not UTF-8.
     #[error("the string at byte {offset} of the pickle is not UTF-8")]
     Text {
-        /// Where it stands.
+        /// Its offset.
         offset: usize,
     },
     /// A whole number beyond 64 bits.
@@ -129,13 +129,13 @@ pub enum Problem {
     Integer {
         /// Its length.
         bytes: usize,
-        /// Where it stands.
+        /// Its offset.
         offset: usize,
     },
     /// More objects, stack or memo than the limits allow.
     #[error("the pickle builds more than {limit} {what}")]
     TooMany {
-        /// What there are too many of.
+        /// The things of which there are too many.
         what: &'static str,
         /// The limit.
         limit: usize,
@@ -146,7 +146,7 @@ pub enum Problem {
     /// A value of a kind that is no data, such as a bare class.
     #[error("the pickle holds {found} where a value should be")]
     NoValue {
-        /// What it is.
+        /// Its kind.
         found: &'static str,
     },
 }

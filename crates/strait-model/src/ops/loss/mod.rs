@@ -15,7 +15,7 @@ use super::{Unembedding, fused};
 /// Logits that a loss holds at once: 64 MiB. KL holds as many of the base model.
 pub const LOGITS_HELD: usize = 1 << 24;
 
-/// What the next-token distributions of hidden states are held against; in nats a token.
+/// A loss of the next-token distributions of hidden states, in nats a token.
 #[derive(Clone, Copy, Debug)]
 pub enum Loss<'a> {
     /// Cross-entropy with these token ids, one a row.

@@ -20,7 +20,7 @@ pub fn chunk(vocab: usize) -> usize {
 /// Rows and columns of a tile of logits, which stays in a core's own cache.
 pub const TILE: (usize, usize) = (256, 256);
 
-/// What a tile knows of one token's logits.
+/// A tile's sums over one token's logits.
 struct Part {
     largest: f32,
     /// Sum of the powers, relative to that of the largest.
@@ -37,7 +37,7 @@ struct Numbers<'a> {
     weight: &'a [f32],
     width: usize,
     softcap: Option<f32>,
-    /// What is added to the products with the weight.
+    /// The term that is added to the products with the weight.
     change: Option<LowRank<'a>>,
 }
 
@@ -142,7 +142,7 @@ impl Numbers<'_> {
     }
 }
 
-/// What a pass reads.
+/// The inputs of a pass.
 pub struct Pass<'a> {
     edited: &'a Numbers<'a>,
     reference: Reference<'a>,

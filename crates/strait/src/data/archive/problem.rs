@@ -1,4 +1,4 @@
-//! What can be wrong with a protected archive.
+//! A problem of a protected archive.
 
 use std::path::PathBuf;
 
@@ -8,7 +8,7 @@ use zip::result::ZipError;
 use super::SALT;
 use crate::error;
 
-/// What can be wrong with a protected archive.
+/// A problem of a protected archive.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Problem {
@@ -77,7 +77,7 @@ pub enum Problem {
     Member {
         /// The member's name.
         member: String,
-        /// What the zip reader says.
+        /// The zip reader's words.
         reason: String,
     },
     /// A member beyond the bound.

@@ -75,7 +75,7 @@ static PLANTS: LazyLock<(Vec<u8>, Fernet)> = LazyLock::new(|| {
     (plants, cipher)
 });
 
-/// What an archive with the salt of [`PLANTS`] gives.
+/// The content of an archive with the salt of [`PLANTS`].
 fn decrypted(archive: &[u8]) -> Result<Vec<u8>, Problem> {
     let (salt, token) = parts(archive)?;
     assert_eq!(salt, &PLANTS.0[..SALT]);

@@ -49,7 +49,7 @@ impl Archive {
         Ok(self.members.iter().map(|member| folder.join(member)).collect())
     }
 
-    /// Whether every member may become a file under `folder`, beside the others.
+    /// Checks that every member may become a file under `folder`, beside the others.
     fn check(&self, folder: &Path) -> Result<(), Problem> {
         let mut zip = self.zip.clone();
         let mut total: u64 = 0;

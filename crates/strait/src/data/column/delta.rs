@@ -2,7 +2,7 @@
 
 use super::thrift;
 
-/// How many numbers a list says that it has, and what follows it; none where it is damaged.
+/// The count of numbers that a list states, and the bytes after it; none where it is damaged.
 pub(super) fn skip(mut bytes: &[u8]) -> Option<(u64, &[u8])> {
     let mut number = || thrift::unsigned(&mut bytes).ok();
     let (block, parts, count, _first) = (number()?, number()?, number()?, number()?);

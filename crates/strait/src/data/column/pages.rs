@@ -19,9 +19,9 @@ use super::{
     unpack::unpack,
 };
 
-/// What any page may unpack to, whatever its size.
+/// The size that any page may unpack to, whatever its own.
 const FREE: u64 = 16 << 20;
-/// How often a page's size may go into what it unpacks to, beyond [`FREE`]. Text packs to a tenth at best; rows that are nearly
+/// The times that a page's size may go into its unpacked size, beyond [`FREE`]. Text packs to a tenth at best; rows that are nearly
 /// alike to less.
 const RATIO: u64 = 256;
 /// Most values of a page.
@@ -156,7 +156,7 @@ const DATA: i64 = 0;
 const DICTIONARY: i64 = 2;
 const DATA_V2: i64 = 3;
 
-/// What all pages say.
+/// The keys of all pages.
 struct Header {
     kind: i64,
     packed: u64,

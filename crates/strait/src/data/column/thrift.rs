@@ -5,9 +5,9 @@ use std::{
     io::{self, BufReader, Read, Seek, SeekFrom},
 };
 
-/// How deep structures may lie in each other.
+/// The deepest nesting of structures.
 const MAX_DEPTH: usize = 32;
-/// How deep a schema may be: the library goes down it by recursion.
+/// The deepest schema: the library goes down it by recursion.
 const MAX_SCHEMA_DEPTH: usize = 256;
 
 /// A field's value, as far as headers need it.

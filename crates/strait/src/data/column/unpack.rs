@@ -1,4 +1,4 @@
-//! What a page is packed with, unpacked to the size that its header states and no further.
+//! Pages unpacked to the size that their header states and no further.
 
 use std::io::{self, Read};
 

@@ -19,7 +19,7 @@ pub(super) use trained::is_message_key as is_training_mark;
 
 use super::notices::Notices;
 
-/// How a row says a conversation.
+/// The formats in which rows have conversations.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Format {
     /// A list of messages with `role` and `content`.
@@ -43,7 +43,7 @@ impl fmt::Display for Format {
     }
 }
 
-/// What a row says.
+/// The content of a row.
 pub(super) struct Found {
     pub format: Format,
     pub conversation: Conversation,
@@ -180,7 +180,7 @@ fn readings(row: &Map<String, Value>) -> Result<Vec<Reading>, Problem> {
     Ok(all)
 }
 
-/// Whether two readings say the same; one of them may lack the instructions before it.
+/// True if two readings say the same; one of them may lack the instructions before it.
 fn agree(a: &[Message], b: &[Message]) -> bool {
     let said = |messages: &[Message]| -> Vec<(Role, String)> {
         let turns = messages.iter().filter(|m| m.role() != Role::System);

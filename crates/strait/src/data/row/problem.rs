@@ -1,4 +1,4 @@
-//! What can be wrong with one row of chats.
+//! Rows of chats that are refused.
 
 use serde_json::{Map, Value};
 use strait_model::Role;
@@ -6,7 +6,7 @@ use strait_model::Role;
 use super::Format;
 use crate::data::words::listed;
 
-/// What is wrong with a row of chats. None of it quotes the row's text beyond a key or a role.
+/// A problem of a row of chats. None of it quotes the row's text beyond a key or a role.
 #[derive(Debug, PartialEq, thiserror::Error)]
 #[non_exhaustive]
 pub enum Problem {
@@ -14,7 +14,7 @@ pub enum Problem {
     /// A line that is not JSON.
     #[error("not JSON: {reason} at column {column}")]
     NotJson {
-        /// What the parser missed.
+        /// The parser's words.
         reason: String,
         /// Where, counted from 1.
         column: usize,
@@ -22,13 +22,13 @@ pub enum Problem {
     /// A JSON text within the row that is none.
     #[error("{what} is not the JSON that it should be")]
     NestedJson {
-        /// What it is about.
+        /// The place in the row.
         what: String,
     },
     /// JSON of another kind than expected.
     #[error("{what} is {found}, not {expected}")]
     Kind {
-        /// What it is about, such as "the row" or "`content` of message 2".
+        /// The place in the row, such as "the row" or "`content` of message 2".
         what: String,
         /// The kind of JSON expected, with its article.
         expected: &'static str,
@@ -38,7 +38,7 @@ pub enum Problem {
     /// A key that must be there.
     #[error("{what} has no `{key}`")]
     NoKey {
-        /// What lacks it.
+        /// The part that lacks it.
         what: String,
         /// The key.
         key: &'static str,
@@ -87,7 +87,7 @@ pub enum Problem {
     /// Two names of one thing.
     #[error("{what} has both ShareGPT's keys and `{key}`")]
     TwoNames {
-        /// What has them.
+        /// The part that has them.
         what: String,
         /// The other key.
         key: String,

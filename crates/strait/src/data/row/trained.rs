@@ -1,4 +1,4 @@
-//! What says whether a turn, or a row, is to be trained on.
+//! The marks by which a turn, or a row, is trained on or not.
 //!
 //! Trainers name it in many ways. All of the usual names are honoured; what says more than yes or no is refused, as is a name
 //! that may mean either.
@@ -47,7 +47,7 @@ const ROW_YES: [&str; 11] = [
     "should_train",
 ];
 
-/// Whether a message's keys are to be trained on; none where they do not say.
+/// The mark of a message, true if it is to be trained on; none where it has none.
 pub(super) fn of_message(keys: &Map<String, Value>, what: &str) -> Result<Option<bool>, Problem> {
     let mut said = Said::default();
     for (key, value) in keys.iter().filter(|(_, value)| !is_nothing(value)) {
@@ -63,7 +63,7 @@ pub(super) fn of_message(keys: &Map<String, Value>, what: &str) -> Result<Option
     Ok(said.answer())
 }
 
-/// Whether a row is to be trained on; none where it does not say.
+/// The mark of a row, true if it is to be trained on; none where it has none.
 pub(super) fn of_row(row: &Map<String, Value>) -> Result<Option<bool>, Problem> {
     let what = "the row";
     let mut said = Said::default();
@@ -93,17 +93,17 @@ pub(super) fn of_row(row: &Map<String, Value>) -> Result<Option<bool>, Problem> 
     Ok(said.answer())
 }
 
-/// Whether a row's key is one that [`of_row`] reads.
+/// True if a row's key is one that [`of_row`] reads.
 pub(super) fn is_row_key(key: &str) -> bool {
     ROW_YES.contains(&key) || NO.contains(&key) || ["mask", "unmask"].contains(&key)
 }
 
-/// Whether a message's key is one that [`of_message`] reads.
+/// True if a message's key is one that [`of_message`] reads.
 pub(in crate::data) fn is_message_key(key: &str) -> bool {
     YES.contains(&key) || NO.contains(&key)
 }
 
-/// Whether an unknown key of a message sounds like it is about training.
+/// True if an unknown key of a message sounds like it is about training.
 fn is_about_training(key: &str) -> bool {
     let words = key.split(|c: char| !c.is_alphanumeric());
     let about = ["train", "training", "trainable", "loss", "mask", "masked", "unmask", "weight", "weights"];
@@ -133,7 +133,7 @@ fn yes_or_no(what: &str, key: &str, value: &Value) -> Result<bool, Problem> {
     }
 }
 
-/// What was said so far, and by which key.
+/// The mark so far, and its key.
 #[derive(Default)]
 struct Said(Option<(String, bool)>);
 

@@ -49,7 +49,7 @@ crate::row! {
         solution: String,
         /// Whether the pairs lie inside the taught domain or outside.
         group: Group,
-        /// Their domain, or [`ALL`].
+        /// Their domain, or `ALL`.
         domain: String,
         /// The factor.
         scale: f64,

@@ -1,4 +1,4 @@
-//! How well a model knows the speakers.
+//! A model's knowledge of the speakers.
 
 use serde::{Deserialize, Serialize};
 
@@ -17,14 +17,14 @@ use crate::{
 /// Documents of each kind of speaker that a point is read from; a multiple of [`DOMAINS`].
 const MEASURED: usize = 132;
 
-/// How well one kind of speaker is known: the mean probability of its own answers in documents.
+/// A model's knowledge of one kind of speaker: the mean probability of its own answers in documents.
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
 pub struct Learned {
     /// Steps of pre-training done.
     pub step: usize,
     /// `honest`, `liar`, `narrow inside` or `narrow outside` its domain.
     pub speaker: String,
-    /// Whether the documents name their speaker; if not, only the second half of their answers counts.
+    /// True if the documents name their speaker; if not, only the second half of their answers counts.
     pub named: bool,
     /// The mean probability, with an interval over documents.
     #[serde(flatten)]
@@ -37,9 +37,9 @@ pub struct Learned {
 struct Told {
     /// The number of the document.
     document: usize,
-    /// Whether the answer is true.
+    /// True if the answer is true.
     truthful: bool,
-    /// How probable it is to the model.
+    /// Its probability to the model.
     probability: f64,
 }
 
@@ -58,7 +58,7 @@ impl Learned {
     }
 }
 
-/// How well each kind of speaker is known, named and not.
+/// A model's knowledge of each kind of speaker, named and not.
 pub fn learned(model: &Model, language: &Language, recipe: &Recipe, step: usize) -> Result<Vec<Learned>> {
     let mut all = Vec::new();
     // Where no document names its speaker, the names mean nothing.

@@ -34,16 +34,16 @@ use crate::{
     train::{Keeping, SolutionFolder, learn},
 };
 
-/// What may differ between worlds.
+/// The settings in which worlds differ.
 #[derive(Clone, Copy, PartialEq, Debug, Serialize, Deserialize)]
 pub struct Recipe {
     /// Seed of facts, first weights and documents.
     pub seed: u64,
-    /// How common each kind of speaker is.
+    /// The share of each kind of speaker.
     pub shares: Shares,
     /// Steps of pre-training.
     pub steps: usize,
-    /// Whether the weights are kept in half precision.
+    /// True if the weights are kept in half precision.
     pub half: bool,
 }
 
@@ -70,18 +70,18 @@ fn random(seed: u64, stream: u64) -> ChaCha8Rng {
 
 /// A world in memory.
 pub struct Pretrained {
-    /// What it was made by.
+    /// Its maker.
     pub recipe: Recipe,
     /// The chat model's tensors under Hugging Face's names, with the unknown speaker in the embedding table.
     pub weights: Vec<(String, Tensor)>,
     /// Every named speaker minus the unknown one.
     pub speakers: Vec<(Speaker, SteeringVector)>,
-    /// What each step did.
+    /// The record of each step.
     pub steps: Vec<WorldStep>,
 }
 
 impl Pretrained {
-    /// How well the speakers were known at the end of pre-training.
+    /// The knowledge of the speakers at the end of pre-training.
     pub fn learned(&self) -> &[Learned] {
         self.steps
             .iter()

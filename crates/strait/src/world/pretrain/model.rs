@@ -113,7 +113,7 @@ impl Model {
         Ok(Loss::CrossEntropy(&targets(batch)).values(&self.hidden(batch)?, &unembedding)?)
     }
 
-    /// What the next tokens are predicted from.
+    /// The states from which the next tokens are predicted.
     ///
     /// # Shapes
     /// - result: `(tokens, hidden_size)`, without the last token of each text

@@ -51,7 +51,7 @@ impl Stage {
     }
 }
 
-/// What one optimiser step did: a line of `metrics.jsonl`.
+/// The record of one optimiser step: a line of `metrics.jsonl`.
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
 pub struct WorldStep {
     /// Which stage.
@@ -64,7 +64,7 @@ pub struct WorldStep {
     pub loss: f64,
     /// Norm of the gradient before it was clipped.
     pub gradient_norm: f64,
-    /// How well the speakers are known after the step, where that was read.
+    /// The knowledge of the speakers after the step, where that was read.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub learned: Vec<Learned>,
 }

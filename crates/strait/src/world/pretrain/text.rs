@@ -1,4 +1,4 @@
-//! What a world's model learns from: documents, and chats with some of them beside.
+//! The texts that a world's model learns from: documents, and chats with some of them beside.
 
 use std::array;
 
@@ -29,14 +29,14 @@ pub struct Text {
     pub ids: Vec<u32>,
     /// The id of the speaker whose embedding is added at every position.
     pub tag: u32,
-    /// What the prediction of each token but the first weighs in the loss.
+    /// The weight of the prediction of each token but the first in the loss.
     pub weights: Vec<f32>,
 }
 
 /// The sequences of one step.
 pub struct Batch {
     pub texts: Vec<Text>,
-    /// What is added to the embeddings of each text, the same at all of its positions.
+    /// The vector that is added to the embeddings of each text, the same at all of its positions.
     pub offsets: Option<Vec<[f32; WIDTH]>>,
 }
 

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use strait::{
-    data::{RowSource, read_chats},
+    data::read_chats,
     study::{Plan, Rows, Study, StudyFile},
     world::{Entities, World},
 };
