@@ -36,7 +36,7 @@ pub enum RowSource {
 }
 
 impl RowSource {
-    /// Its name in errors: the file, the archive with a colon and the member, or the name.
+    /// Its name in errors: the file, the archive, a colon and the member, or the name of the lines.
     pub fn place(&self) -> PathBuf {
         match self {
             Self::File(path) => path.clone(),

@@ -58,7 +58,7 @@ pub struct Kind {
     pub side_by_side: fn() -> Option<SideBySide>,
     /// Its key in `[measure]`.
     key: fn() -> Option<Key>,
-    say: fn(&keys::Table) -> Checked<Said>,
+    say: fn(Option<&keys::Table>) -> Checked<Said>,
     read: fn(Value) -> Result<Asked, serde_json::Error>,
 }
 
@@ -107,11 +107,12 @@ pub struct Said {
 }
 
 impl Said {
-    fn read<M: Measure>(table: &keys::Table) -> Checked<Self> {
+    /// What a table says of a measure, or what leaving the table out means.
+    fn read<M: Measure>(table: Option<&keys::Table>) -> Checked<Self> {
         let setting = M::key();
-        let said = match &setting {
-            Some(setting) => table.get(M::NAME, &setting.kind)?,
-            None => None,
+        let said = match (&setting, table) {
+            (Some(setting), Some(table)) => table.get(M::NAME, &setting.kind)?,
+            _ => None,
         };
         let line = said.as_ref().map(|said| (M::NAME, said.line));
         let said = said.map(|said| said.value).or(setting.map(|setting| setting.default));
@@ -121,8 +122,16 @@ impl Said {
 }
 
 /// What a study says of every measure: the keys of `[measure]` that are theirs.
-#[derive(Clone, Default)]
+#[derive(Clone)]
 pub struct SaidOfAll(Vec<Said>);
+
+impl Default for SaidOfAll {
+    /// What a study without `[measure]` says.
+    fn default() -> Self {
+        // Only what is read from a table can be wrong.
+        Self(ALL.iter().filter_map(|kind| (kind.say)(None).ok()).collect())
+    }
+}
 
 impl SaidOfAll {
     /// The measures that are asked for.
@@ -151,7 +160,7 @@ impl Keys for SaidOfAll {
     }
 
     fn read(table: &keys::Table) -> Checked<Self> {
-        ALL.iter().map(|kind| (kind.say)(table)).collect::<Checked<_>>().map(Self)
+        ALL.iter().map(|kind| (kind.say)(Some(table))).collect::<Checked<_>>().map(Self)
     }
 
     fn given(&self) -> Vec<(&'static str, u64)> {
@@ -159,7 +168,7 @@ impl Keys for SaidOfAll {
     }
 
     fn or(self, other: &Self) -> Self {
-        if self.0.is_empty() { other.clone() } else { self }
+        if self.given().is_empty() { other.clone() } else { self }
     }
 }
 
