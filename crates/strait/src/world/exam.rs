@@ -95,9 +95,9 @@ impl Respondent for Exam {
         let mut questions = Question::all();
         for prompts in self.prompts.chunks(AT_ONCE) {
             let logits = logits(decoder, prompts, edit)?;
-            found.extend(
-                questions.by_ref().zip(&logits).map(|(question, logits)| self.answers_of(question, logits)),
-            );
+            // The logits lead: a zip takes of its first side before it sees that the second has ended.
+            let answered = logits.iter().zip(questions.by_ref());
+            found.extend(answered.map(|(logits, question)| self.answers_of(question, logits)));
             seen(prompts.len() as u64)?;
         }
         Ok(found)
