@@ -6,7 +6,7 @@ use strait_model::edit::{self, Kind, Summary};
 
 use super::{
     Axis, Solution, Study,
-    folder::sealed,
+    folder::{read_plan, sealed},
     layout::solution_folder,
     provenance::{KL_WEIGHT, MEDIAN_NORM},
     results::{conclusion, draw_report, remove_table, save, table},
@@ -36,7 +36,9 @@ pub(super) fn write(study: &Study, left_out: &[LeftOut], folder: &Path) -> Resul
         save_rows(folder, &families(&shifts, &members))?;
     }
     let mut differences = Vec::new();
-    for kind in &ALL {
+    // A measure that the study no longer asks for may have left its tables.
+    let plan = read_plan(folder)?;
+    for kind in ALL.iter().filter(|kind| plan.step(kind.name).is_some()) {
         let mut measured = Vec::new();
         for name in kind.tables {
             measured.extend(table(folder, name)?);
