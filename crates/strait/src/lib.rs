@@ -16,6 +16,7 @@ mod page;
 pub mod report;
 pub mod score;
 pub mod study;
+pub mod suite;
 pub mod table;
 pub mod tensorboard;
 pub mod train;

@@ -164,6 +164,25 @@ impl<'a> Table<'a> {
         self.entries.keys().any(|key| keys.contains(&key.get_ref().as_ref()))
     }
 
+    /// All its keys in the order in which they are written, whatever they are called.
+    pub fn each(&self) -> Vec<(String, Cell<'_>)> {
+        let mut entries: Vec<_> = self.entries.iter().collect();
+        entries.sort_by_key(|(key, _)| key.span().start);
+        let cell =
+            |(key, value): (&'a toml::Spanned<std::borrow::Cow<'a, str>>, &'a toml::Spanned<DeValue<'a>>)| {
+                let line = line_of(self.text, key.span().start);
+                let cell = Cell {
+                    text: self.text,
+                    place: &self.place,
+                    line,
+                    value: value.get_ref(),
+                    is_entry: true,
+                };
+                (key.get_ref().to_string(), cell)
+            };
+        entries.into_iter().map(cell).collect()
+    }
+
     /// Reads all its keys.
     ///
     /// # Errors

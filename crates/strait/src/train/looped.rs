@@ -124,6 +124,9 @@ pub fn step<L: Learner>(learner: &mut L, step: usize) -> Result<L::Line> {
     learner.line(taken)
 }
 
+/// The title under which a solution's training tells its progress.
+pub(crate) const TRAINING: &str = "training";
+
 /// Takes all steps that are left. `watch` sees the learner before the first of them and after each, with the number of steps
 /// that are done, and may end the training by an error. Returns what every step left, those of earlier sessions included.
 ///

@@ -5,7 +5,7 @@ use strait_model::{Decoder, Edit, progress::Progress};
 
 use super::{
     Order, Settings, SolutionFolder, Trainable,
-    looped::{Keeping, Learner, Line, Stride, Taken, learn},
+    looped::{Keeping, Learner, Line, Stride, TRAINING, Taken, learn},
     optimiser::Parameter,
     record::StepRecord,
     schedule::learning_rate,
@@ -91,7 +91,7 @@ impl<'a> Run<'a> {
         progress: &dyn Progress,
     ) -> Result<Trained> {
         let mut learner = self.learner(trainable);
-        let history = learn(&mut learner, Some(keeping), "training", |_, _| Ok(()), progress)?;
+        let history = learn(&mut learner, Some(keeping), TRAINING, |_, _| Ok(()), progress)?;
         let edit = learner.trainable.frozen()?;
         edit.save_with(&keeping.folder.edit(), provenance)?;
         Ok(Trained { edit, history })
@@ -103,7 +103,7 @@ impl<'a> Run<'a> {
     /// As [`Run::train`]; what was done is lost.
     pub fn train_in_memory(&self, trainable: Trainable, progress: &dyn Progress) -> Result<Trained> {
         let mut learner = self.learner(trainable);
-        let history = learn(&mut learner, None, "training", |_, _| Ok(()), progress)?;
+        let history = learn(&mut learner, None, TRAINING, |_, _| Ok(()), progress)?;
         Ok(Trained { edit: learner.trainable.frozen()?, history })
     }
 
@@ -225,7 +225,8 @@ impl Learner for EditLearner<'_, '_> {
     }
 
     fn is_kept_after(&self, done: usize) -> bool {
-        done.is_multiple_of(self.run.settings.checkpoint_every)
+        let Settings { checkpoint_every, checkpoints, .. } = self.run.settings;
+        done.is_multiple_of(*checkpoint_every) || checkpoints.contains(&done)
     }
 
     fn save(&self, folder: &SolutionFolder, done: usize) -> Result<()> {

@@ -153,6 +153,9 @@ pub struct Settings {
     pub length: Length,
     /// A checkpoint is kept every so many steps.
     pub checkpoint_every: usize,
+    /// Further steps after which one is kept.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub checkpoints: Vec<usize>,
     /// The KL penalty, if any.
     pub kl: Option<Kl>,
     /// Seeds.
@@ -178,6 +181,7 @@ impl Settings {
             clip: None,
             length: Length::Epochs(1.0),
             checkpoint_every: 10,
+            checkpoints: Vec::new(),
             kl: None,
             seeds: Seeds::default(),
         }
