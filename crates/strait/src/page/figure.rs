@@ -2,12 +2,10 @@
 //!
 //! Text and grid get no colours here: the page's style sheet sets them, so that one figure serves light, dark and print.
 
+use maud::html;
 use serde_json::{Value, json};
 
-use super::{
-    html::escaped,
-    words::{shortened, wrapped},
-};
+use super::words::{shortened, wrapped};
 use crate::interval::Interval;
 
 /// The plotting library, plotly.js, as it stands in a page's script.
@@ -243,7 +241,12 @@ fn trace(series: Series, growing: Growing) -> Value {
     trace
 }
 
-/// A name as it may stand in a figure, whose texts know some HTML.
+/// Text as it may stand in a figure, whose texts know some HTML.
+fn escaped(text: &str) -> String {
+    html! { (text) }.into_string()
+}
+
+/// A name as it may stand in a figure.
 pub(crate) fn label(name: &str) -> String {
     escaped(&shortened(name, NAME))
 }
