@@ -23,9 +23,9 @@ use words::{CLAIMS, Claim, Standing};
 
 const STYLE: &str = include_str!("page/demo.css");
 
-/// What the base model is called in the results.
+/// The name of the base model in the results.
 const BASE: &str = "base";
-/// What the exact judge calls a true answer and the known falsehood.
+/// The exact judge's words for a true answer and for the known falsehood.
 const TRUE: &str = "true";
 const FALSE: &str = "false";
 /// The number of the claim that the page ends with.
@@ -291,7 +291,7 @@ fn article(results: &Results, claim: &Claim) -> Markup {
     }
 }
 
-/// When and how the table behind the last claim was made.
+/// The origin of the table behind the last claim.
 fn source(Causal { date, command, proof, .. }: &Causal) -> Markup {
     let proof = if proof.is_empty() { String::new() } else { format!(" {}.", words::capital(proof)) };
     paragraph(&format!("The table behind it was made on {date} by “{command}”.{proof}"))

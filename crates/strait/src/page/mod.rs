@@ -1,4 +1,4 @@
-//! One self-contained HTML page: its frame, its figures, its tables and the way in which it writes numbers.
+//! Self-contained HTML pages: their frame, figures, tables, and the way in which they write numbers.
 
 pub(crate) mod figure;
 pub(crate) mod html;
@@ -22,10 +22,10 @@ pub(crate) type Groups = Vec<Vec<Figure>>;
 
 /// A page as a whole.
 pub(crate) struct Page<'a> {
-    /// The small line above its title: what it is and what of.
+    /// The small line above its title: the command that made it, and of what.
     pub byline: &'a str,
     pub title: &'a str,
-    /// What a reader must know first; may be empty.
+    /// An introduction; may be empty.
     pub about: &'a str,
     /// CSS beside that of all pages.
     pub style: &'a str,

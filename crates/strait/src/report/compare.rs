@@ -1,4 +1,4 @@
-//! Several runs side by side on one page: their verdicts, what their studies differ in, and each measure of all of them.
+//! Several runs side by side on one page: their verdicts, the settings in which they differ, and each measure of all of them.
 
 use maud::{Markup, html};
 
@@ -106,7 +106,7 @@ fn differences(runs: &[Run<'_>]) -> Markup {
     scrolled("What the studies differ in", &shown)
 }
 
-/// What a run's study and model are, name and value.
+/// The settings of a run's study and the facts of its model, name and value.
 fn settings(input: &Input) -> Vec<(String, String)> {
     let split = |line: &String, at: &str| {
         let (key, value) = line.split_once(at)?;

@@ -26,7 +26,7 @@ const NAME: usize = 22;
 /// Series of more points than this show their intervals as a band.
 const MOST_BARS: usize = 8;
 
-/// What a series stands for, by the first telling word in its label.
+/// The meaning of a series, by the first telling word in its label.
 fn meaning(label: &str) -> Meaning {
     let meaning = |word: &str| match word {
         "general" | "liar" | "liars" | "false" | "falsehood" => Some(Meaning::False),
@@ -131,7 +131,7 @@ fn models<'a>(rates: &[&'a Rate]) -> Vec<&'a str> {
     names
 }
 
-/// What a model is called where the kind of edit is known.
+/// The name of a model where the kind of edit is known.
 fn short(model: &str) -> &str {
     ["general", "narrow"].into_iter().find(|role| model.split(' ').any(|word| word == *role)).unwrap_or(model)
 }
@@ -322,7 +322,7 @@ struct Lanes {
     drawing: Drawing,
     lanes: usize,
     meanings: Vec<Meaning>,
-    /// Whether it says what its series are.
+    /// True if it has a legend.
     named: bool,
 }
 
