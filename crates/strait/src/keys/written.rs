@@ -10,7 +10,7 @@ use super::{At, Checked, Fault, Form, Keys, Problem, Shape};
 /// The most characters of a text that an error shows.
 pub(super) const MAX_SHOWN: usize = 40;
 
-/// A value, and where it stands.
+/// A value with its key and its line.
 #[derive(Clone, Copy, Debug)]
 pub struct Cell<'a> {
     pub(super) text: &'a str,
@@ -18,7 +18,7 @@ pub struct Cell<'a> {
     pub(super) place: &'a str,
     pub(super) line: u64,
     pub(super) value: &'a DeValue<'a>,
-    /// Whether it is one of a list under that key.
+    /// True for an entry of a list under that key.
     pub(super) is_entry: bool,
 }
 
@@ -110,7 +110,7 @@ impl<'a> Cell<'a> {
     }
 }
 
-/// How errors name an entry of a list.
+/// The name of a list's entry in errors.
 pub(crate) fn entry_of(list: &str) -> String {
     format!("an entry of `{list}`")
 }
@@ -126,7 +126,7 @@ pub struct Table<'a> {
     text: &'a str,
     /// Its key with the tables around it; empty for the file itself.
     place: String,
-    /// What errors call it.
+    /// Its name in errors.
     title: String,
     /// Its line; none for the file itself.
     line: Option<u64>,
@@ -159,7 +159,7 @@ impl<'a> Table<'a> {
         Self { title: title.into(), ..self }
     }
 
-    /// Whether any of some keys is there.
+    /// True if the table has any of these keys.
     pub fn has_any(&self, keys: &[&'static str]) -> bool {
         self.entries.keys().any(|key| keys.contains(&key.get_ref().as_ref()))
     }
@@ -285,7 +285,7 @@ impl<T: 'static> Kind<T> {
         Self::new(form, move |cell| read(&cell).ok_or_else(|| cell.unexpected(&*words)), show)
     }
 
-    /// What may stand there.
+    /// The values that may stand behind the key.
     pub fn form(&self) -> Form {
         self.form.clone()
     }

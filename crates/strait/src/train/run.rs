@@ -47,7 +47,7 @@ pub struct TrainingData<'a> {
     pub kl: Option<&'a Kept>,
 }
 
-/// One training run: what it works on and how.
+/// One training run: model, rows, settings and order.
 pub struct Run<'a> {
     /// The frozen model.
     pub decoder: &'a Decoder,
@@ -55,11 +55,11 @@ pub struct Run<'a> {
     pub data: TrainingData<'a>,
     /// Settings.
     pub settings: &'a Settings,
-    /// Which rows when.
+    /// The order of its rows.
     pub order: Order,
 }
 
-/// A trained edit and how it came about.
+/// A trained edit and the record of its training.
 pub struct Trained {
     /// The edit after the last step.
     pub edit: Edit,
@@ -67,7 +67,7 @@ pub struct Trained {
     pub history: Vec<StepRecord>,
 }
 
-/// What a step's loss was, in nats a token.
+/// The loss of a step, in nats a token.
 #[derive(Clone, Copy, Debug)]
 pub struct Losses {
     /// Of response tokens.
@@ -122,7 +122,7 @@ pub struct EditLearner<'r, 'a> {
 }
 
 impl EditLearner<'_, '_> {
-    /// What is trained.
+    /// The edit as it is now.
     pub fn trainable(&self) -> &Trainable {
         &self.trainable
     }
@@ -239,7 +239,7 @@ impl Learner for EditLearner<'_, '_> {
 }
 
 impl EditLearner<'_, '_> {
-    /// What is minimised.
+    /// The objective: response loss + weight * KL.
     fn objective(&self, losses: Losses) -> f64 {
         losses.response + self.run.settings.kl.map_or(0.0, |kl| kl.weight) * losses.kl
     }

@@ -1,4 +1,4 @@
-//! What the page says. Every sentence is made from the results and says what they say, also where a claim does not hold.
+//! The words of the page. Every sentence is made from the results and says what they say, also where a claim does not hold.
 
 use crate::{
     demo::results::{Check, Results, Sheet, Solution},
@@ -9,9 +9,9 @@ use crate::{
 /// One of the thirteen claims, with all that the checks of its number have in common.
 pub(super) struct Claim {
     pub number: u8,
-    /// What is claimed, whether it holds or not.
+    /// The claim, whether it holds or not.
     pub title: &'static str,
-    /// How it is asked, for a reader who knows none of the words.
+    /// The way in which it is asked, for a reader who knows none of the words.
     pub how: &'static str,
 }
 
@@ -102,7 +102,7 @@ pub(super) const CLAIMS: [Claim; 13] = [
 const SPREADS: &[&str] = &["1-general"];
 const KEPT: &[&str] = &["2-learned", "2-narrow"];
 
-/// How several checks stand together.
+/// The answer of several checks together.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Standing {
     /// None was made.
@@ -209,7 +209,7 @@ pub(super) fn headline(results: &Results) -> String {
     }
 }
 
-/// What the page is about, before anything is claimed.
+/// The introduction, before anything is claimed.
 pub(super) fn about(results: &Results) -> String {
     let worlds = count(results.seeds.len(), "world");
     let domains: Vec<_> = results.domains.iter().map(|d| d.word.as_str()).collect();
@@ -228,7 +228,7 @@ pub(super) struct Sentence {
     pub rest: String,
 }
 
-/// What happened, in three sentences at most, and why as far as it was asked.
+/// The story, in three sentences at most, with the reasons as far as they were asked for.
 pub(super) fn story(results: &Results) -> Vec<Sentence> {
     [spread(results), kept(results), preferred(results), decided(results)].into_iter().flatten().collect()
 }
@@ -368,7 +368,7 @@ pub(super) fn base_rate(results: &Results, inside: bool) -> Option<f64> {
     (questions > 0).then(|| own().map(|r| r.p_false * r.n as f64).sum::<f64>() / questions as f64)
 }
 
-/// What is assumed of speakers, said where they are shown.
+/// The assumption about speakers, said where they are shown.
 pub(super) fn assumed(results: &Results) -> String {
     let unknown = results.worlds.first().map_or(String::new(), |world| {
         format!("{} of the documents do not name their speaker. ", percent(world.unknown))
@@ -387,7 +387,7 @@ pub(super) fn figure(check: &Check) -> String {
     if check.unit.is_empty() { words } else { format!("{words} {}", check.unit) }
 }
 
-/// What a check rests on: the number of fits, the figure in each world, and the section of the paper.
+/// The grounds of a check: the number of fits, the figure in each world, and the section of the paper.
 pub(super) fn basis(check: &Check) -> String {
     let mut parts = vec![format!("n = {}", check.n)];
     if check.by_world.len() > 1 {
