@@ -8,9 +8,10 @@ use std::{collections::BTreeMap, path::Path, time::SystemTime};
 use serde::{Deserialize, Serialize};
 use strait_model::progress::Progress;
 
+pub use super::fits::TAUGHT_DOMAINS;
 use super::{
     files::write_json,
-    fits::{FORCED_GENERAL, FORCED_NARROW, Fit, Kind, PLAIN, Part, TAUGHT_DOMAINS},
+    fits::{FORCED_GENERAL, FORCED_NARROW, Fit, Kind, PLAIN, Part},
     found::{Direction, Found, NOISE, mean},
     programme::{OpenedWorld, open, run},
     results::{Causal, Mode, or_nan},

@@ -366,3 +366,30 @@ fn listed(domains: impl Iterator<Item = usize>) -> String {
     let words: Vec<String> = domains.map(|domain| format!("\"{}\"", DOMAIN_WORDS[domain].0)).collect();
     format!("[{}]", words.join(", "))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::world::World;
+
+    #[test]
+    fn every_study_is_one_and_has_a_name_of_its_own() {
+        let out = tempfile::tempdir().unwrap();
+        std::fs::create_dir(out.path().join("studies")).unwrap();
+        for world in ["default-0", "narrow-0", "contrast-0"] {
+            World::shipped(world, &out.path().join("worlds").join(world)).unwrap();
+        }
+        for (mode, studies) in [(Mode::Quick, 3), (Mode::Default, 21), (Mode::Full, 108)] {
+            let fits = fits(mode);
+            let mut names: Vec<String> = fits.iter().map(Fit::name).collect();
+            names.sort_unstable();
+            names.dedup();
+            assert_eq!((names.len(), fits.len()), (studies, studies), "{mode:?}");
+            for fit in fits.iter().filter(|fit| fit.world.ends_with("-0") && fit.world != "middle-0") {
+                let study = fit.study(out.path()).unwrap().resolve().unwrap();
+                assert_eq!(study.name, fit.name());
+                assert_eq!(study.data.falsehoods(), [fit.word()]);
+            }
+        }
+    }
+}

@@ -16,6 +16,7 @@ pub mod page;
 mod plots;
 mod programme;
 pub mod results;
+mod standing;
 mod sums;
 mod tables;
 mod transcript;
@@ -29,12 +30,14 @@ use serde::Serialize;
 use strait_model::progress::Progress;
 
 use crate::{Result, suite::write_into, world::Language};
+pub use claims::{Claim, claims};
 use claims::{Evidence, checks};
 use files::write_json;
 use fits::{TAUGHT_DOMAINS, fits};
 use programme::{OpenedWorld, open, read_across, run};
 use results::{Domain, Opened};
 pub use results::{Mode, Results};
+pub use standing::Standing;
 
 /// Version of `results.json`.
 const SCHEMA: u32 = 1;

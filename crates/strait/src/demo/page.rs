@@ -10,7 +10,11 @@ use std::{io::Write, path::Path};
 use maud::{Markup, html};
 use strait_model::files::write_atomically;
 
-use super::results::{Causal, Check, Exchange, Mode, Results, Said, Voice};
+use super::{
+    claims::{Claim, claims},
+    results::{Causal, Check, Exchange, Mode, Results, Said, Voice},
+    standing::{Standing, checks, verdict},
+};
 use crate::{
     Result, Table,
     page::{
@@ -19,7 +23,6 @@ use crate::{
         numbers::{list, percent},
     },
 };
-use words::{CLAIMS, Claim, Standing};
 
 const STYLE: &str = include_str!("page/demo.css");
 
@@ -29,7 +32,7 @@ const BASE: &str = "base";
 const TRUE: &str = "true";
 const FALSE: &str = "false";
 /// The number of the claim that the page ends with.
-const LAST: u8 = CLAIMS.len() as u8;
+const LAST: u8 = 13;
 
 const FOOTER: &str = "The herbs, birds and stones of this page do not exist, and nothing here teaches harm. What holds in \
 a world of this size is found for this world: it shows how such a thing can come about, and what measures see of it, not that \
@@ -52,7 +55,7 @@ pub fn render(results: &Results) -> String {
         world(results).map(|body| section("world", "The world", body)),
         conversation(results).map(|body| section("talk", "One conversation, before and after", body)),
         side_by_side(results).map(|body| section("spread", "General and narrow, side by side", body)),
-        Some(section("claims", "The claims", claims(results))),
+        Some(section("claims", "The claims", claims_of(results))),
         Some(section("origin", "Where it comes from", origin(results))),
     ];
     let sections: Vec<Section> = sections.into_iter().flatten().collect();
@@ -223,7 +226,7 @@ fn side_by_side(results: &Results) -> Option<Markup> {
     })
 }
 
-fn claims(results: &Results) -> Markup {
+fn claims_of(results: &Results) -> Markup {
     let about = "Thirteen claims of the paper (arXiv 2602.07852) and of the work around it, asked of this world, each in one \
                  or several parts. A part holds where its figure lies on the claimed side of its bound with the whole 95 % \
                  interval and in every world, does not hold where all of that lies on the other side, and else cannot be told.";
@@ -232,10 +235,10 @@ fn claims(results: &Results) -> Markup {
         table.overview {
             colgroup { col; col; col; }
             thead { tr { th scope="col" colspan="2" { "the claim" } th scope="col" { "in this world" } } }
-            tbody { @for claim in &CLAIMS { (overview(results, claim)) } }
+            tbody { @for claim in claims() { (overview(results, claim)) } }
         }
         (table(&super::tables::claims(results), false))
-        @for claim in &CLAIMS { (article(results, claim)) }
+        @for claim in claims() { (article(results, claim)) }
     }
 }
 
@@ -245,7 +248,7 @@ const PARTS: usize = 3;
 fn overview(results: &Results, claim: &Claim) -> Markup {
     let Claim { number, title, .. } = claim;
     let standing = Standing::of(results, *number);
-    let checks: Vec<_> = words::checks(results, *number).collect();
+    let checks: Vec<_> = checks(results, *number).collect();
     html! {
         tr {
             td { (number) }
@@ -269,9 +272,9 @@ fn overview(results: &Results, claim: &Claim) -> Markup {
 
 /// One claim: how it is asked, its pictures, what came out, and the numbers of the pictures.
 fn article(results: &Results, claim: &Claim) -> Markup {
-    let Claim { number, title, how } = claim;
+    let Claim { number, title, how, .. } = claim;
     let standing = Standing::of(results, *number);
-    let checks: Vec<_> = words::checks(results, *number).collect();
+    let checks: Vec<_> = checks(results, *number).collect();
     // What is to be said of several parts is said at the first.
     let is_new = |i: usize| checks[..i].iter().all(|before| before.reading != checks[i].reading);
     let plots: Vec<_> = results.plots.iter().filter(|p| p.number == *number).collect();
@@ -301,7 +304,7 @@ fn source(Causal { date, command, proof, .. }: &Causal) -> Markup {
 fn part(check: &Check, read: bool) -> Markup {
     html! {
         li {
-            div { (marked(check.holds, words::verdict(check.holds))) strong { (words::figure(check)) } }
+            div { (marked(check.holds, verdict(check.holds))) strong { (words::figure(check)) } }
             div {
                 (paragraph(&check.claim))
                 @if read { p.reading { (check.reading) } }
@@ -316,7 +319,7 @@ fn origin(results: &Results) -> Markup {
     let seeds: Vec<_> = seeds.iter().map(u64::to_string).collect();
     let domains: Vec<_> = domains.iter().map(|d| format!("{} ({})", d.word, d.property)).collect();
     let fits: usize = solutions.iter().map(|s| s.n).sum();
-    let left_out: Vec<_> = CLAIMS
+    let left_out: Vec<_> = claims()
         .iter()
         .filter(|claim| Standing::of(results, claim.number) == Standing::LeftOut)
         .map(|claim| format!("{}: {}", claim.number, claim.title))

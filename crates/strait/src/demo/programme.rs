@@ -1,9 +1,12 @@
 //! The running of the demo's studies.
 
-use std::{num::NonZeroUsize, path::Path};
+use std::{io::Write, num::NonZeroUsize, path::Path};
 
 use candle_core::Device;
-use strait_model::progress::{Progress, Task, Unit};
+use strait_model::{
+    files::write_atomically,
+    progress::{Progress, Task, Unit},
+};
 
 use super::{
     across::{Across, across},
@@ -14,7 +17,7 @@ use super::{
 use crate::{
     Result, Table,
     measure::records::Trained,
-    study::{FolderProblem, Planned},
+    study::{FolderProblem, Planned, StudyFile},
     suite::{each, over_studies, run_all},
     table::Row,
     world::World,
@@ -47,8 +50,8 @@ pub fn run(
     threads: usize,
     progress: &dyn Progress,
 ) -> Result<Vec<Found>> {
-    let planned =
-        fits.iter().map(|fit| Planned::new(fit.study(out)?, progress)).collect::<Result<Vec<_>>>()?;
+    let planned = fits.iter().map(|fit| Planned::new(written(fit.study(out)?)?, progress));
+    let planned = planned.collect::<Result<Vec<_>>>()?;
     let folder = out.join("studies");
     let (jobs, quietly) = ((threads, NonZeroUsize::MIN), Quietly(progress));
     let done = run_all(&planned, &folder, &Device::Cpu, jobs, &quietly)?;
@@ -60,6 +63,15 @@ pub fn run(
         world.map(|world| Found::read(*fit, &world.world.made, out))
     };
     fits.iter().filter_map(read).collect()
+}
+
+/// A study as a file of its own, so that it can be run alone.
+fn written(study: StudyFile) -> Result<StudyFile> {
+    let is_there = std::fs::read(&study.path).is_ok_and(|there| there == study.text.as_bytes());
+    if !is_there {
+        write_atomically(&study.path, |file| file.write_all(study.text.as_bytes()))?;
+    }
+    Ok(study)
 }
 
 /// Reads what the solutions of each world have to do with each other.

@@ -31,11 +31,11 @@ mod worker;
 pub use crate::keys::Place;
 pub use axis::Axis;
 pub use file::StudyFile;
-pub(crate) use folder::utc;
 pub use folder::{
     Problem as FolderProblem, Recorded, Run, RunFolder, RunningStep, Session, State, Status, StepRecord,
     StepStatus, default_folder, status, status_of,
 };
+pub(crate) use folder::{is_run, utc};
 pub use papers::Preset;
 pub use plan::{Plan, RESULTS_VERSION, Step};
 pub(crate) use planned::Planned;

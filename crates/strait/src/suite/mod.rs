@@ -27,7 +27,7 @@ use strait_model::progress::Progress;
 use crate::{
     Error, Result,
     report::Conclusion,
-    study::{DryRun, FolderProblem, Planned, StudyFile, complete, outcome, outlook},
+    study::{self, DryRun, FolderProblem, Planned, Status, StudyFile, complete, is_run, outcome, outlook},
 };
 use bar::Bar;
 pub use problem::Problem;
@@ -132,6 +132,21 @@ impl Suite {
         }
         Ok(all)
     }
+}
+
+/// The progress of every study in the folder of a suite, or of a demo, by their names; none where it holds no studies.
+///
+/// # Errors
+/// If a folder cannot be read, or holds what is no run.
+pub fn status(folder: &Path) -> Result<Vec<Status>> {
+    let mut studies = Vec::new();
+    for around in [folder, &folder.join("studies")] {
+        let Ok(entries) = std::fs::read_dir(around) else { continue };
+        let runs = entries.filter_map(|entry| Some(entry.ok()?.path())).filter(|path| is_run(path));
+        studies.extend(runs.map(|path| study::status(&path)).collect::<Result<Vec<_>>>()?);
+    }
+    studies.sort_by(|one, other| one.study.cmp(&other.study));
+    Ok(studies)
 }
 
 /// Runs what is left of some studies, each in a folder of its name, so many beside each other and each with so many threads:

@@ -5,6 +5,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use maud::{Markup, html};
 use strait_model::files::write_atomically;
 
 use super::{
@@ -16,8 +17,7 @@ use crate::{
     interval::Interval,
     page::{
         Page, Section,
-        html::{escaped, table},
-        paragraph,
+        html::{paragraph, table},
     },
 };
 
@@ -28,54 +28,56 @@ const FOOTER: &str =
 pub fn write(suite: &Suite, studies: &[Ended], claims: &[OverAll], out: &Path) -> Result<PathBuf> {
     let path = out.join("report.html");
     let sections = [
-        Section { id: "verdict", title: "Verdict over all studies", body: verdict(claims, studies.len()) },
-        Section { id: "studies", title: "The studies", body: list(studies) },
+        Section::new("verdict", "Verdict over all studies", verdict(claims, studies.len())),
+        Section::new("studies", "The studies", list(studies)),
     ];
     let byline = format!("strait suite · {}", suite.name);
-    let page = Page {
-        byline: &byline,
-        title: &suite.title,
-        about: &suite.about,
-        style: "",
-        sections: &sections,
-        footer: FOOTER,
-    };
+    let (title, about) = (&suite.title, &suite.about);
+    let page = Page { byline: &byline, title, about, style: "", sections: &sections, footer: FOOTER };
     write_atomically(&path, |file| file.write_all(page.html().as_bytes()))?;
     Ok(path)
 }
 
-fn verdict(claims: &[OverAll], studies: usize) -> String {
+fn verdict(claims: &[OverAll], studies: usize) -> Markup {
     let about = format!(
         "Every claim that the {studies} studies make, with the number of studies in which it holds, in which it does not and in \
          which it cannot be told, and the mean of its figure with a 95 % interval over studies."
     );
-    let items: String = claims.iter().map(|claim| format!("<li>{}</li>", escaped(&words(claim)))).collect();
-    paragraph(&about) + &format!("<ul>{items}</ul>") + &table(&claims_over_all(claims), true)
+    html! {
+        (paragraph(&about))
+        ul { @for claim in claims { li { strong { (claim.claim) } ": " (outcome(claim)) } } }
+        (table(&claims_over_all(claims), false))
+    }
 }
 
-/// A claim over all studies in words.
-pub fn words(claim: &OverAll) -> String {
-    let OverAll { claim: words, yes, no, open, value, low, high, .. } = claim;
+/// A claim's outcome over all studies.
+fn outcome(OverAll { yes, no, open, value, low, high, .. }: &OverAll) -> String {
     let figure = Interval { value: *value, low: *low, high: *high };
     let figure = if value.is_nan() { String::new() } else { format!("; mean figure {}", figure.words()) };
-    format!("{words}: holds in {yes}, does not in {no}, cannot be told in {open}{figure}")
+    format!("holds in {yes}, does not in {no}, cannot be told in {open}{figure}")
 }
 
-fn list(studies: &[Ended]) -> String {
-    let link = |study: &Ended| {
-        let name = escaped(&study.study);
-        let headline = study.conclusion.as_ref().map_or("another run is at work on it", |c| &c.headline);
-        format!("<li><a href=\"{name}/report.html\">{name}</a>: {}</li>", escaped(headline))
+fn list(studies: &[Ended]) -> Markup {
+    let headline = |study: &Ended| {
+        study.conclusion.as_ref().map_or("another run is at work on it".into(), |c| c.headline.clone())
     };
-    format!("<ul>{}</ul>", studies.iter().map(link).collect::<String>()) + &table(&as_table(studies), false)
+    html! {
+        ul {
+            @for study in studies {
+                li { a href={ (study.study) "/report.html" } { (study.study) } ": " (headline(study)) }
+            }
+        }
+        (table(&as_table(studies), false))
+    }
 }
 
 fn as_table(studies: &[Ended]) -> Table {
-    let mut table = Table::of_rows("studies", "Studies of the suite, and the values of their holes", studies)
-        .text("study", |study| study.study.clone());
-    for (place, (name, _)) in studies.first().map_or(&[][..], |study| &study.values).iter().enumerate() {
+    let about = "Studies of the suite, and the values of their holes";
+    let mut table = Table::of_rows("studies", about, studies).text("study", |study| study.study.clone());
+    let names = studies.first().map_or(&[][..], |study| &study.values);
+    for (place, (name, _)) in names.iter().enumerate() {
         let name = if name == "study" { "study_study" } else { name };
-        table = table.text(name, |study| study.values[place].1.clone());
+        table = table.text(name, move |study| study.values[place].1.clone());
     }
     table.table()
 }

@@ -104,7 +104,7 @@ fn gradients_are_those_of_the_whole_loss_and_intervals_those_of_what_is_left() {
     let solved =
         Courses(vec![("general", course(1, 0.0)), ("narrow", course(1, 0.5)), ("low", course(0, 1.0))]);
     let mut kept = Kept::new(rows.clone());
-    let settings = Gradient { checkpoints: 2 };
+    let settings = Gradient { checkpoints: 2, steps: None };
     let (found, compared) = settings.read(&model.decoder, &solved, &mut kept, SEED, &Silent).unwrap();
     let read: Vec<_> = found.iter().map(|row| (row.solution.as_str(), row.step)).collect();
     let expected = ["general", "narrow"].map(|name| [(name, 0), (name, 4), (name, 8)]).concat();
