@@ -59,8 +59,9 @@ fn holds(results: &Results, ids: &[&str]) {
 struct StopAfter(Arc<AtomicU64>);
 
 impl Progress for StopAfter {
-    fn begin(&self, _: &str, _: Option<u64>, _: Unit) -> Box<dyn Task> {
-        Box::new(Steps(Arc::clone(&self.0)))
+    fn begin(&self, title: &str, _: Option<u64>, _: Unit) -> Box<dyn Task> {
+        let steps = || Box::new(Steps(Arc::clone(&self.0)));
+        if title == "training and measuring" { steps() } else { Box::new(Silent) }
     }
 
     fn note(&self, _: &str) {}

@@ -66,7 +66,7 @@ fn a_suite_that_does_not_fit_its_template_is_refused() {
     small_suite(&place);
     let suite = fs::read_to_string(place.path("four.toml")).unwrap();
     for (name, text, expected) in [
-        ("less", suite.replace("order = [0, 1]\n", ""), "line 35 of the template has the hole `order`"),
+        ("less", suite.replace("order = [0, 1]\n", ""), "line 34 of the template has the hole `order`"),
         ("more", suite.clone() + "rank = [1]\n", "the template has no hole `{{rank}}`"),
         ("same", suite.replace("[0, 1]", "[\"1\", 1]"), "two of its studies are called `same-2-1`"),
         ("none", suite.replace("[2, 3]", "[]"), "a list of texts or numbers"),

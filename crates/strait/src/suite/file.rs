@@ -11,7 +11,7 @@ use super::{
 };
 use crate::{
     Result,
-    keys::{self, At, Cell, Fault, Form, Kind, Shape, keys, table, text, word},
+    keys::{self, At, Cell, Fault, Form, Key, Keys, Kind, Shape, keys, table, text, word},
     study::StudyFile,
 };
 
@@ -78,6 +78,11 @@ fn is_suite(text: &str) -> bool {
 }
 
 impl Suite {
+    /// Every key that a suite file may have.
+    pub fn keys() -> Vec<Key> {
+        SuiteFile::keys()
+    }
+
     /// Reads a suite file; none where the file is no suite, but a study.
     ///
     /// # Errors
