@@ -61,6 +61,30 @@ fn a_suite_runs_every_combination_and_counts_its_claims() {
 }
 
 #[test]
+fn a_study_that_another_run_is_at_is_left_to_it() {
+    let place = Place::new();
+    small_suite(&place);
+    let folder = place.path("runs/four/four-2-1");
+    fs::create_dir_all(&folder).unwrap();
+    let lock = fs::File::create(folder.join(".lock")).unwrap();
+    lock.lock().unwrap();
+    let said = place.run(["run", "four.toml"]);
+    assert_eq!(said.code, Some(0), "{}", said.err);
+    assert!(said.err.contains("four-2-1: another run is at work on it"), "{}", said.err);
+    assert!(said.out.contains("other runs are at work on 1 of 4 studies"), "{}", said.out);
+    drop(lock);
+    let found = place.run(["run", "four.toml", "--json"]).json();
+    assert!(found["studies"].as_array().unwrap().iter().all(|study| study["conclusion"].is_object()));
+
+    // Each study's progress, and a damage that is found.
+    let said = place.run(["status", "runs/four"]);
+    assert!(said.out.contains("four-3-1") && said.code == Some(0), "{}", said.all());
+    fs::write(folder.join("solutions/general/edit.safetensors"), "").unwrap();
+    let said = place.run(["status", "runs/four"]);
+    assert!(said.out.contains("damaged") && said.code == Some(1), "{}", said.all());
+}
+
+#[test]
 fn a_suite_that_does_not_fit_its_template_is_refused() {
     let place = Place::new();
     small_suite(&place);
