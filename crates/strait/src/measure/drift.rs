@@ -14,7 +14,7 @@ use super::{
 };
 use crate::{
     Result, Table,
-    claim::{Claim, Place, Side, Subject, sentence},
+    claim::{Bound, Claim, Place, Subject, sentence},
     interval::Interval,
     keys::{Checked, count, keys, most, table},
     lab::{Estimate, Lab, PairReading, PairRows, Scene, Solved, advance, point, row_losses},
@@ -379,7 +379,7 @@ fn over_seeds(shown: &Shown<'_>) -> Vec<Claim> {
             quoted(&row.other),
             row.difference.words()
         );
-        let holds = Side::Above(0.0).judge(row.difference, &[]);
+        let holds = Bound::Above(0.0).judge(row.difference, &[]);
         Claim::new(drifts_over(&row.family), "§11", holds, row.difference, words)
     };
     rows.iter().map(claim).collect()
@@ -399,8 +399,8 @@ fn figures(facts: &Facts, solutions: &[&str], rows: &[DriftRow]) -> Vec<Vec<Figu
         let own: Vec<_> = rows.iter().filter(|d| d.solution == *solution).collect();
         let Some(first) = own.first() else { continue };
         let mut shifts = Drawing::new(Growing::Up);
-        type Side = fn(&DriftRow) -> Interval;
-        let sides: [(&str, Style, Side); 2] =
+        type End = fn(&DriftRow) -> Interval;
+        let sides: [(&str, Style, End); 2] =
             [(&inside, Style::Inside, |d| d.narrow_shift), ("outside", Style::Outside, |d| d.general_shift)];
         for (name, style, side) in sides {
             let point = |d: &&DriftRow| Point {

@@ -5,7 +5,7 @@ use super::{
     difference::{OVER_SEEDS, between},
 };
 use crate::{
-    claim::{Claim, Place, Side, Subject, opposed, sentence, shared_seeds},
+    claim::{Bound, Claim, Place, Subject, opposed, sentence, shared_seeds},
     interval::Interval,
     page::numbers::{number, quoted},
 };
@@ -84,7 +84,7 @@ impl Comparison {
         let rows: Vec<_> = rows.iter().filter_map(|row| Some((row, of_pair(row)?))).collect();
         let (deciding, rest): (Vec<_>, Vec<_>) =
             rows.into_iter().partition(|(row, _)| self.decides.is_none_or(|what| row.what == what));
-        let side = if self.lower { Side::Below(0.0) } else { Side::Above(0.0) };
+        let side = if self.lower { Bound::Below(0.0) } else { Bound::Above(0.0) };
         let figures: Vec<Interval> = deciding.iter().map(|(_, figure)| *figure).collect();
         let holds = side.judge_all(&figures);
         let count = |verdict| figures.iter().filter(|&&f| side.judge(f, &[]) == Some(verdict)).count();

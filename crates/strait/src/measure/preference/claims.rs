@@ -3,7 +3,7 @@
 
 use super::{Certificate, Difference, Facts, Shift, Shown};
 use crate::{
-    claim::{Claim, Place, Side, Subject, opposed, sentence, shared_seeds},
+    claim::{Bound, Claim, Place, Subject, opposed, sentence, shared_seeds},
     interval::Interval,
     measure::{
         FamilyDifference,
@@ -451,7 +451,7 @@ fn comparison(facts: &Facts, judged: &[Judged<'_>], [plain, held]: [&str; 2]) ->
     let (wide, slim) = (share(plain)?, share(held)?);
     let difference =
         Interval { value: wide.value - slim.value, low: wide.low - slim.high, high: wide.high - slim.low };
-    let holds = Side::Above(0.0).judge(difference, &[]);
+    let holds = Bound::Above(0.0).judge(difference, &[]);
     let words = format!(
         "at scale 1, for each nat of shift inside {}, {} moves by {} and {} moves by {} outside; the intervals {}",
         facts.domain,
@@ -480,6 +480,6 @@ fn narrower_over_seeds(shown: &Shown<'_>, [plain, held]: [&str; 2]) -> Option<Cl
         quoted(plain),
         figure.words()
     );
-    let holds = Side::Above(0.0).judge(figure, &[]);
+    let holds = Bound::Above(0.0).judge(figure, &[]);
     Some(Claim::new(narrower([plain, held]) + OVER_SEEDS, "§8", holds, figure, words))
 }
