@@ -1,4 +1,4 @@
-//! The crate's error: what was wrong, where, and what to do about it.
+//! The crate's error: the fault, its place, and the remedy.
 
 use std::{fmt, path::PathBuf};
 

@@ -215,7 +215,7 @@ pub(crate) const AS_TRAINED: &str = "it is the solution as trained";
 /// Plain text, and how much of it is read.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct PlainText {
-    /// Where it comes from.
+    /// Its sources.
     pub text: Vec<TextSource>,
     /// The number of passages.
     pub passages: usize,
