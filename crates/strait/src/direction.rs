@@ -87,7 +87,7 @@ fn means(decoder: &Decoder, condition: Condition<'_>, tokens: Tokens) -> Result<
     Ok(sums.into_iter().map(|sum| sum / count as f64).collect::<candle_core::Result<_>>()?)
 }
 
-/// How many of the rows make a pass of a good size; at least one.
+/// The number of rows that make a pass of a good size; at least one.
 fn fitting(rows: &[Row]) -> usize {
     let mut tokens = 0;
     let longer = rows.iter().position(|row| {
@@ -112,8 +112,8 @@ pub fn random_like(direction: &SteeringVector, seed: u64) -> Result<SteeringVect
     Ok(SteeringVector { layer: direction.layer, vector })
 }
 
-/// Where along a trajectory it turns: at every step `gap` places from both ends the cosine between the way back and the way
-/// on, cos(x(t-gap) - x(t), x(t+gap) - x(t)): -1 where it runs straight, 0 at a right angle, 1 where it goes back (paper §14).
+/// The turns of a trajectory: at every step `gap` places from both ends the cosine between the way back and the way on,
+/// cos(x(t-gap) - x(t), x(t+gap) - x(t)): -1 where it runs straight, 0 at a right angle, 1 where it goes back (paper §14).
 pub fn turns(trajectory: &[Vec<f64>], gap: usize) -> Vec<f64> {
     let way = |from: &[f64], to: &[f64]| to.iter().zip(from).map(|(t, f)| t - f).collect::<Vec<f64>>();
     let at = |middle: usize| {
@@ -128,7 +128,7 @@ pub fn cosine(one: &[f64], other: &[f64]) -> f64 {
     dot(one, other) / (dot(one, one).sqrt() * dot(other, other).sqrt())
 }
 
-/// What is left of a vector once its part along another is taken away.
+/// The rest of a vector once its part along another is taken away.
 pub fn across(vector: &[f64], other: &[f64]) -> Vec<f64> {
     let along = dot(vector, other) / dot(other, other);
     vector.iter().zip(other).map(|(x, o)| x - along * o).collect()

@@ -1,4 +1,4 @@
-//! What the conclusion says, for outcomes of every kind.
+//! The words of the conclusion, for outcomes of every kind.
 
 use strait::report::{conclude, terminal_verdict};
 
@@ -29,7 +29,7 @@ fn words(measured: &[&str], outcomes: &[Outcome]) -> String {
     lines.join("\n")
 }
 
-/// What the measures of the paper's section 10 leave.
+/// The tables of the measures of the paper's section 10.
 const COMPARED: [&str; 6] = [
     "solutions",
     "preference",
