@@ -4,12 +4,13 @@ use std::{fmt, num::NonZeroUsize, path::PathBuf};
 
 use clap::Args;
 use serde::Serialize;
-use strait::study::{self, DryRun, Outcome, StepStatus};
+use strait::study::{self, DryRun, Limits, Outcome, StepStatus};
 
 use super::{Context, device::DeviceArgument, status};
 use crate::{
     failure::Failure,
     interrupt,
+    memory::MemoryArgument,
     text::{self, path},
     threads,
 };
@@ -33,6 +34,8 @@ pub struct Arguments {
     #[arg(long, value_name = "N", value_parser = threads::number)]
     jobs: Option<NonZeroUsize>,
     #[command(flatten)]
+    memory: MemoryArgument,
+    #[command(flatten)]
     device: DeviceArgument,
     /// Check the study and show the steps to run, with their time and memory; run none of them
     #[arg(long)]
@@ -44,7 +47,7 @@ Examples:
   strait run studies/technical.toml
   strait run studies/technical.toml --dry-run
   strait run my.toml --out /data/runs/my --threads 8
-  strait run studies/technical-full.toml --jobs 2";
+  strait run studies/technical-full.toml --jobs 2 --memory 4GiB";
 
 #[derive(Serialize)]
 struct Plan {
@@ -74,14 +77,16 @@ pub fn run(arguments: &Arguments, context: &Context) -> Result<(), Failure> {
     let out = arguments.out.as_deref();
     let device = arguments.device.open()?;
     context.threads()?;
+    let limits = Limits { jobs: arguments.jobs, memory: arguments.memory.memory };
     if arguments.dry_run {
-        let DryRun { steps, lines, .. } = study::dry_run(&arguments.study, out, &device, &*context.progress)?;
+        let DryRun { steps, lines, .. } =
+            study::dry_run(&arguments.study, out, &device, limits, &*context.progress)?;
         return context.show(&Plan { steps, lines });
     }
     let progress = context.progress.clone();
     let _guard = interrupt::stop_first(move || {
         progress.note("stopping as soon as the state is saved; Ctrl-C again stops at once");
     });
-    let outcome = study::run(&arguments.study, out, &device, arguments.jobs, &*context.progress)?;
+    let outcome = study::run(&arguments.study, out, &device, limits, &*context.progress)?;
     context.show(&Ended(outcome))
 }

@@ -41,7 +41,14 @@ fn the_study_of_a_world_reads_what_the_demo_reads() {
     let text = include_str!("../../../../studies/world.toml").replace("world:default-0", "unpacked");
     let (file, run) = (out.path().join("world.toml"), out.path().join("run"));
     fs::write(&file, text).unwrap();
-    study::run(&file, Some(&run), &Device::Cpu, std::num::NonZero::new(1), &Silent).unwrap();
+    study::run(
+        &file,
+        Some(&run),
+        &Device::Cpu,
+        study::Limits { jobs: std::num::NonZero::new(1), memory: None },
+        &Silent,
+    )
+    .unwrap();
     let table = |name: &str| Table::read_parquet(&run.join(format!("tables/{name}.parquet"))).unwrap();
 
     // Rates, norms, losses: of base, as trained, scaled, and along the drift.

@@ -415,7 +415,13 @@ impl Both {
         let rows: Vec<Row> = documents.iter().map(|d| row(d.ids(&world.language))).collect();
         let source = PlainText { text: Vec::new(), passages: rows.len(), tokens: usize::MAX };
         let significance = Significance { source, norms: DOCUMENT_NORMS.into(), random: RANDOM };
-        let (found, _) = significance.read(&world.model, &self.solutions(), &rows, SEED, &Silent)?;
+        let (found, _) = significance.read(
+            &world.model,
+            &self.solutions(),
+            &crate::objective::Kept::new(rows),
+            SEED,
+            &Silent,
+        )?;
         let at = |norm: f64, is: &dyn Fn(&SignificanceRow) -> bool| {
             mean(found.iter().filter(|row| row.relative_norm == norm && is(row)).map(|row| row.kl.value))
         };

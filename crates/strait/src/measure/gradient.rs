@@ -150,7 +150,7 @@ impl Measure for Gradient {
 
     fn estimate(&self, scene: &Scene<'_>, estimate: &mut Estimate) {
         let rows = scene.lab.measured.rows();
-        estimate.keeping_once(super::MEASURED, rows, scene.common_point());
+        estimate.keeping_once(super::MEASURED, rows, scene.common_point(), false);
         for solution in scene.solutions.iter().filter(|solution| solution.compared) {
             let passes = 1 + solution.checkpoints.min(self.checkpoints);
             estimate.gradients(rows, solution.settings, PARTS, passes);
@@ -158,7 +158,6 @@ impl Measure for Gradient {
     }
 
     fn run(&self, lab: &mut Lab<'_>, solved: &dyn Solved) -> Result<Self::Found> {
-        lab.forget_all();
         let (model, seed, progress) = (std::sync::Arc::clone(&lab.model), lab.seed, lab.progress);
         self.read(&model.decoder, solved, &mut lab.measured, seed, progress)
     }
