@@ -4,6 +4,7 @@ mod commands;
 mod failure;
 mod interrupt;
 mod last_words;
+mod memory;
 mod output;
 mod password;
 mod progress;

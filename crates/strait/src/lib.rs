@@ -15,6 +15,7 @@ pub mod objective;
 mod page;
 pub mod report;
 pub mod score;
+pub mod store;
 pub mod study;
 pub mod suite;
 pub mod table;

@@ -40,8 +40,8 @@ pub struct Score {
 pub fn score(model: &Model, edit: Option<&Edit>, chats: &[Chat], progress: &dyn Progress) -> Result<Score> {
     let rows = Row::from_chats(model, chats, progress)?;
     let task = progress.begin("scoring", Some(rows.len() as u64), Unit::Count);
-    let kept = Kept::all(&model.decoder, rows, 0, false, "reading rows", progress)?;
-    let losses = row_losses(&model.decoder, &kept, edit, &|n| {
+    // Each row is read once: there is nothing to keep.
+    let losses = row_losses(&model.decoder, &Kept::new(rows), edit, &|n| {
         task.advance(n);
         Ok(())
     });

@@ -6,7 +6,7 @@ use candle_core::Device;
 use clap::Args;
 use serde::Serialize;
 use strait::{
-    study::{self, DryRun, Outcome, State, StepStatus},
+    study::{self, DryRun, Limits, Outcome, State, StepStatus},
     suite::{Suite, SuiteOutcome},
 };
 
@@ -14,6 +14,7 @@ use super::{Context, device::DeviceArgument, status};
 use crate::{
     failure::Failure,
     interrupt,
+    memory::MemoryArgument,
     text::{self, Columns, Heading::*, path},
     threads,
 };
@@ -40,6 +41,8 @@ pub struct Arguments {
     #[arg(long, value_name = "N", value_parser = threads::number)]
     jobs: Option<NonZeroUsize>,
     #[command(flatten)]
+    memory: MemoryArgument,
+    #[command(flatten)]
     device: DeviceArgument,
     /// Check the study and show the steps to run, with their time and memory; run none of them
     #[arg(long)]
@@ -51,7 +54,7 @@ Examples:
   strait run studies/technical.toml
   strait run studies/technical.toml --dry-run
   strait run my.toml --out /data/runs/my --threads 8
-  strait run studies/technical-full.toml --jobs 2
+  strait run studies/technical-full.toml --jobs 2 --memory 4GiB
   strait run studies/worlds.toml --jobs 2";
 
 #[derive(Serialize)]
@@ -130,6 +133,12 @@ impl fmt::Display for SuiteEnded {
     }
 }
 
+impl Arguments {
+    fn limits(&self) -> Limits {
+        Limits { jobs: self.jobs, memory: self.memory.memory }
+    }
+}
+
 pub fn run(arguments: &Arguments, context: &Context) -> Result<(), Failure> {
     let device = arguments.device.open()?;
     context.threads()?;
@@ -140,13 +149,14 @@ pub fn run(arguments: &Arguments, context: &Context) -> Result<(), Failure> {
 }
 
 fn run_study(arguments: &Arguments, device: &Device, context: &Context) -> Result<(), Failure> {
-    let out = arguments.out.as_deref();
+    let (out, limits) = (arguments.out.as_deref(), arguments.limits());
     if arguments.dry_run {
-        let DryRun { steps, lines, .. } = study::dry_run(&arguments.study, out, device, &*context.progress)?;
+        let DryRun { steps, lines, .. } =
+            study::dry_run(&arguments.study, out, device, limits, &*context.progress)?;
         return context.show(&Plan { steps, lines });
     }
     let _guard = stop_first(context);
-    let outcome = study::run(&arguments.study, out, device, arguments.jobs, &*context.progress)?;
+    let outcome = study::run(&arguments.study, out, device, limits, &*context.progress)?;
     context.show(&Ended(outcome))
 }
 
@@ -160,12 +170,15 @@ fn run_suite(
     if arguments.dry_run {
         let plan =
             |DryRun { study, steps, lines }| StudyPlan { study: study.name, plan: Plan { steps, lines } };
-        let studies = suite.dry_run(&out, device, &*context.progress)?.into_iter().map(plan).collect();
+        let studies = suite
+            .dry_run(&out, device, arguments.limits(), &*context.progress)?
+            .into_iter()
+            .map(plan)
+            .collect();
         return context.show(&SuitePlan { studies });
     }
     let _guard = stop_first(context);
-    let jobs = arguments.jobs.unwrap_or(NonZeroUsize::MIN);
-    let outcome = suite.run(&out, device, jobs, &*context.progress)?;
+    let outcome = suite.run(&out, device, arguments.limits(), &*context.progress)?;
     context.show(&SuiteEnded(outcome))
 }
 

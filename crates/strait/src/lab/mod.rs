@@ -2,29 +2,35 @@
 
 mod estimate;
 mod losses;
+mod memory;
 mod pairs;
 mod solution;
+mod speed;
 mod training;
+mod work;
 
 use std::{collections::BTreeMap, sync::Arc};
 
 use candle_core::Device;
 use strait_model::{Edit, Model, decoder::first_changed_point, progress::Progress};
 
-pub use estimate::{Beyond, Estimate, duration, point};
+pub use estimate::{Estimate, duration, point};
 pub use losses::{LossesOf, row_losses};
 pub(crate) use losses::{
     advance, differences, every_two, finite, losses_of, mean, response_tokens, weighted_mean,
 };
+pub use memory::{Beyond, Budget, Limits};
 pub(crate) use pairs::PairReading;
 pub use pairs::{Group, PairRows};
 pub use solution::{Planned, Scene, Solution, Solved, Trajectory, evenly};
+pub use speed::Speed;
 pub use training::{Course, Record};
 
 use crate::{
     Result,
     data::{Chat, Pair},
     objective::{Kept, Row},
+    store::Store,
     world::locate,
 };
 
@@ -57,6 +63,8 @@ pub struct Lab<'a> {
     pub progress: &'a dyn Progress,
     /// The seed of all that measures draw.
     pub seed: u64,
+    /// The memory that all kept rows share, and all workers beside each other.
+    pub store: Store,
     /// The training rows.
     pub train: Kept,
     /// The training rows with others behind them, for the solutions that mix.
@@ -80,7 +88,8 @@ pub struct Lab<'a> {
 impl<'a> Lab<'a> {
     /// A laboratory with a model and no rows.
     pub fn new(model: Arc<Model>, progress: &'a dyn Progress) -> Self {
-        let none = || Kept::new(Vec::new());
+        let store = Store::new(memory::for_rows());
+        let none = || Kept::new(Vec::new()).within(&store);
         Self {
             model,
             progress,
@@ -91,9 +100,10 @@ impl<'a> Lab<'a> {
             unseen: None,
             kl: none(),
             own_kl: Vec::new(),
-            pairs: [PairRows::none(Group::Narrow), PairRows::none(Group::General)],
+            pairs: [Group::Narrow, Group::General].map(|group| PairRows::none(group).within(&store)),
             measured: none(),
             texts: BTreeMap::new(),
+            store,
         }
     }
 
@@ -112,7 +122,7 @@ impl<'a> Lab<'a> {
     /// If a chat does not fit the model or its template.
     pub fn with_train(self, chats: &[Chat]) -> Result<Self> {
         let rows = Row::from_chats(&self.model, chats, self.progress)?;
-        Ok(Self { measured: Kept::new(rows.clone()), train: Kept::new(rows), ..self })
+        Ok(Self { measured: self.rows(rows.clone()), train: self.rows(rows), ..self })
     }
 
     /// With these chats as held-out rows.
@@ -120,7 +130,7 @@ impl<'a> Lab<'a> {
     /// # Errors
     /// As [`Lab::with_train`].
     pub fn with_held_out(self, chats: &[Chat]) -> Result<Self> {
-        let held_out = Kept::new(Row::from_chats(&self.model, chats, self.progress)?);
+        let held_out = self.rows(Row::from_chats(&self.model, chats, self.progress)?);
         Ok(Self { held_out, ..self })
     }
 
@@ -129,7 +139,7 @@ impl<'a> Lab<'a> {
     /// # Errors
     /// As [`Lab::with_train`].
     pub fn with_kl(self, chats: &[Chat]) -> Result<Self> {
-        let kl = Kept::new(Row::from_chats(&self.model, chats, self.progress)?);
+        let kl = self.rows(Row::from_chats(&self.model, chats, self.progress)?);
         Ok(Self { kl, ..self })
     }
 
@@ -139,15 +149,21 @@ impl<'a> Lab<'a> {
     /// As [`Lab::with_train`].
     pub fn with_pairs(self, narrow: &[Pair], general: &[Pair]) -> Result<Self> {
         let pairs = [
-            PairRows::new(&self.model, Group::Narrow, narrow)?,
-            PairRows::new(&self.model, Group::General, general)?,
+            PairRows::new(&self.model, Group::Narrow, narrow)?.within(&self.store),
+            PairRows::new(&self.model, Group::General, general)?.within(&self.store),
         ];
         Ok(Self { pairs, ..self })
     }
 
-    /// The same model and rows for another worker, with nothing kept of them.
+    /// Rows whose kept parts lie in the laboratory's store; nothing of them is kept yet.
+    pub fn rows(&self, rows: Vec<Row>) -> Kept {
+        Kept::new(rows).within(&self.store)
+    }
+
+    /// The same model and rows for another worker, with nothing kept of them. Both share one budget.
     pub fn beside<'b>(&self, progress: &'b dyn Progress) -> Lab<'b> {
-        let fresh = |kept: &Kept| Kept::new(kept.rows().to_vec());
+        let store = self.store.beside();
+        let fresh = |kept: &Kept| Kept::new(kept.rows().to_vec()).within(&store);
         Lab {
             model: Arc::clone(&self.model),
             progress,
@@ -158,9 +174,10 @@ impl<'a> Lab<'a> {
             unseen: self.unseen.as_ref().map(fresh),
             kl: fresh(&self.kl),
             own_kl: self.own_kl.iter().map(fresh).collect(),
-            pairs: self.pairs.each_ref().map(|pairs| pairs.some(usize::MAX)),
+            pairs: self.pairs.each_ref().map(|pairs| pairs.some(usize::MAX).within(&store)),
             measured: fresh(&self.measured),
             texts: self.texts.clone(),
+            store,
         }
     }
 
@@ -178,18 +195,5 @@ impl<'a> Lab<'a> {
     pub fn common_point<'e>(&self, edits: impl Iterator<Item = &'e Edit>) -> usize {
         let layers = self.model.config().layers;
         edits.map(|edit| first_changed_point(edit, layers)).min().unwrap_or(layers)
-    }
-
-    /// Gives back what training kept.
-    pub fn forget_training(&mut self) {
-        let several = self.mixtures.iter_mut().chain(&mut self.own_kl);
-        [&mut self.train, &mut self.kl].into_iter().chain(several).for_each(Kept::forget);
-    }
-
-    /// Gives back what steps before have kept, but for the rows that efficiency and stability share.
-    pub fn forget_all(&mut self) {
-        let pairs = self.pairs.iter_mut().map(|pairs| &mut pairs.kept);
-        let rows = [&mut self.train, &mut self.held_out, &mut self.kl].into_iter().chain(&mut self.unseen);
-        pairs.chain(rows).chain(&mut self.own_kl).for_each(Kept::forget);
     }
 }

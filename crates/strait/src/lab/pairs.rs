@@ -8,6 +8,7 @@ use crate::{
     data::pairs::Pair,
     interval::clusters,
     objective::{Kept, Row},
+    store::Store,
     table::Word,
 };
 
@@ -67,6 +68,11 @@ impl PairRows {
         })
     }
 
+    /// These pairs in a store that they share with other rows; nothing of them is kept yet.
+    pub fn within(self, store: &Store) -> Self {
+        Self { kept: self.kept.within(store), ..self }
+    }
+
     /// Computes and keeps the base model's stream at `point` and its last hidden state.
     ///
     /// # Errors
@@ -92,7 +98,7 @@ impl PairRows {
         let rows = picked.iter().flat_map(|&i| self.kept.rows()[2 * i..2 * i + 2].iter().cloned());
         Self {
             group: self.group,
-            kept: Kept::new(rows.collect()),
+            kept: self.kept.others(rows.collect()),
             domains: picked.iter().map(|&i| self.domains[i].clone()).collect(),
             questions: clusters(picked.iter().map(|&i| self.questions[i])),
         }

@@ -48,40 +48,30 @@ impl Lab<'_> {
         Ok(Solution { name: name.into(), edit })
     }
 
-    /// Trains, from the last state that was kept where there is a record, and gives back what measures kept before.
+    /// Trains, from the last state that was kept where there is a record.
     ///
     /// # Errors
     /// As [`Lab::solve`], or what the file system says; after a request to stop everything is saved.
     pub fn train(&mut self, course: Course<'_>, record: Option<Record<'_>>) -> Result<Trained> {
+        self.store.begin_step();
+        let trained = self.train_on(course, record);
+        // What it kept may make room for what is read next.
+        self.store.begin_step();
+        trained
+    }
+
+    fn train_on(&mut self, course: Course<'_>, record: Option<Record<'_>>) -> Result<Trained> {
         let Course { settings, order, mixture, own_kl: own, absolute_rate, start } = course;
         let point = settings.edit.first_changed_point();
-        let Lab { progress, model, train, mixtures, held_out, kl, own_kl, pairs, measured, .. } = self;
-        measured.forget();
+        let Lab { progress, model, train, mixtures, held_out, kl, own_kl, .. } = self;
         let (decoder, progress) = (&model.decoder, *progress);
-        pairs.iter_mut().for_each(|pairs| pairs.kept.forget());
-        for (sets, used) in [(&mut *mixtures, mixture), (&mut *own_kl, own)] {
-            let others = sets.iter_mut().enumerate().filter(|(i, _)| Some(*i) != used);
-            others.for_each(|(_, set)| set.forget());
-        }
-        let kl = match own {
-            Some(own) => {
-                kl.forget();
-                &mut own_kl[own]
-            }
-            None => kl,
-        };
-        let train = match mixture {
-            Some(i) => {
-                train.forget();
-                &mut mixtures[i]
-            }
-            None => train,
-        };
-        let train_rows = order.train_rows();
-        train.keep(decoder, &train_rows, point, false, "reading training rows", progress)?;
-        let held_out_rows = held_out.every_row();
-        held_out.keep(decoder, &held_out_rows, point, false, "reading held-out rows", progress)?;
+        let kl = own.map_or(kl, |own| &mut own_kl[own]);
+        let train = mixture.map_or(train, |mixture| &mut mixtures[mixture]);
+        let (train_rows, held_out_rows) = (order.train_rows(), held_out.every_row());
+        // Those that are the dearest to compute anew come first.
         kl.keep(decoder, &order.kl_rows(), point, true, "reading KL rows", progress)?;
+        train.keep(decoder, &train_rows, point, false, "reading training rows", progress)?;
+        held_out.keep(decoder, &held_out_rows, point, false, "reading held-out rows", progress)?;
         // A steering rate is relative to the residual's scale where the vector acts.
         let median_norm = train.median_norm(decoder, &train_rows)?;
         let scale = match absolute_rate {

@@ -84,7 +84,7 @@ impl Measure for Divergence {
     fn estimate(&self, scene: &Scene<'_>, estimate: &mut Estimate) {
         for pairs in &scene.lab.pairs {
             let rows = pairs.kept.rows();
-            estimate.keeping_once(pairs.group as usize, rows, scene.common_point());
+            estimate.keeping_once(pairs.group as usize, rows, scene.common_point(), true);
             for solution in &scene.solutions {
                 estimate.divergences(rows, point(solution.settings), 1);
             }
@@ -93,7 +93,6 @@ impl Measure for Divergence {
 
     fn run(&self, lab: &mut Lab<'_>, solved: &dyn Solved) -> Result<Vec<KlRow>> {
         let solutions = solved.every()?;
-        lab.forget_training();
         self.read(&lab.model.decoder, &solutions, &mut lab.pairs, lab.seed, lab.progress)
     }
 

@@ -132,7 +132,8 @@ impl Measure for Drift {
 
     fn estimate(&self, scene: &Scene<'_>, estimate: &mut Estimate) {
         let few = scene.lab.pairs.each_ref().map(|pairs| pairs.some(self.most()));
-        few.iter().for_each(|pairs| _ = estimate.keeping(pairs.kept.rows(), scene.common_point()));
+        few.iter().for_each(|pairs| _ = estimate.keeping(pairs.kept.rows(), scene.common_point(), true));
+        estimate.holding(scene.lab.held_out.rows(), false);
         for solution in scene.solutions.iter().filter(|solution| solution.follows) {
             let (point, passes) = (point(solution.settings), 1 + solution.checkpoints.clamp(1, CHECKPOINTS));
             estimate.losses(scene.lab.held_out.rows(), point, passes);
@@ -153,8 +154,6 @@ impl Measure for Drift {
             "reading held-out rows",
             progress,
         )?;
-        lab.forget_training();
-        lab.pairs.iter_mut().for_each(|pairs| pairs.kept.forget());
         let mut pairs = lab.pairs.each_ref().map(|pairs| pairs.some(self.most()));
         pairs.iter_mut().try_for_each(|pairs| pairs.keep(&model.decoder, point, progress))?;
         self.read(&model.decoder, &trajectories, lab.unseen(), &pairs, seed, progress)

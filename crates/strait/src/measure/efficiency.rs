@@ -173,7 +173,7 @@ impl Measure for Efficiency {
 
     fn estimate(&self, scene: &Scene<'_>, estimate: &mut Estimate) {
         let rows = scene.lab.measured.rows();
-        estimate.keeping_once(super::MEASURED, rows, scene.common_point());
+        estimate.keeping_once(super::MEASURED, rows, scene.common_point(), false);
         for settings in scene.compared() {
             estimate.losses(rows, point(settings), self.passes());
         }
@@ -181,7 +181,6 @@ impl Measure for Efficiency {
 
     fn run(&self, lab: &mut Lab<'_>, solved: &dyn Solved) -> Result<Self::Found> {
         let solutions = solved.compared()?;
-        lab.forget_all();
         self.read(&lab.model.decoder, &solutions, &mut lab.measured, lab.seed, lab.progress)
     }
 

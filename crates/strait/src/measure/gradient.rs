@@ -159,7 +159,7 @@ impl Measure for Gradient {
 
     fn estimate(&self, scene: &Scene<'_>, estimate: &mut Estimate) {
         let rows = scene.lab.measured.rows();
-        estimate.keeping_once(super::MEASURED, rows, scene.common_point());
+        estimate.keeping_once(super::MEASURED, rows, scene.common_point(), false);
         for solution in scene.solutions.iter().filter(|solution| solution.compared) {
             let most = self.steps.as_ref().map_or(1 + self.checkpoints, Vec::len);
             let passes = most.min(1 + solution.checkpoints);
@@ -168,7 +168,6 @@ impl Measure for Gradient {
     }
 
     fn run(&self, lab: &mut Lab<'_>, solved: &dyn Solved) -> Result<Self::Found> {
-        lab.forget_all();
         let (model, seed, progress) = (std::sync::Arc::clone(&lab.model), lab.seed, lab.progress);
         self.read(&model.decoder, solved, &mut lab.measured, seed, progress)
     }

@@ -62,6 +62,7 @@ impl Measure for HeldOut {
     }
 
     fn estimate(&self, scene: &Scene<'_>, estimate: &mut Estimate) {
+        estimate.holding(scene.lab.held_out.rows(), false);
         estimate.losses(scene.lab.held_out.rows(), scene.common_point(), 1 + scene.solutions.len());
     }
 

@@ -256,10 +256,12 @@ impl<M: Measure> Settled for M {
     }
 
     fn estimate(&self, scene: &Scene<'_>, estimate: &mut Estimate) {
+        estimate.begin_measure(M::NAME);
         Measure::estimate(self, scene, estimate);
     }
 
     fn tables(&self, lab: &mut Lab<'_>, solved: &dyn Solved) -> Result<Vec<Table>> {
+        lab.store.begin_step();
         Ok(self.run(lab, solved)?.tables())
     }
 }

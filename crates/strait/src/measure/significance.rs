@@ -246,7 +246,7 @@ impl Measure for Significance {
         let passes = |alike: &[&Settings]| (alike.len() + self.random) * self.norms.len();
         let lowest = |alike: &[&Settings]| alike.iter().map(|s| point(s)).min();
         if let Some(point) = lowest(&vectors) {
-            estimate.keeping(text, point);
+            estimate.keeping(text, point, true);
             estimate.divergences(text, point, passes(&vectors));
         }
         if let Some(point) = lowest(&adapters) {
@@ -256,9 +256,8 @@ impl Measure for Significance {
 
     fn run(&self, lab: &mut Lab<'_>, solved: &dyn Solved) -> Result<Self::Found> {
         let solutions = solved.compared()?;
-        lab.forget_all();
-        lab.measured.forget();
-        self.read(&lab.model, &solutions, lab.text(Self::NAME), lab.seed, lab.progress)
+        let passages = lab.rows(lab.text(Self::NAME).to_vec());
+        self.read(&lab.model, &solutions, &passages, lab.seed, lab.progress)
     }
 
     fn panels() -> Vec<Panel> {
@@ -296,7 +295,7 @@ impl Significance {
         &self,
         model: &Model,
         solutions: &[Solution],
-        passages: &[Row],
+        passages: &Kept,
         seed: u64,
         progress: &dyn Progress,
     ) -> Result<<Self as Measure>::Found> {
@@ -314,13 +313,13 @@ impl Significance {
                 continue;
             }
             let rows = match of {
-                "lora" | "full" => continuations(model, passages, seed, progress)?,
-                _ => passages.to_vec(),
+                "lora" | "full" => continuations(model, passages.rows(), seed, progress)?,
+                _ => passages.rows().to_vec(),
             };
             let text = if matches!(of, "lora" | "full") { "continuations" } else { "passages" };
             let directions = directions(&alike, self.random, seed)?;
             let unit = alike.iter().map(|s| s.norm).sum::<f64>() / alike.len() as f64;
-            let kl = read(model, rows, &directions, unit, &self.norms, progress)?;
+            let kl = read(model, passages.others(rows), &directions, unit, &self.norms, progress)?;
             measured.add(text, &directions, unit, &self.norms, &kl);
         }
         Ok((measured.rows, measured.differences))
@@ -427,7 +426,7 @@ type RowsKl = Vec<(f64, usize)>;
 /// KL to base of every direction at every norm, `[direction][norm]`.
 fn read(
     model: &Model,
-    rows: Vec<Row>,
+    mut kept: Kept,
     directions: &[Direction],
     unit: f64,
     norms: &[f64],
@@ -435,7 +434,6 @@ fn read(
 ) -> Result<Vec<Vec<RowsKl>>> {
     let decoder = &model.decoder;
     let passes = directions.len() * norms.len();
-    let mut kept = Kept::new(rows);
     let every_row = kept.every_row();
     let total = (every_row.len() * passes) as u64;
     let task = progress.begin("significance", Some(total), Unit::Count);

@@ -153,7 +153,7 @@ impl Measure for Stability {
 
     fn estimate(&self, scene: &Scene<'_>, estimate: &mut Estimate) {
         let rows = scene.lab.measured.rows();
-        estimate.keeping_once(super::MEASURED, rows, scene.common_point());
+        estimate.keeping_once(super::MEASURED, rows, scene.common_point(), false);
         for settings in scene.compared() {
             let parts = match settings.edit {
                 EditKind::Steering { .. } | EditKind::Full => 1,
@@ -165,7 +165,6 @@ impl Measure for Stability {
 
     fn run(&self, lab: &mut Lab<'_>, solved: &dyn Solved) -> Result<Self::Found> {
         let solutions = solved.compared()?;
-        lab.forget_all();
         self.read(&lab.model.decoder, &solutions, &mut lab.measured, lab.seed, lab.progress)
     }
 

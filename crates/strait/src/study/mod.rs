@@ -28,7 +28,7 @@ mod training;
 mod values;
 mod worker;
 
-pub use crate::keys::Place;
+pub use crate::{keys::Place, lab::Limits};
 pub use axis::Axis;
 pub use file::StudyFile;
 pub use folder::{

@@ -3,7 +3,11 @@
 use strait_model::{Config, files::sha256_of, progress::Progress, source::Located};
 
 use super::{Plan, Problem, Study, StudyFile, results};
-use crate::{Result, lab::Estimate, world::locate};
+use crate::{
+    Error, Result,
+    lab::{Beyond, Budget, Estimate, Limits},
+    world::locate,
+};
 
 /// A study with its model found and its plan made; nothing heavy is read yet.
 pub(crate) struct Planned {
@@ -31,9 +35,23 @@ impl Planned {
         Ok(Self { file, study, plan, located, config, weights, hashes })
     }
 
-    /// What an estimate says; an error where it is beyond all bounds.
-    pub fn estimated(&self, estimate: &Estimate, jobs: usize) -> Result<String> {
-        estimate.line(jobs).map_err(|beyond| Problem::from(beyond).at(&self.file.path, None))
+    /// What an estimate says, and what a plan of memory does; an error where it is beyond all bounds.
+    pub fn estimated(&self, estimate: &Estimate, budget: &Budget) -> Result<Vec<String>> {
+        let line = estimate.line(budget).map_err(|beyond| self.beyond(beyond))?;
+        Ok(std::iter::once(line).chain(budget.lines()).collect())
+    }
+
+    /// The error of what a machine or the given memory cannot do.
+    pub fn beyond(&self, beyond: Beyond) -> Error {
+        Problem::from(beyond).at(&self.file.path, None)
+    }
+
+    /// Refuses memory that does not hold the weights, before they are read.
+    ///
+    /// # Errors
+    /// If it does not.
+    pub fn hold_weights(&self, limits: Limits) -> Result<()> {
+        Budget::of_weights(&self.config, limits).map(drop).map_err(|beyond| self.beyond(beyond))
     }
 
     pub fn preset_lines(&self) -> Vec<String> {

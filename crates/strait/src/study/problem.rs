@@ -176,20 +176,9 @@ pub enum Problem {
         /// The bound.
         most: f64,
     },
-    /// A study that needs more memory than there is, by far.
-    #[error("it would take some {needed:.0} GiB of memory, and this machine has {there:.0}")]
-    TooMuchMemory {
-        /// Memory needed, in GiB.
-        needed: f64,
-        /// The machine's memory, in GiB.
-        there: f64,
-    },
-    /// A study that takes longer than anybody waits.
-    #[error("it would take some {} years on this machine", shown(years.round()))]
-    TooMuchTime {
-        /// Years.
-        years: f64,
-    },
+    /// More than the machine, its owner's patience or the given memory holds.
+    #[error(transparent)]
+    Beyond(#[from] Beyond),
     /// A step that the plan names and nothing carries out.
     #[error("no step is called `{name}`")]
     UnknownStep {
@@ -279,15 +268,6 @@ fn circle(solutions: &[String]) -> String {
     words + &format!("`{first}`")
 }
 
-impl From<Beyond> for Problem {
-    fn from(beyond: Beyond) -> Self {
-        match beyond {
-            Beyond::Time { years } => Self::TooMuchTime { years },
-            Beyond::Memory { needed, there } => Self::TooMuchMemory { needed, there },
-        }
-    }
-}
-
 impl error::Problem for Problem {
     fn hint(&self) -> String {
         match self {
@@ -321,14 +301,19 @@ impl error::Problem for Problem {
             }
             Self::FolderNotUtf8 => "move the study into a folder with a plain name".into(),
             Self::NoName => "add `name`, made of small letters, digits and hyphens".into(),
-            Self::LongTraining { .. } | Self::TooMuchTime { .. } => {
+            Self::LongTraining { .. } | Self::Beyond(Beyond::Time { .. }) => {
                 "train fewer solutions for fewer `steps` or `epochs`, or in smaller batches (`batch_size`, `accumulation`); \
                  measure fewer `rows`, `seeds` and `norms`"
                     .into()
             }
-            Self::TooMuchMemory { .. } => {
+            Self::Beyond(Beyond::Memory { .. }) => {
                 "take a smaller model, `rank` or `batch_size`, shorter rows, or a machine with more memory".into()
             }
+            Self::Beyond(Beyond::Given { needed, .. }) => format!(
+                "give it `--memory {}MiB` or more, which changes no result; a smaller `batch_size`, or a smaller model, needs \
+                 less and does",
+                (needed * 1024.0).ceil()
+            ),
             Self::UnknownStep { .. } => "run the study into another folder with `--out`".into(),
             Self::AllTrainedOn { table, .. } => {
                 format!("name others in `{table}`, which are asked in no training, KL or mixed-in rows, or take it out")

@@ -11,9 +11,9 @@ use crate::{
         Chat, LeftOut, Notices, Passage, TrainedOn, choose, judged, pairs, questions, read_chats_noting,
         read_passages, split,
     },
-    lab::{Group, Lab, PairRows},
+    lab::Lab,
     measure::{PlainText, TextSource},
-    objective::{Kept, Row},
+    objective::Row,
 };
 
 /// What the reading of rows came to besides the rows.
@@ -109,29 +109,25 @@ pub(super) fn read<'a>(
     let rows = |chats: &[Chat]| Row::from_chats(&model, chats, progress);
     let is_narrowed = unseen.len() < held_out.len();
     let train = rows(&train)?;
+    let lab = Lab::new(Arc::clone(&model), progress);
     let mut mixtures = Vec::new();
     for (_, others) in &mixed {
-        mixtures.push(Kept::new(train.iter().cloned().chain(rows(others)?).collect()));
+        mixtures.push(lab.rows(train.iter().cloned().chain(rows(others)?).collect()));
     }
     let mixed = mixed.into_iter().map(|(files, _)| files.to_vec()).collect();
-    let own_rows = own_kl.iter().map(|(_, chats)| Ok(Kept::new(rows(chats)?))).collect::<Result<_>>()?;
+    let own_rows = own_kl.iter().map(|(_, chats)| Ok(lab.rows(rows(chats)?))).collect::<Result<_>>()?;
     let own_kl = own_kl.into_iter().map(|(files, _)| files.to_vec()).collect();
     let lab = Lab {
         seed: study.seeds.sampling,
-        measured: Kept::new(choose(train.clone(), study.measures.rows, study.seeds.sampling)),
+        measured: lab.rows(choose(train.clone(), study.measures.rows, study.seeds.sampling)),
         texts,
-        train: Kept::new(train),
+        train: lab.rows(train),
         mixtures,
-        held_out: Kept::new(rows(&held_out)?),
-        unseen: if is_narrowed { Some(Kept::new(rows(&unseen)?)) } else { None },
-        kl: Kept::new(rows(&kl)?),
+        held_out: lab.rows(rows(&held_out)?),
+        unseen: if is_narrowed { Some(lab.rows(rows(&unseen)?)) } else { None },
+        kl: lab.rows(rows(&kl)?),
         own_kl: own_rows,
-        pairs: [
-            PairRows::new(&model, Group::Narrow, &narrow)?,
-            PairRows::new(&model, Group::General, &general)?,
-        ],
-        progress,
-        model,
+        ..lab.with_pairs(&narrow, &general)?
     };
     Ok((lab, Readout { mixed, own_kl, questions, left_out, notices, said }))
 }

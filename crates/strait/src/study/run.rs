@@ -1,7 +1,6 @@
 //! Running a study: each step of the plan that is not done yet, one by one or by several workers.
 
 use std::{
-    num::NonZeroUsize,
     path::Path,
     sync::atomic::{AtomicBool, Ordering},
 };
@@ -18,7 +17,7 @@ use super::{
     results::{Outcome, outcome},
     worker::Worker,
 };
-use crate::{Error, Result};
+use crate::{Error, Result, lab::Limits};
 
 /// What a run will do.
 pub struct DryRun {
@@ -34,10 +33,16 @@ pub struct DryRun {
 ///
 /// # Errors
 /// If the study, its data or its model cannot be read.
-pub fn dry_run(file: &Path, out: Option<&Path>, device: &Device, progress: &dyn Progress) -> Result<DryRun> {
+pub fn dry_run(
+    file: &Path,
+    out: Option<&Path>,
+    device: &Device,
+    limits: Limits,
+    progress: &dyn Progress,
+) -> Result<DryRun> {
     let plan = Planned::new(StudyFile::read(file)?, progress)?;
     let folder = out.map_or_else(|| default_folder(&plan.study.name), Path::to_path_buf);
-    outlook(plan, &folder, device, progress)
+    outlook(plan, &folder, device, limits, progress)
 }
 
 /// What a planned study would do in a run folder.
@@ -48,23 +53,25 @@ pub(crate) fn outlook(
     plan: Planned,
     folder: &Path,
     device: &Device,
+    limits: Limits,
     progress: &dyn Progress,
 ) -> Result<DryRun> {
+    plan.hold_weights(limits)?;
     let steps = status_of(&plan.plan, folder, &plan.study.name)?;
     let mut lines = plan.preset_lines();
     let worker = Worker::new(&plan, device, progress)?;
     lines.extend(worker.said().iter().cloned());
-    lines.extend(worker.solution_lines()?);
+    let (budget, estimate, speed) = worker.estimate(|_| true, limits)?;
+    lines.extend(worker.solution_lines(speed, &budget));
     lines.push(
         "the report will say of each of these whether it holds ([[prediction]] takes them as claims):".into(),
     );
     lines.extend(plan.study.claims().into_iter().map(|claim| format!("  {claim}")));
-    lines.push(plan.estimated(&worker.estimate(|_| true)?, 1)?);
+    lines.extend(plan.estimated(&estimate, &budget)?);
     Ok(DryRun { steps, lines, study: plan.study })
 }
 
-/// Runs a study, or what is left of it: so many steps beside each other, or, where `jobs` is none, as many as threads and
-/// memory allow. Results do not depend on it.
+/// Runs a study, or what is left of it, within limits that its results do not depend on.
 ///
 /// # Errors
 /// [`Error::Interrupted`] after a request to stop, with everything saved; or the error of the step that failed.
@@ -72,12 +79,12 @@ pub fn run(
     file: &Path,
     out: Option<&Path>,
     device: &Device,
-    jobs: Option<NonZeroUsize>,
+    limits: Limits,
     progress: &dyn Progress,
 ) -> Result<Outcome> {
     let planned = Planned::new(StudyFile::read(file)?, progress)?;
     let path = out.map_or_else(|| default_folder(&planned.study.name), Path::to_path_buf);
-    complete(&planned, &path, device, jobs, progress)?;
+    complete(&planned, &path, device, limits, progress)?;
     outcome(&path)
 }
 
@@ -89,7 +96,7 @@ pub(crate) fn complete(
     planned: &Planned,
     path: &Path,
     device: &Device,
-    jobs: Option<NonZeroUsize>,
+    limits: Limits,
     progress: &dyn Progress,
 ) -> Result<()> {
     let Planned { file, study, plan, .. } = planned;
@@ -110,7 +117,7 @@ pub(crate) fn complete(
         if left.is_empty() {
             break;
         }
-        carry_out_all(left, planned, &folder, device, jobs, progress)?;
+        carry_out_all(left, planned, &folder, device, limits, progress)?;
     }
     folder.write_times(plan)
 }
@@ -120,17 +127,18 @@ fn carry_out_all(
     planned: &Planned,
     folder: &RunFolder,
     device: &Device,
-    jobs: Option<NonZeroUsize>,
+    limits: Limits,
     progress: &dyn Progress,
 ) -> Result<()> {
+    planned.hold_weights(limits)?;
     let worker = Worker::new(planned, device, progress)?;
     worker.said().iter().for_each(|line| progress.note(line));
-    let estimate = worker.estimate(|name| left.iter().any(|step| step.name == name))?;
-    let jobs = jobs.map_or_else(|| estimate.jobs(), NonZeroUsize::get).min(left.len());
-    progress.note(&planned.estimated(&estimate, jobs)?);
-    match jobs {
+    let (budget, estimate, _) = worker.estimate(|name| left.iter().any(|step| step.name == name), limits)?;
+    planned.estimated(&estimate, &budget)?.iter().for_each(|line| progress.note(line));
+    worker.lab.store.limit(budget.rows);
+    match budget.jobs {
         1 => one_by_one(left, worker, folder),
-        _ => beside_each_other(left, worker, folder, jobs),
+        jobs => beside_each_other(left, worker, folder, jobs),
     }
 }
 

@@ -22,7 +22,7 @@ use super::{
 use crate::{
     Result,
     keys::last_part,
-    lab::{self, Estimate, Lab, Scene, duration, point},
+    lab::{self, Budget, Estimate, Lab, Limits, Scene, Speed, duration, point},
     objective::Row,
 };
 
@@ -129,9 +129,9 @@ impl<'a> Worker<'a> {
         write_json(&folder.join(layout::DATA), &facts)
     }
 
-    /// What each solution is trained with, one line each, with the time that it takes.
-    pub fn solution_lines(&self) -> Result<Vec<String>> {
-        let mut estimate = Estimate::calibrated(&self.lab.model, self.lab.train.rows())?;
+    /// What each solution is trained with, one line each, with the time that it takes at this speed and with this memory.
+    pub fn solution_lines(&self, speed: Speed, budget: &Budget) -> Vec<String> {
+        let mut estimate = Estimate::new(&self.lab.model, speed, Some(budget));
         let line = |solution: &Solution| {
             let mut parts: Vec<String> = solution.point.iter().map(|point| point.words()).collect();
             parts.extend(solution.from.as_ref().map(|from| format!("from {from}")));
@@ -143,36 +143,39 @@ impl<'a> Worker<'a> {
             let seconds = self.add_training(&mut estimate, solution);
             format!("{}: {}, {}", solution.name, parts.join(", "), duration(seconds))
         };
-        Ok(self.planned.study.solutions.iter().map(line).collect())
+        self.planned.study.solutions.iter().map(line).collect()
     }
 
     /// Adds what training a solution takes; returns the seconds.
     fn add_training(&self, estimate: &mut Estimate, solution: &Solution) -> f64 {
+        let step = Step::training(&solution.name);
         let rows = [self.rows_of(solution), self.lab.held_out.rows(), self.kl_of(solution)];
-        let mut once = || {
+        let once = |estimate: &mut Estimate| {
             let (order, times) = self.outline(solution);
+            estimate.begin_training(&step);
             estimate.training(&solution.train, &order, times, rows)
         };
-        let Some(search) = &solution.search else { return once() };
+        let Some(search) = &solution.search else { return once(estimate) };
         let tries = search.tries + usize::from(search.unpenalised.is_none());
-        let mut seconds: f64 = (0..tries).map(|_| once()).sum();
+        let mut seconds: f64 = (0..tries).map(|_| once(estimate)).sum();
         let point = point(&solution.train);
-        for pairs in &self.lab.pairs {
-            let rows = pairs.kept.rows();
-            for _ in 0..=search.tries {
-                seconds += estimate.keeping(rows, point);
+        for _ in 0..=search.tries {
+            estimate.begin_training(&step);
+            for pairs in &self.lab.pairs {
+                let rows = pairs.kept.rows();
+                seconds += estimate.keeping(rows, point, true);
                 seconds += estimate.losses(rows, point, 1 + self.planned.study.measures.scales.len());
             }
         }
         seconds
     }
 
-    /// The time and memory of those steps that are left.
-    pub fn estimate(&self, left: impl Fn(&str) -> bool) -> Result<Estimate> {
+    /// Adds up those steps that are left.
+    fn add(&self, estimate: &mut Estimate, left: impl Fn(&str) -> bool) {
         let study = &self.planned.study;
-        let mut estimate = Estimate::calibrated(&self.lab.model, self.lab.train.rows())?;
+        study.solutions.iter().for_each(|solution| estimate.solution(&solution.train));
         for solution in study.solutions.iter().filter(|s| left(&Step::training(&s.name))) {
-            self.add_training(&mut estimate, solution);
+            self.add_training(estimate, solution);
         }
         let solutions = study.solutions.iter().map(|solution| lab::Planned {
             settings: &solution.train,
@@ -183,9 +186,24 @@ impl<'a> Worker<'a> {
         let scene = Scene { lab: &self.lab, solutions: solutions.collect() };
         for measure in study.measures.asked.0.iter().filter(|measure| left(measure.name())) {
             if self.planned.plan.step(measure.name()).is_some() {
-                measure.estimate(&scene, &mut estimate);
+                measure.estimate(&scene, estimate);
             }
         }
-        Ok(estimate)
+    }
+
+    /// The memory of those steps that are left, before anything is computed; then their time with that memory, and how fast
+    /// this machine is.
+    ///
+    /// # Errors
+    /// If the memory does not suffice for a step, or the model cannot be run.
+    pub fn estimate(&self, left: impl Fn(&str) -> bool, limits: Limits) -> Result<(Budget, Estimate, Speed)> {
+        let model = &self.lab.model;
+        let mut memory = Estimate::new(model, Speed::UNKNOWN, None);
+        self.add(&mut memory, &left);
+        let budget = memory.budget(limits).map_err(|beyond| self.planned.beyond(beyond))?;
+        let speed = Speed::measured(model, self.lab.train.rows(), budget.of_trial())?;
+        let mut estimate = Estimate::new(model, speed, Some(&budget));
+        self.add(&mut estimate, &left);
+        Ok((budget, estimate, speed))
     }
 }

@@ -26,6 +26,7 @@ use strait_model::progress::Progress;
 
 use crate::{
     Error, Result,
+    lab::Limits,
     report::Conclusion,
     study::{self, DryRun, FolderProblem, Planned, Status, StudyFile, complete, is_run, outcome, outlook},
 };
@@ -83,13 +84,12 @@ impl Suite {
         &self,
         out: &Path,
         device: &Device,
-        jobs: NonZeroUsize,
+        limits: Limits,
         progress: &dyn Progress,
     ) -> Result<SuiteOutcome> {
         let planned = self.planned(out, progress)?;
-        let beside = jobs.get().min(planned.len().max(1));
-        let threads = NonZeroUsize::new(rayon::current_num_threads() / beside).unwrap_or(NonZeroUsize::MIN);
-        let done = run_all(&planned, out, device, (beside, threads), progress)?;
+        let beside = limits.jobs.map_or(1, NonZeroUsize::get).min(planned.len().max(1));
+        let done = run_all(&planned, out, device, Shares::of(limits, beside), progress)?;
         let mut studies = Vec::new();
         for (((values, _), planned), done) in self.studies.iter().zip(&planned).zip(done) {
             let folder = out.join(&planned.study.name);
@@ -111,11 +111,19 @@ impl Suite {
     ///
     /// # Errors
     /// If a study, its data or its model cannot be read.
-    pub fn dry_run(&self, out: &Path, device: &Device, progress: &dyn Progress) -> Result<Vec<DryRun>> {
+    pub fn dry_run(
+        &self,
+        out: &Path,
+        device: &Device,
+        limits: Limits,
+        progress: &dyn Progress,
+    ) -> Result<Vec<DryRun>> {
+        let beside = limits.jobs.map_or(1, NonZeroUsize::get).min(self.studies.len().max(1));
+        let limits = Shares::of(limits, beside).limits;
         let studies = self.planned(out, progress)?.into_iter();
         let outlook = |planned: Planned| {
             let folder = out.join(&planned.study.name);
-            outlook(planned, &folder, device, progress)
+            outlook(planned, &folder, device, limits, progress)
         };
         studies.map(outlook).collect()
     }
@@ -149,6 +157,32 @@ pub fn status(folder: &Path) -> Result<Vec<Status>> {
     Ok(studies)
 }
 
+/// The parts that studies beside each other have of the machine.
+#[derive(Clone, Copy)]
+pub(crate) struct Shares {
+    /// The number of studies beside each other.
+    pub beside: usize,
+    /// Threads of each.
+    pub threads: NonZeroUsize,
+    /// Limits of each.
+    pub limits: Limits,
+}
+
+impl Shares {
+    /// Equal parts of the threads and of the memory, for studies whose own steps follow each other.
+    fn of(limits: Limits, beside: usize) -> Self {
+        let threads = NonZeroUsize::new(rayon::current_num_threads() / beside).unwrap_or(NonZeroUsize::MIN);
+        let memory = limits.memory.map(|memory| memory / beside as u64);
+        Self { beside, threads, limits: Limits { jobs: NonZeroUsize::new(1), memory } }
+    }
+
+    /// So many studies with a thread each.
+    pub fn single(beside: usize) -> Self {
+        let limits = Limits { jobs: NonZeroUsize::new(1), memory: None };
+        Self { beside, threads: NonZeroUsize::MIN, limits }
+    }
+}
+
 /// Runs what is left of some studies, each in a folder of its name, so many beside each other and each with so many threads:
 /// no figure depends on either. Returns whether each is done; one that another process is at is left to
 /// it.
@@ -159,13 +193,13 @@ pub(crate) fn run_all(
     studies: &[Planned],
     out: &Path,
     device: &Device,
-    jobs: (usize, NonZeroUsize),
+    shares: Shares,
     progress: &dyn Progress,
 ) -> Result<Vec<bool>> {
     let bar = Bar::new(studies, out, progress)?;
-    each(studies, jobs, |planned| {
+    each(studies, (shares.beside, shares.threads), |planned| {
         let folder = out.join(&planned.study.name);
-        match complete(planned, &folder, device, NonZeroUsize::new(1), &bar.of(&planned.study.name)) {
+        match complete(planned, &folder, device, shares.limits, &bar.of(&planned.study.name)) {
             Err(error) if error.problem::<FolderProblem>() == Some(&FolderProblem::Locked) => {
                 progress.note(&format!(
                     "{}: another run is at work on it, and it is left to that",

@@ -10,6 +10,7 @@ mod directions;
 mod full;
 mod intervals;
 mod measures;
+mod memory;
 mod pretraining;
 mod reference;
 mod report;

@@ -405,7 +405,8 @@ fn significance_of_vectors_is_the_kl_on_all_tokens_of_the_passages() {
     let model = model();
     let (passages, solutions) = (passages(&model), steering());
     let settings = significance(vec![0.5, 1.0], 2);
-    let [table, differences] = both(settings.read(&model, &solutions, &passages, SEED, &Silent));
+    let [table, differences] =
+        both(settings.read(&model, &solutions, &Kept::new(passages.clone()), SEED, &Silent));
     let norms: Vec<f64> = solutions.iter().map(|s| s.edit.norm().unwrap()).collect();
     let unit = (norms[0] + norms[1]) / 2.0;
     // Two solutions, and for each of their layers two random directions, at two norms.
@@ -446,7 +447,7 @@ fn significance_of_adapters_is_the_kl_on_what_base_writes_itself() {
     let passages = passages(&model);
     let solutions = [solution("lora", lora(0.3))];
     let settings = significance(vec![1.0], 1);
-    let [table, _] = both(settings.read(&model, &solutions, &passages, SEED, &Silent));
+    let [table, _] = both(settings.read(&model, &solutions, &Kept::new(passages.clone()), SEED, &Silent));
     let written = continuations(&model, &passages, SEED, &Silent).unwrap();
     for (row, passage) in written.iter().zip(&passages) {
         let start = passage.ids.len().min(BEGINNING);
@@ -481,7 +482,7 @@ fn equal_seeds_give_equal_tables_and_others_do_not() {
         [
             both(grid.read(decoder, &solutions, &mut kept, seed, &Silent)),
             both(noise.read(decoder, &solutions, &mut kept, seed, &Silent)),
-            both(norms.read(&model, &solutions, &passages, seed, &Silent)),
+            both(norms.read(&model, &solutions, &Kept::new(passages.clone()), seed, &Silent)),
         ]
         .concat()
         .iter()
@@ -502,7 +503,7 @@ fn an_edit_without_length_is_measured_where_that_has_a_meaning() {
     let solutions =
         [solution("none", vector(1, &[0.0; 32])), solution("one", vector(1, &wave(32, 0.5, 0.0)))];
     let settings = significance(vec![1.0], 1);
-    let [table, _] = both(settings.read(&model, &solutions, &passages, SEED, &Silent));
+    let [table, _] = both(settings.read(&model, &solutions, &Kept::new(passages.clone()), SEED, &Silent));
     assert_eq!(table.text("direction").unwrap(), ["one", "random 1"]);
     let grid = Efficiency { factors: vec![1.0], norms: 2, mean_norms: Vec::new() };
     let mut kept = Kept::new(rows(&model));
@@ -540,7 +541,7 @@ fn every_measure_stops_where_it_is_asked_to() {
         let stopped = [
             grid.read(decoder, &solutions, &mut kept, SEED, &stop()).err(),
             noise.read(decoder, &solutions, &mut kept, 0, &stop()).err(),
-            norms.read(&model, &solutions, &passages, SEED, &stop()).err(),
+            norms.read(&model, &solutions, &Kept::new(passages.clone()), SEED, &stop()).err(),
         ];
         assert!(
             stopped.iter().all(|error| matches!(error, Some(Error::Interrupted))),

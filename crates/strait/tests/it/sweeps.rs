@@ -18,7 +18,7 @@ use strait::{
     interval::Interval,
     measure::{DriftRow, frontier::Weight},
     report::{Facts, conclude},
-    study::{self, Axis, Outcome, Plan, RunFolder, Study, StudyFile},
+    study::{self, Axis, Limits, Outcome, Plan, RunFolder, Study, StudyFile},
     table::Column,
     train::{Seeds, pick},
 };
@@ -40,7 +40,7 @@ pub(crate) fn run(
     jobs: Option<NonZeroUsize>,
     progress: &dyn Progress,
 ) -> strait::Result<Outcome> {
-    study::run(study, out, &Device::Cpu, jobs, progress)
+    study::run(study, out, &Device::Cpu, Limits { jobs, memory: None }, progress)
 }
 
 /// A folder with rows and pairs in it, and a study of them.

@@ -210,12 +210,11 @@ impl Measure for Directions {
         // Prompts under the fine-tune and under base; both answers under the fine-tune.
         let prompts = extract::prompts(&from);
         for _ in 0..solutions {
-            estimate.keeping(&prompts, point);
-            estimate.keeping(&prompts, point);
-            estimate.keeping(from.kept.rows(), point);
+            estimate.passes(&prompts, 2);
+            estimate.passes(from.kept.rows(), 1);
         }
         for pairs in on {
-            estimate.keeping(pairs.kept.rows(), point);
+            estimate.keeping(pairs.kept.rows(), point, true);
             estimate.losses(
                 pairs.kept.rows(),
                 point,
@@ -226,8 +225,6 @@ impl Measure for Directions {
 
     fn run(&self, lab: &mut Lab<'_>, solved: &dyn Solved) -> Result<Self::Found> {
         let solutions = solved.compared()?;
-        lab.forget_all();
-        lab.measured.forget();
         self.read(&lab.model, &solutions, &lab.pairs, lab.seed, lab.progress)
     }
 

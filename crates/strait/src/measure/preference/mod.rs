@@ -115,7 +115,7 @@ impl Measure for Preference {
     fn estimate(&self, scene: &Scene<'_>, estimate: &mut Estimate) {
         for pairs in &scene.lab.pairs {
             let rows = pairs.kept.rows();
-            estimate.keeping_once(pairs.group as usize, rows, scene.common_point());
+            estimate.keeping_once(pairs.group as usize, rows, scene.common_point(), true);
             for solution in &scene.solutions {
                 estimate.losses(rows, point(solution.settings), self.scales.len());
             }
@@ -124,7 +124,6 @@ impl Measure for Preference {
 
     fn run(&self, lab: &mut Lab<'_>, solved: &dyn Solved) -> Result<Vec<Shift>> {
         let solutions = solved.every()?;
-        lab.forget_training();
         self.read(&lab.model.decoder, &solutions, &mut lab.pairs, lab.seed, lab.progress)
     }
 

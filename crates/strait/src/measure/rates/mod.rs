@@ -203,7 +203,7 @@ impl Measure for Rates {
     fn estimate(&self, scene: &Scene<'_>, estimate: &mut Estimate) {
         let Ok(exam) = Exam::new(&scene.lab.model, self.facts, &self.domains) else { return };
         let (questions, train) = (exam.rows(), scene.lab.train.rows());
-        estimate.keeping(train, scene.common_point());
+        estimate.keeping(train, scene.common_point(), false);
         for solution in &scene.solutions {
             let along = if solution.follows { 1 + solution.checkpoints.min(super::CHECKPOINTS) } else { 0 };
             let read = if solution.compared { self.along.len() * (1 + solution.checkpoints) } else { 0 };
@@ -218,7 +218,6 @@ impl Measure for Rates {
         let exam = Exam::new(&lab.model, self.facts, &self.domains)?;
         let edits = solutions.iter().map(|s| &s.edit).chain(trajectories.iter().map(|t| &t.start));
         let point = lab.common_point(edits);
-        lab.forget_all();
         let Lab { model, train, progress, .. } = lab;
         train.keep(&model.decoder, &train.every_row(), point, false, "reading training rows", *progress)?;
         let reader = Reader::new(&model.decoder, &exam, &exam, train, *progress);

@@ -130,7 +130,14 @@ fn a_run_repeats_training_rows_where_every_other_row_is_mixed_in() {
     let file = folder.path().join("study.toml");
     std::fs::write(&file, text).unwrap();
     let out = folder.path().join("run");
-    let planned = strait::study::dry_run(&file, Some(&out), &candle_core::Device::Cpu, &Silent).unwrap();
+    let planned = strait::study::dry_run(
+        &file,
+        Some(&out),
+        &candle_core::Device::Cpu,
+        strait::study::Limits::default(),
+        &Silent,
+    )
+    .unwrap();
     // 20 of 22 rows are trained on; 22 are mixed in, so that a pass has 44 of either kind, 4 at a time.
     let line = planned.lines.iter().find(|line| line.starts_with("everywhere: ")).unwrap();
     assert!(line.starts_with("everywhere: 11 steps"), "{line}");

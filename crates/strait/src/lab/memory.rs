@@ -1,0 +1,303 @@
+//! The memory that steps need, and what they are given: the plan of a run's memory, made before anything is computed.
+
+use std::num::NonZeroUsize;
+
+use strait_model::{Config, ops::LOGITS_HELD};
+
+/// Bytes of a GiB.
+pub(super) const GIB: f64 = (1_u64 << 30) as f64;
+
+/// Bytes of the program itself, its tokenizer and what its allocator does not give back.
+const PROGRAM: f64 = 128.0 * (1 << 20) as f64;
+
+/// Bytes of the logits that a loss holds at a time, with their gradient.
+const LOGITS: f64 = 2.0 * LOGITS_HELD as f64 * 4.0;
+
+/// Threads that one step makes good use of: its products are small.
+const THREADS_A_STEP: usize = 4;
+
+/// The part of the memory left on the machine that strait takes unasked.
+const UNASKED: f64 = 0.8;
+
+/// Bytes for kept rows where nothing was planned and the machine does not say what memory it has left.
+const UNKNOWN: f64 = 4.0 * GIB;
+
+/// More than a machine, its owner's patience or a budget could hold.
+#[derive(Clone, Debug, PartialEq, thiserror::Error)]
+pub enum Beyond {
+    /// A time that nobody waits.
+    #[error("it would take some {years:.0} years on this machine")]
+    Time {
+        /// Years.
+        years: f64,
+    },
+    /// Memory that is far from there.
+    #[error("it would take some {needed:.0} GiB of memory, and this machine has {there:.0}")]
+    Memory {
+        /// GiB.
+        needed: f64,
+        /// GiB of this machine.
+        there: f64,
+    },
+    /// A step for which the given memory is too little, even if no rows are kept.
+    #[error(
+        "step `{step}` needs {needed:.2} GiB of memory, of which the weights take {weights:.2}, and `--memory` gives {given:.2}"
+    )]
+    Given {
+        /// The step.
+        step: String,
+        /// The least that it needs, in GiB.
+        needed: f64,
+        /// GiB of the weights.
+        weights: f64,
+        /// What `--memory` gives, in GiB.
+        given: f64,
+    },
+}
+
+/// What a step needs beside the weights, in bytes.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub(super) struct Need {
+    pub step: String,
+    /// Of the rows that it keeps, which may be computed anew.
+    pub rows: f64,
+    /// Of the edits that it holds throughout.
+    pub held: f64,
+    /// Of what it computes with.
+    pub working: f64,
+}
+
+/// What a run may take.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Limits {
+    /// Steps beside each other; as many as threads and memory allow where it is none.
+    pub jobs: Option<NonZeroUsize>,
+    /// Bytes of memory of the whole process; what the machine has left where it is none.
+    pub memory: Option<u64>,
+}
+
+impl Need {
+    /// Bytes of all but the rows.
+    fn least(&self) -> f64 {
+        self.held + self.working + LOGITS
+    }
+}
+
+/// The plan of a run's memory.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Budget {
+    /// Steps beside each other.
+    pub jobs: usize,
+    /// Bytes for all rows that are kept.
+    pub rows: u64,
+    limits: Limits,
+    /// Bytes of the weights and the program.
+    fixed: f64,
+    needs: Vec<Need>,
+}
+
+impl Budget {
+    /// The plan for steps with these needs on a model with so many bytes of weights. `left` is the memory that the machine has
+    /// left once the weights are loaded, where it says so.
+    pub(super) fn plan(
+        weights: f64,
+        needs: &[Need],
+        limits: Limits,
+        left: Option<f64>,
+    ) -> Result<Self, Beyond> {
+        let mut budget = Self { jobs: 1, rows: 0, limits, fixed: PROGRAM + weights, needs: needs.to_vec() };
+        let (least, rows) = (budget.least(), budget.most(|need| need.rows));
+        let room = match (limits.memory, left) {
+            (Some(given), _) => given as f64 - budget.fixed,
+            (None, Some(left)) => UNASKED * left,
+            (None, None) => f64::INFINITY,
+        };
+        if let Some(given) = limits.memory.filter(|_| room < least) {
+            let (step, needed) = (budget.largest(), budget.fixed + least);
+            let [needed, weights, given] = [needed, weights, given as f64].map(|bytes| bytes / GIB);
+            return Err(Beyond::Given { step, needed, weights, given });
+        }
+        let asked = limits.jobs.map(NonZeroUsize::get);
+        let fitting = match (asked, limits.memory) {
+            (None, _) => room / budget.most(|need| need.rows + need.least()),
+            // Who asks for steps beside each other gets them also where rows are then computed anew.
+            (Some(_), Some(_)) => room / least,
+            (Some(_), None) => f64::INFINITY,
+        };
+        let wanted = asked.unwrap_or(rayon::current_num_threads() / THREADS_A_STEP).min(needs.len());
+        budget.jobs = wanted.min(fitting as usize).max(1);
+        let free = (room - budget.jobs as f64 * least).max(0.0);
+        // Nothing more is kept unasked than the steps at hand need.
+        let needed = if limits.memory.is_some() { f64::INFINITY } else { budget.jobs as f64 * rows };
+        budget.rows = free.min(needed) as u64;
+        Ok(budget)
+    }
+
+    /// The plan of steps that do no more than hold a model.
+    ///
+    /// # Errors
+    /// If the memory that is given does not suffice for that.
+    pub fn of_weights(config: &Config, limits: Limits) -> Result<Self, Beyond> {
+        Self::plan(config.parameters() as f64 * 4.0, &[], limits, None)
+    }
+
+    fn most(&self, of: fn(&Need) -> f64) -> f64 {
+        self.needs.iter().map(of).fold(0.0, f64::max)
+    }
+
+    /// Bytes that one step needs at least, beside weights and program.
+    fn least(&self) -> f64 {
+        self.most(Need::least).max(LOGITS)
+    }
+
+    /// The step that needs them.
+    fn largest(&self) -> String {
+        let largest = self.needs.iter().max_by(|a, b| a.least().total_cmp(&b.least()));
+        largest.map_or_else(|| "model".into(), |need| need.step.clone())
+    }
+
+    /// The share of the rows that a step keeps for which there is room.
+    pub(super) fn share(&self, step: &str) -> f64 {
+        let of_it = self.needs.iter().filter(|need| need.step == step);
+        let (rows, room) =
+            (of_it.map(|need| need.rows).fold(0.0, f64::max), self.rows as f64 / self.jobs as f64);
+        if rows <= room { 1.0 } else { room / rows }
+    }
+
+    /// Bytes that the run takes at its peak.
+    pub(super) fn peak(&self) -> f64 {
+        let jobs = self.jobs as f64;
+        let rows = (jobs * self.most(|need| need.rows)).min(self.rows as f64);
+        self.fixed + jobs * self.least() + rows
+    }
+
+    /// Bytes that a trial may take.
+    pub fn of_trial(&self) -> f64 {
+        if self.limits.memory.is_some() { self.least() + self.rows as f64 } else { f64::INFINITY }
+    }
+
+    /// What is kept and what is computed anew, in words.
+    pub fn lines(&self) -> Vec<String> {
+        let mut lines = Vec::new();
+        if let Some(given) = self.limits.memory {
+            let gib = |bytes: f64| format!("{:.2}", bytes / GIB);
+            lines.push(format!(
+                "memory: of {} GiB weights and program take {}, the largest step (`{}`) {}{}, which leaves {} for rows that are \
+                 kept",
+                gib(given as f64),
+                gib(self.fixed),
+                self.largest(),
+                gib(self.least()),
+                if self.jobs > 1 { format!(", {} times beside each other", self.jobs) } else { String::new() },
+                gib(self.rows as f64),
+            ));
+        }
+        if let Some(asked) =
+            self.limits.jobs.filter(|asked| asked.get() > self.jobs && self.needs.len() > self.jobs)
+        {
+            lines.push(format!("memory: steps beside each other: {} instead of {asked}", self.jobs));
+        }
+        let mut lacking: Vec<String> = Vec::new();
+        for need in &self.needs {
+            let percent = 100.0 * (1.0 - self.share(&need.step));
+            let words = format!("{percent:.0} % of those of `{}`", need.step);
+            if percent > 0.0 && lacking.last() != Some(&words) {
+                lacking.push(words);
+            }
+        }
+        if !lacking.is_empty() {
+            let named = lacking[..lacking.len().min(NAMED)].join(", ");
+            let more = match lacking.len().saturating_sub(NAMED) {
+                0 => String::new(),
+                more => format!(", and some of {more} more steps"),
+            };
+            lines.push(format!(
+                "memory: rows without room are computed anew when they are read: {named}{more}"
+            ));
+        }
+        lines
+    }
+}
+
+/// The most steps that a line names.
+const NAMED: usize = 6;
+
+/// Bytes of memory for kept rows where nothing was planned: half of what this machine has left.
+pub(super) fn for_rows() -> u64 {
+    left().map_or(UNKNOWN, |left| 0.5 * left) as u64
+}
+
+/// Bytes of memory that this machine has left, where it says so.
+pub(super) fn left() -> Option<f64> {
+    said("MemAvailable:")
+}
+
+/// Bytes of memory that this machine has in all, where it says so.
+pub(super) fn of_the_machine() -> Option<f64> {
+    said("MemTotal:")
+}
+
+fn said(what: &str) -> Option<f64> {
+    let said = std::fs::read_to_string("/proc/meminfo").ok()?;
+    let line = said.lines().find_map(|line| line.strip_prefix(what))?;
+    let kibibytes: f64 = line.trim().trim_end_matches(" kB").parse().ok()?;
+    Some(kibibytes * 1024.0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn need(step: &str, rows: f64, working: f64) -> Need {
+        Need { step: step.into(), rows: rows * GIB, held: 0.0, working: working * GIB }
+    }
+
+    fn plan(needs: &[Need], jobs: usize, memory: Option<f64>) -> Result<Budget, Beyond> {
+        let memory = memory.map(|gib| (gib * GIB) as u64);
+        Budget::plan(GIB, needs, Limits { jobs: NonZeroUsize::new(jobs), memory }, Some(10.0 * GIB))
+    }
+
+    #[test]
+    fn what_is_given_is_shared_by_weights_steps_and_rows() {
+        let needs = [need("train-a", 2.0, 1.0), need("heldout", 0.5, 0.25)];
+        let budget = plan(&needs, 1, Some(6.0)).unwrap();
+        assert_eq!(budget.rows, ((6.0 - 1.0 - 0.125 - 1.0) * GIB - LOGITS) as u64);
+        assert!((budget.peak() / GIB - (1.0 + 0.125 + 1.0 + 2.0)).abs() < LOGITS / GIB + 1e-9);
+        assert_eq!(budget.lines().len(), 1);
+
+        // Less leaves no room for some of the rows, and says of which steps.
+        let budget = plan(&needs, 1, Some(3.5)).unwrap();
+        assert!(budget.share("train-a") < 0.7 && budget.share("heldout") == 1.0);
+        assert!(budget.peak() <= 3.5 * GIB + 1.0);
+        assert!(budget.lines()[1].contains("% of those of `train-a`"), "{:?}", budget.lines());
+        assert!(!budget.lines()[1].contains("heldout"));
+    }
+
+    #[test]
+    fn what_cannot_be_is_refused_by_name() {
+        let refused = plan(&[need("train-a", 2.0, 1.0), need("train-b", 0.0, 1.5)], 1, Some(2.0));
+        let words = refused.unwrap_err().to_string();
+        assert_eq!(
+            words,
+            "step `train-b` needs 2.75 GiB of memory, of which the weights take 1.00, and `--memory` gives 2.00"
+        );
+    }
+
+    #[test]
+    fn steps_beside_each_other_are_as_many_as_have_room() {
+        let needs: Vec<Need> = (0..5).map(|i| need(&format!("train-{i}"), 1.0, 1.0)).collect();
+        let jobs = |memory| plan(&needs, 4, memory).unwrap().jobs;
+        assert_eq!([Some(20.0), Some(4.0), Some(2.5), None].map(jobs), [4, 2, 1, 4]);
+        let budget = plan(&needs, 4, Some(4.0)).unwrap();
+        assert!(
+            budget.lines()[1].ends_with("steps beside each other: 2 instead of 4"),
+            "{:?}",
+            budget.lines()
+        );
+        assert!(budget.peak() <= 4.0 * GIB + 1.0);
+        // Unasked nothing is kept that no step needs, and no more than the machine has left.
+        assert_eq!(plan(&needs, 1, None).unwrap().rows, GIB as u64);
+        let large = [need("train-a", 20.0, 1.0)];
+        assert!(plan(&large, 1, None).unwrap().rows as f64 <= 7.0 * GIB);
+    }
+}

@@ -1,0 +1,68 @@
+//! Multiply-adds and bytes of passes, which estimates add up.
+
+use strait_model::{
+    Config,
+    edit::{Projection, Site},
+};
+
+use crate::{
+    objective::{Row, batches, packed},
+    train::EditKind,
+};
+
+/// The sizes of a model's passes.
+pub(super) struct Work {
+    pub config: Config,
+}
+
+impl Work {
+    /// Bytes of the weights.
+    pub fn weights(&self) -> f64 {
+        self.config.parameters() as f64 * 4.0
+    }
+
+    /// Multiply-adds a token of so many blocks, forward.
+    pub fn blocks(&self, blocks: usize) -> f64 {
+        let sizes = Projection::ALL.map(|p| self.config.projection_size(p));
+        blocks as f64 * sizes.iter().map(|&(input, output)| (input * output) as f64).sum::<f64>()
+    }
+
+    /// Multiply-adds a token of the unembedding.
+    pub fn unembedding(&self) -> f64 {
+        (self.config.vocab_size * self.config.hidden_size) as f64
+    }
+
+    /// Multiply-adds forth and back above `point`, logits and their gradient where a response token is.
+    pub fn training(&self, point: usize, rows: &[Row], batch: &[usize]) -> f64 {
+        let above = self.blocks(self.config.layers - point);
+        let responses: usize = batch.iter().map(|&row| rows[row].response_tokens()).sum();
+        2.0 * (above * packed(rows, batch).tokens() as f64 + self.unembedding() * responses as f64)
+    }
+
+    /// Bytes that autograd holds for so many tokens above `point`: about a dozen streams and four of the MLP a block.
+    pub fn activations(&self, point: usize, tokens: f64) -> f64 {
+        let c = &self.config;
+        let a_block = 12 * c.hidden_size + 4 * c.intermediate_size;
+        tokens * ((c.layers - point) * a_block) as f64 * 4.0
+    }
+
+    /// Bytes of an edit's tensors.
+    pub fn edit(&self, edit: &EditKind) -> f64 {
+        let numbers = match edit {
+            EditKind::Steering { .. } => self.config.hidden_size as f64,
+            EditKind::Full => self.config.parameters() as f64,
+            EditKind::Lora { layers, projections, rank, .. } => {
+                let sites = layers.iter().flat_map(|&layer| Site::of_layer(layer, projections));
+                let of_a_rank = sites.map(|site| site.size(&self.config)).map(|(i, o)| i as f64 + o as f64);
+                *rank as f64 * of_a_rank.sum::<f64>()
+            }
+        };
+        4.0 * numbers
+    }
+}
+
+/// Tokens that a pass over rows computes.
+pub(super) fn tokens(rows: &[Row]) -> f64 {
+    let every_row: Vec<usize> = (0..rows.len()).collect();
+    batches(rows, &every_row).iter().map(|batch| packed(rows, batch).tokens() as f64).sum()
+}
