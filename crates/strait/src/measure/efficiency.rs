@@ -49,7 +49,7 @@ keys! {
         /// The number of norms that all solutions are brought to.
         norms: usize = count(1..=most::PASSES), default 8;
         /// Multiples of the mean norm of the compared solutions of a kind, to which all are also brought.
-        mean_norms: Vec<f64> = list(positive(most::FACTOR)), default Vec::new();
+        mean_norms: Vec<f64> = list(positive(most::FACTOR)), left_out "none";
     }
 }
 
@@ -162,7 +162,7 @@ impl Measure for Efficiency {
         let settings = |keys: EfficiencyKeys| Self {
             factors: keys.factors(),
             norms: keys.norms(),
-            mean_norms: keys.mean_norms(),
+            mean_norms: keys.mean_norms.map_or_else(Vec::new, |multiples| multiples.value),
         };
         Ok(said.flatten().map(settings))
     }
