@@ -321,25 +321,33 @@ impl Kept {
             return Ok(None);
         };
         let (held, tokens) = self.tensors().map_or((Vec::new(), 0), |held| (held, self.tokens));
-        let lacks = |place: &Place| place.start >= tokens;
-        let mut anew = BTreeMap::new();
-        for place in places.iter().filter(|place| lacks(place)) {
-            if !anew.contains_key(&place.batch) {
-                let hidden = parts.contains(&Part::Hidden);
-                anew.insert(place.batch, self.compute(decoder, &self.batches[place.batch], hidden)?);
+        let of_row = |tensors: &[Tensor], start: usize, row: usize| {
+            let narrow = |tensor: &Tensor| tensor.narrow(0, start, self.rows[row].ids.len());
+            tensors.iter().map(narrow).collect::<candle_core::Result<Vec<_>>>()
+        };
+        let mut found = vec![Vec::new(); rows.len()];
+        let mut lacking: BTreeMap<usize, Vec<usize>> = BTreeMap::new();
+        for (i, place) in places.iter().enumerate() {
+            match place.start < tokens {
+                true => found[i] = of_row(&held, place.start, rows[i])?,
+                false => lacking.entry(place.batch).or_default().push(i),
+            }
+        }
+        for (batch, lacking) in lacking {
+            let computed = self.compute(decoder, &self.batches[batch], parts.contains(&Part::Hidden))?;
+            for i in lacking {
+                let own = of_row(&computed, places[i].within, rows[i])?;
+                // A copy lets go of the rest of the batch.
+                found[i] = own.iter().map(Tensor::force_contiguous).collect::<candle_core::Result<_>>()?;
             }
         }
         let shared = packed.beginning().len();
         let gathered = parts.map(|part| {
-            let of = |place: &Place, tokens: Range<usize>| match lacks(place) {
-                true => {
-                    anew[&place.batch][part as usize].narrow(0, place.within + tokens.start, tokens.len())
-                }
-                false => held[part as usize].narrow(0, place.start + tokens.start, tokens.len()),
+            let of = |found: &[Tensor], tokens: Range<usize>| {
+                found[part as usize].narrow(0, tokens.start, tokens.len())
             };
-            let beginning = places.first().map(|place| of(place, 0..shared)).filter(|_| shared > 0);
-            let own =
-                places.iter().zip(packed.rows()).map(|(place, at)| of(place, shared..shared + at.len()));
+            let beginning = found.first().map(|first| of(first, 0..shared)).filter(|_| shared > 0);
+            let own = found.iter().zip(packed.rows()).map(|(row, at)| of(row, shared..shared + at.len()));
             Tensor::cat(&beginning.into_iter().chain(own).collect::<candle_core::Result<Vec<_>>>()?, 0)
         });
         let gathered: Vec<Tensor> = gathered.into_iter().collect::<candle_core::Result<_>>()?;

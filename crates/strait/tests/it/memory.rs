@@ -72,7 +72,7 @@ fn rows_that_are_computed_anew_read_as_those_that_are_kept() {
     let point = first_changed_point(&edit, model.config().layers);
     let all: u64 = rows().iter().map(|row| (row.ids.len() * width * 8) as u64).sum();
     let mut found: Vec<Vec<u32>> = Vec::new();
-    for limit in [u64::MAX, all, all - 1, all / 2, all / 3, 1000, 0] {
+    for limit in [u64::MAX, all - 1, all / 3, 0] {
         let store = Store::new(limit);
         let mut kept = Kept::new(rows()).within(&store);
         let watch = Watch::endless();
@@ -97,7 +97,7 @@ fn rows_that_are_computed_anew_read_as_those_that_are_kept() {
     }
 }
 
-const TRAIN: &str = "edit = 'steering'\nlayer = 1\nlearning_rate = 0.02\nbatch_size = 2\nsteps = 6\n\
+const TRAIN: &str = "edit = 'steering'\nlayer = 1\nlearning_rate = 0.02\nbatch_size = 2\nsteps = 4\n\
                      checkpoint_every = 2\nwarmup = 0";
 
 const SOLUTIONS: &str = "
@@ -115,10 +115,6 @@ alpha = 4
 [[solution]]
 name = 'found'
 kl = { weight = 'auto', tries = 1, batch_size = 2 }
-[[solution]]
-name = 'drift'
-from = 'narrow'
-kl = false
 ";
 
 /// The tables, the edits and the metrics of a run.
@@ -151,11 +147,11 @@ fn a_study_has_the_same_results_in_any_memory_that_holds_it() {
     };
     // What is said to be too little is refused before anything is done, and what is said to suffice does.
     let watch = Watch::endless();
-    let refused = run("refused", 1, Some(200 << 20), &watch).unwrap_err();
+    let refused = run("refused", 1, Some(257 << 20), &watch).unwrap_err();
     let Some(Problem::Beyond(Beyond::Given { step, needed, .. })) = refused.problem() else {
         panic!("{refused}")
     };
-    assert!(step.starts_with("train-"), "{step}");
+    assert!(step != "model", "{refused}");
     assert!(refused.hint().unwrap().contains("--memory"));
     assert!(!desk.path("refused/solutions").exists());
     let least = (needed * f64::from(1 << 30)).ceil() as u64;
@@ -166,12 +162,9 @@ fn a_study_has_the_same_results_in_any_memory_that_holds_it() {
     assert!(!watch.notes().contains("computed anew"), "{}", watch.notes());
     let whole = results(&desk.path("whole"));
     assert!(whole.len() > 20, "{:?}", whole.keys());
-    for (out, jobs, memory) in [
-        ("least", 1, least),
-        ("little", 1, least + (24 << 10)),
-        ("much", 1, least + (1 << 30)),
-        ("beside", 3, least + (300 << 20)),
-    ] {
+    for (out, jobs, memory) in
+        [("least", 1, least), ("little", 1, least + (24 << 10)), ("beside", 3, least + (300 << 20))]
+    {
         let watch = Watch::endless();
         run(out, jobs, Some(memory), &watch).unwrap();
         let notes = watch.notes();
@@ -193,7 +186,7 @@ fn a_dry_run_says_what_memory_it_needs_and_what_has_no_room() {
         let limits = Limits { jobs: None, memory: Some(memory) };
         study::dry_run(&study, None, &Device::Cpu, limits, &Silent)
     };
-    let Err(refused) = planned(150 << 20) else { panic!("150 MiB are enough") };
+    let Err(refused) = planned(257 << 20) else { panic!("257 MiB are enough") };
     assert!(matches!(refused, Error::Input { .. }));
     let Some(Problem::Beyond(Beyond::Given { needed, .. })) = refused.problem() else { panic!("{refused}") };
     let least = (needed * f64::from(1 << 30)).ceil() as u64;
