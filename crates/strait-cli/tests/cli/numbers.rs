@@ -119,3 +119,25 @@ fn bounds_that_are_kept_one_by_one_may_be_too_much_together() {
         assert!(!place.path("runs/other/report.html").exists());
     }
 }
+
+#[test]
+fn memory_is_a_size_that_holds_the_study() {
+    let place = Place::new();
+    small_study(&place, 4);
+    for wrong in ["6GiBs", "-1GiB", "0", "nan"] {
+        let said = place.run(["run", "small.toml", &format!("--memory={wrong}")]);
+        assert_eq!(said.code, Some(2), "{wrong}: {}", said.err);
+        assert!(said.err.contains("expected a size such as 6GiB"), "{}", said.err);
+    }
+    for arguments in [
+        &["run", "small.toml", "--json", "--memory", "100MiB"][..],
+        &["run", "small.toml", "--json", "--dry-run", "--memory", "100MB"],
+    ] {
+        let refused = place.run(arguments);
+        assert_eq!(refused.code, Some(1), "{}", refused.err);
+        let error = &refused.object()["error"];
+        assert!(error["message"].as_str().unwrap().contains("step `model` needs 0.25 GiB"), "{error}");
+        assert!(error["hint"].as_str().unwrap().contains("`--memory 257MiB` or more"), "{error}");
+    }
+    assert!(!place.path("runs/small/solutions").exists());
+}
