@@ -5,7 +5,7 @@ use std::{io::Write, num::NonZeroUsize, path::Path};
 use candle_core::Device;
 use strait_model::{
     files::write_atomically,
-    progress::{Progress, Task, Unit},
+    progress::{Progress, Silent, Task, Unit},
 };
 
 use super::{
@@ -50,7 +50,7 @@ pub fn run(
     threads: usize,
     progress: &dyn Progress,
 ) -> Result<Vec<Found>> {
-    let planned = fits.iter().map(|fit| Planned::new(written(fit.study(out)?)?, progress));
+    let planned = fits.iter().map(|fit| Planned::new(written(fit.study(out)?)?, &Silent));
     let planned = planned.collect::<Result<Vec<_>>>()?;
     let folder = out.join("studies");
     let quietly = Quietly(progress);
