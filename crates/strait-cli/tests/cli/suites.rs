@@ -93,7 +93,7 @@ fn a_suite_that_does_not_fit_its_template_is_refused() {
         ("less", suite.replace("order = [0, 1]\n", ""), "line 34 of the template has the hole `order`"),
         ("more", suite.clone() + "rank = [1]\n", "the template has no hole `{{rank}}`"),
         ("same", suite.replace("[0, 1]", "[\"1\", 1]"), "two of its studies are called `same-2-1`"),
-        ("none", suite.replace("[2, 3]", "[]"), "a list of texts or numbers"),
+        ("none", suite.replace("[2, 3]", "[]"), "a list of values"),
         ("key", suite.replace("template =", "templates ="), "unknown key `templates`"),
     ] {
         let file = format!("{name}.toml");

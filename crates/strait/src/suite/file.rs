@@ -3,7 +3,6 @@
 use std::path::Path;
 
 use serde_json::{Value, json};
-use strait_model::files::read_regular;
 
 use super::{
     Problem, Suite,
@@ -12,7 +11,7 @@ use super::{
 use crate::{
     Result,
     keys::{self, At, Cell, Fault, Form, Key, Keys, Kind, Shape, keys, table, text, word},
-    study::StudyFile,
+    study::{StudyFile, text_of},
 };
 
 keys! {
@@ -39,30 +38,29 @@ keys! {
     }
 }
 
-/// The longest suite file or template read, in bytes.
-const LONGEST: u64 = 1 << 20;
-
 /// The most studies of a suite.
 const MOST: usize = 1000;
 
 /// A list of values for each of several names.
 fn values() -> Kind<Vec<(String, Vec<String>)>> {
-    let words = "a table of lists of texts or numbers, such as { domain = [\"herb\", \"star\"] }";
-    let one = json!({ "type": ["string", "number"] });
+    let words = "a table of lists of values, such as { domain = [\"herb\", \"star\"] }";
+    let one = json!({ "type": ["string", "number", "boolean"] });
     let schema =
         json!({ "type": "object", "additionalProperties": { "type": "array", "items": one, "minItems": 1 } });
     let read = move |cell: Cell| {
         let table = cell.table().ok_or_else(|| cell.unexpected(words))?;
-        let value = |cell: &Cell| match (cell.text(), cell.number()) {
-            (Some(text), _) => Ok(text.to_string()),
-            (None, Some(number)) => Ok(number.to_string()),
-            _ => Err(cell.unexpected("a text or a number")),
+        let value = |cell: &Cell| {
+            let number =
+                || cell.whole().map(|n| n.to_string()).or_else(|| cell.number().map(|x| x.to_string()));
+            let plain = cell.text().map(str::to_string).or_else(number);
+            let plain = plain.or_else(|| cell.truth().map(|truth| truth.to_string()));
+            plain.ok_or_else(|| cell.unexpected("a text, a number, true or false"))
         };
         let list = |(name, cell): (String, Cell)| match cell.entries() {
             Some(entries) if !entries.is_empty() => {
                 Ok((name, entries.iter().map(value).collect::<keys::Checked<_>>()?))
             }
-            _ => Err(cell.unexpected("a list of texts or numbers")),
+            _ => Err(cell.unexpected("a list of values")),
         };
         table.each().into_iter().map(list).collect()
     };
@@ -71,10 +69,7 @@ fn values() -> Kind<Vec<(String, Vec<String>)>> {
 
 /// Whether a text is a suite's and no study's: it has a table `suite`.
 fn is_suite(text: &str) -> bool {
-    text.lines().any(|line| {
-        let line = line.trim();
-        line.starts_with("[suite]") || line.starts_with("[suite.") || line.starts_with("suite.")
-    })
+    text.parse::<toml::Table>().is_ok_and(|file| file.contains_key("suite"))
 }
 
 impl Suite {
@@ -88,7 +83,7 @@ impl Suite {
     /// # Errors
     /// If the file or its template cannot be read, or one of its studies is not what a study should be.
     pub fn read(path: &Path) -> Result<Option<Self>> {
-        let text = read(path)?;
+        let text = text_of(path)?;
         if !is_suite(&text) {
             return Ok(None);
         }
@@ -96,14 +91,15 @@ impl Suite {
             .map_err(|Fault { line, problem }| Problem::Keys(problem).at(path, line))?;
         let SuiteKeys { template: At { value: template, .. }, values } = &written.suite.value;
         let template = path.parent().unwrap_or(Path::new("")).join(template);
-        let studies = values.value.iter().map(|(_, choices)| choices.len()).product();
+        let lengths = values.value.iter().map(|(_, choices)| choices.len());
+        let studies = lengths.fold(1, usize::saturating_mul);
         if studies > MOST {
             return Err(Problem::TooMany { studies, most: MOST }.at(path, Some(values.line)));
         }
         let name = path.file_stem().map_or_else(String::new, |stem| stem.to_string_lossy().into_owned());
         let (title, about) =
             (written.title.clone().map_or(name.clone(), |title| title.value), written.about());
-        let text = read(&template)?;
+        let text = text_of(&template)?;
         let study = |values: Vec<(String, String)>| {
             let pairs: Vec<(&str, &str)> = values.iter().map(|(n, v)| (n.as_str(), v.as_str())).collect();
             let filled = fill(&text, &pairs).map_err(|problem| problem.at(&template, None))?;
@@ -118,10 +114,6 @@ impl Suite {
         let studies = combinations(&values.value).into_iter().map(study).collect::<Result<_>>()?;
         Ok(Some(Self { name, title, about, studies }))
     }
-}
-
-fn read(path: &Path) -> Result<String> {
-    Ok(String::from_utf8_lossy(&read_regular(path, LONGEST)?).into_owned())
 }
 
 /// A value as a part of a study's name.

@@ -41,6 +41,21 @@ pub struct StudyFile {
     pub(super) top: TopKeys,
 }
 
+/// The text of a study, or of a file about studies.
+///
+/// # Errors
+/// If it cannot be read, is longer than anybody writes, or is not UTF-8.
+pub(crate) fn text_of(path: &Path) -> Result<String> {
+    let file = open_regular(path)?;
+    let mut bytes = Vec::new();
+    file.take(MAX_LENGTH + 1).read_to_end(&mut bytes).map_err(FileError::io(path, "read the study"))?;
+    if bytes.len() as u64 > MAX_LENGTH {
+        return Err(Problem::TooLong { limit: MAX_LENGTH }.at(path, None));
+    }
+    String::from_utf8(bytes)
+        .map_err(|e| Problem::NotUtf8 { byte: e.utf8_error().valid_up_to() + 1 }.at(path, None))
+}
+
 impl StudyFile {
     /// Reads a study file.
     ///
@@ -48,15 +63,7 @@ impl StudyFile {
     /// If it cannot be read, is not TOML, lacks a key that it must have, or holds an unknown key, a value of the wrong type
     /// or out of range; the error names the line.
     pub fn read(path: &Path) -> Result<Self> {
-        let file = open_regular(path)?;
-        let mut bytes = Vec::new();
-        file.take(MAX_LENGTH + 1).read_to_end(&mut bytes).map_err(FileError::io(path, "read the study"))?;
-        if bytes.len() as u64 > MAX_LENGTH {
-            return Err(Problem::TooLong { limit: MAX_LENGTH }.at(path, None));
-        }
-        let text = String::from_utf8(bytes)
-            .map_err(|e| Problem::NotUtf8 { byte: e.utf8_error().valid_up_to() + 1 }.at(path, None))?;
-        Self::parse(path, text)
+        Self::parse(path, text_of(path)?)
     }
 
     /// Reads the text of a study file that lies, or will lie, at `path`.
