@@ -17,7 +17,7 @@ use super::{
 use crate::{
     Result, Table,
     measure::records::Trained,
-    study::{FolderProblem, Planned, StudyFile},
+    study::{FolderProblem, Planned, StudyFile, report_input},
     suite::{Shares, each, over_studies, run_all},
     table::Row,
     world::World,
@@ -115,11 +115,10 @@ pub fn tables(fits: &[Fit], out: &Path) -> Result<Vec<Table>> {
             ("trained", fit.kind.name().into()),
         ];
         let values: Vec<_> = values.into_iter().map(|(name, value)| (name.to_string(), value)).collect();
-        (values, out.join("studies").join(fit.name()))
+        Ok((values, report_input(&out.join("studies").join(fit.name()))?))
     };
-    let studies: Vec<_> = fits.iter().map(of).collect();
-    let mut tables =
-        over_studies(studies.iter().map(|(values, folder)| (values.as_slice(), folder.as_path())))?;
+    let studies = fits.iter().map(of).collect::<Result<Vec<_>>>()?;
+    let mut tables = over_studies(studies.iter().map(|(values, input)| (values.as_slice(), input)))?;
     // The demo has a table of that name with means over fits.
     tables.retain(|table| table.name() != Trained::TABLE);
     Ok(tables)

@@ -20,7 +20,7 @@ use crate::{
         figure_group,
         html::{paragraph, scrolled, table},
     },
-    table::{Column, Row},
+    table::Row,
 };
 
 /// One HTML file that shows runs side by side; `names` tells them apart and is as long as `runs`.
@@ -30,17 +30,7 @@ pub fn render_comparison(names: &[String], runs: &[Input]) -> String {
         Section::new("verdict", "Verdicts", verdicts(&runs)),
         Section::new("differences", "What the studies differ in", differences(&runs)),
     ];
-    for (kind, side) in compared() {
-        if let Some(joined) = joined(&runs, kind.name) {
-            let figure = figure(&runs, &side);
-            let body = html! {
-                (paragraph(side.reading))
-                (figure_group(figure.as_slice()))
-                (table(&joined, figure.is_none()))
-            };
-            sections.push(Section::new(kind.name, side.title, body));
-        }
-    }
+    sections.extend(measured(&runs));
     let others = other_tables(&runs);
     if !others.is_empty() {
         let body = html! { @for other in &others { (table(other, false)) } };
@@ -49,6 +39,26 @@ pub fn render_comparison(names: &[String], runs: &[Input]) -> String {
     let about =
         "Runs side by side. Each verdict is that of the run's own report; nothing here was measured anew.";
     page(&names.join(", "), "Runs compared", about, &sections)
+}
+
+/// The measures of runs side by side, a section each.
+pub(crate) fn side_by_side(names: &[String], runs: &[&Input]) -> Vec<Section> {
+    let runs: Vec<Run<'_>> = names.iter().zip(runs).map(|(name, input)| Run { name, input }).collect();
+    measured(&runs)
+}
+
+fn measured(runs: &[Run<'_>]) -> Vec<Section> {
+    let section = |(kind, side): (&Kind, SideBySide)| {
+        let joined = joined(runs, kind.name)?;
+        let figure = figure(runs, &side);
+        let body = html! {
+            (paragraph(side.reading))
+            (figure_group(figure.as_slice()))
+            (table(&joined, figure.is_none()))
+        };
+        Some(Section::new(kind.name, side.title, body))
+    };
+    compared().filter_map(section).collect()
 }
 
 /// The measures that such a page draws.
@@ -123,11 +133,7 @@ fn joined(runs: &[Run<'_>], name: &str) -> Option<Table> {
     let mut joined: Option<Table> = None;
     for run in runs {
         let Some(own) = run.input.tables.iter().find(|t| t.name() == name) else { continue };
-        let marks = Column::Text(vec![run.name.to_string(); own.rows()]);
-        let mut marked = Table::new(own.name(), own.about()).with_column("run", "", marks);
-        for (column, unit, values) in own.columns() {
-            marked = marked.with_column(column, unit, values.clone());
-        }
+        let marked = own.behind(&[("run".into(), run.name.into())]);
         match &mut joined {
             // Of two versions of strait one may know a column more; its own report has the table.
             Some(joined) => _ = joined.append(&marked),

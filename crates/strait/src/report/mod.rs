@@ -9,6 +9,7 @@ mod subjects;
 mod terminal;
 
 pub use compare::render_comparison;
+pub(crate) use compare::side_by_side;
 pub use conclusion::{Conclusion, conclude, sentences};
 pub use page::render;
 pub use terminal::terminal_verdict;

@@ -44,7 +44,7 @@ pub use prediction::{Prediction, Seal};
 pub use problem::Problem;
 pub use resolve::{Data, Measures, Mix, PairSource, Rows, Solution, Study, Unplaced};
 pub use results::{Outcome, write_comparison, write_report};
-pub(crate) use results::{outcome, table as table_of, tables_in};
+pub(crate) use results::{report_input, table as table_of};
 pub use run::{DryRun, dry_run, run};
 pub(crate) use run::{complete, outlook};
 pub use search::{Search, Tried};

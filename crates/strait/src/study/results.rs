@@ -106,11 +106,6 @@ pub fn outcome(folder: &Path) -> Result<Outcome> {
     })
 }
 
-/// The tables of a run folder that have rows.
-pub fn tables_in(folder: &Path) -> Result<Vec<Table>> {
-    Ok(report_input(folder)?.tables)
-}
-
 /// Writes a table as CSV and as Parquet.
 pub fn save(folder: &Path, table: &Table) -> Result<()> {
     let tables = folder.join(TABLES);
@@ -154,7 +149,7 @@ pub fn preset_lines(study: &Study, depth: usize) -> Vec<String> {
     study.solutions.iter().filter_map(of).flat_map(lines).collect()
 }
 
-fn report_input(folder: &Path) -> Result<Input> {
+pub fn report_input(folder: &Path) -> Result<Input> {
     let resolved = folder.join(RESOLVED);
     let study = Study::read_resolved(&resolved)?;
     let read =

@@ -27,8 +27,10 @@ use strait_model::progress::Progress;
 use crate::{
     Error, Result,
     lab::Limits,
-    report::Conclusion,
-    study::{self, DryRun, FolderProblem, Planned, Status, StudyFile, complete, is_run, outcome, outlook},
+    report::{Conclusion, Input, conclude},
+    study::{
+        self, DryRun, FolderProblem, Planned, Status, StudyFile, complete, is_run, outlook, report_input,
+    },
 };
 use bar::Bar;
 pub use problem::Problem;
@@ -59,6 +61,9 @@ pub struct Ended {
     pub folder: PathBuf,
     /// Its conclusion; none where another process is at it.
     pub conclusion: Option<Conclusion>,
+    /// All that its own report shows.
+    #[serde(skip)]
+    input: Option<Input>,
 }
 
 /// A suite that was run.
@@ -93,16 +98,13 @@ impl Suite {
         let mut studies = Vec::new();
         for (((values, _), planned), done) in self.studies.iter().zip(&planned).zip(done) {
             let folder = out.join(&planned.study.name);
-            let conclusion = if done { Some(outcome(&folder)?.conclusion) } else { None };
-            studies.push(Ended {
-                study: planned.study.name.clone(),
-                values: values.clone(),
-                folder,
-                conclusion,
-            });
+            let input = if done { Some(report_input(&folder)?) } else { None };
+            let conclusion = input.as_ref().map(|input| conclude(&input.facts, &input.tables));
+            let (study, values) = (planned.study.name.clone(), values.clone());
+            studies.push(Ended { study, values, folder, conclusion, input });
         }
-        tables::write(&studies, out)?;
         let claims = tables::over_all(&studies);
+        tables::write(&studies, &claims, out)?;
         let report = page::write(self, &studies, &claims, out)?;
         Ok(SuiteOutcome { folder: out.into(), studies, claims, report })
     }

@@ -19,18 +19,28 @@ use crate::{
         Page, Section,
         html::{paragraph, table},
     },
+    report::{Input, side_by_side},
 };
 
 const FOOTER: &str =
     "Every study lies in a folder of its own, with tables, edits and a report that says what limits it.";
 
+/// The most studies that are drawn side by side.
+const MOST: usize = 24;
+
 /// Writes the report, whole or not at all.
 pub fn write(suite: &Suite, studies: &[Ended], claims: &[OverAll], out: &Path) -> Result<PathBuf> {
     let path = out.join("report.html");
-    let sections = [
+    let mut sections = vec![
         Section::new("verdict", "Verdict over all studies", verdict(claims, studies.len())),
         Section::new("studies", "The studies", list(studies)),
     ];
+    // More would be seen on no screen; the tables have all.
+    if studies.len() <= MOST {
+        let done = studies.iter().filter_map(|study| Some((study.study.clone(), study.input.as_ref()?)));
+        let (names, inputs): (Vec<String>, Vec<&Input>) = done.unzip();
+        sections.extend(side_by_side(&names, &inputs));
+    }
     let byline = format!("strait suite · {}", suite.name);
     let (title, about) = (&suite.title, &suite.about);
     let page = Page { byline: &byline, title, about, style: "", sections: &sections, footer: FOOTER };

@@ -9,8 +9,7 @@ use crate::{
     Result, Table,
     claim::{Claim, sentence},
     interval::Interval,
-    study::tables_in,
-    table::Column,
+    report::Input,
 };
 
 /// One claim over all studies.
@@ -91,30 +90,20 @@ pub fn claims_over_all(claims: &[OverAll]) -> Table {
         .table()
 }
 
-/// The tables of some run folders, one under another: each row begins with the values of its study.
+/// The tables of some studies, one under another: each row begins with the values of its study.
 ///
 /// # Errors
-/// If a table cannot be read, or two of one name have different columns.
+/// If two tables of one name have different columns.
 pub fn over_studies<'a>(
-    studies: impl Iterator<Item = (&'a [(String, String)], &'a Path)>,
+    studies: impl Iterator<Item = (&'a [(String, String)], &'a Input)>,
 ) -> Result<Vec<Table>> {
     let mut all: Vec<Table> = Vec::new();
-    for (values, folder) in studies {
-        for table in tables_in(folder)? {
-            let mut with_values = Table::new(table.name(), table.about());
-            // A column of the table may be called as a value is.
-            let clashes = |name: &str| table.column(name).is_some();
-            for (name, value) in values {
-                let column = if clashes(name) { format!("study_{name}") } else { name.clone() };
-                with_values =
-                    with_values.with_column(column, "", Column::Text(vec![value.clone(); table.rows()]));
-            }
-            for (name, unit, column) in table.columns() {
-                with_values = with_values.with_column(name, unit, column.clone());
-            }
+    for (values, input) in studies {
+        for table in &input.tables {
+            let table = table.behind(values);
             match all.iter_mut().find(|known| known.name() == table.name()) {
-                Some(known) => known.append(&with_values)?,
-                None => all.push(with_values),
+                Some(known) => known.append(&table)?,
+                None => all.push(table),
             }
         }
     }
@@ -122,11 +111,10 @@ pub fn over_studies<'a>(
 }
 
 /// Writes all tables into the suite's folder.
-pub fn write(studies: &[Ended], out: &Path) -> Result<()> {
-    let done = studies.iter().filter(|study| study.conclusion.is_some());
-    let mut tables = over_studies(done.map(|study| (study.values.as_slice(), study.folder.as_path())))?;
-    tables.push(claims_of_all(studies));
-    tables.push(claims_over_all(&over_all(studies)));
+pub fn write(studies: &[Ended], claims: &[OverAll], out: &Path) -> Result<()> {
+    let done = studies.iter().filter_map(|study| Some((study.values.as_slice(), study.input.as_ref()?)));
+    let mut tables = over_studies(done)?;
+    tables.extend([claims_of_all(studies), claims_over_all(claims)]);
     write_into(&out.join("tables"), &tables)
 }
 

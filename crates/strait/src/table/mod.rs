@@ -158,6 +158,19 @@ impl Table {
         self
     }
 
+    /// The table behind columns of text that say the same in every row: its rows among those of other tables. A column that is
+    /// called as one of the table itself is called `study_NAME`.
+    #[must_use]
+    pub fn behind(&self, values: &[(String, String)]) -> Self {
+        let mut table = Self::new(self.name(), self.about());
+        for (name, value) in values {
+            let clashes = self.column(name).is_some();
+            let name = if clashes { format!("study_{name}") } else { name.clone() };
+            table = table.with_column(name, "", Column::Text(vec![value.clone(); self.rows()]));
+        }
+        Self { columns: [table.columns, self.columns.clone()].concat(), ..table }
+    }
+
     /// A table with one row for each of `rows`, whose columns are then named one by one.
     pub fn of_rows<R>(name: impl Into<String>, about: impl Into<String>, rows: &[R]) -> Columns<'_, R> {
         Columns { table: Self::new(name, about), rows }
