@@ -1,14 +1,16 @@
 //! Parts of HTML. Text becomes HTML by `html!` alone, which escapes it.
 
-use std::fmt::Write;
-
 use maud::{Markup, html};
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 
 use super::numbers::number;
 use crate::{Table, table::Column};
 
 /// Rows that a table shows; its file has all of them.
 const MOST_ROWS: usize = 300;
+/// Characters of a CSV file that a URI cannot have as they are.
+const NOT_IN_URIS: &AsciiSet =
+    &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~').remove(b',');
 
 /// A paragraph; nothing for no text.
 pub(crate) fn paragraph(text: &str) -> Markup {
@@ -42,7 +44,7 @@ pub(crate) fn scrolled(name: &str, body: &Markup) -> Markup {
 
 /// A table that can be folded, with a link that saves it as CSV.
 pub(crate) fn table(table: &Table, open: bool) -> Markup {
-    let (name, rows) = (table.name(), table.rows());
+    let (name, rows, csv) = (table.name(), table.rows(), table.to_csv());
     let file = format!("{name}.csv");
     let shown = html! {
         table {
@@ -68,7 +70,7 @@ pub(crate) fn table(table: &Table, open: bool) -> Markup {
     };
     let body = html! {
         p {
-            a download=(file) href={ "data:text/csv;charset=utf-8," (percent_encoded(&table.to_csv())) } {
+            a download=(file) href={ "data:text/csv;charset=utf-8," (utf8_percent_encode(&csv, NOT_IN_URIS)) } {
                 "Save as " (file)
             }
             @if rows > MOST_ROWS { " The first " (MOST_ROWS) " of " (rows) " rows are shown; the file has all." }
@@ -124,22 +126,6 @@ pub(crate) fn marked(holds: Option<bool>, words: &str) -> Markup {
         None => "open",
     };
     html! { span class={ "mark " (class) } { span aria-hidden="true" { (sign(holds)) } " " (words) } }
-}
-
-/// Text as it may stand in a URI.
-fn percent_encoded(text: &str) -> String {
-    let mut out = String::with_capacity(text.len() * 5 / 4);
-    for byte in text.bytes() {
-        match byte {
-            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' | b',' => {
-                out.push(byte.into())
-            }
-            byte => {
-                let _ = write!(out, "%{byte:02X}");
-            }
-        }
-    }
-    out
 }
 
 #[cfg(test)]
