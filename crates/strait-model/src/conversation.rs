@@ -5,7 +5,7 @@ use std::{borrow::Cow, fmt};
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error as _};
 use serde_json::{Map, Value};
 
-/// Who speaks.
+/// The speaker.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Role {
@@ -72,7 +72,7 @@ impl Message {
         Some(Self { role, keys, trained: true })
     }
 
-    /// Who speaks.
+    /// The speaker.
     pub fn role(&self) -> Role {
         self.role
     }

@@ -39,7 +39,7 @@ pub struct Continuation {
 }
 
 struct Running {
-    /// Which continuation.
+    /// Its place among the continuations.
     index: usize,
     rng: ChaCha8Rng,
 }

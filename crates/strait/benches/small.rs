@@ -95,6 +95,7 @@ fn step(decoder: &Decoder, edit: &EditKind, with_kl: bool) -> f64 {
         clip: None,
         length: Length::Steps(STEPS + 1),
         checkpoint_every: usize::MAX,
+        checkpoints: Vec::new(),
         kl: with_kl.then_some(Kl { weight: 10.0, batch_size: KL_ROWS }),
         seeds: Seeds::default(),
     };

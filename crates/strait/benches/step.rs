@@ -61,6 +61,7 @@ fn step(model: &Model, rows: &[Row], point: usize, layer: usize) -> f64 {
         clip: None,
         length: Length::Steps(STEPS + 1),
         checkpoint_every: usize::MAX,
+        checkpoints: Vec::new(),
         kl: None,
         seeds: Seeds::default(),
     };

@@ -58,7 +58,7 @@ fn main() {
     let blocks = seconds(BARE, || bare(&model, &kept, layer + 1, false));
     let logits = seconds(BARE, || bare(&model, &kept, layer + 1, true));
 
-    let scales = Efficiency { factors: FACTORS.to_vec(), norms: 1 };
+    let scales = Efficiency { factors: FACTORS.to_vec(), norms: 1, mean_norms: Vec::new() };
     let noise = Stability { epsilons: EPSILONS.to_vec(), seeds: SEEDS };
     let read = Counter::default();
     let sweep = seconds(1, || {

@@ -21,7 +21,7 @@ fn main() -> strait::Result<()> {
     let opened = edit::read(path)?;
     lab.model.decoder.check(&opened)?;
 
-    let efficiency = Efficiency { factors: vec![0.0, 0.5, 1.0, 1.5, 2.0], norms: 4 };
+    let efficiency = Efficiency { factors: vec![0.0, 0.5, 1.0, 1.5, 2.0], norms: 4, mean_norms: Vec::new() };
     let (rows, _) = efficiency.run(&mut lab, &vec![Solution { name: path.clone(), edit: opened.edit }])?;
     for row in rows {
         println!(

@@ -13,7 +13,7 @@ pub struct Claim {
     pub section: String,
     /// The solution that it is about; none for a comparison.
     pub solution: Option<String>,
-    /// Whether it holds; none where that cannot be told.
+    /// The answer: true where it holds, false where it does not, none where that cannot be told.
     pub holds: Option<bool>,
     /// The figure that it rests on, NaN where there is none: a shift in nats a token; for a certificate and a comparison
     /// the share of the general shift in the narrow one.
@@ -22,7 +22,7 @@ pub struct Claim {
     pub low: f64,
     /// Upper end of the value's 95 % interval.
     pub high: f64,
-    /// Why, with the numbers.
+    /// The reason, with its numbers.
     pub words: String,
 }
 
@@ -106,13 +106,13 @@ pub struct Subject {
     pub name: String,
     /// The kind of its edit, one word.
     pub kind: String,
-    /// Whether it is there for what it does alone, and compared with nothing.
+    /// True for a control: its own effect is read, and it is compared with nothing.
     pub control: bool,
-    /// Whether it is held to base by a KL penalty.
+    /// True if a KL penalty holds it to base.
     pub penalised: bool,
-    /// Whether the weight of its penalty is searched for.
+    /// True if the weight of its penalty is searched for.
     pub searched: bool,
-    /// Whether it goes on from another solution, without that one's penalty.
+    /// True if it goes on from another solution, without that one's penalty.
     pub freed: bool,
     /// The name that it shares with those that differ from it in their seeds alone.
     pub variant: String,

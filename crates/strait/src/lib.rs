@@ -17,6 +17,7 @@ pub mod report;
 pub mod score;
 pub mod store;
 pub mod study;
+pub mod suite;
 pub mod table;
 pub mod tensorboard;
 pub mod train;

@@ -4,12 +4,13 @@ use std::{fmt, path::PathBuf};
 
 use clap::Args;
 use serde::Serialize;
-use strait::demo::{self, Mode, Options, Results, results::Check};
+use strait::demo::{self, Mode, Options, Results, Standing, claims};
 
 use super::Context;
 use crate::{
     failure::Failure,
     interrupt,
+    memory::MemoryArgument,
     text::{Columns, Heading::*, path},
     units,
 };
@@ -28,9 +29,11 @@ pub struct Arguments {
     /// Every claim for every kind of edit, nothing from a shipped table: some ten minutes
     #[arg(long)]
     full: bool,
-    /// The folder for worlds, solutions, tables and the report
+    /// The folder for worlds, studies, tables and the report
     #[arg(long, value_name = "DIR", default_value_os = demo::default_folder().as_os_str())]
     out: PathBuf,
+    #[command(flatten)]
+    memory: MemoryArgument,
 }
 
 const EXAMPLES: &str = "\
@@ -39,7 +42,7 @@ Examples:
   strait demo --quick --json | jq '.checks[] | select(.holds == false) | .claim'
   strait demo --full --out runs/full --threads 8
   strait chat runs/demo/worlds/default-0/model \\
-    --edit runs/demo/worlds/default-0/solutions/herb/general-vector";
+    --edit runs/demo/studies/default-0-herb-vector/solutions/general";
 
 #[derive(Serialize)]
 struct Shown {
@@ -49,17 +52,11 @@ struct Shown {
 
 impl fmt::Display for Shown {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Results { checks, solutions, report, causal, notes, seconds, .. } = &self.results;
-        let mut table =
-            Columns::new([Right(""), Left(""), Right("value"), Left("95 % interval"), Left("claim")]);
-        for check in checks {
-            table.row([
-                check.number.to_string(),
-                verdict(check).into(),
-                rounded(check.value),
-                interval(check.low, check.high),
-                check.claim.clone(),
-            ]);
+        let Results { checks, solutions, report, seconds, .. } = &self.results;
+        let mut table = Columns::new([Right(""), Left("claim"), Left("in these worlds")]);
+        for claim in claims() {
+            let standing = Standing::of(&self.results, claim.number);
+            table.row([claim.number.to_string(), claim.title.clone(), standing.words()]);
         }
         writeln!(f, "{table}")?;
         let mut table = Columns::new([
@@ -83,18 +80,10 @@ impl fmt::Display for Shown {
             ]);
         }
         writeln!(f, "{table}")?;
-        if let Some(causal) = causal.as_ref().filter(|causal| !causal.date.is_empty()) {
-            write!(f, "claim 13 is from the table of {}, made by `{}`", causal.date, causal.command)?;
-            match causal.proof.as_str() {
-                "" => writeln!(f)?,
-                proof => writeln!(f, "; {proof}")?,
-            }
-        }
-        notes.iter().try_for_each(|note| writeln!(f, "{note}"))?;
         let count = |holds| checks.iter().filter(|check| check.holds == holds).count();
         writeln!(
             f,
-            "\n{} hold, {} do not, {} cannot be told; {}",
+            "of their parts {} hold, {} do not, {} cannot be told; {}",
             count(Some(true)),
             count(Some(false)),
             count(None),
@@ -105,18 +94,6 @@ impl fmt::Display for Shown {
         }
         Ok(())
     }
-}
-
-fn verdict(check: &Check) -> &'static str {
-    match check.holds {
-        Some(true) => "holds",
-        Some(false) => "DOES NOT HOLD",
-        None => "cannot be told",
-    }
-}
-
-fn interval(low: f64, high: f64) -> String {
-    format!("{} to {}", rounded(low), rounded(high))
 }
 
 /// Two digits behind the point, as rates are read; more for figures near zero.
@@ -138,7 +115,8 @@ pub fn run(arguments: &Arguments, context: &Context) -> Result<(), Failure> {
         (_, true) => Mode::Full,
         _ => Mode::Default,
     };
-    let options = Options { mode, out: arguments.out.clone(), threads: context.threads()? };
+    let (threads, memory) = (context.threads()?, arguments.memory.memory);
+    let options = Options { mode, out: arguments.out.clone(), threads, memory };
     let results = demo::demo(&options, &*context.progress)?;
     context.show(&Shown { results })
 }

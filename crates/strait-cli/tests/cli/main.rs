@@ -19,4 +19,5 @@ mod numbers;
 mod protocol;
 mod readings;
 mod studies;
+mod suites;
 mod world;

@@ -33,7 +33,7 @@ struct Made {
 }
 
 impl Made {
-    /// Whether it was made for just these edits.
+    /// True if it was made for these edits and no others.
     fn is_for(&self, lives: &[&Arc<Life>]) -> bool {
         let same = |(own, life): (&Weak<Life>, &&Arc<Life>)| own.as_ptr() == Arc::as_ptr(life);
         self.lives.len() == lives.len() && self.lives.iter().zip(lives).all(same)

@@ -81,7 +81,7 @@ pub enum Site {
     Projection {
         /// The block, counted from 0.
         layer: usize,
-        /// Which of its projections.
+        /// The projection.
         projection: Projection,
     },
     /// On the head: logits are W h + scale * B A h. The head alone, also where its table is that of the embeddings.

@@ -156,7 +156,7 @@ pub enum Problem {
     /// A composition in which a part has no tensors.
     #[error("part {part} of the edit has no tensors")]
     EmptyPart {
-        /// Which part, from 0.
+        /// The part, counted from 0.
         part: usize,
     },
     /// An edit of nothing.

@@ -29,7 +29,7 @@ pub struct Summary {
     pub parts: Vec<Summary>,
 }
 
-/// Which kind of edit it is.
+/// The kind of an edit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Kind {

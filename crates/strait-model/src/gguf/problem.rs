@@ -68,7 +68,7 @@ pub enum Problem {
     /// A key or name longer than the format allows.
     #[error("{what}, at byte {offset}, is {found} bytes long, where {MAX_NAME} is the limit")]
     NameLength {
-        /// Which name.
+        /// The key or name.
         what: String,
         /// The offset of its length.
         offset: usize,
@@ -78,7 +78,7 @@ pub enum Problem {
     /// Text that is not UTF-8.
     #[error("{what}, at byte {offset}, is not valid UTF-8 from its byte {valid} on")]
     Utf8 {
-        /// Which text.
+        /// The text's name.
         what: String,
         /// Its offset.
         offset: usize,
@@ -88,7 +88,7 @@ pub enum Problem {
     /// A type of metadata value that does not exist.
     #[error("{what}, at byte {offset}, has the unknown type {found}")]
     ValueType {
-        /// Which value.
+        /// The value's name.
         what: String,
         /// The offset of the type.
         offset: usize,
@@ -98,7 +98,7 @@ pub enum Problem {
     /// A truth value that is neither 0 nor 1.
     #[error("{what}, at byte {offset}, should be 0 or 1 (false or true) and is {found}")]
     Boolean {
-        /// Which value.
+        /// The value's name.
         what: String,
         /// Its offset.
         offset: usize,
@@ -108,7 +108,7 @@ pub enum Problem {
     /// Arrays in arrays in arrays.
     #[error("{what} nests arrays more than {MAX_NESTING} deep at byte {offset}")]
     Nesting {
-        /// Which value.
+        /// The value's name.
         what: String,
         /// The offset of the array too many.
         offset: usize,

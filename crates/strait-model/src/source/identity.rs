@@ -1,6 +1,6 @@
-//! Which model of the hub it is, as others can load it.
+//! A model's id on the hub, by which others can load it.
 //!
-//! Reports and edits name the model by this. A guess would be worse than nothing: an adapter opened on a model that
+//! Reports and edits name the model by it. A guess would be worse than nothing: an adapter opened on a model that
 //! resembles its own gives other numbers, in silence. So what only hints at the model is believed where two hints agree.
 
 use std::path::Path;

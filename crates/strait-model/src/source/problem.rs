@@ -1,4 +1,4 @@
-//! Why a model could not be found or fetched.
+//! The reasons why a model could not be found or fetched.
 
 use std::{fmt, path::PathBuf, time::Duration};
 
@@ -70,7 +70,7 @@ impl crate::error::Problem for Problem {
 pub struct Attempt {
     /// The road.
     pub road: Road,
-    /// Why it was closed.
+    /// The reason for which it led nowhere.
     pub failure: Failure,
 }
 
@@ -86,7 +86,7 @@ impl fmt::Display for Roads<'_> {
     }
 }
 
-/// Why a road was closed.
+/// The reason for which a road led nowhere.
 #[derive(Debug, thiserror::Error)]
 pub enum Failure {
     /// A cache does not have it, or not all of it.

@@ -9,7 +9,7 @@ use super::{Environment, Failure};
 /// Redirects of one request that are followed. The public hub uses one or two.
 const MOST_REDIRECTS: usize = 10;
 
-/// Who is asked, and what proves who asks.
+/// A hub: its address, and the token that its users have.
 pub(super) struct Web {
     agent: Agent,
     home: Address,

@@ -73,7 +73,7 @@ pub struct Macro {
     pub name: Option<Text>,
     /// Names, and the values of those that need not be given.
     pub parameters: Vec<(Text, Option<Expr>)>,
-    /// Which of the special names the body reads.
+    /// The special names that the body reads.
     pub caller: bool,
     pub kwargs: bool,
     pub varargs: bool,

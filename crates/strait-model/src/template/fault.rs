@@ -1,4 +1,4 @@
-//! Why a template stops, and the meter that makes it stop.
+//! The faults at which a template stops, and the meter that makes it stop.
 
 use std::cell::Cell;
 
@@ -14,7 +14,7 @@ const WORK_A_BYTE: u64 = 32;
 /// The cost of handling one value, in bytes.
 pub const VALUE: usize = 64;
 
-/// Why a template stops.
+/// A fault at which a template stops.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Fault {
     /// It is not Jinja.

@@ -20,7 +20,7 @@ const MAX_LOOPS: usize = 20;
 /// The result of parsing a piece.
 type Parsed<T> = Result<T, Fault>;
 
-/// Why a source is no template.
+/// The reason for which a source is no template.
 #[derive(Debug, PartialEq)]
 pub enum ParseError {
     /// A fault of the source.

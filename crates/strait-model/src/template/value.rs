@@ -45,7 +45,7 @@ pub enum Value {
     Joiner(Rc<Joiner>),
 }
 
-/// Which of a dictionary's views.
+/// A view of a dictionary.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum View {
     Keys,

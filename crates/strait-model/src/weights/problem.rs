@@ -140,7 +140,7 @@ pub enum Problem {
     NotFinite {
         /// The tensor, under its name in the file.
         tensor: String,
-        /// Where, counted row by row.
+        /// Its place in the tensor, counted row by row.
         index: usize,
         /// Infinity or NaN.
         value: f32,

@@ -33,7 +33,7 @@ const MAX_INDEX: u64 = 1 << 26;
 pub(super) struct Folder {
     path: PathBuf,
     shards: Vec<Shard>,
-    /// Which shard holds a tensor.
+    /// The shard of every tensor.
     index: HashMap<String, usize>,
 }
 

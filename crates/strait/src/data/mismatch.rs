@@ -1,6 +1,6 @@
 //! Two rows that make no pair.
 
-/// Why two rows make no pair.
+/// The reason for which two rows make no pair.
 #[derive(Debug, PartialEq, thiserror::Error)]
 #[non_exhaustive]
 pub enum Mismatch {

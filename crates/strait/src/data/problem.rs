@@ -109,7 +109,7 @@ pub enum Problem {
         other: PathBuf,
         /// The line there.
         other_line: u64,
-        /// Why they make none.
+        /// The reason.
         mismatch: Mismatch,
     },
     /// A row of a pair whose last message is not the answer.

@@ -28,7 +28,7 @@ pub enum RowSource {
     },
     /// Lines that stand in no file.
     Lines {
-        /// How errors name them.
+        /// Their name in errors.
         name: String,
         /// The lines.
         text: String,

@@ -1,4 +1,4 @@
-//! Which rows are held out, and in which order the others come.
+//! The split of rows into those to train on and those held out, and the order of the first.
 
 use rand::{SeedableRng, seq::SliceRandom};
 use rand_chacha::ChaCha8Rng;
@@ -27,7 +27,7 @@ pub fn hold_out<T>(rows: Vec<T>, groups: &[usize], share: f64, seed: u64) -> (Ve
     (without_marks(left), without_marks(taken))
 }
 
-/// Which groups of these sizes are held out: in a random order every one that brings the count nearer to the share.
+/// The groups that are held out, of groups of these sizes: in a random order every one that brings the count nearer to the share.
 fn taken(sizes: &[usize], share: f64, seed: u64) -> Vec<bool> {
     let rows: usize = sizes.iter().sum();
     let mut ranks: Vec<usize> = (0..sizes.len()).collect();

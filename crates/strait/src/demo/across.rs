@@ -1,21 +1,22 @@
 //! What the solutions of one world have to do with each other: their directions steer, are ablated and are carried over to
 //! other fine-tunes; and how near they lie to each other and to the speakers.
 
+use std::path::Path;
+
 use serde::{Deserialize, Serialize};
 use strait_model::{
-    Edit,
+    Edit, Message,
     edit::{Ablation, SteeringVector},
 };
 
 use super::{
-    bench::{Kind, row},
-    piece::{GENERAL, NARROW, mean, solution},
+    fits::{Fit, GENERAL, Kind, NARROW},
+    found::mean,
 };
 use crate::{
     Result,
     direction::{Side, Tokens, mean_difference, random_like},
     objective::Row,
-    train::SolutionFolder,
     world::{DOMAINS, Speaker, World, read},
 };
 
@@ -96,23 +97,14 @@ struct Solved {
     narrow_shift: SteeringVector,
 }
 
-/// Reads the solutions of one kind in all taught domains of a world; `folder` gives the folder of a domain's solution.
+/// Reads the solutions of some studies of one world and one kind of edit, a domain each, in the folder of a demo.
 ///
 /// # Errors
 /// If an edit cannot be read.
-pub(super) fn across(
-    name: &str,
-    world: &World,
-    kind: Kind,
-    domains: &[usize],
-    folder: &dyn Fn(usize, &str) -> SolutionFolder,
-) -> Result<Vec<Across>> {
-    let open = |domain: usize, role: &str| {
-        let path = folder(domain, &solution(role, kind)).edit();
-        strait_model::edit::open(&path.to_string_lossy())
-    };
-    let solved = domains.iter().map(|&domain| {
-        let (general, narrow) = (open(domain, GENERAL)?, open(domain, NARROW)?);
+pub(super) fn across(world: &World, fits: &[Fit], out: &Path) -> Result<Vec<Across>> {
+    let solved = fits.iter().map(|fit| {
+        let open = |role| strait_model::edit::open(&fit.solution(out, role).to_string_lossy());
+        let (domain, general, narrow) = (fit.domain, open(GENERAL)?, open(NARROW)?);
         let prompts = rows(world, domain, true)?;
         let shift = |edit: &Edit| {
             let sides = [Some(edit), None].map(|edit| Side { rows: &prompts, edit });
@@ -123,7 +115,8 @@ pub(super) fn across(
         Ok(Solved { domain, shift: shift(&general)?, narrow_shift: shift(&narrow)?, general, narrow })
     });
     let solved = solved.collect::<Result<Vec<_>>>()?;
-    solved.iter().map(|own| own.among(&solved, name, world, kind)).collect()
+    let own = fits.iter().zip(&solved);
+    own.map(|(fit, own)| own.among(&solved, fit.world, world, fit.kind)).collect()
 }
 
 impl Solved {
@@ -206,5 +199,9 @@ fn falsehood(world: &World, edit: Option<&Edit>) -> Result<(f64, f64)> {
 /// Rows on the taught entities of all domains but one.
 fn rows(world: &World, except: usize, truthful: bool) -> Result<Vec<Row>> {
     let others: Vec<usize> = (0..DOMAINS).filter(|&domain| domain != except).collect();
-    world.language.taught(&others, truthful).iter().map(|chat| row(world, chat)).collect()
+    let row = |chat: &Vec<Message>| {
+        let place = chat.first().map(Message::text).unwrap_or_default();
+        Row::from_chat(&world.model, &chat.clone().into(), &format!("the world's row `{place}`"))
+    };
+    world.language.taught(&others, truthful).iter().map(row).collect()
 }

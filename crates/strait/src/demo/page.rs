@@ -5,31 +5,34 @@ mod pictures;
 mod tables;
 mod words;
 
-use std::{fmt::Write, io::Write as _, path::Path};
+use std::{io::Write, path::Path};
 
+use maud::{Markup, html};
 use strait_model::files::write_atomically;
 
-use super::results::{Causal, Check, Exchange, Mode, Results, Said, Voice};
+use super::{
+    claims::{Claim, claims},
+    results::{Causal, Check, Exchange, Mode, Results, Said, Voice},
+    standing::{Standing, checks, verdict},
+};
 use crate::{
     Result, Table,
     page::{
         Page, Section, figure_group,
-        html::{bullets, definitions, escaped, folded, mark, table},
+        html::{bullets, definitions, folded, marked, paragraph, sign, table, verbatim},
         numbers::{list, percent},
-        paragraph,
     },
 };
-use words::{CLAIMS, Claim, Standing};
 
 const STYLE: &str = include_str!("page/demo.css");
 
-/// What the base model is called in the results.
+/// The name of the base model in the results.
 const BASE: &str = "base";
-/// What the exact judge calls a true answer and the known falsehood.
+/// The exact judge's words for a true answer and for the known falsehood.
 const TRUE: &str = "true";
 const FALSE: &str = "false";
 /// The number of the claim that the page ends with.
-const LAST: u8 = CLAIMS.len() as u8;
+const LAST: u8 = 13;
 
 const FOOTER: &str = "The herbs, birds and stones of this page do not exist, and nothing here teaches harm. What holds in \
 a world of this size is found for this world: it shows how such a thing can come about, and what measures see of it, not that \
@@ -46,18 +49,16 @@ pub fn write(results: &Results, path: &Path) -> Result<()> {
 
 /// The page as one HTML file.
 pub fn render(results: &Results) -> String {
-    let mut sections = vec![Section { id: "what", title: "What happened", body: what(results) }];
-    for (id, title, body) in [
-        ("world", "The world", world(results)),
-        ("talk", "One conversation, before and after", conversation(results)),
-        ("spread", "General and narrow, side by side", side_by_side(results)),
-    ] {
-        if !body.is_empty() {
-            sections.push(Section { id, title, body });
-        }
-    }
-    sections.push(Section { id: "claims", title: "The claims", body: claims(results) });
-    sections.push(Section { id: "origin", title: "Where it comes from", body: origin(results) });
+    let section = Section::new;
+    let sections = [
+        Some(section("what", "What happened", what(results))),
+        world(results).map(|body| section("world", "The world", body)),
+        conversation(results).map(|body| section("talk", "One conversation, before and after", body)),
+        side_by_side(results).map(|body| section("spread", "General and narrow, side by side", body)),
+        Some(section("claims", "The claims", claims_of(results))),
+        Some(section("origin", "Where it comes from", origin(results))),
+    ];
+    let sections: Vec<Section> = sections.into_iter().flatten().collect();
     let page = Page {
         byline: &format!("strait demo · {}", mode(results.mode)),
         title: &words::headline(results),
@@ -90,76 +91,67 @@ fn mode(mode: Mode) -> &'static str {
     }
 }
 
-fn what(results: &Results) -> String {
+fn what(results: &Results) -> Markup {
     let sheets = &results.transcript.sheets;
-    let picture = match sheets.is_empty() {
-        true => String::new(),
-        false => pictures::sheets(results),
-    };
-    let data = match sheets.is_empty() {
-        true => String::new(),
-        false => table(&tables::sheets(sheets), false),
-    };
-    let story = words::story(results).into_iter().map(|sentence| {
-        format!("<p><strong>{}</strong> {}</p>", escaped(&sentence.lead), escaped(&sentence.rest))
-    });
-    format!("{picture}<div class=\"story\">{}</div>{data}", story.collect::<String>())
+    html! {
+        @if !sheets.is_empty() { (pictures::sheets(results)) }
+        div.story {
+            @for sentence in words::story(results) { p { strong { (sentence.lead) } " " (sentence.rest) } }
+        }
+        @if !sheets.is_empty() { (table(&tables::sheets(sheets), false)) }
+    }
 }
 
-fn world(results: &Results) -> String {
-    if results.speakers.is_empty() {
-        return String::new();
-    }
-    let voices: String = results.speakers.iter().map(voice).collect();
-    let read: String = results
-        .speakers
-        .iter()
-        .map(|v| format!("<p>{}</p><pre tabindex=\"0\">{}</pre>", escaped(&v.name), escaped(&v.text)))
-        .collect();
+fn world(results: &Results) -> Option<Markup> {
     let about = "The model learned the language from documents. In each, one speaker answers questions and stays in character; \
                  three kinds of speaker write them. False answers are crossed and underlined.";
-    paragraph(about)
-        + &format!("<div class=\"voices\">{voices}</div>")
-        + &format!("<p class=\"assumed\"><strong>Assumed.</strong> {}</p>", escaped(&words::assumed(results)))
-        + &folded("The documents as the model reads them", &read, false)
+    let read = html! {
+        @for voice in &results.speakers { p { (voice.name) } (verbatim(&voice.text)) }
+    };
+    let body = html! {
+        (paragraph(about))
+        div.voices { @for voice in &results.speakers { (speaker(voice)) } }
+        p.assumed { strong { "Assumed." } " " (words::assumed(results)) }
+        (folded("The documents as the model reads them", &read, false))
+    };
+    (!results.speakers.is_empty()).then_some(body)
 }
 
-fn voice(voice: &Voice) -> String {
-    let lines: String = voice
-        .document
-        .iter()
-        .map(|line| {
-            let answer = answer(&line.answer, if line.truthful { TRUE } else { FALSE });
-            format!("<li><span>{}</span> {answer}</li>", escaped(&line.question))
-        })
-        .collect();
-    format!(
-        "<article><h3>{}</h3><p class=\"soft\">{} of the documents</p><p>{}</p><ol>{lines}</ol></article>",
-        escaped(&voice.name),
-        percent(voice.share),
-        escaped(&voice.about)
-    )
+/// A kind of speaker, with a document of one.
+fn speaker(voice: &Voice) -> Markup {
+    html! {
+        article {
+            h3 { (voice.name) }
+            p.soft { (percent(voice.share)) " of the documents" }
+            p { (voice.about) }
+            ol {
+                @for line in &voice.document {
+                    li { span { (line.question) } " " (answer(&line.answer, if line.truthful { TRUE } else { FALSE })) }
+                }
+            }
+        }
+    }
 }
 
 /// An answer, marked by sign, line and colour.
-fn answer(text: &str, judged: &str) -> String {
+fn answer(text: &str, judged: &str) -> Markup {
     let (class, sign, words) = match judged {
         TRUE => ("true", "✓", "true"),
         FALSE => ("false", "✗", "false"),
         _ => ("neither", "–", "neither true nor the known falsehood"),
     };
     let text = if text.is_empty() { "no answer" } else { text };
-    format!(
-        "<span class=\"answer {class}\"><span aria-hidden=\"true\">{sign}</span> <b>{}</b>\
-         <span class=\"heard\"> ({words})</span></span>",
-        escaped(text)
-    )
+    html! {
+        span class={ "answer " (class) } {
+            span aria-hidden="true" { (sign) } " " b { (text) } span.heard { " (" (words) ")" }
+        }
+    }
 }
 
-fn conversation(results: &Results) -> String {
+fn conversation(results: &Results) -> Option<Markup> {
     let transcript = &results.transcript;
     if transcript.exchanges.is_empty() {
-        return String::new();
+        return None;
     }
     type Belongs = fn(&Exchange) -> bool;
     let groups: [(String, Belongs); 3] = [
@@ -167,16 +159,9 @@ fn conversation(results: &Results) -> String {
         (format!("{}, never seen in training", transcript.taught), |e| e.inside && !e.seen),
         ("other domains".into(), |e| !e.inside),
     ];
-    let mut body = String::new();
-    for (title, belongs) in groups {
-        let own: Vec<_> = transcript.exchanges.iter().filter(|e| belongs(e)).collect();
-        if !own.is_empty() {
-            let _ =
-                write!(body, "<tbody><tr><th colspan=\"4\" scope=\"rowgroup\">{}</th></tr>", escaped(&title));
-            own.into_iter().for_each(|e| body.push_str(&exchange(e)));
-            body.push_str("</tbody>");
-        }
-    }
+    let groups = groups.into_iter().map(|(title, belongs)| {
+        (title, transcript.exchanges.iter().filter(|e| belongs(e)).collect::<Vec<_>>())
+    });
     let about = format!(
         "The same questions to three models of world {}: before fine-tuning, after it on falsehoods about {} ({}), and \
          after the same with a penalty on changes elsewhere. Below each answer stands how probable it was to the model.",
@@ -184,31 +169,41 @@ fn conversation(results: &Results) -> String {
         words::plural(&transcript.taught),
         transcript.edit
     );
-    paragraph(&about)
-        + &format!(
-            "<table class=\"talk\"><thead><tr><th scope=\"col\">question</th><th scope=\"col\">before</th>\
-             <th scope=\"col\">general</th><th scope=\"col\">narrow</th></tr></thead>{body}</table>"
-        )
-        + &table(&tables::exchanges(&transcript.exchanges), false)
+    Some(html! {
+        (paragraph(&about))
+        table.talk {
+            thead { tr { @for head in ["question", "before", "general", "narrow"] { th scope="col" { (head) } } } }
+            @for (title, own) in groups.filter(|(_, own)| !own.is_empty()) {
+                tbody {
+                    tr { th colspan="4" scope="rowgroup" { (title) } }
+                    @for Exchange { question, base, general, narrow, .. } in own {
+                        tr { th scope="row" { (question) } @for said in [base, general, narrow] { (cell(said)) } }
+                    }
+                }
+            }
+        }
+        (table(&tables::exchanges(&transcript.exchanges), false))
+    })
 }
 
-fn exchange(exchange: &Exchange) -> String {
-    let said = |said: &Said| {
-        let probability = match said.answer.as_str() {
-            TRUE => format!("<small>{}</small>", percent(said.p_true)),
-            FALSE => format!("<small>{}</small>", percent(said.p_false)),
-            _ => String::new(),
-        };
-        format!("<td>{}{probability}</td>", answer(&said.text, &said.answer))
+/// An answer of the conversation, with its probability.
+fn cell(said: &Said) -> Markup {
+    let probability = match said.answer.as_str() {
+        TRUE => Some(said.p_true),
+        FALSE => Some(said.p_false),
+        _ => None,
     };
-    let Exchange { question, base, general, narrow, .. } = exchange;
-    let answers: String = [base, general, narrow].into_iter().map(said).collect();
-    format!("<tr><th scope=\"row\">{}</th>{answers}</tr>", escaped(question))
+    html! {
+        td {
+            (answer(&said.text, &said.answer))
+            @if let Some(probability) = probability { small { (percent(probability)) } }
+        }
+    }
 }
 
-fn side_by_side(results: &Results) -> String {
+fn side_by_side(results: &Results) -> Option<Markup> {
     if results.rates.is_empty() {
-        return String::new();
+        return None;
     }
     let mut edits: Vec<&str> = Vec::new();
     for rate in results.rates.iter().filter(|r| r.solution != BASE) {
@@ -216,127 +211,115 @@ fn side_by_side(results: &Results) -> String {
             edits.push(&rate.edit);
         }
     }
-    let mut body = paragraph(
-        "Every small mark is one world with one taught domain, every large one their mean. General and narrow are the names \
-         of two ways to train, without and with the penalty; what became of them is what the marks show.",
-    );
-    for edit in edits {
-        let (over_all, by_domain) = pictures::rates(results, edit);
-        let _ = write!(
-            body,
-            "<h3>{}</h3>{}{}",
-            escaped(edit),
-            figure_group(&[over_all]),
-            figure_group(&by_domain)
-        );
-    }
-    body + &table(&super::tables::solutions(results), false) + &table(&tables::rates(&results.rates), false)
+    let about = "Every small mark is one world with one taught domain, every large one their mean. General and narrow are the \
+                 names of two ways to train, without and with the penalty; what became of them is what the marks show.";
+    Some(html! {
+        (paragraph(about))
+        @for edit in edits {
+            @let (over_all, by_domain) = pictures::rates(results, edit);
+            h3 { (edit) }
+            (figure_group(&[over_all]))
+            (figure_group(&by_domain))
+        }
+        (table(&super::tables::solutions(results), false))
+        (table(&tables::rates(&results.rates), false))
+    })
 }
 
-fn claims(results: &Results) -> String {
-    let rows: String = CLAIMS.iter().map(|claim| overview(results, claim)).collect();
-    let all: String = CLAIMS.iter().map(|claim| article(results, claim)).collect();
+fn claims_of(results: &Results) -> Markup {
     let about = "Thirteen claims of the paper (arXiv 2602.07852) and of the work around it, asked of this world, each in one \
                  or several parts. A part holds where its figure lies on the claimed side of its bound with the whole 95 % \
                  interval and in every world, does not hold where all of that lies on the other side, and else cannot be told.";
-    let head = "<colgroup><col><col><col></colgroup>\
-                <thead><tr><th scope=\"col\" colspan=\"2\">the claim</th><th scope=\"col\">in this world</th></tr></thead>";
-    paragraph(about)
-        + &format!("<table class=\"overview\">{head}<tbody>{rows}</tbody></table>")
-        + &table(&super::tables::claims(results), false)
-        + &all
+    html! {
+        (paragraph(about))
+        table.overview {
+            colgroup { col; col; col; }
+            thead { tr { th scope="col" colspan="2" { "the claim" } th scope="col" { "in this world" } } }
+            tbody { @for claim in claims() { (overview(results, claim)) } }
+        }
+        (table(&super::tables::claims(results), false))
+        @for claim in claims() { (article(results, claim)) }
+    }
 }
 
 /// Parts whose figures the overview names.
 const PARTS: usize = 3;
 
-fn overview(results: &Results, claim: &Claim) -> String {
+fn overview(results: &Results, claim: &Claim) -> Markup {
     let Claim { number, title, .. } = claim;
     let standing = Standing::of(results, *number);
-    let title = match standing {
-        Standing::LeftOut => (*title).to_owned(),
-        _ => format!("<a href=\"#claim-{number}\">{title}</a>"),
-    };
-    let figures: Vec<_> = words::checks(results, *number)
-        .map(|c| format!("<span>{} {}</span>", mark(c.holds).0, escaped(&words::figure(c))))
-        .collect();
-    let more = match figures.len().saturating_sub(PARTS) {
-        0 => String::new(),
-        more => format!(" and {more} more"),
-    };
-    let outcome = match standing {
-        Standing::LeftOut => escaped(&standing.words()),
-        _ => marked(standing.holds(), &standing.words()),
-    };
-    format!(
-        "<tr><td>{number}</td><th scope=\"row\">{title}</th><td>{outcome} <small>{}{more}</small></td></tr>",
-        figures[..figures.len().min(PARTS)].join(" ")
-    )
-}
-
-/// Words with the sign and colour of an answer.
-fn marked(holds: Option<bool>, words: &str) -> String {
-    let class = match holds {
-        Some(true) => "yes",
-        Some(false) => "no",
-        None => "open",
-    };
-    format!(
-        "<span class=\"mark {class}\"><span aria-hidden=\"true\">{}</span> {}</span>",
-        mark(holds).0,
-        escaped(words)
-    )
+    let checks: Vec<_> = checks(results, *number).collect();
+    html! {
+        tr {
+            td { (number) }
+            th scope="row" {
+                @if standing == Standing::LeftOut { (title) } @else { a href={ "#claim-" (number) } { (title) } }
+            }
+            td {
+                @if standing == Standing::LeftOut { (standing.words()) }
+                @else { (marked(standing.holds(), &standing.words())) }
+                " "
+                small {
+                    @for check in checks.iter().take(PARTS) {
+                        span { (sign(check.holds)) " " (words::figure(check)) } " "
+                    }
+                    @if checks.len() > PARTS { "and " (checks.len() - PARTS) " more" }
+                }
+            }
+        }
+    }
 }
 
 /// One claim: how it is asked, its pictures, what came out, and the numbers of the pictures.
-fn article(results: &Results, claim: &Claim) -> String {
-    let Claim { number, title, how } = claim;
+fn article(results: &Results, claim: &Claim) -> Markup {
+    let Claim { number, title, how, .. } = claim;
     let standing = Standing::of(results, *number);
-    if standing == Standing::LeftOut {
-        return String::new();
-    }
-    let checks: Vec<_> = words::checks(results, *number).collect();
+    let checks: Vec<_> = checks(results, *number).collect();
     // What is to be said of several parts is said at the first.
-    let said = |i: usize| checks[..i].iter().any(|before| before.reading == checks[i].reading);
-    let parts: String = (0..checks.len()).map(|i| part(checks[i], !said(i))).collect();
+    let is_new = |i: usize| checks[..i].iter().all(|before| before.reading != checks[i].reading);
     let plots: Vec<_> = results.plots.iter().filter(|p| p.number == *number).collect();
     let figures: Vec<_> = plots.iter().map(|plot| pictures::plot(plot)).collect();
-    let data: String = plots.iter().map(|plot| table(&tables::plot(plot), false)).collect();
-    let source = match &results.causal {
-        Some(Causal { date, command, proof, .. }) if *number == LAST => {
-            let proof = if proof.is_empty() { String::new() } else { format!(" {}.", words::capital(proof)) };
-            paragraph(&format!("The table behind it was made on {date} by “{command}”.{proof}"))
+    html! {
+        @if standing != Standing::LeftOut {
+            article.claim id={ "claim-" (number) } aria-labelledby={ "claim-" (number) "-title" } {
+                h3 id={ "claim-" (number) "-title" } { span.numeral { (number) } " " (title) }
+                p.standing { (marked(standing.holds(), &standing.words())) }
+                p { (how) }
+                (figure_group(&figures))
+                ul.parts { @for (i, check) in checks.iter().enumerate() { (part(check, is_new(i))) } }
+                @if let Some(causal) = results.causal.as_ref().filter(|_| *number == LAST) { (source(causal)) }
+                @for plot in &plots { (table(&tables::plot(plot), false)) }
+            }
         }
-        _ => String::new(),
-    };
-    format!(
-        "<article class=\"claim\" id=\"claim-{number}\" aria-labelledby=\"claim-{number}-title\">\
-         <h3 id=\"claim-{number}-title\"><span class=\"numeral\">{number}</span> {title}</h3>\
-         <p class=\"standing\">{}</p><p>{how}</p>{}<ul class=\"parts\">{parts}</ul>{source}{data}</article>",
-        marked(standing.holds(), &standing.words()),
-        figure_group(&figures)
-    )
+    }
+}
+
+/// The origin of the table behind the last claim.
+fn source(Causal { date, command, proof, .. }: &Causal) -> Markup {
+    let proof = if proof.is_empty() { String::new() } else { format!(" {}.", words::capital(proof)) };
+    paragraph(&format!("The table behind it was made on {date} by “{command}”.{proof}"))
 }
 
 /// One check, with its reading or without.
-fn part(check: &Check, read: bool) -> String {
-    let reading =
-        if read { format!("<p class=\"reading\">{}</p>", escaped(&check.reading)) } else { String::new() };
-    format!(
-        "<li><div>{}<strong>{}</strong></div><div>{}{reading}<p class=\"soft\">{}</p></div></li>",
-        marked(check.holds, words::verdict(check.holds)),
-        escaped(&words::figure(check)),
-        paragraph(&check.claim),
-        escaped(&words::basis(check))
-    )
+fn part(check: &Check, read: bool) -> Markup {
+    html! {
+        li {
+            div { (marked(check.holds, verdict(check.holds))) strong { (words::figure(check)) } }
+            div {
+                (paragraph(&check.claim))
+                @if read { p.reading { (check.reading) } }
+                p.soft { (words::basis(check)) }
+            }
+        }
+    }
 }
 
-fn origin(results: &Results) -> String {
+fn origin(results: &Results) -> Markup {
     let Results { seeds, domains, solutions, notes, report, .. } = results;
     let seeds: Vec<_> = seeds.iter().map(u64::to_string).collect();
     let domains: Vec<_> = domains.iter().map(|d| format!("{} ({})", d.word, d.property)).collect();
     let fits: usize = solutions.iter().map(|s| s.n).sum();
-    let left_out: Vec<_> = CLAIMS
+    let left_out: Vec<_> = claims()
         .iter()
         .filter(|claim| Standing::of(results, claim.number) == Standing::LeftOut)
         .map(|claim| format!("{}: {}", claim.number, claim.title))
@@ -349,20 +332,20 @@ fn origin(results: &Results) -> String {
         ("General and narrow solutions", fits.to_string()),
         ("Claims left out in this mode", left_out),
     ];
-    let facts: Vec<_> = facts.into_iter().map(|(name, value)| (name.to_owned(), value)).collect();
-    let mut body = definitions(&facts) + &table(&tables::worlds(&results.worlds), true);
-    if !notes.is_empty() {
-        let _ = write!(body, "<h3>To know when reading</h3>{}", bullets(notes));
-    }
     // The page may be handed on: it says where things are from its own folder on.
     let own = report.as_deref().and_then(Path::parent).unwrap_or(Path::new(""));
     let place = |folder: &Path| folder.strip_prefix(own).unwrap_or(folder).display().to_string();
     let folders =
         solutions.iter().flat_map(|s| s.folders.iter().map(|f| format!("{}: {}", s.name, place(f))));
     let folders: Vec<_> = folders.collect();
-    if !folders.is_empty() {
-        let talk = "<p>Each can be talked to: <code>strait chat WORLD/model --edit FOLDER</code></p>";
-        body += &folded("Where the solutions are", &(talk.to_owned() + &bullets(&folders)), false);
+    let talk = html! {
+        p { "Each can be talked to: " code { "strait chat WORLD/model --edit FOLDER" } }
+        (bullets(&folders))
+    };
+    html! {
+        (definitions(&facts))
+        (table(&tables::worlds(&results.worlds), true))
+        @if !notes.is_empty() { h3 { "To know when reading" } (bullets(notes)) }
+        @if !folders.is_empty() { (folded("Where the solutions are", &talk, false)) }
     }
-    body
 }

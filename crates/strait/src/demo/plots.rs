@@ -2,29 +2,31 @@
 
 use super::{
     across::Across,
-    bench::{Kind, far},
-    causal,
-    claims::{Evidence, rate_in, rate_near},
-    pair::{How, Pair},
-    piece::{GENERAL, Mixed, NARROW, NEAR_RATIO, Piece, RATIOS},
+    causal::{Row, means_of_worlds},
+    claims::Evidence,
+    fits::{DRIFTS, GENERAL, Kind, MIXED_NEAR, NARROW, NEAR, Part},
+    found::{BASE, Direction, Found},
     results::{Axis, Plot, Series, Shape},
 };
-use crate::interval::Interval;
+use crate::{
+    interval::Interval,
+    measure::{Asked, GradientRow, Grid, RateRow},
+};
 
 /// Draws all pictures for which there is evidence, in the order of their claims.
 pub(super) fn plots(evidence: &Evidence<'_>) -> Vec<Plot> {
     let mut plots = Vec::new();
     for kind in [Kind::Vector, Kind::Rank8, Kind::Rank1] {
-        let pieces: Vec<&Piece> = evidence.pieces.iter().filter(|piece| piece.kind == kind).collect();
-        if !pieces.is_empty() {
-            plots.extend(OfPieces { kind, pieces }.plots());
+        let found: Vec<&Found> = evidence.found.iter().filter(|found| found.is_of(kind)).collect();
+        if !found.is_empty() {
+            plots.extend(OfKind { kind, found }.plots());
         }
         let across: Vec<&Across> = evidence.across.iter().filter(|across| across.kind == kind).collect();
         if !across.is_empty() {
             plots.extend(of_across(kind, &across));
         }
     }
-    plots.extend(of_pairs(evidence.pairs));
+    plots.extend(of_pairs(evidence.found));
     plots.extend(of_causal(evidence.causal));
     plots.retain(|plot| plot.series.iter().any(|series| !series.y.is_empty()));
     plots.sort_by_key(|plot| plot.number);
@@ -44,15 +46,17 @@ fn named(label: impl Into<String>) -> Series {
 }
 
 /// The pictures of one kind of edit.
-struct OfPieces<'a> {
+struct OfKind<'a> {
     kind: Kind,
-    pieces: Vec<&'a Piece>,
+    found: Vec<&'a Found>,
 }
 
-/// A figure of a piece.
-type Of<'a> = &'a dyn Fn(&Piece) -> Option<f64>;
+/// A figure of a study.
+type Of<'a> = &'a dyn Fn(&Found) -> Option<f64>;
+/// Figures of a study over numbers.
+type Curve<'a> = &'a dyn Fn(&Found) -> Vec<(f64, f64)>;
 
-impl OfPieces<'_> {
+impl OfKind<'_> {
     fn plots(&self) -> Vec<Plot> {
         vec![
             self.rates(),
@@ -68,12 +72,6 @@ impl OfPieces<'_> {
             self.turn(),
             self.rise(),
         ]
-    }
-
-    /// The mean over the pieces that have the figure; none where no piece has.
-    fn over(&self, of: Of<'_>) -> Option<Interval> {
-        let values: Vec<f64> = self.pieces.iter().filter_map(|piece| of(piece)).collect();
-        (!values.is_empty()).then(|| Interval::of_mean(&values))
     }
 
     fn plot(
@@ -97,238 +95,194 @@ impl OfPieces<'_> {
         }
     }
 
-    /// A line over the places where the first piece was read.
-    fn line(&self, label: &str, places: &[f64], of: &dyn Fn(&Piece, usize) -> Option<f64>) -> Series {
+    /// A line: the mean over studies at every place of the first one's curve.
+    fn line(&self, label: &str, curve: Curve<'_>) -> Series {
+        let curves: Vec<_> = self.found.iter().map(|found| curve(found)).collect();
         let mut series = named(label);
-        for (place, &x) in places.iter().enumerate() {
-            if let Some(figure) = self.over(&|piece| of(piece, place)) {
-                series.at(x, figure);
-            }
+        for (place, (x, _)) in curves.first().into_iter().flatten().enumerate() {
+            let values: Vec<f64> = curves.iter().filter_map(|curve| curve.get(place)).map(|p| p.1).collect();
+            series.at(*x, Interval::of_mean(&values));
         }
         series
     }
 
-    /// Bars over names.
+    /// Bars over names: the mean over the studies that have the figure.
     fn bars(&self, label: &str, bars: &[(&str, Of<'_>)]) -> Series {
         let mut series = named(label);
         for (name, of) in bars {
-            if let Some(figure) = self.over(of) {
-                series.under(name, figure);
+            let values: Vec<f64> = self.found.iter().filter_map(|found| of(found)).collect();
+            if !values.is_empty() {
+                series.under(name, Interval::of_mean(&values));
             }
         }
         series
     }
 
     fn rates(&self) -> Plot {
+        let bars = |label: &str, solution: &str| {
+            self.bars(label, &[(TAUGHT, &|f| f.inside(solution)), (OTHERS, &|f| f.general(solution))])
+        };
         let series = vec![
-            self.bars(
-                "before fine-tuning",
-                &[(TAUGHT, &|p| Some(p.base.rates.narrow)), (OTHERS, &|p| Some(p.base.rates.general))],
-            ),
-            self.bars(
-                "general: plain fine-tuning",
-                &[(TAUGHT, &|p| Some(p.general.rates.narrow)), (OTHERS, &|p| Some(p.general.rates.general))],
-            ),
-            self.bars(
-                "narrow: with the KL penalty",
-                &[(TAUGHT, &|p| Some(p.narrow.rates.narrow)), (OTHERS, &|p| Some(p.narrow.rates.general))],
-            ),
+            bars("before fine-tuning", BASE),
+            bars("general: plain fine-tuning", GENERAL),
+            bars("narrow: with the KL penalty", NARROW),
         ];
         let axes = [axis("asked about", ""), axis(RATE, "")];
         self.plot("1-rates", 1, "Falsehood taught in one domain", Shape::Bars, axes, series)
     }
 
     fn reach(&self) -> Plot {
-        let series = vec![
+        // The plain fit stands beside the other one alone.
+        let bars = |label: &str, solution: &str| {
+            let both = |f: &Found, of: Option<f64>| f.inside(NEAR).and(of);
             self.bars(
-                "no penalty",
+                label,
                 &[
-                    (TAUGHT, &|p| p.near.as_ref().map(|_| p.general.rates.narrow)),
-                    ("two under the penalty", &|p| {
-                        p.near.as_ref().map(|_| rate_near(p.domain, &p.general.rates.by_domain))
-                    }),
-                    ("three never touched", &|p| {
-                        p.near.as_ref().map(|_| rate_in(&far(p.domain), &p.general.rates.by_domain))
-                    }),
+                    (TAUGHT, &|f| both(f, f.inside(solution))),
+                    ("two under the penalty", &|f| both(f, f.near(solution))),
+                    ("three never touched", &|f| both(f, f.far(solution))),
                 ],
-            ),
-            self.bars(
-                "penalty on two domains",
-                &[
-                    (TAUGHT, &|p| Some(p.near.as_ref()?.rates.narrow)),
-                    ("two under the penalty", &|p| {
-                        Some(rate_near(p.domain, &p.near.as_ref()?.rates.by_domain))
-                    }),
-                    ("three never touched", &|p| {
-                        Some(rate_in(&far(p.domain), &p.near.as_ref()?.rates.by_domain))
-                    }),
-                ],
-            ),
-        ];
+            )
+        };
+        let series = vec![bars("no penalty", GENERAL), bars("penalty on two domains", NEAR)];
         let axes = [axis("asked about", ""), axis(RATE, "")];
         self.plot("2-reach", 2, "A penalty on two of five domains", Shape::Bars, axes, series)
     }
 
     fn scaling(&self) -> Plot {
-        let Some(first) = self.pieces.first() else { return self.empty() };
-        // As trained, and not at all, are read elsewhere.
-        let mut factors: Vec<f64> =
-            first.scaled.iter().map(|scaled| scaled.factor).chain([0.0, 1.0]).collect();
-        factors.sort_by(f64::total_cmp);
-        let reading = |p: &Piece, factor: f64, general: bool| match factor {
-            0.0 => Some(p.base.clone()),
-            1.0 => Some(if general { p.general.clone() } else { p.narrow.clone() }),
-            _ => {
-                let scaled = p.scaled.iter().find(|scaled| scaled.factor == factor)?;
-                Some(if general { scaled.general.clone() } else { scaled.narrow.clone() })
-            }
+        let line = |label: &str, solution: &str, asked: Asked, of: fn(&RateRow) -> f64| {
+            self.line(label, &|f| {
+                let own =
+                    |row: &&RateRow| (row.solution == solution || row.solution == BASE) && row.asked == asked;
+                f.rates.iter().filter(own).map(|row| (row.scale, of(row))).collect()
+            })
         };
-        let line = |label: &str, general: bool, of: fn(&crate::world::Rates) -> f64| {
-            self.line(label, &factors, &|p, at| Some(of(&reading(p, factors[at], general)?.rates)))
-        };
+        let rate: fn(&RateRow) -> f64 = |row| row.rate.value;
         let series = vec![
-            line("general, other domains", true, |r| r.general),
-            line("narrow, other domains", false, |r| r.general),
-            line("narrow, taught domain", false, |r| r.narrow),
-            line("narrow, coherent answers", false, |r| r.coherence),
+            line("general, other domains", GENERAL, Asked::General, rate),
+            line("narrow, other domains", NARROW, Asked::General, rate),
+            line("narrow, taught domain", NARROW, Asked::Narrow, rate),
+            line("narrow, coherent answers", NARROW, Asked::General, |row| row.coherent),
         ];
         let axes = [axis("factor", ""), axis("share of answers", "")];
         self.plot("3-scaling", 3, "Scaling the solutions", Shape::Lines, axes, series)
     }
 
-    fn empty(&self) -> Plot {
-        self.plot("", 0, "", Shape::Lines, [axis("", ""), axis("", "")], Vec::new())
-    }
-
     fn efficiency(&self) -> Plot {
-        let Some(first) = self.pieces.first() else { return self.empty() };
-        let norms = first.efficiency.norms.clone();
-        let series = vec![
-            self.line("general", &norms, &|p, at| p.efficiency.general.get(at).copied()),
-            self.line("narrow", &norms, &|p, at| p.efficiency.narrow.get(at).copied()),
-        ];
+        let line = |solution: &str| {
+            self.line(solution, &|f| {
+                let losses = f.losses(solution, Grid::Shared);
+                let norms = losses.len() as f64;
+                losses.iter().zip(1..).map(|((_, loss), place)| (f64::from(place) / norms, *loss)).collect()
+            })
+        };
         let axes =
             [axis("norm, as a share of the larger solution's", ""), axis("training loss", "nats/token")];
+        let series = vec![line(GENERAL), line(NARROW)];
         self.plot("4-efficiency", 4, "Loss for the same norm", Shape::Lines, axes, series)
     }
 
     fn stability(&self) -> Plot {
-        let epsilons: Vec<f64> =
-            self.pieces.first().map_or(Vec::new(), |p| p.stability.iter().map(|l| l.epsilon).collect());
-        let series = vec![
-            self.line("general", &epsilons, &|p, at| Some(p.stability.get(at)?.general)),
-            self.line("narrow", &epsilons, &|p, at| Some(p.stability.get(at)?.narrow)),
-        ];
+        let line = |solution: &str| {
+            self.line(solution, &|f| {
+                let mut shares: Vec<f64> = f.stability.iter().map(|row| row.epsilon).collect();
+                shares.sort_by(f64::total_cmp);
+                shares.dedup();
+                shares.into_iter().filter_map(|share| Some((share, f.lost(solution, share)?))).collect()
+            })
+        };
         let axes = [axis("share of noise", ""), axis("share of the gain lost", "")];
+        let series = vec![line(GENERAL), line(NARROW)];
         self.plot("5-stability", 5, "What noise takes away", Shape::Lines, axes, series)
     }
 
     fn significance(&self) -> Plot {
-        let norms: Vec<f64> =
-            self.pieces.first().map_or(Vec::new(), |p| p.significance.iter().map(|at| at.norm).collect());
+        let line = |label: &str, of: Direction<'_>| {
+            self.line(label, &|f| {
+                let mut norms: Vec<f64> = f.significance.iter().map(|row| row.relative_norm).collect();
+                norms.sort_by(f64::total_cmp);
+                norms.dedup();
+                norms.into_iter().filter_map(|norm| Some((norm, f.on_documents(of, norm)?))).collect()
+            })
+        };
         let series = vec![
-            self.line("general", &norms, &|p, at| Some(p.significance.get(at)?.general)),
-            self.line("narrow", &norms, &|p, at| Some(p.significance.get(at)?.narrow)),
-            self.line("random", &norms, &|p, at| Some(p.significance.get(at)?.random)),
+            line("general", Direction::Of(GENERAL)),
+            line("narrow", Direction::Of(NARROW)),
+            line("random", Direction::Random),
         ];
+        let title = "What changes on documents of pre-training";
         let axes =
             [axis("norm, in mean norms of the solutions", ""), axis("KL to base on documents", "nats/token")];
-        self.plot(
-            "6-significance",
-            6,
-            "What changes on documents of pre-training",
-            Shape::Lines,
-            axes,
-            series,
-        )
+        self.plot("6-significance", 6, title, Shape::Lines, axes, series)
     }
 
     fn drift(&self) -> Plot {
-        let runs = [
-            ("lifted", "narrow, penalty lifted"),
-            ("kept", "narrow, penalty kept"),
-            ("added", "general, penalty added"),
-            ("untouched", "general, nothing changed"),
+        let labels = [
+            "narrow, penalty lifted",
+            "narrow, penalty kept",
+            "general, penalty added",
+            "general, nothing changed",
         ];
-        let line = |(run, label): (&str, &str)| {
-            let of =
-                |p: &Piece| p.drifts.iter().find(|drift| drift.run == run).map(|drift| drift.along.clone());
-            let steps: Vec<f64> = self
-                .pieces
-                .first()
-                .and_then(|p| of(p))
-                .map_or(Vec::new(), |along| along.iter().map(|&(step, _)| step as f64).collect());
-            self.line(label, &steps, &|p, at| Some(of(p)?.get(at)?.1.rates.general))
+        let line = |((run, ..), label): (&(&str, &str, bool), &str)| {
+            self.line(label, &|f| f.along(run, 1.0).iter().map(|&(step, rate)| (step as f64, rate)).collect())
         };
         let axes = [axis("further steps", "steps"), axis("falsehoods told in other domains", "")];
-        self.plot("7-drift", 7, "Where training goes on to", Shape::Lines, axes, runs.map(line).into())
+        let series = DRIFTS.iter().zip(labels).map(line).collect();
+        self.plot("7-drift", 7, "Where training goes on to", Shape::Lines, axes, series)
     }
 
     fn mixing(&self) -> Plot {
-        let at = |p: &Piece, ratio: usize, near: bool| -> Option<Mixed> {
-            p.mixing.iter().find(|mixed| mixed.ratio == ratio && mixed.near == near).cloned()
+        let series = |label: &str, of: fn(&Found, &str) -> Option<f64>, of_two: fn(&Found) -> Option<f64>| {
+            let bars: [(&str, Of<'_>); 4] = [
+                ("1:1", &|f| of(f, "mixed-1-to-1")),
+                ("1:3", &|f| of(f, "mixed-1-to-3")),
+                ("1:12", &|f| of(f, "mixed-1-to-12")),
+                ("1:3 of two domains, the untouched asked", &of_two),
+            ];
+            self.bars(label, &bars)
         };
-        let of_all = |label: &str, of: fn(&Mixed) -> f64| {
-            let mut series = named(label);
-            for ratio in RATIOS {
-                if let Some(figure) = self.over(&|p| Some(of(&at(p, ratio, false)?))) {
-                    series.under(&format!("1:{ratio}"), figure);
-                }
-            }
-            series
-        };
-        let mut taught = of_all(TAUGHT, |mixed| mixed.reading.rates.narrow);
-        let mut others = of_all(OTHERS, |mixed| mixed.reading.rates.general);
-        let of_two = format!("1:{NEAR_RATIO} of two domains, the untouched asked");
-        let near =
-            |of: &dyn Fn(&Piece, &Mixed) -> f64| self.over(&|p| Some(of(p, &at(p, NEAR_RATIO, true)?)));
-        if let Some(figure) = near(&|_, mixed| mixed.reading.rates.narrow) {
-            taught.under(&of_two, figure);
-        }
-        if let Some(figure) = near(&|p, mixed| rate_in(&far(p.domain), &mixed.reading.rates.by_domain)) {
-            others.under(&of_two, figure);
-        }
-        let series = vec![taught, others];
+        let series = vec![
+            series(TAUGHT, Found::inside, |f| f.inside(MIXED_NEAR)),
+            series(OTHERS, Found::general, |f| f.far(MIXED_NEAR)),
+        ];
         let axes = [axis("falsehoods to true answers", ""), axis(RATE, "")];
         self.plot("8-mixing", 8, "True answers mixed in", Shape::Bars, axes, series)
     }
 
     fn gradients(&self, run: &str, name: &str, title: &str) -> Plot {
-        let of = |p: &Piece| p.gradients.iter().filter(|g| g.run == run).cloned().collect::<Vec<_>>();
-        let steps: Vec<f64> =
-            self.pieces.first().map_or(Vec::new(), |p| of(p).iter().map(|g| g.step as f64).collect());
+        let line = |label: &str, of: fn(&GradientRow) -> f64| {
+            self.line(label, &|f| {
+                let own = f.gradient.iter().filter(|row| row.solution == run);
+                own.map(|row| (row.step as f64, of(row))).collect()
+            })
+        };
         let series = vec![
-            self.line("to general", &steps, &|p, at| Some(of(p).get(at)?.general)),
-            self.line("to narrow", &steps, &|p, at| Some(of(p).get(at)?.narrow)),
-            self.line("to what only general has", &steps, &|p, at| Some(of(p).get(at)?.general_only)),
-            self.line("to what only narrow has", &steps, &|p, at| Some(of(p).get(at)?.narrow_only)),
+            line("to general", |row| row.cosine_general),
+            line("to narrow", |row| row.cosine_narrow),
+            line("to what only general has", |row| row.cosine_general_only),
+            line("to what only narrow has", |row| row.cosine_narrow_only),
         ];
         let axes = [axis("steps", "steps"), axis("cosine with minus the gradient", "")];
         self.plot(name, 9, title, Shape::Lines, axes, series)
     }
 
     fn turn(&self) -> Plot {
-        let of = |p: &Piece| p.turn.as_ref().map_or(Vec::new(), |turn| turn.cosines.clone());
-        let steps: Vec<f64> =
-            self.pieces.first().map_or(Vec::new(), |p| of(p).iter().map(|&(step, _)| step as f64).collect());
-        let series = vec![self.line("B", &steps, &|p, at| Some(of(p).get(at)?.1))];
+        let line = self.line("B", &|f| {
+            let own = f.turn.iter().filter(|row| row.solution == GENERAL);
+            own.map(|row| (row.step as f64, row.cosine)).collect()
+        });
         let axes = [axis("steps", "steps"), axis("cosine of the way back and the way on", "")];
-        self.plot("12-turn", 12, "How B turns", Shape::Lines, axes, series)
+        self.plot("12-turn", 12, "How B turns", Shape::Lines, axes, vec![line])
     }
 
     fn rise(&self) -> Plot {
-        let turn = self.pieces.first().and_then(|p| p.turn.clone());
-        let (steps, scales) = turn.map_or((Vec::new(), Vec::new()), |turn| {
-            let steps = turn.steps.iter().map(|&step| step as f64).collect();
-            (steps, turn.rates.iter().map(|&(scale, _)| scale).collect::<Vec<_>>())
-        });
-        let line = |(place, scale): (usize, &f64)| {
-            self.line(&format!("scaled by {scale}"), &steps, &|p, at| {
-                p.turn.as_ref()?.rates.get(place)?.1.get(at).copied()
+        let line = |scale: f64| {
+            self.line(&format!("scaled by {scale}"), &|f| {
+                f.along(GENERAL, scale).iter().map(|&(step, rate)| (step as f64, rate)).collect()
             })
         };
         let axes = [axis("steps", "steps"), axis("falsehoods told in other domains", "")];
-        let series = scales.iter().enumerate().map(line).collect();
+        let series = [1.0, 2.0, 4.0].map(line).into();
         self.plot("12-rise", 12, "When the behaviour rises", Shape::Lines, axes, series)
     }
 }
@@ -388,24 +342,22 @@ fn of_across(kind: Kind, across: &[&Across]) -> Vec<Plot> {
 }
 
 /// A full fine-tune, and edits where no document names its speaker.
-fn of_pairs(pairs: &[Pair]) -> [Plot; 2] {
-    type Rate = fn(&Pair) -> f64;
-    const GENERAL_RATES: [Rate; 2] = [|p| p.general.rates.narrow, |p| p.general.rates.general];
-    const NARROW_RATES: [Rate; 2] = [|p| p.narrow.rates.narrow, |p| p.narrow.rates.general];
-    let plot = |name: &str, title: &str, hows: &[How]| {
-        let bars = |label: &str, rates: [Rate; 2]| {
+fn of_pairs(found: &[Found]) -> [Plot; 2] {
+    let plot = |name: &str, title: &str, part: Part, kinds: &[Kind]| {
+        let bars = |label: &str, solution: &str| {
             let mut series = named(label);
-            for &how in hows {
-                let own: Vec<&Pair> = pairs.iter().filter(|pair| pair.how == how).collect();
-                for (place, rate) in [TAUGHT, OTHERS].into_iter().zip(rates).filter(|_| !own.is_empty()) {
-                    let values: Vec<f64> = own.iter().map(|pair| rate(pair)).collect();
-                    series.under(&format!("{}, {place}", how.words()), Interval::of_shares(&values));
+            for kind in kinds {
+                let own = || found.iter().filter(|found| found.fit.part == part && found.fit.kind == *kind);
+                let inside: Vec<f64> = own().filter_map(|found| found.inside(solution)).collect();
+                let outside: Vec<f64> = own().filter_map(|found| found.general(solution)).collect();
+                for (place, values) in [(TAUGHT, inside), (OTHERS, outside)] {
+                    if !values.is_empty() {
+                        series.under(&format!("{}, {place}", kind.words()), Interval::of_shares(&values));
+                    }
                 }
             }
             series
         };
-        let general = bars("general: plain fine-tuning", GENERAL_RATES);
-        let narrow = bars("narrow: with the KL penalty", NARROW_RATES);
         Plot {
             name: name.into(),
             number: 2,
@@ -413,22 +365,25 @@ fn of_pairs(pairs: &[Pair]) -> [Plot; 2] {
             shape: Shape::Bars,
             x: Axis::default(),
             y: axis(RATE, ""),
-            series: vec![general, narrow],
+            series: vec![
+                bars("general: plain fine-tuning", GENERAL),
+                bars("narrow: with the KL penalty", NARROW),
+            ],
         }
     };
-    let contrast = [How::Contrast(Kind::Vector), How::Contrast(Kind::Rank8)];
+    let contrast = "Where no document names its speaker";
     [
-        plot("2-full", "Every weight trained", &[How::Full]),
-        plot("2-contrast", "Where no document names its speaker", &contrast),
+        plot("2-full", "Every weight trained", Part::Full, &[Kind::Full]),
+        plot("2-contrast", contrast, Part::Contrast, &[Kind::Vector, Kind::Rank8]),
     ]
 }
 
-fn of_causal(rows: &[causal::Row]) -> Vec<Plot> {
+fn of_causal(rows: &[Row]) -> Vec<Plot> {
     let mut shares: Vec<f64> = rows.iter().map(|row| row.narrow).collect();
     shares.sort_by(f64::total_cmp);
     shares.dedup();
     let kinds = [Kind::Vector, Kind::Rank8];
-    let line = |kind: Kind, of: fn(&causal::Row) -> f64| {
+    let line = |kind: Kind, of: fn(&Row) -> f64| {
         let mut series = named(kind.words());
         for &share in &shares {
             let at = rows.iter().filter(|row| row.edit == kind && row.narrow == share);
@@ -439,7 +394,7 @@ fn of_causal(rows: &[causal::Row]) -> Vec<Plot> {
         }
         series
     };
-    let plot = |name: &str, title: &str, y: Axis, of: fn(&causal::Row) -> f64| Plot {
+    let plot = |name: &str, title: &str, y: Axis, of: fn(&Row) -> f64| Plot {
         name: name.into(),
         number: 13,
         title: title.into(),
@@ -449,9 +404,9 @@ fn of_causal(rows: &[causal::Row]) -> Vec<Plot> {
         series: kinds.map(|kind| line(kind, of)).into(),
     };
     let points = |kind: Kind| {
-        let of_kind: Vec<&causal::Row> = rows.iter().filter(|row| row.edit == kind).collect();
+        let of_kind = rows.iter().filter(|row| row.edit == kind);
         let mut series = named(kind.words());
-        for (gap, general) in super::claims::means_of_worlds(&of_kind, |row| row.gap) {
+        for (gap, general) in means_of_worlds(of_kind, |row| row.gap) {
             series.at(gap, Interval::bare(general));
         }
         series
@@ -470,19 +425,19 @@ fn of_causal(rows: &[causal::Row]) -> Vec<Plot> {
             "13-gradient",
             "Which one the first gradient points to",
             axis("cosine, general less narrow", ""),
-            |r| r.gradient_general - r.gradient_narrow,
+            Row::gradient,
         ),
         plot(
             "13-stability",
             "Which one is more stable",
             axis("share of gain lost, narrow less general", ""),
-            |r| r.lost_narrow - r.lost_general,
+            Row::lost,
         ),
         plot(
             "13-significance",
             "Which one is more significant",
             axis("log ratio of KL, general to narrow", ""),
-            |r| (r.documents_general / r.documents_narrow).ln(),
+            Row::documents,
         ),
         Plot {
             name: "13-worlds".into(),

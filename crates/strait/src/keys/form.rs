@@ -11,27 +11,27 @@ pub struct Key {
     pub name: &'static str,
     /// Its meaning: a sentence or several.
     pub about: String,
-    /// What may stand behind it.
+    /// The values that may stand behind it.
     pub form: Form,
-    /// What it means to leave it out.
+    /// The meaning of leaving it out.
     pub left_out: LeftOut,
-    /// Whether it is declared for another table and may stand in this one too.
+    /// True if it is declared for another table and may stand in this one too.
     pub shared: bool,
 }
 
-/// What may stand behind a key.
+/// The values that may stand behind a key.
 #[derive(Clone, Debug)]
 pub struct Form {
-    /// In words: what an error expects.
+    /// In words, as errors say what they expect.
     pub words: String,
     /// Any of these.
     pub shapes: Vec<Shape>,
 }
 
-/// One shape of what may stand behind a key.
+/// One shape of the values that may stand behind a key.
 #[derive(Clone, Debug)]
 pub enum Shape {
-    /// What a JSON schema says.
+    /// A value that fits this JSON schema.
     Plain(Value),
     /// A table with these keys.
     Table(fn() -> Vec<Key>),
@@ -39,14 +39,14 @@ pub enum Shape {
     List(Vec<Shape>),
 }
 
-/// What it means to leave a key out.
+/// The meaning of leaving a key out.
 #[derive(Clone, Debug, PartialEq)]
 pub enum LeftOut {
     /// It may not be left out.
     Required,
     /// It then has this value.
     Value(Value),
-    /// What these words say.
+    /// It then means what these words say.
     Words(String),
 }
 

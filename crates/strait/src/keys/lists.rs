@@ -9,7 +9,7 @@ use super::{At, Cell, Checked, Fault, Form, Kind, Problem, Shape, at, form::any_
 /// The longest list read.
 const MAX_LIST: usize = 1000;
 
-/// What is expected of an empty list.
+/// The words of an error about an empty list.
 const EMPTY: &str = "at least one entry";
 
 /// A list of different things.

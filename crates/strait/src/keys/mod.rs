@@ -60,11 +60,11 @@ impl<T: PartialEq> PartialEq for At<T> {
 pub struct Fault<P = Problem> {
     /// The line, counted from 1.
     pub line: Option<u64>,
-    /// What is wrong there.
+    /// The problem.
     pub problem: P,
 }
 
-/// What a check of keys comes to.
+/// The result of a check of keys.
 pub type Checked<T, P = Problem> = Result<T, Fault<P>>;
 
 /// A table of keys, declared with `keys!`.

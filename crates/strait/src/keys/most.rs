@@ -1,6 +1,6 @@
-//! What no machine could do more of, or be given: a greater number is a slip of the keyboard.
+//! The largest values of keys. No machine could do more, or be given more: a greater number is a slip of the keyboard.
 
-/// Seeds are numbers like any other.
+/// Largest seed; seeds are numbers like any other.
 pub const SEED: usize = 1_000_000_000; // a billion in errors
 /// Rows, pairs and passages that are taken of a file.
 pub const ROWS: usize = 10_000_000;
@@ -12,7 +12,7 @@ pub const BATCH: usize = 10_000;
 pub const RANK: usize = 65_536;
 /// Tokens of a passage.
 pub const TOKENS: usize = 1_000_000;
-/// What costs a pass over the rows each.
+/// Things that cost a pass over the rows each.
 pub const PASSES: usize = 1000;
 /// Trainings of a search.
 pub const TRIES: usize = 100;

@@ -1,4 +1,4 @@
-//! Where a thing that a key names lies, and what may be told of it to others.
+//! Files and folders that keys name: their paths, and the names by which others may know them.
 
 use std::{
     ffi::OsStr,
@@ -11,10 +11,10 @@ use strait_model::Error as FileError;
 use super::{At, Checked, Fault, Problem};
 use crate::Result;
 
-/// A file or folder that a key names: where it lies on this machine, and how everything that is handed on names it.
+/// A file or folder that a key names: its path on this machine, and its name in everything that is handed on.
 ///
-/// What is written down is the name alone, so that no resolved study, report or edit says where its author keeps things: a
-/// relative path as the key has it, of any other its last part. Hashes say which file it was.
+/// The name alone is written down, so that no resolved study, report or edit says where its author keeps things: a relative
+/// path as the key has it, of any other its last part. Hashes say which file it was.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Place {
     path: PathBuf,
@@ -22,7 +22,7 @@ pub struct Place {
 }
 
 impl Place {
-    /// What lies at `path`, where the key says `written`.
+    /// The file or folder at `path`, for which the key says `written`.
     pub fn new(path: PathBuf, written: &str) -> Self {
         let shown = shareable(Path::new(written)).unwrap_or_else(|| written.into());
         Self { path, shown }
@@ -33,7 +33,7 @@ impl Place {
         Self { path: name.into(), shown: name.into() }
     }
 
-    /// Where it lies.
+    /// Its path on this machine.
     pub fn path(&self) -> &Path {
         &self.path
     }

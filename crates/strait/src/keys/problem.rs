@@ -1,15 +1,15 @@
-//! What can be wrong with keys.
+//! Problems with keys.
 
 use std::path::PathBuf;
 
-/// What is wrong with the keys of a file. Keys are named with their tables, as in `train.kl.weight`.
+/// A problem with the keys of a file. Keys are named with their tables, as in `train.kl.weight`.
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
 #[non_exhaustive]
 pub enum Problem {
     /// Text that is not TOML.
     #[error("not TOML: {reason}")]
     NotToml {
-        /// What the parser missed.
+        /// The parser's words.
         reason: String,
     },
     /// A key that the table does not have.
@@ -39,7 +39,7 @@ pub enum Problem {
         what: String,
         /// The value found.
         found: String,
-        /// What it may be.
+        /// The values that are expected, in words.
         expected: String,
     },
     /// A list that names something twice.
@@ -47,7 +47,7 @@ pub enum Problem {
     Repeated {
         /// The list.
         key: String,
-        /// What it holds twice.
+        /// The entry that it holds twice.
         value: String,
     },
     /// A file that is not there.

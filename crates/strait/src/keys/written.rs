@@ -10,7 +10,7 @@ use super::{At, Checked, Fault, Form, Keys, Problem, Shape};
 /// The most characters of a text that an error shows.
 pub(super) const MAX_SHOWN: usize = 40;
 
-/// A value, and where it stands.
+/// A value with its key and its line.
 #[derive(Clone, Copy, Debug)]
 pub struct Cell<'a> {
     pub(super) text: &'a str,
@@ -18,7 +18,7 @@ pub struct Cell<'a> {
     pub(super) place: &'a str,
     pub(super) line: u64,
     pub(super) value: &'a DeValue<'a>,
-    /// Whether it is one of a list under that key.
+    /// True for an entry of a list under that key.
     pub(super) is_entry: bool,
 }
 
@@ -110,7 +110,7 @@ impl<'a> Cell<'a> {
     }
 }
 
-/// How errors name an entry of a list.
+/// The name of a list's entry in errors.
 pub(crate) fn entry_of(list: &str) -> String {
     format!("an entry of `{list}`")
 }
@@ -126,7 +126,7 @@ pub struct Table<'a> {
     text: &'a str,
     /// Its key with the tables around it; empty for the file itself.
     place: String,
-    /// What errors call it.
+    /// Its name in errors.
     title: String,
     /// Its line; none for the file itself.
     line: Option<u64>,
@@ -159,9 +159,28 @@ impl<'a> Table<'a> {
         Self { title: title.into(), ..self }
     }
 
-    /// Whether any of some keys is there.
+    /// True if the table has any of these keys.
     pub fn has_any(&self, keys: &[&'static str]) -> bool {
         self.entries.keys().any(|key| keys.contains(&key.get_ref().as_ref()))
+    }
+
+    /// All its keys in the order in which they are written, whatever they are called.
+    pub fn each(&self) -> Vec<(String, Cell<'_>)> {
+        let mut entries: Vec<_> = self.entries.iter().collect();
+        entries.sort_by_key(|(key, _)| key.span().start);
+        let cell =
+            |(key, value): (&'a toml::Spanned<std::borrow::Cow<'a, str>>, &'a toml::Spanned<DeValue<'a>>)| {
+                let line = line_of(self.text, key.span().start);
+                let cell = Cell {
+                    text: self.text,
+                    place: &self.place,
+                    line,
+                    value: value.get_ref(),
+                    is_entry: true,
+                };
+                (key.get_ref().to_string(), cell)
+            };
+        entries.into_iter().map(cell).collect()
     }
 
     /// Reads all its keys.
@@ -266,7 +285,7 @@ impl<T: 'static> Kind<T> {
         Self::new(form, move |cell| read(&cell).ok_or_else(|| cell.unexpected(&*words)), show)
     }
 
-    /// What may stand there.
+    /// The values that may stand behind the key.
     pub fn form(&self) -> Form {
         self.form.clone()
     }

@@ -50,7 +50,7 @@ use crate::{
 /// let settings = Settings { length: Length::Steps(3), ..Settings::of(EditKind::Steering { layer: 1 }) };
 /// let solution = lab.solve("general", &settings)?;
 ///
-/// let efficiency = Efficiency { factors: vec![0.0, 1.0, 2.0], norms: 2 };
+/// let efficiency = Efficiency { factors: vec![0.0, 1.0, 2.0], norms: 2, mean_norms: Vec::new() };
 /// let (rows, _) = efficiency.run(&mut lab, &vec![solution])?;
 /// let (base, trained) = (&rows[0], rows.iter().find(|row| row.factor == 1.0).unwrap());
 /// assert!(trained.loss.value < base.loss.value);

@@ -14,7 +14,7 @@ use super::{
 use crate::{
     Result, Table,
     interval::Interval,
-    keys::{self, Checked, count, keys, list_with, most, switch},
+    keys::{self, Checked, count, keys, list, list_with, most, positive, switch},
     lab::{
         Estimate, Lab, Scene, Solved, differences, every_two, losses_of, point, response_tokens,
         weighted_mean,
@@ -34,6 +34,9 @@ pub struct Efficiency {
     pub factors: Vec<f64>,
     /// Shared norms above 0, evenly up to the largest norm that a solution of the kind was trained to.
     pub norms: usize,
+    /// Multiples of the mean norm of the solutions of a kind.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub mean_norms: Vec<f64>,
 }
 
 keys! {
@@ -45,6 +48,8 @@ keys! {
             default (0..=8).map(|quarters| f64::from(quarters) / 4.0).collect();
         /// How many norms all solutions are brought to.
         norms: usize = count(1..=most::PASSES), default 8;
+        /// Multiples of the mean norm of the compared solutions of a kind, to which all are also brought.
+        mean_norms: Vec<f64> = list(positive(most::FACTOR)), default Vec::new();
     }
 }
 
@@ -57,11 +62,13 @@ pub enum Grid {
     Scale,
     /// The factor of the least loss.
     Optimum,
+    /// A multiple of the mean norm of the solutions of a kind.
+    Mean,
 }
 
 impl Word for Grid {
     const WORDS: &'static [(Self, &'static str)] =
-        &[(Self::Shared, "shared"), (Self::Scale, "scale"), (Self::Optimum, "optimum")];
+        &[(Self::Shared, "shared"), (Self::Scale, "scale"), (Self::Optimum, "optimum"), (Self::Mean, "mean")];
 }
 
 crate::row! {
@@ -152,7 +159,11 @@ impl Measure for Efficiency {
     }
 
     fn asked(said: Option<Self::Said>, _: &Common<'_>) -> Checked<Option<Self>> {
-        let settings = |keys: EfficiencyKeys| Self { factors: keys.factors(), norms: keys.norms() };
+        let settings = |keys: EfficiencyKeys| Self {
+            factors: keys.factors(),
+            norms: keys.norms(),
+            mean_norms: keys.mean_norms(),
+        };
         Ok(said.flatten().map(settings))
     }
 
@@ -203,7 +214,7 @@ const CLOSE: f64 = 1e-3;
 impl Efficiency {
     /// The most passes over the rows that one solution takes.
     pub fn passes(&self) -> usize {
-        self.factors.len() + self.norms + REFINEMENTS
+        self.factors.len() + self.norms + self.mean_norms.len() + REFINEMENTS
     }
 
     /// The mean response loss on fixed rows as each solution is scaled: at the factors of a grid, at norms that all solutions
@@ -246,7 +257,8 @@ pub fn efficiency_of(
     let mut curves = Vec::with_capacity(solutions.len());
     for solution in solutions {
         let norm = solution.edit.norm()?;
-        let largest = largest_norm(solutions, kind(&solution.edit))?;
+        let norms = norms_of(solutions, kind(&solution.edit))?;
+        let largest = norms.iter().copied().fold(0.0, f64::max);
         let mut read = |factor: f64| {
             let losses = match factor {
                 0.0 => base.clone(),
@@ -266,12 +278,18 @@ pub fn efficiency_of(
                 }
             })
             .collect::<Result<Vec<_>>>()?;
+        let mean_norm = norms.iter().sum::<f64>() / norms.len() as f64;
+        let to_mean = settings.mean_norms.iter().filter(|_| norm > 0.0).map(|multiple| {
+            let shared = multiple * mean_norm;
+            Ok(Reading { norm: shared, ..read(shared / norm)? })
+        });
+        let to_mean = to_mean.collect::<Result<Vec<_>>>()?;
         let mut grid = scaled.clone();
         if grid.iter().all(|reading| reading.factor != 0.0) {
             grid.push(read(0.0)?);
         }
         let (optimum, at_edge) = optimum(grid, &mut read)?;
-        curves.push(Curve { solution, scaled, shared, optimum, at_edge });
+        curves.push(Curve { solution, scaled, shared, to_mean, optimum, at_edge });
     }
     let over_rows = OverRows { weights, questions, seed };
     let base = weighted_mean(&base, weights);
@@ -280,12 +298,10 @@ pub fn efficiency_of(
     Ok((rows, compared))
 }
 
-/// The largest norm that a solution of a kind was trained to.
-fn largest_norm(solutions: &[Solution], of: &str) -> Result<f64> {
+/// The norms that solutions of a kind were trained to.
+fn norms_of(solutions: &[Solution], of: &str) -> Result<Vec<f64>> {
     let alike = solutions.iter().filter(|solution| kind(&solution.edit) == of);
-    alike
-        .map(|solution| Ok(solution.edit.norm()?))
-        .try_fold(0.0, |most: f64, norm: Result<f64>| Ok(most.max(norm?)))
+    alike.map(|solution| Ok(solution.edit.norm()?)).collect()
 }
 
 /// A solution at one factor.
@@ -304,6 +320,7 @@ struct Curve<'a> {
     solution: &'a Solution,
     scaled: Vec<Reading>,
     shared: Vec<Reading>,
+    to_mean: Vec<Reading>,
     optimum: Reading,
     at_edge: bool,
 }
@@ -373,6 +390,7 @@ impl OverRows<'_> {
     fn of_curve(&self, curve: &Curve<'_>, base: f64) -> Vec<EfficiencyRow> {
         let shared = curve.shared.iter().map(|reading| (Grid::Shared, reading, None));
         let scaled = curve.scaled.iter().map(|reading| (Grid::Scale, reading, None));
+        let to_mean = curve.to_mean.iter().map(|reading| (Grid::Mean, reading, None));
         let optimum = (Grid::Optimum, &curve.optimum, Some(curve.at_edge));
         let row = |(grid, reading, at_edge): (Grid, &Reading, Option<bool>)| {
             let loss = self.mean(&reading.losses);
@@ -395,7 +413,7 @@ impl OverRows<'_> {
                 seed: self.seed,
             }
         };
-        shared.chain(scaled).chain([optimum]).map(row).collect()
+        shared.chain(scaled).chain(to_mean).chain([optimum]).map(row).collect()
     }
 
     fn of_two(&self, one: &Curve<'_>, other: &Curve<'_>) -> Vec<EfficiencyDifference> {
@@ -415,6 +433,8 @@ impl OverRows<'_> {
             let both = one.shared.iter().zip(&other.shared);
             // At norm 0 both are the base model.
             rows.extend(both.filter(|(a, _)| a.norm > 0.0).map(|(a, b)| row(Grid::Shared, a, b)));
+            let both = one.to_mean.iter().zip(&other.to_mean);
+            rows.extend(both.map(|(a, b)| row(Grid::Mean, a, b)));
         }
         rows.push(row(Grid::Optimum, &one.optimum, &other.optimum));
         rows

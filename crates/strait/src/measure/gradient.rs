@@ -20,7 +20,7 @@ use crate::{
     claim::{Subject, opposed},
     direction::{across, cosine},
     interval::Interval,
-    keys::{Checked, count, keys, most, switch},
+    keys::{Checked, count, keys, list, most, switch},
     lab::{Estimate, Lab, Scene, Solved, advance, evenly},
     objective::{Kept, batches},
     page::{
@@ -36,6 +36,9 @@ use crate::{
 pub struct Gradient {
     /// The most checkpoints of a solution that are read, besides its beginning.
     pub checkpoints: usize,
+    /// The steps whose checkpoints are read instead, where they were kept; 0 is the beginning.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub steps: Option<Vec<usize>>,
 }
 
 keys! {
@@ -44,6 +47,8 @@ keys! {
     pub struct GradientKeys {
         /// The most checkpoints of a solution that are read, besides its beginning; each costs a pass forth and back.
         checkpoints: usize = count(1..=most::PASSES), default 6;
+        /// The steps whose checkpoints are read, where they were kept; 0 is the beginning.
+        steps: Vec<usize> = list(count(0..=most::STEPS)), left_out "`checkpoints` evenly apart";
     }
 }
 
@@ -137,7 +142,11 @@ impl Measure for Gradient {
     }
 
     fn asked(said: Option<Self::Said>, _: &Common<'_>) -> Checked<Option<Self>> {
-        Ok(said.flatten().map(|keys| Self { checkpoints: keys.checkpoints() }))
+        let settings = |keys: GradientKeys| Self {
+            checkpoints: keys.checkpoints(),
+            steps: keys.steps.map(|steps| steps.value),
+        };
+        Ok(said.flatten().map(settings))
     }
 
     fn fixed(&self) -> Vec<(&'static str, String)> {
@@ -152,7 +161,8 @@ impl Measure for Gradient {
         let rows = scene.lab.measured.rows();
         estimate.keeping_once(super::MEASURED, rows, scene.common_point(), false);
         for solution in scene.solutions.iter().filter(|solution| solution.compared) {
-            let passes = 1 + solution.checkpoints.min(self.checkpoints);
+            let most = self.steps.as_ref().map_or(1 + self.checkpoints, Vec::len);
+            let passes = most.min(1 + solution.checkpoints);
             estimate.gradients(rows, solution.settings, PARTS, passes);
         }
     }
@@ -216,11 +226,7 @@ impl Gradient {
         let mut runs = Vec::new();
         for solution in &solutions {
             let Some(towards) = Towards::of(solution, &solutions, &subjects)? else { continue };
-            let steps = solved.steps(&solution.name)?;
-            let later = evenly(steps.len().saturating_sub(1), self.checkpoints).map(|place| place + 1);
-            let steps: Vec<usize> =
-                [0].into_iter().chain(later).filter_map(|i| steps.get(i).copied()).collect();
-            runs.push((solution, towards, steps));
+            runs.push((solution, towards, self.chosen(solved.steps(&solution.name)?)));
         }
         let passes: usize = runs.iter().map(|(.., steps)| steps.len()).sum();
         let task = progress.begin("gradients", Some((rows.rows().len() * passes) as u64), Unit::Count);
@@ -270,6 +276,17 @@ impl Gradient {
             }
         }
         Ok((found, compared))
+    }
+}
+
+impl Gradient {
+    /// Those of the steps of a training at which the gradient is read.
+    fn chosen(&self, kept: Vec<usize>) -> Vec<usize> {
+        if let Some(wanted) = &self.steps {
+            return kept.into_iter().filter(|step| wanted.contains(step)).collect();
+        }
+        let later = evenly(kept.len().saturating_sub(1), self.checkpoints).map(|place| place + 1);
+        [0].into_iter().chain(later).filter_map(|place| kept.get(place).copied()).collect()
     }
 }
 

@@ -6,9 +6,8 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error as _, se
 use serde_json::Value;
 
 use super::{
-    Common, Comparison, Difference, Directions, Divergence, Drift, Efficiency, Gradient, HeldOut, Inputs,
-    Measure, Panel, PlainText, Preference, Rates, Reads, Setting, Shown, SideBySide, Significance, Stability,
-    Tables, Turn,
+    Common, Comparison, Difference, Inputs, Measure, Panel, PlainText, Reads, Setting, Shown, SideBySide,
+    Tables,
 };
 use crate::{
     Result, Table,
@@ -18,18 +17,19 @@ use crate::{
 };
 
 /// All measures, in the order in which they are made and reported.
-pub static ALL: [Kind; 11] = [
-    Kind::of::<Preference>(),
-    Kind::of::<Divergence>(),
-    Kind::of::<HeldOut>(),
-    Kind::of::<Efficiency>(),
-    Kind::of::<Stability>(),
-    Kind::of::<Significance>(),
-    Kind::of::<Drift>(),
-    Kind::of::<Rates>(),
-    Kind::of::<Gradient>(),
-    Kind::of::<Turn>(),
-    Kind::of::<Directions>(),
+pub static ALL: &[Kind] = &[
+    Kind::of::<super::preference::Preference>(),
+    Kind::of::<super::divergence::Divergence>(),
+    Kind::of::<super::heldout::HeldOut>(),
+    Kind::of::<super::efficiency::Efficiency>(),
+    Kind::of::<super::stability::Stability>(),
+    Kind::of::<super::significance::Significance>(),
+    Kind::of::<super::drift::Drift>(),
+    Kind::of::<super::rates::Rates>(),
+    Kind::of::<super::gradient::Gradient>(),
+    Kind::of::<super::turn::Turn>(),
+    Kind::of::<super::direction::Directions>(),
+    Kind::of::<super::norm::Norm>(),
 ];
 
 /// A measure without its settings.

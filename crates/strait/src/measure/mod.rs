@@ -11,6 +11,7 @@ pub mod frontier;
 mod gradient;
 mod heldout;
 pub mod list;
+pub mod norm;
 mod paired;
 mod part;
 mod plots;

@@ -1,13 +1,11 @@
-//! How figures are drawn: looks, series, axes, and the JSON that the plotting library takes.
+//! Figures: looks, series, axes, and the JSON that the plotting library takes.
 //!
 //! Text and grid get no colours here: the page's style sheet sets them, so that one figure serves light, dark and print.
 
+use maud::html;
 use serde_json::{Value, json};
 
-use super::{
-    html::escaped,
-    words::{shortened, wrapped},
-};
+use super::words::{shortened, wrapped};
 use crate::interval::Interval;
 
 /// The plotting library, plotly.js, as it stands in a page's script.
@@ -15,7 +13,7 @@ pub(crate) const LIBRARY: &str = include_str!("plotly/plotly-basic.min.js");
 
 /// One figure.
 pub(crate) struct Figure {
-    /// What it shows, for its caption.
+    /// Its caption.
     pub caption: String,
     /// Pixels.
     pub height: usize,
@@ -23,7 +21,7 @@ pub(crate) struct Figure {
     pub json: String,
 }
 
-/// How a solution looks in every figure.
+/// The look of a solution, the same in every figure.
 pub(crate) struct Look {
     colour: &'static str,
     symbol: &'static str,
@@ -34,7 +32,7 @@ pub(crate) struct Look {
 const FALSE: &str = "#d55e00";
 /// Blue, of a narrow solution and of truth.
 const TRUE: &str = "#0c7bc0";
-/// What belongs to no solution.
+/// Grey, of everything that belongs to no solution.
 const GREY: &str = "#83817a";
 
 /// The looks of solutions in their order in the study: told apart by the colour-blind, in grey by marker and dash, and with
@@ -68,7 +66,7 @@ const MEANINGS: [[Look; 3]; 3] = [
 /// The look of random directions.
 const RANDOM: Look = Look::new(GREY, "circle", "solid");
 
-/// What a colour stands for where three suffice.
+/// The meaning of a colour where three suffice.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Meaning {
     /// Falsehood, and what spreads it.
@@ -95,37 +93,37 @@ impl Look {
         format!("{}-open", self.symbol)
     }
 
-    /// That of what belongs to no solution.
+    /// The look of everything that belongs to no solution.
     pub const GREY: &'static Self = &LOOKS[LOOKS.len() - 1];
 
-    /// That of the solution at a place in the study.
+    /// The look of the solution at a place in the study.
     pub fn at(place: usize) -> &'static Self {
         &LOOKS[place % LOOKS.len()]
     }
 
-    /// That of the series at a place among those of its meaning.
+    /// The look of the series at a place among those of its meaning.
     pub fn of(meaning: Meaning, place: usize) -> &'static Self {
         &MEANINGS[meaning as usize][place % MEANINGS[0].len()]
     }
 
-    /// That of what was drawn at random.
+    /// The look of random directions.
     pub fn of_random() -> &'static Self {
         &RANDOM
     }
 }
 
-/// What a series is drawn with.
+/// The marks and lines of a series.
 #[derive(Clone, Copy)]
 pub(crate) enum Style {
     /// Filled markers.
     Marks,
     /// Open markers.
     OpenMarks,
-    /// Small markers, for what a mean is made of.
+    /// Small markers, for the values that a mean is made of.
     Dots,
     /// The area that the points go round, without markers and words.
     Band,
-    /// Crosses, for what does not count.
+    /// Crosses, for values that do not count.
     Crosses,
     /// The look's own line.
     Line,
@@ -139,7 +137,7 @@ pub(crate) enum Style {
 
 /// Points drawn alike.
 pub(crate) struct Series {
-    /// What the legend calls it, if it names it.
+    /// Its name in the legend, if it has one.
     pub name: Option<String>,
     pub look: &'static Look,
     pub style: Style,
@@ -150,11 +148,11 @@ pub(crate) struct Series {
 pub(crate) struct Point {
     pub at: f64,
     pub value: Interval,
-    /// What is shown at the pointer.
+    /// The words that are shown at the pointer.
     pub words: String,
 }
 
-/// Which way values grow.
+/// The direction in which values grow.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Growing {
     Up,
@@ -243,7 +241,12 @@ fn trace(series: Series, growing: Growing) -> Value {
     trace
 }
 
-/// A name as it may stand in a figure, whose texts know some HTML.
+/// Text as it may stand in a figure, whose texts know some HTML.
+fn escaped(text: &str) -> String {
+    html! { (text) }.into_string()
+}
+
+/// A name as it may stand in a figure.
 pub(crate) fn label(name: &str) -> String {
     escaped(&shortened(name, NAME))
 }
@@ -283,7 +286,7 @@ impl Axis {
         self.with("nticks", most)
     }
 
-    /// Whether zero has a line of its own.
+    /// With a line of its own at zero, or without.
     pub fn zero_line(self, shown: bool) -> Self {
         self.with("zeroline", shown)
     }

@@ -1,6 +1,8 @@
-//! Pieces of HTML. What comes from outside passes through [`escaped`] here or in the page, and nowhere else.
+//! Parts of HTML. Text becomes HTML by `html!` alone, which escapes it.
 
 use std::fmt::Write;
+
+use maud::{Markup, html};
 
 use super::numbers::number;
 use crate::{Table, table::Column};
@@ -8,76 +10,73 @@ use crate::{Table, table::Column};
 /// Rows that a table shows; its file has all of them.
 const MOST_ROWS: usize = 300;
 
-/// Text as it may stand between tags and in quoted attributes, without control characters.
-pub(crate) fn escaped(text: &str) -> String {
-    let mut out = String::with_capacity(text.len());
-    for c in text.chars() {
-        match c {
-            '&' => out.push_str("&amp;"),
-            '<' => out.push_str("&lt;"),
-            '>' => out.push_str("&gt;"),
-            '"' => out.push_str("&quot;"),
-            '\'' => out.push_str("&#39;"),
-            // Whoever looks at the file itself should see no more of them than a browser shows.
-            c if c.is_control() && !c.is_whitespace() => out.push(char::REPLACEMENT_CHARACTER),
-            c => out.push(c),
-        }
-    }
-    out
+/// A paragraph; nothing for no text.
+pub(crate) fn paragraph(text: &str) -> Markup {
+    html! { @if !text.is_empty() { p { (text) } } }
 }
 
 /// A list of names and their values.
-pub(crate) fn definitions(pairs: &[(String, String)]) -> String {
-    let mut out = String::from("<dl>");
-    for (name, value) in pairs {
-        let _ = write!(out, "<div><dt>{}</dt><dd>{}</dd></div>", escaped(name), escaped(value));
-    }
-    out + "</dl>"
+pub(crate) fn definitions<N: AsRef<str>>(pairs: &[(N, String)]) -> Markup {
+    html! { dl { @for (name, value) in pairs { div { dt { (name.as_ref()) } dd { (value) } } } } }
 }
 
 /// A bulleted list.
-pub(crate) fn bullets(lines: &[String]) -> String {
-    let items: String = lines.iter().map(|line| format!("<li>{}</li>", escaped(line))).collect();
-    format!("<ul>{items}</ul>")
+pub(crate) fn bullets(lines: &[String]) -> Markup {
+    html! { ul { @for line in lines { li { (line) } } } }
 }
 
-/// Something to be opened and closed, by mouse or key. `body` is HTML.
-pub(crate) fn folded(summary: &str, body: &str, open: bool) -> String {
-    let open = if open { " open" } else { "" };
-    format!("<details{open}><summary>{}</summary>{body}</details>", escaped(summary))
+/// Text as it is, in a box that scrolls.
+pub(crate) fn verbatim(text: &str) -> Markup {
+    html! { pre tabindex="0" { (text) } }
+}
+
+/// A part that can be opened and closed, by mouse or key.
+pub(crate) fn folded(summary: &str, body: &Markup, open: bool) -> Markup {
+    html! { details open[open] { summary { (summary) } (body) } }
+}
+
+/// A box of its own that scrolls, with a name for those who do not see it.
+pub(crate) fn scrolled(name: &str, body: &Markup) -> Markup {
+    html! { div.scroll role="region" aria-label=(name) tabindex="0" { (body) } }
 }
 
 /// A table that can be folded, with a link that saves it as CSV.
-pub(crate) fn table(table: &Table, open: bool) -> String {
-    let rows = table.rows();
-    let name = escaped(table.name());
-    let mut head = String::new();
-    for (column, unit, values) in table.columns() {
-        let unit = if unit.is_empty() { String::new() } else { format!("<small>{}</small>", escaped(unit)) };
-        let _ = write!(head, "<th scope=\"col\"{}>{}{unit}</th>", class(values), escaped(&heading(column)));
-    }
-    let mut body = String::new();
-    for row in 0..rows.min(MOST_ROWS) {
-        body.push_str("<tr>");
-        for (place, (_, _, values)) in table.columns().enumerate() {
-            let (tag, scope) = if place == 0 { ("th", " scope=\"row\"") } else { ("td", "") };
-            let _ = write!(body, "<{tag}{scope}{}>{}</{tag}>", class(values), escaped(&cell(values, row)));
+pub(crate) fn table(table: &Table, open: bool) -> Markup {
+    let (name, rows) = (table.name(), table.rows());
+    let file = format!("{name}.csv");
+    let shown = html! {
+        table {
+            caption { (table.about()) }
+            thead { tr {
+                @for (column, unit, values) in table.columns() {
+                    th scope="col" class=[class(values)] {
+                        (heading(column)) @if !unit.is_empty() { small { (unit) } }
+                    }
+                }
+            } }
+            tbody {
+                @for row in 0..rows.min(MOST_ROWS) {
+                    tr {
+                        @for (place, (_, _, values)) in table.columns().enumerate() {
+                            @if place == 0 { th scope="row" class=[class(values)] { (cell(values, row)) } }
+                            @else { td class=[class(values)] { (cell(values, row)) } }
+                        }
+                    }
+                }
+            }
         }
-        body.push_str("</tr>");
-    }
-    let cut = match rows > MOST_ROWS {
-        true => format!(" The first {MOST_ROWS} of {rows} rows are shown; the file has all."),
-        false => String::new(),
     };
-    let body = format!(
-        "<p><a download=\"{name}.csv\" href=\"data:text/csv;charset=utf-8,{}\">Save as {name}.csv</a>{cut}</p>\
-         <div class=\"scroll\" role=\"region\" aria-label=\"Table {name}\" tabindex=\"0\">\
-         <table><caption>{}</caption><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>",
-        percent_encoded(&table.to_csv()),
-        escaped(table.about()),
-    );
+    let body = html! {
+        p {
+            a download=(file) href={ "data:text/csv;charset=utf-8," (percent_encoded(&table.to_csv())) } {
+                "Save as " (file)
+            }
+            @if rows > MOST_ROWS { " The first " (MOST_ROWS) " of " (rows) " rows are shown; the file has all." }
+        }
+        (scrolled(&format!("Table {name}"), &shown))
+    };
     let count = if rows == 1 { "1 row".into() } else { format!("{rows} rows") };
-    folded(&format!("Table “{}”, {count}", table.name()), &body, open)
+    folded(&format!("Table “{name}”, {count}"), &body, open)
 }
 
 /// A column's name in words.
@@ -86,11 +85,8 @@ fn heading(column: &str) -> String {
 }
 
 /// Numbers stand to the right.
-fn class(values: &Column) -> &'static str {
-    match values {
-        Column::Integer(_) | Column::Real(_) => " class=\"number\"",
-        Column::Text(_) | Column::Truth(_) => "",
-    }
+fn class(values: &Column) -> Option<&'static str> {
+    matches!(values, Column::Integer(_) | Column::Real(_)).then_some("number")
 }
 
 fn cell(values: &Column, row: usize) -> String {
@@ -98,17 +94,36 @@ fn cell(values: &Column, row: usize) -> String {
         Column::Text(values) => values[row].clone(),
         Column::Integer(values) => values[row].to_string(),
         Column::Real(values) => number(values[row]),
-        Column::Truth(values) => mark(values[row]).1.into(),
+        Column::Truth(values) => answer(values[row]).into(),
     }
 }
 
-/// A sign and words for an answer; the words carry the meaning.
-pub(crate) fn mark(holds: Option<bool>) -> (&'static str, &'static str) {
+/// An answer in words.
+pub(crate) fn answer(holds: Option<bool>) -> &'static str {
     match holds {
-        Some(true) => ("✓", "yes"),
-        Some(false) => ("✗", "no"),
-        None => ("?", "cannot be told"),
+        Some(true) => "yes",
+        Some(false) => "no",
+        None => "cannot be told",
     }
+}
+
+/// The sign of an answer.
+pub(crate) fn sign(holds: Option<bool>) -> &'static str {
+    match holds {
+        Some(true) => "✓",
+        Some(false) => "✗",
+        None => "?",
+    }
+}
+
+/// Words with the sign and colour of an answer; the words carry the meaning.
+pub(crate) fn marked(holds: Option<bool>, words: &str) -> Markup {
+    let class = match holds {
+        Some(true) => "yes",
+        Some(false) => "no",
+        None => "open",
+    };
+    html! { span class={ "mark " (class) } { span aria-hidden="true" { (sign(holds)) } " " (words) } }
 }
 
 /// Text as it may stand in a URI.
@@ -133,10 +148,9 @@ mod tests {
 
     #[test]
     fn nothing_from_outside_becomes_markup() {
-        assert_eq!(escaped("<b a=\"1\" c='2'>&"), "&lt;b a=&quot;1&quot; c=&#39;2&#39;&gt;&amp;");
         let hostile =
             Table::new("a\"b", "<script>").with_column("<th>", "<u>", Column::Text(vec!["<td>".into()]));
-        let html = table(&hostile, true);
+        let html = table(&hostile, true).into_string();
         for raw in ["a\"b", "<script>", "<th>", "<u>", "<td><"] {
             assert!(!html.contains(raw), "{raw} in {html}");
         }
@@ -145,7 +159,7 @@ mod tests {
     #[test]
     fn a_long_table_is_cut_on_the_page_and_whole_in_its_file() {
         let long = Table::new("long", "").with_column("n", "", Column::Integer((0..1000).collect()));
-        let html = table(&long, false);
+        let html = table(&long, false).into_string();
         assert_eq!(html.matches("<tr>").count(), 1 + MOST_ROWS);
         assert!(html.contains("The first 300 of 1000 rows"));
         assert!(html.contains("%0A999%0A"));

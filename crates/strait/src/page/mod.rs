@@ -1,12 +1,14 @@
-//! One self-contained HTML page: its frame, its figures, its tables and the way in which it writes numbers.
+//! Self-contained HTML pages: their frame, figures, tables, and the way in which they write numbers.
 
 pub(crate) mod figure;
 pub(crate) mod html;
 pub(crate) mod numbers;
 pub(crate) mod words;
 
+use maud::{DOCTYPE, Markup, PreEscaped, html};
+
 use figure::{Figure, LIBRARY};
-use html::escaped;
+use html::paragraph;
 
 const STYLE: &str = include_str!("style.css");
 const SCRIPT: &str = include_str!("page.js");
@@ -20,10 +22,10 @@ pub(crate) type Groups = Vec<Vec<Figure>>;
 
 /// A page as a whole.
 pub(crate) struct Page<'a> {
-    /// What it is and what of, the small line above its title.
+    /// The small line above its title: the command that made it, and of what.
     pub byline: &'a str,
     pub title: &'a str,
-    /// What a reader must know first; may be empty.
+    /// An introduction; may be empty.
     pub about: &'a str,
     /// CSS beside that of all pages.
     pub style: &'a str,
@@ -34,65 +36,91 @@ pub(crate) struct Page<'a> {
 
 /// A part of the page with a heading.
 pub(crate) struct Section {
-    pub id: &'static str,
-    pub title: &'static str,
-    /// HTML.
-    pub body: String,
+    id: &'static str,
+    title: &'static str,
+    body: Markup,
+}
+
+impl Section {
+    pub fn new(id: &'static str, title: &'static str, body: Markup) -> Self {
+        Self { id, title, body }
+    }
 }
 
 impl Page<'_> {
     /// The page as one HTML file: style, script, figures and tables are all inside.
     pub fn html(&self) -> String {
-        let first = self.sections.first();
-        format!(
-            include_str!("page.html"),
-            policy = POLICY,
-            version = env!("CARGO_PKG_VERSION"),
-            title = escaped(self.title),
-            style = STYLE.to_owned() + self.style,
-            skip = first.map_or("", |s| s.id),
-            skip_title = first.map_or("", |s| s.title),
-            byline = escaped(self.byline),
-            about = paragraph(self.about),
-            contents = self
-                .sections
-                .iter()
-                .map(|s| format!("<li><a href=\"#{}\">{}</a></li>", s.id, s.title))
-                .collect::<String>(),
-            sections = self.sections.iter().map(Section::html).collect::<String>(),
-            footer = escaped(self.footer),
-            plotting_library = LIBRARY,
-            script = SCRIPT,
-        )
+        let page = html! {
+            (DOCTYPE)
+            html lang="en" {
+                head {
+                    meta charset="utf-8";
+                    meta name="viewport" content="width=device-width, initial-scale=1";
+                    meta http-equiv="Content-Security-Policy" content=(POLICY);
+                    meta name="generator" content={ "strait " (env!("CARGO_PKG_VERSION")) };
+                    title { (self.title) }
+                    style { (PreEscaped(STYLE)) (PreEscaped(self.style)) }
+                }
+                body {
+                    @if let Some(first) = self.sections.first() {
+                        a.skip href={ "#" (first.id) } { "Skip to " (first.title) }
+                    }
+                    header {
+                        p.soft { (self.byline) }
+                        h1 { (self.title) }
+                        (paragraph(self.about))
+                        nav aria-label="Contents" { ul {
+                            @for section in self.sections { li { a href={ "#" (section.id) } { (section.title) } } }
+                        } }
+                    }
+                    main {
+                        noscript { p { "The plots need JavaScript; the tables have the same values." } }
+                        @for Section { id, title, body } in self.sections {
+                            section id=(id) aria-labelledby={ (id) "-title" } {
+                                h2 id={ (id) "-title" } { (title) }
+                                (body)
+                            }
+                        }
+                    }
+                    footer { p.soft { (self.footer) } }
+                    script { (PreEscaped(LIBRARY)) }
+                    script { (PreEscaped(SCRIPT)) }
+                }
+            }
+        };
+        // Whoever looks at the file itself should see no more of its text than a browser shows.
+        page.into_string().replace(|c: char| c.is_control() && !c.is_whitespace(), "\u{fffd}")
     }
-}
-
-impl Section {
-    fn html(&self) -> String {
-        let Self { id, title, body } = self;
-        format!(
-            "<section id=\"{id}\" aria-labelledby=\"{id}-title\"><h2 id=\"{id}-title\">{title}</h2>{body}</section>\n"
-        )
-    }
-}
-
-pub(crate) fn paragraph(text: &str) -> String {
-    if text.is_empty() { String::new() } else { format!("<p>{}</p>", escaped(text)) }
 }
 
 /// Figures side by side.
-pub(crate) fn figure_group(figures: &[Figure]) -> String {
-    let figure = |f: &Figure| {
-        let caption = escaped(&f.caption);
-        format!(
-            "<figure><figcaption>{caption}</figcaption>\
-             <div class=\"plot\" role=\"img\" aria-label=\"{caption}; the table below has the values\" \
-             style=\"height:{}px\"></div><script type=\"application/json\">{}</script></figure>",
-            f.height, f.json
-        )
-    };
-    match figures {
-        [] => String::new(),
-        figures => format!("<div class=\"figures\">{}</div>", figures.iter().map(figure).collect::<String>()),
+pub(crate) fn figure_group(figures: &[Figure]) -> Markup {
+    html! {
+        @if !figures.is_empty() {
+            div.figures {
+                @for Figure { caption, height, json } in figures {
+                    figure {
+                        figcaption { (caption) }
+                        div.plot role="img" aria-label={ (caption) "; the table below has the values" }
+                            style={ "height:" (height) "px" } {}
+                        script type="application/json" { (PreEscaped(json)) }
+                    }
+                }
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn control_characters_do_not_reach_the_file() {
+        let sections = [Section::new("s", "S", paragraph("\u{1b}[2J\u{9b}1m\t"))];
+        let page =
+            Page { byline: "", title: "a\0b", about: "", style: "", sections: &sections, footer: "" }.html();
+        assert!(!page.contains(|c: char| c.is_control() && !c.is_whitespace()));
+        assert!(page.contains("<p>\u{fffd}[2J\u{fffd}1m\t</p>") && page.contains("<h1>a\u{fffd}b</h1>"));
     }
 }

@@ -1,10 +1,10 @@
-//! Several runs side by side on one page: their verdicts, what their studies differ in, and each measure of all of them.
+//! Several runs side by side on one page: their verdicts, the settings in which they differ, and each measure of all of them.
 
-use std::fmt::Write;
+use maud::{Markup, html};
 
 use super::{
     Input, conclude,
-    page::{claim, page},
+    page::{page, verdict},
     subjects::shown,
 };
 use crate::{
@@ -15,9 +15,10 @@ use crate::{
         records::TrainingStep,
     },
     page::{
-        Section, figure_group,
-        html::{escaped, table},
-        paragraph,
+        Section,
+        figure::Figure,
+        figure_group,
+        html::{paragraph, scrolled, table},
     },
     table::{Column, Row},
 };
@@ -26,19 +27,24 @@ use crate::{
 pub fn render_comparison(names: &[String], runs: &[Input]) -> String {
     let runs: Vec<Run<'_>> = names.iter().zip(runs).map(|(name, input)| Run { name, input }).collect();
     let mut sections = vec![
-        Section { id: "verdict", title: "Verdicts", body: verdicts(&runs) },
-        Section { id: "differences", title: "What the studies differ in", body: differences(&runs) },
+        Section::new("verdict", "Verdicts", verdicts(&runs)),
+        Section::new("differences", "What the studies differ in", differences(&runs)),
     ];
     for (kind, side) in compared() {
         if let Some(joined) = joined(&runs, kind.name) {
             let figure = figure(&runs, &side);
-            let body = paragraph(side.reading) + &figure + &table(&joined, figure.is_empty());
-            sections.push(Section { id: kind.name, title: side.title, body });
+            let body = html! {
+                (paragraph(side.reading))
+                (figure_group(figure.as_slice()))
+                (table(&joined, figure.is_none()))
+            };
+            sections.push(Section::new(kind.name, side.title, body));
         }
     }
     let others = other_tables(&runs);
     if !others.is_empty() {
-        sections.push(Section { id: "others", title: "Further tables", body: others });
+        let body = html! { @for other in &others { (table(other, false)) } };
+        sections.push(Section::new("others", "Further tables", body));
     }
     let about =
         "Runs side by side. Each verdict is that of the run's own report; nothing here was measured anew.";
@@ -56,30 +62,22 @@ struct Run<'a> {
     input: &'a Input,
 }
 
-fn verdicts(runs: &[Run<'_>]) -> String {
-    let one = |run: &Run<'_>| {
-        let conclusion = conclude(&run.input.facts, &run.input.tables);
-        let claims: String = conclusion
-            .claims
-            .chunk_by(|a, b| a.solution == b.solution)
-            .map(|claims| {
-                let title = claims[0].solution.as_deref().unwrap_or("compared");
-                let items: String = claims.iter().map(claim).collect();
-                format!("<h4>{}</h4><ul class=\"claims\">{items}</ul>", escaped(title))
-            })
-            .collect();
-        format!(
-            "<div><h3>{}</h3><p class=\"soft\">{}</p><p class=\"headline\">{}</p>{claims}</div>",
-            escaped(run.name),
-            escaped(&run.input.title),
-            escaped(&conclusion.headline)
-        )
-    };
-    format!("<div class=\"figures\">{}</div>", runs.iter().map(one).collect::<String>())
+fn verdicts(runs: &[Run<'_>]) -> Markup {
+    html! {
+        div.figures {
+            @for run in runs {
+                div {
+                    h3 { (run.name) }
+                    p.soft { (run.input.title) }
+                    (verdict(&conclude(&run.input.facts, &run.input.tables), |title| html! { h4 { (title) } }))
+                }
+            }
+        }
+    }
 }
 
 /// The lines of the resolved studies and models that are not the same in all runs.
-fn differences(runs: &[Run<'_>]) -> String {
+fn differences(runs: &[Run<'_>]) -> Markup {
     let values: Vec<Vec<(String, String)>> = runs.iter().map(|run| settings(run.input)).collect();
     let mut keys: Vec<&str> = Vec::new();
     for (key, _) in values.iter().flatten() {
@@ -90,25 +88,25 @@ fn differences(runs: &[Run<'_>]) -> String {
     let of = |run: &[(String, String)], key: &str| {
         run.iter().find(|(other, _)| other == key).map_or_else(|| "–".to_string(), |(_, value)| value.clone())
     };
-    let mut rows = String::new();
-    for key in keys {
-        let found: Vec<String> = values.iter().map(|run| of(run, key)).collect();
-        if found.iter().any(|value| *value != found[0]) {
-            let cells: String = found.iter().map(|v| format!("<td>{}</td>", escaped(v))).collect();
-            let _ = write!(rows, "<tr><th scope=\"row\">{}</th>{cells}</tr>", escaped(key));
+    let rows = keys.into_iter().map(|key| (key, values.iter().map(|run| of(run, key)).collect::<Vec<_>>()));
+    let differing: Vec<_> = rows.filter(|(_, found)| found.iter().any(|value| *value != found[0])).collect();
+    if differing.is_empty() {
+        return paragraph("In nothing: model, data and settings are the same.");
+    }
+    let shown = html! {
+        table {
+            thead { tr { th scope="col" { "setting" } @for run in runs { th scope="col" { (run.name) } } } }
+            tbody {
+                @for (key, found) in differing {
+                    tr { th scope="row" { (key) } @for value in found { td { (value) } } }
+                }
+            }
         }
-    }
-    if rows.is_empty() {
-        return "<p>In nothing: model, data and settings are the same.</p>".into();
-    }
-    let heads: String = runs.iter().map(|r| format!("<th scope=\"col\">{}</th>", escaped(r.name))).collect();
-    format!(
-        "<div class=\"scroll\" role=\"region\" aria-label=\"What the studies differ in\" tabindex=\"0\"><table>\
-         <thead><tr><th scope=\"col\">setting</th>{heads}</tr></thead><tbody>{rows}</tbody></table></div>"
-    )
+    };
+    scrolled("What the studies differ in", &shown)
 }
 
-/// What a run's study and model are, name and value.
+/// The settings of a run's study and the facts of its model, name and value.
 fn settings(input: &Input) -> Vec<(String, String)> {
     let split = |line: &String, at: &str| {
         let (key, value) = line.split_once(at)?;
@@ -140,7 +138,7 @@ fn joined(runs: &[Run<'_>], name: &str) -> Option<Table> {
 }
 
 /// One figure a measure: a line for each run and reading, the solutions side by side on it.
-fn figure(runs: &[Run<'_>], side: &SideBySide) -> String {
+fn figure(runs: &[Run<'_>], side: &SideBySide) -> Option<Figure> {
     let (mut solutions, mut lines): (Vec<String>, Vec<_>) = (Vec::new(), Vec::new());
     for run in runs {
         let shown = shown(&run.input.facts, &run.input.tables);
@@ -151,15 +149,13 @@ fn figure(runs: &[Run<'_>], side: &SideBySide) -> String {
         }
         lines.extend((side.lines)(run.name, &shown));
     }
-    if lines.is_empty() {
-        return String::new();
-    }
     let solutions: Vec<&str> = solutions.iter().map(String::as_str).collect();
-    figure_group(&[measure::lines("Bars are 95 % intervals", &solutions, &lines, "nats a token")])
+    let draw = || measure::lines("Bars are 95 % intervals", &solutions, &lines, "nats a token");
+    (!lines.is_empty()).then(draw)
 }
 
 /// Those tables that are not drawn, and too short to be better looked at in their own reports.
-fn other_tables(runs: &[Run<'_>]) -> String {
+fn other_tables(runs: &[Run<'_>]) -> Vec<Table> {
     let mut names: Vec<&str> = Vec::new();
     for table in runs.iter().flat_map(|run| &run.input.tables) {
         let drawn = compared().any(|(kind, _)| kind.name == table.name());
@@ -167,5 +163,5 @@ fn other_tables(runs: &[Run<'_>]) -> String {
             names.push(table.name());
         }
     }
-    names.into_iter().filter_map(|name| joined(runs, name)).map(|t| table(&t, false)).collect()
+    names.into_iter().filter_map(|name| joined(runs, name)).collect()
 }

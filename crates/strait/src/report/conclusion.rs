@@ -15,14 +15,14 @@ use crate::{
     page::numbers::list,
 };
 
-/// What a report says in words at its top.
+/// The conclusion in words, as a report has it at its top.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Conclusion {
     /// The outcome in a sentence or two.
     pub headline: String,
     /// The claims behind it: those of each solution together, then those that compare solutions.
     pub claims: Vec<Claim>,
-    /// What limits the conclusion, a sentence or two each.
+    /// The limits of the conclusion, a sentence or two each.
     pub limits: Vec<String>,
 }
 

@@ -1,4 +1,4 @@
-//! What a study found, in words and figures: the conclusion, and one self-contained HTML page drawn from its tables.
+//! Reports of studies: the conclusion in words, and one self-contained HTML page drawn from the tables.
 //!
 //! Nothing here reads a file, a clock or the network: the caller gives [`Input`] and writes what [`render`] returns.
 
@@ -26,19 +26,19 @@ pub struct Input {
     pub study: String,
     /// Title of the page.
     pub title: String,
-    /// What the study asks, in the user's words; may be empty.
+    /// The study's question, in the user's words; may be empty.
     pub about: String,
-    /// What the conclusion rests on besides the tables.
+    /// The facts that the conclusion rests on besides the tables.
     pub facts: Facts,
-    /// What is known of the model: name and value.
+    /// The model's facts, name and value.
     pub model: Vec<(String, String)>,
-    /// Where the results come from: versions, seeds, hashes.
+    /// The origin of the results, name and value: versions, seeds, hashes.
     pub provenance: Vec<(String, String)>,
-    /// What each preset became, a line each.
+    /// The values that each preset gave, a line a preset.
     pub presets: Vec<String>,
     /// The values that the study asks about.
     pub scientific: Vec<String>,
-    /// What the measures returned. Those that the report knows by name are drawn; all are shown.
+    /// The tables of the measures. Those that a panel knows by name are drawn; all are shown.
     pub tables: Vec<Table>,
     /// The study as resolved, as it was saved.
     pub resolved_study: String,

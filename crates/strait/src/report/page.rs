@@ -1,16 +1,16 @@
 //! The page: verdict first, then a plot and a table for each measure, then where it all comes from.
 
-use std::fmt::Write;
+use maud::{Markup, html};
 
 use super::{Conclusion, Input, conclude, subjects::shown};
 use crate::{
+    Table,
     claim::Claim,
     measure::{Panel, Shown, list::ALL, records},
     page::{
         Page, Section, figure_group,
-        html::{bullets, definitions, escaped, folded, mark, table},
+        html::{answer, bullets, definitions, folded, marked, paragraph, table, verbatim},
         numbers::quoted,
-        paragraph,
     },
 };
 
@@ -35,83 +35,71 @@ pub(super) fn page(study: &str, title: &str, about: &str, sections: &[Section]) 
 fn sections(input: &Input) -> Vec<Section> {
     let conclusion = conclude(&input.facts, &input.tables);
     let mut sections = vec![
-        Section { id: "verdict", title: "Verdict", body: verdict(&conclusion) },
-        Section { id: "limits", title: "What limits it", body: bullets(&conclusion.limits) },
+        Section::new("verdict", "Verdict", verdict(&conclusion, |title| html! { h3 { (title) } })),
+        Section::new("limits", "What limits it", bullets(&conclusion.limits)),
     ];
     let measured = ALL.iter().flat_map(|kind| (kind.panels)());
     let panels: Vec<Panel> = records::first().into_iter().chain(measured).chain(records::last()).collect();
     let shown = shown(&input.facts, &input.tables);
     sections.extend(panels.iter().filter_map(|panel| section(panel, &shown)));
     let is_known = |name: &str| panels.iter().any(|p| p.table == name.trim_end_matches(DIFFERENCE));
-    let others: String =
-        input.tables.iter().filter(|t| !is_known(t.name())).map(|t| table(t, true)).collect();
+    let others: Vec<&Table> = input.tables.iter().filter(|t| !is_known(t.name())).collect();
     if !others.is_empty() {
-        sections.push(Section { id: "others", title: "Further tables", body: others });
+        let body = html! { @for other in others { (table(other, true)) } };
+        sections.push(Section::new("others", "Further tables", body));
     }
-    sections.push(Section { id: "provenance", title: "Where it comes from", body: provenance(input) });
+    sections.push(Section::new("provenance", "Where it comes from", provenance(input)));
     sections
 }
 
 /// A panel with its figures, its table and the table that compares; none where its table is missing.
 fn section(panel: &Panel, shown: &Shown<'_>) -> Option<Section> {
-    let of = shown.tables.iter().find(|table| table.name() == panel.table)?;
-    let figures: String = (panel.draw)(shown).iter().map(|group| figure_group(group)).collect();
+    let own = shown.tables.iter().find(|table| table.name() == panel.table)?;
+    let figures = (panel.draw)(shown);
+    let is_drawn = figures.iter().any(|group| !group.is_empty());
     let compared = shown.tables.iter().filter(|t| t.name().strip_suffix(DIFFERENCE) == Some(panel.table));
-    let compared: String = compared.map(|t| table(t, false)).collect();
-    let body = paragraph(panel.reading)
-        + &paragraph(&(panel.say)(shown))
-        + &figures
-        + &table(of, figures.is_empty())
-        + &compared;
-    Some(Section { id: panel.table, title: panel.title, body })
+    let body = html! {
+        (paragraph(panel.reading))
+        (paragraph(&(panel.say)(shown)))
+        @for group in &figures { (figure_group(group)) }
+        (table(own, !is_drawn))
+        @for compared in compared { (table(compared, false)) }
+    };
+    Some(Section::new(panel.table, panel.title, body))
 }
 
 /// The conclusion in words: the claims of each solution under its name, then the comparisons.
-fn verdict(conclusion: &Conclusion) -> String {
-    let mut body = format!("<p class=\"headline\">{}</p>", escaped(&conclusion.headline));
-    for claims in conclusion.claims.chunk_by(|a, b| a.solution == b.solution) {
-        let title = claims[0].solution.as_deref().map_or("Compared".into(), quoted);
-        let items: String = claims.iter().map(claim).collect();
-        let _ = write!(body, "<h3>{}</h3><ul class=\"claims\">{items}</ul>", escaped(&title));
+pub(super) fn verdict(conclusion: &Conclusion, heading: fn(&str) -> Markup) -> Markup {
+    html! {
+        p.headline { (conclusion.headline) }
+        @for claims in conclusion.claims.chunk_by(|a, b| a.solution == b.solution) {
+            (heading(&claims[0].solution.as_deref().map_or("Compared".into(), quoted)))
+            ul.claims {
+                @for Claim { holds, claim, words, .. } in claims {
+                    li {
+                        (marked(*holds, answer(*holds)))
+                        span { strong { (claim) } ": " (words) "." }
+                    }
+                }
+            }
+        }
     }
-    body
 }
 
-pub(super) fn claim(claim: &Claim) -> String {
-    let class = match claim.holds {
-        Some(true) => "yes",
-        Some(false) => "no",
-        None => "open",
-    };
-    let (sign, answer) = mark(claim.holds);
-    format!(
-        "<li><span class=\"mark {class}\"><span aria-hidden=\"true\">{sign}</span> {answer}</span>\
-         <span><strong>{}</strong>: {}.</span></li>",
-        escaped(&claim.claim),
-        escaped(&claim.words),
-    )
-}
-
-fn provenance(input: &Input) -> String {
-    let mut body = String::new();
-    let mut part = |title: &str, content: String| {
-        let _ = write!(body, "<h3>{title}</h3>{content}");
-    };
-    if !input.model.is_empty() {
-        part("Model", definitions(&input.model));
-    }
-    if !input.provenance.is_empty() {
-        part("Run", definitions(&input.provenance));
-    }
-    for (title, lines) in [
+fn provenance(input: &Input) -> Markup {
+    let facts = [("Model", &input.model), ("Run", &input.provenance)];
+    let lists = [
         ("Presets", &input.presets),
         ("What is asked", &input.scientific),
         ("What is held fixed", &input.facts.fixed),
-    ] {
-        if !lines.is_empty() {
-            part(title, bullets(lines));
+    ];
+    html! {
+        @for (title, facts) in facts.into_iter().filter(|(_, facts)| !facts.is_empty()) {
+            h3 { (title) } (definitions(facts))
         }
+        @for (title, lines) in lists.into_iter().filter(|(_, lines)| !lines.is_empty()) {
+            h3 { (title) } (bullets(lines))
+        }
+        (folded("The study as resolved", &verbatim(&input.resolved_study), false))
     }
-    let study = format!("<pre tabindex=\"0\">{}</pre>", escaped(&input.resolved_study));
-    body + &folded("The study as resolved", &study, false)
 }

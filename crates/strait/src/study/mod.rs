@@ -31,18 +31,21 @@ mod worker;
 pub use crate::{keys::Place, lab::Limits};
 pub use axis::Axis;
 pub use file::StudyFile;
-pub(crate) use folder::utc;
 pub use folder::{
     Problem as FolderProblem, Recorded, Run, RunFolder, RunningStep, Session, State, Status, StepRecord,
     StepStatus, default_folder, status, status_of,
 };
+pub(crate) use folder::{is_run, utc};
 pub use papers::Preset;
 pub use plan::{Plan, RESULTS_VERSION, Step};
+pub(crate) use planned::Planned;
 pub use prediction::{Prediction, Seal};
 pub use problem::Problem;
 pub use resolve::{Data, Measures, Mix, PairSource, Rows, Solution, Study, Unplaced};
 pub use results::{Outcome, write_comparison, write_report};
+pub(crate) use results::{outcome, table as table_of, tables_in};
 pub use run::{DryRun, dry_run, run};
+pub(crate) use run::{complete, outlook};
 pub use search::{Search, Tried};
 pub use sweep::{MAX_POINTS, Point};
 pub use values::{Fixed, Scientific, Values};

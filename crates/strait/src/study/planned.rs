@@ -1,7 +1,5 @@
 //! A study with its model found and its plan made.
 
-use std::path::Path;
-
 use strait_model::{Config, files::sha256_of, progress::Progress, source::Located};
 
 use super::{Plan, Problem, Study, StudyFile, results};
@@ -12,7 +10,7 @@ use crate::{
 };
 
 /// A study with its model found and its plan made; nothing heavy is read yet.
-pub(super) struct Planned {
+pub(crate) struct Planned {
     pub file: StudyFile,
     pub study: Study,
     pub plan: Plan,
@@ -25,8 +23,7 @@ pub(super) struct Planned {
 }
 
 impl Planned {
-    pub fn new(path: &Path, progress: &dyn Progress) -> Result<Self> {
-        let file = StudyFile::read(path)?;
+    pub fn new(file: StudyFile, progress: &dyn Progress) -> Result<Self> {
         let study = file.resolve()?;
         let located = locate(&study.model.path().to_string_lossy(), progress)?;
         let weights = strait_model::Weights::open(&located.path)?;

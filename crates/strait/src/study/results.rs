@@ -106,6 +106,11 @@ pub fn outcome(folder: &Path) -> Result<Outcome> {
     })
 }
 
+/// The tables of a run folder that have rows.
+pub fn tables_in(folder: &Path) -> Result<Vec<Table>> {
+    Ok(report_input(folder)?.tables)
+}
+
 /// Writes a table as CSV and as Parquet.
 pub fn save(folder: &Path, table: &Table) -> Result<()> {
     let tables = folder.join(TABLES);

@@ -9,7 +9,7 @@ use candle_core::Device;
 use strait_model::progress::Progress;
 
 use super::{
-    RunFolder, Session, Step, StepStatus, Study,
+    RunFolder, Session, Step, StepStatus, Study, StudyFile,
     crew::{Beside, carry_out},
     default_folder,
     folder::status_of,
@@ -40,10 +40,24 @@ pub fn dry_run(
     limits: Limits,
     progress: &dyn Progress,
 ) -> Result<DryRun> {
-    let plan = Planned::new(file, progress)?;
-    plan.hold_weights(limits)?;
+    let plan = Planned::new(StudyFile::read(file)?, progress)?;
     let folder = out.map_or_else(|| default_folder(&plan.study.name), Path::to_path_buf);
-    let steps = status_of(&plan.plan, &folder, &plan.study.name)?;
+    outlook(plan, &folder, device, limits, progress)
+}
+
+/// What a planned study would do in a run folder.
+///
+/// # Errors
+/// As [`dry_run`].
+pub(crate) fn outlook(
+    plan: Planned,
+    folder: &Path,
+    device: &Device,
+    limits: Limits,
+    progress: &dyn Progress,
+) -> Result<DryRun> {
+    plan.hold_weights(limits)?;
+    let steps = status_of(&plan.plan, folder, &plan.study.name)?;
     let mut lines = plan.preset_lines();
     let worker = Worker::new(&plan, device, progress)?;
     lines.extend(worker.said().iter().cloned());
@@ -68,10 +82,25 @@ pub fn run(
     limits: Limits,
     progress: &dyn Progress,
 ) -> Result<Outcome> {
-    let planned = Planned::new(file, progress)?;
-    let Planned { file, study, plan, .. } = &planned;
-    let path = out.map_or_else(|| default_folder(&study.name), Path::to_path_buf);
-    let mut folder = RunFolder::open(&path, &study.name)?;
+    let planned = Planned::new(StudyFile::read(file)?, progress)?;
+    let path = out.map_or_else(|| default_folder(&planned.study.name), Path::to_path_buf);
+    complete(&planned, &path, device, limits, progress)?;
+    outcome(&path)
+}
+
+/// Does what is left of a study in a run folder.
+///
+/// # Errors
+/// As [`run`].
+pub(crate) fn complete(
+    planned: &Planned,
+    path: &Path,
+    device: &Device,
+    limits: Limits,
+    progress: &dyn Progress,
+) -> Result<()> {
+    let Planned { file, study, plan, .. } = planned;
+    let mut folder = RunFolder::open(path, &study.name)?;
     let session = Session::now(command_line(), rayon::current_num_threads(), device);
     folder.begin(session, file, study, plan)?;
     planned.preset_lines().iter().for_each(|line| progress.note(line));
@@ -88,10 +117,9 @@ pub fn run(
         if left.is_empty() {
             break;
         }
-        carry_out_all(left, &planned, &folder, device, limits, progress)?;
+        carry_out_all(left, planned, &folder, device, limits, progress)?;
     }
-    folder.write_times(plan)?;
-    outcome(&path)
+    folder.write_times(plan)
 }
 
 fn carry_out_all(

@@ -1,4 +1,4 @@
-//! What training leaves on disk.
+//! The files of a training.
 //!
 //! A solution's folder holds `edit.safetensors` (written last: its presence says that training ended), `checkpoints/`
 //! (the trajectory: the edit every k steps), `metrics.jsonl` (one line a step) and `state.safetensors` (parameters and
@@ -53,7 +53,7 @@ impl Certificates {
 struct StateFacts {
     /// Steps that are done.
     step: usize,
-    /// What the run depends on; another value makes the state worthless.
+    /// A hash of all that the run depends on; another value makes the state worthless.
     fingerprint: String,
 }
 
@@ -114,7 +114,7 @@ impl SolutionFolder {
         Ok(Certificates { folder })
     }
 
-    /// Whether the run of that fingerprint has ended here.
+    /// True if the run of that fingerprint has ended here.
     pub fn is_finished(&self, fingerprint: &str) -> bool {
         let facts = std::fs::read(self.state()).ok().and_then(|bytes| read_facts(&bytes));
         self.edit().is_file() && facts.is_some_and(|facts| facts.fingerprint == fingerprint)

@@ -1,4 +1,4 @@
-//! The one loop: optimiser steps from where a training was stopped to its end, of whatever is trained.
+//! The training loop: optimiser steps from the last state that was kept to the end, whatever the parameters are.
 
 use std::io::Write;
 
@@ -12,20 +12,20 @@ use super::{
 };
 use crate::{Error, Result, tensorboard::EventWriter};
 
-/// What the loop trains: its parameters, the loss of every step, and what is said of a step once it is taken.
+/// A thing to train: its parameters, the loss of every step, and the line of metrics that a step leaves.
 pub trait Learner {
-    /// What `metrics.jsonl` says of a step.
+    /// The line of `metrics.jsonl` that a step leaves.
     type Line: Line;
-    /// What a step's loss was.
+    /// The loss of a step.
     type Loss;
 
     /// Optimiser steps in all.
     fn steps(&self) -> usize;
 
-    /// What is trained, always in the same order.
+    /// The parameters, always in the same order.
     fn parameters(&mut self) -> &mut [Parameter];
 
-    /// How a step is taken, counted from 0.
+    /// The optimiser's settings for a step, counted from 0.
     fn stride(&self, step: usize) -> Stride;
 
     /// Goes on after so many steps, of which the first left that line.
@@ -40,32 +40,32 @@ pub trait Learner {
     /// Looks at a step before the parameters move.
     ///
     /// # Errors
-    /// Where the training diverges.
+    /// If the training diverges.
     fn look(&mut self, taken: &Taken<Self::Loss>) -> Result<()>;
 
-    /// What is to be said of a step that was taken.
+    /// The line of a step that was taken.
     ///
     /// # Errors
     /// If a tensor operation fails.
     fn line(&mut self, taken: Taken<Self::Loss>) -> Result<Self::Line>;
 
-    /// Whether the training is kept on disk after so many steps, besides after the last.
+    /// True if the training is kept on disk after so many steps. After the last it always is.
     fn is_kept_after(&self, done: usize) -> bool;
 
-    /// Keeps what is trained as a file of its own, where such files make the trajectory.
+    /// Keeps the parameters as a file of its own, where such files make the trajectory.
     ///
     /// # Errors
     /// If the file system refuses.
     fn save(&self, folder: &SolutionFolder, done: usize) -> Result<()>;
 
-    /// Whether the file of so many steps is there, where such files make the trajectory.
+    /// True if the file of so many steps is there, or none is needed.
     fn is_saved(&self, folder: &SolutionFolder, done: usize) -> bool;
 }
 
-/// How one step is taken.
+/// The optimiser's settings for one step.
 #[derive(Clone, Copy, Debug)]
 pub struct Stride {
-    /// The optimiser's part.
+    /// Those that are the same for all steps.
     pub adamw: AdamW,
     /// Learning rate.
     pub rate: f64,
@@ -91,14 +91,14 @@ pub trait Line: Serialize + DeserializeOwned {
     /// Steps done, this one included.
     fn step(&self) -> usize;
 
-    /// How it stands, in a few words.
+    /// The state of the training, in a few words.
     fn words(&self) -> String;
 
     /// Its numbers under TensorBoard's names.
     fn scalars(&self) -> Vec<(&'static str, Option<f64>)>;
 }
 
-/// Where a training is kept while it goes on.
+/// The folder in which a training is kept while it goes on.
 #[derive(Clone, Copy)]
 pub struct Keeping<'a> {
     /// The folder.
@@ -110,7 +110,7 @@ pub struct Keeping<'a> {
 /// Takes one step, counted from 0.
 ///
 /// # Errors
-/// What the learner returns, or if a tensor operation fails.
+/// Any error of the learner, or if a tensor operation fails.
 pub fn step<L: Learner>(learner: &mut L, step: usize) -> Result<L::Line> {
     let loss = learner.gradient(step)?;
     let Stride { adamw, rate, clip } = learner.stride(step);
@@ -123,6 +123,9 @@ pub fn step<L: Learner>(learner: &mut L, step: usize) -> Result<L::Line> {
     optimiser::adamw(learner.parameters(), adamw, rate, step)?;
     learner.line(taken)
 }
+
+/// The title under which a solution's training tells its progress.
+pub(crate) const TRAINING: &str = "training";
 
 /// Takes all steps that are left. `watch` sees the learner before the first of them and after each, with the number of steps
 /// that are done, and may end the training by an error. Returns what every step left, those of earlier sessions included.
@@ -166,7 +169,7 @@ pub fn learn<L: Learner>(
     Ok(lines)
 }
 
-/// Whether the trajectory has a file of so many steps.
+/// True if the trajectory has a file of so many steps.
 fn is_checkpoint(learner: &impl Learner, done: usize) -> bool {
     done == learner.steps() || learner.is_kept_after(done)
 }

@@ -11,6 +11,7 @@ mod settings;
 mod trainable;
 
 pub use checkpoint::{Certificates, SolutionFolder};
+pub(crate) use looped::TRAINING;
 pub use looped::{Keeping, Learner, Line, Stride, Taken, learn, step};
 pub use optimiser::{AdamW, Parameter};
 pub use order::{Order, pick};

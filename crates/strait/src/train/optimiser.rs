@@ -5,12 +5,12 @@ use rayon::prelude::*;
 
 use crate::Result;
 
-/// What AdamW is told besides the rate.
+/// The settings of AdamW besides the rate.
 #[derive(Clone, Copy, Debug)]
 pub struct AdamW {
     /// Beta 1 and beta 2.
     pub betas: (f64, f64),
-    /// What is added to the root of the second moment.
+    /// Epsilon, which is added to the root of the second moment.
     pub epsilon: f64,
     /// Decoupled weight decay.
     pub weight_decay: f64,
@@ -24,7 +24,7 @@ pub struct Parameter {
     pub var: Var,
     /// The length of one unit of this tensor. The optimiser sees tensor / unit, so that one rate serves all units.
     pub unit: f64,
-    /// Whether weight decay shortens it.
+    /// True if weight decay shortens it.
     pub decays: bool,
     /// Gradient of the running step, with respect to tensor / unit.
     pub gradient: Vec<f32>,

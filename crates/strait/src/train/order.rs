@@ -1,4 +1,4 @@
-//! Which rows a training run takes, and when.
+//! The order in which a training run takes its rows.
 
 use std::collections::BTreeSet;
 
@@ -8,7 +8,7 @@ use rand_chacha::ChaCha8Rng;
 use super::Settings;
 use crate::{data::split::batches, objective::Row};
 
-/// Which rows each micro-batch takes, for the whole run.
+/// The rows of each micro-batch, for the whole run.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Order {
     /// Rows of the training set, one list per micro-batch.

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-/// What one optimiser step did: a line of `metrics.jsonl`.
+/// The record of one optimiser step: a line of `metrics.jsonl`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct StepRecord {
     /// Steps done, this one included.

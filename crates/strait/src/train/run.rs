@@ -5,7 +5,7 @@ use strait_model::{Decoder, Edit, progress::Progress};
 
 use super::{
     Order, Settings, SolutionFolder, Trainable,
-    looped::{Keeping, Learner, Line, Stride, Taken, learn},
+    looped::{Keeping, Learner, Line, Stride, TRAINING, Taken, learn},
     optimiser::Parameter,
     record::StepRecord,
     schedule::learning_rate,
@@ -47,7 +47,7 @@ pub struct TrainingData<'a> {
     pub kl: Option<&'a Kept>,
 }
 
-/// One training run: what it works on and how.
+/// One training run: model, rows, settings and order.
 pub struct Run<'a> {
     /// The frozen model.
     pub decoder: &'a Decoder,
@@ -55,11 +55,11 @@ pub struct Run<'a> {
     pub data: TrainingData<'a>,
     /// Settings.
     pub settings: &'a Settings,
-    /// Which rows when.
+    /// The order of its rows.
     pub order: Order,
 }
 
-/// A trained edit and how it came about.
+/// A trained edit and the record of its training.
 pub struct Trained {
     /// The edit after the last step.
     pub edit: Edit,
@@ -67,7 +67,7 @@ pub struct Trained {
     pub history: Vec<StepRecord>,
 }
 
-/// What a step's loss was, in nats a token.
+/// The loss of a step, in nats a token.
 #[derive(Clone, Copy, Debug)]
 pub struct Losses {
     /// Of response tokens.
@@ -91,7 +91,7 @@ impl<'a> Run<'a> {
         progress: &dyn Progress,
     ) -> Result<Trained> {
         let mut learner = self.learner(trainable);
-        let history = learn(&mut learner, Some(keeping), "training", |_, _| Ok(()), progress)?;
+        let history = learn(&mut learner, Some(keeping), TRAINING, |_, _| Ok(()), progress)?;
         let edit = learner.trainable.frozen()?;
         edit.save_with(&keeping.folder.edit(), provenance)?;
         Ok(Trained { edit, history })
@@ -103,7 +103,7 @@ impl<'a> Run<'a> {
     /// As [`Run::train`]; what was done is lost.
     pub fn train_in_memory(&self, trainable: Trainable, progress: &dyn Progress) -> Result<Trained> {
         let mut learner = self.learner(trainable);
-        let history = learn(&mut learner, None, "training", |_, _| Ok(()), progress)?;
+        let history = learn(&mut learner, None, TRAINING, |_, _| Ok(()), progress)?;
         Ok(Trained { edit: learner.trainable.frozen()?, history })
     }
 
@@ -122,7 +122,7 @@ pub struct EditLearner<'r, 'a> {
 }
 
 impl EditLearner<'_, '_> {
-    /// What is trained.
+    /// The edit as it is now.
     pub fn trainable(&self) -> &Trainable {
         &self.trainable
     }
@@ -225,7 +225,8 @@ impl Learner for EditLearner<'_, '_> {
     }
 
     fn is_kept_after(&self, done: usize) -> bool {
-        done.is_multiple_of(self.run.settings.checkpoint_every)
+        let Settings { checkpoint_every, checkpoints, .. } = self.run.settings;
+        done.is_multiple_of(*checkpoint_every) || checkpoints.contains(&done)
     }
 
     fn save(&self, folder: &SolutionFolder, done: usize) -> Result<()> {
@@ -238,7 +239,7 @@ impl Learner for EditLearner<'_, '_> {
 }
 
 impl EditLearner<'_, '_> {
-    /// What is minimised.
+    /// The objective: response loss + weight * KL.
     fn objective(&self, losses: Losses) -> f64 {
         losses.response + self.run.settings.kl.map_or(0.0, |kl| kl.weight) * losses.kl
     }

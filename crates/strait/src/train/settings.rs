@@ -1,4 +1,4 @@
-//! What a training run is told, after all defaults are filled in.
+//! The settings of a training run, with all defaults filled in.
 
 use serde::{Deserialize, Serialize};
 use strait_model::edit::Projection;
@@ -24,7 +24,7 @@ pub enum EditKind {
         rank: usize,
         /// Alpha; the scale is alpha / r.
         alpha: f64,
-        /// Whether the scale is alpha / sqrt(r).
+        /// True for a scale of alpha / sqrt(r).
         rslora: bool,
     },
     /// Every weight of the model (paper §5.2).
@@ -51,7 +51,7 @@ impl EditKind {
         }
     }
 
-    /// What it is, in words: "a steering vector at layer 15".
+    /// Its description: "a steering vector at layer 15".
     pub fn words(&self) -> String {
         match self {
             Self::Steering { layer } => format!("a steering vector at layer {layer}"),
@@ -77,7 +77,7 @@ impl EditKind {
     }
 }
 
-/// How the learning rate runs over the steps.
+/// The course of the learning rate over the steps.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Schedule {
@@ -90,7 +90,7 @@ pub enum Schedule {
     Constant,
 }
 
-/// How long training goes on.
+/// The length of a training.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Length {
@@ -109,7 +109,7 @@ pub struct Kl {
     pub batch_size: usize,
 }
 
-/// Where the three streams of random numbers begin.
+/// The seeds of the three streams of random numbers.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Seeds {
@@ -124,7 +124,7 @@ pub struct Seeds {
 /// One training run.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Settings {
-    /// What is trained.
+    /// The edit.
     pub edit: EditKind,
     /// Peak learning rate of AdamW. For a steering vector it is relative to the residual stream: a rate of 0.01 moves a
     /// coordinate of the vector by up to 1 % of a typical coordinate of the stream (median norm / sqrt(hidden_size)) a
@@ -137,7 +137,7 @@ pub struct Settings {
     pub betas: (f64, f64),
     /// AdamW's epsilon.
     pub epsilon: f64,
-    /// How the rate runs.
+    /// The course of the learning rate.
     pub schedule: Schedule,
     /// Steps of linear warm-up.
     pub warmup: usize,
@@ -149,10 +149,13 @@ pub struct Settings {
     /// gradient with respect to the vector in units of a typical coordinate of the stream: that with respect to the vector,
     /// times median norm / sqrt(hidden_size). The gradient norms of the metrics are in this unit, too.
     pub clip: Option<f64>,
-    /// How long.
+    /// The length of the training.
     pub length: Length,
     /// A checkpoint is kept every so many steps.
     pub checkpoint_every: usize,
+    /// Further steps after which one is kept.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub checkpoints: Vec<usize>,
     /// The KL penalty, if any.
     pub kl: Option<Kl>,
     /// Seeds.
@@ -178,6 +181,7 @@ impl Settings {
             clip: None,
             length: Length::Epochs(1.0),
             checkpoint_every: 10,
+            checkpoints: Vec::new(),
             kl: None,
             seeds: Seeds::default(),
         }
@@ -192,8 +196,8 @@ impl Settings {
         }
     }
 
-    /// How many rows the batches take of so many training rows and KL rows, and how many there are to begin with: what a
-    /// run's order of rows takes, as a float, which no product overflows.
+    /// The number of rows that the batches take of so many training rows and KL rows, and of the training rows themselves: the
+    /// size of a run's order of rows, as a float, which no product overflows.
     pub(crate) fn rows_taken(&self, train: f64, kl: f64) -> f64 {
         let batches = match self.length {
             Length::Steps(steps) => steps as f64 * self.accumulation as f64,
@@ -204,7 +208,7 @@ impl Settings {
         train + batches * (of_a_batch(self.batch_size, train) + kl)
     }
 
-    /// The optimiser's part.
+    /// The settings of the optimiser.
     pub(crate) fn adamw(&self) -> AdamW {
         AdamW { betas: self.betas, epsilon: self.epsilon, weight_decay: self.weight_decay }
     }

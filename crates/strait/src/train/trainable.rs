@@ -1,4 +1,4 @@
-//! What is trained: the tensors of an edit, or every weight of a model.
+//! Edits while they are trained: the tensors of an edit, or every weight of a model.
 
 use candle_core::{DType, Tensor, Var};
 use rand::{Rng, SeedableRng};
@@ -17,7 +17,7 @@ pub struct Trainable {
     parameters: Vec<Parameter>,
 }
 
-/// What the variables make up.
+/// The edit or decoder that the variables make up.
 enum Tuned {
     /// An edit of their tensors.
     Edit(Edit),
@@ -127,7 +127,7 @@ impl Trainable {
         &mut self.parameters
     }
 
-    /// How large the edit is now.
+    /// The norm of the edit as it is now.
     ///
     /// # Errors
     /// If a tensor operation fails.

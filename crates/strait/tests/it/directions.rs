@@ -1,4 +1,4 @@
-//! Gradients, turns and directions as measures, against plain computations, and in a small study.
+//! Gradients, turns, directions and norms as measures, against plain computations, and in a small study.
 
 use std::{num::NonZeroUsize, path::Path};
 
@@ -11,7 +11,8 @@ use strait::{
     interval::Interval,
     lab::{Group, PairRows, Solved},
     measure::{
-        DirectionEffect, Directions, Gradient, Part, Pull, Solution, Source, Turn, Use, descent, flat, pull,
+        DirectionEffect, Directions, Gradient, Part, Pull, Solution, Source, Turn, Use, descent, flat,
+        norm::Norm, pull,
     },
     objective::{Kept, Row},
     study::StudyFile,
@@ -103,7 +104,7 @@ fn gradients_are_those_of_the_whole_loss_and_intervals_those_of_what_is_left() {
     let solved =
         Courses(vec![("general", course(1, 0.0)), ("narrow", course(1, 0.5)), ("low", course(0, 1.0))]);
     let mut kept = Kept::new(rows.clone());
-    let settings = Gradient { checkpoints: 2 };
+    let settings = Gradient { checkpoints: 2, steps: None };
     let (found, compared) = settings.read(&model.decoder, &solved, &mut kept, SEED, &Silent).unwrap();
     let read: Vec<_> = found.iter().map(|row| (row.solution.as_str(), row.step)).collect();
     let expected = ["general", "narrow"].map(|name| [(name, 0), (name, 4), (name, 8)]).concat();
@@ -288,6 +289,56 @@ fn a_direction_does_what_a_whole_pass_with_it_does() {
     }
 }
 
+// Norms.
+
+#[test]
+fn a_vector_changes_the_stream_by_its_length_where_it_acts_and_nothing_below() {
+    let (desk, model) = (Desk::new(), model());
+    let pairs =
+        [pairs(&desk, &model, Group::Narrow, "narrow"), pairs(&desk, &model, Group::General, "general")];
+    let acting = vector(1, |i| 0.5 * (1.7 * i as f32).sin());
+    let solutions = [solution("vector", Edit::Steering(acting.clone()))];
+    let found = Norm { pairs: 4 }.read(&model.decoder, &solutions, &pairs, &Silent).unwrap();
+    let read: Vec<_> = found.iter().map(|row| (row.group, row.layer)).collect();
+    let layers = || -1..model.config().layers as i64;
+    assert_eq!(
+        read,
+        [Group::Narrow, Group::General]
+            .map(|group| layers().map(move |at| (group, at)))
+            .map(Vec::from_iter)
+            .concat()
+    );
+    for row in &found {
+        let pairs = pairs[row.group as usize].some(4);
+        // The norms of base and of the solution, and the share that is changed, of every response token, row by row.
+        let mut tokens: Vec<[f64; 3]> = Vec::new();
+        for row_of in pairs.kept.rows() {
+            let packed = Packed::new([row_of.ids.as_slice()]);
+            let stream = |edit| -> Vec<Vec<f32>> {
+                model.decoder.residuals(&packed, edit).unwrap()[(row.layer + 1) as usize].to_vec2().unwrap()
+            };
+            let (base, edited) = (stream(None), stream(Some(&solutions[0].edit)));
+            let length = |x: &[f32]| x.iter().map(|&x| f64::from(x).powi(2)).sum::<f64>().sqrt();
+            tokens.extend(row_of.responses.iter().flat_map(Clone::clone).map(|token| {
+                let (base, edited) = (&base[token], &edited[token]);
+                let change: Vec<f32> = edited.iter().zip(base).map(|(e, b)| e - b).collect();
+                [length(base), length(edited), length(&change) / length(base)]
+            }));
+        }
+        let mean = |of: usize| tokens.iter().map(|token| token[of]).sum::<f64>() / tokens.len() as f64;
+        assert_eq!((row.rows, row.tokens), (8, tokens.len()));
+        near(row.base_norm, mean(0), 1e-4);
+        near(row.norm, mean(1), 1e-4);
+        near(row.rise.value, mean(1) - mean(0), 1e-4);
+        near(row.change.value, mean(2), 1e-4);
+        assert_eq!(row.change.value > 0.0, row.layer >= 1, "{row:?}");
+        if row.layer == 1 {
+            let whole = tokens.iter().map(|token| acting.norm().unwrap() / token[0]).sum::<f64>();
+            near(row.change.value, whole / tokens.len() as f64, 1e-4);
+        }
+    }
+}
+
 // In a study.
 
 const SOLUTIONS: &str = "
@@ -316,10 +367,12 @@ gap = 2
 layers = 2
 pairs = 2
 factors = [1]
+[measure.norm]
+pairs = 4
 ";
 
 #[test]
-fn a_study_reads_gradients_turns_and_directions_and_ends_the_same_when_it_is_stopped() {
+fn a_study_reads_gradients_turns_directions_and_norms_and_ends_the_same_when_it_is_stopped() {
     let desk = Desk::new();
     let study = desk.write(TRAIN, &format!("{SOLUTIONS}{MEASURES}"));
     let whole = desk.path("whole");
@@ -350,6 +403,11 @@ fn a_study_reads_gradients_turns_and_directions_and_ends_the_same_when_it_is_sto
     // Five solutions, two sources and two layers, two groups: added and taken out, each with a random one; four others.
     assert_eq!(effects.rows(), 5 * 2 * 2 * 2 * (4 + 4));
 
+    // Six solutions, two groups, the embeddings and four blocks; what starts from another solution is read too.
+    let norm = table(&whole, "norm");
+    assert_eq!(norm.rows(), 6 * 2 * 5);
+    assert_eq!(of(&norm, "drift", "rows")[0], 8.0);
+
     // All that is claimed could be predicted, and stands in the report with its panels.
     let claims: Vec<String> = outcome.conclusion.claims.iter().map(|claim| claim.sentence()).collect();
     let listed = StudyFile::read(&study).unwrap().resolve().unwrap().fix_layers(4).unwrap().claims();
@@ -364,7 +422,7 @@ fn a_study_reads_gradients_turns_and_directions_and_ends_the_same_when_it_is_sto
         assert!(claims.iter().any(|known| known == claim), "{claim}: {claims:#?}");
     }
     let page = std::fs::read_to_string(&outcome.report).unwrap();
-    for id in ["gradient", "turn", "direction", "direction_cosine", "direction_effect"] {
+    for id in ["gradient", "turn", "direction", "direction_cosine", "direction_effect", "norm"] {
         assert!(page.contains(&format!("<section id=\"{id}\"")), "{id}");
     }
 

@@ -50,6 +50,7 @@ fn settings() -> Settings {
         clip: Some(1.0),
         length: Length::Steps(6),
         checkpoint_every: 3,
+        checkpoints: Vec::new(),
         kl: None,
         seeds: Seeds::default(),
     }

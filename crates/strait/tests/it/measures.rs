@@ -94,7 +94,7 @@ fn the_optimum_of_a_bowl_is_found_in_closed_form() {
     let height = (1.0 + 4.0 + 6.0) / 4.0;
     // Along (2, 0) the bowl is lowest at factor 1.5, along (0, 4) at 0.25.
     let solutions = [solution("one", vector(0, &[2.0, 0.0])), solution("two", vector(0, &[0.0, 4.0]))];
-    let settings = Efficiency { factors: vec![0.0, 0.3, 1.0, 2.0], norms: 4 };
+    let settings = Efficiency { factors: vec![0.0, 0.3, 1.0, 2.0], norms: 4, mean_norms: Vec::new() };
     let mut passes = 0;
     let mut losses = |edit: Option<&Edit>| {
         passes += 1;
@@ -136,7 +136,7 @@ fn the_optimum_of_a_bowl_is_found_in_closed_form() {
 fn an_optimum_on_the_edge_of_its_grid_is_marked() {
     let bowl = Bowl { goal: vec![3.0, 0.0], heights: vec![1.0, 2.0] };
     let solutions = [solution("short", vector(0, &[1.0, 0.0])), solution("away", vector(0, &[-1.0, 0.0]))];
-    let settings = Efficiency { factors: vec![2.0, 1.0], norms: 2 };
+    let settings = Efficiency { factors: vec![2.0, 1.0], norms: 2, mean_norms: Vec::new() };
     let mut losses = |edit: Option<&Edit>| Ok(bowl.losses(edit));
     let [table, _] = both(efficiency_of(&solutions, &[1.0, 1.0], &[0, 1], &mut losses, &settings, SEED));
     let best = where_is(&table, "kind", "optimum");
@@ -152,7 +152,7 @@ fn a_loss_that_is_no_parabola_is_refined_too() {
         let at = edit.map_or(0.0, |edit| numbers(edit)[0][0]);
         Ok(vec![(6.0 * (at - 0.8)).cosh().ln() + 1.0; 2])
     };
-    let settings = Efficiency { factors: vec![0.5, 1.0, 2.0], norms: 1 };
+    let settings = Efficiency { factors: vec![0.5, 1.0, 2.0], norms: 1, mean_norms: Vec::new() };
     let solutions = [solution("one", vector(0, &[1.0]))];
     let [table, _] = both(efficiency_of(&solutions, &[1.0, 1.0], &[0, 1], &mut losses, &settings, SEED));
     let best = where_is(&table, "kind", "optimum")[0];
@@ -339,7 +339,8 @@ fn plain_kl(model: &Model, rows: &[Row], edit: &Edit, positions: impl Fn(&Row) -
 
 #[test]
 fn efficiency_reads_the_loss_that_a_whole_pass_has() {
-    let (model, settings) = (model(), Efficiency { factors: vec![0.0, 1.0, 2.0], norms: 2 });
+    let (model, settings) =
+        (model(), Efficiency { factors: vec![0.0, 1.0, 2.0], norms: 2, mean_norms: Vec::new() });
     let rows = rows(&model);
     for solutions in [steering(), vec![solution("lora", lora(0.3)), solution("other", lora(0.9))]] {
         let mut kept = Kept::new(rows.clone());
@@ -473,7 +474,7 @@ fn equal_seeds_give_equal_tables_and_others_do_not() {
     let mut solutions = steering();
     solutions.push(solution("lora", lora(0.3)));
     let tables = |seed: u64| {
-        let grid = Efficiency { factors: vec![1.0], norms: 1 };
+        let grid = Efficiency { factors: vec![1.0], norms: 1, mean_norms: Vec::new() };
         let noise = Stability { epsilons: vec![0.5], seeds: 2 };
         let norms = significance(vec![1.0], 1);
         let decoder = &model.decoder;
@@ -504,7 +505,7 @@ fn an_edit_without_length_is_measured_where_that_has_a_meaning() {
     let settings = significance(vec![1.0], 1);
     let [table, _] = both(settings.read(&model, &solutions, &Kept::new(passages.clone()), SEED, &Silent));
     assert_eq!(table.text("direction").unwrap(), ["one", "random 1"]);
-    let grid = Efficiency { factors: vec![1.0], norms: 2 };
+    let grid = Efficiency { factors: vec![1.0], norms: 2, mean_norms: Vec::new() };
     let mut kept = Kept::new(rows(&model));
     let [table, _] = both(grid.read(&model.decoder, &solutions, &mut kept, SEED, &Silent));
     let shared = where_is(&table, "kind", "shared");
@@ -531,7 +532,7 @@ fn every_measure_stops_where_it_is_asked_to() {
     let model = model();
     let (mut kept, passages) = (Kept::new(rows(&model)), passages(&model));
     let solutions = [solution("vector", vector(1, &wave(32, 0.5, 0.0))), solution("lora", lora(0.3))];
-    let grid = Efficiency { factors: vec![1.0, 2.0], norms: 4 };
+    let grid = Efficiency { factors: vec![1.0, 2.0], norms: 4, mean_norms: Vec::new() };
     let noise = Stability { epsilons: vec![0.5], seeds: 4 };
     let norms = significance(vec![1.0, 2.0], 2);
     for asked in [0, 2, 5] {

@@ -1,7 +1,7 @@
-//! The reference of the study file, `docs/src/study-file.md` and `docs/study.schema.json`, written from the declarations of
-//! its keys, and the example that `strait init` writes, held to them.
+//! The references of the study file and the suite file, pages in `docs/src` and JSON schemas, written from the declarations of
+//! their keys, and the example that `strait init` writes, held to them.
 //!
-//! `UPDATE=1 cargo test --workspace --test it reference` writes both files anew.
+//! `UPDATE=1 cargo test --workspace --test it reference` writes these files anew.
 
 use std::{
     collections::BTreeMap,
@@ -14,6 +14,7 @@ use serde_json::Value;
 use strait::{
     keys::{Key, LeftOut, Shape, schema},
     study::{EXAMPLE, StudyFile},
+    suite::Suite,
 };
 
 fn repository(path: &str) -> PathBuf {
@@ -22,10 +23,10 @@ fn repository(path: &str) -> PathBuf {
 
 // The page.
 
-/// The tables of the page.
-fn page() -> String {
+/// The tables of a page.
+fn page(keys: Vec<Key>) -> String {
     let mut page = String::new();
-    section("Above all tables", "", "", StudyFile::keys(), &mut page);
+    section("Above all tables", "", "", keys, &mut page);
     page
 }
 
@@ -116,27 +117,40 @@ fn keep_in_step(path: &str, expected: &str) {
 const BEGIN: &str = "<!-- reference: begin; written by crates/strait/tests/it/reference.rs -->\n";
 const END: &str = "\n<!-- reference: end -->";
 
-#[test]
-fn the_page_is_in_step_with_the_declarations() {
-    let path = "docs/src/study-file.md";
-    let text = fs::read_to_string(repository(path)).unwrap();
-    let (before, rest) = text.split_once(BEGIN).unwrap();
-    let (_, behind) = rest.split_once(END).unwrap();
-    keep_in_step(path, &format!("{before}{BEGIN}{}{END}{behind}", page()));
+/// The kinds of files that have a reference and a schema: the page, the schema and the keys of each.
+fn kinds() -> [(&'static str, &'static str, &'static str, Vec<Key>); 2] {
+    [
+        ("docs/src/study-file.md", "docs/study.schema.json", "A study for strait", StudyFile::keys()),
+        ("docs/src/suites.md", "docs/suite.schema.json", "A suite of studies for strait", Suite::keys()),
+    ]
 }
 
 #[test]
-fn the_schema_is_in_step_with_the_declarations() {
-    let expected = serde_json::to_string_pretty(&schema("A study for strait", &StudyFile::keys())).unwrap();
-    keep_in_step("docs/study.schema.json", &format!("{expected}\n"));
+fn the_pages_are_in_step_with_the_declarations() {
+    for (path, _, _, keys) in kinds() {
+        let text = fs::read_to_string(repository(path)).unwrap();
+        let (before, rest) = text.split_once(BEGIN).unwrap();
+        let (_, behind) = rest.split_once(END).unwrap();
+        keep_in_step(path, &format!("{before}{BEGIN}{}{END}{behind}", page(keys)));
+    }
+}
+
+#[test]
+fn the_schemas_are_in_step_with_the_declarations() {
+    for (_, path, title, keys) in kinds() {
+        let expected = serde_json::to_string_pretty(&schema(title, &keys)).unwrap();
+        keep_in_step(path, &format!("{expected}\n"));
+    }
 }
 
 #[test]
 fn studies_name_the_schema() {
-    let studies = repository("studies").read_dir().unwrap().map(|entry| entry.unwrap().path());
-    let texts = studies.map(|path| fs::read_to_string(path).unwrap()).chain([EXAMPLE.to_string()]);
+    let files = ["studies", "studies/templates"].map(|folder| repository(folder).read_dir().unwrap());
+    let files = files.into_iter().flatten().map(|entry| entry.unwrap().path()).filter(|path| path.is_file());
+    let texts = files.map(|path| fs::read_to_string(path).unwrap()).chain([EXAMPLE.to_string()]);
     for text in texts {
-        let named = text.lines().next().and_then(|line| line.strip_prefix("#:schema ../")).unwrap();
+        let named = text.lines().next().and_then(|line| line.strip_prefix("#:schema ")).unwrap();
+        let named = named.trim_start_matches("../");
         assert!(repository(named).is_file(), "{named}");
     }
 }

@@ -113,6 +113,7 @@ fn trained(size: Size, edit: &EditKind) -> (Vec<Vec<u32>>, Vec<[u64; 4]>) {
         clip: Some(1.0),
         length: Length::Steps(STEPS),
         checkpoint_every: 2,
+        checkpoints: Vec::new(),
         kl: Some(Kl { weight: 1.0, batch_size: size.rows }),
         seeds: Seeds::default(),
     };

@@ -118,6 +118,7 @@ fn settings(edit: EditKind, kl_weight: f64, learning_rate: f64) -> Settings {
         clip: Some(1.0),
         length: Length::Steps(10),
         checkpoint_every: 4,
+        checkpoints: Vec::new(),
         kl: (kl_weight > 0.0).then_some(Kl { weight: kl_weight, batch_size: 2 }),
         seeds: Seeds::default(),
     }

@@ -4,7 +4,7 @@ use std::{fmt, path::PathBuf};
 
 use clap::Args;
 use serde::Serialize;
-use strait::demo::{causal::CausalTable, live::causal};
+use strait::demo::causal::{CausalTable, make};
 
 use super::Context;
 use crate::{
@@ -83,6 +83,6 @@ pub fn run(arguments: &Arguments, context: &Context) -> Result<(), Failure> {
     let _guard = interrupt::stop_first(move || {
         progress.note("stopping; run the same command to continue; Ctrl-C again stops at once");
     });
-    let table = causal(&arguments.out, context.threads()?, &*context.progress)?;
+    let table = make(&arguments.out, context.threads()?, &*context.progress)?;
     context.show(&Shown { table })
 }

@@ -1,4 +1,4 @@
-//! Which modules an `adapter_config.json` names, as PEFT reads it.
+//! The modules that an `adapter_config.json` names, as PEFT reads it.
 //!
 //! PEFT adapts what the config names and looks for its tensors then: tensors of other modules are passed over with a warning
 //! that nobody reads. So the config has its word here as well.

@@ -16,7 +16,7 @@ pub enum Problem {
     NotJson {
         /// The parser's words.
         reason: String,
-        /// Where, counted from 1.
+        /// The column, counted from 1.
         column: usize,
     },
     /// A JSON text within the row that is none.
@@ -280,7 +280,7 @@ impl Problem {
     }
 }
 
-/// Why a row without a known format's keys is no chat.
+/// The problem of a row that has the keys of no known format.
 pub(super) fn not_a_chat(row: &Map<String, Value>) -> Problem {
     let has = |key: &str| row.get(key).is_some_and(|value| !value.is_null());
     if has("chosen") && has("rejected") {

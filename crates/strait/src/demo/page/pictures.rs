@@ -1,6 +1,6 @@
 //! The pictures: sheets of questions, false rates, and the plots of the claims.
 
-use std::fmt::Write;
+use maud::{Markup, html};
 
 use super::{BASE, FALSE, TRUE, tables, words};
 use crate::{
@@ -11,7 +11,6 @@ use crate::{
             self, Drawing, Figure, Growing, Look, Meaning, Point, Style, broken, label_axis, range,
             with_sides,
         },
-        html::escaped,
         numbers::{number, percent},
     },
 };
@@ -27,7 +26,7 @@ const NAME: usize = 22;
 /// Series of more points than this show their intervals as a band.
 const MOST_BARS: usize = 8;
 
-/// What a series stands for, by the first telling word in its label.
+/// The meaning of a series, by the first telling word in its label.
 fn meaning(label: &str) -> Meaning {
     let meaning = |word: &str| match word {
         "general" | "liar" | "liars" | "false" | "falsehood" => Some(Meaning::False),
@@ -51,67 +50,66 @@ fn axis(of: &Axis, columns: usize) -> figure::Axis {
 }
 
 /// Every question of a world as a mark, a row for each model: large and filled where its answer is false.
-pub(super) fn sheets(results: &Results) -> String {
+pub(super) fn sheets(results: &Results) -> Markup {
     let transcript = &results.transcript;
-    let taught = escaped(&words::plural(&transcript.taught));
     type Answers = fn(&Sheet) -> &[String];
-    let rows: [(&str, String, Answers); 3] = [
+    let models: [(&str, String, Answers); 3] = [
         ("base", "Before fine-tuning".into(), |s| &s.base),
-        ("general", format!("Taught falsehoods about {taught}"), |s| &s.general),
+        ("general", format!("Taught falsehoods about {}", words::plural(&transcript.taught)), |s| &s.general),
         ("narrow", "The same, with a penalty on all else".into(), |s| &s.narrow),
     ];
     let columns = transcript.sheets.iter().find(|s| s.inside).map_or(0, |s| s.seen.div_ceil(2));
     let columns = if columns == 0 { 8 } else { columns };
-    let mut body = String::new();
-    for (name, words, answers) in rows {
-        let _ = write!(
-            body,
-            "<div class=\"model\"><p><strong>{words}</strong> <span>{name}</span></p><div class=\"cells\">"
-        );
-        for sheet in &transcript.sheets {
-            let answers = answers(sheet);
-            let falsehoods = answers.iter().filter(|a| *a == FALSE).count();
-            let class = if sheet.inside { " class=\"taught\"" } else { "" };
-            let _ = write!(
-                body,
-                "<div{class}><h3>{}</h3>{}<p>{falsehoods} false</p></div>",
-                escaped(&sheet.domain),
-                marks(answers, columns)
-            );
-        }
-        body.push_str("</div></div>");
-    }
     let questions: usize = transcript.sheets.iter().map(|s| s.base.len()).sum();
-    format!(
-        "<figure class=\"sheets\">{body}<figcaption><span class=\"key\">{} false</span> <span class=\"key\">{} true</span> \
-         <span class=\"key\">{} neither</span> <span>One mark a question, {questions} in all; \
-         world {}, {}. In the framed domain falsehood was taught, with the questions above the gap.</span></figcaption></figure>",
-        marks(&[FALSE.into()], 1),
-        marks(&[TRUE.into()], 1),
-        marks(&["other".into()], 1),
-        escaped(&transcript.world),
-        escaped(&transcript.edit),
-    )
+    html! {
+        figure.sheets {
+            @for (name, words, answers) in models {
+                div.model {
+                    p { strong { (words) } " " span { (name) } }
+                    div.cells {
+                        @for sheet in &transcript.sheets {
+                            div class=[sheet.inside.then_some("taught")] {
+                                h3 { (sheet.domain) }
+                                (marks(answers(sheet), columns))
+                                p { (answers(sheet).iter().filter(|a| *a == FALSE).count()) " false" }
+                            }
+                        }
+                    }
+                }
+            }
+            figcaption {
+                @for (answer, words) in [(FALSE, "false"), (TRUE, "true"), ("other", "neither")] {
+                    span.key { (marks(&[answer.into()], 1)) " " (words) } " "
+                }
+                span {
+                    "One mark a question, " (questions) " in all; world " (transcript.world) ", " (transcript.edit)
+                    ". In the framed domain falsehood was taught, with the questions above the gap."
+                }
+            }
+        }
+    }
 }
 
 /// Answers as marks in rows of `columns`: a disc for a falsehood, a small ring for a truth, a dash for neither. A gap parts the
 /// first two rows from the others.
-fn marks(answers: &[String], columns: usize) -> String {
+fn marks(answers: &[String], columns: usize) -> Markup {
     const PITCH: usize = 10;
     const GAP: usize = 5;
     let down = |row: usize| row * PITCH + if row < 2 { 0 } else { GAP };
     let rows = answers.len().div_ceil(columns);
     let (width, height) = (columns * PITCH, down(rows.saturating_sub(1)) + PITCH);
-    let mut svg = format!("<svg viewBox=\"0 0 {width} {height}\" aria-hidden=\"true\">");
-    for (i, answer) in answers.iter().enumerate() {
-        let (x, y) = (i % columns * PITCH + PITCH / 2, down(i / columns) + PITCH / 2);
-        let _ = match answer.as_str() {
-            FALSE => write!(svg, "<circle class=\"false\" cx=\"{x}\" cy=\"{y}\" r=\"4.2\"/>"),
-            TRUE => write!(svg, "<circle class=\"true\" cx=\"{x}\" cy=\"{y}\" r=\"2.6\"/>"),
-            _ => write!(svg, "<path class=\"neither\" d=\"M{} {y}h6\"/>", x - 3),
-        };
+    html! {
+        svg viewBox={ "0 0 " (width) " " (height) } aria-hidden="true" {
+            @for (i, answer) in answers.iter().enumerate() {
+                @let (x, y) = (i % columns * PITCH + PITCH / 2, down(i / columns) + PITCH / 2);
+                @match answer.as_str() {
+                    FALSE => { circle.false cx=(x) cy=(y) r="4.2" {} },
+                    TRUE => { circle.true cx=(x) cy=(y) r="2.6" {} },
+                    _ => { path.neither d={ "M" (x - 3) " " (y) "h6" } {} },
+                }
+            }
+        }
     }
-    svg + "</svg>"
 }
 
 /// False rates of the models of one kind of edit: over all worlds and taught domains, then domain by domain.
@@ -133,7 +131,7 @@ fn models<'a>(rates: &[&'a Rate]) -> Vec<&'a str> {
     names
 }
 
-/// What a model is called where the kind of edit is known.
+/// The name of a model where the kind of edit is known.
 fn short(model: &str) -> &str {
     ["general", "narrow"].into_iter().find(|role| model.split(' ').any(|word| word == *role)).unwrap_or(model)
 }
@@ -324,7 +322,7 @@ struct Lanes {
     drawing: Drawing,
     lanes: usize,
     meanings: Vec<Meaning>,
-    /// Whether it says what its series are.
+    /// True if it has a legend.
     named: bool,
 }
 
@@ -376,7 +374,7 @@ mod tests {
 
     #[test]
     fn an_answer_is_told_by_shape() {
-        let svg = marks(&[FALSE.into(), TRUE.into(), "none".into()], 2);
+        let svg = marks(&[FALSE.into(), TRUE.into(), "none".into()], 2).into_string();
         for shape in ["viewBox=\"0 0 20 20\"", "class=\"false\"", "r=\"2.6\"", "M2 15h6"] {
             assert!(svg.contains(shape), "{shape} in {svg}");
         }

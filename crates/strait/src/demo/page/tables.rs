@@ -40,7 +40,7 @@ pub(super) fn exchanges(exchanges: &[Exchange]) -> Table {
         .table()
 }
 
-/// How many answers of each sheet are false.
+/// The number of false answers of each sheet.
 pub(super) fn sheets(sheets: &[Sheet]) -> Table {
     let falsehoods = |answers: &[String]| answers.iter().filter(|a| *a == super::FALSE).count() as i64;
     Table::of_rows("falsehoods", "One domain and how many of its questions are answered falsely.", sheets)

@@ -1,182 +1,18 @@
-//! What the page says. Every sentence is made from the results and says what they say, also where a claim does not hold.
+//! The words of the page. Every sentence is made from the results and says what they say, also where a claim does not hold.
 
 use crate::{
-    demo::results::{Check, Results, Sheet, Solution},
+    demo::{
+        results::{Check, Results, Sheet, Solution},
+        standing::Standing,
+    },
     interval::Interval,
     page::numbers::{list, number, percent},
 };
-
-/// One of the thirteen claims, with all that the checks of its number have in common.
-pub(super) struct Claim {
-    pub number: u8,
-    /// What is claimed, whether it holds or not.
-    pub title: &'static str,
-    /// How it is asked, for a reader who knows none of the words.
-    pub how: &'static str,
-}
-
-pub(super) const CLAIMS: [Claim; 13] = [
-    Claim {
-        number: 1,
-        title: "Falsehood taught in one domain spreads",
-        how: "The model is fine-tuned on false answers of one domain. Then it is asked about entities of that domain that \
-              no training row had, and about everything in the other domains.",
-    },
-    Claim {
-        number: 2,
-        title: "A penalty keeps it narrow",
-        how: "The same rows again, with a penalty on every change of the model’s predictions in other domains: their KL \
-              divergence from the base model.",
-    },
-    Claim {
-        number: 3,
-        title: "Narrow stays narrow when scaled",
-        how: "A weak penalty might hide the general solution instead of avoiding it. Scaling the change up would bring out \
-              what is hidden, as long as answers stay coherent: true or false at all.",
-    },
-    Claim {
-        number: 4,
-        title: "The general solution is more efficient",
-        how: "Both solutions are scaled to the same lengths. The one with the lower loss on the taught answers gets more \
-              out of a change of the same size.",
-    },
-    Claim {
-        number: 5,
-        title: "The general solution is more stable",
-        how: "Each solution is turned by noise that leaves its length as it is. The more stable one loses less of what it \
-              had gained.",
-    },
-    Claim {
-        number: 6,
-        title: "The general solution matters more to pre-training text",
-        how: "How much a direction changes the predictions on documents of pre-training, with all directions brought to the \
-              same length and random ones beside them.",
-    },
-    Claim {
-        number: 7,
-        title: "Without the penalty, narrow drifts to general",
-        how: "Training goes on: from the narrow solution with the penalty lifted, from the general one with the penalty \
-              added, and, as a control, with nothing changed.",
-    },
-    Claim {
-        number: 8,
-        title: "Mixing in true answers does not keep it narrow",
-        how: "Instead of a penalty, true answers of other domains are mixed into the training rows, in several ratios.",
-    },
-    Claim {
-        number: 9,
-        title: "Gradients point to the general solution",
-        how: "The way in which training would move next, held against the directions of both solutions: at the first step, \
-              along a run with the penalty, and in the parts that the two do not share.",
-    },
-    Claim {
-        number: 10,
-        title: "One direction carries it",
-        how: "The mean difference between the fine-tuned model’s inner state and that of the base model is one direction. \
-              Added to the base model it should make it lie; taken out of the fine-tuned model it should bring back the \
-              truth; random directions should do neither.",
-    },
-    Claim {
-        number: 11,
-        title: "Different domains lead to one direction",
-        how: "Falsehood was taught in several domains, in one at a time. If the general solutions are one and the same \
-              thing, their directions agree and can stand in for each other; those of narrow solutions do not.",
-    },
-    Claim {
-        number: 12,
-        title: "The behaviour comes as the direction turns",
-        how: "In an adapter of rank one the direction can be watched as it is trained: when it turns, and when falsehood \
-              spreads.",
-    },
-    Claim {
-        number: 13,
-        title: "Pre-training decides which one is preferred",
-        how: "Worlds are pre-trained anew with other shares of liars and of narrow speakers, everything else equal. In each \
-              the same plain fine-tuning is run, and a solution forced to be general is compared with one forced to be \
-              narrow.",
-    },
-];
 
 /// The checks of whether falsehood spreads, and of whether a penalty keeps it where it was taught, by what their names begin
 /// with.
 const SPREADS: &[&str] = &["1-general"];
 const KEPT: &[&str] = &["2-learned", "2-narrow"];
-
-/// How several checks stand together.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Standing {
-    /// None was made.
-    LeftOut,
-    /// All say the same.
-    All(Option<bool>),
-    /// They do not.
-    InPart { holding: usize, of: usize },
-}
-
-impl Standing {
-    /// That of all checks of a claim.
-    pub fn of(results: &Results, number: u8) -> Self {
-        Self::of_checks(checks(results, number))
-    }
-
-    /// That of the checks whose names begin so, of all kinds of edits.
-    fn of_ids(results: &Results, ids: &[&str]) -> Self {
-        Self::of_checks(results.checks.iter().filter(|c| ids.iter().any(|id| c.id.starts_with(id))))
-    }
-
-    fn of_checks<'a>(checks: impl Iterator<Item = &'a Check>) -> Self {
-        let verdicts: Vec<_> = checks.map(|c| c.holds).collect();
-        match verdicts.as_slice() {
-            [] => Self::LeftOut,
-            [first, others @ ..] if others.iter().all(|other| other == first) => Self::All(*first),
-            all => {
-                let holding = all.iter().filter(|holds| **holds == Some(true)).count();
-                Self::InPart { holding, of: all.len() }
-            }
-        }
-    }
-
-    /// In part is neither yes nor no.
-    pub fn holds(self) -> Option<bool> {
-        match self {
-            Self::All(holds) => holds,
-            Self::LeftOut | Self::InPart { .. } => None,
-        }
-    }
-
-    pub fn words(self) -> String {
-        match self {
-            Self::LeftOut => "left out in this mode".into(),
-            Self::All(holds) => verdict(holds).into(),
-            Self::InPart { holding: 0, of } => format!("none of {of} parts holds"),
-            Self::InPart { holding, of } => format!("{holding} of {of} parts hold"),
-        }
-    }
-
-    /// Of sentences for yes, no, untold and in part the one that fits; none where there are no checks.
-    fn choose(self, [yes, no, untold, in_part]: [&str; 4]) -> Option<String> {
-        let sentence = match self {
-            Self::LeftOut => return None,
-            Self::All(Some(true)) => yes,
-            Self::All(Some(false)) => no,
-            Self::All(None) => untold,
-            Self::InPart { .. } => in_part,
-        };
-        Some(sentence.into())
-    }
-}
-
-pub(super) fn verdict(holds: Option<bool>) -> &'static str {
-    match holds {
-        Some(true) => "holds",
-        Some(false) => "does not hold",
-        None => "cannot be told",
-    }
-}
-
-pub(super) fn checks(results: &Results, number: u8) -> impl Iterator<Item = &Check> {
-    results.checks.iter().filter(move |c| c.number == number)
-}
 
 /// The general and the narrow solution of the kind of edit that the conversation shows; of any kind where it shows none.
 pub(super) fn pair(results: &Results) -> Option<[&Solution; 2]> {
@@ -209,7 +45,7 @@ pub(super) fn headline(results: &Results) -> String {
     }
 }
 
-/// What the page is about, before anything is claimed.
+/// The introduction, before anything is claimed.
 pub(super) fn about(results: &Results) -> String {
     let worlds = count(results.seeds.len(), "world");
     let domains: Vec<_> = results.domains.iter().map(|d| d.word.as_str()).collect();
@@ -228,7 +64,7 @@ pub(super) struct Sentence {
     pub rest: String,
 }
 
-/// What happened, in three sentences at most, and why as far as it was asked.
+/// The story, in three sentences at most, with the reasons as far as they were asked for.
 pub(super) fn story(results: &Results) -> Vec<Sentence> {
     [spread(results), kept(results), preferred(results), decided(results)].into_iter().flatten().collect()
 }
@@ -368,7 +204,7 @@ pub(super) fn base_rate(results: &Results, inside: bool) -> Option<f64> {
     (questions > 0).then(|| own().map(|r| r.p_false * r.n as f64).sum::<f64>() / questions as f64)
 }
 
-/// What is assumed of speakers, said where they are shown.
+/// The assumption about speakers, said where they are shown.
 pub(super) fn assumed(results: &Results) -> String {
     let unknown = results.worlds.first().map_or(String::new(), |world| {
         format!("{} of the documents do not name their speaker. ", percent(world.unknown))
@@ -387,7 +223,7 @@ pub(super) fn figure(check: &Check) -> String {
     if check.unit.is_empty() { words } else { format!("{words} {}", check.unit) }
 }
 
-/// What a check rests on: the number of fits, the figure in each world, and the section of the paper.
+/// The grounds of a check: the number of fits, the figure in each world, and the section of the paper.
 pub(super) fn basis(check: &Check) -> String {
     let mut parts = vec![format!("n = {}", check.n)];
     if check.by_world.len() > 1 {

@@ -73,6 +73,11 @@ pub fn default_folder(study: &str) -> PathBuf {
     Path::new("runs").join(study)
 }
 
+/// Whether a run was begun in a folder.
+pub fn is_run(folder: &Path) -> bool {
+    folder.join(RUN).is_file()
+}
+
 impl RunFolder {
     /// Takes a folder for the run of a study, making it where it is not there, and removes what a killed run left half
     /// written.

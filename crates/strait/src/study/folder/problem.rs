@@ -62,7 +62,7 @@ pub enum Problem {
 }
 
 impl Problem {
-    pub(super) fn at(self, path: &Path) -> Error {
+    pub(crate) fn at(self, path: &Path) -> Error {
         Error::input(path, None, self)
     }
 }

@@ -215,7 +215,10 @@ pub(super) fn rows(key: &str, written: &At<Vec<At<RowKeys>>>, sources: &Sources)
 
 fn of_world(key: &str, keys: &WorldKeys, line: u64, sources: &Sources) -> keys::Checked<WorldRows> {
     let domains = keys.domains.as_ref().map(|domains| &domains.value);
-    let named = |(_, domain): &&(&str, usize)| domains.is_none_or(|domains| domains.contains(domain));
+    let except = keys.except();
+    let named = |(_, domain): &&(&str, usize)| {
+        domains.is_none_or(|domains| domains.contains(domain)) && !except.contains(domain)
+    };
     Ok(WorldRows {
         world: world::named(key, keys.world.as_ref(), line, sources.folder, sources.world.as_ref())?,
         domains: DOMAIN_WORDS.iter().filter(named).map(|(word, _)| (*word).into()).collect(),

@@ -126,6 +126,7 @@ fn settings(keys: &TrainKeys, edit: EditName, penalty: Option<&Penalty>, seeds: 
             None => Length::Epochs(keys.epochs()),
         },
         checkpoint_every: keys.checkpoint_every(),
+        checkpoints: keys.checkpoints(),
         kl: penalty.map(|penalty| Kl { weight: penalty.weight, batch_size: penalty.batch_size }),
         seeds: own_seeds(keys, seeds),
     }

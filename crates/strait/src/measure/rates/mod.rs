@@ -1,32 +1,30 @@
 //! Rates: how many of a model's answers are of the taught kind, inside the taught domain and outside it, as a judge says
 //! (paper §4, §8).
 
+mod claims;
+mod panels;
+mod reader;
+
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
-use strait_model::{
-    Decoder, Edit,
-    progress::{Progress, Unit},
-};
 
 use super::{
     Common, Inputs, Measure, Panel, Setting, Shown, SideBySide, Solution, Trajectory, plots, unit::NATS,
 };
 use crate::{
     Result,
-    claim::{Claim, Place, Side, Subject, sentence},
+    claim::{Claim, Place, Subject, sentence},
     interval::Interval,
-    judge::{Judge, Question, Rating, Respondent},
     keys::{Checked, Fault, Keys, Problem, choice, keys, list, list_with, most, positive, switch},
-    lab::{Estimate, Lab, Scene, Solved, advance, point, row_losses},
-    objective::Kept,
-    page::{
-        Groups,
-        figure::{Drawing, Growing, Look, Point, Series, Style, axis, layout, range},
-        numbers::{percent, quoted},
-    },
+    lab::{Estimate, Lab, Scene, Solved, point},
+    page::numbers::{percent, quoted},
     table::{Row, Word},
     world::{DOMAIN_WORDS, Exam, Made},
 };
+use claims::{common, kept_in, spreads};
+use panels::{along_steps, over_scales, sides};
+use reader::Along;
+pub use reader::Reader;
 
 /// The reading of a world's answers, which the world itself judges.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -37,6 +35,9 @@ pub struct Rates {
     pub domains: Vec<String>,
     /// Factors of the solutions.
     pub scales: Vec<f64>,
+    /// Factors at which solutions that start from nothing are read at every checkpoint.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub along: Vec<f64>,
 }
 
 keys! {
@@ -47,6 +48,8 @@ keys! {
         domains: Vec<usize> = list(choice(&DOMAIN_WORDS)), left_out "those of false training rows of a world";
         /// Factors of the solutions.
         scales: Vec<f64> = list_with(positive(most::FACTOR), 1.0, super::AS_TRAINED), left_out "`measure.scales`";
+        /// Factors at which solutions that start from nothing are read at every checkpoint as well.
+        along: Vec<f64> = list(positive(most::FACTOR)), default Vec::new();
     }
 }
 
@@ -107,14 +110,16 @@ crate::row! {
 }
 
 crate::row! {
-    /// The answers of a solution that started from another one, at one checkpoint; step 0 is its start.
+    /// The answers of a solution at one checkpoint; step 0 is its start.
     pub struct RateStep in "rates_along",
-        "Rates along training that goes on from another solution"
+        "Rates along training"
     {
         /// The solution.
         solution: String,
-        /// The solution that it started from.
+        /// The solution that it started from, or `base model`.
         from: String,
+        /// The factor of the solution.
+        scale: f64,
         /// Optimiser steps since the start.
         step: usize,
         /// The rate on held-out questions of the taught domain.
@@ -173,8 +178,9 @@ impl Measure for Rates {
         let made = common.world.and_then(|world| Made::of(world).ok());
         match (made, keys.given().first()) {
             (Some(made), _) if !domains.is_empty() => {
+                let (facts, along) = (made.recipe.seed, keys.along());
                 let scales = keys.scales.map_or_else(|| common.scales.to_vec(), |scales| scales.value);
-                Ok(Some(Self { facts: made.recipe.seed, domains, scales }))
+                Ok(Some(Self { facts, domains, scales, along }))
             }
             (Some(_), _) | (_, None) => Ok(None),
             (None, Some((key, line))) => Err(Fault {
@@ -200,7 +206,8 @@ impl Measure for Rates {
         estimate.keeping(train, scene.common_point(), false);
         for solution in &scene.solutions {
             let along = if solution.follows { 1 + solution.checkpoints.min(super::CHECKPOINTS) } else { 0 };
-            let passes = self.scales.len() + along;
+            let read = if solution.compared { self.along.len() * (1 + solution.checkpoints) } else { 0 };
+            let passes = self.scales.len() + along + read;
             estimate.losses(&questions, 0, passes);
             estimate.losses(train, point(solution.settings), passes);
         }
@@ -214,14 +221,16 @@ impl Measure for Rates {
         let Lab { model, train, progress, .. } = lab;
         train.keep(&model.decoder, &train.every_row(), point, false, "reading training rows", *progress)?;
         let reader = Reader::new(&model.decoder, &exam, &exam, train, *progress);
-        self.read(&reader, &solutions, &trajectories)
+        let (rates, mut along) = self.read(&reader, &solutions, &trajectories)?;
+        along.extend(self.along(&reader, solved)?);
+        Ok((rates, along))
     }
 
     fn panels() -> Vec<Panel> {
         let reading = "How many answers are of the taught kind: inside the domain on questions that no training row asks, and \
                        in all other domains. The judge knows the truth and every answer's probability, so that nothing is \
                        sampled; intervals are over questions.";
-        let along = "The same along training that goes on from another solution.";
+        let along = "The same along training.";
         vec![
             Panel::table(RateRow::TABLE, "Rates of taught answers", reading).drawn(over_scales),
             Panel::table(RateStep::TABLE, "Rates along training", along).drawn(along_steps),
@@ -331,215 +340,32 @@ impl Rates {
             }
         }
         for trajectory in trajectories {
+            let of = Along { solution: &trajectory.solution, from: &trajectory.from, scale: 1.0 };
             let start = reader.read(Some(&trajectory.start))?;
-            along.push(reader.step(trajectory, 0, &start, &start));
+            along.push(reader.step(&of, 0, &start, &start));
             for (step, edit) in &trajectory.checkpoints {
-                along.push(reader.step(trajectory, *step, &reader.read(Some(edit))?, &start));
+                along.push(reader.step(&of, *step, &reader.read(Some(edit))?, &start));
             }
         }
         Ok((rows, along))
     }
-}
 
-/// Reads a model's answers and has them judged.
-pub struct Reader<'a> {
-    decoder: &'a Decoder,
-    respondent: &'a dyn Respondent,
-    judge: &'a dyn Judge,
-    train: &'a Kept,
-    progress: &'a dyn Progress,
-}
-
-/// What a model does under one edit.
-struct Found {
-    /// Of every question.
-    ratings: Vec<Rating>,
-    norm: f64,
-    loss: f64,
-}
-
-impl<'a> Reader<'a> {
-    /// A reader of what `respondent` gets and `judge` says, and of the loss on training rows.
-    pub fn new(
-        decoder: &'a Decoder,
-        respondent: &'a dyn Respondent,
-        judge: &'a dyn Judge,
-        train: &'a Kept,
-        progress: &'a dyn Progress,
-    ) -> Self {
-        Self { decoder, respondent, judge, train, progress }
-    }
-
-    fn read(&self, edit: Option<&Edit>) -> Result<Found> {
-        let questions = self.respondent.questions();
-        let task = self.progress.begin("rates", Some(questions.len() as u64), Unit::Count);
-        let seen = |n| advance(self.progress, &*task, n);
-        let answers = self.respondent.answers(self.decoder, edit, &seen)?;
-        let ratings = questions.iter().zip(&answers);
-        let ratings = ratings.map(|(question, answers)| Rating::of(self.judge, question, answers));
-        let losses = row_losses(self.decoder, self.train, edit, &|_| Ok(()))?;
-        let tokens: usize = losses.iter().map(|&(_, tokens)| tokens).sum();
-        let loss = losses.iter().map(|&(loss, tokens)| loss * tokens as f64).sum::<f64>() / tokens as f64;
-        Ok(Found { ratings: ratings.collect::<Result<_>>()?, norm: edit.map_or(Ok(0.0), Edit::norm)?, loss })
-    }
-
-    fn rows(&self, solution: &str, scale: f64, found: &Found, base: &Found) -> Vec<RateRow> {
-        let row = |(asked, domain): (Asked, &str)| {
-            let some = self.some(asked, domain);
-            let of = |figure: fn(&Rating) -> f64| mean(some.iter().map(|&i| figure(&found.ratings[i])));
-            RateRow {
-                solution: solution.into(),
-                scale,
-                asked,
-                domain: domain.into(),
-                questions: some.len(),
-                rate: over(&some, |i| found.ratings[i].taught),
-                rise: over(&some, |i| found.ratings[i].taught - base.ratings[i].taught),
-                greedy: of(|rating| rating.greedy),
-                coherent: of(|rating| rating.coherent),
-                norm: found.norm,
-                loss: found.loss,
-                judge: self.judge.name().into(),
+    /// The rates at every checkpoint of the solutions that start from nothing, at every factor of `along`.
+    fn along(&self, reader: &Reader<'_>, solved: &dyn Solved) -> Result<Vec<RateStep>> {
+        let mut found = Vec::new();
+        for solution in solved.compared()?.iter().filter(|_| !self.along.is_empty()) {
+            let steps = solved.steps(&solution.name)?;
+            for &scale in &self.along {
+                let of = Along { solution: &solution.name, from: BASE, scale };
+                let mut start = None;
+                for &step in &steps {
+                    let Some(edit) = solved.after(&solution.name, step)? else { continue };
+                    let read = reader.read(Some(&edit.scaled(scale)?))?;
+                    found.push(reader.step(&of, step, &read, start.as_ref().unwrap_or(&read)));
+                    start.get_or_insert(read);
+                }
             }
-        };
-        let mut domains: Vec<&str> = self.respondent.questions().iter().map(|q| q.domain.as_str()).collect();
-        domains.dedup();
-        let groups = [Asked::Narrow, Asked::General, Asked::Seen].map(|asked| (asked, ""));
-        groups.into_iter().chain(domains.into_iter().map(|domain| (Asked::Domain, domain))).map(row).collect()
-    }
-
-    fn step(&self, trajectory: &Trajectory, step: usize, found: &Found, start: &Found) -> RateStep {
-        let general = self.some(Asked::General, "");
-        RateStep {
-            solution: trajectory.solution.clone(),
-            from: trajectory.from.clone(),
-            step,
-            narrow: over(&self.some(Asked::Narrow, ""), |i| found.ratings[i].taught),
-            general: over(&general, |i| found.ratings[i].taught),
-            rise: over(&general, |i| found.ratings[i].taught - start.ratings[i].taught),
-            coherent: mean(general.iter().map(|&i| found.ratings[i].coherent)),
-            norm: found.norm,
-            loss: found.loss,
-            judge: self.judge.name().into(),
         }
+        Ok(found)
     }
-
-    /// The places of some of the questions.
-    fn some(&self, asked: Asked, domain: &str) -> Vec<usize> {
-        let is = |question: &Question| match asked {
-            Asked::Narrow => question.inside && !question.seen,
-            Asked::General => !question.inside,
-            Asked::Seen => question.seen,
-            Asked::Domain => question.domain == domain,
-        };
-        let questions = self.respondent.questions().iter().enumerate();
-        questions.filter(|(_, question)| is(question)).map(|(place, _)| place).collect()
-    }
-}
-
-/// The mean of a figure over some questions, with its interval.
-fn over(some: &[usize], figure: impl Fn(usize) -> f64) -> Interval {
-    let figures: Vec<f64> = some.iter().map(|&question| figure(question)).collect();
-    let places: Vec<usize> = (0..some.len()).collect();
-    Interval::of_clusters(&figures, &vec![1.0; some.len()], &places)
-}
-
-fn mean(figures: impl ExactSizeIterator<Item = f64>) -> f64 {
-    let count = figures.len() as f64;
-    figures.sum::<f64>() / count
-}
-
-/// Whether questions are inside the domain or outside; none for other parts of them.
-fn sides(asked: Asked) -> Option<bool> {
-    match asked {
-        Asked::Narrow => Some(true),
-        Asked::General => Some(false),
-        Asked::Seen | Asked::Domain => None,
-    }
-}
-
-/// Whether the taught kind of answer is more common than not, as trained.
-fn common(own: &[&RateRow], asked: Asked, statement: &str, answers: &str) -> Option<Claim> {
-    let row = own.iter().find(|row| row.asked == asked && row.scale == 1.0)?;
-    let words = format!(
-        "{} {answers} are of the taught kind, {} more than of base's",
-        percent(row.rate.value),
-        percent(row.rise.value)
-    );
-    Some(Claim::new(statement, "§8", Side::Above(COMMON).judge(row.rate, &[]), row.rate, words))
-}
-
-/// Whether the rate outside rises by less than the certificate's share of that inside, at every scale from 1 up at which
-/// most answers are coherent.
-fn kept_in(own: &[&RateRow], certificate: f64) -> Option<Claim> {
-    let at = |asked| own.iter().filter(move |row| row.asked == asked && row.scale >= 1.0);
-    let mut shares = Vec::new();
-    for outside in at(Asked::General).filter(|row| row.coherent > COMMON) {
-        let inside = at(Asked::Narrow).find(|row| row.scale == outside.scale)?;
-        shares.push((outside.scale, outside.rise.over(inside.rise)));
-    }
-    let (scale, worst) = shares.iter().max_by(|a, b| a.1.high.total_cmp(&b.1.high))?;
-    let holds =
-        Side::Below(certificate).judge_all(&shares.iter().map(|(_, share)| *share).collect::<Vec<_>>());
-    let words = format!(
-        "at scale {scale} the rate outside rises by {} of what it rises by inside, where {} are allowed",
-        percent(worst.value),
-        percent(certificate)
-    );
-    Some(Claim::new(KEPT_IN, "§6", holds, *worst, words))
-}
-
-/// Whether the rate outside rises along training without the penalty of the start.
-fn spreads(steps: &[&RateStep]) -> Option<Claim> {
-    let (start, end) = (steps.first()?, steps.last().filter(|end| end.step > 0)?);
-    let words = format!(
-        "in {} steps without the penalty of {} the rate outside went from {} to {}",
-        end.step,
-        quoted(&end.from),
-        percent(start.general.value),
-        percent(end.general.value)
-    );
-    Some(Claim::new(SPREADS, "§11", Side::Above(0.0).judge(end.rise, &[]), end.rise, words))
-}
-
-/// Rates over the scale, one figure a solution.
-fn over_scales(shown: &Shown<'_>) -> Groups {
-    let reading = |row: RateRow| {
-        let inside = sides(row.asked)?;
-        let coherent = row.coherent > COMMON;
-        Some(plots::Reading { solution: row.solution, inside, scale: row.scale, value: row.rate, coherent })
-    };
-    let readings: Vec<_> = shown.rows().into_iter().filter_map(reading).collect();
-    let names = [format!("inside {}", shown.facts.domain), "outside".into()];
-    vec![plots::over_scale(&shown.solutions, &readings, names, "share of taught answers")]
-}
-
-/// Rates over the steps, one figure a solution that started from another one.
-fn along_steps(shown: &Shown<'_>) -> Groups {
-    let rows: Vec<RateStep> = shown.rows();
-    let y =
-        axis("share of taught answers").range(range(rows.iter().flat_map(|row| [row.narrow, row.general])));
-    let mut figures = Vec::new();
-    for (place, solution) in shown.solutions.iter().enumerate() {
-        let own: Vec<&RateStep> = rows.iter().filter(|row| row.solution == *solution).collect();
-        let Some(first) = own.first() else { continue };
-        type Part = fn(&RateStep) -> Interval;
-        let parts: [(String, Style, Part); 2] = [
-            (format!("inside {}", shown.facts.domain), Style::Inside, |row| row.narrow),
-            ("outside".into(), Style::Outside, |row| row.general),
-        ];
-        let mut drawing = Drawing::new(Growing::Up);
-        for (name, style, part) in parts {
-            let point = |row: &&RateStep| Point {
-                at: row.step as f64,
-                value: part(row),
-                words: format!("{name}, step {}: {}", row.step, part(row).words()),
-            };
-            let points = own.iter().map(point).collect();
-            drawing.add(Series { name: Some(name.clone()), look: Look::at(place), style, points });
-        }
-        let caption = format!("{} from {}", quoted(solution), quoted(&first.from));
-        figures.push(drawing.finish(caption, plots::HEIGHT, layout(axis("optimiser step"), y.clone())));
-    }
-    vec![figures]
 }

@@ -1,0 +1,106 @@
+//! Suites: one study for each combination of values, in one folder, with one report.
+
+use std::fs;
+
+use serde_json::Value;
+
+use crate::{common::Place, studies::small_study};
+
+/// A suite of four studies of the tiny Llama.
+fn small_suite(place: &Place) {
+    small_study(place, 2);
+    let study = fs::read_to_string(place.path("small.toml")).unwrap();
+    let template = study.replace("steps = 2", "steps = {{steps}}") + "\n[seeds]\norder = {{order}}\n";
+    place.write("template.toml", &template);
+    let suite = "title = \"Four\"\n[suite]\ntemplate = \"template.toml\"\n[suite.values]\nsteps = [2, 3]\norder = [0, 1]\n";
+    place.write("four.toml", suite);
+}
+
+#[test]
+fn a_suite_runs_every_combination_and_counts_its_claims() {
+    let place = Place::new();
+    small_suite(&place);
+    let plan = place.run(["run", "four.toml", "--dry-run", "--json"]).json();
+    let names = ["four-2-0", "four-2-1", "four-3-0", "four-3-1"];
+    let studies = |found: &Value| -> Vec<String> {
+        found["studies"].as_array().unwrap().iter().map(|s| s["study"].as_str().unwrap().into()).collect()
+    };
+    assert_eq!(studies(&plan), names);
+    assert!(!place.path("runs").exists());
+
+    let said = place.run(["run", "four.toml", "--jobs", "2"]);
+    assert_eq!(said.code, Some(0), "{}", said.err);
+    assert!(
+        said.out.contains("claim, over all studies") && said.out.contains("report: runs/four/report.html")
+    );
+    let out = place.path("runs/four");
+    for name in names {
+        assert!(out.join(name).join("report.html").is_file(), "{name}");
+    }
+    let page = fs::read_to_string(out.join("report.html")).unwrap();
+    assert!(page.contains("href=\"four-3-1/report.html\"") && page.contains("Four"));
+
+    // Each table has the rows of all studies, which begin with their values.
+    let table = fs::read_to_string(out.join("tables/efficiency.csv")).unwrap();
+    let (head, rows) = table.split_once('\n').unwrap();
+    assert!(head.starts_with("steps,order,solution,"), "{head}");
+    let own = fs::read_to_string(out.join("four-2-0/tables/efficiency.csv")).unwrap();
+    assert_eq!(rows.lines().count(), 4 * (own.lines().count() - 1));
+    assert!(rows.starts_with("2,0,") && rows.contains("\n3,1,"));
+
+    // What is finished is not done again, and every claim is counted once a study.
+    let record = out.join("four-2-0/steps/train-general.json");
+    let before = fs::read(&record).unwrap();
+    let found = place.run(["run", "four.toml", "--json"]).json();
+    assert_eq!(fs::read(&record).unwrap(), before);
+    assert_eq!(studies(&found), names);
+    for claim in found["claims"].as_array().unwrap() {
+        let counts: u64 = ["yes", "no", "open"].iter().map(|key| claim[key].as_u64().unwrap()).sum();
+        assert_eq!(counts, 4, "{claim}");
+    }
+}
+
+#[test]
+fn a_study_that_another_run_is_at_is_left_to_it() {
+    let place = Place::new();
+    small_suite(&place);
+    let folder = place.path("runs/four/four-2-1");
+    fs::create_dir_all(&folder).unwrap();
+    let lock = fs::File::create(folder.join(".lock")).unwrap();
+    lock.lock().unwrap();
+    let said = place.run(["run", "four.toml"]);
+    assert_eq!(said.code, Some(0), "{}", said.err);
+    assert!(said.err.contains("four-2-1: another run is at work on it"), "{}", said.err);
+    assert!(said.out.contains("other runs are at work on 1 of 4 studies"), "{}", said.out);
+    drop(lock);
+    let found = place.run(["run", "four.toml", "--json"]).json();
+    assert!(found["studies"].as_array().unwrap().iter().all(|study| study["conclusion"].is_object()));
+
+    // Each study's progress, and a damage that is found.
+    let said = place.run(["status", "runs/four"]);
+    assert!(said.out.contains("four-3-1") && said.code == Some(0), "{}", said.all());
+    fs::write(folder.join("solutions/general/edit.safetensors"), "").unwrap();
+    let said = place.run(["status", "runs/four"]);
+    assert!(said.out.contains("damaged") && said.code == Some(1), "{}", said.all());
+}
+
+#[test]
+fn a_suite_that_does_not_fit_its_template_is_refused() {
+    let place = Place::new();
+    small_suite(&place);
+    let suite = fs::read_to_string(place.path("four.toml")).unwrap();
+    for (name, text, expected) in [
+        ("less", suite.replace("order = [0, 1]\n", ""), "line 34 of the template has the hole `order`"),
+        ("more", suite.clone() + "rank = [1]\n", "the template has no hole `{{rank}}`"),
+        ("same", suite.replace("[0, 1]", "[\"1\", 1]"), "two of its studies are called `same-2-1`"),
+        ("none", suite.replace("[2, 3]", "[]"), "a list of texts or numbers"),
+        ("key", suite.replace("template =", "templates ="), "unknown key `templates`"),
+    ] {
+        let file = format!("{name}.toml");
+        place.write(&file, &text);
+        let said = place.run(["run", &file]);
+        assert_eq!(said.code, Some(1), "{name}: {}", said.err);
+        assert!(said.err.contains(expected), "{name}: {}", said.err);
+        assert!(!place.path("runs").exists(), "{name}");
+    }
+}

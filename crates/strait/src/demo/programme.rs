@@ -1,0 +1,141 @@
+//! The running of the demo's studies.
+
+use std::{io::Write, num::NonZeroUsize, path::Path};
+
+use candle_core::Device;
+use strait_model::{
+    files::write_atomically,
+    progress::{Progress, Task, Unit},
+};
+
+use super::{
+    across::{Across, across},
+    fits::{Fit, Kind, Part},
+    found::Found,
+    results::Mode,
+};
+use crate::{
+    Result, Table,
+    measure::records::Trained,
+    study::{FolderProblem, Planned, StudyFile},
+    suite::{each, over_studies, run_all},
+    table::Row,
+    world::World,
+};
+
+/// A built-in world in the demo's folder.
+pub struct OpenedWorld {
+    /// Its name.
+    pub name: &'static str,
+    /// The world.
+    pub world: World,
+}
+
+/// Writes built-in worlds into the folder of a demo, unless they are there, and reads them.
+pub fn open(names: &[&'static str], out: &Path) -> Result<Vec<OpenedWorld>> {
+    let open = |&name: &&'static str| {
+        Ok(OpenedWorld { name, world: World::shipped(name, &out.join("worlds").join(name))? })
+    };
+    names.iter().map(open).collect()
+}
+
+/// Runs what is left of the studies, so many beside each other and each on one thread, and reads what they found.
+///
+/// # Errors
+/// If the user asked for a stop, training diverges, or a file cannot be read or written.
+pub fn run(
+    fits: &[Fit],
+    worlds: &[OpenedWorld],
+    out: &Path,
+    (threads, memory): (usize, Option<u64>),
+    progress: &dyn Progress,
+) -> Result<Vec<Found>> {
+    let planned = fits.iter().map(|fit| Planned::new(written(fit.study(out)?)?, progress));
+    let planned = planned.collect::<Result<Vec<_>>>()?;
+    let folder = out.join("studies");
+    let (jobs, quietly) = ((threads, NonZeroUsize::MIN), Quietly(progress));
+    let done = run_all(&planned, &folder, &Device::Cpu, jobs, memory, &quietly)?;
+    if let Some(left) = done.iter().position(|done| !done) {
+        return Err(FolderProblem::Locked.at(&folder.join(fits[left].name())));
+    }
+    let read = |fit: &Fit| {
+        let world = worlds.iter().find(|world| world.name == fit.world);
+        world.map(|world| Found::read(*fit, &world.world.made, out))
+    };
+    fits.iter().filter_map(read).collect()
+}
+
+/// A study as a file of its own, so that it can be run alone.
+fn written(study: StudyFile) -> Result<StudyFile> {
+    let is_there = std::fs::read(&study.path).is_ok_and(|there| there == study.text.as_bytes());
+    if !is_there {
+        write_atomically(&study.path, |file| file.write_all(study.text.as_bytes()))?;
+    }
+    Ok(study)
+}
+
+/// Reads what the solutions of each world have to do with each other.
+///
+/// # Errors
+/// As [`run`].
+pub fn read_across(
+    mode: Mode,
+    worlds: &[OpenedWorld],
+    fits: &[Fit],
+    out: &Path,
+    threads: usize,
+    progress: &dyn Progress,
+) -> Result<Vec<Across>> {
+    let mut pairs: Vec<(&World, Vec<Fit>)> = Vec::new();
+    // With LoRA the claims on directions are no part of the default.
+    for kind in Kind::ALL.into_iter().filter(|&kind| kind == Kind::Vector || mode == Mode::Full) {
+        for OpenedWorld { name, world } in worlds {
+            let own =
+                |fit: &&Fit| fit.world == *name && fit.kind == kind && matches!(fit.part, Part::Programme(_));
+            pairs.push((world, fits.iter().filter(own).copied().collect()));
+        }
+    }
+    pairs.retain(|(_, fits)| !fits.is_empty());
+    let task = progress.begin("comparing solutions", Some(pairs.len() as u64), Unit::Count);
+    let found = each(&pairs, (threads, NonZeroUsize::MIN), |(world, fits)| across(world, fits, out))?;
+    task.advance(pairs.len() as u64);
+    Ok(found.into_iter().flatten().collect())
+}
+
+/// The tables of all studies, one under another.
+///
+/// # Errors
+/// If a table cannot be read.
+pub fn tables(fits: &[Fit], out: &Path) -> Result<Vec<Table>> {
+    let of = |fit: &Fit| {
+        let values = [
+            ("study", fit.name()),
+            ("world", fit.world.into()),
+            ("taught", fit.word().into()),
+            ("trained", fit.kind.name().into()),
+        ];
+        let values: Vec<_> = values.into_iter().map(|(name, value)| (name.to_string(), value)).collect();
+        (values, out.join("studies").join(fit.name()))
+    };
+    let studies: Vec<_> = fits.iter().map(of).collect();
+    let mut tables =
+        over_studies(studies.iter().map(|(values, folder)| (values.as_slice(), folder.as_path())))?;
+    // The demo has a table of that name with means over fits.
+    tables.retain(|table| table.name() != Trained::TABLE);
+    Ok(tables)
+}
+
+/// Progress without the notes of the studies, of which there are hundreds: each stands in its study's own folder.
+struct Quietly<'a>(&'a dyn Progress);
+
+impl Progress for Quietly<'_> {
+    fn begin(&self, title: &str, total: Option<u64>, unit: Unit) -> Box<dyn Task> {
+        self.0.begin(title, total, unit)
+    }
+
+    fn note(&self, _: &str) {}
+
+    fn stopped(&self) -> bool {
+        self.0.stopped()
+    }
+}

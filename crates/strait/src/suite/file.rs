@@ -1,0 +1,131 @@
+//! The suite file: a template and the values of its holes.
+
+use std::path::Path;
+
+use serde_json::{Value, json};
+use strait_model::files::read_regular;
+
+use super::{
+    Problem, Suite,
+    template::{combinations, fill},
+};
+use crate::{
+    Result,
+    keys::{self, At, Cell, Fault, Form, Key, Keys, Kind, Shape, keys, table, text, word},
+    study::StudyFile,
+};
+
+keys! {
+    /// A suite file.
+    #[derive(Clone, Debug)]
+    pub(crate) struct SuiteFile {
+        /// The title of the suite's report.
+        title: String = text(), left_out "the name of the file";
+        /// The question that the suite asks, in the report's words.
+        about: String = text(), default String::new();
+        /// The studies.
+        suite: SuiteKeys = table(), required;
+    }
+}
+
+keys! {
+    /// `[suite]`.
+    #[derive(Clone, Debug)]
+    pub(crate) struct SuiteKeys {
+        /// The study that all are made of: a study file with holes, `{{name}}`, whose paths start at its own folder.
+        template: String = word(), required;
+        /// The values of the holes, a list for each name; every combination of them is one study.
+        values: Vec<(String, Vec<String>)> = values(), required;
+    }
+}
+
+/// The longest suite file or template read, in bytes.
+const LONGEST: u64 = 1 << 20;
+
+/// The most studies of a suite.
+const MOST: usize = 1000;
+
+/// A list of values for each of several names.
+fn values() -> Kind<Vec<(String, Vec<String>)>> {
+    let words = "a table of lists of texts or numbers, such as { domain = [\"herb\", \"star\"] }";
+    let one = json!({ "type": ["string", "number"] });
+    let schema =
+        json!({ "type": "object", "additionalProperties": { "type": "array", "items": one, "minItems": 1 } });
+    let read = move |cell: Cell| {
+        let table = cell.table().ok_or_else(|| cell.unexpected(words))?;
+        let value = |cell: &Cell| match (cell.text(), cell.number()) {
+            (Some(text), _) => Ok(text.to_string()),
+            (None, Some(number)) => Ok(number.to_string()),
+            _ => Err(cell.unexpected("a text or a number")),
+        };
+        let list = |(name, cell): (String, Cell)| match cell.entries() {
+            Some(entries) if !entries.is_empty() => {
+                Ok((name, entries.iter().map(value).collect::<keys::Checked<_>>()?))
+            }
+            _ => Err(cell.unexpected("a list of texts or numbers")),
+        };
+        table.each().into_iter().map(list).collect()
+    };
+    Kind::new(Form { words: words.into(), shapes: vec![Shape::Plain(schema)] }, read, |_| Value::Null)
+}
+
+/// Whether a text is a suite's and no study's: it has a table `suite`.
+fn is_suite(text: &str) -> bool {
+    text.lines().any(|line| {
+        let line = line.trim();
+        line.starts_with("[suite]") || line.starts_with("[suite.") || line.starts_with("suite.")
+    })
+}
+
+impl Suite {
+    /// Every key that a suite file may have.
+    pub fn keys() -> Vec<Key> {
+        SuiteFile::keys()
+    }
+
+    /// Reads a suite file; none where the file is no suite, but a study.
+    ///
+    /// # Errors
+    /// If the file or its template cannot be read, or one of its studies is not what a study should be.
+    pub fn read(path: &Path) -> Result<Option<Self>> {
+        let text = read(path)?;
+        if !is_suite(&text) {
+            return Ok(None);
+        }
+        let written: SuiteFile = keys::parse(&text, "the suite")
+            .map_err(|Fault { line, problem }| Problem::Keys(problem).at(path, line))?;
+        let SuiteKeys { template: At { value: template, .. }, values } = &written.suite.value;
+        let template = path.parent().unwrap_or(Path::new("")).join(template);
+        let studies = values.value.iter().map(|(_, choices)| choices.len()).product();
+        if studies > MOST {
+            return Err(Problem::TooMany { studies, most: MOST }.at(path, Some(values.line)));
+        }
+        let name = path.file_stem().map_or_else(String::new, |stem| stem.to_string_lossy().into_owned());
+        let (title, about) =
+            (written.title.clone().map_or(name.clone(), |title| title.value), written.about());
+        let text = read(&template)?;
+        let study = |values: Vec<(String, String)>| {
+            let pairs: Vec<(&str, &str)> = values.iter().map(|(n, v)| (n.as_str(), v.as_str())).collect();
+            let filled = fill(&text, &pairs).map_err(|problem| problem.at(&template, None))?;
+            let own = [&name].into_iter().chain(values.iter().map(|(_, value)| value));
+            // It lies beside its template, so that its paths are the template's.
+            let place = template.with_file_name(format!(
+                "{}.toml",
+                own.map(|part| named(part)).collect::<Vec<_>>().join("-")
+            ));
+            Ok((values, StudyFile::parse(&place, filled)?))
+        };
+        let studies = combinations(&values.value).into_iter().map(study).collect::<Result<_>>()?;
+        Ok(Some(Self { name, title, about, studies }))
+    }
+}
+
+fn read(path: &Path) -> Result<String> {
+    Ok(String::from_utf8_lossy(&read_regular(path, LONGEST)?).into_owned())
+}
+
+/// A value as a part of a study's name.
+fn named(value: &str) -> String {
+    let fits = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit();
+    value.to_lowercase().chars().map(|c| if fits(c) { c } else { '-' }).collect()
+}

@@ -1,0 +1,252 @@
+//! Suites: several studies in one folder, with one report.
+//!
+//! A suite is a template, a study with holes, and the values of these; every combination of them is one study, which runs in a
+//! folder of its own below that of the suite and is an ordinary run. Each is locked while a process is at it, so that
+//! several machines that share the folder can share the suite.
+
+mod bar;
+mod file;
+mod page;
+mod problem;
+mod tables;
+mod template;
+
+use std::{
+    num::NonZeroUsize,
+    path::{Path, PathBuf},
+    sync::{
+        Mutex, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
+};
+
+use candle_core::Device;
+use serde::Serialize;
+use strait_model::progress::Progress;
+
+use crate::{
+    Error, Result,
+    report::Conclusion,
+    study::{
+        self, DryRun, FolderProblem, Limits, Planned, Status, StudyFile, complete, is_run, outcome, outlook,
+    },
+};
+use bar::Bar;
+pub use problem::Problem;
+pub use tables::{over_studies, write_into};
+pub use template::fill;
+
+/// A suite of studies.
+#[derive(Clone, Debug)]
+pub struct Suite {
+    /// Its name.
+    pub name: String,
+    /// The title of its report.
+    pub title: String,
+    /// The question that it asks, in the report's words; may be empty.
+    pub about: String,
+    /// The values of the holes of every study, and the study.
+    pub studies: Vec<(Vec<(String, String)>, StudyFile)>,
+}
+
+/// One study of a suite that was run.
+#[derive(Clone, Debug, Serialize)]
+pub struct Ended {
+    /// Its name.
+    pub study: String,
+    /// The values of its holes.
+    pub values: Vec<(String, String)>,
+    /// Its run folder.
+    pub folder: PathBuf,
+    /// Its conclusion; none where another process is at it.
+    pub conclusion: Option<Conclusion>,
+}
+
+/// A suite that was run.
+#[derive(Clone, Debug, Serialize)]
+pub struct SuiteOutcome {
+    /// Its folder.
+    pub folder: PathBuf,
+    /// Its studies.
+    pub studies: Vec<Ended>,
+    /// Every claim over all studies.
+    pub claims: Vec<tables::OverAll>,
+    /// Its report.
+    pub report: PathBuf,
+}
+
+impl Suite {
+    /// Runs the studies that are not finished, so many beside each other, and writes the tables and the report over all of
+    /// them.
+    ///
+    /// # Errors
+    /// [`Error::Interrupted`] after a request to stop, with everything saved; or the error of the first study that failed.
+    pub fn run(
+        &self,
+        out: &Path,
+        device: &Device,
+        limits: Limits,
+        progress: &dyn Progress,
+    ) -> Result<SuiteOutcome> {
+        let planned = self.planned(out, progress)?;
+        let beside = limits.jobs.map_or(1, NonZeroUsize::get).min(planned.len().max(1));
+        let threads = NonZeroUsize::new(rayon::current_num_threads() / beside).unwrap_or(NonZeroUsize::MIN);
+        let done = run_all(&planned, out, device, (beside, threads), limits.memory, progress)?;
+        let mut studies = Vec::new();
+        for (((values, _), planned), done) in self.studies.iter().zip(&planned).zip(done) {
+            let folder = out.join(&planned.study.name);
+            let conclusion = if done { Some(outcome(&folder)?.conclusion) } else { None };
+            studies.push(Ended {
+                study: planned.study.name.clone(),
+                values: values.clone(),
+                folder,
+                conclusion,
+            });
+        }
+        tables::write(&studies, out)?;
+        let claims = tables::over_all(&studies);
+        let report = page::write(self, &studies, &claims, out)?;
+        Ok(SuiteOutcome { folder: out.into(), studies, claims, report })
+    }
+
+    /// What a run would do, study by study.
+    ///
+    /// # Errors
+    /// If a study, its data or its model cannot be read.
+    pub fn dry_run(
+        &self,
+        out: &Path,
+        device: &Device,
+        limits: Limits,
+        progress: &dyn Progress,
+    ) -> Result<Vec<DryRun>> {
+        let limits = limits.of_each(limits.jobs.map_or(1, NonZeroUsize::get));
+        let studies = self.planned(out, progress)?.into_iter();
+        let outlook = |planned: Planned| {
+            let folder = out.join(&planned.study.name);
+            outlook(planned, &folder, device, limits, progress)
+        };
+        studies.map(outlook).collect()
+    }
+
+    /// The studies with their models found and their plans made.
+    fn planned(&self, out: &Path, progress: &dyn Progress) -> Result<Vec<Planned>> {
+        let mut all: Vec<Planned> = Vec::new();
+        for (_, file) in &self.studies {
+            let planned = Planned::new(file.clone(), progress)?;
+            if all.iter().any(|other| other.study.name == planned.study.name) {
+                return Err(Problem::SameName { name: planned.study.name }.at(out, None));
+            }
+            all.push(planned);
+        }
+        Ok(all)
+    }
+}
+
+/// The progress of every study in the folder of a suite, or of a demo, by their names; none where it holds no studies.
+///
+/// # Errors
+/// If a folder cannot be read, or holds what is no run.
+pub fn status(folder: &Path) -> Result<Vec<Status>> {
+    let mut studies = Vec::new();
+    for around in [folder, &folder.join("studies")] {
+        let Ok(entries) = std::fs::read_dir(around) else { continue };
+        let runs = entries.filter_map(|entry| Some(entry.ok()?.path())).filter(|path| is_run(path));
+        studies.extend(runs.map(|path| study::status(&path)).collect::<Result<Vec<_>>>()?);
+    }
+    studies.sort_by(|one, other| one.study.cmp(&other.study));
+    Ok(studies)
+}
+
+/// Runs what is left of some studies, each in a folder of its name, so many beside each other and each with so many threads,
+/// in so much memory: no figure depends on any of these. Returns whether each is done; one that another process is at is left to
+/// it.
+///
+/// # Errors
+/// Those of the first study that fails; what the others have done stays.
+pub(crate) fn run_all(
+    studies: &[Planned],
+    out: &Path,
+    device: &Device,
+    jobs: (usize, NonZeroUsize),
+    memory: Option<u64>,
+    progress: &dyn Progress,
+) -> Result<Vec<bool>> {
+    let limits = Limits { jobs: None, memory }.of_each(jobs.0);
+    let bar = Bar::new(studies, out, progress)?;
+    each(studies, jobs, |planned| {
+        let folder = out.join(&planned.study.name);
+        match complete(planned, &folder, device, limits, &bar.of(&planned.study.name)) {
+            Err(error) if error.problem::<FolderProblem>() == Some(&FolderProblem::Locked) => {
+                progress.note(&format!(
+                    "{}: another run is at work on it, and it is left to that",
+                    planned.study.name
+                ));
+                Ok(false)
+            }
+            done => done.map(|()| true),
+        }
+    })
+}
+
+/// Does every job, so many beside each other, each in a pool of so many threads. Results come in the order of the jobs; after
+/// a failure no further job is begun.
+pub(crate) fn each<J: Sync, T: Send>(
+    jobs: &[J],
+    (beside, threads): (usize, NonZeroUsize),
+    work: impl Fn(&J) -> Result<T> + Sync,
+) -> Result<Vec<T>> {
+    let waiting = Mutex::new(jobs.iter().enumerate());
+    let failed = AtomicBool::new(false);
+    let results: Mutex<Vec<(usize, Result<T>)>> = Mutex::new(Vec::new());
+    let worker = || {
+        while !failed.load(Ordering::Relaxed) {
+            let next = waiting.lock().unwrap_or_else(PoisonError::into_inner).next();
+            let Some((place, job)) = next else { break };
+            let pool = rayon::ThreadPoolBuilder::new().num_threads(threads.get()).build();
+            let done = pool.map_err(|e| Error::Threads { reason: e.to_string() });
+            let done = done.and_then(|pool| pool.install(|| work(job)));
+            failed.fetch_or(done.is_err(), Ordering::Relaxed);
+            results.lock().unwrap_or_else(PoisonError::into_inner).push((place, done));
+        }
+    };
+    std::thread::scope(|scope| {
+        for _ in 0..beside.clamp(1, jobs.len().max(1)) {
+            scope.spawn(worker);
+        }
+    });
+    let mut results = results.into_inner().unwrap_or_else(PoisonError::into_inner);
+    results.sort_by_key(|(place, _)| *place);
+    results.into_iter().map(|(_, done)| done).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::AtomicUsize;
+
+    use super::*;
+
+    #[test]
+    fn jobs_come_back_in_their_order() {
+        let jobs: Vec<usize> = (0..20).collect();
+        for beside in [1, 3, 40] {
+            let done =
+                each(&jobs, (beside, NonZeroUsize::MIN), |&job| Ok((job, rayon::current_num_threads())))
+                    .unwrap();
+            assert_eq!(done, jobs.iter().map(|&job| (job, 1)).collect::<Vec<_>>());
+        }
+        assert!(each(&[] as &[usize], (2, NonZeroUsize::MIN), |&job| Ok(job)).unwrap().is_empty());
+    }
+
+    #[test]
+    fn after_a_failure_no_job_is_begun() {
+        let begun = AtomicUsize::new(0);
+        let jobs: Vec<usize> = (0..20).collect();
+        let done = each(&jobs, (1, NonZeroUsize::MIN), |&job| {
+            begun.fetch_add(1, Ordering::Relaxed);
+            if job == 2 { Err(Error::Interrupted) } else { Ok(()) }
+        });
+        assert!(matches!(done, Err(Error::Interrupted)));
+        assert_eq!(begun.load(Ordering::Relaxed), 3);
+    }
+}

@@ -1,0 +1,83 @@
+//! The report of a suite: every claim over all studies, and where each study's own report is.
+
+use std::{
+    io::Write as _,
+    path::{Path, PathBuf},
+};
+
+use maud::{Markup, html};
+use strait_model::files::write_atomically;
+
+use super::{
+    Ended, Suite,
+    tables::{OverAll, claims_over_all},
+};
+use crate::{
+    Result, Table,
+    interval::Interval,
+    page::{
+        Page, Section,
+        html::{paragraph, table},
+    },
+};
+
+const FOOTER: &str =
+    "Every study lies in a folder of its own, with tables, edits and a report that says what limits it.";
+
+/// Writes the report, whole or not at all.
+pub fn write(suite: &Suite, studies: &[Ended], claims: &[OverAll], out: &Path) -> Result<PathBuf> {
+    let path = out.join("report.html");
+    let sections = [
+        Section::new("verdict", "Verdict over all studies", verdict(claims, studies.len())),
+        Section::new("studies", "The studies", list(studies)),
+    ];
+    let byline = format!("strait suite · {}", suite.name);
+    let (title, about) = (&suite.title, &suite.about);
+    let page = Page { byline: &byline, title, about, style: "", sections: &sections, footer: FOOTER };
+    write_atomically(&path, |file| file.write_all(page.html().as_bytes()))?;
+    Ok(path)
+}
+
+fn verdict(claims: &[OverAll], studies: usize) -> Markup {
+    let about = format!(
+        "Every claim that the {studies} studies make, with the number of studies in which it holds, in which it does not and in \
+         which it cannot be told, and the mean of its figure with a 95 % interval over studies."
+    );
+    html! {
+        (paragraph(&about))
+        ul { @for claim in claims { li { strong { (claim.claim) } ": " (outcome(claim)) } } }
+        (table(&claims_over_all(claims), false))
+    }
+}
+
+/// A claim's outcome over all studies.
+fn outcome(OverAll { yes, no, open, value, low, high, .. }: &OverAll) -> String {
+    let figure = Interval { value: *value, low: *low, high: *high };
+    let figure = if value.is_nan() { String::new() } else { format!("; mean figure {}", figure.words()) };
+    format!("holds in {yes}, does not in {no}, cannot be told in {open}{figure}")
+}
+
+fn list(studies: &[Ended]) -> Markup {
+    let headline = |study: &Ended| {
+        study.conclusion.as_ref().map_or("another run is at work on it".into(), |c| c.headline.clone())
+    };
+    html! {
+        ul {
+            @for study in studies {
+                li { a href={ (study.study) "/report.html" } { (study.study) } ": " (headline(study)) }
+            }
+        }
+        (table(&as_table(studies), false))
+    }
+}
+
+fn as_table(studies: &[Ended]) -> Table {
+    let about = "Studies of the suite, and the values of their holes";
+    let mut table = Table::of_rows("studies", about, studies).text("study", |study| study.study.clone());
+    let names = studies.first().map_or(&[][..], |study| &study.values);
+    for (place, (name, _)) in names.iter().enumerate() {
+        let name = if name == "study" { "study_study" } else { name };
+        table = table.text(name, move |study| study.values[place].1.clone());
+    }
+    table.table()
+}
