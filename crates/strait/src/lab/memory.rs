@@ -285,7 +285,7 @@ mod tests {
         let words = refused.unwrap_err().to_string();
         assert_eq!(
             words,
-            "step `train-b` needs 2.63 GiB of memory, of which the weights take 1.00, and `--memory` gives 2.00"
+            "step `train-b` needs 2.62 GiB of memory, of which the weights take 1.00, and `--memory` gives 2.00"
         );
     }
 
