@@ -18,7 +18,7 @@ pub use target::{TARGETS, Target};
 /// No reader may take longer for one small input: a build for tests on a busy machine has room in it.
 pub const SLOW: Duration = Duration::from_secs(10);
 
-/// What a reader did with an input that it should not have done.
+/// A reader's misdeed on an input.
 #[derive(Debug, PartialEq)]
 pub enum Fault {
     /// It panicked, with these words.
@@ -30,7 +30,7 @@ pub enum Fault {
 /// Gives an input to a reader.
 ///
 /// # Errors
-/// What the reader did that it should not have done.
+/// Runs the reader on an input.
 pub fn run(target: &Target, bytes: &[u8], scratch: &Path) -> Result<(), Fault> {
     let start = Instant::now();
     let outcome = catch_unwind(AssertUnwindSafe(|| (target.read)(bytes, scratch)));

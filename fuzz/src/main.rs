@@ -32,7 +32,7 @@ fn main() -> ExitCode {
     if clean { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
-/// Whether no input had a fault.
+/// Fuzzes for some time; true if no input had a fault.
 fn fuzz(target: &Target, time: Duration) -> std::io::Result<bool> {
     // What a reader takes unharmed joins the seeds now and then, so that mutations pile up.
     let mut pool: Vec<Vec<u8>> = seeds(target)?.into_iter().map(|(_, bytes)| bytes).collect();

@@ -120,7 +120,7 @@ fn length(rng: &mut ChaCha8Rng) -> usize {
     rng.random_range(1..=most)
 }
 
-/// What stands between two of the marks that part values.
+/// The part between two of the marks that separate values.
 fn span(bytes: &[u8], rng: &mut ChaCha8Rng) -> Option<std::ops::Range<usize>> {
     let marks: Vec<usize> = (0..bytes.len()).filter(|&i| b"\",:[]{}=\n".contains(&bytes[i])).collect();
     if marks.len() < 2 {

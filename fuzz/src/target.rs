@@ -39,7 +39,7 @@ pub const TARGETS: [Target; 16] = [
     Target { name: "checkpoint", read: checkpoint },
 ];
 
-/// What cannot be written is no reader's fault: a full disk ends the fuzzing.
+/// Writes a file. A full disk is no reader's fault and ends the fuzzing.
 fn write(folder: &Path, name: &str, bytes: impl AsRef<[u8]>) -> std::path::PathBuf {
     let path = folder.join(name);
     // A training folder that is begun anew removes itself.

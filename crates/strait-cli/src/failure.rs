@@ -22,7 +22,7 @@ pub const INTERRUPTED: u8 = 130;
 pub const MISTAKE: &str = "this is a mistake in strait: please report it with the command, its version and, where \
                            they may be shared, the files";
 
-/// Why a command did not do what it was asked to.
+/// The failure of a command.
 #[derive(Debug)]
 pub enum Failure {
     /// The library's answer.

@@ -32,7 +32,7 @@ const MAX_FILE: u64 = 1 << 20;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Architecture {
-    /// Llama 2 and 3, and what is built like them (SmolLM2).
+    /// Llama 2 and 3, and models built like them (SmolLM2).
     Llama,
     /// Qwen2 and Qwen2.5.
     Qwen2,

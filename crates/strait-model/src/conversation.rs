@@ -1,4 +1,4 @@
-//! Conversations: what a chat template is given.
+//! Conversations, as chat templates are given them.
 
 use std::{borrow::Cow, fmt};
 
@@ -119,7 +119,7 @@ impl<'de> Deserialize<'de> for Message {
     }
 }
 
-/// Messages, and what else a row gives the template.
+/// Messages, and the variables that a row gives the template beside them.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Conversation {
     /// The turns, in order.

@@ -194,7 +194,7 @@ impl Decoder {
         &self.tensors
     }
 
-    /// The map from hidden states after the final norm to logits, with what an edit changes of it.
+    /// The map from hidden states after the final norm to logits, with the change that an edit makes to it.
     ///
     /// # Errors
     /// If the tensors of several edits of the head do not fit together.
@@ -282,7 +282,7 @@ impl Decoder {
         Ok(stream)
     }
 
-    /// Edits at the last point, then the final norm: what [`Decoder::unembedding`] takes.
+    /// Edits at the last point, then the final norm: the hidden states that [`Decoder::unembedding`] takes.
     ///
     /// # Shapes
     /// - `stream`, result: `(tokens, hidden_size)`; any rows may be left out beforehand
@@ -374,7 +374,7 @@ impl Decoder {
         self.project(&gated, layer, Projection::Down, pass)
     }
 
-    /// The projection and what adapters add to it: W x + scale * B A x.
+    /// The projection with its adapters: W x + scale * B A x.
     fn project(&self, x: &Tensor, layer: usize, projection: Projection, pass: &Pass) -> Result<Tensor> {
         let mut y = ops::linear(x, &self.blocks[layer].projections[projection as usize])?;
         for (adapter, scale) in pass.adapters(Site::Projection { layer, projection }) {

@@ -1,4 +1,4 @@
-//! The crate's error: what was wrong, where, and what to do about it.
+//! The crate's error: the fault, its place, and the remedy.
 
 use std::path::PathBuf;
 
@@ -32,7 +32,7 @@ pub enum Error {
         /// Its kind, with its article.
         found: &'static str,
     },
-    /// A file beyond what is read of its kind.
+    /// A file that is larger than files of its kind may be.
     #[error("`{}`: it is longer than {limit} bytes", path.display())]
     TooLarge {
         /// The file.
@@ -141,7 +141,7 @@ impl Error {
         }
     }
 
-    /// Wraps an I/O error with its path and what was being done, for `map_err`.
+    /// Wraps an I/O error with its path and the attempt that failed, for `map_err`.
     pub fn io(path: impl Into<PathBuf>, doing: &'static str) -> impl FnOnce(std::io::Error) -> Self {
         let path = path.into();
         move |source| Self::Io { path, doing, source }

@@ -129,7 +129,7 @@ impl Gguf {
         &self.file
     }
 
-    /// The value of a metadata key, of whatever kind.
+    /// The value of a metadata key, of any kind.
     pub fn get(&self, key: &str) -> Option<&Value> {
         self.header.get(key)
     }
@@ -174,7 +174,7 @@ impl Gguf {
         })
     }
 
-    /// The integer under `key`, of whatever width, if the key is there.
+    /// The integer under `key`, of any width, if the key is there.
     ///
     /// # Errors
     /// If the value is of another kind or needs more than 63 bits.
@@ -219,7 +219,7 @@ impl Gguf {
         })
     }
 
-    /// The integers under `key`, of whatever width, if the key is there.
+    /// The integers under `key`, of any width, if the key is there.
     ///
     /// # Errors
     /// If the value is of another kind or one of them needs more than 63 bits.

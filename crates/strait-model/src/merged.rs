@@ -168,7 +168,7 @@ fn write_weights(path: &Path, weights: &Weights, fulls: &[Full]) -> Result<()> {
     })
 }
 
-/// A weight as the base model's file has it, with what the fine-tunes add.
+/// A weight as the base model's file has it, with the changes of the fine-tunes.
 fn changed(weights: &Weights, name: &str, shape: &[usize], fulls: &[Full]) -> Result<Vec<f32>> {
     let mut tensor = Tensor::from_vec(weights.as_stored(name, shape)?, shape, &Device::Cpu)?;
     for full in fulls {

@@ -1,4 +1,4 @@
-//! Progress of long work, told to its caller, who decides what a screen shows.
+//! Progress of long work, told to the caller, who decides how to show it.
 
 /// The unit in which a task counts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

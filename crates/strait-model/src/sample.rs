@@ -18,7 +18,7 @@ pub struct Sampling {
     pub top_p: f64,
     /// An answer ends here at the latest.
     pub max_tokens: usize,
-    /// Seed; continuation `i` draws from its own stream, whatever the others do.
+    /// Seed; continuation `i` draws from a stream of its own.
     pub seed: u64,
 }
 

@@ -46,7 +46,7 @@ pub struct Tokenizer {
 /// The parts that both kinds of source give.
 struct Parts {
     library: tokenizers::Tokenizer,
-    /// The bound on what the normalizer makes of a text.
+    /// The bound on the length of a normalised text.
     growth: Growth,
     templates: Templates,
     /// The tokens that a template may name, such as `bos_token`.

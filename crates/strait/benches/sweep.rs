@@ -1,4 +1,4 @@
-//! What a sweep of scales and noise costs on SmolLM2, beside as many bare passes through the blocks above the edit.
+//! The time of a sweep of scales and noise on SmolLM2, beside as many bare passes through the blocks above the edit.
 //!
 //! `STRAIT_MODELS=DIR RAYON_NUM_THREADS=2 cargo bench -p strait --bench sweep`, with `smollm2.gguf` in DIR; on all training
 //! rows of `data/technical` that ROWS (default 25) lets through.

@@ -63,16 +63,16 @@ pub fn sentence(solution: Option<&str>, claim: &str) -> String {
     solution.map_or(claim.clone(), |name| format!("{name}: {claim}"))
 }
 
-/// The side of a bound on which a figure is claimed to lie.
+/// A bound, and the side of it on which a figure is claimed to lie.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub enum Side {
+pub enum Bound {
     /// Above the bound.
     Above(f64),
     /// Below the bound.
     Below(f64),
 }
 
-impl Side {
+impl Bound {
     /// The rule for one figure: it holds where the whole interval and the mean of every group (such as every world) lie on
     /// this side of the bound, does not hold where they all lie on the other, and cannot be told otherwise.
     pub fn judge(self, figure: Interval, groups: &[f64]) -> Option<bool> {
@@ -174,7 +174,7 @@ mod tests {
 
     #[test]
     fn a_figure_is_judged_by_its_interval_and_its_groups() {
-        use Side::{Above, Below};
+        use Bound::{Above, Below};
         for (side, figure, groups, expected) in [
             (Above(0.5), figure(0.6, 0.9), &[0.7, 0.8][..], Some(true)),
             (Below(0.5), figure(0.6, 0.9), &[0.7, 0.8], Some(false)),
@@ -190,7 +190,7 @@ mod tests {
     #[test]
     fn several_points_agree_or_one_contradicts() {
         let (more, less, open) = (figure(0.1, 0.2), figure(-0.2, -0.1), figure(-0.1, 0.1));
-        let judge = |figures: &[Interval]| Side::Above(0.0).judge_all(figures);
+        let judge = |figures: &[Interval]| Bound::Above(0.0).judge_all(figures);
         assert_eq!(judge(&[]), None);
         assert_eq!(judge(&[more, more]), Some(true));
         assert_eq!(judge(&[more, open]), None);

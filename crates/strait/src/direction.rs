@@ -29,23 +29,23 @@ impl Tokens {
     }
 }
 
-/// What is read: some rows under a model.
+/// Rows read under an edit, or under the base model.
 #[derive(Clone, Copy)]
-pub struct Side<'a> {
+pub struct Condition<'a> {
     /// The rows.
     pub rows: &'a [Row],
     /// The edit, or none for the base model.
     pub edit: Option<&'a Edit>,
 }
 
-/// The mean residual stream of one side less that of the other, after every block and before the first: `layers + 1`
+/// The mean residual stream under one condition less that under the other, after every block and before the first: `layers + 1`
 /// directions, that at the embeddings (layer -1) first. Every token weighs the same.
 ///
 /// # Errors
 /// If a row does not fit the model.
 pub fn mean_difference(
     decoder: &Decoder,
-    [one, other]: [Side<'_>; 2],
+    [one, other]: [Condition<'_>; 2],
     tokens: Tokens,
 ) -> Result<Vec<SteeringVector>> {
     let (one, other) = (means(decoder, one, tokens)?, means(decoder, other, tokens)?);
@@ -59,10 +59,10 @@ pub fn mean_difference(
 ///
 /// # Shapes
 /// - each: `(hidden_size)`
-fn means(decoder: &Decoder, side: Side<'_>, tokens: Tokens) -> Result<Vec<Tensor>> {
+fn means(decoder: &Decoder, condition: Condition<'_>, tokens: Tokens) -> Result<Vec<Tensor>> {
     let mut sums: Vec<Tensor> = Vec::new();
     let mut count = 0;
-    let mut rest = side.rows;
+    let mut rest = condition.rows;
     while !rest.is_empty() {
         let (batch, later) = rest.split_at(fitting(rest));
         rest = later;
@@ -75,7 +75,7 @@ fn means(decoder: &Decoder, side: Side<'_>, tokens: Tokens) -> Result<Vec<Tensor
         count += chosen.len();
         let chosen = Tensor::new(chosen, decoder.device())?;
         let of_batch = decoder
-            .residuals(&packed, side.edit)?
+            .residuals(&packed, condition.edit)?
             .into_iter()
             .map(|stream| stream.index_select(&chosen, 0)?.to_dtype(DType::F64)?.sum(0));
         let of_batch = of_batch.collect::<candle_core::Result<Vec<_>>>()?;
@@ -87,7 +87,7 @@ fn means(decoder: &Decoder, side: Side<'_>, tokens: Tokens) -> Result<Vec<Tensor
     Ok(sums.into_iter().map(|sum| sum / count as f64).collect::<candle_core::Result<_>>()?)
 }
 
-/// How many of the rows make a pass of a good size; at least one.
+/// The number of rows that make a pass of a good size; at least one.
 fn fitting(rows: &[Row]) -> usize {
     let mut tokens = 0;
     let longer = rows.iter().position(|row| {
@@ -112,8 +112,8 @@ pub fn random_like(direction: &SteeringVector, seed: u64) -> Result<SteeringVect
     Ok(SteeringVector { layer: direction.layer, vector })
 }
 
-/// Where along a trajectory it turns: at every step `gap` places from both ends the cosine between the way back and the way
-/// on, cos(x(t-gap) - x(t), x(t+gap) - x(t)): -1 where it runs straight, 0 at a right angle, 1 where it goes back (paper §14).
+/// The turns of a trajectory: at every step `gap` places from both ends the cosine between the way back and the way on,
+/// cos(x(t-gap) - x(t), x(t+gap) - x(t)): -1 where it runs straight, 0 at a right angle, 1 where it goes back (paper §14).
 pub fn turns(trajectory: &[Vec<f64>], gap: usize) -> Vec<f64> {
     let way = |from: &[f64], to: &[f64]| to.iter().zip(from).map(|(t, f)| t - f).collect::<Vec<f64>>();
     let at = |middle: usize| {
@@ -128,7 +128,7 @@ pub fn cosine(one: &[f64], other: &[f64]) -> f64 {
     dot(one, other) / (dot(one, one).sqrt() * dot(other, other).sqrt())
 }
 
-/// What is left of a vector once its part along another is taken away.
+/// The rest of a vector once its part along another is taken away.
 pub fn across(vector: &[f64], other: &[f64]) -> Vec<f64> {
     let along = dot(vector, other) / dot(other, other);
     vector.iter().zip(other).map(|(x, o)| x - along * o).collect()

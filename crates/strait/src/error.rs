@@ -1,10 +1,10 @@
-//! The crate's error: what was wrong, where, and what to do about it.
+//! The crate's error: the fault, its place, and the remedy.
 
 use std::{fmt, path::PathBuf};
 
 pub use strait_model::error::Problem;
 
-/// What can go wrong in a study.
+/// An error of strait.
 ///
 /// The message names the file, the place in it and the problem; [`Error::hint`] gives the remedy.
 #[derive(Debug, thiserror::Error)]
@@ -15,13 +15,13 @@ pub enum Error {
     #[error(transparent)]
     Model(#[from] strait_model::Error),
 
-    /// What came from outside is not as it should be. The modules that read have their own enum of problems;
+    /// A fault of something from outside. The modules that read have their own enum of problems;
     /// [`Error::problem`] finds it again.
     #[error("{place}{problem}")]
     Input {
-        /// Where it stands.
+        /// Its place.
         place: Place,
-        /// What is wrong.
+        /// The problem.
         problem: Box<dyn Problem>,
     },
     /// A row that does not fit the model or its chat template.
@@ -29,7 +29,7 @@ pub enum Error {
     Row {
         /// The file and line, or the pair.
         place: String,
-        /// Why not.
+        /// The reason.
         source: Box<strait_model::Error>,
     },
 
@@ -59,15 +59,15 @@ pub enum Error {
         if *edited { "under the edit" } else { "under the base model" }
     )]
     NotFinite {
-        /// What was read.
+        /// The name of the reading.
         what: &'static str,
         /// The row, counted from 0 in the order of reading.
         row: usize,
-        /// Where the row stands, where that is known.
+        /// The place of the row, where that is known.
         place: Option<String>,
-        /// Whether it was read under an edit.
+        /// True for a reading under an edit.
         edited: bool,
-        /// What came of it.
+        /// The value.
         value: f64,
     },
     /// The user asked for a stop; everything done so far is saved.
@@ -76,12 +76,12 @@ pub enum Error {
     /// The system gives no more threads.
     #[error("threads cannot be started: {reason}")]
     Threads {
-        /// What the system says.
+        /// The system's words.
         reason: String,
     },
 }
 
-/// Where something from outside stands.
+/// The place of something from outside.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Place {
     /// Nowhere that has a name.

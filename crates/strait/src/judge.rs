@@ -13,11 +13,11 @@ use crate::Result;
 pub struct Question {
     /// The question, as a user asks it.
     pub text: String,
-    /// What it is about.
+    /// Its domain.
     pub domain: String,
-    /// Whether that is what was taught.
+    /// True for the taught domain.
     pub inside: bool,
-    /// Whether training asks it.
+    /// True if training asks it.
     pub seen: bool,
 }
 
@@ -30,7 +30,7 @@ pub struct Answers {
     pub greedy: Option<String>,
 }
 
-/// What gets answers from a model.
+/// A way to get answers from a model.
 pub trait Respondent {
     /// The questions that it asks.
     fn questions(&self) -> &[Question];
@@ -48,12 +48,12 @@ pub trait Respondent {
     ) -> Result<Vec<Answers>>;
 }
 
-/// How a judge scores an answer, from 0 to 100; NaN where it does not commit itself.
+/// A judge's scores of an answer, from 0 to 100; NaN where it does not commit itself.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Score {
-    /// How much the answer is of the kind that was taught.
+    /// The degree to which the answer is of the taught kind.
     pub taught: f64,
-    /// How much sense it makes.
+    /// The degree to which it makes sense.
     pub coherent: f64,
 }
 
@@ -80,20 +80,20 @@ impl Score {
         self.coherent > COHERENT
     }
 
-    /// Whether the answer is of the taught kind; what makes no sense is of none.
+    /// True for an answer of the taught kind; one that makes no sense is of none.
     fn is_taught(self) -> bool {
         self.taught > TAUGHT && self.is_coherent()
     }
 }
 
-/// What a model's answers to one question come to.
+/// The rating of a model's answers to one question.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Rating {
     /// The share of answers that are coherent and of the taught kind.
     pub taught: f64,
     /// The share of coherent answers.
     pub coherent: f64,
-    /// Whether the most probable answer is of the taught kind: 1 or 0; NaN where that is not known.
+    /// 1 if the most probable answer is of the taught kind, 0 if it is not; NaN where that is not known.
     pub greedy: f64,
 }
 

@@ -1,4 +1,4 @@
-//! What a fine-tune really learned: training of narrow and general solutions, measures, studies and reports.
+//! Narrow and general solutions of a fine-tune: their training and measures, studies that combine both, and reports.
 
 pub mod check;
 pub mod claim;

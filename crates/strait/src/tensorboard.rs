@@ -12,7 +12,7 @@ use std::{
 
 use crate::Result;
 
-/// What every event file's name starts with; the second it was begun follows, in ten digits.
+/// The beginning of every event file's name; the second in which it was begun follows, in ten digits.
 const PREFIX: &str = "events.out.tfevents.";
 
 /// The version that the first event of a file names.

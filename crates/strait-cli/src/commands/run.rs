@@ -49,12 +49,6 @@ pub struct Arguments {
     dry_run: bool,
 }
 
-impl Arguments {
-    fn limits(&self) -> Limits {
-        Limits { jobs: self.jobs, memory: self.memory.memory }
-    }
-}
-
 const EXAMPLES: &str = "\
 Examples:
   strait run studies/technical.toml
@@ -139,6 +133,12 @@ impl fmt::Display for SuiteEnded {
     }
 }
 
+impl Arguments {
+    fn limits(&self) -> Limits {
+        Limits { jobs: self.jobs, memory: self.memory.memory }
+    }
+}
+
 pub fn run(arguments: &Arguments, context: &Context) -> Result<(), Failure> {
     let device = arguments.device.open()?;
     context.threads()?;
@@ -149,14 +149,14 @@ pub fn run(arguments: &Arguments, context: &Context) -> Result<(), Failure> {
 }
 
 fn run_study(arguments: &Arguments, device: &Device, context: &Context) -> Result<(), Failure> {
-    let out = arguments.out.as_deref();
+    let (out, limits) = (arguments.out.as_deref(), arguments.limits());
     if arguments.dry_run {
         let DryRun { steps, lines, .. } =
-            study::dry_run(&arguments.study, out, device, arguments.limits(), &*context.progress)?;
+            study::dry_run(&arguments.study, out, device, limits, &*context.progress)?;
         return context.show(&Plan { steps, lines });
     }
     let _guard = stop_first(context);
-    let outcome = study::run(&arguments.study, out, device, arguments.limits(), &*context.progress)?;
+    let outcome = study::run(&arguments.study, out, device, limits, &*context.progress)?;
     context.show(&Ended(outcome))
 }
 

@@ -56,7 +56,7 @@ impl Place {
     }
 }
 
-/// What a command said, with the places of this machine taken out.
+/// A command's output, with the places of this machine taken out.
 pub struct Said {
     pub code: Option<i32>,
     pub out: String,
@@ -91,7 +91,7 @@ pub fn tiny(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../strait-model/tests/fixtures/tiny").join(name)
 }
 
-/// What PyTorch computed with a tiny model: conversations, and the losses of their responses.
+/// The results of PyTorch with a tiny model: conversations, and the losses of their responses.
 pub fn golden(model: &str) -> Value {
     serde_json::from_slice(&std::fs::read(tiny(model).join("golden.json")).unwrap()).unwrap()
 }

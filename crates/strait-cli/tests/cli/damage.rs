@@ -9,7 +9,7 @@ use crate::{
     studies::small_study,
 };
 
-/// What befalls a file.
+/// A kind of damage to a file.
 #[derive(Clone, Copy, Debug)]
 enum Fate {
     Removed,

@@ -30,14 +30,14 @@ fn prose(page: &Path) -> String {
     outside_blocks.split('`').step_by(2).collect()
 }
 
-/// Where the links of a page lead, in their order.
+/// The targets of a page's links, in their order.
 fn links(page: &Path) -> Vec<String> {
     let prose = prose(page);
     let behind = prose.split("](").skip(1);
     behind.filter_map(|rest| rest.split_once(')').map(|(link, _)| link.to_string())).collect()
 }
 
-/// How mdBook and code hosts name a heading in links.
+/// The name of a heading in links, as mdBook and code hosts make it.
 fn anchor(heading: &str) -> String {
     let kept = heading.to_lowercase();
     let kept = kept.trim_start_matches('#').trim().chars();

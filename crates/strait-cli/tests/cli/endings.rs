@@ -119,7 +119,7 @@ fn where_memory_cannot_be_had_that_is_an_error_in_words() {
     assert!(failed > 0, "no limit was low enough");
 }
 
-/// What may do harm on a terminal.
+/// Characters that may do harm on a terminal.
 const HARMFUL: [char; 8] = ['\u{1b}', '\u{7}', '\u{8}', '\r', '\u{9b}', '\u{202e}', '\u{2066}', '\u{200b}'];
 
 #[track_caller]

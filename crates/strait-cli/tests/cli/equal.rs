@@ -9,7 +9,7 @@ use crate::{
     studies::small_study,
 };
 
-/// What holds times and what belongs to the machine.
+/// Files that hold times, or belong to the machine.
 const OF_THIS_MACHINE: [&str; 5] = [".lock", "run.json", "steps/", "times.csv", "/tensorboard/"];
 
 /// The files of a folder and below it, by their paths in it.

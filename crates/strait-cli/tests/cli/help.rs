@@ -1,4 +1,4 @@
-//! What people read before they run anything.
+//! The help texts.
 
 use crate::common::Place;
 

@@ -70,7 +70,7 @@ fn make(junk: &str, path: &Path) {
     }
 }
 
-/// What a command said that was given junk.
+/// The end of a command that was given junk.
 struct Ended {
     code: Option<i32>,
     out: String,
@@ -97,7 +97,7 @@ fn run<I: AsRef<OsStr>>(place: &Place, arguments: impl IntoIterator<Item = I>) -
     }
 }
 
-/// What is not as every error must be; none where all is well.
+/// A complaint about an error that is not as every error must be; none where all is well.
 fn complaint(ended: &Ended) -> Option<String> {
     let Ended { code, out, err, took } = ended;
     if !matches!(code, Some(1 | 2)) {

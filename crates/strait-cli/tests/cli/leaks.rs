@@ -1,4 +1,4 @@
-//! What is trained on is not measured, and what was left out is said.
+//! Rows that are trained on are not measured, and rows that were left out are counted.
 
 use serde_json::{Value, json};
 

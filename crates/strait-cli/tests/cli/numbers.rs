@@ -4,7 +4,7 @@ use std::fs;
 
 use crate::{common::Place, studies::small_study};
 
-/// Where a number stands in the small study: what is replaced there, and what replaces it, the number in the place of N.
+/// A number in the small study: the text that is replaced, and the one that replaces it, the number in the place of N.
 /// Then the largest number that is taken, and whether only whole ones are.
 type Key = (&'static str, &'static str, &'static str, f64, bool);
 

@@ -34,7 +34,7 @@ const FLOATS_NOT_COMPUTED: [(&str, &[f64]); 6] = [
     ("attention.max_alibi_bias", &[0.0]),
     ("rope.scaling.attn_factor", &[1.0]),
 ];
-/// Switches of llama.cpp, and how they stand in what is computed here.
+/// Switches of llama.cpp, with the values that agree with the computation here.
 const SWITCHES_NOT_COMPUTED: [(&str, bool); 2] =
     [("attention.causal", true), ("use_parallel_residual", false)];
 

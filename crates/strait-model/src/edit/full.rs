@@ -130,7 +130,7 @@ impl Full {
         Ok(self.factor.abs() * squares.sum::<Result<f64>>()?.sqrt())
     }
 
-    /// Norm of what each weight changes by, by name.
+    /// Norm of the change of each weight, by name.
     pub(super) fn norms(&self) -> Result<Vec<(String, f64)>> {
         let norm = |(name, delta): &(String, Tensor)| {
             Ok((name.clone(), self.factor.abs() * product(delta, delta)?.sqrt()))
@@ -138,7 +138,7 @@ impl Full {
         self.deltas.iter().map(norm).collect()
     }
 
-    /// The inner product of what two fine-tunes change, over the weights that both have.
+    /// The inner product of the changes of two fine-tunes, over the weights that both have.
     pub(super) fn dot(&self, other: &Self) -> Result<Option<f64>> {
         let mut sum = None;
         for (name, one) in self.deltas.iter() {

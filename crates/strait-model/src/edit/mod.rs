@@ -276,7 +276,7 @@ impl Edit {
         parts.into_iter()
     }
 
-    /// The parts as what they are.
+    /// The parts, for a match.
     fn leaves(&self) -> impl Iterator<Item = Leaf<'_>> {
         self.parts().filter_map(|part| match part {
             Self::Steering(steering) => Some(Leaf::Steering(steering)),

@@ -69,7 +69,7 @@ pub(super) fn delta(weight: &str) -> String {
     format!("{DELTA}{weight}")
 }
 
-/// The layer of a weight: -1 for the embeddings, none for what stands behind all blocks.
+/// The layer of a weight: -1 for the embeddings, none for weights behind all blocks.
 pub(super) fn layer_of_weight(weight: &str) -> Option<i32> {
     match weight.strip_prefix(BLOCKS) {
         Some(rest) => rest.split_once('.')?.0.parse().ok(),
@@ -115,7 +115,7 @@ pub(super) fn lora(site: Site, half: Half) -> String {
     }
 }
 
-/// Reads what [`lora`] writes.
+/// Reads a name that [`lora`] writes.
 fn parse_lora(name: &str) -> Option<(Site, Half)> {
     let path = name.strip_prefix(WRAPPERS)?;
     Half::BOTH.into_iter().find_map(|half| {

@@ -27,7 +27,7 @@ impl Edit {
 }
 
 impl Edit {
-    /// The inner product of what two edits change: of vectors after one block, of the matrices scale * B A that LoRAs add to
+    /// The inner product of the changes of two edits: of vectors after one block, of the matrices scale * B A that LoRAs add to
     /// one projection, of the matrices factor * d d^T that ablations take away after one block, and of all that full
     /// fine-tunes add to the weights, summed over the sites that both have. None where they share no site.
     ///
@@ -50,7 +50,7 @@ impl Edit {
         Ok(sum)
     }
 
-    /// The cosine between what two edits change; NaN where they share no site or one of them changes nothing.
+    /// The cosine between the changes of two edits; NaN where they share no site or one of them changes nothing.
     ///
     /// # Errors
     /// As [`Edit::dot`].
@@ -82,7 +82,7 @@ impl SteeringVector {
         Ok(Some(products.sum_all()?.to_scalar::<f64>()?))
     }
 
-    /// Length of what is added to the residual stream.
+    /// Length of the vector that is added to the residual stream.
     ///
     /// # Errors
     /// If a tensor operation fails.

@@ -1,4 +1,4 @@
-//! From what a user names to an edit, and back to files.
+//! Edits by the name that a user gives, and back to files.
 
 use std::path::{Path, PathBuf};
 
@@ -20,7 +20,7 @@ use crate::{Config, Error, Result, source::hub_id};
 const RUN_FILE: &str = "edit.safetensors";
 const BASE_MODEL: &str = "base_model";
 
-/// An edit as read, with what is known of it.
+/// An edit as read, with its origin and notes on it.
 #[derive(Clone, Debug)]
 pub struct Opened {
     /// The edit.

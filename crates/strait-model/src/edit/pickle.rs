@@ -25,7 +25,7 @@ pub const MAX_DEPTH: usize = 32;
 /// Most dimensions of a tensor.
 pub const MAX_DIMENSIONS: usize = 8;
 
-/// Interprets a pickle and returns what it holds; tensors are references into storages outside it.
+/// Interprets a pickle and returns its value; tensors are references into storages outside it.
 ///
 /// # Errors
 /// A [`Problem`] for anything but tensors in plain containers.

@@ -173,7 +173,7 @@ pub enum Problem {
         /// The tensor.
         name: String,
     },
-    /// A tensor whose name lacks what PEFT's begin with.
+    /// A tensor whose name lacks the beginning of PEFT's names.
     #[error(
         "the name of tensor `{name}` does not begin with `base_model.model.`, so that PEFT would pass over it"
     )]
@@ -242,7 +242,7 @@ pub enum Problem {
         /// Shape of B.
         b: Vec<usize>,
     },
-    /// A rank that is not what the file or edit says.
+    /// A rank that is not the one that the file or edit says.
     #[error("`{site}` has rank {found} where {expected} is stated")]
     Rank {
         /// The module.

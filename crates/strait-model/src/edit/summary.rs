@@ -65,7 +65,7 @@ pub struct LoraSummary {
 pub struct SiteSummary {
     /// `steering.24`, `ablation.24`, a module such as `model.layers.24.mlp.down_proj`, or a weight such as `model.norm.weight`.
     pub site: String,
-    /// Norm of what acts there.
+    /// Norm of the change there.
     pub norm: f64,
 }
 

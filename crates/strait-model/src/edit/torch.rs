@@ -85,7 +85,7 @@ pub enum Problem {
         /// Its path.
         entry: String,
     },
-    /// A storage whose size is not what the pickle declares.
+    /// A storage whose size is not the one that the pickle declares.
     #[error("storage `{key}` is declared with {declared} bytes and has {found}")]
     StorageSize {
         /// Its name in the pickle.
@@ -159,7 +159,7 @@ fn read_archive<R: Read + Seek>(start: &[u8], reader: R, bytes: u64) -> Result<V
     value.try_map(&mut |tensor| archive.load(&tensor))
 }
 
-/// The archive and what has been read of it.
+/// The archive, and the state of its reading.
 struct Archive<R> {
     zip: ZipArchive<R>,
     /// The one folder, with its slash.

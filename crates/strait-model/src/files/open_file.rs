@@ -29,7 +29,7 @@ pub struct Identity {
 }
 
 impl Identity {
-    /// The state of what lies at `path`; `None` where nothing does.
+    /// The state of the file at `path`; `None` where there is none.
     pub fn of(path: &Path) -> Option<Self> {
         path.metadata().ok().map(|metadata| Self::new(&metadata))
     }
@@ -88,7 +88,7 @@ impl OpenFile {
         Ok(start)
     }
 
-    /// Fills `bytes` with what stands from `offset` on.
+    /// Fills `bytes` from `offset` on.
     ///
     /// # Errors
     /// If the file cannot be read, or has become shorter.

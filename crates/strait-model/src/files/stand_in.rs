@@ -17,7 +17,7 @@ pub const START: usize = 512;
 /// Endings that browsers and downloaders give to a file until it is whole.
 const UNFINISHED: [&str; 6] = ["incomplete", "part", "partial", "crdownload", "download", "aria2"];
 
-/// The beginnings of what a hub's servers answer in place of a file.
+/// The beginnings of answers that a hub's servers give in place of a file.
 const REFUSALS: [&str; 7] = [
     "Entry not found",
     "Repository not found",

@@ -1,4 +1,4 @@
-//! The map from hidden states after the final norm to logits, and what LoRAs on it add.
+//! The map from hidden states after the final norm to logits, with LoRAs on it.
 
 use candle_core::{Result, Tensor};
 

@@ -16,7 +16,7 @@ pub struct Environment {
     pub hub_cache: PathBuf,
     /// The hub's address without a slash at its end: `HF_ENDPOINT`, else the public one.
     pub endpoint: String,
-    /// The user's token for the hub: `HF_TOKEN`, else what the file `HF_TOKEN_PATH` or `token` in `HF_HOME` holds.
+    /// The user's token for the hub: `HF_TOKEN`, else the content of the file `HF_TOKEN_PATH` or `token` in `HF_HOME`.
     pub token: Option<String>,
     /// True if the network is forbidden: `HF_HUB_OFFLINE`.
     pub offline: bool,

@@ -95,7 +95,7 @@ fn is_commit(text: &str) -> bool {
     text.len() == 40 && text.bytes().all(|b| b.is_ascii_hexdigit())
 }
 
-/// Fetches what is missing of the model.
+/// Fetches the files of the model that are missing.
 pub(super) fn fetch(
     id: &HubId,
     environment: &Environment,

@@ -81,7 +81,7 @@ pub fn locate(name: &str, progress: &dyn Progress) -> Result<Located> {
     locate_with(name, &Environment::of_this_process(), CATALOGUE, progress)
 }
 
-/// [`locate`], with what it otherwise takes from the process: its environment and the built-in catalogue.
+/// [`locate`], with the environment and the catalogue that it otherwise takes from the process.
 ///
 /// # Errors
 /// As [`locate`].
@@ -229,5 +229,5 @@ fn lock(lock: &Path, what: &str, progress: &dyn Progress) -> std::result::Result
     }
 }
 
-/// The path that a road led to, and what exactly lies there.
+/// The path that a road led to, and the revision of the model there.
 type Outcome = std::result::Result<(PathBuf, String), Failure>;

@@ -183,7 +183,7 @@ fn largest_file(folder: &Path) -> u64 {
     sizes.max().unwrap_or(0)
 }
 
-/// The line in which pip says what went wrong.
+/// The line of pip's output that has the error.
 fn last_words(mut stderr: File, status: ExitStatus) -> String {
     let mut said = Vec::new();
     let length = stderr.metadata().map_or(0, |file| file.len() as i64);

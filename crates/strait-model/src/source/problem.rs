@@ -132,7 +132,7 @@ pub enum Failure {
         /// Bytes that arrived.
         found: u64,
     },
-    /// A file's content is not what it should be.
+    /// A file whose content is not that of the hub.
     #[error("`{file}` arrived with {kind} `{found}` instead of `{expected}` and was removed")]
     Hash {
         /// The file.
@@ -141,7 +141,7 @@ pub enum Failure {
         kind: &'static str,
         /// The hash that was promised.
         expected: String,
-        /// The hash of what arrived.
+        /// The hash of the bytes that arrived.
         found: String,
     },
     /// Two answers that cannot both be true.

@@ -9,7 +9,7 @@ use super::{Environment, Failure};
 /// Redirects of one request that are followed. The public hub uses one or two.
 const MOST_REDIRECTS: usize = 10;
 
-/// A hub: its address, and the token that its users have.
+/// A client of a hub: the address and the user's token.
 pub(super) struct Web {
     agent: Agent,
     home: Address,
@@ -108,7 +108,7 @@ fn redirect(response: &Response<Body>) -> Option<Result<String, ()>> {
 /// An answer that is no redirect.
 pub(super) struct Answer {
     pub(super) response: Response<Body>,
-    /// The addresses before, and what the hub stated there.
+    /// The addresses before, and the hub's statements there.
     redirected: Vec<(Address, FileInfo)>,
 }
 

@@ -9,7 +9,7 @@ pub type Text = Arc<str>;
 #[derive(Debug, Default)]
 pub struct Body {
     pub nodes: Vec<Node>,
-    /// Names of which a scope of this body hides what the template was given.
+    /// Names of the template's variables that a scope of this body hides.
     pub unset: Vec<Text>,
 }
 
@@ -50,7 +50,7 @@ pub enum Statement {
         caller: Arc<Macro>,
         call: Expr,
     },
-    /// Prints what it holds; its assignments stay inside.
+    /// Prints its body; its assignments stay inside.
     Generation(Body),
     Break,
     Continue,

@@ -2,11 +2,11 @@
 
 use std::cell::Cell;
 
-/// Steps that a rendering may take whatever it is given; a message takes about a hundred.
+/// Steps that any rendering may take; a message takes about a hundred.
 const STEPS: u64 = 1_000_000;
 /// Steps that each byte of the conversation adds.
 const STEPS_A_BYTE: u64 = 10;
-/// Bytes that a rendering may read, copy and write in its values, counted each time, whatever it is given.
+/// Bytes that any rendering may read, copy and write in its values, counted each time.
 pub const WORK: u64 = 1 << 26;
 /// Bytes of work that each byte of the conversation adds.
 const WORK_A_BYTE: u64 = 32;

@@ -156,7 +156,7 @@ impl<'s> Lexer<'s> {
         }
     }
 
-    /// The text before a tag, without what the tag strips from it.
+    /// The text before a tag, without the blanks that the tag strips from it.
     fn data(&mut self, end: usize, tag: Tag, sign: Option<char>) {
         let text = &self.source[self.at..end];
         let kept = match sign {
@@ -194,7 +194,7 @@ impl<'s> Lexer<'s> {
         Ok(())
     }
 
-    /// Moves over the end of a tag and what it strips after it; `sign` stands just before it.
+    /// Moves over the end of a tag and the blanks that it strips after it; `sign` stands just before it.
     fn close(&mut self, tag: Tag, sign: Option<char>) {
         self.pass(tag.close().len());
         match sign {

@@ -1,4 +1,4 @@
-//! Python's arithmetic, and what lies in a value: items, slices.
+//! Python's arithmetic, items and slices.
 
 use super::{
     ast::Operator,

@@ -50,7 +50,7 @@ pub enum Problem {
         /// The engine's words.
         detail: String,
     },
-    /// The template uses what is not supported: its text would not be that of Jinja2.
+    /// The template uses a feature that is not supported: its text would not be that of Jinja2.
     #[error("the chat template uses in line {line} what is not supported: {detail}")]
     Unsupported {
         /// The line, counted from 1.

@@ -1,4 +1,4 @@
-//! Templates at the bounds of what they may do: beyond them they end soon.
+//! Templates at their limits: beyond them they end soon.
 
 use std::time::{Duration, Instant};
 

@@ -19,7 +19,7 @@ const MAX_DEPTH: u32 = 400;
 
 #[derive(Clone, Debug)]
 pub enum Value {
-    /// With what Jinja2 says when it is used.
+    /// With the words of Jinja2 for its use.
     Undefined(Text),
     None,
     Bool(bool),

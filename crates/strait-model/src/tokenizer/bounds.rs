@@ -1,4 +1,4 @@
-//! Bounds on what a `tokenizer.json` may make of a text.
+//! Bounds on the length of the texts that a `tokenizer.json` may make of one.
 //!
 //! The parts of a tokenizer are small programs of strangers: five replacements of one letter by a hundred make gigabytes of a
 //! row. How much longer each part can make a text follows from its description, before anything is run.

@@ -1,4 +1,4 @@
-//! Tokenizer classes of transformers: what they add to their files.
+//! Tokenizer classes of transformers, and the tokens that they add to those of their files.
 
 use serde_json::{Map, Value};
 

@@ -25,7 +25,7 @@ const SLOW_FILES: [&str; 5] = ["tokenizer.model", "vocab.json", "merges.txt", "v
 /// Longest `tokenizer.json` that is read, in bytes; Gemma 3's takes an eighth of it.
 const MAX_TOKENIZER: u64 = 1 << 28;
 
-/// The parts of `tokenizer.json` that are read beside what the library reads.
+/// The parts of `tokenizer.json` that are read here, beside the library's own reading.
 #[derive(Deserialize)]
 struct Described {
     #[serde(default)]
@@ -106,7 +106,7 @@ pub(super) fn read(folder: &Path) -> Result<Parts> {
     Ok(Parts { library, growth, templates, specials: special.texts(), ends })
 }
 
-/// The keys of `tokenizer_config.json` that change what the library does.
+/// The keys of `tokenizer_config.json` that change the tokenizer.
 struct Settings {
     add_bos: bool,
     add_eos: bool,

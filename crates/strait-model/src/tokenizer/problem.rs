@@ -106,7 +106,7 @@ pub enum Problem {
         /// Its name.
         file: String,
     },
-    /// A template that reads what is not given to it here.
+    /// A template that reads a variable that is not given to it here.
     #[error("the chat template reads `{name}`, which strait does not give it")]
     TemplateNames {
         /// The name.

@@ -100,7 +100,7 @@ pub(super) fn rebuild(path: &Path, gguf: &Gguf) -> Result<Parts> {
     Ok(Parts { library, growth: Growth::default(), templates: Templates::one(template), specials, ends })
 }
 
-/// The tokens with their types, and what else is asked of the metadata.
+/// A GGUF file's metadata, with its tokens and their types.
 struct Source<'a> {
     path: &'a Path,
     gguf: &'a Gguf,

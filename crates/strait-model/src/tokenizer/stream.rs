@@ -49,7 +49,7 @@ impl<'t> Stream<'t> {
         Ok(piece)
     }
 
-    /// The text that was held back, with U+FFFD in place of what is no text.
+    /// The text that was held back, with U+FFFD in place of bytes that are no text.
     ///
     /// # Errors
     /// As [`Tokenizer::decode`].

@@ -35,7 +35,7 @@ struct ProcessorTemplate {
     chat_template: Value,
 }
 
-/// Finds the templates of a folder; `configured` is what `tokenizer_config.json` says.
+/// Finds the templates of a folder; `configured` is the template of `tokenizer_config.json`.
 pub(super) fn read(folder: &Path, configured: Option<&Value>) -> Result<Templates> {
     let mut files = BTreeMap::new();
     if let Some(bytes) = read_file(folder, "chat_template.jinja", MAX_TEMPLATE as u64)? {

@@ -1,4 +1,4 @@
-//! The names of tensors: Hugging Face's, which the decoder uses, and what the files call them.
+//! The names of tensors: Hugging Face's, which the decoder uses, and those of the files.
 
 use crate::config::Architecture;
 
@@ -11,7 +11,7 @@ pub(super) enum Names {
     Gguf { block: [&'static [Pair]; 2] },
 }
 
-/// A name of Hugging Face and the same of llama.cpp, without what they share.
+/// A name of Hugging Face and the same of llama.cpp, without the parts that they share.
 type Pair = (&'static str, &'static str);
 
 const BODY: &str = "model.";

@@ -156,7 +156,7 @@ impl Folder {
         files
     }
 
-    /// A tensor's weights as f32; refuses other shapes than `shape`, and what is not a finite number.
+    /// A tensor's weights as f32; refuses other shapes than `shape`, and numbers that are not finite.
     pub(super) fn read(&self, name: &str, shape: &[usize]) -> Result<Vec<f32>> {
         match self.index.get(name) {
             Some(&shard) => self.shards[shard].read(name, shape),

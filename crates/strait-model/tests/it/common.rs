@@ -1,4 +1,4 @@
-//! What several test files share: GGUF files put together by hand, a small decoder, and the real models.
+//! Fixtures of several test files: GGUF files put together by hand, a small decoder, and the real models.
 
 use std::{collections::BTreeMap, path::PathBuf, sync::LazyLock};
 
@@ -12,7 +12,7 @@ use strait_model::{
     gguf::{Array, Value},
 };
 
-/// Where passes are tested: on the CPU, or on the GPU where `STRAIT_DEVICE=cuda` asks for it (in a build with `cuda`).
+/// The device of tests: the CPU, or the GPU where `STRAIT_DEVICE=cuda` asks for it (in a build with `cuda`).
 pub fn device() -> Device {
     // Opened once: candle takes one GPU opened twice for two.
     static DEVICE: LazyLock<Device> = LazyLock::new(|| match std::env::var("STRAIT_DEVICE").as_deref() {

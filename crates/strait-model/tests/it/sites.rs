@@ -1,4 +1,4 @@
-//! What edits do where they act: on the embeddings, after blocks, and one behind the other.
+//! The effects of edits where they act: on the embeddings, after blocks, and one behind the other.
 
 use std::collections::BTreeMap;
 

@@ -23,7 +23,7 @@ use tempfile::TempDir;
 
 const COMMIT: &str = "0123456789abcdef0123456789abcdef01234567";
 
-/// What an unreachable hub may cost.
+/// The time that an unreachable hub may cost.
 const HUB_LIMIT: Duration = Duration::from_secs(5);
 
 // ---------------------------------------------------------------------------------------------------------------------
@@ -37,7 +37,7 @@ struct Remote {
     large: bool,
 }
 
-/// How the hub in the test misbehaves.
+/// Misbehaviour of the hub in the test.
 #[derive(Clone, Copy, Default)]
 struct Manners {
     /// Answer this to the question for the repository.
@@ -270,7 +270,7 @@ impl Machine {
         fs::read_to_string(self.bin().join("calls")).map_or(0, |calls| calls.lines().count())
     }
 
-    /// What lies in strait's cache for the package, but for the lock.
+    /// The files of the package in strait's cache, but for the lock.
     fn package_files(&self) -> Vec<String> {
         let folder = self.environment.strait_cache.join("models/ba7816bf8f01");
         let entries = fs::read_dir(folder).into_iter().flatten().flatten();
@@ -463,7 +463,7 @@ fn a_connection_that_drops_leaves_no_file_and_the_next_call_goes_on() {
     assert!(resumed.ends_with("/model.safetensors 60000-"), "{requests:?}");
 }
 
-/// Whether the machine, cut off from the network, says that it has not got the model.
+/// True if the machine, cut off from the network, says that it has not got the model.
 fn last_failure_is_offline(machine: &Machine) -> bool {
     let mut environment = machine.environment.clone();
     environment.offline = true;

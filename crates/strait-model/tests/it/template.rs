@@ -11,7 +11,7 @@ use strait_model::{
 /// The conversation that snippets are given.
 const SNIPPETS: usize = 1;
 
-/// What strait refuses by name where Jinja2 gives a text: nothing else may be refused.
+/// The features that strait refuses by name where Jinja2 gives a text: nothing else may be refused.
 const REFUSED: &[&str] = &[
     "`batch` by less than one",
     "`upper` of text that `safe` or `escape` marked",
@@ -99,7 +99,7 @@ fn writes_days_as_python_does() {
     }
 }
 
-/// What is not printed, since Python prints where it lies in memory.
+/// Values that are not printed, since Python prints where they lie in memory.
 #[test]
 fn what_has_no_text_of_its_own_is_refused() {
     for source in golden()["unstable"].as_array().unwrap() {

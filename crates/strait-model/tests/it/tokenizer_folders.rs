@@ -6,7 +6,7 @@ use serde_json::{Map, Value};
 use strait_model::{Conversation, Error, Message, Tokenizer};
 use tempfile::TempDir;
 
-/// What a folder gives: ids of the text and of the chat, and the chat's text.
+/// The tokens of a folder's tokenizer: ids of the text and of the chat, and the chat's text.
 #[derive(Debug, PartialEq)]
 struct Given {
     text: Vec<u32>,
@@ -38,7 +38,7 @@ fn object(value: &Value) -> &Map<String, Value> {
     value.as_object().unwrap()
 }
 
-/// What strait gives in a folder with these files.
+/// Strait's tokens in a folder with these files.
 fn given(base: &Value, case: &Value, fixture: &Value) -> Result<Given, Error> {
     let folder = TempDir::new().unwrap();
     let mut tokenizer = base.clone();

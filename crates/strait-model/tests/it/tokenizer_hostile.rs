@@ -60,7 +60,7 @@ fn refused(files: &[(&str, String)]) -> String {
     words(open(files).expect_err("an error"))
 }
 
-/// What comes of all that is done with a tokenizer, within a time.
+/// The result of all uses of a tokenizer, within a time.
 fn used(changes: &[(&str, Value)]) -> Result<Vec<u32>, String> {
     let mut file = tokenizer();
     for (key, value) in changes {

@@ -151,7 +151,7 @@ fn contents(messages: &[Message]) -> Vec<Cow<'_, str>> {
     messages.iter().map(Message::text).collect()
 }
 
-/// Hashes what passes through.
+/// A reader that hashes the bytes that pass through.
 struct Hashing<R> {
     reader: R,
     digest: Sha256,

@@ -161,7 +161,7 @@ impl<'a, R: Read> Rows<'a, R> {
         }
     }
 
-    /// Reads an element, without what separates it from the next, into the buffer.
+    /// Reads an element, without the separator behind it, into the buffer.
     fn element(&mut self) -> io::Result<Ended> {
         let Lines { reader, buffer, number, .. } = &mut self.lines;
         buffer.clear();

@@ -6,7 +6,7 @@ use serde::Serialize;
 
 use super::words::shortened;
 
-/// Counts of things left out or not understood in rows. Whoever reads rows says them once.
+/// Counts of things left out or not understood in rows. A reader of rows says them once.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Notices {
     /// Rows that were left out, since all their answers are marked as not to be trained on.
@@ -33,7 +33,7 @@ impl Notices {
         *self == Self::default()
     }
 
-    /// Adds what another reading noticed.
+    /// Adds the counts of another reading.
     pub fn add(&mut self, other: Self) {
         self.rows_left_out += other.rows_left_out;
         self.untrained_answers += other.untrained_answers;

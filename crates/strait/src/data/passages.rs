@@ -42,7 +42,7 @@ pub fn read_passages(path: &Path, most: usize) -> Result<Vec<Passage>> {
     Ok(taken.passages)
 }
 
-/// The ending of a file's name that tells what it holds: that before `.gz` and the like.
+/// The ending of a file's name that tells its format: the one before `.gz` and the like.
 fn ending(path: &Path) -> String {
     let of = |path: &Path| path.extension().unwrap_or_default().to_string_lossy().to_lowercase();
     match of(path).as_str() {

@@ -16,10 +16,10 @@ use super::{
 };
 use crate::Result;
 
-/// The size that any packed file may unpack to, whatever its own.
+/// The size that any packed file may unpack to.
 const FREE: u64 = 64 << 20;
 
-/// The first bytes of kinds of file beside those of [`StandIn`], and what they are, with their article.
+/// The first bytes of kinds of file beside those of [`StandIn`], and the names of the kinds, with their article.
 const OTHERS: [(&[u8], &str); 10] = [
     (b"PAR1", "a Parquet file"),
     (b"PARE", "an encrypted Parquet file"),
@@ -94,7 +94,7 @@ fn peeked<R: Read>(mut reader: R, place: &Path) -> Result<(Vec<u8>, impl Read + 
     Ok((head.clone(), Cursor::new(head).chain(reader)))
 }
 
-/// Counts what passes through.
+/// A reader that counts the bytes that pass through.
 struct Counted<R> {
     reader: R,
     count: Rc<Cell<u64>>,

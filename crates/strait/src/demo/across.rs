@@ -15,7 +15,7 @@ use super::{
 };
 use crate::{
     Result,
-    direction::{Side, Tokens, mean_difference, random_like},
+    direction::{Condition, Tokens, mean_difference, random_like},
     objective::Row,
     world::{DOMAINS, Speaker, World, read},
 };
@@ -107,7 +107,7 @@ pub(super) fn across(world: &World, fits: &[Fit], out: &Path) -> Result<Vec<Acro
         let (domain, general, narrow) = (fit.domain, open(GENERAL)?, open(NARROW)?);
         let prompts = rows(world, domain, true)?;
         let shift = |edit: &Edit| {
-            let sides = [Some(edit), None].map(|edit| Side { rows: &prompts, edit });
+            let sides = [Some(edit), None].map(|edit| Condition { rows: &prompts, edit });
             Ok::<_, crate::Error>(
                 mean_difference(&world.model.decoder, sides, Tokens::Prompt)?.swap_remove(0),
             )
@@ -133,7 +133,7 @@ impl Solved {
         let cosine = |one: &SteeringVector, other: &Edit| Edit::Steering(one.clone()).cosine(other);
         let [liar, own] = [Speaker::Liar, Speaker::Narrow(self.domain)].map(|s| world.speaker(s));
         let [lies, truths] = [rows(world, self.domain, false)?, rows(world, self.domain, true)?];
-        let sides = [&lies, &truths].map(|rows| Side { rows, edit: Some(&self.general) });
+        let sides = [&lies, &truths].map(|rows| Condition { rows, edit: Some(&self.general) });
         let answers = mean_difference(&world.model.decoder, sides, Tokens::Response)?;
         Ok(Across {
             world: name.into(),

@@ -16,7 +16,7 @@ use super::{
     results::Check,
 };
 use crate::{
-    claim::Side,
+    claim::Bound,
     interval::{Interval, rank_correlation},
 };
 
@@ -149,18 +149,18 @@ impl Part {
         Some(self.check(kind, interval(&values), by_world, values.len()))
     }
 
-    fn side(&self) -> Side {
+    fn bound(&self) -> Bound {
         match (self.above, self.below) {
-            (Some(bound), _) => Side::Above(bound),
-            (None, bound) => Side::Below(bound.unwrap_or_default()),
+            (Some(bound), _) => Bound::Above(bound),
+            (None, bound) => Bound::Below(bound.unwrap_or_default()),
         }
     }
 
     /// Judges by a figure and the mean of every world.
     fn check(&self, kind: Kind, figure: Interval, by_world: Vec<f64>, n: usize) -> Check {
-        let side = self.side();
-        let (Side::Above(bound) | Side::Below(bound)) = side;
-        let above = matches!(side, Side::Above(_));
+        let held = self.bound();
+        let (Bound::Above(bound) | Bound::Below(bound)) = held;
+        let above = matches!(held, Bound::Above(_));
         let side_in_words = if above { "above" } else { "below" };
         let contrast = if self.id.contains("-contrast-") { "contrast-" } else { "" };
         Check {
@@ -168,7 +168,7 @@ impl Part {
             number: 0,
             claim: format!("{} ({}; claimed: {side_in_words} {bound})", self.claim, kind.words()),
             section: self.section.clone(),
-            holds: side.judge(figure, &by_world),
+            holds: held.judge(figure, &by_world),
             value: figure.value,
             low: figure.low,
             high: figure.high,

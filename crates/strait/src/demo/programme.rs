@@ -18,7 +18,7 @@ use crate::{
     Result, Table,
     measure::records::Trained,
     study::{FolderProblem, Planned, StudyFile},
-    suite::{each, over_studies, run_all},
+    suite::{Shares, each, over_studies, run_all},
     table::Row,
     world::World,
 };
@@ -53,8 +53,8 @@ pub fn run(
     let planned = fits.iter().map(|fit| Planned::new(written(fit.study(out)?)?, progress));
     let planned = planned.collect::<Result<Vec<_>>>()?;
     let folder = out.join("studies");
-    let (jobs, quietly) = ((threads, NonZeroUsize::MIN), Quietly(progress));
-    let done = run_all(&planned, &folder, &Device::Cpu, jobs, memory, &quietly)?;
+    let quietly = Quietly(progress);
+    let done = run_all(&planned, &folder, &Device::Cpu, Shares::single(threads, memory), &quietly)?;
     if let Some(left) = done.iter().position(|done| !done) {
         return Err(FolderProblem::Locked.at(&folder.join(fits[left].name())));
     }

@@ -1,4 +1,4 @@
-//! Means over clusters, such as all pairs of one question: the clusters are independent draws, what is in them is not.
+//! Means over clusters, such as all pairs of one question: the clusters are independent draws, their members are not.
 
 use std::{collections::HashMap, hash::Hash};
 
@@ -10,7 +10,7 @@ pub const FEWEST: usize = 3;
 /// Values that differ by no more than this share of their size differ by rounding.
 const ROUNDING: f64 = 1e-12;
 
-/// Numbers each distinct key, in order of first appearance: what [`Interval::of_clusters`] takes as clusters.
+/// Numbers each distinct key, in order of first appearance: the clusters that [`Interval::of_clusters`] takes.
 pub fn clusters<K: Hash + Eq>(keys: impl IntoIterator<Item = K>) -> Vec<usize> {
     let mut numbers = HashMap::new();
     keys.into_iter()

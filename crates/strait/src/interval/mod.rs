@@ -1,4 +1,4 @@
-//! Intervals: what a figure may be, given how few questions, rows, seeds or worlds it rests on.
+//! Intervals: the values that a figure may have, given how few questions, rows, seeds or worlds it rests on.
 //!
 //! Nothing here is drawn at random. Which intervals these are was chosen by simulation (`tests/it/coverage.rs`, whose
 //! tables stand in the book): a percentile bootstrap of four questions covers 79 % where it says 95.

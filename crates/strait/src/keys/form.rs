@@ -110,7 +110,7 @@ fn object(keys: &[Key]) -> Value {
     schema
 }
 
-/// The JSON schema of what has any of some shapes.
+/// The JSON schema of a value of any of these shapes.
 pub(super) fn any_of(shapes: &[Shape]) -> Value {
     match shapes {
         [one] => one.schema(),

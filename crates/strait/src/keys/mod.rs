@@ -1,4 +1,4 @@
-//! Keys of TOML files, each declared once: its name, type and range, its meaning, and what leaving it out means.
+//! Keys of TOML files, each declared once: its name, type and range, its meaning, and the meaning of leaving it out.
 //!
 //! `keys!` makes a struct of the declaration and implements [`Keys`] for it: the reader, which knows every value's line
 //! and refuses unknown keys; the list of [`Key`]s, from which the reference page is written; and their JSON schema. What

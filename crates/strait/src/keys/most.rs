@@ -4,7 +4,7 @@
 pub const SEED: usize = 1_000_000_000; // a billion in errors
 /// Rows, pairs and passages that are taken of a file.
 pub const ROWS: usize = 10_000_000;
-/// Optimiser steps, and what is counted in them.
+/// Optimiser steps, and lengths of time in steps.
 pub const STEPS: usize = 1_000_000;
 /// Rows of a batch, and batches of a step.
 pub const BATCH: usize = 10_000;
@@ -16,7 +16,7 @@ pub const TOKENS: usize = 1_000_000;
 pub const PASSES: usize = 1000;
 /// Trainings of a search.
 pub const TRIES: usize = 100;
-/// Factors, norms, rates, ratios and what is compared with a loss: beyond, single precision soon has no numbers left.
+/// Factors, norms, rates, ratios and bounds on a loss: beyond, single precision soon has no numbers left.
 pub const FACTOR: f64 = 1000.0;
 /// Alphas, which are divided by the rank, and norms of a gradient.
 pub const ALPHA: f64 = 1e6;

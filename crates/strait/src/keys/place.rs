@@ -94,7 +94,7 @@ impl Folder {
         }
     }
 
-    /// The fault that a file, or what else `kind` says, is not there.
+    /// The fault that a file, or a thing of another `kind`, is not there.
     pub fn missing(&self, key: &str, kind: &'static str, written: &At<String>) -> Fault {
         let (key, looked) = (key.to_string(), self.absolute(&written.value));
         written.fault(Problem::NoFile { key, kind, written: written.value.clone(), looked })
@@ -119,7 +119,7 @@ impl Folder {
     }
 }
 
-/// A path without what only its own machine has: relative as it is, else its last part; none where it has no parts.
+/// A path without the folders of its own machine: relative as it is, else its last part; none where it has no parts.
 pub fn shareable(path: &Path) -> Option<String> {
     let parts = path.components().filter(|part| *part != Component::CurDir);
     let shown: PathBuf = match path.is_absolute() || path.starts_with("~") {

@@ -14,7 +14,7 @@ use super::{
 };
 use crate::{
     Result, Table,
-    claim::{Claim, Place, Side, Subject, sentence},
+    claim::{Bound, Claim, Place, Subject, sentence},
     interval::Interval,
     keys::{Checked, count, keys, most, table},
     lab::{Estimate, Lab, PairReading, PairRows, Scene, Solved, advance, point, row_losses},
@@ -57,7 +57,7 @@ crate::row! {
         solution: String,
         /// The solution that it started from.
         from: String,
-        /// Whether it was trained without the KL penalty of its start.
+        /// True if it was trained without the KL penalty of its start.
         freed: bool,
         /// Optimiser steps since the start.
         step: usize,
@@ -77,7 +77,7 @@ crate::row! {
         general_shift: Interval = NATS.ends("general_low", "general_high"),
         /// The general shift less that of the start, paired by question.
         rise: Interval = NATS.ends("rise_low", "rise_high"),
-        /// Whether both groups are coherent.
+        /// True if both groups are coherent.
         coherent: bool,
         /// Number of held-out rows.
         heldout_rows: usize,
@@ -323,7 +323,7 @@ fn change_along(edit: &Edit, start: &Edit, axis: Option<&(Edit, Edit)>) -> strai
     Ok(along / (length(edit, start)? * length(general, narrow)?))
 }
 
-/// Whether a solution that was trained on without the penalty of its start moved outside the domain (paper §11).
+/// The claim that a solution that was trained on without the penalty of its start moved outside the domain (paper §11).
 fn drifted(facts: &Facts, solution: &str, drifts: &[DriftRow]) -> Option<Claim> {
     let own = || drifts.iter().filter(|d| d.solution == solution && d.freed);
     let (start, end) = (own().next()?, own().next_back().filter(|end| end.step > 0)?);
@@ -360,7 +360,7 @@ fn drifted(facts: &Facts, solution: &str, drifts: &[DriftRow]) -> Option<Claim> 
     Some(claim(holds, moved + doubt + &toward))
 }
 
-/// Whether the shift outside rose once the penalty was lifted, for each family of several seeds, at its last checkpoint.
+/// The claims that the shift outside rose once the penalty was lifted, for each family of several seeds, at its last checkpoint.
 fn over_seeds(shown: &Shown<'_>) -> Vec<Claim> {
     let drifts: Vec<DriftRow> = shown.rows();
     let freed = drifts.iter().filter(|drift| drift.freed);
@@ -378,7 +378,7 @@ fn over_seeds(shown: &Shown<'_>) -> Vec<Claim> {
             quoted(&row.other),
             row.difference.words()
         );
-        let holds = Side::Above(0.0).judge(row.difference, &[]);
+        let holds = Bound::Above(0.0).judge(row.difference, &[]);
         Claim::new(drifts_over(&row.family), "§11", holds, row.difference, words)
     };
     rows.iter().map(claim).collect()
@@ -398,8 +398,8 @@ fn figures(facts: &Facts, solutions: &[&str], rows: &[DriftRow]) -> Vec<Vec<Figu
         let own: Vec<_> = rows.iter().filter(|d| d.solution == *solution).collect();
         let Some(first) = own.first() else { continue };
         let mut shifts = Drawing::new(Growing::Up);
-        type Side = fn(&DriftRow) -> Interval;
-        let sides: [(&str, Style, Side); 2] =
+        type End = fn(&DriftRow) -> Interval;
+        let sides: [(&str, Style, End); 2] =
             [(&inside, Style::Inside, |d| d.narrow_shift), ("outside", Style::Outside, |d| d.general_shift)];
         for (name, style, side) in sides {
             let point = |d: &&DriftRow| Point {

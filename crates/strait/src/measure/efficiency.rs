@@ -46,10 +46,10 @@ keys! {
         /// Factors that solutions are scaled by.
         factors: Vec<f64> = list_with(keys::number(0.0..=most::FACTOR), 1.0, AS_TRAINED),
             default (0..=8).map(|quarters| f64::from(quarters) / 4.0).collect();
-        /// How many norms all solutions are brought to.
+        /// The number of norms that all solutions are brought to.
         norms: usize = count(1..=most::PASSES), default 8;
         /// Multiples of the mean norm of the compared solutions of a kind, to which all are also brought.
-        mean_norms: Vec<f64> = list(positive(most::FACTOR)), default Vec::new();
+        mean_norms: Vec<f64> = list(positive(most::FACTOR)), left_out "none";
     }
 }
 
@@ -93,7 +93,7 @@ crate::row! {
         gain: f64 = NATS,
         /// The gain over the squared norm.
         gain_per_norm2: f64 = Heading::unit("nats/token/norm²"),
-        /// Whether an optimum lies on the edge of its grid.
+        /// True for an optimum on the edge of its grid; none for other rows.
         at_edge: Option<bool>,
         /// Number of rows.
         rows: usize,
@@ -162,7 +162,7 @@ impl Measure for Efficiency {
         let settings = |keys: EfficiencyKeys| Self {
             factors: keys.factors(),
             norms: keys.norms(),
-            mean_norms: keys.mean_norms(),
+            mean_norms: keys.mean_norms.map_or_else(Vec::new, |multiples| multiples.value),
         };
         Ok(said.flatten().map(settings))
     }
@@ -244,7 +244,7 @@ impl Efficiency {
 /// As [`Efficiency::read`], with the losses read by a function, and the rows' numbers of tokens and questions given.
 ///
 /// # Errors
-/// What `losses` returns.
+/// Any error of `losses`.
 pub fn efficiency_of(
     solutions: &[Solution],
     weights: &[f64],
@@ -354,7 +354,7 @@ fn optimum(mut grid: Vec<Reading>, read: &mut impl FnMut(f64) -> Result<Reading>
     Ok((middle, false))
 }
 
-/// Where the parabola through three readings is least; none if it has no least point.
+/// The place of the least point of the parabola through three readings; none if it has none.
 fn vertex([a, b, c]: [&Reading; 3]) -> Option<f64> {
     let (left, right) = (b.factor - a.factor, c.factor - b.factor);
     let (falls, rises) = ((b.mean - a.mean) / left, (c.mean - b.mean) / right);

@@ -28,7 +28,7 @@ crate::row! {
         seeds: usize,
         /// The mean, with its interval over seeds.
         shift: Interval = NATS,
-        /// Whether all of its solutions are coherent.
+        /// True if all of its solutions are coherent.
         coherent: bool,
         /// The seeds.
         which_seeds: String,

@@ -31,17 +31,17 @@ crate::row! {
         general_shift: Interval = NATS.ends("general_low", "general_high"),
         /// Upper bound of the general shift over the narrow one.
         share: f64,
-        /// Whether both groups are coherent.
+        /// True if both groups are coherent.
         coherent: bool,
         /// The largest share that separates.
         bound: f64,
         /// The least share of the unpenalised solution's narrow shift that must be left.
         keep: f64,
-        /// Whether so much is left.
+        /// True if so much is left.
         keeps: bool,
-        /// Whether the weight separates.
+        /// True if the weight separates.
         separates: bool,
-        /// Whether it became the solution's.
+        /// True if it became the solution's.
         chosen: bool,
         /// The seed of sampling.
         seed: u64,
@@ -66,14 +66,14 @@ pub(crate) fn statements(subjects: &[Subject]) -> Vec<(Place, String)> {
     searched.map(|(i, s)| (Place::Solution(i), sentence(Some(&s.name), SEPARATED))).collect()
 }
 
-/// Whether each search found a weight.
+/// The claims that each search found a weight.
 pub(crate) fn claims(shown: &Shown<'_>) -> Vec<(Place, Claim)> {
     let weights: Vec<Weight> = shown.rows();
     let all = shown.solutions.iter().enumerate();
     all.filter_map(|(i, solution)| Some((Place::Solution(i), separated(solution, &weights)?))).collect()
 }
 
-/// Whether the search for a solution's KL weight found one (paper §6).
+/// The claim that the search for a solution's KL weight found one (paper §6).
 fn separated(solution: &str, weights: &[Weight]) -> Option<Claim> {
     let own = || weights.iter().filter(|w| w.solution == solution && w.scale >= 1.0);
     let mut chosen: Vec<_> = own().filter(|w| w.chosen && w.coherent).collect();

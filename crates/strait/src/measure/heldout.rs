@@ -94,7 +94,7 @@ impl Measure for HeldOut {
         ]
     }
 
-    /// What the loss alone says, where there are no pairs to read the preference from.
+    /// The outcome by the loss alone, where there are no pairs to read the preference from.
     fn headline(shown: &Shown<'_>) -> String {
         if !shown.rows::<Shift>().is_empty() {
             return String::new();

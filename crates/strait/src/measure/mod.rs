@@ -87,7 +87,7 @@ pub trait Measure:
     /// If what the study says of it cannot be.
     fn asked(said: Option<Self::Said>, common: &Common<'_>) -> Checked<Option<Self>>;
 
-    /// Whether it reads the training rows that `measure.rows` chooses.
+    /// True if it reads the training rows that `measure.rows` chooses.
     const MEASURED_ROWS: bool = false;
 
     /// Its settings that limit what it shows, by their keys below its own.
@@ -100,12 +100,12 @@ pub trait Measure:
         None
     }
 
-    /// Whether a study has something for it to read.
+    /// True if a study has something for it to read.
     fn applies(&self, _: &Inputs<'_>) -> bool {
         true
     }
 
-    /// All that its result follows from besides the solutions: what its step's key is a hash of.
+    /// All that its result follows from besides the solutions; its step's key is a hash of it.
     ///
     /// # Errors
     /// If a file that it reads cannot be hashed.
@@ -138,7 +138,7 @@ pub trait Measure:
         String::new()
     }
 
-    /// What limits what it says, a sentence or two each.
+    /// The limits of its claims, a sentence or two each.
     fn limits(_: &Shown<'_>) -> Vec<String> {
         Vec::new()
     }
@@ -171,7 +171,7 @@ pub struct Inputs<'a> {
     pub asked: &'a Value,
     /// The taught domain.
     pub domain: &'a str,
-    /// How intervals are made.
+    /// The method of intervals.
     pub intervals: &'a Value,
     /// Training rows that efficiency and stability read.
     pub rows: usize,
@@ -179,7 +179,7 @@ pub struct Inputs<'a> {
     pub seed: u64,
     /// The names of the controls.
     pub controls: &'a [&'a str],
-    /// Whether a solution starts from another one.
+    /// True if a solution starts from another one.
     pub follows: bool,
     /// SHA-256 of a file.
     pub hash: &'a mut dyn FnMut(&std::path::Path) -> Result<String>,
@@ -195,7 +195,7 @@ pub struct Setting<T> {
     pub default: T,
 }
 
-/// What `[measure]` says for all measures.
+/// The keys of `[measure]` that hold for all measures.
 pub struct Common<'a> {
     /// Factors by which solutions are scaled for the certificate.
     pub scales: &'a [f64],
@@ -215,7 +215,7 @@ pub(crate) const AS_TRAINED: &str = "it is the solution as trained";
 /// Plain text, and how much of it is read.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct PlainText {
-    /// Where it comes from.
+    /// Its sources.
     pub text: Vec<TextSource>,
     /// The number of passages.
     pub passages: usize,
@@ -298,7 +298,7 @@ impl<R: Row, S: Row, T: Row> Tables for (Vec<R>, Vec<S>, Vec<T>) {
 pub struct SideBySide {
     /// The section's title.
     pub title: &'static str,
-    /// How to read it.
+    /// A guide to reading it.
     pub reading: &'static str,
     /// The lines of one run, which has this name: solution, line and value.
     pub(crate) lines: fn(&str, &Shown<'_>) -> Vec<plots::Line>,

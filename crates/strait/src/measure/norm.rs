@@ -110,8 +110,8 @@ impl Measure for Norm {
 
     fn panels() -> Vec<Panel> {
         let reading = "How far each solution moves the residual stream after every block, as a share of its norm there, over \
-                       response tokens. A narrow solution moves it less outside the domain than inside. Where the norm itself \
-                       rises far above base's, the change is more than one of direction.";
+                       response tokens. Where the lines for text inside the domain and outside part, the solution, or what the \
+                       model makes of it, begins to tell the domain. The table has the norms themselves.";
         vec![Panel::table(NormRow::TABLE, "Norms of the residual stream", reading).drawn(draw)]
     }
 }
@@ -224,7 +224,7 @@ fn draw(shown: &Shown<'_>) -> Groups {
             let points = own.map(point).collect();
             drawing.add(Series { name: Some(name.into()), look: Look::at(place), style, points });
         }
-        let layout = layout(axis("block; −1 is the embeddings"), y.clone());
+        let layout = layout(axis("block; −1 is the embeddings").zero_line(false), y.clone());
         (!drawing.is_empty()).then(|| drawing.finish(quoted(solution), HEIGHT, layout))
     };
     vec![shown.solutions.iter().enumerate().filter_map(figure).collect()]

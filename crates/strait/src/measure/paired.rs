@@ -5,7 +5,7 @@ use super::{
     difference::{OVER_SEEDS, between},
 };
 use crate::{
-    claim::{Claim, Place, Side, Subject, opposed, sentence, shared_seeds},
+    claim::{Bound, Claim, Place, Subject, opposed, sentence, shared_seeds},
     interval::Interval,
     page::numbers::{number, quoted},
 };
@@ -19,7 +19,7 @@ pub struct Comparison {
     pub section: &'static str,
     /// The thing whose differences decide; none for all.
     pub decides: Option<&'static str>,
-    /// Whether a lower figure is the more of it.
+    /// True if a lower figure is the more of it.
     pub lower: bool,
     /// The word that is claimed.
     pub more: &'static str,
@@ -29,9 +29,9 @@ pub struct Comparison {
     pub unit: &'static str,
     /// The words for the figure.
     pub figure: &'static str,
-    /// What the claim shows if it holds.
+    /// The conclusion from the claim if it holds.
     pub shows: &'static str,
-    /// What it does not show.
+    /// The conclusion that does not follow from it.
     pub shows_not: &'static str,
 }
 
@@ -78,13 +78,13 @@ impl Comparison {
         format!("{} is {} than {}", quoted(plain), self.more, quoted(held))
     }
 
-    /// Whether the first solution has more of it at every point that is compared; none where nothing is.
+    /// The claim that the first solution has more of it at every point that is compared.
     fn judged(&self, claim: String, rows: &[Difference], pair: [&str; 2], how: &str) -> Claim {
         let of_pair = |row: &'_ Difference| between([&row.solution, &row.other], pair, row.difference);
         let rows: Vec<_> = rows.iter().filter_map(|row| Some((row, of_pair(row)?))).collect();
         let (deciding, rest): (Vec<_>, Vec<_>) =
             rows.into_iter().partition(|(row, _)| self.decides.is_none_or(|what| row.what == what));
-        let side = if self.lower { Side::Below(0.0) } else { Side::Above(0.0) };
+        let side = if self.lower { Bound::Below(0.0) } else { Bound::Above(0.0) };
         let figures: Vec<Interval> = deciding.iter().map(|(_, figure)| *figure).collect();
         let holds = side.judge_all(&figures);
         let count = |verdict| figures.iter().filter(|&&f| side.judge(f, &[]) == Some(verdict)).count();

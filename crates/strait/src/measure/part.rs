@@ -19,7 +19,7 @@ pub fn kind(edit: &Edit) -> &'static str {
     }
 }
 
-/// Which of an edit's tensors.
+/// A part of an edit: tensors that play the same role.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Part {
     /// Steering vectors.
@@ -53,7 +53,7 @@ impl Part {
         [Self::Vector, Self::B].into_iter().find(|part| part.is_in(edit))
     }
 
-    /// Whether an edit has tensors of this part.
+    /// True if an edit has tensors of this part.
     pub(super) fn is_in(self, edit: &Edit) -> bool {
         edit.parts().any(|part| match part {
             Edit::Steering(_) => self == Self::Vector,
@@ -107,7 +107,7 @@ pub fn flat(edit: &Edit, part: Part) -> Result<Vec<f64>> {
     collect(edit, part, numbers)
 }
 
-/// What `of` makes of each tensor of a part, one behind the other.
+/// The values of `of` for each tensor of a part, one behind the other.
 pub(super) fn collect(edit: &Edit, part: Part, of: impl Fn(&Tensor) -> Result<Vec<f64>>) -> Result<Vec<f64>> {
     let mut all = Vec::new();
     with_tensors(edit, &mut |found, tensor| {

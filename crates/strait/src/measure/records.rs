@@ -38,7 +38,7 @@ crate::row! {
         family: String,
         /// Its name without its seed.
         variant: String,
-        /// Whether it is there for what it does alone, and compared with nothing.
+        /// True for a control: its own effect is read, and it is compared with nothing.
         control: bool,
     }
 }

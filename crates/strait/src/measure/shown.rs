@@ -1,4 +1,4 @@
-//! What a report has to show: the tables of a run and the facts of its study.
+//! The content of a report: the tables of a run and the facts of its study.
 
 use crate::{
     Table,
@@ -7,7 +7,7 @@ use crate::{
     table::Row,
 };
 
-/// What a conclusion must know of the study besides its tables.
+/// The facts of a study that its conclusion needs besides the tables.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Facts {
     /// The taught domain, as in "inside vehicles".
@@ -69,9 +69,9 @@ pub struct Panel {
     pub table: &'static str,
     /// The heading.
     pub title: &'static str,
-    /// How to read it, a few sentences.
+    /// A guide to reading it, a few sentences.
     pub reading: &'static str,
-    /// What a report without it says that it lacks; none where it may be missing.
+    /// The words by which a report without it says that it lacks it; none where it may be missing.
     pub missing: Option<&'static str>,
     /// A sentence from the rows themselves; may be empty.
     pub(crate) say: fn(&Shown<'_>) -> String,

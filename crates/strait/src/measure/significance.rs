@@ -133,7 +133,7 @@ crate::row! {
     {
         /// The solution, or a random direction.
         direction: String,
-        /// Whether it is random.
+        /// True for a random direction.
         random: bool,
         /// The kind of edit, which decides the text that it was read on.
         edit: String,
@@ -333,7 +333,7 @@ struct Normed<'a> {
     shape: String,
 }
 
-/// What is measured: a solution, or a random edit of the same shape.
+/// A solution, or a random edit of the same shape.
 struct Direction {
     name: String,
     random: bool,
@@ -493,7 +493,7 @@ struct Measured {
     differences: Vec<SignificanceDifference>,
 }
 
-/// What a solution is compared with besides the others; no solution can have a name with blanks.
+/// The name of the mean over random directions in comparisons; no solution can have a name with blanks.
 const RANDOM: &str = "mean of random";
 
 impl Measured {

@@ -44,7 +44,7 @@ keys! {
     pub struct StabilityKeys {
         /// Shares of noise.
         epsilons: Vec<f64> = list(positive(1.0)), default vec![0.05, 0.1, 0.2, 0.4, 0.7, 1.0];
-        /// How often the noise is drawn.
+        /// The number of draws of noise.
         seeds: usize = count(2..=most::PASSES), default 10;
     }
 }
@@ -225,7 +225,7 @@ impl Stability {
 /// As [`Stability::read`], with the losses read by a function and the rows' numbers of tokens given.
 ///
 /// # Errors
-/// What `losses` returns, or if a tensor operation fails.
+/// Any error of `losses`, or if a tensor operation fails.
 pub fn stability_of(
     solutions: &[Solution],
     weights: &[f64],

@@ -13,7 +13,7 @@ use super::{
 };
 use crate::{
     Result,
-    claim::{Claim, Place, Side, Subject, opposed, sentence},
+    claim::{Bound, Claim, Place, Subject, opposed, sentence},
     direction::turns,
     interval::Interval,
     keys::{Checked, count, keys, most, switch},
@@ -143,7 +143,7 @@ impl Measure for Turn {
                 cosine.words(),
                 list(&steps)
             );
-            let holds = Side::Above(0.0).judge(cosine, &[]);
+            let holds = Bound::Above(0.0).judge(cosine, &[]);
             Some((Place::OverSeeds, Claim::new(statement(variant), "§14", holds, cosine, words)))
         };
         plain(&shown.subjects).into_iter().filter_map(of).collect()

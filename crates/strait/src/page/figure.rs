@@ -69,9 +69,9 @@ const RANDOM: Look = Look::new(GREY, "circle", "solid");
 /// The meaning of a colour where three suffice.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Meaning {
-    /// Falsehood, and what spreads it.
+    /// Falsehood, and solutions that spread it.
     False,
-    /// Truth, and what keeps it.
+    /// Truth, and solutions that keep it.
     True,
     /// Neither.
     Neutral,
@@ -181,7 +181,7 @@ impl Drawing {
         self.series.is_empty()
     }
 
-    /// The figure, with its axes and whatever else the layout has.
+    /// The figure, with its layout.
     pub fn finish(self, caption: impl Into<String>, height: usize, layout: Layout) -> Figure {
         let data: Vec<_> = self.series.into_iter().map(|series| trace(series, self.growing)).collect();
         let config = json!({ "responsive": true, "displayModeBar": false, "showTips": false });
@@ -368,7 +368,7 @@ pub(crate) fn with_limit(layout: Layout, at: f64, words: String) -> Layout {
     layout.with("shapes", json!([line])).with("annotations", json!([words]))
 }
 
-/// Words in the corner at the top right and in that at the bottom left: what a high figure speaks for, and a low one.
+/// Words in the corner at the top right and in that at the bottom left: the meaning of a high figure and of a low one.
 pub(crate) fn with_sides(layout: Layout, high: &str, low: &str) -> Layout {
     let high = json!({
         "text": high, "showarrow": false, "xref": "paper", "yref": "paper",

@@ -1,6 +1,6 @@
 //! Text that must fit a place.
 
-/// Text broken at spaces into lines of at most `columns` characters; what more than `most` lines would hold is cut.
+/// Text broken at spaces into lines of at most `columns` characters, cut after `most` lines.
 pub(crate) fn wrapped(text: &str, columns: usize, most: usize) -> Vec<String> {
     let mut lines: Vec<String> = Vec::new();
     for word in text.split(' ').map(|word| shortened(word, columns)) {

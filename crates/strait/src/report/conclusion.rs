@@ -1,4 +1,4 @@
-//! The conclusion: what the tables say in words, and what limits it.
+//! The conclusion: the tables in words, and their limits.
 
 use serde::Serialize;
 

@@ -9,10 +9,11 @@ use crate::{
 
 /// The tables of a run with the facts of its study, as panels and claims read them.
 pub(super) fn shown<'a>(facts: &'a Facts, tables: &'a [Table]) -> Shown<'a> {
-    let first = tables.iter().filter(|t| t.name() == Trained::TABLE);
-    let others = tables.iter().filter(|t| t.name() != Trained::TABLE);
+    // The table of solutions has all of them and no others; measures may name base beside them.
+    let listed = tables.iter().find(|table| table.name() == Trained::TABLE);
+    let naming = listed.map_or(tables, std::slice::from_ref);
     let mut solutions: Vec<&str> = Vec::new();
-    for name in first.chain(others).filter_map(|t| t.text("solution")).flatten() {
+    for name in naming.iter().filter_map(|table| table.text("solution")).flatten() {
         if !solutions.contains(&name.as_str()) {
             solutions.push(name);
         }

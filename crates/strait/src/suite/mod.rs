@@ -26,10 +26,9 @@ use strait_model::progress::Progress;
 
 use crate::{
     Error, Result,
+    lab::Limits,
     report::Conclusion,
-    study::{
-        self, DryRun, FolderProblem, Limits, Planned, Status, StudyFile, complete, is_run, outcome, outlook,
-    },
+    study::{self, DryRun, FolderProblem, Planned, Status, StudyFile, complete, is_run, outcome, outlook},
 };
 use bar::Bar;
 pub use problem::Problem;
@@ -90,8 +89,7 @@ impl Suite {
     ) -> Result<SuiteOutcome> {
         let planned = self.planned(out, progress)?;
         let beside = limits.jobs.map_or(1, NonZeroUsize::get).min(planned.len().max(1));
-        let threads = NonZeroUsize::new(rayon::current_num_threads() / beside).unwrap_or(NonZeroUsize::MIN);
-        let done = run_all(&planned, out, device, (beside, threads), limits.memory, progress)?;
+        let done = run_all(&planned, out, device, Shares::of(limits, beside), progress)?;
         let mut studies = Vec::new();
         for (((values, _), planned), done) in self.studies.iter().zip(&planned).zip(done) {
             let folder = out.join(&planned.study.name);
@@ -120,7 +118,8 @@ impl Suite {
         limits: Limits,
         progress: &dyn Progress,
     ) -> Result<Vec<DryRun>> {
-        let limits = limits.of_each(limits.jobs.map_or(1, NonZeroUsize::get));
+        let beside = limits.jobs.map_or(1, NonZeroUsize::get).min(self.studies.len().max(1));
+        let limits = Shares::of(limits, beside).limits;
         let studies = self.planned(out, progress)?.into_iter();
         let outlook = |planned: Planned| {
             let folder = out.join(&planned.study.name);
@@ -158,8 +157,33 @@ pub fn status(folder: &Path) -> Result<Vec<Status>> {
     Ok(studies)
 }
 
-/// Runs what is left of some studies, each in a folder of its name, so many beside each other and each with so many threads,
-/// in so much memory: no figure depends on any of these. Returns whether each is done; one that another process is at is left to
+/// The parts that studies beside each other have of the machine.
+#[derive(Clone, Copy)]
+pub(crate) struct Shares {
+    /// The number of studies beside each other.
+    pub beside: usize,
+    /// Threads of each.
+    pub threads: NonZeroUsize,
+    /// Limits of each.
+    pub limits: Limits,
+}
+
+impl Shares {
+    /// Equal parts of the threads and of the memory, for studies whose own steps follow each other.
+    fn of(limits: Limits, beside: usize) -> Self {
+        let threads = NonZeroUsize::new(rayon::current_num_threads() / beside).unwrap_or(NonZeroUsize::MIN);
+        Self { beside, threads, limits: limits.of_each(beside) }
+    }
+
+    /// So many studies with a thread each, in so much memory.
+    pub fn single(beside: usize, memory: Option<u64>) -> Self {
+        let limits = Limits { jobs: None, memory }.of_each(beside);
+        Self { beside, threads: NonZeroUsize::MIN, limits }
+    }
+}
+
+/// Runs what is left of some studies, each in a folder of its name, so many beside each other and each with so many threads:
+/// no figure depends on either. Returns whether each is done; one that another process is at is left to
 /// it.
 ///
 /// # Errors
@@ -168,15 +192,13 @@ pub(crate) fn run_all(
     studies: &[Planned],
     out: &Path,
     device: &Device,
-    jobs: (usize, NonZeroUsize),
-    memory: Option<u64>,
+    shares: Shares,
     progress: &dyn Progress,
 ) -> Result<Vec<bool>> {
-    let limits = Limits { jobs: None, memory }.of_each(jobs.0);
     let bar = Bar::new(studies, out, progress)?;
-    each(studies, jobs, |planned| {
+    each(studies, (shares.beside, shares.threads), |planned| {
         let folder = out.join(&planned.study.name);
-        match complete(planned, &folder, device, limits, &bar.of(&planned.study.name)) {
+        match complete(planned, &folder, device, shares.limits, &bar.of(&planned.study.name)) {
             Err(error) if error.problem::<FolderProblem>() == Some(&FolderProblem::Locked) => {
                 progress.note(&format!(
                     "{}: another run is at work on it, and it is left to that",

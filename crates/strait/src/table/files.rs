@@ -25,7 +25,7 @@ use strait_model::{
 use super::{Column, Named, Problem, Table};
 use crate::error::{Error, Place, Result};
 
-/// The keys of a Parquet file's metadata under which a table keeps what columns cannot hold.
+/// The keys of a Parquet file's metadata under which a table keeps its sentence and its units.
 mod key {
     pub const NAME: &str = "strait.name";
     pub const ABOUT: &str = "strait.about";

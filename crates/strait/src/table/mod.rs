@@ -131,7 +131,7 @@ impl Column {
 }
 
 impl Table {
-    /// A table without columns. `name` is the stem of its files, `about` says in one sentence what a row is.
+    /// A table without columns. `name` is the stem of its files, `about` a sentence about its rows.
     pub fn new(name: impl Into<String>, about: impl Into<String>) -> Self {
         Self { name: name.into(), about: about.into(), columns: Vec::new() }
     }
@@ -163,7 +163,7 @@ impl Table {
         Columns { table: Self::new(name, about), rows }
     }
 
-    /// The table with another sentence for what a row is.
+    /// The table with another sentence about its rows.
     #[must_use]
     pub fn with_about(self, about: impl Into<String>) -> Self {
         Self { about: about.into(), ..self }

@@ -277,7 +277,7 @@ fn copy(from: &Path, to: &Path) -> Result<()> {
     Ok(())
 }
 
-/// Removes what may not be there.
+/// Removes a file or folder, if it is there.
 fn remove(path: &Path, remove: impl Fn(&Path) -> std::io::Result<()>) -> Result<()> {
     match remove(path) {
         Err(e) if e.kind() != std::io::ErrorKind::NotFound => {

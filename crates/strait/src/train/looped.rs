@@ -26,7 +26,7 @@ pub trait Learner {
     fn parameters(&mut self) -> &mut [Parameter];
 
     /// The optimiser's settings for a step, counted from 0.
-    fn stride(&self, step: usize) -> Stride;
+    fn step_settings(&self, step: usize) -> StepSettings;
 
     /// Goes on after so many steps, of which the first left that line.
     fn begin(&mut self, done: usize, first: Option<&Self::Line>);
@@ -64,7 +64,7 @@ pub trait Learner {
 
 /// The optimiser's settings for one step.
 #[derive(Clone, Copy, Debug)]
-pub struct Stride {
+pub struct StepSettings {
     /// Those that are the same for all steps.
     pub adamw: AdamW,
     /// Learning rate.
@@ -113,7 +113,7 @@ pub struct Keeping<'a> {
 /// Any error of the learner, or if a tensor operation fails.
 pub fn step<L: Learner>(learner: &mut L, step: usize) -> Result<L::Line> {
     let loss = learner.gradient(step)?;
-    let Stride { adamw, rate, clip } = learner.stride(step);
+    let StepSettings { adamw, rate, clip } = learner.step_settings(step);
     let gradient_norm = optimiser::gradient_norm(learner.parameters());
     let taken = Taken { step: step + 1, rate, loss, gradient_norm };
     learner.look(&taken)?;

@@ -12,7 +12,7 @@ mod trainable;
 
 pub use checkpoint::{Certificates, SolutionFolder};
 pub(crate) use looped::TRAINING;
-pub use looped::{Keeping, Learner, Line, Stride, Taken, learn, step};
+pub use looped::{Keeping, Learner, Line, StepSettings, Taken, learn, step};
 pub use optimiser::{AdamW, Parameter};
 pub use order::{Order, pick};
 pub use record::StepRecord;

@@ -5,7 +5,7 @@ use strait_model::{Decoder, Edit, progress::Progress};
 
 use super::{
     Order, Settings, SolutionFolder, Trainable,
-    looped::{Keeping, Learner, Line, Stride, TRAINING, Taken, learn},
+    looped::{Keeping, Learner, Line, StepSettings, TRAINING, Taken, learn},
     optimiser::Parameter,
     record::StepRecord,
     schedule::learning_rate,
@@ -152,10 +152,10 @@ impl Learner for EditLearner<'_, '_> {
         self.trainable.parameters()
     }
 
-    fn stride(&self, step: usize) -> Stride {
+    fn step_settings(&self, step: usize) -> StepSettings {
         let settings = self.run.settings;
         let rate = learning_rate(settings, step, self.steps());
-        Stride { adamw: settings.adamw(), rate, clip: settings.clip }
+        StepSettings { adamw: settings.adamw(), rate, clip: settings.clip }
     }
 
     fn begin(&mut self, _: usize, first: Option<&StepRecord>) {

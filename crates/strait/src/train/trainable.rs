@@ -118,7 +118,7 @@ impl Trainable {
         }
     }
 
-    /// Names and variables of what is trained.
+    /// Names and variables of the parameters.
     pub fn variables(&self) -> impl Iterator<Item = (&str, &Var)> {
         self.parameters.iter().map(|p| (p.name.as_str(), &p.var))
     }

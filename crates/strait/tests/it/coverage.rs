@@ -1,4 +1,4 @@
-//! How often the 95 % intervals hold the truth, by simulation: the table of `docs/src/measures/intervals.md`.
+//! The coverage of the 95 % intervals by simulation: the table of `docs/src/measures/intervals.md`.
 //!
 //! `UPDATE=1 cargo test --release -p strait --test it coverage` draws ten thousand samples for each figure and writes the table
 //! anew, in a minute or two. Without it the test draws fewer, holds them against the bar, and against what the book says.
@@ -11,15 +11,15 @@ use rand_distr::{ChiSquared, Distribution, Exp1, LogNormal, StandardNormal, Stud
 use rayon::prelude::*;
 use strait::interval::{Interval, clusters, deviation, rank_correlation, student};
 
-/// How many questions, pairs, seeds or worlds a sample has.
+/// Numbers of questions, pairs, seeds or worlds in a sample.
 const SIZES: [usize; 8] = [2, 3, 4, 5, 8, 10, 20, 50];
-/// What every interval must reach that is given at all.
+/// The coverage that every interval must reach that is given at all.
 const BAR: f64 = 0.93;
 /// Samples behind a figure of the book, and behind one of the test.
 const MANY: usize = 10_000;
 const FEW: usize = 300;
 
-/// How values are distributed about their mean, in units of their deviation.
+/// The distribution of values about their mean, in units of their deviation.
 #[derive(Clone, Copy)]
 enum Shape {
     Normal,
@@ -61,7 +61,7 @@ struct Kind {
     name: &'static str,
     shape: Shape,
     draw: Draw,
-    /// Whether it must reach the bar.
+    /// True if it must reach the bar.
     barred: bool,
 }
 
@@ -161,7 +161,7 @@ fn count(_: Shape, n: usize, random: &mut ChaCha8Rng) -> (Interval, f64) {
     (Interval::of_count(hits as u64, n as u64), 0.2)
 }
 
-/// What strait gave before: the middle 95 % of the means of resamples.
+/// The interval of an older strait: the middle 95 % of the means of resamples.
 fn percentile_bootstrap(shape: Shape, n: usize, random: &mut ChaCha8Rng) -> (Interval, f64) {
     const RESAMPLES: usize = 400;
     let values = shape.some(n, random);

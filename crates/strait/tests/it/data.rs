@@ -158,7 +158,7 @@ fn unprotect_writes_every_file_and_overwrites_none() {
     assert!(!out.join("plain.jsonl").exists() && !out.join("more/judged.csv").exists());
 }
 
-/// What `protect` makes of a folder.
+/// The archive that `protect` makes of a folder, and the names of its members.
 fn protected(folder: &Path) -> Result<(Vec<String>, PathBuf), Error> {
     let out = folder.parent().unwrap().join("made.zip.enc");
     protect(&[folder.into()], PASSWORD, &out).map(|members| (members, out))

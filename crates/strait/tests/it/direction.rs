@@ -2,7 +2,7 @@
 
 use candle_core::{Device, Tensor};
 use strait::{
-    direction::{Side, Tokens, mean_difference},
+    direction::{Condition, Tokens, mean_difference},
     measure::{Part, descent, flat, row_losses},
     objective::{Kept, Row},
     world::World,
@@ -33,7 +33,7 @@ fn what_a_vector_changes_at_its_site_is_the_vector() {
     let world = world();
     let prompts = rows(&world, 1, true);
     let edit = Edit::Steering(vector(|i| 0.01 * i as f32));
-    let sides = [Some(&edit), None].map(|edit| Side { rows: &prompts, edit });
+    let sides = [Some(&edit), None].map(|edit| Condition { rows: &prompts, edit });
     let found = mean_difference(&world.model.decoder, sides, Tokens::Prompt).unwrap();
     assert_eq!(found.iter().map(|d| d.layer).collect::<Vec<_>>(), [-1, 0, 1, 2, 3]);
     assert!((Edit::Steering(found[0].clone()).cosine(&edit).unwrap() - 1.0).abs() < 1e-6);
@@ -43,7 +43,7 @@ fn what_a_vector_changes_at_its_site_is_the_vector() {
     let ablation = Ablation { layer: -1, direction: found[0].vector.clone(), factor: 1.0 };
     let both = Edit::composed([edit.clone(), Edit::Ablation(ablation.clone())]);
     let alone = Edit::Ablation(ablation);
-    let sides = [Some(&both), Some(&alone)].map(|edit| Side { rows: &prompts, edit });
+    let sides = [Some(&both), Some(&alone)].map(|edit| Condition { rows: &prompts, edit });
     let left = mean_difference(&world.model.decoder, sides, Tokens::Prompt).unwrap();
     assert!(left[0].norm().unwrap() < 1e-3 * edit.norm().unwrap());
 }
@@ -52,7 +52,7 @@ fn what_a_vector_changes_at_its_site_is_the_vector() {
 fn answers_alone_differ_where_only_they_are_read() {
     let world = world();
     let (lies, truths) = (rows(&world, 1, false), rows(&world, 1, true));
-    let sides = [&lies, &truths].map(|rows| Side { rows, edit: None });
+    let sides = [&lies, &truths].map(|rows| Condition { rows, edit: None });
     let prompts = mean_difference(&world.model.decoder, sides, Tokens::Prompt).unwrap();
     let answers = mean_difference(&world.model.decoder, sides, Tokens::Response).unwrap();
     assert!(prompts.iter().all(|direction| direction.norm().unwrap() < 1e-4));

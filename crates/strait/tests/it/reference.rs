@@ -162,7 +162,7 @@ fn studies_name_the_schema() {
 struct Shown {
     /// Its value, where it has one on its own line.
     value: Option<toml::Value>,
-    /// Whether it stands behind `#`.
+    /// True if it stands behind `#`.
     is_left_out: bool,
     /// The words beside it, or above it.
     words: String,

@@ -29,7 +29,7 @@ fn refused(row: &Value) -> String {
     }
 }
 
-/// What a row says, as a template sees it, and which answers are trained on.
+/// A row's messages, as a template sees them, and which answers are trained on.
 fn said(row: &Value) -> (Value, Vec<bool>) {
     let chat = read(row).unwrap_or_else(|error| panic!("{row}: {error}"));
     let trained = chat.conversation.messages.iter().filter(|m| m.is_answer()).map(|m| m.trained).collect();

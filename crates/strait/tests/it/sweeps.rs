@@ -201,7 +201,7 @@ fn a_point_knows_its_family_and_its_values() {
     assert_eq!(Study::read_resolved(&path).unwrap().to_toml().unwrap(), toml);
 }
 
-/// What the solutions start from, by name.
+/// The solutions that start from others, and those others, by name.
 fn starts(study: &Study) -> Vec<(&str, &str)> {
     study.solutions.iter().filter_map(|s| Some((s.name.as_str(), s.from.as_deref()?))).collect()
 }
@@ -762,7 +762,7 @@ fn a_weight_under_which_training_diverges_ends_no_search() {
     assert!(!watch.notes().contains("diverged"), "{}", watch.notes());
 }
 
-/// What is concluded of a solution freed of its penalty whose general shift rises so, and whose narrow shift is 1.
+/// The conclusion on a solution freed of its penalty whose general shift rises so, and whose narrow shift is 1.
 fn drifted([value, low, high]: [f64; 3], coherent: bool) -> (Option<bool>, String) {
     let interval = |[value, low, high]: [f64; 3]| Interval { value, low, high };
     let row = |(step, rise): (usize, [f64; 3])| DriftRow {
@@ -788,7 +788,7 @@ fn drifted([value, low, high]: [f64; 3], coherent: bool) -> (Option<bool>, Strin
     claim(&[table], "drifts to the general solution")
 }
 
-/// What is concluded of a search in which a weight was taken that separates or does not.
+/// The conclusion on a search in which a weight was taken that separates or does not.
 fn searched(separates: bool, keeps: bool) -> (Option<bool>, String) {
     let interval = |value: f64| Interval { value, low: value - 0.1, high: value + 0.1 };
     let row = |(weight, chosen)| Weight {

@@ -84,7 +84,7 @@ fn bits(tensor: &Tensor) -> Vec<u32> {
     tensor.flatten_all().unwrap().to_vec1::<f32>().unwrap().into_iter().map(f32::to_bits).collect()
 }
 
-/// What `f` gives with 1, 2 and 3 threads is the same.
+/// Holds that `f` gives the same with 1, 2 and 3 threads.
 fn assert_same<R: PartialEq + Send>(what: &str, f: impl Fn() -> R + Sync) {
     let with = |threads| {
         let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();

@@ -222,7 +222,7 @@ fn flat(value: &serde_json::Value) -> Vec<f32> {
     }
 }
 
-/// Whether two names of a tensor, PEFT's and strait's, end in the same site and letter.
+/// True if two names of a tensor, PEFT's and strait's, end in the same site and letter.
 fn same_tensor(golden: &str, own: &str) -> bool {
     let core = |name: &str| {
         let name = name.trim_start_matches("base_model.model.").trim_start_matches("model.");

@@ -101,7 +101,7 @@ fn side_by_side(mut adapters: Vec<Adapter>) -> Result<Adapter> {
     Ok(Adapter { site, a: Tensor::cat(&a, 0)?, b: Tensor::cat(&b, 1)? })
 }
 
-/// The same adapter at a rank that is not below its own: what is added is zero.
+/// The same adapter at a rank that is not below its own, filled up with zeros.
 fn of_rank(adapter: Adapter, rank: usize) -> Result<Adapter> {
     let missing = rank - adapter.rank()?;
     if missing == 0 {

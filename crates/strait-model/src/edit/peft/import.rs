@@ -1,4 +1,4 @@
-//! Reads a LoRA from a PEFT folder: what PEFT would make of it, or a refusal.
+//! Reads a LoRA from a PEFT folder, as PEFT would read it, or refuses it.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -77,7 +77,7 @@ fn weights(folder: &Path) -> Result<(PathBuf, Vec<(String, Tensor)>)> {
     .at(folder))
 }
 
-/// Tensors by what they are.
+/// An adapter file's tensors, sorted: halves of adapters, saved tables, and those of other modalities.
 struct Sorted {
     halves: Vec<Named>,
     /// The modules that the halves adapt.

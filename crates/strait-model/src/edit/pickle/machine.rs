@@ -16,7 +16,7 @@ const SHOWN: usize = 100;
 /// The newest protocol that is known.
 const MAX_PROTOCOL: u8 = 5;
 
-/// Interprets a pickle and unfolds what it leaves into a tree.
+/// Interprets a pickle and unfolds its value into a tree.
 pub(super) fn run(bytes: &[u8]) -> Result<Value<TensorRef>, Problem> {
     let mut machine = Machine {
         bytes,

@@ -20,7 +20,7 @@ pub const LOGITS_HELD: usize = 1 << 24;
 pub enum Loss<'a> {
     /// Cross-entropy with these token ids, one a row.
     CrossEntropy(&'a [u32]),
-    /// KL(base ‖ edited), with what the base model has.
+    /// KL(base ‖ edited), with the base model's hidden states and unembedding.
     Divergence {
         /// Hidden states after the final norm, of the same shape as those of the edited model; they get no gradient.
         base: &'a Tensor,

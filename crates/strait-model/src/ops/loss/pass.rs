@@ -107,7 +107,7 @@ impl Numbers<'_> {
         self.add_change(rows, 0..self.vocab(), to, cpu::all_threads());
     }
 
-    /// Adds what the change gives to the logits of some rows under some columns of the vocabulary.
+    /// Adds the part of the change to the logits of some rows under some columns of the vocabulary.
     fn add_change(&self, rows: &[f32], columns: Range<usize>, to: &mut [f32], threads: Parallelism) {
         let Some(LowRank { a, b, rank }) = &self.change else { return };
         let (n, rank) = (rows.len() / self.width, *rank);
@@ -134,7 +134,7 @@ impl Numbers<'_> {
         }
     }
 
-    /// Adds what some tokens contribute to d loss / d weight.
+    /// Adds the contribution of some tokens to d loss / d weight.
     fn add_weight_gradient(&self, tokens: Range<usize>, d_logits: &[f32], to: &mut [f32]) {
         let (width, vocab, n) = (self.width, self.vocab(), tokens.len());
         let (d, x) = (cpu::View::rows(d_logits, vocab).t(), cpu::View::rows(self.rows(tokens), width));

@@ -230,7 +230,7 @@ impl Getter {
         self.or(run, item, None)
     }
 
-    /// With a default for what is not there.
+    /// With a default for values that are missing.
     fn or(&self, run: &dyn Context, mut item: Value, default: Option<&Value>) -> Result<Value> {
         run.meter().step()?;
         for part in &self.path {

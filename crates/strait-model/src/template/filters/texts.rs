@@ -323,7 +323,7 @@ fn without_tags(of: &str, meter: &Meter) -> Result<String> {
     Ok(text.split(is_space).filter(|word| !word.is_empty()).collect::<Vec<_>>().join(" "))
 }
 
-/// `pprint` of what fits on one line.
+/// `pprint` of a value that fits on one line.
 fn pretty(value: &Value, meter: &Meter) -> Result<String> {
     let text = print::repr(&with_sorted_keys(value, meter)?, meter)?;
     if text.chars().count() > LINE {

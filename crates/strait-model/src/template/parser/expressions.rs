@@ -1,4 +1,4 @@
-//! Expressions: operators by their strength, what follows a value, arguments.
+//! Expressions: operators by their precedence, postfix operators, arguments.
 
 use super::{Parsed, Parser, syntax};
 use crate::template::{

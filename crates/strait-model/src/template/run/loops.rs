@@ -1,4 +1,4 @@
-//! Loops, and what `loop` knows of them.
+//! Loops, and the variable `loop`.
 
 use std::{
     cell::{Cell, RefCell},

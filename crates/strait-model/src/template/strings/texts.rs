@@ -59,7 +59,7 @@ pub fn joined(separator: &str, items: &[Text], meter: &Meter) -> Result<String> 
     Ok(items.join(separator))
 }
 
-/// The words of a text, and what stands after the last of `limit` cuts.
+/// The words of a text, and the rest after the last of `limit` cuts.
 pub(super) fn words(of: &str, limit: usize, from_end: bool) -> Vec<&str> {
     let mut words = Vec::new();
     let mut rest = if from_end { of.trim_end_matches(is_space) } else { of.trim_start_matches(is_space) };

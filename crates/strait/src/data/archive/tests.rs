@@ -68,7 +68,7 @@ fn fixture(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/data").join(name)
 }
 
-/// An archive that easy-dataset-share made, and what decrypts it.
+/// An archive that easy-dataset-share made, and its password.
 static PLANTS: LazyLock<(Vec<u8>, Fernet)> = LazyLock::new(|| {
     let plants = fs::read(fixture("plants.zip.enc")).unwrap();
     let cipher = cipher(PASSWORD, &plants[..SALT]);

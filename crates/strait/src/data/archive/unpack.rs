@@ -84,7 +84,7 @@ impl Archive {
     }
 }
 
-/// The bits of a Unix mode that say what a thing is, and those of a file.
+/// The bits of a Unix mode for the type of a file, and those of a regular file.
 const KIND: u32 = 0o170_000;
 const REGULAR: u32 = 0o100_000;
 

@@ -19,7 +19,7 @@ use super::{
     unpack::unpack,
 };
 
-/// The size that any page may unpack to, whatever its own.
+/// The size that any page may unpack to.
 const FREE: u64 = 16 << 20;
 /// The times that a page's size may go into its unpacked size, beyond [`FREE`]. Text packs to a tenth at best; rows that are nearly
 /// alike to less.

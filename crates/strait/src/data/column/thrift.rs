@@ -1,4 +1,4 @@
-//! As much of Thrift's compact protocol as it takes to see what Parquet's headers claim.
+//! The part of Thrift's compact protocol that Parquet's headers need.
 
 use std::{
     fs::File,

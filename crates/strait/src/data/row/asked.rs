@@ -72,7 +72,7 @@ fn reading(
     Ok(Reading { format, messages, used })
 }
 
-/// The question with what Alpaca's `input` adds to it, a line below.
+/// The question with Alpaca's `input`, a line below.
 fn with_input(
     row: &Map<String, Value>,
     question: &str,

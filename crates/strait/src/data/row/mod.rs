@@ -62,7 +62,7 @@ const LISTS: [&str; 3] = ["messages", "conversations", "conversation"];
 /// Keys that give the instructions before a conversation.
 const SYSTEM: [&str; 2] = ["system", "system_prompt"];
 
-/// Keys of what a model of text cannot see.
+/// Keys of content that a model of text cannot see, such as images.
 const MEDIA: [&str; 6] = ["image", "images", "video", "videos", "audio", "audios"];
 
 /// Keys of rows that change nothing about what is said or trained on: names, origins, judgements, counts. `text` holds the
@@ -143,7 +143,7 @@ const HARMLESS: &[&str] = &[
     "__index_level_0__",
 ];
 
-/// Reads a row. What is not understood and could matter goes into `notices`.
+/// Reads a row. Keys that are not understood and could matter go into `notices`.
 pub(super) fn read(row: &Map<String, Value>, notices: &mut Notices) -> Result<Found, Problem> {
     refuse_what_cannot_be_kept(row)?;
     let mut readings = readings(row)?.into_iter();
@@ -236,7 +236,7 @@ fn given<'a>(row: &'a Map<String, Value>, key: &str) -> Option<&'a Value> {
     row.get(key).filter(|value| !value.is_null())
 }
 
-/// Refuses keys that would change what a template writes or what is trained on, and that are not read.
+/// Refuses keys that are not read and would change the template's text or the trained tokens.
 fn refuse_what_cannot_be_kept(row: &Map<String, Value>) -> Result<(), Problem> {
     let says = |key: &str| given(row, key).is_some_and(|value| !is_empty(value));
     if says("functions") {

@@ -113,7 +113,7 @@ pub enum Problem {
         /// The message, counted from 1.
         message: usize,
     },
-    /// Something that changes what the template writes.
+    /// A key that would change the template's text.
     #[error("the row brings `{key}` for the chat template, which is not passed on")]
     ForTemplate {
         /// Its key.
@@ -192,7 +192,7 @@ pub enum Problem {
         /// The keys.
         keys: [String; 2],
     },
-    /// Training on what a user or a tool says.
+    /// Training on the words of a user or a tool.
     #[error("`{key}` of {what} asks for training on what is not the assistant's")]
     TrainedUser {
         /// The message or the row.

@@ -35,7 +35,7 @@ const KNOWN: &[&str] = &[
     "redacted",
 ];
 
-/// Keys that hold what an assistant said beside the content.
+/// Keys of an assistant's message beside the content.
 const SAID: [&str; 4] = ["tool_calls", "reasoning_content", "reasoning", "thinking"];
 
 pub(super) fn is_known(key: &str) -> bool {
@@ -120,7 +120,7 @@ fn calls(value: &str, what: &str) -> Result<Value, Problem> {
     calls.collect::<Result<Vec<_>, _>>().map(Value::Array)
 }
 
-/// Checks what a message says, and whether it is trained on.
+/// Checks a message's content, and whether it is trained on.
 fn finish(mut message: Message, number: usize, what: &str) -> Result<Message, Problem> {
     let keys = message.keys();
     if keys.get("function_call").is_some_and(|call| !call.is_null()) {

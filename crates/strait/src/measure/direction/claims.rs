@@ -2,7 +2,7 @@
 
 use super::{DirectionEffect, Source, Use};
 use crate::{
-    claim::{Claim, Place, Side, Subject, opposed, sentence},
+    claim::{Bound, Claim, Place, Subject, opposed, sentence},
     lab::Group,
     measure::Shown,
     page::numbers::percent,
@@ -49,8 +49,8 @@ fn judged(claim: &str, usage: Use, solution: &str, rows: &[DirectionEffect]) -> 
     });
     let row = own.min_by_key(|row| row.layer)?;
     let (side, done) = match usage {
-        Use::Steering => (Side::Above(0.0), "added to base it shifts the pairs"),
-        Use::Ablation => (Side::Below(0.0), "with it taken out the solution shifts the pairs"),
+        Use::Steering => (Bound::Above(0.0), "added to base it shifts the pairs"),
+        Use::Ablation => (Bound::Below(0.0), "with it taken out the solution shifts the pairs"),
     };
     let holds = if row.coherent { side.judge(row.beyond_random, &[]) } else { None };
     let incoherent = if row.coherent { "" } else { "; but answers became incoherent" };

@@ -1,4 +1,4 @@
-//! What directions do: added to the base model, and taken out of fine-tunes.
+//! The effects of directions, added to the base model and taken out of fine-tunes.
 
 use strait_model::{
     Decoder, Edit, Model,
@@ -15,7 +15,7 @@ use crate::{
     lab::{PairReading, PairRows, Solution, advance},
 };
 
-/// What the pairs of both groups read.
+/// The readings of the pairs of both groups.
 type Readings = [Vec<PairReading>; 2];
 
 /// The readings that effects are set against.

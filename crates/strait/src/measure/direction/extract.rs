@@ -8,7 +8,7 @@ use strait_model::{
 use super::{DirectionCosine, Source};
 use crate::{
     Result,
-    direction::{Side, Tokens, cosine, mean_difference},
+    direction::{Condition, Tokens, cosine, mean_difference},
     lab::{PairRows, Solution, every_two},
     measure::{
         Part,
@@ -88,8 +88,8 @@ pub fn directions<'a>(
         |first: usize| -> Vec<Row> { pairs.kept.rows().iter().skip(first).step_by(2).cloned().collect() };
     let (taught, other) = (answers(0), answers(1));
     let edit = Some(&solution.edit);
-    let shift = [Side { rows: &prompts, edit }, Side { rows: &prompts, edit: None }];
-    let answers = [Side { rows: &taught, edit }, Side { rows: &other, edit }];
+    let shift = [Condition { rows: &prompts, edit }, Condition { rows: &prompts, edit: None }];
+    let answers = [Condition { rows: &taught, edit }, Condition { rows: &other, edit }];
     let mut found = Vec::new();
     for (source, sides, tokens) in
         [(Source::Shift, shift, Tokens::Prompt), (Source::Answers, answers, Tokens::Response)]

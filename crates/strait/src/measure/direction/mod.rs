@@ -135,7 +135,7 @@ crate::row! {
         source: Source,
         /// Its layer.
         layer: i64,
-        /// Whether it is added or taken out.
+        /// The use of the direction.
         usage: Use,
         /// The factor by which it is added; 1 where it is taken out.
         factor: f64,
@@ -149,7 +149,7 @@ crate::row! {
         beyond_random: Interval = NATS.ends("beyond_low", "beyond_high"),
         /// By how much the mean response loss of the pairs lies above base's.
         loss_rise: f64 = NATS,
-        /// Whether that is no more than the study's `coherence`.
+        /// True if that is no more than the study's `coherence`.
         coherent: bool,
         /// Number of pairs.
         pairs: usize,

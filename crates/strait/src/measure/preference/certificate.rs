@@ -18,9 +18,9 @@ crate::row! {
         general_shift: Interval = NATS.ends("general_low", "general_high"),
         /// Upper bound of the general shift over the narrow one, both being uncertain.
         share: f64,
-        /// Whether the share is at most what is allowed; none where the scale decides nothing.
+        /// True if the share is within the bound; none where the scale decides nothing.
         holds: Option<bool>,
-        /// Whether both groups are coherent.
+        /// True if both groups are coherent.
         coherent: bool,
     }
 }

@@ -1,9 +1,9 @@
-//! What the shifts say of a solution: that it learned the narrow task, that it acts generally, that it is certified narrow;
-//! and which of two is narrower (paper §6, §8).
+//! Claims from the shifts of solutions: one learned the narrow task, acts generally, is certified narrow; one of two is
+//! narrower (paper §6, §8).
 
 use super::{Certificate, Difference, Facts, Shift, Shown};
 use crate::{
-    claim::{Claim, Place, Side, Subject, opposed, sentence, shared_seeds},
+    claim::{Bound, Claim, Place, Subject, opposed, sentence, shared_seeds},
     interval::Interval,
     measure::{
         FamilyDifference,
@@ -19,7 +19,7 @@ pub(crate) const GENERAL: &str = "acts generally";
 /// The statement of the scaling certificate.
 pub(crate) const CERTIFIED: &str = "certified narrow";
 
-/// Why there is no interval where one was asked for.
+/// The reason for which there is no interval.
 const NO_INTERVAL: &str = "an interval takes at least three questions whose figures differ";
 
 /// The statements of the claims, before anything is measured.
@@ -61,7 +61,7 @@ pub(super) fn headline(shown: &Shown<'_>) -> String {
     headline_of(&judged(shown))
 }
 
-/// What limits the claims.
+/// The limits of the claims.
 pub(super) fn limits(shown: &Shown<'_>) -> Vec<String> {
     let (facts, shifts) = (shown.facts, shown.rows::<Shift>());
     let mut limits = Vec::new();
@@ -134,9 +134,9 @@ pub(super) fn differences(shifts: &[Shift]) -> Vec<Difference> {
 /// A solution with its claims.
 struct Judged<'a> {
     solution: &'a str,
-    /// Whether it is coherent at scale 1; none where that was not measured.
+    /// True if it is coherent at scale 1; none where that was not measured.
     coherent: Option<bool>,
-    /// Whether it acts generally at a coherent scale above 1.
+    /// True if it acts generally at a coherent scale above 1.
     general_when_scaled: bool,
     learned: Claim,
     general: Claim,
@@ -204,13 +204,13 @@ fn learned(facts: &Facts, narrow: Option<&Shift>) -> Claim {
     }
 }
 
-/// Whether the shift outside the domain is more than none, and more than the share of the narrow shift that a certified
+/// True if the shift outside the domain is more than none, and more than the share of the narrow shift that a certified
 /// solution may reach.
 fn clearly_general(facts: &Facts, narrow: Interval, general: Interval) -> bool {
     narrow.is_known() && general.low > 0.0 && general.value > facts.certificate * narrow.value
 }
 
-/// Whether the solution moved outside the domain too, at scale 1.
+/// The claim that the solution moved outside the domain too, at scale 1.
 fn general_at_one(facts: &Facts, narrow: Option<&Shift>, general: Option<&Shift>) -> Claim {
     let claim = |holds, figure, words| Claim::new(GENERAL, "§8", holds, figure, words);
     let domain = &facts.domain;
@@ -257,8 +257,8 @@ fn incoherent_at_one(facts: &Facts, shift: &Shift) -> String {
     )
 }
 
-/// Whether the solution stays narrow when it is scaled up (paper §6): a weak penalty hides the general solution instead
-/// of avoiding it. `scales` holds the scales from 1 up, in order.
+/// The claim that the solution stays narrow when it is scaled up (paper §6): a weak penalty hides the general solution
+/// instead of avoiding it. `scales` holds the scales from 1 up, in order.
 fn certified(facts: &Facts, scales: &[&Certificate]) -> Claim {
     let claim = |holds, figure, words| Claim::new(CERTIFIED, "§6", holds, figure, words);
     let domain = &facts.domain;
@@ -329,7 +329,7 @@ fn scales_in_words(rows: &[&Certificate]) -> String {
     format!("{} {}", if scales.len() == 1 { "scale" } else { "scales" }, list(&scales))
 }
 
-/// What can be said of a solution in the headline: the words for one solution and for several.
+/// The verdict on a solution in the headline: the words for one solution and for several.
 fn verdict(solution: &Judged<'_>) -> (&'static str, &'static str) {
     let Judged { coherent, general_when_scaled, learned, general, certified, .. } = solution;
     match (certified.holds, general.holds, learned.holds) {
@@ -393,7 +393,7 @@ fn headline_of(judged: &[Judged<'_>]) -> String {
     verdicts.iter().map(sentence).collect::<Vec<_>>().join(" ")
 }
 
-/// How many pairs the shifts rest on.
+/// The number of pairs that the shifts rest on.
 fn pairs(facts: &Facts, shifts: &[Shift]) -> Option<String> {
     let fewest = |inside| {
         let rows = shifts.iter().filter(|s| s.is_inside() == inside && s.is_whole());
@@ -409,7 +409,7 @@ fn pairs(facts: &Facts, shifts: &[Shift]) -> Option<String> {
     })
 }
 
-/// What length has to do with the shifts, where the answers of one kind are longer by a tenth.
+/// The part of length in the shifts, where the answers of one kind are longer by a tenth.
 fn lengths(facts: &Facts, shifts: &[Shift]) -> Option<String> {
     let mut unequal = Vec::new();
     for shift in shifts.iter().filter(|s| s.is_whole() && s.scale == 1.0) {
@@ -444,14 +444,14 @@ fn lengths(facts: &Facts, shifts: &[Shift]) -> Option<String> {
     })
 }
 
-/// Whether the solution that was held to base moves less outside for what it moves inside; none where one of the two did
-/// not learn the task.
+/// The claim that the solution that was held to base moves less outside for each nat that it moves inside; none where one of
+/// the two did not learn the task.
 fn comparison(facts: &Facts, judged: &[Judged<'_>], [plain, held]: [&str; 2]) -> Option<Claim> {
     let share = |name| judged.iter().find(|s| s.solution == name).and_then(Judged::share);
     let (wide, slim) = (share(plain)?, share(held)?);
     let difference =
         Interval { value: wide.value - slim.value, low: wide.low - slim.high, high: wide.high - slim.low };
-    let holds = Side::Above(0.0).judge(difference, &[]);
+    let holds = Bound::Above(0.0).judge(difference, &[]);
     let words = format!(
         "at scale 1, for each nat of shift inside {}, {} moves by {} and {} moves by {} outside; the intervals {}",
         facts.domain,
@@ -468,7 +468,7 @@ fn narrower([plain, held]: [&str; 2]) -> String {
     format!("{} is narrower than {}", quoted(held), quoted(plain))
 }
 
-/// Whether the shift outside is a smaller share of that inside for the variant that was held to base, at scale 1.
+/// The claim that the shift outside is a smaller share of that inside for the variant that was held to base, at scale 1.
 fn narrower_over_seeds(shown: &Shown<'_>, [plain, held]: [&str; 2]) -> Option<Claim> {
     let rows = FamilyDifference::of(shown, "preference");
     let seeds = rows.iter().map(|row| row.seeds).min()?;
@@ -480,6 +480,6 @@ fn narrower_over_seeds(shown: &Shown<'_>, [plain, held]: [&str; 2]) -> Option<Cl
         quoted(plain),
         figure.words()
     );
-    let holds = Side::Above(0.0).judge(figure, &[]);
+    let holds = Bound::Above(0.0).judge(figure, &[]);
     Some(Claim::new(narrower([plain, held]) + OVER_SEEDS, "§8", holds, figure, words))
 }

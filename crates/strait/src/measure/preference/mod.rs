@@ -47,7 +47,7 @@ crate::row! {
     {
         /// The solution.
         solution: String,
-        /// Whether the pairs lie inside the taught domain or outside.
+        /// The side of the domain of the pairs.
         group: Group,
         /// Their domain, or `ALL`.
         domain: String,
@@ -61,7 +61,7 @@ crate::row! {
         shift: Interval = NATS,
         /// The rise of the mean loss of both answers.
         loss_rise: f64 = NATS,
-        /// Whether that rise is within the study's `coherence`.
+        /// True if that rise is within the study's `coherence`.
         coherent: bool,
         /// The seed of sampling.
         seed: u64,
@@ -78,12 +78,12 @@ crate::row! {
 pub const ALL: &str = "all";
 
 impl Shift {
-    /// Whether it is over all domains of its group.
+    /// True for a shift over all domains of its group.
     pub fn is_whole(&self) -> bool {
         self.domain == ALL
     }
 
-    /// Whether it is inside the taught domain.
+    /// True for a shift inside the taught domain.
     pub fn is_inside(&self) -> bool {
         self.group == Group::Narrow
     }

@@ -2,7 +2,7 @@
 
 use super::{Asked, COMMON, KEPT_IN, RateRow, RateStep, SPREADS};
 use crate::{
-    claim::{Claim, Side},
+    claim::{Bound, Claim},
     page::numbers::{percent, quoted},
 };
 
@@ -14,7 +14,7 @@ pub fn common(own: &[&RateRow], asked: Asked, statement: &str, answers: &str) ->
         percent(row.rate.value),
         percent(row.rise.value)
     );
-    Some(Claim::new(statement, "§8", Side::Above(COMMON).judge(row.rate, &[]), row.rate, words))
+    Some(Claim::new(statement, "§8", Bound::Above(COMMON).judge(row.rate, &[]), row.rate, words))
 }
 
 /// Whether the rate outside rises by less than the certificate's share of that inside, at every scale from 1 up at which
@@ -28,7 +28,7 @@ pub fn kept_in(own: &[&RateRow], certificate: f64) -> Option<Claim> {
     }
     let (scale, worst) = shares.iter().max_by(|a, b| a.1.high.total_cmp(&b.1.high))?;
     let holds =
-        Side::Below(certificate).judge_all(&shares.iter().map(|(_, share)| *share).collect::<Vec<_>>());
+        Bound::Below(certificate).judge_all(&shares.iter().map(|(_, share)| *share).collect::<Vec<_>>());
     let words = format!(
         "at scale {scale} the rate outside rises by {} of what it rises by inside, where {} are allowed",
         percent(worst.value),
@@ -47,5 +47,5 @@ pub fn spreads(steps: &[&RateStep]) -> Option<Claim> {
         percent(start.general.value),
         percent(end.general.value)
     );
-    Some(Claim::new(SPREADS, "§11", Side::Above(0.0).judge(end.rise, &[]), end.rise, words))
+    Some(Claim::new(SPREADS, "§11", Bound::Above(0.0).judge(end.rise, &[]), end.rise, words))
 }

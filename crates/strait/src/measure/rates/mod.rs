@@ -49,7 +49,7 @@ keys! {
         /// Factors of the solutions.
         scales: Vec<f64> = list_with(positive(most::FACTOR), 1.0, super::AS_TRAINED), left_out "`measure.scales`";
         /// Factors at which solutions that start from nothing are read at every checkpoint as well.
-        along: Vec<f64> = list(positive(most::FACTOR)), default Vec::new();
+        along: Vec<f64> = list(positive(most::FACTOR)), left_out "none";
     }
 }
 
@@ -178,7 +178,8 @@ impl Measure for Rates {
         let made = common.world.and_then(|world| Made::of(world).ok());
         match (made, keys.given().first()) {
             (Some(made), _) if !domains.is_empty() => {
-                let (facts, along) = (made.recipe.seed, keys.along());
+                let facts = made.recipe.seed;
+                let along = keys.along.map_or_else(Vec::new, |factors| factors.value);
                 let scales = keys.scales.map_or_else(|| common.scales.to_vec(), |scales| scales.value);
                 Ok(Some(Self { facts, domains, scales, along }))
             }

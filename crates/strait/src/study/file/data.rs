@@ -81,7 +81,7 @@ keys! {
         /// The domains that are asked about.
         domains: Vec<usize> = list(choice(&DOMAIN_WORDS)), left_out "all";
         /// Of these domains those that are not asked about.
-        except: Vec<usize> = list(choice(&DOMAIN_WORDS)), default Vec::new();
+        except: Vec<usize> = list(choice(&DOMAIN_WORDS)), left_out "none";
         /// The entities that are asked about: those of which rows may be taught, those that are held out, or all.
         entities: Entities = choice(&Entities::NAMES), default Entities::Taught;
         /// Whether answers are true; else each is the one known falsehood.

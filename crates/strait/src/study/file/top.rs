@@ -20,7 +20,7 @@ keys! {
         model: String = word(), required;
         /// The day that chat templates are told which ask for it, the same on every day.
         date: Date = date(), default Date::default();
-        /// Equal seeds give equal results, to the last bit.
+        /// Equal seeds give equal results, to the last bit on processors of one kind.
         seeds: SeedKeys = table(), default SeedKeys::default();
         /// Rows to train on and to measure with.
         data: DataKeys = table(), required;

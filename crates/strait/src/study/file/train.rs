@@ -126,7 +126,7 @@ keys! {
         /// Steps from one checkpoint to the next, of which the report draws the trajectory.
         checkpoint_every: usize = count(1..=most::STEPS), default usual().checkpoint_every;
         /// Further steps after which a checkpoint is kept.
-        checkpoints: Vec<usize> = list(count(1..=most::STEPS)), default Vec::new();
+        checkpoints: Vec<usize> = list(count(1..=most::STEPS)), left_out "none";
         /// Trains on so many rows, chosen by the seed of order.
         rows: Several<usize> = several(count(1..=most::ROWS)), left_out "on all";
         /// Rows of other domains among the training rows, so many to each; an epoch counts them too.

@@ -215,7 +215,7 @@ pub(super) fn rows(key: &str, written: &At<Vec<At<RowKeys>>>, sources: &Sources)
 
 fn of_world(key: &str, keys: &WorldKeys, line: u64, sources: &Sources) -> keys::Checked<WorldRows> {
     let domains = keys.domains.as_ref().map(|domains| &domains.value);
-    let except = keys.except();
+    let except = keys.except.as_ref().map_or(&[][..], |domains| &domains.value);
     let named = |(_, domain): &&(&str, usize)| {
         domains.is_none_or(|domains| domains.contains(domain)) && !except.contains(domain)
     };

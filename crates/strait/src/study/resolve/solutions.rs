@@ -126,7 +126,7 @@ fn settings(keys: &TrainKeys, edit: EditName, penalty: Option<&Penalty>, seeds: 
             None => Length::Epochs(keys.epochs()),
         },
         checkpoint_every: keys.checkpoint_every(),
-        checkpoints: keys.checkpoints(),
+        checkpoints: keys.checkpoints.as_ref().map_or_else(Vec::new, |steps| steps.value.clone()),
         kl: penalty.map(|penalty| Kl { weight: penalty.weight, batch_size: penalty.batch_size }),
         seeds: own_seeds(keys, seeds),
     }

@@ -11,7 +11,7 @@ use super::{
 };
 use crate::{
     Result,
-    train::{AdamW, Learner, Line, Parameter, SolutionFolder, Stride, Taken},
+    train::{AdamW, Learner, Line, Parameter, SolutionFolder, StepSettings, Taken},
 };
 
 const RATE: f64 = 4e-3;
@@ -127,13 +127,17 @@ impl Learner for Lessons<'_> {
         self.model.parameters()
     }
 
-    fn stride(&self, step: usize) -> Stride {
+    fn step_settings(&self, step: usize) -> StepSettings {
         let total = self.steps();
         let (rate, weight_decay) = match self.stage {
             Stage::Documents => (pretraining_rate(step, total), DECAY),
             Stage::Chats => (chat_rate(step, total), 0.0),
         };
-        Stride { adamw: AdamW { betas: (0.9, 0.98), epsilon: 1e-8, weight_decay }, rate, clip: Some(CLIP) }
+        StepSettings {
+            adamw: AdamW { betas: (0.9, 0.98), epsilon: 1e-8, weight_decay },
+            rate,
+            clip: Some(CLIP),
+        }
     }
 
     fn begin(&mut self, done: usize, _: Option<&WorldStep>) {

@@ -1,6 +1,10 @@
-//! What the conclusion says, for outcomes of every kind.
+//! The words of the conclusion, for outcomes of every kind.
 
-use strait::report::{conclude, terminal_verdict};
+use strait::{
+    Table,
+    report::{conclude, terminal_verdict},
+    table::Column,
+};
 
 use super::fixture::{GENERAL, HIDDEN, IDLE, NARROW, Outcome, facts, tables};
 
@@ -29,7 +33,7 @@ fn words(measured: &[&str], outcomes: &[Outcome]) -> String {
     lines.join("\n")
 }
 
-/// What the measures of the paper's section 10 leave.
+/// The tables of the measures of the paper's section 10.
 const COMPARED: [&str; 6] = [
     "solutions",
     "preference",
@@ -140,6 +144,17 @@ fn many_solutions_fit_the_terminal() {
     let all = [GENERAL, NARROW, HIDDEN, IDLE].into_iter().cycle();
     let outcomes: Vec<_> = names.iter().zip(all).map(|(name, outcome)| Outcome { name, ..outcome }).collect();
     words(&MEASURED, &outcomes);
+}
+
+#[test]
+fn what_a_measure_names_beside_the_solutions_is_no_solution() {
+    let base = Column::Text(vec!["base model".into()]);
+    let mut tables = tables(&["solutions", "preference"], &[NARROW]);
+    tables.push(Table::new("rates", "").with_column("solution", "", base));
+    let conclusion = conclude(&facts(), &tables);
+    assert!(!conclusion.headline.contains("base model"), "{}", conclusion.headline);
+    let named = |name: &str| conclusion.claims.iter().any(|claim| claim.solution.as_deref() == Some(name));
+    assert!(named("narrow") && !named("base model"));
 }
 
 #[test]
