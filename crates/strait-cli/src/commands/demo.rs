@@ -10,6 +10,7 @@ use super::Context;
 use crate::{
     failure::Failure,
     interrupt,
+    memory::MemoryArgument,
     text::{Columns, Heading::*, path},
     units,
 };
@@ -31,6 +32,8 @@ pub struct Arguments {
     /// The folder for worlds, studies, tables and the report
     #[arg(long, value_name = "DIR", default_value_os = demo::default_folder().as_os_str())]
     out: PathBuf,
+    #[command(flatten)]
+    memory: MemoryArgument,
 }
 
 const EXAMPLES: &str = "\
@@ -112,7 +115,8 @@ pub fn run(arguments: &Arguments, context: &Context) -> Result<(), Failure> {
         (_, true) => Mode::Full,
         _ => Mode::Default,
     };
-    let options = Options { mode, out: arguments.out.clone(), threads: context.threads()? };
+    let (threads, memory) = (context.threads()?, arguments.memory.memory);
+    let options = Options { mode, out: arguments.out.clone(), threads, memory };
     let results = demo::demo(&options, &*context.progress)?;
     context.show(&Shown { results })
 }

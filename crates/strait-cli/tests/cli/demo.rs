@@ -100,7 +100,7 @@ fn figures(results: &Results) -> serde_json::Value {
 fn a_quick_demo_goes_on_where_it_stopped_and_finds_what_is_safe() {
     let place = Place::new();
     let out = place.path("runs/demo");
-    let options = Options { mode: Mode::Quick, out: out.clone(), threads: 1 };
+    let options = Options { mode: Mode::Quick, out: out.clone(), threads: 1, memory: None };
     // A study is 1,500 steps: the second is begun and not finished.
     let found = demo(&options, &StopAfter(Arc::new(AtomicU64::new(2_000))));
     assert!(matches!(found, Err(Error::Interrupted)), "{:?}", found.map(|_| ()));

@@ -136,8 +136,8 @@ fn memory_is_a_size_that_holds_the_study() {
         let refused = place.run(arguments);
         assert_eq!(refused.code, Some(1), "{}", refused.err);
         let error = &refused.object()["error"];
-        assert!(error["message"].as_str().unwrap().contains("step `model` needs 0.25 GiB"), "{error}");
-        assert!(error["hint"].as_str().unwrap().contains("`--memory 257MiB` or more"), "{error}");
+        assert!(error["message"].as_str().unwrap().contains("step `model` needs 0.13 GiB"), "{error}");
+        assert!(error["hint"].as_str().unwrap().contains("`--memory 129MiB` or more"), "{error}");
     }
     assert!(!place.path("runs/small/solutions").exists());
 }

@@ -276,7 +276,7 @@ fn origin(worlds: &[OpenedWorld]) -> Origin {
 /// If the user asked for a stop, training diverges, or a file cannot be written.
 pub fn make(out: &Path, threads: usize, progress: &dyn Progress) -> Result<CausalTable> {
     let worlds = open(&WORLDS, out)?;
-    let found = run(&studies(), &worlds, out, threads, progress)?;
+    let found = run(&studies(), &worlds, out, (threads, None), progress)?;
     let rows = found.iter().filter_map(Row::of).collect();
     let table = CausalTable { origin: origin(&worlds), rows };
     table.write(out)?;

@@ -50,6 +50,8 @@ pub struct Options {
     pub out: PathBuf,
     /// How many studies are done beside each other.
     pub threads: usize,
+    /// Bytes of memory of the whole process; what the machine has left where it is none.
+    pub memory: Option<u64>,
 }
 
 /// Carries out the programme and writes its studies, its tables, its page and its `results.json` into the folder. What an
@@ -59,10 +61,10 @@ pub struct Options {
 /// If the user asked for a stop, training diverges, or a file cannot be read or written.
 pub fn demo(options: &Options, progress: &dyn Progress) -> Result<Results> {
     let began = Instant::now();
-    let Options { mode, ref out, threads } = *options;
+    let Options { mode, ref out, threads, memory } = *options;
     let fits = fits(mode);
     let worlds = open(&mode.all_worlds(), out)?;
-    let found = run(&fits, &worlds, out, threads, progress)?;
+    let found = run(&fits, &worlds, out, (threads, memory), progress)?;
     let across = read_across(mode, &worlds, &fits, out, threads, progress)?;
     let (causal_table, causal) = causal::evidence(mode, &worlds, &found);
     let evidence = Evidence { found: &found, across: &across, causal: &causal_table.rows };

@@ -47,14 +47,14 @@ pub fn run(
     fits: &[Fit],
     worlds: &[OpenedWorld],
     out: &Path,
-    threads: usize,
+    (threads, memory): (usize, Option<u64>),
     progress: &dyn Progress,
 ) -> Result<Vec<Found>> {
     let planned = fits.iter().map(|fit| Planned::new(written(fit.study(out)?)?, &Silent));
     let planned = planned.collect::<Result<Vec<_>>>()?;
     let folder = out.join("studies");
     let quietly = Quietly(progress);
-    let done = run_all(&planned, &folder, &Device::Cpu, Shares::single(threads), &quietly)?;
+    let done = run_all(&planned, &folder, &Device::Cpu, Shares::single(threads, memory), &quietly)?;
     if let Some(left) = done.iter().position(|done| !done) {
         return Err(FolderProblem::Locked.at(&folder.join(fits[left].name())));
     }

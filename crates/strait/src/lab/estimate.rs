@@ -139,7 +139,7 @@ impl Estimate {
 
         let batch = sizes(train, &order.train).into_iter().chain(kl_sizes).fold(0.0, f64::max);
         let edit = self.work.edit(&settings.edit);
-        self.working(self.work.activations(point, batch) + TRAINED * edit);
+        self.working(self.work.activations(point, batch) + self.work.logits(batch) + TRAINED * edit);
         self.seconds - before
     }
 
@@ -237,7 +237,7 @@ impl Estimate {
         self.seconds += passes as f64 * anew / self.speed.forward;
         let batch = tokens(rows).min(TOKENS_AT_ONCE as f64);
         let held = (TRAINED + parts as f64) * self.work.edit(&settings.edit);
-        self.working(held + self.work.activations(point, batch));
+        self.working(held + self.work.activations(point, batch) + self.work.logits(batch));
     }
 
     fn reading(&mut self, rows: &[Row], blocks: usize) {
@@ -254,7 +254,8 @@ impl Estimate {
     /// Adds the memory of a pass forward over batches of so many tokens in all, which holds the tensors of a block at a time.
     fn passing(&mut self, tokens: usize) {
         let last = self.work.config.layers.saturating_sub(1);
-        self.working(self.work.activations(last, tokens.min(TOKENS_AT_ONCE) as f64));
+        let batch = tokens.min(TOKENS_AT_ONCE) as f64;
+        self.working(self.work.activations(last, batch) + self.work.logits(batch));
     }
 
     /// The share of the rows of the step at hand that have room.

@@ -2,16 +2,13 @@
 
 use std::num::NonZeroUsize;
 
-use strait_model::{Config, ops::LOGITS_HELD};
+use strait_model::Config;
 
 /// Bytes of a GiB.
 pub(super) const GIB: f64 = (1_u64 << 30) as f64;
 
 /// Bytes of the program itself, its tokenizer and what its allocator does not give back.
 const PROGRAM: f64 = 128.0 * (1 << 20) as f64;
-
-/// Bytes of the logits that a loss holds at a time, with their gradient.
-const LOGITS: f64 = 2.0 * LOGITS_HELD as f64 * 4.0;
 
 /// Threads that one step makes good use of: its products are small.
 const THREADS_A_STEP: usize = 4;
@@ -76,10 +73,19 @@ pub struct Limits {
     pub memory: Option<u64>,
 }
 
+impl Limits {
+    /// The limits of each of so many studies beside each other, which share one program and do one step at a time.
+    pub(crate) fn of_each(self, beside: usize) -> Self {
+        let program = PROGRAM as u64;
+        let share = |all: u64| program.min(all) + all.saturating_sub(program) / beside.max(1) as u64;
+        Self { jobs: NonZeroUsize::new(1), memory: self.memory.map(share) }
+    }
+}
+
 impl Need {
     /// Bytes of all but the rows.
     fn least(&self) -> f64 {
-        self.held + self.working + LOGITS
+        self.held + self.working
     }
 }
 
@@ -147,7 +153,7 @@ impl Budget {
 
     /// Bytes that one step needs at least, beside weights and program.
     fn least(&self) -> f64 {
-        self.most(Need::least).max(LOGITS)
+        self.most(Need::least)
     }
 
     /// The step that needs them.
@@ -261,8 +267,8 @@ mod tests {
     fn what_is_given_is_shared_by_weights_steps_and_rows() {
         let needs = [need("train-a", 2.0, 1.0), need("heldout", 0.5, 0.25)];
         let budget = plan(&needs, 1, Some(6.0)).unwrap();
-        assert_eq!(budget.rows, ((6.0 - 1.0 - 0.125 - 1.0) * GIB - LOGITS) as u64);
-        assert!((budget.peak() / GIB - (1.0 + 0.125 + 1.0 + 2.0)).abs() < LOGITS / GIB + 1e-9);
+        assert_eq!(budget.rows, ((6.0 - 1.0 - 0.125 - 1.0) * GIB) as u64);
+        assert!((budget.peak() / GIB - (1.0 + 0.125 + 1.0 + 2.0)).abs() < 1e-9);
         assert_eq!(budget.lines().len(), 1);
 
         // Less leaves no room for some of the rows, and says of which steps.
@@ -279,8 +285,18 @@ mod tests {
         let words = refused.unwrap_err().to_string();
         assert_eq!(
             words,
-            "step `train-b` needs 2.75 GiB of memory, of which the weights take 1.00, and `--memory` gives 2.00"
+            "step `train-b` needs 2.62 GiB of memory, of which the weights take 1.00, and `--memory` gives 2.00"
         );
+    }
+
+    #[test]
+    fn studies_beside_each_other_share_one_program() {
+        let limits = |memory| Limits { jobs: NonZeroUsize::new(4), memory };
+        let gib = 1_u64 << 30;
+        let one = |memory| limits(memory).of_each(4);
+        assert_eq!(one(None), Limits { jobs: NonZeroUsize::new(1), memory: None });
+        assert_eq!(one(Some(4 * gib)).memory, Some((1 << 27) + (4 * gib - (1 << 27)) / 4));
+        assert_eq!(one(Some(1 << 20)).memory, Some(1 << 20));
     }
 
     #[test]
@@ -298,6 +314,6 @@ mod tests {
         // Unasked nothing is kept that no step needs, and no more than the machine has left.
         assert_eq!(plan(&needs, 1, None).unwrap().rows, GIB as u64);
         let large = [need("train-a", 20.0, 1.0)];
-        assert!(plan(&large, 1, None).unwrap().rows as f64 <= 7.0 * GIB);
+        assert_eq!(plan(&large, 1, None).unwrap().rows, 7 << 30);
     }
 }

@@ -3,6 +3,7 @@
 use strait_model::{
     Config,
     edit::{Projection, Site},
+    ops::LOGITS_HELD,
 };
 
 use crate::{
@@ -44,6 +45,11 @@ impl Work {
         let c = &self.config;
         let a_block = 12 * c.hidden_size + 4 * c.intermediate_size;
         tokens * ((c.layers - point) * a_block) as f64 * 4.0
+    }
+
+    /// Bytes of the logits of so many tokens that a loss holds at a time, and of their gradient.
+    pub fn logits(&self, tokens: f64) -> f64 {
+        2.0 * 4.0 * (tokens * self.config.vocab_size as f64).min(LOGITS_HELD as f64)
     }
 
     /// Bytes of an edit's tensors.

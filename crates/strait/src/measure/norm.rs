@@ -99,7 +99,7 @@ impl Measure for Norm {
     fn estimate(&self, scene: &Scene<'_>, estimate: &mut Estimate) {
         for pairs in self.few(&scene.lab.pairs) {
             for _ in 0..=scene.solutions.len() {
-                estimate.keeping(pairs.kept.rows(), 0, false);
+                estimate.passes(pairs.kept.rows(), 1);
             }
         }
     }

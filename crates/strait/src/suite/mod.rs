@@ -174,13 +174,12 @@ impl Shares {
     /// Equal parts of the threads and of the memory, for studies whose own steps follow each other.
     fn of(limits: Limits, beside: usize) -> Self {
         let threads = NonZeroUsize::new(rayon::current_num_threads() / beside).unwrap_or(NonZeroUsize::MIN);
-        let memory = limits.memory.map(|memory| memory / beside as u64);
-        Self { beside, threads, limits: Limits { jobs: NonZeroUsize::new(1), memory } }
+        Self { beside, threads, limits: limits.of_each(beside) }
     }
 
-    /// So many studies with a thread each.
-    pub fn single(beside: usize) -> Self {
-        let limits = Limits { jobs: NonZeroUsize::new(1), memory: None };
+    /// So many studies with a thread each, in so much memory.
+    pub fn single(beside: usize, memory: Option<u64>) -> Self {
+        let limits = Limits { jobs: None, memory }.of_each(beside);
         Self { beside, threads: NonZeroUsize::MIN, limits }
     }
 }

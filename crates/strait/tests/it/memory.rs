@@ -147,7 +147,7 @@ fn a_study_has_the_same_results_in_any_memory_that_holds_it() {
     };
     // What is said to be too little is refused before anything is done, and what is said to suffice does.
     let watch = Watch::endless();
-    let refused = run("refused", 1, Some(257 << 20), &watch).unwrap_err();
+    let refused = run("refused", 1, Some(129 << 20), &watch).unwrap_err();
     let Some(Problem::Beyond(Beyond::Given { step, needed, .. })) = refused.problem() else {
         panic!("{refused}")
     };
@@ -186,7 +186,7 @@ fn a_dry_run_says_what_memory_it_needs_and_what_has_no_room() {
         let limits = Limits { jobs: None, memory: Some(memory) };
         study::dry_run(&study, None, &Device::Cpu, limits, &Silent)
     };
-    let Err(refused) = planned(257 << 20) else { panic!("257 MiB are enough") };
+    let Err(refused) = planned(129 << 20) else { panic!("129 MiB are enough") };
     assert!(matches!(refused, Error::Input { .. }));
     let Some(Problem::Beyond(Beyond::Given { needed, .. })) = refused.problem() else { panic!("{refused}") };
     let least = (needed * f64::from(1 << 30)).ceil() as u64;

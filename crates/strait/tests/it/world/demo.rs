@@ -35,7 +35,7 @@ mod needs_minutes {
     #[ignore = "needs minutes"]
     fn a_whole_demo_finds_what_is_safe() {
         let out = tempfile::tempdir().unwrap();
-        let options = Options { mode: Mode::Default, out: out.path().into(), threads: 2 };
+        let options = Options { mode: Mode::Default, out: out.path().into(), threads: 2, memory: None };
         let results = demo(&options, &Silent).unwrap();
         let mut ids: Vec<&str> = results.checks.iter().map(|check| check.id.as_str()).collect();
         assert!(results.checks.is_sorted_by_key(|check| check.number));
