@@ -35,8 +35,9 @@ pub struct Rates {
     pub domains: Vec<String>,
     /// Factors of the solutions.
     pub scales: Vec<f64>,
-    /// Factors at which solutions that start from nothing are read at every checkpoint.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    /// Factors at which solutions that start from nothing are read at every checkpoint. It is part of the step's key also where it
+    /// is empty: tables of before have no column for the factor, and are made again.
+    #[serde(default)]
     pub along: Vec<f64>,
 }
 
