@@ -7,9 +7,11 @@
 
 mod cache;
 mod changed;
+mod decode;
 mod packed;
 
-pub use cache::Cache;
+pub use cache::{Cache, Sequence};
+pub use decode::Piece;
 pub use packed::Packed;
 
 use std::{collections::HashMap, ops::Range};
@@ -20,7 +22,7 @@ use crate::{
     Config, Edit, Error, Result, Weights,
     config::{EMBEDDINGS, HEAD, LAST_NORM, LayerKind},
     edit::{Adapter, Full, Projection, Site},
-    ops::{self, AttentionShape, HeadChange, Linear, RopeTable, Span, Spans, Unembedding},
+    ops::{self, AttentionShape, HeadChange, Linear, Product, RopeTable, Span, Spans, Unembedding},
 };
 use changed::Changed;
 
@@ -54,18 +56,42 @@ pub struct Decoder {
 
 /// The inputs of every block of one pass.
 struct Pass<'a> {
-    spans: Spans,
-    rows: Vec<Range<usize>>,
     rope: RopeTable,
     /// That of layers with sliding attention.
     local_rope: RopeTable,
-    edit: Option<&'a Edit>,
+    /// The edits, each with the rows that it acts on.
+    edits: Vec<(Range<usize>, Option<&'a Edit>)>,
+    /// The way in which projections are applied.
+    product: Product,
+    keys: Keys<'a>,
 }
 
-impl Pass<'_> {
-    fn adapters(&self, site: Site) -> impl Iterator<Item = (&Adapter, f64)> {
-        self.edit.into_iter().flat_map(Edit::parts).flat_map(move |part| adapters_of(part, site))
+/// The keys and values that a pass attends to.
+enum Keys<'a> {
+    /// Its own.
+    Own(Spans),
+    /// Those of the sequences of a cache, which go on by these rows.
+    Cached { cache: &'a Cache, sequences: &'a [Sequence], rows: &'a [Range<usize>] },
+}
+
+/// Lets each edit change the rows that it acts on, which together are all.
+fn edited(
+    edits: &[(Range<usize>, Option<&Edit>)],
+    stream: Tensor,
+    change: impl Fn(Tensor, &Range<usize>, Option<&Edit>) -> Result<Tensor>,
+) -> Result<Tensor> {
+    if let [(rows, edit)] = edits {
+        return change(stream, rows, *edit);
     }
+    let part = |(rows, edit): &(Range<usize>, Option<&Edit>)| {
+        change(stream.narrow(0, rows.start, rows.len())?, rows, *edit)
+    };
+    Ok(Tensor::cat(&edits.iter().map(part).collect::<Result<Vec<_>>>()?, 0)?)
+}
+
+/// The adapters of an edit at a site, each with its scale.
+fn adapters(edit: Option<&Edit>, site: Site) -> impl Iterator<Item = (&Adapter, f64)> {
+    edit.into_iter().flat_map(Edit::parts).flat_map(move |part| adapters_of(part, site))
 }
 
 /// The adapters of one part of an edit at a site, each with its scale.
@@ -81,16 +107,16 @@ fn adapters_of(part: &Edit, site: Site) -> impl Iterator<Item = (&Adapter, f64)>
 }
 
 /// The term that an adapter adds: scale * B A x.
-fn change(x: &Tensor, adapter: &Adapter, scale: f64) -> Result<Tensor> {
-    let by = |x: &Tensor, weight: &Tensor| ops::linear(x, &Linear { weight: weight.clone(), bias: None });
+fn change(product: Product, x: &Tensor, adapter: &Adapter, scale: f64) -> Result<Tensor> {
+    let by = |x: &Tensor, weight: &Tensor| product(x, &Linear { weight: weight.clone(), bias: None });
     Ok((by(&by(x, &adapter.a)?, &adapter.b)? * scale)?)
 }
 
 /// The term that an adapter of the embedding table adds: scale * B A, with A's columns those of the tokens.
-fn looked_up(tokens: &[u32], adapter: &Adapter, scale: f64) -> Result<Tensor> {
+fn looked_up(product: Product, tokens: &[u32], adapter: &Adapter, scale: f64) -> Result<Tensor> {
     let ids = Tensor::from_slice(tokens, tokens.len(), adapter.a.device())?;
     let of_tokens = adapter.a.index_select(&ids, 1)?.t()?.contiguous()?;
-    Ok((ops::linear(&of_tokens, &Linear { weight: adapter.b.clone(), bias: None })? * scale)?)
+    Ok((product(&of_tokens, &Linear { weight: adapter.b.clone(), bias: None })? * scale)?)
 }
 
 impl Block {
@@ -200,11 +226,9 @@ impl Decoder {
     /// If the tensors of several edits of the head do not fit together.
     pub fn unembedding(&self, edit: Option<&Edit>) -> Result<Unembedding> {
         let (mut a, mut b) = (Vec::new(), Vec::new());
-        for part in edit.into_iter().flat_map(Edit::parts) {
-            for (adapter, scale) in adapters_of(part, Site::Head) {
-                a.push(adapter.a.clone());
-                b.push((&adapter.b * scale)?);
-            }
+        for (adapter, scale) in adapters(edit, Site::Head) {
+            a.push(adapter.a.clone());
+            b.push((&adapter.b * scale)?);
         }
         let change = match a.len() {
             0 => None,
@@ -239,45 +263,50 @@ impl Decoder {
 
     /// Carries the residual stream from point `blocks.start` to point `blocks.end`.
     ///
-    /// Edits act at every point that is left and in every block that is run. With a cache the batch's sequences continue
-    /// those of the cache, which grows by them; they share no beginning then.
+    /// Edits act at every point that is left and in every block that is run.
     ///
     /// # Shapes
     /// - `stream`, result: `(tokens, hidden_size)`
     ///
     /// # Errors
-    /// If the shapes disagree, or sequences with a cache share a beginning.
+    /// If the shapes disagree.
     pub fn run(
         &self,
         stream: Tensor,
         blocks: Range<usize>,
         batch: &Packed,
         edit: Option<&Edit>,
-        mut cache: Option<&mut Cache>,
     ) -> Result<Tensor> {
-        if cache.is_some() && batch.shared > 0 {
-            let refused = "sequences that share a beginning cannot be kept in a cache";
-            return Err(candle_core::Error::Msg(refused.into()).into());
-        }
-        let rows = batch.rows();
-        let seen = cache.as_ref().map_or_else(Vec::new, |c| c.lengths());
         let beginning = batch.beginning();
-        let mut end = batch.shared;
-        let spans = rows.iter().enumerate().map(|(i, rows)| {
-            let start = end;
-            end += seen.get(i).copied().unwrap_or(0) + rows.len();
-            Span { queries: rows.clone(), beginning: beginning.clone(), keys: start..end }
-        });
+        let own =
+            |rows: Range<usize>| Span { queries: rows.clone(), beginning: beginning.clone(), keys: rows };
+        let spans = batch.rows().into_iter().map(own);
         let first = Span { queries: beginning.clone(), beginning: 0..0, keys: beginning.clone() };
         let spans = Spans::new((batch.shared > 0).then_some(first).into_iter().chain(spans));
+        let edits = std::iter::once((0..batch.tokens(), edit)).collect();
+        let pass = self.pass(batch, edits, ops::linear, Keys::Own(spans));
+        self.under(edit)?.carry(stream, blocks, batch, &pass)
+    }
+
+    fn pass<'a>(
+        &self,
+        batch: &Packed,
+        edits: Vec<(Range<usize>, Option<&'a Edit>)>,
+        product: Product,
+        keys: Keys<'a>,
+    ) -> Pass<'a> {
         let rope = |frequencies: &Vec<f32>| RopeTable::new(&batch.positions, frequencies);
         let (full, local) = (rope(&self.frequencies), self.local_frequencies.as_ref().map(rope));
-        let pass = Pass { spans, rows, local_rope: local.unwrap_or_else(|| full.clone()), rope: full, edit };
-        let weights = self.under(edit)?;
-        let mut stream = stream;
+        Pass { local_rope: local.unwrap_or_else(|| full.clone()), rope: full, edits, product, keys }
+    }
+
+    /// Carries a stream through blocks, by these weights.
+    fn carry(&self, mut stream: Tensor, blocks: Range<usize>, batch: &Packed, pass: &Pass) -> Result<Tensor> {
         for layer in blocks {
-            stream = self.steer(stream, layer, batch.ids(), edit)?;
-            stream = weights.block(stream, layer, &pass, cache.as_deref_mut())?;
+            stream = edited(&pass.edits, stream, |stream, rows, edit| {
+                self.steer(stream, layer, &batch.ids[rows.clone()], edit, pass.product)
+            })?;
+            stream = self.block(stream, layer, pass)?;
         }
         Ok(stream)
     }
@@ -291,7 +320,7 @@ impl Decoder {
     /// If the shapes disagree.
     pub fn finish(&self, stream: Tensor, edit: Option<&Edit>) -> Result<Tensor> {
         // No edit asks for the tokens here, since there is a block at least.
-        let stream = self.steer(stream, self.config.layers, &[], edit)?;
+        let stream = self.steer(stream, self.config.layers, &[], edit, ops::linear)?;
         Ok(ops::rms_norm(&stream, &self.under(edit)?.norm, self.config.norm_eps)?)
     }
 
@@ -303,7 +332,7 @@ impl Decoder {
     /// # Errors
     /// As [`Decoder::embed`].
     pub fn logits(&self, batch: &Packed, edit: Option<&Edit>) -> Result<Tensor> {
-        let stream = self.run(self.embed(batch)?, 0..self.config.layers, batch, edit, None)?;
+        let stream = self.run(self.embed(batch)?, 0..self.config.layers, batch, edit)?;
         Ok(self.unembedding(edit)?.logits(&self.finish(stream, edit)?)?)
     }
 
@@ -316,28 +345,28 @@ impl Decoder {
     /// As [`Decoder::embed`].
     pub fn residuals(&self, batch: &Packed, edit: Option<&Edit>) -> Result<Vec<Tensor>> {
         let mut stream = self.embed(batch)?;
-        let mut seen = vec![self.steer(stream.clone(), 0, batch.ids(), edit)?];
+        let mut seen = vec![self.steer(stream.clone(), 0, batch.ids(), edit, ops::linear)?];
         for layer in 0..self.config.layers {
-            stream = self.run(stream, layer..layer + 1, batch, edit, None)?;
-            seen.push(self.steer(stream.clone(), layer + 1, &[], edit)?);
+            stream = self.run(stream, layer..layer + 1, batch, edit)?;
+            seen.push(self.steer(stream.clone(), layer + 1, &[], edit, ops::linear)?);
         }
         Ok(seen)
     }
 
-    fn block(&self, stream: Tensor, layer: usize, pass: &Pass, cache: Option<&mut Cache>) -> Result<Tensor> {
+    fn block(&self, stream: Tensor, layer: usize, pass: &Pass) -> Result<Tensor> {
         let block = &self.blocks[layer];
         let norm = |x: &Tensor, weight: &Tensor| ops::rms_norm(x, weight, self.config.norm_eps);
         let after = |x: Tensor, weight: &Option<Tensor>| match weight {
             Some(weight) => norm(&x, weight),
             None => Ok(x),
         };
-        let mixed = self.attention(&norm(&stream, &block.attention_norm)?, layer, pass, cache)?;
+        let mixed = self.attention(&norm(&stream, &block.attention_norm)?, layer, pass)?;
         let stream = (stream + after(mixed, &block.attention_post_norm)?)?;
         let mixed = self.mlp(&norm(&stream, &block.mlp_norm)?, layer, pass)?;
         Ok((stream + after(mixed, &block.mlp_post_norm)?)?)
     }
 
-    fn attention(&self, x: &Tensor, layer: usize, pass: &Pass, cache: Option<&mut Cache>) -> Result<Tensor> {
+    fn attention(&self, x: &Tensor, layer: usize, pass: &Pass) -> Result<Tensor> {
         let (block, c) = (&self.blocks[layer], &self.config);
         let sliding = c.layer_kinds[layer] == LayerKind::Sliding;
         let rope = if sliding { &pass.local_rope } else { &pass.rope };
@@ -351,10 +380,6 @@ impl Decoder {
         let k = heads_normed(self.project(x, layer, Projection::K, pass)?, &block.k_norm)?;
         let v = self.project(x, layer, Projection::V, pass)?;
         let (q, k) = (ops::rope(&q, rope)?, ops::rope(&k, rope)?);
-        let (k, v) = match cache {
-            Some(cache) => cache.extend(layer, &pass.rows, &k, &v)?,
-            None => (k, v),
-        };
         let shape = AttentionShape {
             heads: c.heads,
             kv_heads: c.kv_heads,
@@ -363,7 +388,13 @@ impl Decoder {
             softcap: c.attention_softcap.map(|cap| cap as f32),
             window: c.sliding_window.filter(|_| sliding),
         };
-        let mixed = ops::attention(&q, &k, &v, shape, &pass.spans)?;
+        let mixed = match &pass.keys {
+            Keys::Own(spans) => ops::attention(&q, &k, &v, shape, spans)?,
+            Keys::Cached { cache, sequences, rows } => {
+                cache.write(layer, sequences, rows, &k, &v)?;
+                cache.attention(layer, sequences, rows, &q, shape)?
+            }
+        };
         self.project(&mixed, layer, Projection::O, pass)
     }
 
@@ -376,16 +407,30 @@ impl Decoder {
 
     /// The projection with its adapters: W x + scale * B A x.
     fn project(&self, x: &Tensor, layer: usize, projection: Projection, pass: &Pass) -> Result<Tensor> {
-        let mut y = ops::linear(x, &self.blocks[layer].projections[projection as usize])?;
-        for (adapter, scale) in pass.adapters(Site::Projection { layer, projection }) {
-            y = (y + change(x, adapter, scale)?)?;
+        let y = (pass.product)(x, &self.blocks[layer].projections[projection as usize])?;
+        let site = Site::Projection { layer, projection };
+        if !pass.edits.iter().any(|(_, edit)| adapters(*edit, site).next().is_some()) {
+            return Ok(y);
         }
-        Ok(y)
+        edited(&pass.edits, y, |mut y, rows, edit| {
+            let x = x.narrow(0, rows.start, rows.len())?;
+            for (adapter, scale) in adapters(edit, site) {
+                y = (y + change(pass.product, &x, adapter, scale)?)?;
+            }
+            Ok(y)
+        })
     }
 
     /// Lets the parts of an edit that act on the residual stream at a point act there, in their order. `tokens` are those of
     /// the stream, which only the embeddings' point needs.
-    fn steer(&self, stream: Tensor, point: usize, tokens: &[u32], edit: Option<&Edit>) -> Result<Tensor> {
+    fn steer(
+        &self,
+        stream: Tensor,
+        point: usize,
+        tokens: &[u32],
+        edit: Option<&Edit>,
+        product: Product,
+    ) -> Result<Tensor> {
         let mut stream = stream;
         if point == 0 {
             // The table changes before anything acts on what stands in it.
@@ -402,11 +447,11 @@ impl Decoder {
                 Edit::Lora(_) if point == 0 => {
                     // As a change of the embedding table would: what it adds depends on the embeddings alone.
                     for (adapter, scale) in adapters_of(part, Site::Embeddings) {
-                        stream = (stream + change(&base, adapter, scale)?)?;
+                        stream = (stream + change(product, &base, adapter, scale)?)?;
                     }
                     for (adapter, scale) in adapters_of(part, Site::Lookup) {
                         let scale = scale * self.config.embedding_scale;
-                        stream = (stream + looked_up(tokens, adapter, scale)?)?;
+                        stream = (stream + looked_up(product, tokens, adapter, scale)?)?;
                     }
                 }
                 Edit::Ablation(ablation) if ablation.layer + 1 == point as i32 => {

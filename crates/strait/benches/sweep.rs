@@ -120,8 +120,7 @@ fn bare(model: &Model, kept: &Kept, point: usize, logits: bool) {
             candle_core::DType::F32,
             &Device::Cpu,
         );
-        let stream =
-            decoder.run(stream.expect("a stream"), point..layers, &packed, None, None).expect("a pass");
+        let stream = decoder.run(stream.expect("a stream"), point..layers, &packed, None).expect("a pass");
         if logits {
             let responses: usize = rows.iter().map(|row| row.response_tokens()).sum();
             let hidden = decoder.finish(stream.narrow(0, 0, responses).expect("rows"), None).expect("a norm");

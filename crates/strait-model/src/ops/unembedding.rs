@@ -2,7 +2,7 @@
 
 use candle_core::{Result, Tensor};
 
-use super::{Linear, linear};
+use super::{Linear, Product, linear};
 
 /// From hidden states after the final norm to logits.
 #[derive(Clone, Debug)]
@@ -34,7 +34,12 @@ impl Unembedding {
     /// # Errors
     /// If the shapes disagree.
     pub fn logits(&self, hidden: &Tensor) -> Result<Tensor> {
-        let by = |x: &Tensor, weight: &Tensor| linear(x, &Linear { weight: weight.clone(), bias: None });
+        self.logits_by(linear, hidden)
+    }
+
+    /// As [`logits`](Self::logits), by a product of one's choice.
+    pub(crate) fn logits_by(&self, product: Product, hidden: &Tensor) -> Result<Tensor> {
+        let by = |x: &Tensor, weight: &Tensor| product(x, &Linear { weight: weight.clone(), bias: None });
         let mut logits = by(hidden, &self.weight)?;
         if let Some(HeadChange { a, b }) = &self.change {
             logits = (logits + by(&by(hidden, a)?, b)?)?;

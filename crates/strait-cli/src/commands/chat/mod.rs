@@ -74,6 +74,7 @@ impl Arguments {
     fn sampling(&self) -> Sampling {
         Sampling {
             temperature: self.temperature,
+            top_k: None,
             top_p: self.top_p,
             max_tokens: self.max_tokens,
             seed: self.seed,
