@@ -11,6 +11,8 @@ mod init;
 mod model;
 mod report;
 mod run;
+mod sample;
+mod sampling;
 mod score;
 mod status;
 mod world;
@@ -39,6 +41,7 @@ pub enum Command {
     Status(status::Arguments),
     Report(report::Arguments),
     Score(score::Arguments),
+    Sample(sample::Arguments),
     Check(check::Arguments),
     Chat(chat::Arguments),
     /// Fetch or describe a model
@@ -66,6 +69,7 @@ impl Command {
             Self::Status(arguments) => status::run(arguments, context),
             Self::Report(arguments) => report::run(arguments, context),
             Self::Score(arguments) => score::run(arguments, context),
+            Self::Sample(arguments) => sample::run(arguments, context),
             Self::Check(arguments) => check::run(arguments, context),
             Self::Chat(arguments) => chat::run(arguments, context),
             Self::Model(command) => model::run(command, context),

@@ -2,7 +2,7 @@
 
 use crate::common::Place;
 
-const COMMANDS: [&str; 24] = [
+const COMMANDS: [&str; 25] = [
     "",
     "demo",
     "init",
@@ -10,6 +10,7 @@ const COMMANDS: [&str; 24] = [
     "status",
     "report",
     "score",
+    "sample",
     "check",
     "chat",
     "model",

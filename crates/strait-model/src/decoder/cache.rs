@@ -45,9 +45,10 @@ impl Cache {
     /// # Errors
     /// If the device has no room.
     pub(super) fn new(config: &Config, dtype: DType, device: &Device) -> Result<Self> {
-        let empty = Tensor::zeros((0, config.kv_heads * config.head_dim), dtype, device)?;
-        let layers = vec![(empty.clone(), empty); config.layers];
-        Ok(Self { layers, holders: Vec::new(), free: Vec::new(), sequences: Vec::new() })
+        let page = || Tensor::zeros((PAGE, config.kv_heads * config.head_dim), dtype, device);
+        // One page at first: not every device has tensors without numbers.
+        let layers = (0..config.layers).map(|_| Ok((page()?, page()?))).collect::<Result<_>>()?;
+        Ok(Self { layers, holders: vec![0], free: vec![0], sequences: Vec::new() })
     }
 
     /// The pages that a number of tokens takes.
@@ -158,9 +159,7 @@ impl Cache {
             for tensor in [keys, values] {
                 let (rows, width) = tensor.dims2()?;
                 let larger = Tensor::zeros((rows + made * PAGE, width), tensor.dtype(), tensor.device())?;
-                if rows > 0 {
-                    larger.slice_set(tensor, 0, 0)?;
-                }
+                larger.slice_set(tensor, 0, 0)?;
                 *tensor = larger;
             }
         }

@@ -4,7 +4,10 @@ use std::{ops::Range, ptr, sync::Arc};
 
 use candle_core::{DType, Tensor};
 
-use super::{Cache, Decoder, Keys, Packed, Sequence, adapters, edited, fulls};
+use super::{
+    Cache, Decoder, Keys, Packed, Sequence,
+    edited::{Edits, adapters, edited, fulls},
+};
 use crate::{
     Edit, Result,
     edit::{Full, Site},
@@ -107,8 +110,8 @@ fn are_of_the_same_weights(one: Option<&Edit>, other: Option<&Edit>) -> bool {
 }
 
 /// The edits of pieces, each with the rows that it acts on.
-fn edits_of<'a>(pieces: &[Piece<'a>], rows: &[Range<usize>]) -> Vec<(Range<usize>, Option<&'a Edit>)> {
-    let mut edits: Vec<(Range<usize>, Option<&Edit>)> = Vec::new();
+fn edits_of<'a>(pieces: &[Piece<'a>], rows: &[Range<usize>]) -> Edits<'a> {
+    let mut edits: Edits = Vec::new();
     for (piece, rows) in pieces.iter().zip(rows) {
         match edits.last_mut() {
             Some((all, edit)) if edit.map(ptr::from_ref) == piece.edit.map(ptr::from_ref) => {

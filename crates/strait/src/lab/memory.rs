@@ -228,8 +228,8 @@ impl Budget {
 /// The most steps that a line names.
 const NAMED: usize = 6;
 
-/// Bytes of memory for kept rows where nothing was planned: half of what this machine has left.
-pub(super) fn for_rows() -> u64 {
+/// Bytes of memory for kept rows, or for keys and values, where nothing was planned: half of what this machine has left.
+pub(crate) fn for_rows() -> u64 {
     left().map_or(UNKNOWN, |left| 0.5 * left) as u64
 }
 

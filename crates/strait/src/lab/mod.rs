@@ -19,6 +19,7 @@ pub use losses::{LossesOf, row_losses};
 pub(crate) use losses::{
     advance, differences, every_two, finite, losses_of, mean, response_tokens, weighted_mean,
 };
+pub(crate) use memory::for_rows;
 pub use memory::{Beyond, Budget, Limits};
 pub(crate) use pairs::PairReading;
 pub use pairs::{Group, PairRows};
@@ -88,7 +89,7 @@ pub struct Lab<'a> {
 impl<'a> Lab<'a> {
     /// A laboratory with a model and no rows.
     pub fn new(model: Arc<Model>, progress: &'a dyn Progress) -> Self {
-        let store = Store::new(memory::for_rows());
+        let store = Store::new(for_rows());
         let none = || Kept::new(Vec::new()).within(&store);
         Self {
             model,
