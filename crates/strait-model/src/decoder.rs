@@ -27,7 +27,7 @@ use crate::{
     ops::{self, AttentionShape, HeadChange, Linear, Product, RopeTable, Span, Spans, Unembedding},
 };
 use changed::Changed;
-use edited::{Edits, adapters, change, edited, fulls};
+use edited::{Edits, adapters, change, edited};
 
 struct Block {
     attention_norm: Tensor,

@@ -69,8 +69,7 @@ impl Cache {
     /// The pages that a sequence may still ask for until it has so many tokens.
     pub fn pages_to_come(&self, sequence: Sequence, tokens: usize) -> usize {
         let held = self.held(sequence);
-        let copied =
-            usize::from(held.tokens % PAGE > 0 && held.pages.last().is_some_and(|&p| self.is_shared(p)));
+        let copied = usize::from(self.shared_last(held).is_some());
         Self::pages_of(tokens).saturating_sub(held.pages.len()) + copied
     }
 
@@ -110,8 +109,10 @@ impl Cache {
         self.sequences[sequence.0].as_ref().expect("a sequence that has not ended")
     }
 
-    fn is_shared(&self, page: u32) -> bool {
-        self.holders[page as usize] > 1
+    /// The page that a sequence's next token would be written into and that others hold too.
+    fn shared_last(&self, held: &Held) -> Option<u32> {
+        let last = held.pages.last().copied().filter(|_| !held.tokens.is_multiple_of(PAGE))?;
+        (self.holders[last as usize] > 1).then_some(last)
     }
 
     fn release(&mut self, page: u32) {
@@ -130,13 +131,12 @@ impl Cache {
         self.make_room(asked)?;
         for (sequence, &more) in sequences.iter().zip(tokens) {
             let mut held = self.sequences[sequence.0].take().expect("a sequence that has not ended");
-            if held.tokens % PAGE > 0
-                && let Some(last) = held.pages.last_mut()
-                && self.is_shared(*last)
-            {
+            if let Some(shared) = self.shared_last(&held) {
                 let own = self.take_page();
-                self.copy(*last, own)?;
-                self.release(std::mem::replace(last, own));
+                self.copy(shared, own)?;
+                self.release(shared);
+                held.pages.pop();
+                held.pages.push(own);
             }
             held.tokens += more;
             while held.pages.len() < Self::pages_of(held.tokens) {
