@@ -132,7 +132,7 @@ impl Part<'_> {
 /// The product of each x with each w. Its terms are added in an order that follows from their number alone: vector by vector,
 /// and then across the vector.
 #[inline(always)]
-fn products<S: Simd, const N: usize, const M: usize>(
+pub(super) fn products<S: Simd, const N: usize, const M: usize>(
     simd: S,
     x: [&[f32]; N],
     w: [&[f32]; M],

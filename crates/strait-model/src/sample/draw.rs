@@ -5,6 +5,7 @@ use std::cmp::Ordering;
 use rand::Rng;
 
 use super::Sampling;
+use crate::ops::cpu;
 
 /// Log-probabilities, in nats, of a drawn token and of the likeliest, by the model alone: before temperature and choice.
 #[derive(Clone, Debug, PartialEq)]
@@ -19,7 +20,7 @@ impl Logprobs {
     /// Of a drawn token and of so many of the likeliest.
     pub(super) fn of(logits: &[f32], drawn: u32, top: usize) -> Self {
         let largest = logits.iter().copied().fold(f32::NEG_INFINITY, f32::max);
-        let total: f64 = logits.iter().map(|&l| f64::from(l - largest).exp()).sum();
+        let total: f64 = logits.iter().map(|&l| cpu::exp_f64(f64::from(l - largest))).sum();
         let of = |id: u32| (f64::from(logits[id as usize] - largest) - total.ln()) as f32;
         let top = likeliest(logits, top).into_iter().map(|id| (id, of(id))).collect();
         Self { drawn: of(drawn), top }
@@ -33,9 +34,11 @@ pub(super) fn draw(logits: &mut [f32], sampling: &Sampling, rng: &mut impl Rng) 
         return best.map_or(0, |(id, _)| id as u32);
     }
     let largest = logits.iter().copied().fold(f32::NEG_INFINITY, f32::max);
-    for l in logits.iter_mut() {
-        *l = (((*l - largest) as f64) / sampling.temperature).exp() as f32;
-    }
+    cpu::vectorised(|| {
+        for l in logits.iter_mut() {
+            *l = cpu::exp_f64(f64::from(*l - largest) / sampling.temperature) as f32;
+        }
+    });
     let shares = &*logits;
     if sampling.top_k.is_none() && sampling.top_p >= 1.0 {
         return pick(0..shares.len() as u32, shares, rng);

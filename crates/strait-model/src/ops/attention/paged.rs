@@ -1,10 +1,11 @@
 //! Attention of single tokens over keys and values that lie in pages.
 
 use candle_core::{Result, Tensor};
+use pulp::{Arch, Simd, WithSimd};
 use rayon::prelude::*;
 
 use super::AttentionShape;
-use crate::ops::cpu;
+use crate::ops::{by_row::products, cpu};
 
 /// Tokens of a page.
 pub const PAGE: usize = 16;
@@ -65,16 +66,15 @@ pub fn attention_in_pages(
         let heads = y.par_chunks_exact_mut(group).zip(q.par_chunks_exact(group)).enumerate();
         heads.for_each(|(task, (y, q))| {
             let sequence = &sequences[task / shape.kv_heads];
-            let head =
-                Head { shape, sequence, keys: k, values: v, offset: task % shape.kv_heads * shape.head_dim };
-            cpu::vectorised(|| head.mix(q, y));
+            let offset = task % shape.kv_heads * shape.head_dim;
+            Arch::new().dispatch(Head { shape, sequence, keys: k, values: v, offset, q, y });
         });
         Ok(())
     })?;
     Tensor::from_vec(y, q.shape(), q.device())
 }
 
-/// One key-value head of one sequence.
+/// One key-value head of one sequence, and the query heads that share it.
 struct Head<'a> {
     shape: AttentionShape,
     sequence: &'a Pages<'a>,
@@ -82,45 +82,64 @@ struct Head<'a> {
     values: &'a [f32],
     /// The head's place in a row.
     offset: usize,
+    q: &'a [f32],
+    y: &'a mut [f32],
 }
 
-impl Head<'_> {
-    /// Attention of the query heads that share this head.
+/// Tokens that are taken at once.
+const TOKENS: usize = 4;
+
+impl WithSimd for Head<'_> {
+    type Output = ();
+
     #[inline(always)]
-    fn mix(&self, q: &[f32], y: &mut [f32]) {
+    fn with_simd<S: Simd>(self, simd: S) {
         let d = self.shape.head_dim;
         let end = self.sequence.length;
         let first = end - self.shape.window.map_or(end, |window| window.min(end));
         let seen = end - first;
-        let mut scores = vec![0f32; q.len() / d * seen];
-        for token in first..end {
-            let key = self.of(self.keys, token);
-            for (q, scores) in q.chunks_exact(d).zip(scores.chunks_exact_mut(seen)) {
-                scores[token - first] = cpu::sum(d, |i| q[i] * key[i]) * self.shape.scale;
+        let mut scores = vec![0f32; self.q.len() / d * seen];
+        for start in (first..end).step_by(TOKENS) {
+            let keys = self.tokens(self.keys, start, end);
+            for (q, scores) in self.q.chunks_exact(d).zip(scores.chunks_exact_mut(seen)) {
+                let [found] = products(simd, [q], keys);
+                scores[start - first..].iter_mut().zip(found).for_each(|(score, found)| *score = found);
             }
         }
         for scores in scores.chunks_exact_mut(seen) {
+            scores.iter_mut().for_each(|score| *score *= self.shape.scale);
             if let Some(cap) = self.shape.softcap {
                 scores.iter_mut().for_each(|score| *score = cap * cpu::tanh(*score / cap));
             }
             let largest = cpu::max(scores);
             scores.iter_mut().for_each(|score| *score = cpu::exp(*score - largest));
-            let total = cpu::sum(seen, |i| scores[i]);
-            scores.iter_mut().for_each(|score| *score /= total);
+            let inverse = 1.0 / cpu::sum(seen, |i| scores[i]);
+            scores.iter_mut().for_each(|score| *score *= inverse);
         }
-        for token in first..end {
-            let value = self.of(self.values, token);
-            for (y, scores) in y.chunks_exact_mut(d).zip(scores.chunks_exact(seen)) {
-                let share = scores[token - first];
-                y.iter_mut().zip(value).for_each(|(y, value)| *y += share * value);
+        for start in (first..end).step_by(TOKENS) {
+            let values = self.tokens(self.values, start, end);
+            for (y, scores) in self.y.chunks_exact_mut(d).zip(scores.chunks_exact(seen)) {
+                let mut shares = [0f32; TOKENS];
+                shares.iter_mut().zip(&scores[start - first..]).for_each(|(to, share)| *to = *share);
+                for (i, y) in y.iter_mut().enumerate() {
+                    *y += (shares[0] * values[0][i] + shares[1] * values[1][i])
+                        + (shares[2] * values[2][i] + shares[3] * values[3][i]);
+                }
             }
         }
     }
+}
 
-    /// The part of a token's key, or value, that is this head's.
+impl Head<'_> {
+    /// This head's part of the keys, or values, of some tokens from `start` on; in place of those from `end` on stands the last.
     #[inline(always)]
-    fn of<'a>(&self, numbers: &'a [f32], token: usize) -> &'a [f32] {
-        let width = self.shape.kv_heads * self.shape.head_dim;
-        &numbers[self.sequence.row(token) * width + self.offset..][..self.shape.head_dim]
+    fn tokens<'a>(&self, numbers: &'a [f32], start: usize, end: usize) -> [&'a [f32]; TOKENS] {
+        let d = self.shape.head_dim;
+        let mut tokens: [&[f32]; TOKENS] = [&[]; TOKENS];
+        for (i, token) in tokens.iter_mut().enumerate() {
+            let row = self.sequence.row((start + i).min(end - 1));
+            *token = &numbers[row * self.shape.kv_heads * d + self.offset..][..d];
+        }
+        tokens
     }
 }
