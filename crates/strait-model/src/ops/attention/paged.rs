@@ -117,13 +117,13 @@ impl WithSimd for Head<'_> {
             scores.iter_mut().for_each(|score| *score *= inverse);
         }
         for start in (first..end).step_by(TOKENS) {
-            let values = self.tokens(self.values, start, end);
+            let [v0, v1, v2, v3] = self.tokens(self.values, start, end);
             for (y, scores) in self.y.chunks_exact_mut(d).zip(scores.chunks_exact(seen)) {
                 let mut shares = [0f32; TOKENS];
                 shares.iter_mut().zip(&scores[start - first..]).for_each(|(to, share)| *to = *share);
-                for (i, y) in y.iter_mut().enumerate() {
-                    *y += (shares[0] * values[0][i] + shares[1] * values[1][i])
-                        + (shares[2] * values[2][i] + shares[3] * values[3][i]);
+                let [s0, s1, s2, s3] = shares;
+                for ((((y, v0), v1), v2), v3) in y.iter_mut().zip(v0).zip(v1).zip(v2).zip(v3) {
+                    *y += (s0 * v0 + s1 * v1) + (s2 * v2 + s3 * v3);
                 }
             }
         }
