@@ -245,7 +245,7 @@ impl Pass<'_> {
         edited.add_change(x, columns.clone(), logits, Parallelism::None);
         let rows = logits.chunks_exact_mut(columns.len()).zip(&targets[rows]);
         let part = |(row, &target): (&mut [f32], &u32)| {
-            let (largest, sum) = cpu::vectorised(|| token::powers(row, edited.softcap));
+            let (largest, sum) = cpu::vectorised!(token::powers(row, edited.softcap));
             let inside = (target as usize).checked_sub(columns.start);
             Part { largest, sum, at_target: inside.and_then(|column| row.get(column)).copied() }
         };
@@ -270,7 +270,7 @@ impl Pass<'_> {
                 Reference::Targets(targets) => {
                     let rows = logits.par_chunks_exact_mut(vocab).zip(&targets[chunk.clone()]).zip(losses);
                     rows.for_each(|((row, &target), loss)| {
-                        *loss = cpu::vectorised(|| token::cross_entropy(row, target as usize, cap, gradient));
+                        *loss = cpu::vectorised!(token::cross_entropy(row, target as usize, cap, gradient));
                     });
                 }
                 Reference::Base(base) => {
@@ -279,8 +279,8 @@ impl Pass<'_> {
                     let rows =
                         logits.par_chunks_exact_mut(vocab).zip(base_logits.par_chunks_exact_mut(vocab));
                     rows.zip(losses).for_each(|((row, of_base), loss)| {
-                        let value = || token::divergence(row, cap, of_base, base.softcap, gradient);
-                        *loss = cpu::vectorised(value);
+                        *loss =
+                            cpu::vectorised!(token::divergence(row, cap, of_base, base.softcap, gradient));
                     });
                 }
             }
