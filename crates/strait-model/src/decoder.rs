@@ -14,13 +14,13 @@ pub use packed::Packed;
 
 use std::{collections::HashMap, ops::Range};
 
-use candle_core::{Device, Shape, Tensor};
+use candle_core::{DType, Device, Shape, Tensor};
 
 use crate::{
     Config, Edit, Error, Result, Weights,
     config::{EMBEDDINGS, HEAD, LAST_NORM, LayerKind},
     edit::{Adapter, Full, Projection, Site},
-    ops::{self, AttentionShape, HeadChange, Linear, RopeTable, Span, Spans, Unembedding},
+    ops::{self, AttentionShape, HeadChange, Linear, Precision, RopeTable, Span, Spans, Unembedding},
 };
 use changed::Changed;
 
@@ -38,6 +38,7 @@ struct Block {
 /// A decoder-only transformer, frozen unless it was built from variables.
 pub struct Decoder {
     config: Config,
+    precision: Precision,
     /// All that follow, by name.
     tensors: Vec<(String, Tensor)>,
     embedding: Tensor,
@@ -81,26 +82,31 @@ fn adapters_of(part: &Edit, site: Site) -> impl Iterator<Item = (&Adapter, f64)>
 }
 
 /// The term that an adapter adds: scale * B A x.
-fn change(x: &Tensor, adapter: &Adapter, scale: f64) -> Result<Tensor> {
-    let by = |x: &Tensor, weight: &Tensor| ops::linear(x, &Linear { weight: weight.clone(), bias: None });
+fn change(x: &Tensor, adapter: &Adapter, scale: f64, precision: Precision) -> Result<Tensor> {
+    let by = |x: &Tensor, weight: &Tensor| ops::linear(x, &Linear::of(weight, precision));
     Ok((by(&by(x, &adapter.a)?, &adapter.b)? * scale)?)
 }
 
 /// The term that an adapter of the embedding table adds: scale * B A, with A's columns those of the tokens.
-fn looked_up(tokens: &[u32], adapter: &Adapter, scale: f64) -> Result<Tensor> {
+fn looked_up(tokens: &[u32], adapter: &Adapter, scale: f64, precision: Precision) -> Result<Tensor> {
     let ids = Tensor::from_slice(tokens, tokens.len(), adapter.a.device())?;
     let of_tokens = adapter.a.index_select(&ids, 1)?.t()?.contiguous()?;
-    Ok((ops::linear(&of_tokens, &Linear { weight: adapter.b.clone(), bias: None })? * scale)?)
+    Ok((ops::linear(&of_tokens, &Linear::of(&adapter.b, precision))? * scale)?)
 }
 
 impl Block {
-    fn of(config: &Config, layer: usize, tensors: &HashMap<&str, &Tensor>) -> Result<Self> {
+    fn of(
+        config: &Config,
+        precision: Precision,
+        layer: usize,
+        tensors: &HashMap<&str, &Tensor>,
+    ) -> Result<Self> {
         let optional =
             |rest: &str| tensors.get(format!("model.layers.{layer}.{rest}").as_str()).copied().cloned();
         let tensor = |rest: &str| optional(rest).ok_or_else(|| no_tensor(rest));
         let projection = |p: Projection| {
             let weight = tensor(&format!("{}.weight", p.path()))?;
-            Ok(Linear { weight, bias: optional(&format!("{}.bias", p.path())) })
+            Ok(Linear { weight, bias: optional(&format!("{}.bias", p.path())), precision })
         };
         let after_attention = tensor("post_attention_layernorm.weight")?;
         let (attention_post_norm, mlp_norm) = match config.post_norms {
@@ -124,12 +130,13 @@ fn no_tensor(name: &str) -> Error {
 }
 
 impl Decoder {
-    /// Builds the decoder from its weights and the config that came with them, on `device` in f32.
+    /// Builds the decoder from its weights and the config that came with them, on `device`.
     ///
     /// # Errors
     /// If a tensor is missing, has another shape than the config says, or holds a number that is not finite.
-    pub fn new(weights: &Weights, device: &Device) -> Result<Self> {
-        Self::from_tensors(weights.config().clone(), |name, shape| weights.tensor(name, shape, device))
+    pub fn new(weights: &Weights, device: &Device, precision: Precision) -> Result<Self> {
+        let tensor = |name: &str, shape: &[usize]| weights.tensor(name, shape, device);
+        Self::from_tensors(weights.config().clone(), precision, tensor)
     }
 
     /// Builds the decoder from tensors that a function gives by their name, as Hugging Face has it, and shape; it is asked
@@ -139,37 +146,42 @@ impl Decoder {
     /// If the config describes no decoder, a tensor has another shape than was asked for, or what the function returns.
     pub fn from_tensors(
         config: Config,
+        precision: Precision,
         mut tensor: impl FnMut(&str, &[usize]) -> Result<Tensor>,
     ) -> Result<Self> {
         config.validate().map_err(candle_core::Error::wrap)?;
-        let mut tensors = Vec::new();
+        let (mut tensors, mut changed) = (Vec::new(), Changed::default());
         for (name, shape) in config.tensors() {
             let found = tensor(&name, &shape)?;
             let (expected, got) = (Shape::from(shape), found.shape().clone());
             if got != expected {
                 return Err(candle_core::Error::UnexpectedShape { msg: name, expected, got }.into());
             }
-            tensors.push((name, found));
+            let kept = precision.keep(found.clone())?;
+            changed.mark_rounded(&name, &found, &kept)?;
+            tensors.push((name, kept));
         }
         let named: HashMap<&str, &Tensor> =
             tensors.iter().map(|(name, tensor)| (name.as_str(), tensor)).collect();
         let weight = |name: &str| named.get(name).copied().cloned().ok_or_else(|| no_tensor(name));
         let embedding = weight(EMBEDDINGS)?;
         let head = if config.tied_embeddings { embedding.clone() } else { weight(HEAD)? };
-        let blocks =
-            (0..config.layers).map(|layer| Block::of(&config, layer, &named)).collect::<Result<_>>()?;
+        let blocks = (0..config.layers)
+            .map(|layer| Block::of(&config, precision, layer, &named))
+            .collect::<Result<_>>()?;
         Ok(Self {
             norm: weight(LAST_NORM)?,
             embedding,
             blocks,
-            unembedding: Unembedding { weight: head, softcap: config.logit_softcap, change: None },
+            unembedding: Unembedding { weight: head, precision, softcap: config.logit_softcap, change: None },
             frequencies: config.rope.inverse_frequencies(config.head_dim),
             local_frequencies: config
                 .local_rope
                 .as_ref()
                 .map(|rope| rope.inverse_frequencies(config.head_dim)),
             tensors,
-            changed: Changed::default(),
+            changed,
+            precision,
             config,
         })
     }
@@ -179,17 +191,22 @@ impl Decoder {
         &self.config
     }
 
+    /// The precision of its products.
+    pub fn precision(&self) -> Precision {
+        self.precision
+    }
+
     /// The device of its tensors.
     pub fn device(&self) -> &Device {
         self.embedding.device()
     }
 
-    /// The embedding table, shape `(vocab, hidden_size)`.
+    /// The embedding table, shape `(vocab, hidden_size)`, as its precision keeps it.
     pub fn embeddings(&self) -> &Tensor {
         &self.embedding
     }
 
-    /// All weights under the names of [`Config::tensors`], in that order.
+    /// All weights under the names of [`Config::tensors`], in that order, as its precision keeps them.
     pub fn tensors(&self) -> &[(String, Tensor)] {
         &self.tensors
     }
@@ -230,7 +247,7 @@ impl Decoder {
             return Err(Error::NoRow { id, rows });
         }
         let ids = Tensor::from_slice(&batch.ids, batch.tokens(), self.device())?;
-        let embedded = self.embedding.index_select(&ids, 0)?;
+        let embedded = self.embedding.index_select(&ids, 0)?.to_dtype(DType::F32)?;
         match self.config.embedding_scale {
             1.0 => Ok(embedded),
             scale => Ok((embedded * scale)?),
@@ -378,7 +395,7 @@ impl Decoder {
     fn project(&self, x: &Tensor, layer: usize, projection: Projection, pass: &Pass) -> Result<Tensor> {
         let mut y = ops::linear(x, &self.blocks[layer].projections[projection as usize])?;
         for (adapter, scale) in pass.adapters(Site::Projection { layer, projection }) {
-            y = (y + change(x, adapter, scale)?)?;
+            y = (y + change(x, adapter, scale, self.precision)?)?;
         }
         Ok(y)
     }
@@ -402,11 +419,11 @@ impl Decoder {
                 Edit::Lora(_) if point == 0 => {
                     // As a change of the embedding table would: what it adds depends on the embeddings alone.
                     for (adapter, scale) in adapters_of(part, Site::Embeddings) {
-                        stream = (stream + change(&base, adapter, scale)?)?;
+                        stream = (stream + change(&base, adapter, scale, self.precision)?)?;
                     }
                     for (adapter, scale) in adapters_of(part, Site::Lookup) {
                         let scale = scale * self.config.embedding_scale;
-                        stream = (stream + looked_up(tokens, adapter, scale)?)?;
+                        stream = (stream + looked_up(tokens, adapter, scale, self.precision)?)?;
                     }
                 }
                 Edit::Ablation(ablation) if ablation.layer + 1 == point as i32 => {

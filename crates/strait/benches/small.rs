@@ -10,7 +10,7 @@ use strait::{
     train::{self, EditKind, Kl, Length, Order, Run, Schedule, Seeds, Settings, Trainable, TrainingData},
 };
 use strait_model::{
-    Config, Decoder,
+    Config, Decoder, Precision,
     config::{Activation, Architecture, LayerKind, Rope, RopeScaling},
     edit::Projection,
     ops::{self, Linear},
@@ -69,7 +69,7 @@ fn decoder() -> Decoder {
         let numbers: Vec<f32> = (0..shape.iter().product()).map(|_| rng.random_range(-0.2..0.2)).collect();
         Ok(Tensor::from_vec(numbers, shape, &Device::Cpu)?)
     };
-    Decoder::from_tensors(config, tensor).expect("a decoder")
+    Decoder::from_tensors(config, Precision::F32, tensor).expect("a decoder")
 }
 
 fn rows(count: usize, seed: u64) -> Vec<Row> {
@@ -125,8 +125,8 @@ fn products(c: &Config, with_kl: bool) -> f64 {
     }
     let forth_and_back = |tokens: usize, w: &Tensor| {
         let x = random(tokens, w.dims()[1]);
-        let forth = Linear { weight: w.clone(), bias: None };
-        let back = Linear { weight: w.t().and_then(|w| w.contiguous()).expect("a matrix"), bias: None };
+        let forth = Linear::of(w, Precision::F32);
+        let back = Linear::of(&w.t().and_then(|w| w.contiguous()).expect("a matrix"), Precision::F32);
         let start = computed();
         let y = ops::linear(&x, &forth).expect("a product");
         ops::linear(&y, &back).expect("a product");

@@ -12,7 +12,7 @@ use strait::{
     train::{self, EditKind, Length, Order, Run, Schedule, Seeds, Settings, Trainable, TrainingData},
 };
 use strait_model::{
-    Model,
+    Model, Precision,
     progress::Silent,
     source::{Located, Road},
 };
@@ -28,7 +28,7 @@ fn main() {
     };
     let path = Path::new(&models).join("smollm2.gguf");
     let located = Located { name: "smollm2".into(), path, road: Road::Path, revision: None };
-    let model = Model::load(&located, &Device::Cpu).expect("the model loads");
+    let model = Model::load(&located, &Device::Cpu, Precision::F32).expect("the model loads");
     let config = model.config();
     let middle = config.layers / 2;
     let mut rng = rand_chacha::ChaCha8Rng::seed_from_u64(0);

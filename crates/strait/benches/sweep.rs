@@ -19,7 +19,7 @@ use strait::{
     objective::{Kept, Row},
 };
 use strait_model::{
-    Edit, Model,
+    Edit, Model, Precision,
     decoder::Packed,
     edit::SteeringVector,
     progress::{Progress, Silent, Task, Unit},
@@ -39,7 +39,7 @@ fn main() {
     };
     let path = Path::new(&models).join("smollm2.gguf");
     let located = Located { name: "smollm2".into(), path, road: Road::Path, revision: None };
-    let model = Model::load(&located, &Device::Cpu).expect("the model loads");
+    let model = Model::load(&located, &Device::Cpu, Precision::F32).expect("the model loads");
     let rows = rows(&model);
     let layer = model.config().layers / 2;
     let edit = steering(&model, layer);

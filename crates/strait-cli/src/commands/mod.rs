@@ -9,6 +9,7 @@ mod device;
 mod edit;
 mod init;
 mod model;
+mod precision;
 mod report;
 mod run;
 mod score;
@@ -24,7 +25,7 @@ use std::{
 use clap::{Args, Subcommand};
 use serde::Serialize;
 use strait::{data::RowSource, world::locate};
-use strait_model::{Edit, Model, edit::Opened, progress::Progress, template::Date};
+use strait_model::{Edit, Model, Precision, edit::Opened, progress::Progress, template::Date};
 
 use device::DeviceArgument;
 
@@ -101,10 +102,16 @@ impl Context {
     }
 
     /// Finds and reads a model, onto a device, and tells its chat template the day, to compute with it.
-    fn load(&self, name: &str, device: &DeviceArgument, day: &DateArgument) -> Result<Model, Failure> {
+    fn load(
+        &self,
+        name: &str,
+        device: &DeviceArgument,
+        precision: Precision,
+        day: &DateArgument,
+    ) -> Result<Model, Failure> {
         let device = device.open()?;
         self.threads()?;
-        let mut model = Model::load(&locate(name, &*self.progress)?, &device)?;
+        let mut model = Model::load(&locate(name, &*self.progress)?, &device, precision)?;
         model.tokenizer.set_date(day.date);
         Ok(model)
     }

@@ -9,7 +9,10 @@ use strait::{
     score::Score,
 };
 
-use super::{Context, DateArgument, EditArguments, PasswordArguments, device::DeviceArgument};
+use super::{
+    Context, DateArgument, EditArguments, PasswordArguments, device::DeviceArgument,
+    precision::PrecisionArgument,
+};
 use crate::{
     failure::Failure,
     text::{Columns, Heading::*},
@@ -30,6 +33,8 @@ pub struct Arguments {
     edits: EditArguments,
     #[command(flatten)]
     device: DeviceArgument,
+    #[command(flatten)]
+    precision: PrecisionArgument,
     #[command(flatten)]
     day: DateArgument,
     /// Chat JSONL, or a member of a protected archive as in archive.enc:member.jsonl
@@ -90,7 +95,8 @@ pub fn run(arguments: &Arguments, context: &Context) -> Result<(), Failure> {
     let mut notices = Notices::default();
     let chats = read_chats_noting(&arguments.password.rows(&arguments.data)?, &mut notices)?;
     notices.lines().iter().for_each(|line| context.progress.note(line));
-    let model = context.load(&arguments.model, &arguments.device, &arguments.day)?;
+    let model =
+        context.load(&arguments.model, &arguments.device, arguments.precision.precision, &arguments.day)?;
     let edit = arguments.edits.read(&model, context)?;
     let score = strait::score::score(&model, edit.as_ref(), &chats, &*context.progress)?;
     context.show(&Report {

@@ -14,6 +14,8 @@ mod gated;
 mod linear;
 mod loss;
 mod norm;
+mod precision;
+pub mod product;
 mod rope;
 mod unembedding;
 
@@ -22,6 +24,7 @@ pub use gated::gated;
 pub use linear::{Linear, linear};
 pub use loss::{LOGITS_HELD, Loss};
 pub use norm::rms_norm;
+pub use precision::Precision;
 pub use rope::{RopeTable, rope};
 pub use unembedding::{HeadChange, Unembedding};
 

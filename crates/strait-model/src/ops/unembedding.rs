@@ -2,13 +2,15 @@
 
 use candle_core::{Result, Tensor};
 
-use super::{Linear, linear};
+use super::{Linear, Precision, linear};
 
 /// From hidden states after the final norm to logits.
 #[derive(Clone, Debug)]
 pub struct Unembedding {
     /// Shape `(vocab, hidden_size)`.
     pub weight: Tensor,
+    /// The precision of its products.
+    pub precision: Precision,
     /// Logits l become cap * tanh(l / cap) (Gemma 2).
     pub softcap: Option<f64>,
     /// The term that an edit of the head adds.
@@ -34,7 +36,7 @@ impl Unembedding {
     /// # Errors
     /// If the shapes disagree.
     pub fn logits(&self, hidden: &Tensor) -> Result<Tensor> {
-        let by = |x: &Tensor, weight: &Tensor| linear(x, &Linear { weight: weight.clone(), bias: None });
+        let by = |x: &Tensor, weight: &Tensor| linear(x, &Linear::of(weight, self.precision));
         let mut logits = by(hidden, &self.weight)?;
         if let Some(HeadChange { a, b }) = &self.change {
             logits = (logits + by(&by(hidden, a)?, b)?)?;

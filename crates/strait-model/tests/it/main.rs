@@ -10,6 +10,7 @@ mod gguf;
 mod golden;
 mod packed;
 mod pickle;
+mod precision;
 mod sites;
 mod source;
 mod template;

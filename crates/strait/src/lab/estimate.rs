@@ -59,7 +59,7 @@ impl Estimate {
     pub fn new(model: &Model, speed: Speed, budget: Option<&Budget>) -> Self {
         let left = matches!(model.decoder.device(), Device::Cpu).then(memory::left).flatten();
         Self {
-            work: Work { config: model.config().clone() },
+            work: Work::of(model),
             speed,
             seconds: 0.0,
             needs: Vec::new(),

@@ -2,7 +2,7 @@
 
 use std::num::NonZeroUsize;
 
-use strait_model::Config;
+use strait_model::{Config, Precision};
 
 /// Bytes of a GiB.
 pub(super) const GIB: f64 = (1_u64 << 30) as f64;
@@ -143,8 +143,8 @@ impl Budget {
     ///
     /// # Errors
     /// If the memory that is given does not suffice for that.
-    pub fn of_weights(config: &Config, limits: Limits) -> Result<Self, Beyond> {
-        Self::plan(config.parameters() as f64 * 4.0, &[], limits, None)
+    pub fn of_weights(config: &Config, precision: Precision, limits: Limits) -> Result<Self, Beyond> {
+        Self::plan(precision.bytes(config) as f64, &[], limits, None)
     }
 
     fn most(&self, of: fn(&Need) -> f64) -> f64 {

@@ -12,7 +12,7 @@ mod work;
 use std::{collections::BTreeMap, sync::Arc};
 
 use candle_core::Device;
-use strait_model::{Edit, Model, decoder::first_changed_point, progress::Progress};
+use strait_model::{Edit, Model, Precision, decoder::first_changed_point, progress::Progress};
 
 pub use estimate::{Estimate, duration, point};
 pub use losses::{LossesOf, row_losses};
@@ -112,7 +112,7 @@ impl<'a> Lab<'a> {
     /// # Errors
     /// If the model cannot be found or read.
     pub fn open(model: &str, progress: &'a dyn Progress) -> Result<Self> {
-        let model = Model::load(&locate(model, progress)?, &Device::Cpu)?;
+        let model = Model::load(&locate(model, progress)?, &Device::Cpu, Precision::F32)?;
         Ok(Self::new(Arc::new(model), progress))
     }
 

@@ -35,7 +35,7 @@ impl Speed {
     /// # Errors
     /// If the model cannot be run.
     pub fn measured(model: &Model, rows: &[Row], room: f64) -> Result<Self> {
-        let (decoder, work) = (&model.decoder, Work { config: model.config().clone() });
+        let (decoder, work) = (&model.decoder, Work::of(model));
         let (layers, middle) = (work.config.layers, work.config.layers / 2);
         let (most, longest) = TRIAL;
         let fitting = (room / work.activations(middle, most as f64)) as usize;

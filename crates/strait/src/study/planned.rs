@@ -51,7 +51,9 @@ impl Planned {
     /// # Errors
     /// If it does not.
     pub fn hold_weights(&self, limits: Limits) -> Result<()> {
-        Budget::of_weights(&self.config, limits).map(drop).map_err(|beyond| self.beyond(beyond))
+        Budget::of_weights(&self.config, self.study.precision, limits)
+            .map(drop)
+            .map_err(|beyond| self.beyond(beyond))
     }
 
     pub fn preset_lines(&self) -> Vec<String> {

@@ -220,6 +220,9 @@ fn model_facts(model: &Value) -> Vec<(String, String)> {
         of("hidden size", &config["hidden_size"]),
         of("parameters", &model["parameters"]),
     ];
+    if let Some(precision) = model["precision"].as_str() {
+        facts.push(("precision of products".into(), precision.into()));
+    }
     for file in model["sha256"].as_array().into_iter().flatten() {
         facts.push((format!("SHA-256 of {}", shown(&file[0])), shown(&file[1])));
     }

@@ -18,7 +18,7 @@ use strait::{
     study::StudyFile,
 };
 use strait_model::{
-    Edit, Model,
+    Edit, Model, Precision,
     decoder::Packed,
     edit::{Ablation, SteeringVector},
     progress::Silent,
@@ -33,7 +33,7 @@ const SEED: u64 = 3;
 fn model() -> Model {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../strait-model/tests/fixtures/tiny/llama");
     let located = Located { name: "tiny".into(), path, road: Road::Path, revision: None };
-    Model::load(&located, &Device::Cpu).unwrap()
+    Model::load(&located, &Device::Cpu, Precision::F32).unwrap()
 }
 
 fn vector(layer: i32, of: impl Fn(usize) -> f32) -> SteeringVector {

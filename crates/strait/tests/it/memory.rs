@@ -16,7 +16,7 @@ use strait::{
     train::Trainable,
 };
 use strait_model::{
-    Edit, Model,
+    Edit, Model, Precision,
     decoder::first_changed_point,
     edit::SteeringVector,
     progress::{Progress, Silent},
@@ -28,7 +28,7 @@ use crate::sweeps::{Desk, Watch};
 fn model() -> Model {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../strait-model/tests/fixtures/tiny/llama");
     let located = Located { name: "tiny".into(), path, road: Road::Path, revision: None };
-    Model::load(&located, &Device::Cpu).unwrap()
+    Model::load(&located, &Device::Cpu, Precision::F32).unwrap()
 }
 
 /// Rows of several batches that begin alike here and there, with responses of other lengths.

@@ -1,7 +1,7 @@
 //! `[train]`: the keys that it and every `[[solution]]` share.
 
 use serde_json::json;
-use strait_model::edit::Projection;
+use strait_model::{Precision, edit::Projection};
 
 use super::data::{RowKeys, rows};
 use crate::{
@@ -119,6 +119,8 @@ keys! {
         accumulation: usize = count(1..=most::BATCH), default usual().accumulation;
         /// Longest gradient, for steering per typical coordinate of the stream.
         clip: f64 = positive(most::ALPHA), left_out "none is clipped";
+        /// Of matrix products, in the whole study: "f32", or "bf16", which takes half the memory and less time.
+        precision: Precision = choice(&PRECISIONS), default Precision::F32;
         /// Passes over the training rows.
         epochs: f64 = positive(most::EPOCHS), default 1.0;
         /// Steps of training, instead of epochs.
@@ -207,6 +209,8 @@ const PROJECTIONS: [(&str, Projection); 7] = [
     ("up", Projection::Up),
     ("down", Projection::Down),
 ];
+
+const PRECISIONS: [(&str, Precision); 2] = [("f32", Precision::F32), ("bf16", Precision::Bf16)];
 
 const SCHEDULES: [(&str, Schedule); 3] =
     [("linear", Schedule::Linear), ("cosine", Schedule::Cosine), ("constant", Schedule::Constant)];

@@ -13,7 +13,7 @@ mod starts;
 use std::path::Path;
 
 use serde::{Deserialize, Serialize};
-use strait_model::{files::read_regular, template::Date};
+use strait_model::{Precision, files::read_regular, template::Date};
 
 use super::{
     Prediction, Problem,
@@ -52,6 +52,9 @@ pub struct Study<S = Solution> {
     /// The day that the model's chat template is told, if it asks for it.
     #[serde(default)]
     pub date: Date,
+    /// The precision of its matrix products.
+    #[serde(default)]
+    pub precision: Precision,
     /// Seeds.
     pub seeds: Seeds,
     /// Rows to train on and to measure with.
@@ -153,6 +156,7 @@ fn study(file: &StudyFile, folder: &Folder) -> Checked<Study<Unplaced>> {
         about: top.about(),
         model,
         date: top.date(),
+        precision: top.train().precision(),
         seeds,
         data,
         measures,

@@ -39,6 +39,11 @@ pub(super) fn solutions(top: &TopKeys, seeds: Seeds, sources: &Sources) -> Check
         different(family, &families)?;
         families.push(family.clone());
         no_rivals(&written.train, "solution")?;
+        if let Some(precision) = &written.train.precision {
+            let why = "the model is read once, for all solutions".into();
+            let (key, other) = ("solution.precision".into(), "train.precision".into());
+            return Err(precision.fault(Problem::Contradiction { key, other, why }));
+        }
         let keys = over(&written.train, &shared);
         let (_, edit) = preset_and_edit(&keys)?;
         edits.push(edit);
