@@ -14,6 +14,7 @@ mod gated;
 mod linear;
 mod loss;
 mod norm;
+pub mod product;
 mod rope;
 mod unembedding;
 
