@@ -38,8 +38,11 @@ pub fn with_slices<const N: usize, R>(
 /// A row-major view of numbers: element (i, j) stands at `i * row + j * column`.
 #[derive(Clone, Copy)]
 pub struct View<'a, T = f32> {
+    /// The numbers, from the first of the first row on.
     pub numbers: &'a [T],
+    /// How far apart rows are.
     pub row: usize,
+    /// How far apart the numbers of a row are.
     pub column: usize,
 }
 
@@ -49,7 +52,7 @@ pub trait Real: Copy + Default + PartialEq + 'static {}
 impl Real for f32 {}
 impl Real for f64 {}
 
-impl<'a, T: Real> View<'a, T> {
+impl<'a, T> View<'a, T> {
     /// Rows one behind the other.
     pub fn rows(numbers: &'a [T], width: usize) -> Self {
         Self { numbers, row: width, column: 1 }
@@ -60,7 +63,8 @@ impl<'a, T: Real> View<'a, T> {
         Self { row: self.column, column: self.row, ..self }
     }
 
-    fn holds(&self, rows: usize, columns: usize) -> bool {
+    /// True if the view has that many rows and columns.
+    pub(super) fn holds(&self, rows: usize, columns: usize) -> bool {
         rows == 0 || columns == 0 || (rows - 1) * self.row + (columns - 1) * self.column < self.numbers.len()
     }
 }
