@@ -89,11 +89,11 @@ pub fn demo(options: &Options, progress: &dyn Progress) -> Result<Results> {
         notes: modes::notes(mode),
         report: Some(report.clone()),
     };
-    let mut tables = programme::tables(&fits, out)?;
+    let mut tables = programme::tables(&fits, out, progress)?;
     tables.extend([tables::claims(&results), tables::solutions(&results), tables::directions(&across)]);
     tables.push(causal_table.table());
     tables.extend(page::tables(&results));
-    write_into(&out.join("tables"), &tables)?;
+    write_into(out, &tables)?;
     results.seconds = began.elapsed().as_secs_f64();
     page::write(&results, &report)?;
     write_json(&out.join("results.json"), &Versioned { schema: SCHEMA, results: &results })?;

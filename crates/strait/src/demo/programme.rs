@@ -106,7 +106,7 @@ pub fn read_across(
 ///
 /// # Errors
 /// If a table cannot be read.
-pub fn tables(fits: &[Fit], out: &Path) -> Result<Vec<Table>> {
+pub fn tables(fits: &[Fit], out: &Path, progress: &dyn Progress) -> Result<Vec<Table>> {
     let of = |fit: &Fit| {
         let values = [
             ("study", fit.name()),
@@ -118,7 +118,8 @@ pub fn tables(fits: &[Fit], out: &Path) -> Result<Vec<Table>> {
         Ok((values, report_input(&out.join("studies").join(fit.name()))?))
     };
     let studies = fits.iter().map(of).collect::<Result<Vec<_>>>()?;
-    let mut tables = over_studies(studies.iter().map(|(values, input)| (values.as_slice(), input)))?;
+    let of = studies.iter().map(|(values, input)| (values.as_slice(), input.tables.as_slice()));
+    let mut tables = over_studies(of, progress);
     // The demo has a table of that name with means over fits.
     tables.retain(|table| table.name() != Trained::TABLE);
     Ok(tables)

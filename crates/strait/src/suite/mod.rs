@@ -6,6 +6,7 @@
 
 mod bar;
 mod file;
+mod joined;
 mod page;
 mod problem;
 mod tables;
@@ -33,8 +34,8 @@ use crate::{
     },
 };
 use bar::Bar;
+pub use joined::{over_studies, write_into};
 pub use problem::Problem;
-pub use tables::{over_studies, write_into};
 pub use template::fill;
 
 /// A suite of studies.
@@ -104,8 +105,8 @@ impl Suite {
             studies.push(Ended { study, values, folder, conclusion, input });
         }
         let claims = tables::over_all(&studies);
-        tables::write(&studies, &claims, out)?;
         let report = page::write(self, &studies, &claims, out)?;
+        tables::write(&studies, &claims, out, progress)?;
         Ok(SuiteOutcome { folder: out.into(), studies, claims, report })
     }
 
