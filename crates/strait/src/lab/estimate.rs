@@ -274,6 +274,11 @@ impl Estimate {
         Budget::plan(self.work.weights(), &self.needs, limits, self.left)
     }
 
+    /// The seconds of all that was added.
+    pub fn seconds(&self) -> f64 {
+        self.seconds
+    }
+
     /// In words, with the memory of a plan.
     ///
     /// # Errors

@@ -6,10 +6,10 @@ use std::{
 };
 
 use candle_core::Device;
-use strait_model::progress::Progress;
+use strait_model::progress::{Progress, Silent};
 
 use super::{
-    RunFolder, Session, Step, StepStatus, Study, StudyFile,
+    RunFolder, Session, State, Step, StepStatus, Study, StudyFile,
     crew::{Beside, carry_out},
     default_folder,
     folder::status_of,
@@ -69,6 +69,17 @@ pub(crate) fn outlook(
     lines.extend(plan.study.claims().into_iter().map(|claim| format!("  {claim}")));
     lines.extend(plan.estimated(&estimate, &budget)?);
     Ok(DryRun { steps, lines, study: plan.study })
+}
+
+/// The seconds that the rest of a planned study takes in a run folder, by trials of its model on the threads of this pool.
+///
+/// # Errors
+/// As [`dry_run`].
+pub(crate) fn seconds_left(planned: &Planned, folder: &Path, device: &Device, limits: Limits) -> Result<f64> {
+    let steps = status_of(&planned.plan, folder, &planned.study.name)?;
+    let is_left = |name: &str| steps.iter().any(|step| step.name == name && step.state != State::Done);
+    let (_, estimate, _) = Worker::new(planned, device, &Silent)?.estimate(is_left, limits)?;
+    Ok(estimate.seconds())
 }
 
 /// Runs a study, or what is left of it, within limits that its results do not depend on.
