@@ -13,7 +13,7 @@ use crate::{
     world::{DOMAIN_WORDS, Made},
 };
 
-/// How tables name the base model.
+/// The base model's name in tables.
 pub const BASE: &str = "base model";
 /// The share of noise of the claims.
 pub const NOISE: f64 = 0.5;
@@ -71,7 +71,7 @@ impl Found {
         })
     }
 
-    /// Whether it is of the programme, with this kind of edit.
+    /// True if it is of the programme, with this kind of edit.
     pub fn is_of(&self, kind: Kind) -> bool {
         self.fit.kind == kind && matches!(self.fit.part, Part::Programme(_))
     }

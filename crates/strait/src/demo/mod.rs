@@ -42,13 +42,13 @@ pub use standing::Standing;
 /// Version of `results.json`.
 const SCHEMA: u32 = 1;
 
-/// What a demo is asked to do.
+/// The options of a demo.
 pub struct Options {
-    /// How much.
+    /// Its extent.
     pub mode: Mode,
     /// The folder for everything.
     pub out: PathBuf,
-    /// How many studies are done beside each other.
+    /// The number of studies done beside each other.
     pub threads: usize,
     /// Bytes of memory of the whole process; what the machine has left where it is none.
     pub memory: Option<u64>,

@@ -45,7 +45,7 @@ keys! {
     /// `measure.gradient`.
     #[derive(Clone, Debug, Default)]
     pub struct GradientKeys {
-        /// The most checkpoints of a solution that are read, besides its beginning; each costs a pass forth and back.
+        /// The most checkpoints of a solution that are read, besides its beginning; each costs a forward and a backward pass.
         checkpoints: usize = count(1..=most::PASSES), default 6;
         /// The steps whose checkpoints are read, where they were kept; 0 is the beginning.
         steps: Vec<usize> = list(count(0..=most::STEPS)), left_out "`checkpoints` evenly apart";
@@ -426,7 +426,7 @@ fn part_of(name: &str) -> Part {
     }
 }
 
-/// How a descent direction lies to a general and a narrow solution, given as [`flat`] gives them.
+/// The angles of a descent direction to a general and a narrow solution, given as [`flat`] gives them.
 pub fn pull(step: &[f64], general: &[f64], narrow: &[f64]) -> Pull {
     Pull {
         general: cosine(step, general),

@@ -13,11 +13,14 @@ use crate::{Result, Table};
 const RECORD: &str = "tables.json";
 
 /// A study's values, by the names of its holes, and its tables.
-pub type OfStudy<'a> = (&'a [(String, String)], &'a [Table]);
+pub type StudyTables<'a> = (&'a [(String, String)], &'a [Table]);
 
 /// The tables of some studies, one under another: each row begins with the values of its study. A column that a study lacks is
 /// empty in its rows. Rows that do not fit those of the studies before are left out, with a note.
-pub fn over_studies<'a>(studies: impl Iterator<Item = OfStudy<'a>>, progress: &dyn Progress) -> Vec<Table> {
+pub fn over_studies<'a>(
+    studies: impl Iterator<Item = StudyTables<'a>>,
+    progress: &dyn Progress,
+) -> Vec<Table> {
     let mut all: Vec<Vec<OfTable>> = Vec::new();
     for (values, tables) in studies {
         for table in tables {

@@ -110,7 +110,7 @@ impl Suite {
         Ok(SuiteOutcome { folder: out.into(), studies, claims, report })
     }
 
-    /// What a run would do, study by study.
+    /// The plan of a run, study by study, without doing it.
     ///
     /// # Errors
     /// If a study, its data or its model cannot be read.
@@ -204,7 +204,7 @@ pub(crate) fn run_all(
         match complete(planned, &folder, device, shares.limits, &bar.of(&planned.study.name)) {
             Err(error) if error.problem::<FolderProblem>() == Some(&FolderProblem::Locked) => {
                 progress.note(&format!(
-                    "{}: another run is at work on it, and it is left to that",
+                    "{}: another run is at work on it; it is left to that run",
                     planned.study.name
                 ));
                 Ok(false)

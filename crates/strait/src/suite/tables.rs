@@ -24,9 +24,9 @@ pub struct OverAll {
     pub section: String,
     /// The number of studies in which it holds.
     pub yes: usize,
-    /// In which it does not.
+    /// The number in which it does not.
     pub no: usize,
-    /// In which it cannot be told.
+    /// The number in which it cannot be told.
     pub open: usize,
     /// Mean of its figure over the studies.
     pub value: f64,

@@ -46,12 +46,12 @@ pub struct WorldRows {
     /// The entities that are asked about.
     #[serde(default)]
     pub entities: Entities,
-    /// Whether answers are true; else each is the one known falsehood.
+    /// True if answers are true; else each is the one known falsehood.
     pub truthful: bool,
 }
 
 impl WorldRows {
-    /// How errors name them.
+    /// Their name in errors.
     pub fn name(&self) -> String {
         let truth = if self.truthful { "true" } else { "false" };
         format!("world:{}, {truth} rows of {}", self.world.shown(), self.domains.join(", "))

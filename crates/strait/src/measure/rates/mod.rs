@@ -140,7 +140,7 @@ crate::row! {
     }
 }
 
-/// How tables name base. No solution has a name with a space.
+/// The base model's name in tables. No solution has a name with a space.
 const BASE: &str = "base model";
 
 /// A rate above it: more often than not.
