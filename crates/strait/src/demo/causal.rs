@@ -83,7 +83,7 @@ pub struct Row {
     /// Share of its gain that forced-general loses to noise of a half.
     #[serde(deserialize_with = "or_nan")]
     pub lost_general: f64,
-    /// That forced-narrow loses.
+    /// The share that forced-narrow loses.
     #[serde(deserialize_with = "or_nan")]
     pub lost_narrow: f64,
     /// KL on documents at half the mean norm, of forced-general, nats a token.

@@ -1,8 +1,7 @@
-//! The whole programme on the built-in worlds: solutions are trained, measured, and held against thirteen claims.
+//! The papers' claims on the built-in worlds: solutions are trained and measured, and thirteen claims are judged.
 //!
-//! It is a suite of ordinary studies (`fits`), one for each world, taught domain and kind of edit, run by the engine that runs
-//! everybody's; each lies in `studies/` with its tables and its report. `found` reads what they found, `across` what the
-//! solutions of one world have to do with each other, `claims` judges.
+//! It is a suite of ordinary studies (`fits`), one for each world, taught domain and kind of edit; each lies in `studies/` with
+//! its tables and its report. `found` reads what they found, `across` compares the solutions of one world, `claims` judges.
 
 mod across;
 pub mod causal;

@@ -41,7 +41,7 @@ pub trait Solved {
     /// If one cannot be read.
     fn every(&self) -> Result<Vec<Solution>>;
 
-    /// Those that are compared: they start from nothing, and are no controls.
+    /// The solutions that are compared: they start from nothing, and are no controls.
     ///
     /// # Errors
     /// If one cannot be read.
@@ -49,7 +49,7 @@ pub trait Solved {
         self.every()
     }
 
-    /// Those that are compared, as claims see them.
+    /// The solutions that are compared, as claims see them.
     fn subjects(&self) -> Vec<Subject> {
         Vec::new()
     }
@@ -71,7 +71,7 @@ pub trait Solved {
         Ok(None)
     }
 
-    /// Those that started from another one, with their checkpoints.
+    /// The solutions that started from another one, with their checkpoints.
     ///
     /// # Errors
     /// If one cannot be read.

@@ -180,7 +180,7 @@ impl Measure for Gradient {
         vec![Panel::table(GradientRow::TABLE, "Gradients along training", reading).drawn(draw)]
     }
 
-    /// Those along the general solution's own training: that is where training without a penalty goes.
+    /// The differences along the general solution's own training: that is where training without a penalty goes.
     fn differences(tables: &[Table]) -> Vec<Difference> {
         let of = |row: GradientDifference| Difference {
             solution: row.solution,
@@ -280,7 +280,7 @@ impl Gradient {
 }
 
 impl Gradient {
-    /// Those of the steps of a training at which the gradient is read.
+    /// The steps of a training at which the gradient is read.
     fn chosen(&self, kept: Vec<usize>) -> Vec<usize> {
         if let Some(wanted) = &self.steps {
             return kept.into_iter().filter(|step| wanted.contains(step)).collect();
@@ -310,8 +310,8 @@ struct Towards {
 }
 
 impl Towards {
-    /// Those that claims oppose in a solution's kind, of its own seed where there are such; none where the three do not lie
-    /// in one space.
+    /// The two solutions that claims oppose in a solution's kind, of its own seed where there are such; none where the three do
+    /// not lie in one space.
     fn of(own: &Solution, solutions: &[Solution], subjects: &[Subject]) -> Result<Option<Self>> {
         let Some(subject) = subjects.iter().find(|subject| subject.name == own.name) else { return Ok(None) };
         let alike = |pair: &[&Subject; 2]| pair.iter().all(|other| other.kind == subject.kind);

@@ -160,7 +160,7 @@ fn figure(runs: &[Run<'_>], side: &SideBySide) -> Option<Figure> {
     (!lines.is_empty()).then(draw)
 }
 
-/// Those tables that are not drawn, and too short to be better looked at in their own reports.
+/// The tables that are not drawn, but for that of training steps, which is long and in each run's own report.
 fn other_tables(runs: &[Run<'_>]) -> Vec<Table> {
     let mut names: Vec<&str> = Vec::new();
     for table in runs.iter().flat_map(|run| &run.input.tables) {

@@ -90,7 +90,7 @@ pub enum Problem {
         column: String,
         /// The word.
         found: String,
-        /// Those that it may hold.
+        /// The words that it may hold.
         known: Vec<&'static str>,
     },
     /// A column of text or whole numbers with a gap.
