@@ -112,7 +112,7 @@ fn step(decoder: &Decoder, edit: &EditKind, with_kl: bool) -> f64 {
     }))
 }
 
-/// The bare products of a step's projections and losses, forward and backward.
+/// The bare products of a step's projections and losses, forth and back.
 fn products(c: &Config, with_kl: bool) -> f64 {
     let random = |rows: usize, columns: usize| {
         Tensor::rand(-1f32, 1f32, (rows, columns), &Device::Cpu).expect("numbers")
