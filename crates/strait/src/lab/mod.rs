@@ -71,7 +71,7 @@ pub struct Lab<'a> {
     pub mixtures: Vec<Kept>,
     /// Rows of the taught domain that are kept out of training.
     pub held_out: Kept,
-    /// Those of them that measures read, where others are trained on as KL rows or mixed-in rows.
+    /// The held-out rows that measures read, where others are trained on as KL rows or mixed-in rows.
     pub unseen: Option<Kept>,
     /// Rows on which a KL penalty holds.
     pub kl: Kept,
@@ -79,7 +79,7 @@ pub struct Lab<'a> {
     pub own_kl: Vec<Kept>,
     /// Pairs inside the domain, and outside it.
     pub pairs: [PairRows; 2],
-    /// Those training rows that efficiency and stability read.
+    /// The training rows that efficiency and stability read.
     pub measured: Kept,
     /// Plain text by the name of the measure that reads it.
     pub texts: BTreeMap<&'static str, Vec<Row>>,

@@ -39,7 +39,7 @@ impl Work {
         (self.config.vocab_size * self.config.hidden_size) as f64
     }
 
-    /// Multiply-adds forth and back above `point`, logits and their gradient where a response token is.
+    /// Multiply-adds forward and backward above `point`, logits and their gradient where a response token is.
     pub fn training(&self, point: usize, rows: &[Row], batch: &[usize]) -> f64 {
         let above = self.blocks(self.config.layers - point);
         let responses: usize = batch.iter().map(|&row| rows[row].response_tokens()).sum();

@@ -50,7 +50,7 @@ impl Step {
     pub const DATA: &str = "data";
     /// The report.
     pub const REPORT: &str = "report";
-    /// What the names of steps that train begin with.
+    /// The prefix of the names of steps that train.
     pub const TRAINING: &str = "train-";
 
     /// Name of the step that trains a solution.
@@ -243,7 +243,7 @@ fn in_order(solutions: &[Solution]) -> Vec<&Solution> {
     ordered
 }
 
-/// What training reads: its settings, but for the seed of what is sampled afterwards, and the rows of its penalty.
+/// The inputs of a training: its settings, but for the seed of what is sampled afterwards, and the rows of its penalty.
 fn training_inputs(solution: &Solution, kl_rows: &Value) -> Value {
     // Settings are plain numbers, words and lists: they have no value that JSON lacks.
     let mut settings = serde_json::to_value(&solution.train).unwrap_or_default();

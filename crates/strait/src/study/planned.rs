@@ -35,7 +35,7 @@ impl Planned {
         Ok(Self { file, study, plan, located, config, weights, hashes })
     }
 
-    /// What an estimate says, and what a plan of memory does; an error where it is beyond all bounds.
+    /// An estimate and a plan of memory in words; an error where they are beyond all bounds.
     pub fn estimated(&self, estimate: &Estimate, budget: &Budget) -> Result<Vec<String>> {
         let line = estimate.line(budget).map_err(|beyond| self.beyond(beyond))?;
         Ok(std::iter::once(line).chain(budget.lines()).collect())

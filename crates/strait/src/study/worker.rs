@@ -54,7 +54,7 @@ impl<'a> Worker<'a> {
         Worker { planned: self.planned, lab: self.lab.beside(progress), read: self.read.clone() }
     }
 
-    /// What the user should know of the rows.
+    /// Notes on the rows, for the user.
     pub fn said(&self) -> &[String] {
         &self.read.said
     }
@@ -133,7 +133,7 @@ impl<'a> Worker<'a> {
         write_json(&folder.join(layout::DATA), &facts)
     }
 
-    /// What each solution is trained with, one line each, with the time that it takes at this speed and with this memory.
+    /// The training of each solution, one line each, with the time that it takes at this speed and with this memory.
     pub fn solution_lines(&self, speed: Speed, budget: &Budget) -> Vec<String> {
         let mut estimate = Estimate::new(&self.lab.model, speed, Some(budget));
         let line = |solution: &Solution| {

@@ -19,7 +19,7 @@ pub struct Unplaced {
     pub(super) solution: Solution,
     /// The layers that the study names; none for the one at half the depth.
     pub(super) layers: Option<Layers>,
-    /// What it starts from, as written.
+    /// Its start, as written.
     pub(super) from: Option<At<String>>,
 }
 

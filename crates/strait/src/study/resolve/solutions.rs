@@ -103,7 +103,7 @@ fn solution(
     Ok(Unplaced { solution, layers, from: written.from.clone() })
 }
 
-/// How an edit is trained, on layers that are yet to be found.
+/// The settings of an edit's training, on layers that are yet to be found.
 fn settings(keys: &TrainKeys, edit: EditName, penalty: Option<&Penalty>, seeds: Seeds) -> Settings {
     Settings {
         edit: match edit {
