@@ -44,6 +44,9 @@ pub enum Problem {
         /// The reason why they cannot both hold.
         why: String,
     },
+    /// A precision of one solution.
+    #[error("a solution has no `precision` of its own: the model is read once, for all solutions")]
+    PrecisionOfOne,
     /// Two solutions of one name.
     #[error("the solution on line {first} is called `{name}` too")]
     SameName {
@@ -277,6 +280,7 @@ impl error::Problem for Problem {
                 "add a `[[solution]]` with a `name`; what it does not say it takes from `[train]`".into()
             }
             Self::Contradiction { .. } => "remove one of the two".into(),
+            Self::PrecisionOfOne => "say it in `[train]`".into(),
             Self::SameName { .. } => "give each solution a name of its own".into(),
             Self::UnknownClaim { known, .. } => format!("it can say: {}", list(known)),
             Self::NoKlRows { .. } => "add `kl = [\"rows.jsonl\"]` to `[data]`, or take the penalty away".into(),

@@ -138,6 +138,7 @@ fn every_mistake_is_named_with_its_line_and_its_remedy() {
         ("a key twice", changed("steps = 100", "steps = 100\nsteps = 200")),
         ("text for a number", changed("steps = 100", "learning_rate = \"fast\"")),
         ("a long text for a number", changed("steps = 100", &format!("rank = \"{}\"", "x".repeat(99)))),
+        ("a precision of one solution", changed(narrow, "precision = \"bf16\"")),
         ("a fraction for a count", changed("steps = 100", "steps = 100.5")),
         ("a count beyond all counts", changed("steps = 100", "steps = 10_000_000_000")),
         ("a number beyond all numbers", changed("steps = 100", "steps = 99999999999999999999")),
@@ -510,6 +511,11 @@ fn keys_change_only_where_results_may() {
         let found = other_keys(&before, &plan(&scratch, &text));
         assert_eq!(found, expected.iter().map(|s| s.to_string()).collect(), "{from} -> {to}");
     }
+    let everything_but_data = [&["model"], &trained[..]].concat();
+    let found =
+        other_keys(&before, &plan(&scratch, &changed("steps = 100", "steps = 100\nprecision = \"bf16\"")));
+    assert_eq!(found, everything_but_data.iter().map(|s| s.to_string()).collect());
+    assert_eq!(plan(&scratch, &changed("steps = 100", "steps = 100\nprecision = \"f32\"")), before);
     let everything_but_model = [&["data"], &trained[..]].concat();
     for (from, to) in [("domain =", "held_out = 0.2\ndomain ="), ("[data]", "[seeds]\norder = 1\n[data]")] {
         let found = other_keys(&before, &plan(&scratch, &changed(from, to)));

@@ -40,9 +40,7 @@ pub(super) fn solutions(top: &TopKeys, seeds: Seeds, sources: &Sources) -> Check
         families.push(family.clone());
         no_rivals(&written.train, "solution")?;
         if let Some(precision) = &written.train.precision {
-            let why = "the model is read once, for all solutions".into();
-            let (key, other) = ("solution.precision".into(), "train.precision".into());
-            return Err(precision.fault(Problem::Contradiction { key, other, why }));
+            return Err(precision.fault(Problem::PrecisionOfOne));
         }
         let keys = over(&written.train, &shared);
         let (_, edit) = preset_and_edit(&keys)?;
