@@ -50,12 +50,11 @@ impl Kernel {
             let mut kernels = vec![Kernel::Widened];
             #[cfg(target_arch = "x86_64")]
             if avx512::is_there() {
-                kernels.push(Kernel::Avx512);
+                kernels.insert(if avx512::is_fast() { 0 } else { 1 }, Kernel::Avx512);
                 if amx::is_there() {
-                    kernels.push(Kernel::Amx);
+                    kernels.insert(0, Kernel::Amx);
                 }
             }
-            kernels.reverse();
             kernels
         })
     }
