@@ -2,13 +2,15 @@
 //!
 //! `cargo bench --bench product`, with words of the shapes to measure behind `--`, if not all. The weight lies as bf16, as a
 //! file has it; the other operand is f32 and is rounded in the product. Kernels take turns, so that other work on the
-//! machine slows all of them; each figure is the median, with the best in brackets. The first line is the floor: the rate of
-//! the tile instruction alone, between registers.
+//! machine slows all of them; each figure is the median, with the best in brackets. With one thread it is processor time
+//! that counts, with two it is the clock. The first line is the floor: the rate of the tile instruction alone, between
+//! registers.
 
 use std::time::{Duration, Instant};
 
 use gemm::Parallelism;
 use half::bf16;
+use rustix::time::{ClockId, clock_gettime};
 use strait_model::ops::product::{Kernel, Source, View, matmul, round};
 
 /// How long one product is measured.
@@ -92,8 +94,10 @@ fn rates(pass: Pass, tokens: usize, out: usize, inner: usize) -> [Rates; 4] {
     let start = Instant::now();
     while start.elapsed() < PATIENCE || rates[0].0.len() < 3 {
         for (i, parallelism) in both.into_iter().enumerate() {
-            rates[i].add(gigaflops, || matmul((m, n, k), &mut to, n, 0.0, &a, source, 1.0, parallelism));
-            rates[2 + i].add(gigaflops, || f32_product((m, n, k), &mut to, a, b, parallelism));
+            let time = if i == 0 { computed } else { passed };
+            rates[i]
+                .add(gigaflops, time, || matmul((m, n, k), &mut to, n, 0.0, &a, source, 1.0, parallelism));
+            rates[2 + i].add(gigaflops, time, || f32_product((m, n, k), &mut to, a, b, parallelism));
         }
     }
     rates
@@ -133,14 +137,29 @@ fn numbers(n: usize) -> Vec<f32> {
     (0..n).map(|i| (i * 7919 % 1009) as f32 / 504.0 - 1.0).collect()
 }
 
+/// Seconds that this thread has computed: other programs do not count.
+fn computed() -> f64 {
+    seconds(ClockId::ThreadCPUTime)
+}
+
+/// Seconds that have passed.
+fn passed() -> f64 {
+    seconds(ClockId::Monotonic)
+}
+
+fn seconds(clock: ClockId) -> f64 {
+    let time = clock_gettime(clock);
+    time.tv_sec as f64 + 1e-9 * time.tv_nsec as f64
+}
+
 /// Measured rates.
 struct Rates(Vec<f64>);
 
 impl Rates {
-    fn add(&mut self, work: f64, f: impl FnOnce()) {
-        let start = Instant::now();
+    fn add(&mut self, work: f64, time: fn() -> f64, f: impl FnOnce()) {
+        let start = time();
         f();
-        self.0.push(work / start.elapsed().as_secs_f64());
+        self.0.push(work / (time() - start));
     }
 }
 
@@ -154,7 +173,9 @@ impl std::fmt::Display for Rates {
 
 #[cfg(target_arch = "x86_64")]
 mod floor {
-    use std::{arch::asm, time::Instant};
+    use std::arch::asm;
+
+    use super::computed;
 
     #[repr(C, align(64))]
     struct Config([u8; 64]);
@@ -171,7 +192,7 @@ mod floor {
             config.0[16 + 2 * tile] = 64;
             config.0[48 + tile] = 16;
         }
-        let start = Instant::now();
+        let start = computed();
         // SAFETY: the process may use tiles, as its fastest kernel does; nothing is read or written but tiles, which are
         // released in the end.
         unsafe {
@@ -191,6 +212,6 @@ mod floor {
                 options(nostack),
             );
         }
-        f64::from(ROUNDS * PRODUCTS) * FLOP / start.elapsed().as_secs_f64() / 1e9
+        f64::from(ROUNDS * PRODUCTS) * FLOP / (computed() - start) / 1e9
     }
 }

@@ -58,7 +58,7 @@ impl Tiles {
     /// [`is_there`] must have said yes.
     pub unsafe fn configure() -> Self {
         // SAFETY: the caller knows that tiles can be used; the configuration is one of palette 1.
-        unsafe { asm!("ldtilecfg [{}]", in(reg) &EIGHT_TILES, options(nostack, preserves_flags, readonly)) };
+        unsafe { asm!("ldtilecfg [{}]", in(reg) &EIGHT_TILES, options(nostack, preserves_flags)) };
         Self(PhantomData)
     }
 
@@ -91,7 +91,7 @@ impl Tiles {
 impl Drop for Tiles {
     fn drop(&mut self) {
         // SAFETY: tiles are in use on this thread, to which `self` is bound.
-        unsafe { asm!("tilerelease", options(nostack, preserves_flags, nomem)) };
+        unsafe { asm!("tilerelease", options(nostack, preserves_flags)) };
     }
 }
 

@@ -1,4 +1,4 @@
-//! AVX-512: rounding, the layouts of tiles, products of tiles by dot products of pairs, and sums of results.
+//! AVX-512: rounding, the layouts of tiles, and sums of results.
 
 use std::{
     arch::{asm, x86_64::*},
@@ -6,8 +6,6 @@ use std::{
 };
 
 use half::bf16;
-
-use super::panel::{BLOCK, Left, TILE};
 
 /// True if the processor has AVX-512 with products of bf16.
 pub fn is_there() -> bool {
@@ -108,73 +106,6 @@ pub unsafe fn interleave(from: *const u8, line: usize, to: *mut u8) {
             let (even, odd) = (load(2 * pair), load(2 * pair + 1));
             _mm512_store_si512(to.add(pair * 64).cast(), _mm512_unpacklo_epi16(even, odd));
             _mm512_store_si512(to.add(1024 + pair * 64).cast(), _mm512_unpackhi_epi16(even, odd));
-        }
-    }
-}
-
-/// As [`super::amx::Tiles::multiply`].
-///
-/// # Safety
-/// As there, and as [`round`].
-#[target_feature(enable = "avx512f,avx512bw,avx512bf16")]
-pub unsafe fn multiply(
-    blocks: usize,
-    (rows, columns): (usize, usize),
-    left: Left,
-    right: &[bf16],
-    to: *mut f32,
-    to_row: usize,
-) {
-    for eight in 0..2 * rows {
-        let left =
-            Left { numbers: &left.numbers[eight / 2 * left.second + eight % 2 * 8 * left.row..], ..left };
-        // SAFETY: as the caller says.
-        unsafe {
-            let to = to.add(eight * 8 * to_row);
-            match columns {
-                1 => eight_rows::<1>(blocks, left, right, to, to_row),
-                _ => eight_rows::<2>(blocks, left, right, to, to_row),
-            }
-        }
-    }
-}
-
-/// # Safety
-/// As [`multiply`].
-#[target_feature(enable = "avx512f,avx512bw,avx512bf16")]
-unsafe fn eight_rows<const TILES: usize>(
-    blocks: usize,
-    left: Left,
-    right: &[bf16],
-    to: *mut f32,
-    to_row: usize,
-) {
-    let mut sums = [[_mm512_setzero_ps(); TILES]; 8];
-    for block in 0..blocks {
-        for pair in 0..16 {
-            // SAFETY: as the caller says.
-            unsafe {
-                let columns: [__m512i; TILES] = std::array::from_fn(|tile| {
-                    _mm512_load_si512(right.as_ptr().add(block * BLOCK + tile * TILE + pair * 32).cast())
-                });
-                for (i, sums) in sums.iter_mut().enumerate() {
-                    let at = left.numbers.as_ptr().add(block * left.block + i * left.row + pair * 2);
-                    let row = _mm512_set1_epi32(at.cast::<i32>().read_unaligned());
-                    for (sum, column) in sums.iter_mut().zip(columns) {
-                        *sum = _mm512_dpbf16_ps(
-                            *sum,
-                            transmute::<__m512i, __m512bh>(row),
-                            transmute::<__m512i, __m512bh>(column),
-                        );
-                    }
-                }
-            }
-        }
-    }
-    for (i, sums) in sums.iter().enumerate() {
-        for (tile, &sum) in sums.iter().enumerate() {
-            // SAFETY: as the caller says.
-            unsafe { _mm512_storeu_ps(to.add(i * to_row + tile * 16), sum) };
         }
     }
 }

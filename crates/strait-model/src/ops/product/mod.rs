@@ -10,6 +10,8 @@ mod amx;
 mod avx512;
 mod buffer;
 #[cfg(target_arch = "x86_64")]
+mod pairs;
+#[cfg(target_arch = "x86_64")]
 mod panel;
 mod round;
 mod source;
@@ -50,12 +52,11 @@ impl Kernel {
             let mut kernels = vec![Kernel::Widened];
             #[cfg(target_arch = "x86_64")]
             if avx512::is_there() {
-                kernels.push(Kernel::Avx512);
+                kernels.insert(if pairs::is_fast() { 0 } else { 1 }, Kernel::Avx512);
                 if amx::is_there() {
-                    kernels.push(Kernel::Amx);
+                    kernels.insert(0, Kernel::Amx);
                 }
             }
-            kernels.reverse();
             kernels
         })
     }

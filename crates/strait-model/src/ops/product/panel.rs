@@ -73,7 +73,7 @@ pub enum Layout {
 pub fn pack(side: &Side, layout: Layout, outer: Range<usize>, depth: Range<usize>, to: &mut [bf16]) {
     let blocks = depth.len().div_ceil(32);
     let panels = outer.len().div_ceil(WIDTH);
-    assert!(to.len() >= panels * blocks * BLOCK && to.as_ptr().addr() % 64 == 0, "room for panels");
+    assert!(to.len() >= panels * blocks * BLOCK && to.as_ptr().addr().is_multiple_of(64), "room for panels");
     let (lines, numbers) = if side.along { (outer, depth) } else { (depth, outer) };
     buffer::with(&PIECE, READ_LINES * READ_NUMBERS + BLOCK, |piece| {
         let (piece, spare) = piece.split_at_mut(READ_LINES * READ_NUMBERS);
@@ -101,7 +101,7 @@ fn read<'a>(
     numbers: Range<usize>,
     piece: &'a mut [bf16],
 ) -> (&'a [bf16], usize) {
-    let is_whole = lines.len() == READ_LINES && numbers.len() % 32 == 0;
+    let is_whole = lines.len() == READ_LINES && numbers.len().is_multiple_of(32);
     if let Some((all, line)) = source.in_memory()
         && is_whole
     {

@@ -63,7 +63,9 @@ impl Source for Operand {
     }
 
     fn read(&self, lines: Range<usize>, numbers: Range<usize>, to: &mut [bf16], to_line: usize) {
-        assert!(lines.len() <= READ_LINES && numbers.len() <= READ_NUMBERS && numbers.start % 32 == 0);
+        assert!(
+            lines.len() <= READ_LINES && numbers.len() <= READ_NUMBERS && numbers.start.is_multiple_of(32)
+        );
         if self.is_rounded {
             let view = View { numbers: &self.rounded[..], row: self.row, column: self.column };
             Source::read(&view, lines, numbers, to, to_line);

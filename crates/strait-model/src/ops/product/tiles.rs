@@ -10,7 +10,7 @@ use half::bf16;
 use super::{
     Lines, Product, amx, avx512,
     buffer::{self, Kept},
-    for_each, for_each_chunk,
+    for_each, for_each_chunk, pairs,
     panel::{BLOCK, Layout, Left, Side, TILE, WIDTH, pack},
     pieces,
 };
@@ -43,7 +43,7 @@ pub fn multiply(by: By, product: Product, to: &mut [f32]) {
     let b = Side { source: product.b, outer: n, along: product.b.lines() == Lines::Columns };
     let to = To { at: to.as_mut_ptr(), row: product.to_row };
     let tiles = |left, right, turned| Tiles { by, product: &product, left, right, to, turned };
-    if m <= FEW && b.along && k % 32 == 0 && b.source.in_memory().is_some() {
+    if m <= FEW && b.along && k.is_multiple_of(32) && b.source.in_memory().is_some() {
         // The product's transpose: b^T a^T. Rows that do not fill a panel are packed.
         let whole = n - n % WIDTH;
         let tiles = tiles(b, a, true);
@@ -171,7 +171,7 @@ impl Tiles<'_> {
             unsafe {
                 match tiles {
                     Some(tiles) => tiles.multiply(blocks, (height, width), left, right, to, to_row),
-                    None => avx512::multiply(blocks, (height, width), left, right, to, to_row),
+                    None => pairs::multiply(blocks, (height, width), left, right, to, to_row),
                 }
             }
         };
