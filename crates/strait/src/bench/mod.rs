@@ -6,6 +6,7 @@
 
 mod batch;
 mod floor;
+mod list;
 mod machine;
 mod sampling;
 mod scoring;
@@ -18,8 +19,9 @@ use strait_model::{Model, progress::Progress};
 
 pub use batch::{Batch, Sizes, Text};
 pub use floor::{Form, Pass, Product, Trained, products};
+pub use list::all;
 pub use machine::{Machine, peak_memory};
-pub use step::{Done, Step, all};
+pub use step::{Done, Step};
 pub use stopwatch::{Stopwatch, Times};
 
 use crate::Result;

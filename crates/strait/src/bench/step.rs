@@ -1,11 +1,11 @@
-//! What a step is, and the list of all.
+//! What a step is.
 
 use strait_model::Model;
 
-use super::{Batch, Pass, Stopwatch, sampling::Sampling, scoring::Scoring, training::Training};
+use super::{Batch, Pass, Stopwatch};
 use crate::Result;
 
-/// A piece of work whose time is taken: one more is one more entry in [`all`].
+/// A piece of work whose time is taken: one more is one more entry in [`all`](super::all).
 pub trait Step {
     /// Its name.
     fn name(&self) -> &'static str;
@@ -26,18 +26,4 @@ pub struct Done {
     pub passes: Vec<Pass>,
     /// Tokens that were drawn, where some were.
     pub drawn: Option<usize>,
-}
-
-/// Every step, in the order of a report.
-pub fn all() -> Vec<Box<dyn Step>> {
-    vec![
-        Box::new(Scoring::WHOLE),
-        Box::new(Scoring::SWEEP),
-        Box::new(Training::STEERING),
-        Box::new(Training::STEERING_KL),
-        Box::new(Training::LORA),
-        Box::new(Training::FULL),
-        Box::new(Sampling::MANY),
-        Box::new(Sampling::ONE),
-    ]
 }

@@ -19,11 +19,11 @@ use crate::{
     units,
 };
 
-/// Measure how fast this machine is, and how near to that each step of training, scoring and sampling comes
+/// Measure the speed of this machine, and how near to it the steps of studies come
 ///
-/// The rows are made of random tokens, as long as those of data/technical, so that no data are needed. Each step is timed in a
-/// process of its own beside its floor: the matrix products that it cannot avoid, by themselves. A time is the median of at
-/// least three; memory is the most that the process held.
+/// Steps of scoring, training and sampling are timed on rows of random tokens, as long as those of data/technical, so that no
+/// data are needed; each in a process of its own, beside its floor: the matrix products that it cannot avoid, by themselves. A
+/// time is the median of at least three; memory is the most that the process held.
 #[derive(Args)]
 #[command(after_help = EXAMPLES)]
 pub struct Arguments {
