@@ -1,7 +1,7 @@
 //! The floor of a step: the matrix products that it cannot avoid, by themselves.
 //!
-//! Counted are the projections of the blocks, the unembedding, what adapters multiply, and what of these gradients need. Products within
-//! attention are not: for rows of a hundred tokens they are a fiftieth of the rest.
+//! Counted are the projections of the blocks, adapters on them and the unembedding: forwards, and as far as gradients need
+//! them. Products within attention are not: for rows of a hundred tokens they are a fiftieth of the rest.
 
 use candle_core::{Device, Tensor};
 use strait_model::{

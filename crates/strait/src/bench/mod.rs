@@ -1,8 +1,8 @@
 //! Benchmarks: what this machine can do, what the bare matrix products of a step take on it, and what the step takes.
 //!
 //! A [`Step`] is timed on a [`Batch`] that follows from a model's sizes alone, so that no data are needed and another program
-//! can compute the same. Its floor is the [`products`] that it cannot avoid, as bare calls of the same kernels. Its peak memory is that of the
-//! whole process: to compare steps, time each in a process of its own.
+//! can compute the same. Its floor is the [`products`] that it cannot avoid, as bare calls of the same kernels. Its peak memory
+//! is that of the whole process: to compare steps, time each in a process of its own.
 
 mod batch;
 mod floor;
