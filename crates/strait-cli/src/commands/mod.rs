@@ -1,5 +1,6 @@
 //! The commands, one module each, and what several of them need.
 
+mod bench;
 mod chat;
 mod check;
 mod completions;
@@ -41,6 +42,7 @@ pub enum Command {
     Report(report::Arguments),
     Score(score::Arguments),
     Check(check::Arguments),
+    Bench(bench::Arguments),
     Chat(chat::Arguments),
     /// Fetch or describe a model
     #[command(subcommand, after_help = model::EXAMPLES)]
@@ -68,6 +70,7 @@ impl Command {
             Self::Report(arguments) => report::run(arguments, context),
             Self::Score(arguments) => score::run(arguments, context),
             Self::Check(arguments) => check::run(arguments, context),
+            Self::Bench(arguments) => bench::run(arguments, context),
             Self::Chat(arguments) => chat::run(arguments, context),
             Self::Model(command) => model::run(command, context),
             Self::Edit(command) => edit::run(command, context),

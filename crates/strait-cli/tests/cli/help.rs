@@ -2,7 +2,7 @@
 
 use crate::common::Place;
 
-const COMMANDS: [&str; 24] = [
+const COMMANDS: [&str; 25] = [
     "",
     "demo",
     "init",
@@ -11,6 +11,7 @@ const COMMANDS: [&str; 24] = [
     "report",
     "score",
     "check",
+    "bench",
     "chat",
     "model",
     "model pull",

@@ -38,11 +38,11 @@ pub fn with_slices<const N: usize, R>(
 /// A row-major view of numbers: element (i, j) stands at `i * row + j * column`.
 #[derive(Clone, Copy)]
 pub struct View<'a, T = f32> {
-    /// The numbers, from the first of the first row on.
+    /// The numbers.
     pub numbers: &'a [T],
-    /// How far apart rows are.
+    /// From one row to the next.
     pub row: usize,
-    /// How far apart the numbers of a row are.
+    /// From one column to the next.
     pub column: usize,
 }
 
@@ -115,6 +115,17 @@ pub fn matmul<T: Real>(
             parallelism,
         );
     }
+}
+
+/// `to = a b` on all threads, as fused operations multiply: what benchmarks hold these against.
+///
+/// # Shapes
+/// - `a`: `(m, k)`; `b`: `(k, n)`; `to`: `(m, n)`
+///
+/// # Panics
+/// If a slice holds fewer numbers than its shape.
+pub fn gemm((m, n, k): (usize, usize, usize), to: &mut [f32], a: View<'_>, b: View<'_>) {
+    matmul((m, n, k), to, n, 0.0, a, b, 1.0, all_threads());
 }
 
 /// All threads of the current pool.

@@ -20,6 +20,7 @@ mod rope;
 mod unembedding;
 
 pub use attention::{AttentionShape, Span, Spans, attention};
+pub use cpu::{View, gemm};
 pub use gated::gated;
 pub use linear::{Linear, linear};
 pub use loss::{LOGITS_HELD, Loss};
