@@ -154,8 +154,15 @@ proptest! {
 /// Sizes beyond what is packed at once, and products that threads divide.
 #[test]
 fn large_products_are_put_together_from_pieces() {
-    let shapes =
-        [(700, 37, 65), (33, 530, 1602), (5, 600, 800), (64, 257, 1600), (160, 160, 160), (1, 1200, 640)];
+    let shapes = [
+        (700, 37, 65),
+        (33, 530, 1602),
+        (5, 600, 800),
+        (64, 257, 1600),
+        (160, 160, 160),
+        (1, 1200, 640),
+        (1, 530, 1602),
+    ];
     for shape in shapes {
         for lies in [(Lie::Rows, Lie::Columns), (Lie::Rows, Lie::Rows), (Lie::Columns, Lie::Rows)] {
             for (rounded, keep, factor) in [((false, true), 0.0, 1.0), ((true, false), 1.0, 0.5)] {
