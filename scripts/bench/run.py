@@ -30,7 +30,7 @@ from llama import Server
 HERE = Path(__file__).resolve().parent
 STEPS = "score,sweep,steering,steering-kl,lora,full,sample,decode"
 # Arguments beside those of all by the name of a column; the fastest one counts.
-STRAIT = {"strait": []}
+STRAIT = {"strait f32": [], "strait bf16": ["--precision", "bf16"]}
 PYTORCH = {"PyTorch f32": ["--precision", "f32"], "PyTorch bf16": ["--precision", "bf16"]}
 LLAMA = "llama.cpp"
 

@@ -117,17 +117,6 @@ pub fn matmul<T: Real>(
     }
 }
 
-/// `to = a b` on all threads, as fused operations multiply: what benchmarks hold these against.
-///
-/// # Shapes
-/// - `a`: `(m, k)`; `b`: `(k, n)`; `to`: `(m, n)`
-///
-/// # Panics
-/// If a slice holds fewer numbers than its shape.
-pub fn gemm((m, n, k): (usize, usize, usize), to: &mut [f32], a: View<'_>, b: View<'_>) {
-    matmul((m, n, k), to, n, 0.0, a, b, 1.0, all_threads());
-}
-
 /// All threads of the current pool.
 pub fn all_threads() -> Parallelism {
     match rayon::current_num_threads() {

@@ -20,12 +20,12 @@ mod rope;
 mod unembedding;
 
 pub use attention::{AttentionShape, Span, Spans, attention};
-pub use cpu::{View, gemm};
+pub use cpu::View;
 pub use gated::gated;
 pub use linear::{Linear, linear};
 pub use loss::{LOGITS_HELD, Loss};
 pub use norm::rms_norm;
-pub use precision::Precision;
+pub use precision::{Operand, Precision};
 pub use rope::{RopeTable, rope};
 pub use unembedding::{HeadChange, Unembedding};
 

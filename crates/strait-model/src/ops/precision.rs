@@ -81,6 +81,17 @@ impl Precision {
         }
     }
 
+    /// `to = a b` on all threads, as fused operations multiply: what benchmarks hold these against.
+    ///
+    /// # Shapes
+    /// - `a`: `(m, k)`; `b`: `(k, n)`; `to`: `(m, n)`
+    ///
+    /// # Panics
+    /// If a slice holds fewer numbers than its shape.
+    pub fn gemm(self, shape: (usize, usize, usize), to: &mut [f32], a: View<'_>, b: Operand<'_>) {
+        self.matmul(shape, to, shape.1, 0.0, a, b, 1.0, cpu::all_threads());
+    }
+
     /// The product `x weight^T` by candle's own operations, for other devices.
     pub(super) fn composed(self, x: &Tensor, weight: &Tensor) -> Result<Tensor> {
         match self {
@@ -133,8 +144,10 @@ impl<'a> Numbers<'a> {
 
 /// The second operand of a product.
 #[derive(Clone, Copy)]
-pub(super) enum Operand<'a> {
+pub enum Operand<'a> {
+    /// Activations, gradients, and weights of f32.
     F32(View<'a>),
+    /// Frozen weights of bf16.
     Bf16(View<'a, bf16>),
 }
 

@@ -4,10 +4,11 @@
 //! them. Products within attention are not: for rows of a hundred tokens they are a fiftieth of the rest.
 
 use candle_core::{Device, Tensor};
+use half::bf16;
 use strait_model::{
-    Config,
+    Config, Precision,
     edit::Projection,
-    ops::{self, LOGITS_HELD, View},
+    ops::{LOGITS_HELD, Operand, View},
 };
 
 use crate::Result;
@@ -135,8 +136,11 @@ impl Pass {
 /// What bare products work on.
 pub struct Floor<'a> {
     device: &'a Device,
+    precision: Precision,
     /// Weights that are walked through, so that each product reads others than the one before.
     weights: Vec<f32>,
+    /// The same as a model of bf16 keeps them.
+    rounded: Vec<bf16>,
     /// The first of them that was not read yet.
     at: usize,
     /// Activations or their gradients.
@@ -149,7 +153,7 @@ const WALKED: usize = 256 << 20;
 
 impl<'a> Floor<'a> {
     /// Operands for some products of a model.
-    pub fn of(config: &Config, products: &[Product], device: &'a Device) -> Self {
+    pub fn of(config: &Config, products: &[Product], device: &'a Device, precision: Precision) -> Self {
         let largest = |size: fn(&Product) -> usize| products.iter().map(size).max().unwrap_or(0);
         let a_weight = largest(|product| product.input * product.output);
         let walked = config.parameters().min(WALKED / size_of::<f32>()).max(a_weight);
@@ -158,9 +162,16 @@ impl<'a> Floor<'a> {
             true => (0..count).map(|i| (i % 251) as f32 / 251.0 - 0.5).collect(),
             false => Vec::new(),
         };
+        let weights = numbers(walked);
+        let rounded = match precision {
+            Precision::F32 => Vec::new(),
+            Precision::Bf16 => weights.iter().map(|&weight| bf16::from_f32(weight)).collect(),
+        };
         Self {
             device,
-            weights: numbers(walked),
+            precision,
+            weights,
+            rounded,
             at: 0,
             activations: numbers(an_activation),
             result: numbers(an_activation),
@@ -187,17 +198,21 @@ impl<'a> Floor<'a> {
         if self.at + numbers > self.weights.len() {
             self.at = 0;
         }
-        let weights = &mut self.weights[self.at..self.at + numbers];
+        let place = self.at..self.at + numbers;
         self.at += numbers;
+        let kept = match self.precision {
+            Precision::F32 => Operand::F32(View::rows(&self.weights[place.clone()], input)),
+            Precision::Bf16 => Operand::Bf16(View::rows(&self.rounded[place.clone()], input)),
+        };
         let (x, dy) = (View::rows(&self.activations, input), View::rows(&self.activations, output));
+        let (precision, result) = (self.precision, &mut self.result);
         match form {
-            Form::Forward => {
-                ops::gemm((tokens, output, input), &mut self.result, x, View::rows(weights, input).t());
+            Form::Forward => precision.gemm((tokens, output, input), result, x, kept.t()),
+            Form::Input => precision.gemm((tokens, input, output), result, dy, kept),
+            Form::Weight => {
+                let shape = (output, input, tokens);
+                precision.gemm(shape, &mut self.weights[place], dy.t(), x.into());
             }
-            Form::Input => {
-                ops::gemm((tokens, input, output), &mut self.result, dy, View::rows(weights, input))
-            }
-            Form::Weight => ops::gemm((output, input, tokens), weights, dy.t(), x),
         }
     }
 
@@ -274,7 +289,9 @@ mod tests {
         let (config, device) = (tiny(), Device::Cpu);
         for trained in [None, Some(Trained::Adapters { rank: 3 }), Some(Trained::Weights)] {
             let products = products(&config, &[pass(trained)]);
-            Floor::of(&config, &products, &device).run(&products).unwrap();
+            for precision in Precision::ALL {
+                Floor::of(&config, &products, &device, precision).run(&products).unwrap();
+            }
         }
     }
 }

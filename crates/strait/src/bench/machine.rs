@@ -5,7 +5,7 @@ use std::{fs, time::Instant};
 use candle_core::{Device, Tensor};
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
-use strait_model::ops::{self, View};
+use strait_model::{Precision, ops::View};
 
 use crate::Result;
 
@@ -49,7 +49,7 @@ fn product(device: &Device) -> Result<f64> {
     let mut to = vec![0f32; LARGE * LARGE];
     let large = View::rows(&numbers, LARGE);
     least(|| {
-        ops::gemm((LARGE, LARGE, LARGE), &mut to, large, large);
+        Precision::F32.gemm((LARGE, LARGE, LARGE), &mut to, large, large.into());
         Ok(())
     })
 }

@@ -15,7 +15,7 @@ mod stopwatch;
 mod training;
 
 use serde::{Deserialize, Serialize};
-use strait_model::{Model, progress::Progress};
+use strait_model::{Model, Precision, progress::Progress};
 
 pub use batch::{Batch, Sizes, Text};
 pub use floor::{Form, Pass, Product, Trained, products};
@@ -35,6 +35,8 @@ pub const MACHINE: &str = "machine";
 pub struct Report {
     /// The model's name.
     pub model: String,
+    /// The precision of its products.
+    pub precision: Precision,
     /// Threads.
     pub threads: usize,
     /// The batch of all steps.
@@ -112,7 +114,8 @@ pub fn bench(
     // Last, so that its memory is not counted as a step's.
     let machine = asked(MACHINE).then(|| Machine::measured(model.decoder.device())).transpose()?;
     let threads = rayon::current_num_threads();
-    Ok(Report { model: name.into(), threads, batch, machine, results, failed: Vec::new() })
+    let precision = model.decoder.precision();
+    Ok(Report { model: name.into(), precision, threads, batch, machine, results, failed: Vec::new() })
 }
 
 /// Times one step, and its bare products.
@@ -127,7 +130,7 @@ pub fn timed(step: &dyn Step, model: &Model, batch: &Batch, progress: &dyn Progr
     let peak_bytes = peak_memory();
     let products = products(model.config(), &passes);
     let gflop = products.iter().map(Product::operations).sum::<f64>() / 1e9;
-    let mut floor = Floor::of(model.config(), &products, device);
+    let mut floor = Floor::of(model.config(), &products, device, model.decoder.precision());
     let mut watch = Stopwatch::new(device, &format!("{}, bare products", step.name()), progress);
     watch.repeat(|_| floor.run(&products))?;
     let floor_seconds = watch.times().seconds;

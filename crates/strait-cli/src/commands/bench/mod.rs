@@ -12,7 +12,7 @@ use strait::{
 };
 use strait_model::template::Date;
 
-use super::{Context, DateArgument, device::DeviceArgument};
+use super::{Context, DateArgument, device::DeviceArgument, precision::PrecisionArgument};
 use crate::{
     failure::Failure,
     text::{Columns, Heading::*},
@@ -45,6 +45,8 @@ pub struct Arguments {
     answer_tokens: usize,
     #[command(flatten)]
     device: DeviceArgument,
+    #[command(flatten)]
+    precision: PrecisionArgument,
 }
 
 const EXAMPLES: &str = "\
@@ -52,6 +54,7 @@ Examples:
   strait bench
   strait bench --model smollm2-135m-instruct --threads 2
   strait bench --model M --steps steering,lora --row-tokens 1024
+  strait bench --model M --precision bf16
   strait bench --model M --steps sample --answers 50 --answer-tokens 128
   strait bench --model M --json | jq '.results[] | {name, seconds, ratio}'";
 
@@ -72,9 +75,10 @@ struct Shown {
 
 impl fmt::Display for Shown {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Report { model, threads, machine, results, failed, .. } = &self.report;
+        let Report { model, precision, threads, machine, results, failed, .. } = &self.report;
         let mut facts = Columns::facts();
         facts.fact("model", model);
+        facts.fact("precision", precision.name());
         facts.fact("threads", threads);
         if let Some(Machine { peak_gflops, read_gbps }) = machine {
             facts.fact("matrix products", format!("{} GFLOP/s at most, in f32", units::digits(*peak_gflops)));
@@ -140,7 +144,8 @@ pub fn run(arguments: &Arguments, context: &Context) -> Result<(), Failure> {
 
 /// Measures in this process.
 fn here(arguments: &Arguments, step: &str, context: &Context) -> Result<Report, Failure> {
-    let model = context.load(&arguments.model, &arguments.device, &DateArgument { date: Date::default() })?;
+    let day = DateArgument { date: Date::default() };
+    let model = context.load(&arguments.model, &arguments.device, arguments.precision.precision, &day)?;
     let &Arguments { row_tokens, answers, answer_tokens, .. } = arguments;
     let sizes = Sizes { row_tokens, answers, answer_tokens };
     Ok(bench::bench((&arguments.model, &model), &[step.into()], sizes, &*context.progress)?)
