@@ -247,7 +247,10 @@ impl Decoder {
             return Err(Error::NoRow { id, rows });
         }
         let ids = Tensor::from_slice(&batch.ids, batch.tokens(), self.device())?;
-        let embedded = self.embedding.index_select(&ids, 0)?.to_dtype(DType::F32)?;
+        let mut embedded = self.embedding.index_select(&ids, 0)?;
+        if embedded.dtype() == DType::BF16 {
+            embedded = embedded.to_dtype(DType::F32)?;
+        }
         match self.config.embedding_scale {
             1.0 => Ok(embedded),
             scale => Ok((embedded * scale)?),
