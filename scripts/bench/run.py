@@ -7,13 +7,13 @@ usage: run.py [--model M] [--steps STEPS] [--rounds N] [--threads N] [--llama-se
     cargo build --release
     env/bin/python scripts/bench/run.py --model smollm2-135m-instruct
 
-In each round every step is timed by strait and then by PyTorch in f32 and in bf16, each in a process of its own, so
-that what else the machine does touches all alike. A ratio is that of one round; the table has the median of the
-rounds, and the least and the most. It is PyTorch's time, in the precision that is the faster one, over strait's. What
-strait computes once for its rows before the first step is not in a step's time; the second ratio adds it to each
-step, as if each row were seen once. --out keeps every object that was printed. After Ctrl-C the table has what was
-timed until then. On a machine that does other work too, set OMP_WAIT_POLICY=passive: PyTorch's threads spin while
-they wait, and lose their cores meanwhile.
+In each round every step is timed by strait and then by PyTorch, both in f32 and in bf16, each in a process of its
+own, so that what else the machine does touches all alike. A ratio is that of one round; the table has the median of
+the rounds, and the least and the most. It is PyTorch's time, in the precision that is the faster one, over strait's
+in its faster one. What strait computes once for its rows before the first step is not in a step's time; the second
+ratio adds it to each step, as if each row were seen once. --out keeps every object that was printed. After Ctrl-C
+the table has what was timed until then. On a machine that does other work too, set OMP_WAIT_POLICY=passive:
+PyTorch's threads spin while they wait, and lose their cores meanwhile.
 """
 
 import argparse

@@ -1,7 +1,7 @@
 //! The settings of the C library's allocator.
 
 /// Keeps memory that is freed for the next tensor of its size, instead of giving it back to the kernel, which would have to
-/// clear it page by page each time: a third of a training step.
+/// clear it page by page each time: a quarter to a third of a training step in bf16 on SmolLM2.
 ///
 /// The numbers are the largest that glibc takes for blocks that are not asked of the kernel one by one, and the most that stays.
 pub fn keep_what_is_freed() {

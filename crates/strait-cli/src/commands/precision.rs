@@ -6,8 +6,8 @@ use strait_model::Precision;
 /// `--precision`.
 #[derive(Args)]
 pub struct PrecisionArgument {
-    /// Multiply matrices in f32, or in bf16 with sums in f32: half the memory, and less time where the processor has AMX or
-    /// AVX-512 BF16, with slightly other numbers
+    /// Multiply matrices in f32, or in bf16 with sums in f32: half the memory for the weights, and less time where the
+    /// processor has AMX, with slightly other numbers
     #[arg(long, value_name = "P", default_value = "f32", value_parser = precision)]
     pub precision: Precision,
 }

@@ -119,7 +119,7 @@ keys! {
         accumulation: usize = count(1..=most::BATCH), default usual().accumulation;
         /// Longest gradient, for steering per typical coordinate of the stream.
         clip: f64 = positive(most::ALPHA), left_out "none is clipped";
-        /// Of matrix products, in the whole study: "f32", or "bf16", which takes half the memory and less time.
+        /// Of matrix products, in the whole study: "f32", or "bf16", in which frozen weights take half the memory.
         precision: Precision = choice(&PRECISIONS), default Precision::F32;
         /// Passes over the training rows.
         epochs: f64 = positive(most::EPOCHS), default 1.0;
