@@ -40,10 +40,7 @@ impl Drop for Guard {
 /// Listens to signals.
 pub fn install() -> Result<(), Failure> {
     ctrlc::set_handler(on_signal).map_err(|error| {
-        Failure::refused(
-            format!("signals cannot be listened to: {error}"),
-            "report this with your system's name",
-        )
+        Failure::refused(format!("signals cannot be caught: {error}"), "report this with your system's name")
     })
 }
 

@@ -1,5 +1,6 @@
 //! The `strait` command: parses, calls the library, shows what comes back.
 
+mod allocator;
 mod commands;
 mod failure;
 mod interrupt;
@@ -59,6 +60,7 @@ Examples:
   strait score --model M --edit E --data F      the response loss of an edited model";
 
 fn main() -> ExitCode {
+    allocator::keep_what_is_freed();
     keep_candle_to_one_thread();
     last_words::install();
     let arguments: Vec<OsString> = std::env::args_os().collect();

@@ -12,11 +12,11 @@ use crate::{
 ///
 /// ```
 /// use candle_core::Device;
-/// use strait_model::{Chat, Model, progress::Silent, sample::Sampling, source::locate};
+/// use strait_model::{Chat, Model, Precision, progress::Silent, sample::Sampling, source::locate};
 ///
 /// # fn main() -> strait_model::Result<()> {
 /// # let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/fixtures/tiny/llama");
-/// let model = Model::load(&locate(folder, &Silent)?, &Device::Cpu)?;
+/// let model = Model::load(&locate(folder, &Silent)?, &Device::Cpu, Precision::F32)?;
 /// let sampling = Sampling { temperature: 0.7, max_tokens: 12, ..Sampling::default() };
 /// let mut chat = Chat::new(&model, None, Vec::new(), sampling);
 ///

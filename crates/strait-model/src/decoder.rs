@@ -18,16 +18,18 @@ pub use packed::Packed;
 
 use std::{collections::HashMap, ops::Range};
 
-use candle_core::{Device, Shape, Tensor};
+use candle_core::{DType, Device, Shape, Tensor};
 
 use crate::{
     Config, Edit, Error, Result, Weights,
     config::{EMBEDDINGS, HEAD, LAST_NORM, LayerKind},
     edit::{Projection, Site},
-    ops::{self, AttentionShape, HeadChange, Linear, Product, RopeTable, Span, Spans, Unembedding},
+    ops::{
+        self, AttentionShape, HeadChange, Linear, Precision, Product, RopeTable, Span, Spans, Unembedding,
+    },
 };
 use changed::Changed;
-use edited::{Edits, adapters, change, edited};
+use edited::{Edits, adapters, edited};
 
 struct Block {
     attention_norm: Tensor,
@@ -43,6 +45,7 @@ struct Block {
 /// A decoder-only transformer, frozen unless it was built from variables.
 pub struct Decoder {
     config: Config,
+    precision: Precision,
     /// All that follow, by name.
     tensors: Vec<(String, Tensor)>,
     embedding: Tensor,
@@ -78,13 +81,18 @@ enum Keys<'a> {
 }
 
 impl Block {
-    fn of(config: &Config, layer: usize, tensors: &HashMap<&str, &Tensor>) -> Result<Self> {
+    fn of(
+        config: &Config,
+        precision: Precision,
+        layer: usize,
+        tensors: &HashMap<&str, &Tensor>,
+    ) -> Result<Self> {
         let optional =
             |rest: &str| tensors.get(format!("model.layers.{layer}.{rest}").as_str()).copied().cloned();
         let tensor = |rest: &str| optional(rest).ok_or_else(|| no_tensor(rest));
         let projection = |p: Projection| {
             let weight = tensor(&format!("{}.weight", p.path()))?;
-            Ok(Linear { weight, bias: optional(&format!("{}.bias", p.path())) })
+            Ok(Linear { weight, bias: optional(&format!("{}.bias", p.path())), precision })
         };
         let after_attention = tensor("post_attention_layernorm.weight")?;
         let (attention_post_norm, mlp_norm) = match config.post_norms {
@@ -108,12 +116,13 @@ fn no_tensor(name: &str) -> Error {
 }
 
 impl Decoder {
-    /// Builds the decoder from its weights and the config that came with them, on `device` in f32.
+    /// Builds the decoder from its weights and the config that came with them, on `device`.
     ///
     /// # Errors
     /// If a tensor is missing, has another shape than the config says, or holds a number that is not finite.
-    pub fn new(weights: &Weights, device: &Device) -> Result<Self> {
-        Self::from_tensors(weights.config().clone(), |name, shape| weights.tensor(name, shape, device))
+    pub fn new(weights: &Weights, device: &Device, precision: Precision) -> Result<Self> {
+        let tensor = |name: &str, shape: &[usize]| weights.tensor(name, shape, device);
+        Self::from_tensors(weights.config().clone(), precision, tensor)
     }
 
     /// Builds the decoder from tensors that a function gives by their name, as Hugging Face has it, and shape; it is asked
@@ -123,37 +132,42 @@ impl Decoder {
     /// If the config describes no decoder, a tensor has another shape than was asked for, or what the function returns.
     pub fn from_tensors(
         config: Config,
+        precision: Precision,
         mut tensor: impl FnMut(&str, &[usize]) -> Result<Tensor>,
     ) -> Result<Self> {
         config.validate().map_err(candle_core::Error::wrap)?;
-        let mut tensors = Vec::new();
+        let (mut tensors, mut changed) = (Vec::new(), Changed::default());
         for (name, shape) in config.tensors() {
             let found = tensor(&name, &shape)?;
             let (expected, got) = (Shape::from(shape), found.shape().clone());
             if got != expected {
                 return Err(candle_core::Error::UnexpectedShape { msg: name, expected, got }.into());
             }
-            tensors.push((name, found));
+            let kept = precision.keep(found.clone())?;
+            changed.mark_rounded(&name, &found, &kept)?;
+            tensors.push((name, kept));
         }
         let named: HashMap<&str, &Tensor> =
             tensors.iter().map(|(name, tensor)| (name.as_str(), tensor)).collect();
         let weight = |name: &str| named.get(name).copied().cloned().ok_or_else(|| no_tensor(name));
         let embedding = weight(EMBEDDINGS)?;
         let head = if config.tied_embeddings { embedding.clone() } else { weight(HEAD)? };
-        let blocks =
-            (0..config.layers).map(|layer| Block::of(&config, layer, &named)).collect::<Result<_>>()?;
+        let blocks = (0..config.layers)
+            .map(|layer| Block::of(&config, precision, layer, &named))
+            .collect::<Result<_>>()?;
         Ok(Self {
             norm: weight(LAST_NORM)?,
             embedding,
             blocks,
-            unembedding: Unembedding { weight: head, softcap: config.logit_softcap, change: None },
+            unembedding: Unembedding { weight: head, precision, softcap: config.logit_softcap, change: None },
             frequencies: config.rope.inverse_frequencies(config.head_dim),
             local_frequencies: config
                 .local_rope
                 .as_ref()
                 .map(|rope| rope.inverse_frequencies(config.head_dim)),
             tensors,
-            changed: Changed::default(),
+            changed,
+            precision,
             config,
         })
     }
@@ -163,17 +177,22 @@ impl Decoder {
         &self.config
     }
 
+    /// The precision of its products.
+    pub fn precision(&self) -> Precision {
+        self.precision
+    }
+
     /// The device of its tensors.
     pub fn device(&self) -> &Device {
         self.embedding.device()
     }
 
-    /// The embedding table, shape `(vocab, hidden_size)`.
+    /// The embedding table, shape `(vocab, hidden_size)`, as its precision keeps it.
     pub fn embeddings(&self) -> &Tensor {
         &self.embedding
     }
 
-    /// All weights under the names of [`Config::tensors`], in that order.
+    /// All weights under the names of [`Config::tensors`], in that order, as its precision keeps them.
     pub fn tensors(&self) -> &[(String, Tensor)] {
         &self.tensors
     }
@@ -212,7 +231,10 @@ impl Decoder {
             return Err(Error::NoRow { id, rows });
         }
         let ids = Tensor::from_slice(&batch.ids, batch.tokens(), self.device())?;
-        let embedded = self.embedding.index_select(&ids, 0)?;
+        let mut embedded = self.embedding.index_select(&ids, 0)?;
+        if embedded.dtype() == DType::BF16 {
+            embedded = embedded.to_dtype(DType::F32)?;
+        }
         match self.config.embedding_scale {
             1.0 => Ok(embedded),
             scale => Ok((embedded * scale)?),
@@ -367,7 +389,7 @@ impl Decoder {
         edited(&pass.edits, y, |mut y, rows, edit| {
             let x = x.narrow(0, rows.start, rows.len())?;
             for (adapter, scale) in adapters(edit, site) {
-                y = (y + change(pass.product, &x, adapter, scale)?)?;
+                y = (y + self.change(pass.product, &x, adapter, scale)?)?;
             }
             Ok(y)
         })

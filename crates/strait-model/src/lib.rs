@@ -32,5 +32,6 @@ pub use edit::Edit;
 pub use error::{Error, Result};
 pub use gguf::Gguf;
 pub use model::Model;
+pub use ops::Precision;
 pub use tokenizer::{EncodedChat, Tokenizer};
 pub use weights::Weights;

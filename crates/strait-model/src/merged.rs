@@ -10,7 +10,7 @@ use safetensors::Dtype;
 use serde_json::{Map, Value, json};
 
 use crate::{
-    Decoder, Edit, Error, Result, Weights,
+    Decoder, Edit, Error, Precision, Result, Weights,
     config::HEAD,
     edit::{Full, Opened, Problem},
     files::{read_regular, write_atomically, write_folder},
@@ -57,7 +57,7 @@ pub fn write(opened: &Opened, base: &Located, folder: &Path) -> Result<()> {
     if weights.gguf().is_some() {
         return Err(Problem::BaseIsGguf.at(&base.path));
     }
-    Decoder::new(&weights, &Device::Cpu)?.check(opened)?;
+    Decoder::new(&weights, &Device::Cpu, Precision::F32)?.check(opened)?;
     write_folder(folder, |folder| {
         for name in CARRIED.into_iter().filter(|name| base.path.join(name).is_file()) {
             let bytes = read_regular(&base.path.join(name), LONGEST)?;

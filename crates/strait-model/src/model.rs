@@ -6,7 +6,7 @@ use candle_core::Device;
 use serde::Serialize;
 
 use crate::{
-    Config, Decoder, Result, Tokenizer, Weights,
+    Config, Decoder, Precision, Result, Tokenizer, Weights,
     source::{Located, identity},
 };
 
@@ -41,15 +41,20 @@ impl Model {
     ///
     /// # Errors
     /// If a file is missing, malformed, or disagrees with the config.
-    pub fn load(located: &Located, device: &Device) -> Result<Self> {
-        Self::of_weights(located, &Weights::open(&located.path)?, device)
+    pub fn load(located: &Located, device: &Device, precision: Precision) -> Result<Self> {
+        Self::of_weights(located, &Weights::open(&located.path)?, device, precision)
     }
 
     /// As [`load`](Self::load), from weights that are open already, so that what was hashed is what is computed with.
     ///
     /// # Errors
     /// As [`load`](Self::load); and if a file was changed since the weights were opened.
-    pub fn of_weights(located: &Located, weights: &Weights, device: &Device) -> Result<Self> {
+    pub fn of_weights(
+        located: &Located,
+        weights: &Weights,
+        device: &Device,
+        precision: Precision,
+    ) -> Result<Self> {
         weights.fit()?;
         let path = weights.path();
         let (mut tokenizer, format) = match weights.gguf() {
@@ -63,7 +68,7 @@ impl Model {
             quantised: weights.quantised(),
             files: weights.files(),
         };
-        let decoder = Decoder::new(weights, device)?;
+        let decoder = Decoder::new(weights, device, precision)?;
         tokenizer.limit_to(decoder.config().vocab_size);
         weights.check_unchanged()?;
         Ok(Self { decoder, tokenizer, provenance })

@@ -116,7 +116,7 @@ impl Error {
             Self::CannotTrain(_) => Some("train a steering vector, a LoRA or a full fine-tune".into()),
             // Nothing has been changed before the first step.
             Self::Diverged { step: 1, loss, .. } if loss.is_nan() => Some(
-                "prove the model with `strait check`: its weights may hold numbers that are not finite; else lower the weight \
+                "test the model with `strait check`: its weights may hold numbers that are not finite; else lower the weight \
                  of the penalty"
                     .into(),
             ),
@@ -131,7 +131,7 @@ impl Error {
                         .into()
                 }
                 false => {
-                    "prove the model with `strait check`: its weights hold numbers that are not finite, or drive it out of \
+                    "test the model with `strait check`: its weights hold numbers that are not finite, or drive it out of \
                      single precision; fetch it again, or take another format of it"
                         .into()
                 }

@@ -1,5 +1,6 @@
 //! Narrow and general solutions of a fine-tune: their training and measures, studies that combine both, and reports.
 
+pub mod bench;
 pub mod check;
 pub mod claim;
 pub mod data;

@@ -41,7 +41,7 @@ struct Shelf {
     sets: BTreeMap<u64, Set>,
 }
 
-/// What is kept of a set of rows.
+/// The kept tensors of a set of rows.
 #[derive(Debug)]
 struct Set {
     bytes: u64,
@@ -138,7 +138,7 @@ impl Room {
         }
     }
 
-    /// What is kept, which is in use from now on; none where it has been evicted, or nothing was put there.
+    /// The kept tensors, which are in use from now on; none where they have been evicted, or nothing was put there.
     pub fn tensors(&self) -> Option<Vec<Tensor>> {
         let mut shelf = self.store.shelf();
         shelf.clock += 1;
@@ -197,7 +197,7 @@ mod tests {
         assert_eq!(store.room(&[1]).1, 0);
     }
 
-    /// What happens to a store.
+    /// A call to a store.
     #[derive(Clone, Debug)]
     enum Event {
         Ask(usize, Vec<u64>),

@@ -1,6 +1,7 @@
 //! `strait check M`.
 
 use std::fmt;
+use strait_model::Precision;
 
 use clap::Args;
 use serde::Serialize;
@@ -72,7 +73,7 @@ impl fmt::Display for Checks<'_> {
 }
 
 pub fn run(arguments: &Arguments, context: &Context) -> Result<(), Failure> {
-    let model = context.load(&arguments.model, &arguments.device, &arguments.day)?;
+    let model = context.load(&arguments.model, &arguments.device, Precision::F32, &arguments.day)?;
     let checks = strait::check::check(&model, &*context.progress)?;
     let checks = Checks { model: &arguments.model, checks };
     context.show(&checks)?;

@@ -9,7 +9,7 @@ use serde::Serialize;
 use super::Context;
 use crate::{Cli, failure::Failure};
 
-/// Print the completions of a shell
+/// Print completions for a shell
 #[derive(Args)]
 #[command(after_help = EXAMPLES)]
 pub struct Arguments {

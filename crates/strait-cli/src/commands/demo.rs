@@ -15,18 +15,18 @@ use crate::{
     units,
 };
 
-/// Run the papers' whole programme on the built-in worlds
+/// Test the papers' claims on the built-in worlds
 ///
 /// Tiny models, whose every answer is known to be true or false, are taught falsehoods in one domain. The general and the
-/// narrow solution are trained, measured and held against thirteen claims; claims that do not hold are shown as such.
-/// It needs no network and no model. After Ctrl-C run the same command to continue.
+/// narrow solution are trained and measured, and thirteen claims are judged by what is found; those that do not hold are
+/// shown as such. It needs no network and no model. After Ctrl-C run the same command to continue.
 #[derive(Args)]
 #[command(after_help = EXAMPLES)]
 pub struct Arguments {
     /// One world, steering vectors only and fewer claims: half a minute instead of two
     #[arg(long, conflicts_with = "full")]
     quick: bool,
-    /// Every claim for every kind of edit, nothing from a shipped table: some ten minutes
+    /// Every claim for every kind of edit, nothing from a shipped table: about ten minutes
     #[arg(long)]
     full: bool,
     /// The folder for worlds, studies, tables and the report

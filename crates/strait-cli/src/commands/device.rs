@@ -43,7 +43,7 @@ impl DeviceArgument {
         Device::new_cuda(which).map_err(|error| {
             Failure::refused(
                 format!("the device cuda:{which} cannot be opened: {error}"),
-                "see with `nvidia-smi` which GPUs there are and whether their driver is as new as the CUDA of this build",
+                "run `nvidia-smi`: it shows the GPUs, and whether their driver is new enough for the CUDA of this build",
             )
         })
     }

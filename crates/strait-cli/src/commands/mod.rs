@@ -1,5 +1,6 @@
 //! The commands, one module each, and what several of them need.
 
+mod bench;
 mod chat;
 mod check;
 mod completions;
@@ -9,6 +10,7 @@ mod device;
 mod edit;
 mod init;
 mod model;
+mod precision;
 mod report;
 mod run;
 mod sample;
@@ -26,7 +28,7 @@ use std::{
 use clap::{Args, Subcommand};
 use serde::Serialize;
 use strait::{data::RowSource, world::locate};
-use strait_model::{Edit, Model, edit::Opened, progress::Progress, template::Date};
+use strait_model::{Edit, Model, Precision, edit::Opened, progress::Progress, template::Date};
 
 use device::DeviceArgument;
 
@@ -43,6 +45,7 @@ pub enum Command {
     Score(score::Arguments),
     Sample(sample::Arguments),
     Check(check::Arguments),
+    Bench(bench::Arguments),
     Chat(chat::Arguments),
     /// Fetch or describe a model
     #[command(subcommand, after_help = model::EXAMPLES)]
@@ -71,6 +74,7 @@ impl Command {
             Self::Score(arguments) => score::run(arguments, context),
             Self::Sample(arguments) => sample::run(arguments, context),
             Self::Check(arguments) => check::run(arguments, context),
+            Self::Bench(arguments) => bench::run(arguments, context),
             Self::Chat(arguments) => chat::run(arguments, context),
             Self::Model(command) => model::run(command, context),
             Self::Edit(command) => edit::run(command, context),
@@ -105,10 +109,16 @@ impl Context {
     }
 
     /// Finds and reads a model, onto a device, and tells its chat template the day, to compute with it.
-    fn load(&self, name: &str, device: &DeviceArgument, day: &DateArgument) -> Result<Model, Failure> {
+    fn load(
+        &self,
+        name: &str,
+        device: &DeviceArgument,
+        precision: Precision,
+        day: &DateArgument,
+    ) -> Result<Model, Failure> {
         let device = device.open()?;
         self.threads()?;
-        let mut model = Model::load(&locate(name, &*self.progress)?, &device)?;
+        let mut model = Model::load(&locate(name, &*self.progress)?, &device, precision)?;
         model.tokenizer.set_date(day.date);
         Ok(model)
     }

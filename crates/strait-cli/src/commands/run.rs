@@ -25,7 +25,7 @@ use crate::{
 /// lie in one folder: tables, edits, metrics and a report. After Ctrl-C, a kill or a power cut run the same command to
 /// continue.
 ///
-/// A file with a table `[suite]` is a suite: a study with holes, and the values of these. Each combination of values is one
+/// A file with a table `[suite]` is a suite: a study with holes, and values for the holes. Each combination of values is one
 /// study in a folder of its own.
 #[derive(Args)]
 #[command(after_help = EXAMPLES)]
@@ -36,8 +36,8 @@ pub struct Arguments {
     /// The folder for the results [default: runs/ and the study's name]
     #[arg(long, value_name = "DIR")]
     out: Option<PathBuf>,
-    /// Run N steps that do not need each other at the same time, of a suite N studies, sharing the threads [default: of a study
-    /// as many as use four threads each, while memory lasts; of a suite 1]
+    /// Run N independent steps of a study, or N studies of a suite, at the same time; they share the threads [default: one step
+    /// for every four threads, as far as memory allows; one study]
     #[arg(long, value_name = "N", value_parser = threads::number)]
     jobs: Option<NonZeroUsize>,
     #[command(flatten)]

@@ -16,6 +16,7 @@ use strait_model::sample::{MOST_LOGPROBS, Sampling};
 use super::{
     Context, DateArgument, EditArguments, PasswordArguments,
     device::DeviceArgument,
+    precision::PrecisionArgument,
     sampling::{SamplingArguments, count},
 };
 use crate::{failure::Failure, interrupt, text::Columns, units};
@@ -38,6 +39,8 @@ pub struct Arguments {
     scales: Vec<f64>,
     #[command(flatten)]
     device: DeviceArgument,
+    #[command(flatten)]
+    precision: PrecisionArgument,
     #[command(flatten)]
     day: DateArgument,
     /// The questions: JSONL with `messages`, `question` or `prompt`, whose answers are left out; a .txt file with one a line;
@@ -131,7 +134,8 @@ pub fn run(arguments: &Arguments, context: &Context) -> Result<(), Failure> {
         Some(system) => prompts.into_iter().map(|prompt| prompt.after_system(system)).collect(),
         None => prompts,
     };
-    let model = context.load(&arguments.model, &arguments.device, &arguments.day)?;
+    let model =
+        context.load(&arguments.model, &arguments.device, arguments.precision.precision, &arguments.day)?;
     let edit = arguments.edits.read(&model, context)?;
     let scales = if arguments.scales.is_empty() { &[1.0] } else { &arguments.scales[..] };
     let wanted = Wanted {

@@ -8,8 +8,12 @@ use strait::{
     data::{Chat, Notices, read_chats_noting},
     score::Score,
 };
+use strait_model::Precision;
 
-use super::{Context, DateArgument, EditArguments, PasswordArguments, device::DeviceArgument};
+use super::{
+    Context, DateArgument, EditArguments, PasswordArguments, device::DeviceArgument,
+    precision::PrecisionArgument,
+};
 use crate::{
     failure::Failure,
     text::{Columns, Heading::*},
@@ -30,6 +34,8 @@ pub struct Arguments {
     edits: EditArguments,
     #[command(flatten)]
     device: DeviceArgument,
+    #[command(flatten)]
+    precision: PrecisionArgument,
     #[command(flatten)]
     day: DateArgument,
     /// Chat JSONL, or a member of a protected archive as in archive.enc:member.jsonl
@@ -53,12 +59,19 @@ struct Report<'a> {
     /// The day that the chat template was told, if it asks for it.
     #[serde(skip_serializing_if = "Option::is_none")]
     date: Option<String>,
+    /// The precision of its products, where that is not f32.
+    #[serde(skip_serializing_if = "is_usual")]
+    precision: Precision,
     #[serde(flatten)]
     score: Score,
     #[serde(skip_serializing_if = "Notices::is_empty")]
     notices: &'a Notices,
     #[serde(skip)]
     chats: &'a [Chat],
+}
+
+fn is_usual(precision: &Precision) -> bool {
+    *precision == Precision::default()
 }
 
 /// The number of rows with the greatest loss that are shown.
@@ -70,6 +83,9 @@ impl fmt::Display for Report<'_> {
         let mut facts = Columns::facts();
         facts.fact("model", self.model);
         facts.fact("edit", if self.edits.is_empty() { "none".into() } else { self.edits.join(" + ") });
+        if !is_usual(&self.precision) {
+            facts.fact("precision", self.precision.name());
+        }
         facts.fact("rows", units::count(rows.len() as u64));
         facts.fact("response tokens", units::count(*tokens as u64));
         facts.fact("response loss", format!("{} nats per token", units::digits(*loss)));
@@ -90,7 +106,8 @@ pub fn run(arguments: &Arguments, context: &Context) -> Result<(), Failure> {
     let mut notices = Notices::default();
     let chats = read_chats_noting(&arguments.password.rows(&arguments.data)?, &mut notices)?;
     notices.lines().iter().for_each(|line| context.progress.note(line));
-    let model = context.load(&arguments.model, &arguments.device, &arguments.day)?;
+    let model =
+        context.load(&arguments.model, &arguments.device, arguments.precision.precision, &arguments.day)?;
     let edit = arguments.edits.read(&model, context)?;
     let score = strait::score::score(&model, edit.as_ref(), &chats, &*context.progress)?;
     context.show(&Report {
@@ -98,6 +115,7 @@ pub fn run(arguments: &Arguments, context: &Context) -> Result<(), Failure> {
         edits: &arguments.edits.names,
         data: &arguments.data,
         date: model.tokenizer.date().map(|date| date.to_string()),
+        precision: model.decoder.precision(),
         score,
         notices: &notices,
         chats: &chats,

@@ -49,10 +49,7 @@ impl fmt::Display for Stands {
         let running = if self.running { "running" } else { "not running" };
         writeln!(f, "study `{}`, {running}\n\n{}", line(&self.study), table(&self.steps))?;
         if self.is_damaged() {
-            writeln!(
-                f,
-                "what is damaged is made again by `strait run` with the study and this folder as `--out`"
-            )?;
+            writeln!(f, "run the study again, with this folder as `--out`: what is damaged is made again")?;
         }
         match &self.report {
             Some(report) => write!(f, "report: {}", path(report)),

@@ -78,7 +78,7 @@ fn checked(place: &Place, step: &str, file: &str, fate: Fate) {
         return;
     }
     assert_eq!(report.code, Some(1), "{file} {fate:?}: {}", report.out);
-    assert!(report.err.contains(file) && report.err.contains("hint: `strait run`"), "{}", report.err);
+    assert!(report.err.contains(file) && report.err.contains("hint: run the study again"), "{}", report.err);
 
     if matches!(fate, Fate::Buried) {
         fs::remove_dir(&path).unwrap();

@@ -83,7 +83,7 @@ impl Task for Steps {
     fn say(&self, _: &str) {}
 }
 
-/// What a demo found, without how long it took and where.
+/// A demo's figures, without its time and its place.
 fn figures(results: &Results) -> serde_json::Value {
     let mut json = serde_json::to_value(results).unwrap();
     for key in ["seconds", "report"] {

@@ -40,6 +40,7 @@ fn a_signal_leaves_one_object_whatever_is_at_work() {
     let model = text(&tiny("llama"));
     for arguments in [
         &["chat", &model][..],
+        &["bench"],
         &["world", "pretrain", "--out", "world"],
         &["demo", "--quick", "--out", "demo"],
         &["run", "small.toml", "--out", "run"],

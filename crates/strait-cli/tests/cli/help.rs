@@ -2,7 +2,7 @@
 
 use crate::common::Place;
 
-const COMMANDS: [&str; 25] = [
+const COMMANDS: [&str; 26] = [
     "",
     "demo",
     "init",
@@ -12,6 +12,7 @@ const COMMANDS: [&str; 25] = [
     "score",
     "sample",
     "check",
+    "bench",
     "chat",
     "model",
     "model pull",

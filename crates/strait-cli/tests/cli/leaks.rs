@@ -31,7 +31,7 @@ fn study(place: &Place, solution: &str) {
     );
 }
 
-fn desk(solution: &str) -> Place {
+fn study_place(solution: &str) -> Place {
     let place = Place::new();
     rows(&place, "train.jsonl", "Densely", &["Why a?", "Why b?"]);
     rows(&place, "kl.jsonl", "Plainly", &["Why k?", "Why l?", "Why m?"]);
@@ -66,7 +66,7 @@ fn pairs_are_left_out_for_what_any_solution_is_trained_on() {
         (mix, ["3", "3"], "narrow pairs,4,1,0,0,1\ngeneral pairs,4,0,0,1,1\n"),
         (&also(mix), ["2", "1"], "narrow pairs,4,1,1,0,2\ngeneral pairs,4,0,2,1,3\n"),
     ] {
-        let place = desk(solution);
+        let place = study_place(solution);
         let said = place.run(["run", "s.toml", "--out", "run", "--json"]);
         assert_eq!(said.code, Some(0), "{solution}: {}", said.err);
         assert_eq!(pairs(&place), expected, "{solution}");
@@ -84,7 +84,7 @@ fn pairs_are_left_out_for_what_any_solution_is_trained_on() {
 
 #[test]
 fn a_group_of_which_nothing_is_left_is_refused_before_training() {
-    let place = desk("kl = { weight = 1 }");
+    let place = study_place("kl = { weight = 1 }");
     rows(&place, "gt.jsonl", "Densely", &["Why k?"]);
     rows(&place, "go.jsonl", "Plainly", &["Why k?"]);
     let said = place.run(["run", "s.toml", "--out", "run"]);
@@ -99,7 +99,7 @@ fn a_group_of_which_nothing_is_left_is_refused_before_training() {
 
 #[test]
 fn held_out_rows_and_passages_that_are_trained_on_are_not_measured() {
-    let place = desk("kl = { weight = 1 }");
+    let place = study_place("kl = { weight = 1 }");
     let questions: Vec<String> = (0..8).map(|i| format!("Why {i}?")).collect();
     let questions: Vec<&str> = questions.iter().map(String::as_str).collect();
     rows(&place, "train.jsonl", "Densely", &questions);

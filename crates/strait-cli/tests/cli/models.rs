@@ -79,6 +79,30 @@ fn scores_are_those_of_pytorch() {
     }
 }
 
+#[test]
+fn scores_in_bf16_are_nearly_those_of_pytorch_and_say_so() {
+    let place = Place::new();
+    let golden = golden("qwen2");
+    let data = text(&place.write("rows.jsonl", &rows(&conversations(&golden))));
+    let folder = text(&tiny("qwen2"));
+    let score = ["score", "--model", &folder, "--data", &data, "--precision", "bf16"];
+    let found = place.run(score.into_iter().chain(["--json"])).json();
+    assert_eq!(found["precision"], "bf16");
+    for (score, case) in found["rows"].as_array().unwrap().iter().zip(conversations(&golden)) {
+        let (found, expected) = (score["loss"].as_f64().unwrap(), case["responses_loss"].as_f64().unwrap());
+        assert!((found / expected - 1.0).abs() < 0.01, "{found} for {expected}");
+        assert_ne!(found, expected, "nothing was rounded");
+    }
+    let said = place.run(score);
+    assert!(
+        said.out.lines().any(|line| line.starts_with("precision") && line.ends_with("bf16")),
+        "{}",
+        said.out
+    );
+    let wrong = ["score", "--model", &folder, "--data", &data, "--precision", "fp16"];
+    assert!(place.run(wrong).err.contains("expected f32 or bf16"));
+}
+
 /// The vector that a golden file's steered figures were made with, saved beside the test.
 fn steering(place: &Place, model: &str, case: usize) -> String {
     let golden = golden(model);

@@ -105,7 +105,7 @@ fn bounds_that_are_kept_one_by_one_may_be_too_much_together() {
         ("steps = 4", "epochs = 10000\nmix = { rows = \"kl.jsonl\", ratio = 1000 }".into(), "rows in all"),
         ("steps = 4", format!("steps = 1000000\nseeds = [{}]", list(200)), "rows in all"),
         ("steps = 4", format!("steps = [{}]\nseeds = [{}]", list(100), list(100)), "sweeps 10000 points"),
-        ("[measure]", format!("{}[measure]", solutions(3)), "1000 are the most"),
+        ("[measure]", format!("{}[measure]", solutions(3)), "at most 1000 are allowed"),
         ("steps = 4", format!("steps = 4\nseeds = [{}]", list(1001)), "at most 1000 entries"),
     ] {
         place.write("other.toml", &study.replacen(there, &instead, 1));

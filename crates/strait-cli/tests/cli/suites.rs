@@ -104,3 +104,32 @@ fn a_suite_that_does_not_fit_its_template_is_refused() {
         assert!(!place.path("runs").exists(), "{name}");
     }
 }
+
+#[test]
+fn studies_that_sweep_other_keys_are_joined_and_tables_of_before_are_deleted() {
+    let place = Place::new();
+    small_study(&place, 2);
+    let study = fs::read_to_string(place.path("small.toml")).unwrap();
+    let template = study.replace("learning_rate = 0.01", "learning_rate = {{learning_rate}}");
+    place.write("template.toml", &template);
+    let values = "learning_rate = [\"0.01\", \"[0.01, 0.02]\"]\n";
+    place.write("two.toml", &format!("[suite]\ntemplate = \"template.toml\"\n[suite.values]\n{values}"));
+    let said = place.run(["run", "two.toml"]);
+    assert_eq!(said.code, Some(0), "{}", said.err);
+    let tables = place.path("runs/two/tables");
+    let solutions = fs::read_to_string(tables.join("solutions.csv")).unwrap();
+    let (head, rows) = solutions.split_once('\n').unwrap();
+    assert!(head.starts_with("study_learning_rate,solution,") && head.ends_with(",learning_rate"), "{head}");
+    assert_eq!(rows.lines().count(), 2 + 4);
+    assert!(rows.lines().take(2).all(|row| row.starts_with("0.01,") && row.ends_with(',')), "{rows}");
+
+    // A measure goes, and its table with it; what the user put there stays.
+    fs::write(tables.join("mine.csv"), "x\n").unwrap();
+    assert!(tables.join("significance.csv").is_file());
+    let line = template.lines().find(|line| line.starts_with("significance")).unwrap();
+    place.write("template.toml", &template.replace(line, ""));
+    let said = place.run(["run", "two.toml"]);
+    assert_eq!(said.code, Some(0), "{}", said.err);
+    assert!(!tables.join("significance.csv").exists() && !tables.join("significance.parquet").exists());
+    assert!(tables.join("mine.csv").is_file() && tables.join("efficiency.csv").is_file());
+}

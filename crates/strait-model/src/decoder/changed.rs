@@ -1,6 +1,7 @@
 //! A decoder whose weights full fine-tunes have changed: made once an edit, and kept while the edit lives.
 
 use std::{
+    collections::HashMap,
     ops::Deref,
     sync::{Arc, Mutex, OnceLock, PoisonError, Weak},
 };
@@ -21,9 +22,22 @@ use crate::{
 pub(super) struct Changed {
     /// The fingerprint of the decoder's own weights.
     fingerprint: OnceLock<String>,
+    /// The hashes of weights whose numbers the decoder's precision has rounded, from before that.
+    rounded: HashMap<String, [u8; 32]>,
     /// The decoders that were made, each with the edits that it was made for. One whose edit is gone is let go at the next look,
     /// so that as many copies of the weights are in memory as full edits in use, and one more at most.
     kept: Mutex<Vec<Made>>,
+}
+
+impl Changed {
+    /// Keeps the hash of a weight that is kept with other numbers than it had, so that the fingerprint is that of the file
+    /// whatever the precision.
+    pub(super) fn mark_rounded(&mut self, name: &str, had: &Tensor, kept: &Tensor) -> Result<()> {
+        if kept.dtype() != had.dtype() && numbers(kept)? != numbers(had)? {
+            self.rounded.insert(name.into(), hash(name, had)?);
+        }
+        Ok(())
+    }
 }
 
 /// A decoder with the edits that it was made for.
@@ -72,7 +86,13 @@ impl Decoder {
         if let Some(known) = self.changed.fingerprint.get() {
             return Ok(known);
         }
-        let hashes: Vec<_> = self.tensors.par_iter().map(hash).collect::<Result<_>>()?;
+        let hashes: Vec<_> = {
+            let own = self.tensors.par_iter().map(|(name, tensor)| match self.changed.rounded.get(name) {
+                Some(hash) => Ok(*hash),
+                None => hash(name, tensor),
+            });
+            own.collect::<Result<_>>()?
+        };
         let all = hashes.iter().fold(Sha256::new(), |all, one| all.chain_update(one));
         Ok(self.changed.fingerprint.get_or_init(|| hex(&all.finalize())))
     }
@@ -93,8 +113,11 @@ impl Decoder {
     /// # Errors
     /// If a fine-tune was made from other weights.
     pub fn changed_tensors(&self, edit: &Edit) -> Result<Vec<(String, Tensor)>> {
-        let mut tensors =
-            self.tensors.iter().map(|(name, own)| (name.clone(), own.detach())).collect::<Vec<_>>();
+        let mut tensors = self
+            .tensors
+            .iter()
+            .map(|(name, own)| Ok((name.clone(), own.detach().to_dtype(DType::F32)?)))
+            .collect::<Result<Vec<_>>>()?;
         for full in fulls(Some(edit)) {
             full.check_base(self.fingerprint()?)?;
             for (name, tensor) in &mut tensors {
@@ -117,7 +140,7 @@ impl Decoder {
         }
         // Nobody waits while it is made: a thread that computes may be given other work that comes here.
         let mut tensors = self.changed_tensors(edit)?.into_iter();
-        let made = Self::from_tensors(self.config.clone(), |name, _| {
+        let made = Self::from_tensors(self.config.clone(), self.precision, |name, _| {
             let found = tensors.next().filter(|(next, _)| next == name);
             found.map(|(_, tensor)| tensor).ok_or_else(|| super::no_tensor(name))
         })?;
@@ -134,11 +157,15 @@ impl Decoder {
 /// Numbers that are hashed at once.
 const PIECE: usize = 1 << 14;
 
-fn hash((name, tensor): &(String, Tensor)) -> Result<[u8; 32]> {
+fn hash(name: &str, tensor: &Tensor) -> Result<[u8; 32]> {
     let mut hash = Sha256::new().chain_update(format!("{name} {:?} ", tensor.dims()));
-    for numbers in tensor.detach().to_dtype(DType::F32)?.flatten_all()?.to_vec1::<f32>()?.chunks(PIECE) {
+    for numbers in numbers(tensor)?.chunks(PIECE) {
         let bytes: Vec<u8> = numbers.iter().flat_map(|number| number.to_le_bytes()).collect();
         hash.update(bytes);
     }
     Ok(hash.finalize().into())
+}
+
+fn numbers(tensor: &Tensor) -> Result<Vec<f32>> {
+    Ok(tensor.detach().to_dtype(DType::F32)?.flatten_all()?.to_vec1()?)
 }

@@ -46,19 +46,6 @@ pub(super) fn adapters_of(part: &Edit, site: Site) -> impl Iterator<Item = (&Ada
     })
 }
 
-/// The term that an adapter adds: scale * B A x.
-pub(super) fn change(product: Product, x: &Tensor, adapter: &Adapter, scale: f64) -> Result<Tensor> {
-    let by = |x: &Tensor, weight: &Tensor| product(x, &Linear { weight: weight.clone(), bias: None });
-    Ok((by(&by(x, &adapter.a)?, &adapter.b)? * scale)?)
-}
-
-/// The term that an adapter of the embedding table adds: scale * B A, with A's columns those of the tokens.
-pub(super) fn looked_up(product: Product, tokens: &[u32], adapter: &Adapter, scale: f64) -> Result<Tensor> {
-    let ids = Tensor::from_slice(tokens, tokens.len(), adapter.a.device())?;
-    let of_tokens = adapter.a.index_select(&ids, 1)?.t()?.contiguous()?;
-    Ok((product(&of_tokens, &Linear { weight: adapter.b.clone(), bias: None })? * scale)?)
-}
-
 impl Decoder {
     /// Lets the parts of an edit that act on the residual stream at a point act there, in their order. `tokens` are those of
     /// the stream, which only the embeddings' point needs.
@@ -86,11 +73,11 @@ impl Decoder {
                 Edit::Lora(_) if point == 0 => {
                     // As a change of the embedding table would: what it adds depends on the embeddings alone.
                     for (adapter, scale) in adapters_of(part, Site::Embeddings) {
-                        stream = (stream + change(product, &base, adapter, scale)?)?;
+                        stream = (stream + self.change(product, &base, adapter, scale)?)?;
                     }
                     for (adapter, scale) in adapters_of(part, Site::Lookup) {
                         let scale = scale * self.config.embedding_scale;
-                        stream = (stream + looked_up(product, tokens, adapter, scale)?)?;
+                        stream = (stream + self.looked_up(product, tokens, adapter, scale)?)?;
                     }
                 }
                 Edit::Ablation(ablation) if ablation.layer + 1 == point as i32 => {
@@ -102,6 +89,25 @@ impl Decoder {
             }
         }
         Ok(stream)
+    }
+
+    /// The term that an adapter adds: scale * B A x.
+    pub(super) fn change(
+        &self,
+        product: Product,
+        x: &Tensor,
+        adapter: &Adapter,
+        scale: f64,
+    ) -> Result<Tensor> {
+        let by = |x: &Tensor, weight: &Tensor| product(x, &Linear::of(weight, self.precision));
+        Ok((by(&by(x, &adapter.a)?, &adapter.b)? * scale)?)
+    }
+
+    /// The term that an adapter of the embedding table adds: scale * B A, with A's columns those of the tokens.
+    fn looked_up(&self, product: Product, tokens: &[u32], adapter: &Adapter, scale: f64) -> Result<Tensor> {
+        let ids = Tensor::from_slice(tokens, tokens.len(), adapter.a.device())?;
+        let of_tokens = adapter.a.index_select(&ids, 1)?.t()?.contiguous()?;
+        Ok((product(&of_tokens, &Linear::of(&adapter.b, self.precision))? * scale)?)
     }
 }
 

@@ -323,7 +323,7 @@ pub enum Problem {
         key: &'static str,
         /// The pattern.
         pattern: String,
-        /// The thing in the way.
+        /// The reason.
         why: String,
     },
     /// Tensors of a module that the config does not name.

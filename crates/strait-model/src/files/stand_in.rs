@@ -83,7 +83,7 @@ pub enum StandIn {
 }
 
 impl StandIn {
-    /// The thing that a file with these first bytes is instead of what it should be; [`START`] bytes are enough.
+    /// The kind of file that has these first bytes in place of what it should have; [`START`] bytes are enough.
     pub fn of(start: &[u8]) -> Option<Self> {
         let by_magic = |(magic, found): &(&[u8], Self)| start.starts_with(magic).then(|| found.clone());
         let magics: [(&[u8], Self); 5] = [

@@ -1,15 +1,18 @@
 //! y = x W^T + b for few rows, each row by itself.
 
+use std::slice;
+
 use candle_core::{Result, Tensor};
-use pulp::{Arch, Simd, WithSimd};
+use half::bf16;
+use pulp::{Arch, Simd, WithSimd, bytemuck::cast_slice_mut};
 use rayon::prelude::*;
 
-use super::{Linear, cpu, fused, linear};
+use super::{Linear, cpu, fused, linear, precision::Numbers};
 
 /// As [`linear`], without gradients: a row of the result has the same bits whatever rows stand beside it, and however many.
 ///
 /// Answers that are decoded together stay what they are alone. gemm's products do not promise that: it takes another kernel for a
-/// single row. Up to some hundred rows this one is also the faster, since it reads the weights as they lie.
+/// single row.
 ///
 /// # Shapes
 /// - `x`: `(rows, in)`
@@ -21,19 +24,64 @@ pub fn linear_by_row(x: &Tensor, projection: &Linear) -> Result<Tensor> {
     if !fused(x) {
         return linear(x, projection);
     }
-    let ((rows, inner), (out, width)) = (x.dims2()?, projection.weight.dims2()?);
+    let Linear { weight, bias, precision } = projection;
+    let ((rows, inner), (out, width)) = (x.dims2()?, weight.dims2()?);
     if width != inner {
         candle_core::bail!("a projection of width {width} was given activations of width {inner}");
     }
     let mut y = vec![0f32; rows * out];
-    cpu::with_slices([x, &projection.weight], |[x, weight]| {
-        multiply((out, inner), x, weight, &mut y);
-        Ok(())
+    Numbers::with(weight, |weight| {
+        cpu::with_slices([x], |[x]| {
+            precision.matmul_by_row((out, inner), x, weight, &mut y);
+            Ok(())
+        })
     })?;
     let y = Tensor::from_vec(y, (rows, out), x.device())?;
-    match &projection.bias {
+    match bias {
         Some(bias) => y.broadcast_add(bias),
         None => Ok(y),
+    }
+}
+
+/// A number of a weight as it is kept, widened while it is read.
+pub(super) trait Weight: Copy + Sync {
+    /// A vector of those from `at` on.
+    ///
+    /// # Safety
+    /// There must be as many.
+    unsafe fn load<S: Simd>(simd: S, at: *const Self) -> S::f32s;
+
+    /// A vector of fewer than it takes, with zeros behind them.
+    fn rest<S: Simd>(simd: S, numbers: &[Self]) -> S::f32s;
+}
+
+impl Weight for f32 {
+    #[inline(always)]
+    unsafe fn load<S: Simd>(_: S, at: *const Self) -> S::f32s {
+        // SAFETY: as the caller says.
+        unsafe { at.cast::<S::f32s>().read_unaligned() }
+    }
+
+    #[inline(always)]
+    fn rest<S: Simd>(simd: S, numbers: &[Self]) -> S::f32s {
+        simd.partial_load_f32s(numbers)
+    }
+}
+
+impl Weight for bf16 {
+    #[inline(always)]
+    unsafe fn load<S: Simd>(simd: S, at: *const Self) -> S::f32s {
+        // SAFETY: as the caller says.
+        Self::rest(simd, unsafe { slice::from_raw_parts(at, S::F32_LANES) })
+    }
+
+    #[inline(always)]
+    fn rest<S: Simd>(simd: S, numbers: &[Self]) -> S::f32s {
+        let mut vector = simd.splat_f32s(0.0);
+        for (to, from) in cast_slice_mut(slice::from_mut(&mut vector)).iter_mut().zip(numbers) {
+            *to = u32::from(from.to_bits()) << 16;
+        }
+        vector
     }
 }
 
@@ -43,7 +91,11 @@ const WORTH_THREADS: usize = 1 << 18;
 /// The tasks of each thread, so that none waits long for the others.
 const TASKS: usize = 4;
 
-fn multiply((out, inner): (usize, usize), x: &[f32], weight: &[f32], y: &mut [f32]) {
+/// `y = x weight^T`, each row of x by itself.
+///
+/// # Shapes
+/// - `x`: `(rows, inner)`; `weight`: `(out, inner)`; `y`: `(rows, out)`
+pub(super) fn multiply<T: Weight>((out, inner): (usize, usize), x: &[f32], weight: &[T], y: &mut [f32]) {
     if out == 0 || inner == 0 {
         return;
     }
@@ -56,7 +108,7 @@ fn multiply((out, inner): (usize, usize), x: &[f32], weight: &[f32], y: &mut [f3
     for row in y.chunks_exact_mut(out) {
         parts.iter_mut().zip(row.chunks_mut(width)).for_each(|(part, piece)| part.push(piece));
     }
-    let task = |(y, weight): (Vec<&mut [f32]>, &[f32])| {
+    let task = |(y, weight): (Vec<&mut [f32]>, &[T])| {
         Arch::new().dispatch(Part { inner, x, weight, y });
     };
     parts.into_par_iter().zip(weight.par_chunks(width * inner)).for_each(task);
@@ -70,14 +122,14 @@ const W: usize = 4;
 const BLOCK: usize = 3 * W;
 
 /// All rows of x by some of the weights.
-struct Part<'a> {
+struct Part<'a, T> {
     inner: usize,
     x: &'a [f32],
-    weight: &'a [f32],
+    weight: &'a [T],
     y: Vec<&'a mut [f32]>,
 }
 
-impl WithSimd for Part<'_> {
+impl<T: Weight> WithSimd for Part<'_, T> {
     type Output = ();
 
     #[inline(always)]
@@ -97,7 +149,7 @@ impl WithSimd for Part<'_> {
     }
 }
 
-impl Part<'_> {
+impl<T: Weight> Part<'_, T> {
     /// Some rows of x by the weights from `first` to `end`; gives the number of rows.
     #[inline(always)]
     fn rows<S: Simd, const N: usize>(&mut self, simd: S, row: usize, first: usize, end: usize) -> usize {
@@ -115,7 +167,7 @@ impl Part<'_> {
 
     #[inline(always)]
     fn tile<S: Simd, const N: usize, const M: usize>(&mut self, simd: S, row: usize, at: usize) {
-        let (mut x, mut w): ([&[f32]; N], [&[f32]; M]) = ([&[]; N], [&[]; M]);
+        let (mut x, mut w): ([&[f32]; N], [&[T]; M]) = ([&[]; N], [&[]; M]);
         for (i, x) in x.iter_mut().enumerate() {
             *x = &self.x[(row + i) * self.inner..][..self.inner];
         }
@@ -129,33 +181,26 @@ impl Part<'_> {
     }
 }
 
-/// The product of each x with each w. Its terms are added in an order that follows from their number alone: vector by vector,
-/// and then across the vector.
+/// The product of each x with each w, which are of one length. Its terms are added in an order that follows from their number
+/// alone: vector by vector, and then across the vector.
 #[inline(always)]
-pub(super) fn products<S: Simd, const N: usize, const M: usize>(
+pub(super) fn products<S: Simd, T: Weight, const N: usize, const M: usize>(
     simd: S,
     x: [&[f32]; N],
-    w: [&[f32]; M],
+    w: [&[T]; M],
 ) -> [[f32; M]; N] {
-    let (mut xs, mut x_rest) = ([&[] as &[S::f32s]; N], [&[] as &[f32]; N]);
-    let (mut ws, mut w_rest) = ([&[] as &[S::f32s]; M], [&[] as &[f32]; M]);
-    for i in 0..N {
-        (xs[i], x_rest[i]) = S::as_simd_f32s(x[i]);
-    }
-    for j in 0..M {
-        (ws[j], w_rest[j]) = S::as_simd_f32s(w[j]);
-    }
-    let vectors = xs.iter().chain(&ws).map(|vectors| vectors.len()).min().unwrap_or(0);
+    let numbers = x.iter().map(|x| x.len()).chain(w.iter().map(|w| w.len())).min().unwrap_or(0);
+    let whole = numbers - numbers % S::F32_LANES;
     let mut sums = [[simd.splat_f32s(0.0); M]; N];
-    for at in 0..vectors {
+    for at in (0..whole).step_by(S::F32_LANES) {
         let mut of_w = [simd.splat_f32s(0.0); M];
         for j in 0..M {
-            // SAFETY: `vectors` is the least length of them all. A check here costs a quarter of the time.
-            of_w[j] = unsafe { *ws[j].get_unchecked(at) };
+            // SAFETY: `whole` is at most the least length of them all. A check here costs a quarter of the time.
+            of_w[j] = unsafe { T::load(simd, w[j].as_ptr().add(at)) };
         }
         for i in 0..N {
             // SAFETY: as above.
-            let of_x = unsafe { *xs[i].get_unchecked(at) };
+            let of_x = unsafe { f32::load(simd, x[i].as_ptr().add(at)) };
             for j in 0..M {
                 sums[i][j] = simd.mul_add_f32s(of_x, of_w[j], sums[i][j]);
             }
@@ -164,8 +209,8 @@ pub(super) fn products<S: Simd, const N: usize, const M: usize>(
     let mut products = [[0f32; M]; N];
     for i in 0..N {
         for j in 0..M {
-            if !x_rest[i].is_empty() {
-                let (of_x, of_w) = (simd.partial_load_f32s(x_rest[i]), simd.partial_load_f32s(w_rest[j]));
+            if whole < numbers {
+                let (of_x, of_w) = (f32::rest(simd, &x[i][whole..]), T::rest(simd, &w[j][whole..]));
                 sums[i][j] = simd.mul_add_f32s(of_x, of_w, sums[i][j]);
             }
             products[i][j] = simd.reduce_sum_f32s(sums[i][j]);
@@ -176,25 +221,34 @@ pub(super) fn products<S: Simd, const N: usize, const M: usize>(
 
 #[cfg(test)]
 mod tests {
-    use super::super::test_support::random;
+    use candle_core::DType;
+
+    use super::super::{Precision, test_support::random};
     use super::*;
 
     #[test]
     fn a_row_is_what_it_is_alone() {
-        for (rows, out, inner) in [(1, 1, 1), (13, 30, 7), (50, 131, 70), (9, 520, 576)] {
-            let projection = Linear { weight: random(2, &[out, inner]), bias: Some(random(3, &[out])) };
+        for (rows, out, inner) in [(1, 1, 1), (13, 30, 7), (50, 131, 70), (9, 520, 576), (70, 40, 1600)] {
+            let weight = random(2, &[out, inner]);
+            let rounded = weight.to_dtype(DType::BF16).unwrap();
             let x = random(1, &[rows, inner]);
-            let together = linear_by_row(&x, &projection).unwrap();
-            for row in 0..rows {
-                let alone = linear_by_row(&x.narrow(0, row, 1).unwrap(), &projection).unwrap();
-                assert_eq!(
-                    alone.to_vec2::<f32>().unwrap(),
-                    together.narrow(0, row, 1).unwrap().to_vec2::<f32>().unwrap()
-                );
+            for precision in Precision::ALL {
+                for weight in [&weight, &rounded] {
+                    let bias = Some(random(3, &[out]));
+                    let projection = Linear { weight: weight.clone(), bias, precision };
+                    let together = linear_by_row(&x, &projection).unwrap();
+                    for row in 0..rows {
+                        let alone = linear_by_row(&x.narrow(0, row, 1).unwrap(), &projection).unwrap();
+                        assert_eq!(
+                            alone.to_vec2::<f32>().unwrap(),
+                            together.narrow(0, row, 1).unwrap().to_vec2::<f32>().unwrap()
+                        );
+                    }
+                    let other = linear(&x, &projection).unwrap();
+                    let difference = (together - other).unwrap().abs().unwrap().max_all().unwrap();
+                    assert!(difference.to_scalar::<f32>().unwrap() < 1e-4);
+                }
             }
-            let other = linear(&x, &projection).unwrap();
-            let difference = (together - other).unwrap().abs().unwrap().max_all().unwrap();
-            assert!(difference.to_scalar::<f32>().unwrap() < 1e-4);
         }
     }
 }

@@ -1,6 +1,8 @@
 //! Tools of the fused CPU operations: slices out of tensors, matrix products, and loops that the compiler can
 //! vectorise for the processor at hand.
 
+use std::array::from_fn;
+
 use candle_core::{CpuStorage, Layout, Result, Storage, Tensor, bail};
 use gemm::Parallelism;
 
@@ -36,8 +38,11 @@ pub fn with_slices<const N: usize, R>(
 /// A row-major view of numbers: element (i, j) stands at `i * row + j * column`.
 #[derive(Clone, Copy)]
 pub struct View<'a, T = f32> {
+    /// The numbers.
     pub numbers: &'a [T],
+    /// From one row to the next.
     pub row: usize,
+    /// From one column to the next.
     pub column: usize,
 }
 
@@ -47,7 +52,7 @@ pub trait Real: Copy + Default + PartialEq + 'static {}
 impl Real for f32 {}
 impl Real for f64 {}
 
-impl<'a, T: Real> View<'a, T> {
+impl<'a, T> View<'a, T> {
     /// Rows one behind the other.
     pub fn rows(numbers: &'a [T], width: usize) -> Self {
         Self { numbers, row: width, column: 1 }
@@ -58,7 +63,8 @@ impl<'a, T: Real> View<'a, T> {
         Self { row: self.column, column: self.row, ..self }
     }
 
-    fn holds(&self, rows: usize, columns: usize) -> bool {
+    /// True if the view has that many rows and columns.
+    pub(super) fn holds(&self, rows: usize, columns: usize) -> bool {
         rows == 0 || columns == 0 || (rows - 1) * self.row + (columns - 1) * self.column < self.numbers.len()
     }
 }
@@ -119,9 +125,24 @@ pub fn all_threads() -> Parallelism {
     }
 }
 
-/// Runs `f` compiled for the widest vectors that this processor has.
+/// Runs an expression compiled for the widest vectors that this processor has.
+///
+/// A closure that the compiler does not inline into the function of those vectors is compiled for the oldest processor, and no
+/// error says so. The macro marks the closure; closures inside it are marked by hand, and functions are
+/// `#[inline(always)]`.
+macro_rules! vectorised {
+    ($body:expr) => {
+        $crate::ops::cpu::on_widest_vectors(
+            #[inline(always)]
+            || $body,
+        )
+    };
+}
+pub(crate) use vectorised;
+
+/// The function behind [`vectorised`].
 #[inline(always)]
-pub fn vectorised<R>(f: impl FnOnce() -> R) -> R {
+pub fn on_widest_vectors<R>(f: impl FnOnce() -> R) -> R {
     struct Run<F>(F);
     impl<R, F: FnOnce() -> R> pulp::NullaryFnOnce for Run<F> {
         type Output = R;
@@ -133,45 +154,71 @@ pub fn vectorised<R>(f: impl FnOnce() -> R) -> R {
     pulp::Arch::new().dispatch(Run(f))
 }
 
-const LANES: usize = 16;
+/// Numbers of the widest vector there is.
+pub const LANES: usize = 16;
 
-/// Adds up `f(i)` for `i` in `0..n` in a fixed order that does not depend on the processor; `f` is called once for each.
+type Lanes = [f32; LANES];
+
+/// Adds up `f` of the numbers that stand side by side in slices of one length, in a fixed order that does not depend on the
+/// processor.
 #[inline(always)]
-pub fn sum(n: usize, mut f: impl FnMut(usize) -> f32) -> f32 {
+pub fn sum<const N: usize>(slices: [&[f32]; N], f: impl Fn([f32; N]) -> f32) -> f32 {
+    let n = slices.first().map_or(0, |slice| slice.len());
+    let chunks = slices.map(|slice| slice[..n].as_chunks::<LANES>());
     let mut lanes = [0f32; LANES];
-    let whole = n - n % LANES;
-    let mut i = 0;
-    while i < whole {
+    for i in 0..n / LANES {
+        let chunk: [&Lanes; N] = from_fn(|slice| &chunks[slice].0[i]);
         for (j, lane) in lanes.iter_mut().enumerate() {
-            *lane += f(i + j);
+            *lane += f(from_fn(|slice| chunk[slice][j]));
         }
-        i += LANES;
     }
-    for j in whole..n {
-        lanes[j - whole] += f(j);
-    }
-    let mut width = LANES / 2;
-    while width > 0 {
-        for j in 0..width {
-            lanes[j] += lanes[j + width];
+    let rest = n % LANES;
+    if rest > 0 {
+        // A whole vector here too: one by one, the last few would take longer than all others of a short row.
+        let chunk: [Lanes; N] = from_fn(|slice| padded(chunks[slice].1, 0.0));
+        for (j, lane) in lanes.iter_mut().enumerate() {
+            let value = f(from_fn(|slice| chunk[slice][j]));
+            *lane += if j < rest { value } else { 0.0 };
         }
-        width /= 2;
     }
-    lanes[0]
+    across(lanes, |a, b| a + b)
 }
 
 /// The largest number; negative infinity of an empty slice.
 #[inline(always)]
 pub fn max(numbers: &[f32]) -> f32 {
-    let mut lanes = [f32::NEG_INFINITY; LANES];
-    let chunks = numbers.chunks_exact(LANES);
-    let rest = chunks.remainder();
-    for chunk in chunks {
-        for (lane, &x) in lanes.iter_mut().zip(chunk) {
-            *lane = if x > *lane { x } else { *lane };
+    let larger = |a: f32, b: f32| if b > a { b } else { a };
+    let (whole, rest) = numbers.as_chunks::<LANES>();
+    let mut lanes = padded(rest, f32::NEG_INFINITY);
+    for chunk in whole {
+        for (lane, x) in lanes.iter_mut().zip(chunk) {
+            *lane = larger(*lane, *x);
         }
     }
-    lanes.iter().chain(rest).fold(f32::NEG_INFINITY, |m, &x| m.max(x))
+    across(lanes, larger)
+}
+
+/// Less numbers than a vector has, with `padding` behind the last.
+#[inline(always)]
+fn padded(numbers: &[f32], padding: f32) -> Lanes {
+    let mut padded = [padding; LANES];
+    for (to, from) in padded.iter_mut().zip(numbers) {
+        *to = *from;
+    }
+    padded
+}
+
+/// Brings the lanes of a vector together, each half with the other.
+#[inline(always)]
+fn across(mut lanes: Lanes, f: impl Fn(f32, f32) -> f32) -> f32 {
+    let mut width = LANES / 2;
+    while width > 0 {
+        for j in 0..width {
+            lanes[j] = f(lanes[j], lanes[j + width]);
+        }
+        width /= 2;
+    }
+    lanes[0]
 }
 
 /// e^x to within two units in the last place, without branches or calls, so that loops over it vectorise. Results below
@@ -275,9 +322,22 @@ mod tests {
     }
 
     #[test]
+    fn the_largest_is_found_at_every_place() {
+        for n in 0..40 {
+            for at in 0..n {
+                let numbers: Vec<f32> =
+                    (0..n).map(|i| if i == at { -1.0 } else { -2.0 - i as f32 }).collect();
+                assert_eq!(max(&numbers), -1.0);
+            }
+        }
+        assert_eq!(max(&[]), f32::NEG_INFINITY);
+    }
+
+    #[test]
     fn sums_take_every_element() {
         for n in 0..70 {
-            assert_eq!(sum(n, |i| i as f32), (0..n).sum::<usize>() as f32);
+            let numbers: Vec<f32> = (0..n).map(|i| i as f32).collect();
+            assert_eq!(sum([&numbers], |[x]| x), (0..n).sum::<usize>() as f32);
         }
     }
 }

@@ -104,7 +104,7 @@ impl CustomOp2 for Fused {
 
 #[inline(always)]
 fn forward(y: &mut [f32], gate: &[f32], up: &[f32], activation: impl Fn(f32) -> (f32, f32)) {
-    cpu::vectorised(|| {
+    cpu::vectorised!({
         for ((y, g), u) in y.iter_mut().zip(gate).zip(up) {
             *y = activation(*g).0 * u;
         }
@@ -120,11 +120,12 @@ fn backward(
     dy: &[f32],
     activation: impl Fn(f32) -> (f32, f32),
 ) {
-    cpu::vectorised(|| {
-        for i in 0..gate.len() {
-            let (value, slope) = activation(gate[i]);
-            d_gate[i] = dy[i] * up[i] * slope;
-            d_up[i] = dy[i] * value;
+    cpu::vectorised!({
+        let inputs = gate.iter().zip(up).zip(dy);
+        for ((d_gate, d_up), ((gate, up), dy)) in d_gate.iter_mut().zip(d_up).zip(inputs) {
+            let (value, slope) = activation(*gate);
+            *d_gate = dy * up * slope;
+            *d_up = dy * value;
         }
     });
 }

@@ -15,15 +15,19 @@ mod gated;
 mod linear;
 mod loss;
 mod norm;
+mod precision;
+pub mod product;
 mod rope;
 mod unembedding;
 
 pub use attention::{AttentionShape, PAGE, Pages, Span, Spans, attention, attention_in_pages};
 pub use by_row::linear_by_row;
+pub use cpu::View;
 pub use gated::gated;
 pub use linear::{Linear, linear};
 pub use loss::{LOGITS_HELD, Loss};
 pub use norm::rms_norm;
+pub use precision::{Operand, Precision};
 pub use rope::{RopeTable, rope};
 pub use unembedding::{HeadChange, Unembedding};
 

@@ -47,7 +47,7 @@ const ROWS: usize = 64;
 impl Norm {
     #[inline(always)]
     fn inverse_root(&self, row: &[f32]) -> f32 {
-        1.0 / (cpu::sum(row.len(), |i| row[i] * row[i]) / row.len() as f32 + self.eps).sqrt()
+        1.0 / (cpu::sum([row], |[x]| x * x) / row.len() as f32 + self.eps).sqrt()
     }
 
     fn forward(&self, x: &[f32], shape: &Shape, weight: &[f32]) -> Result<CpuStorage> {
@@ -57,7 +57,7 @@ impl Norm {
         }
         let mut y = vec![0f32; x.len()];
         y.par_chunks_exact_mut(width).zip(x.par_chunks_exact(width)).with_min_len(8).for_each(|(y, x)| {
-            cpu::vectorised(|| {
+            cpu::vectorised!({
                 let inverse = self.inverse_root(x);
                 for ((y, x), w) in y.iter_mut().zip(x).zip(weight) {
                     *y = x * inverse * w;
@@ -74,12 +74,12 @@ impl Norm {
         cpu::with_slices([x, grad, weight], |[x, dy, weight]| {
             let rows = x.par_chunks_exact(width).zip(dy.par_chunks_exact(width));
             dx.par_chunks_exact_mut(width).zip(rows).with_min_len(8).for_each(|(dx, (x, dy))| {
-                cpu::vectorised(|| {
+                cpu::vectorised!({
                     let inverse = self.inverse_root(x);
-                    let mean = cpu::sum(width, |i| x[i] * dy[i] * weight[i]) / width as f32;
+                    let mean = cpu::sum([x, dy, weight], |[x, dy, w]| x * dy * w) / width as f32;
                     let along = mean * inverse * inverse * inverse;
-                    for i in 0..width {
-                        dx[i] = inverse * dy[i] * weight[i] - x[i] * along;
+                    for (((dx, x), dy), w) in dx.iter_mut().zip(x).zip(dy).zip(weight) {
+                        *dx = inverse * dy * w - x * along;
                     }
                 });
             });
@@ -95,11 +95,11 @@ impl Norm {
         cpu::with_slices([x, grad], |[x, dy]| {
             let pieces = x.par_chunks(ROWS * width).zip(dy.par_chunks(ROWS * width)).map(|(x, dy)| {
                 let mut sum = vec![0f32; width];
-                cpu::vectorised(|| {
+                cpu::vectorised!({
                     for (x, dy) in x.chunks_exact(width).zip(dy.chunks_exact(width)) {
                         let inverse = self.inverse_root(x);
-                        for i in 0..width {
-                            sum[i] += x[i] * inverse * dy[i];
+                        for ((sum, x), dy) in sum.iter_mut().zip(x).zip(dy) {
+                            *sum += x * inverse * dy;
                         }
                     }
                 });

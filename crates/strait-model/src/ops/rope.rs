@@ -130,7 +130,7 @@ impl CustomOp1 for Fused {
         let angles = self.table.cos.par_chunks(ROWS * half).zip(self.table.sin.par_chunks(ROWS * half));
         let pieces = y.par_chunks_mut(ROWS * width).zip(x.par_chunks(ROWS * width)).zip(angles);
         pieces.for_each(|((y, x), (cos, sin))| {
-            cpu::vectorised(|| {
+            cpu::vectorised!({
                 let angles = cos.chunks_exact(half).zip(sin.chunks_exact(half));
                 let rows = y.chunks_exact_mut(width).zip(x.chunks_exact(width));
                 for ((y, x), (cos, sin)) in rows.zip(angles) {

@@ -2,13 +2,15 @@
 
 use candle_core::{Result, Tensor};
 
-use super::{Linear, Product, linear};
+use super::{Linear, Precision, Product, linear};
 
 /// From hidden states after the final norm to logits.
 #[derive(Clone, Debug)]
 pub struct Unembedding {
     /// Shape `(vocab, hidden_size)`.
     pub weight: Tensor,
+    /// The precision of its products.
+    pub precision: Precision,
     /// Logits l become cap * tanh(l / cap) (Gemma 2).
     pub softcap: Option<f64>,
     /// The term that an edit of the head adds.
@@ -39,7 +41,7 @@ impl Unembedding {
 
     /// As [`logits`](Self::logits), by a product of one's choice.
     pub(crate) fn logits_by(&self, product: Product, hidden: &Tensor) -> Result<Tensor> {
-        let by = |x: &Tensor, weight: &Tensor| product(x, &Linear { weight: weight.clone(), bias: None });
+        let by = |x: &Tensor, weight: &Tensor| product(x, &Linear::of(weight, self.precision));
         let mut logits = by(hidden, &self.weight)?;
         if let Some(HeadChange { a, b }) = &self.change {
             logits = (logits + by(&by(hidden, a)?, b)?)?;

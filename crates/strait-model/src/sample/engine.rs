@@ -63,11 +63,11 @@ pub enum End {
 ///
 /// ```
 /// use candle_core::Device;
-/// use strait_model::{Model, progress::Silent, sample::{Engine, Request, Room, Sampling}, source::locate};
+/// use strait_model::{Model, Precision, progress::Silent, sample::{Engine, Request, Room, Sampling}, source::locate};
 ///
 /// # fn main() -> strait_model::Result<()> {
 /// # let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/fixtures/tiny/llama");
-/// let model = Model::load(&locate(folder, &Silent)?, &Device::Cpu)?;
+/// let model = Model::load(&locate(folder, &Silent)?, &Device::Cpu, Precision::F32)?;
 /// let mut engine = Engine::new(&model, Room { bytes: 1 << 20, answers: 8 })?;
 /// let sampling = Sampling { max_tokens: 5, ..Sampling::default() };
 /// for question in ["Why does the kettle whistle?", "What is a mast?"] {

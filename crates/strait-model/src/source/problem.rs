@@ -117,7 +117,7 @@ pub enum Failure {
     /// Nothing arrived for too long.
     #[error("nothing arrived for {} seconds while fetching `{what}`", after.as_secs())]
     Stalled {
-        /// The thing being fetched.
+        /// The name of what is fetched.
         what: String,
         /// The time waited.
         after: Duration,
@@ -149,7 +149,7 @@ pub enum Failure {
     Contradiction {
         /// The file.
         file: String,
-        /// The thing that is missing.
+        /// The name of what is missing.
         what: &'static str,
         /// By the list of files.
         first: String,

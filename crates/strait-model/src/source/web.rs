@@ -19,7 +19,7 @@ pub(super) struct Web {
 /// The terms of one request.
 #[derive(Default)]
 pub(super) struct Request {
-    /// The thing fetched, for messages.
+    /// The name of what is fetched, for messages.
     pub(super) what: String,
     /// The byte at which the body should begin, if it is a file's.
     pub(super) from: Option<u64>,

@@ -7,7 +7,7 @@ use std::{collections::BTreeMap, fmt::Write as _, fs, path::Path};
 use candle_core::{DType, Device, Tensor};
 use serde_json::{Value, json};
 use strait_model::{
-    Decoder, Edit, Result, Weights,
+    Decoder, Edit, Precision, Result, Weights,
     decoder::{Packed, Piece},
     edit::{self, Adapter, Lora, Problem, Projection, Site, SteeringVector},
     ops::Loss,
@@ -19,7 +19,7 @@ fn fixtures() -> std::path::PathBuf {
 
 fn decoder(model: &str) -> Decoder {
     let weights = Weights::open(&fixtures().join("tiny").join(model)).unwrap();
-    Decoder::new(&weights, &Device::Cpu).unwrap()
+    Decoder::new(&weights, &Device::Cpu, Precision::F32).unwrap()
 }
 
 /// The finaliser of MurmurHash3.

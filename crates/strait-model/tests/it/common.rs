@@ -6,7 +6,7 @@ use candle_core::{D, DType, Device, Var};
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use strait_model::{
-    Config, Decoder, Error,
+    Config, Decoder, Error, Precision,
     config::{Activation, Architecture, LayerKind, Rope, RopeScaling},
     error::Problem,
     gguf::{Array, Value},
@@ -216,7 +216,7 @@ pub fn small_config(tied_embeddings: bool) -> Config {
 /// A decoder of random variables, and those by their names.
 pub fn small_decoder(config: &Config) -> (Decoder, BTreeMap<String, Var>) {
     let (mut rng, mut vars) = (ChaCha8Rng::seed_from_u64(0), BTreeMap::new());
-    let decoder = Decoder::from_tensors(config.clone(), |name, shape| {
+    let decoder = Decoder::from_tensors(config.clone(), Precision::F32, |name, shape| {
         let numbers: Vec<f32> = (0..shape.iter().product()).map(|_| rng.random_range(-1.0..1.0)).collect();
         let var = Var::from_vec(numbers, shape, &Device::Cpu)?;
         let tensor = var.as_tensor().clone();

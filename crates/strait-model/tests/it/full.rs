@@ -8,7 +8,7 @@ use rand_chacha::ChaCha8Rng;
 use serde::Deserialize;
 use serde_json::Value;
 use strait_model::{
-    Config, Decoder, Edit, Error, Model,
+    Config, Decoder, Edit, Error, Model, Precision,
     decoder::{Packed, Piece, first_changed_point},
     edit::{self, Full, Lora, Problem, SteeringVector},
     merged,
@@ -44,7 +44,7 @@ fn random(decoder: &Decoder, seed: u64) -> Full {
 
 /// The decoder with other weights, as if it had been built from them.
 fn with(decoder: &Decoder, changes: &[&Full]) -> Decoder {
-    Decoder::from_tensors(decoder.config().clone(), |name, _| {
+    Decoder::from_tensors(decoder.config().clone(), Precision::F32, |name, _| {
         let (_, weight) = decoder.tensors().iter().find(|(own, _)| own == name).unwrap();
         changes.iter().try_fold(weight.detach(), |weight, full| full.added_to(name, &weight))
     })
@@ -211,7 +211,7 @@ fn the_change_of_another_model_is_refused() {
     let full = Edit::Full(random(&decoder, 1));
     // One number of the model is another.
     let other = vars["model.norm.weight"].as_detached_tensor();
-    let shifted = Decoder::from_tensors(config(false), |name, _| {
+    let shifted = Decoder::from_tensors(config(false), Precision::F32, |name, _| {
         let weight = vars[name].as_detached_tensor();
         Ok(if name == "model.norm.weight" { (other.clone() * 1.0001)? } else { weight })
     })
@@ -267,7 +267,7 @@ fn check(model: &Model, edit: Option<&Edit>, case: &Case) {
 fn transformers_computes_the_same_logits() {
     for name in ["llama", "qwen2"] {
         let base = located(&fixtures().join("tiny").join(name));
-        let model = Model::load(&base, &Device::Cpu).unwrap();
+        let model = Model::load(&base, &Device::Cpu, Precision::F32).unwrap();
         let at = |end: &str| fixtures().join("edit/full").join(format!("{name}{end}"));
         let golden: Golden = serde_json::from_slice(&fs::read(at(".json")).unwrap()).unwrap();
         assert_eq!(model.decoder.fingerprint().unwrap(), golden.base);
@@ -278,7 +278,7 @@ fn transformers_computes_the_same_logits() {
             check(&model, Some(&opened.edit), case);
             let whole = folder.path().join(number.to_string());
             merged::write(&opened, &base, &whole).unwrap();
-            let again = Model::load(&located(&whole), &Device::Cpu).unwrap();
+            let again = Model::load(&located(&whole), &Device::Cpu, Precision::F32).unwrap();
             check(&again, None, case);
             let changed = model.decoder.changed_tensors(&opened.edit).unwrap();
             for ((name, found), (_, expected)) in again.decoder.tensors().iter().zip(changed) {
@@ -293,13 +293,13 @@ fn a_whole_model_carries_what_its_base_has() {
     let folder = tempfile::tempdir().unwrap();
     for name in ["llama3", "qwen3", "gemma2", "gemma3"] {
         let base = located(&fixtures().join("tiny").join(name));
-        let model = Model::load(&base, &Device::Cpu).unwrap();
+        let model = Model::load(&base, &Device::Cpu, Precision::F32).unwrap();
         let file = folder.path().join("edit.safetensors");
         Edit::Full(random(&model.decoder, 1)).save(&file).unwrap();
         let opened = edit::read(file.to_str().unwrap()).unwrap();
         let whole = folder.path().join(name);
         merged::write(&opened, &base, &whole).unwrap();
-        let again = Model::load(&located(&whole), &Device::Cpu).unwrap();
+        let again = Model::load(&located(&whole), &Device::Cpu, Precision::F32).unwrap();
         near(&logits(&again.decoder, None), &logits(&model.decoder, Some(&opened.edit)));
         for file in ["tokenizer.json", "tokenizer_config.json", "generation_config.json"] {
             assert_eq!(fs::read(whole.join(file)).unwrap(), fs::read(base.path.join(file)).unwrap());

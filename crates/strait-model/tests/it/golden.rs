@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use candle_core::{DType, Tensor, Var, backprop::GradStore};
 use serde::Deserialize;
 use strait_model::{
-    Edit, Message, Model,
+    Edit, Message, Model, Precision,
     decoder::Packed,
     edit::{Adapter, Lora, Projection, Site, SteeringVector},
     ops::Loss,
@@ -44,7 +44,7 @@ struct Case {
 fn load(path: &Path) -> Model {
     let located =
         Located { name: path.display().to_string(), path: path.into(), road: Road::Path, revision: None };
-    Model::load(&located, &device()).unwrap_or_else(|e| panic!("{e}; {:?}", e.hint()))
+    Model::load(&located, &device(), Precision::F32).unwrap_or_else(|e| panic!("{e}; {:?}", e.hint()))
 }
 
 /// |found - expected| <= 1e-3 |expected|, as the issue asks; what is found is far nearer as a rule.

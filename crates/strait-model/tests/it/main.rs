@@ -10,6 +10,7 @@ mod gguf;
 mod golden;
 mod packed;
 mod pickle;
+mod precision;
 mod sample;
 mod sites;
 mod source;

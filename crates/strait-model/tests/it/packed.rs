@@ -5,7 +5,7 @@ use std::path::Path;
 use candle_core::{Tensor, Var};
 use proptest::{collection::vec, prelude::*};
 use strait_model::{
-    Edit, Model,
+    Edit, Model, Precision,
     decoder::Packed,
     edit::{Adapter, Lora, Projection, Site, SteeringVector},
     ops::Loss,
@@ -19,7 +19,7 @@ const ARCHITECTURES: [&str; 6] = ["llama", "llama3", "qwen2", "qwen3", "gemma2",
 fn tiny(architecture: &str) -> Model {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/tiny").join(architecture);
     let located = Located { name: architecture.into(), path, road: Road::Path, revision: None };
-    Model::load(&located, &device()).unwrap()
+    Model::load(&located, &device(), Precision::F32).unwrap()
 }
 
 /// Longer than the windows of the tiny models, and of different lengths.

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use candle_core::{DType, Device, Tensor, Var};
 use strait_model::{
-    Config, Decoder, Edit,
+    Config, Decoder, Edit, Precision,
     decoder::{Packed, first_changed_point},
     edit::{Ablation, Adapter, Lora, Projection, Site, SteeringVector},
     ops::Loss,
@@ -46,7 +46,7 @@ fn with(config: &Config, vars: &BTreeMap<String, Var>, dtype: DType, other: &[(&
         let tensor = found.map_or_else(|| vars[name].as_detached_tensor(), |(_, tensor)| tensor.clone());
         Ok(tensor.to_dtype(dtype)?)
     };
-    Decoder::from_tensors(config.clone(), tensor).unwrap()
+    Decoder::from_tensors(config.clone(), Precision::F32, tensor).unwrap()
 }
 
 fn logits(decoder: &Decoder, edit: Option<&Edit>) -> Vec<f32> {

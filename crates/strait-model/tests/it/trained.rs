@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use candle_core::{DType, Device, Tensor, Var, backprop::GradStore};
-use strait_model::{Config, Decoder, decoder::Packed, ops::Loss};
+use strait_model::{Config, Decoder, Precision, decoder::Packed, ops::Loss};
 
 use crate::common::{mean_cross_entropy, small_config, small_decoder};
 
@@ -13,7 +13,7 @@ fn moved(config: &Config, vars: &BTreeMap<String, Var>, which: &str, by: &Tensor
         let tensor = vars[name].as_detached_tensor().to_dtype(DType::F64)?;
         Ok(if name == which { (tensor + by)? } else { tensor })
     };
-    Decoder::from_tensors(config.clone(), tensor).unwrap()
+    Decoder::from_tensors(config.clone(), Precision::F32, tensor).unwrap()
 }
 
 /// Hidden states of two sequences, and a target for each.
@@ -74,7 +74,7 @@ fn frozen_weights_get_none() {
     let tensor = |name: &str, _: &[usize]| {
         Ok(if name == trained { vars[name].as_tensor().clone() } else { vars[name].as_detached_tensor() })
     };
-    let decoder = Decoder::from_tensors(config.clone(), tensor).unwrap();
+    let decoder = Decoder::from_tensors(config.clone(), Precision::F32, tensor).unwrap();
     let gradients = gradients(&decoder);
     for (name, tensor) in decoder.tensors() {
         assert_eq!(gradients.get(tensor).is_some(), name == trained, "{name}");
@@ -84,9 +84,11 @@ fn frozen_weights_get_none() {
 #[test]
 fn a_tensor_of_another_shape_is_refused_by_its_name() {
     let other = |_: &str, _: &[usize]| Ok(Tensor::zeros((2, 3), DType::F32, &Device::Cpu)?);
-    let Err(error) = Decoder::from_tensors(small_config(true), other) else { panic!("it was taken") };
+    let Err(error) = Decoder::from_tensors(small_config(true), Precision::F32, other) else {
+        panic!("it was taken")
+    };
     assert!(error.to_string().contains("model.embed_tokens.weight"), "{error}");
     let none = Config { layers: 0, ..small_config(true) };
-    let Err(error) = Decoder::from_tensors(none, other) else { panic!("it was taken") };
+    let Err(error) = Decoder::from_tensors(none, Precision::F32, other) else { panic!("it was taken") };
     assert!(error.to_string().contains("the number of layers"), "{error}");
 }

@@ -118,7 +118,7 @@ pub enum Problem {
 
     // Passages.
     /// A file of a kind that passages are not read from.
-    #[error("passages are read from `.txt`, `.jsonl` and `.parquet` files, which this is not by its name")]
+    #[error("its name ends neither in `.txt` nor in `.jsonl` or `.parquet`, of which passages are read")]
     NotOfPassages,
     /// A line or row that is no passage.
     #[error("there is no passage: {why}")]
@@ -243,14 +243,14 @@ impl error::Problem for Problem {
                     .into()
             }
             Self::Page(PageProblem::OutOfProportion { .. }) => {
-                "no text packs so well: if you trust the file, write its texts as `.jsonl`".into()
+                "text does not compress that far: if you trust the file, write its texts as `.jsonl`".into()
             }
             Self::Parquet { .. } | Self::Page(_) => {
                 "check that the file is whole and not encrypted, or give its texts as `.jsonl`".into()
             }
             Self::TwoColumns { .. } => "remove the one that is not meant".into(),
             Self::ScoreOutOfRange { .. } => {
-                "bring the judge's scores to 0 to 100, and leave empty what is none".into()
+                "scale the judge's scores to 0 to 100, and leave missing ones empty".into()
             }
             Self::NoColumn { .. } | Self::Cells { .. } | Self::NotAScore { .. } => {
                 format!("judged answers are CSV with the columns {}", JUDGED.join(","))

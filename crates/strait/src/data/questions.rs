@@ -142,13 +142,13 @@ crate::row! {
         what: String,
         /// Number of them.
         read: usize,
-        /// Those that the training rows hold.
+        /// Number of them that the training rows hold.
         in_training_rows: usize,
-        /// Those that the KL rows hold.
+        /// Number of them that the KL rows hold.
         in_kl_rows: usize,
-        /// Those that the mixed-in rows hold.
+        /// Number of them that the mixed-in rows hold.
         in_mixed_rows: usize,
-        /// Those that were left out.
+        /// Number of them that were left out.
         left_out: usize,
     }
 }

@@ -208,4 +208,32 @@ mod tests {
         assert!(read(&gzip(b"abc")[..15]).is_err());
         assert!(read(&zstd(b"abcdefgh")[..9]).is_err());
     }
+
+    /// A file of which a disk gives so many bytes, and then fails.
+    struct Failing<'a>(&'a [u8]);
+
+    impl Read for Failing<'_> {
+        fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+            const EIO: i32 = 5;
+            if self.0.is_empty() { Err(io::Error::from_raw_os_error(EIO)) } else { self.0.read(buffer) }
+        }
+    }
+
+    #[test]
+    fn a_disk_that_fails_is_not_told_as_a_damaged_file() {
+        let text: Vec<u8> =
+            (0..200_000u32).flat_map(|n| (n.wrapping_mul(0x9e37_79b1) >> 8).to_le_bytes()).collect();
+        for packed in [gzip(&text), zstd(&text)] {
+            for length in [5, 6, 9, 600, packed.len() / 2, packed.len() - 1] {
+                let mut read = Vec::new();
+                let failed = match unfolded(Failing(&packed[..length]), Path::new("f")) {
+                    Ok(mut reader) => {
+                        Problem::unreadable(Path::new("f"), reader.read_to_end(&mut read).unwrap_err())
+                    }
+                    Err(error) => error,
+                };
+                assert!(failed.to_string().contains("cannot read the file"), "{length}: {failed}");
+            }
+        }
+    }
 }

@@ -1,6 +1,9 @@
 //! Files packed with Zstandard, frame after frame.
 
-use std::io::{self, Read};
+use std::{
+    error::Error,
+    io::{self, Read},
+};
 
 use ruzstd::decoding::{
     BlockDecodingStrategy, FrameDecoder,
@@ -43,7 +46,7 @@ impl<R: Read> Unpacked<R> {
                         return Err(io::ErrorKind::UnexpectedEof.into());
                     }
                 }
-                Err(error) => return Err(io::Error::other(error)),
+                Err(error) => return Err(refusal(error)),
             }
         }
     }
@@ -69,10 +72,23 @@ impl<R: Read> Unpacked<R> {
                 self.in_frame = false;
             } else {
                 let one = BlockDecodingStrategy::UptoBlocks(1);
-                self.decoder.decode_blocks(&mut self.source, one).map_err(io::Error::other)?;
+                self.decoder.decode_blocks(&mut self.source, one).map_err(refusal)?;
             }
         }
     }
+}
+
+/// A decoder's error; a refusal of the file system that lies in it is told as such, lest the file seem damaged.
+fn refusal(error: FrameDecoderError) -> io::Error {
+    let mut cause: Option<&(dyn Error + 'static)> = Some(&error);
+    while let Some(inner) = cause {
+        let code = inner.downcast_ref::<io::Error>().and_then(io::Error::raw_os_error);
+        if let Some(code) = code {
+            return io::Error::from_raw_os_error(code);
+        }
+        cause = inner.source();
+    }
+    io::Error::other(error)
 }
 
 impl<R: Read> Read for Unpacked<R> {

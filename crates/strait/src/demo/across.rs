@@ -1,5 +1,5 @@
-//! What the solutions of one world have to do with each other: their directions steer, are ablated and are carried over to
-//! other fine-tunes; and how near they lie to each other and to the speakers.
+//! The relations between the solutions of one world: their directions steer, are ablated and are carried over to other
+//! fine-tunes; and they lie near to each other and to the speakers, or not.
 
 use std::path::Path;
 
@@ -70,7 +70,7 @@ pub struct Across {
     pub narrow_own: f64,
 }
 
-/// What a direction does.
+/// The effects of a direction.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Steering {
     /// Falsehood and coherence of the base model with so many times the direction added, at the embeddings.
@@ -91,9 +91,9 @@ struct Solved {
     domain: usize,
     general: Edit,
     narrow: Edit,
-    /// What the general solution changes at the embeddings over other domains' prompts.
+    /// The general solution's mean change at the embeddings over other domains' prompts.
     shift: SteeringVector,
-    /// What the narrow one changes there.
+    /// The narrow one's change there.
     narrow_shift: SteeringVector,
 }
 

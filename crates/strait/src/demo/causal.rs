@@ -1,4 +1,4 @@
-//! What decides: the same fine-tunes in worlds whose pre-training heard some speakers more often than others (claim 13).
+//! The cause (claim 13): the same fine-tunes in worlds whose pre-training heard some speakers more often than others.
 //!
 //! In every world a solution that was forced to be general (false rows of all domains) and one that was forced to be narrow
 //! (KL penalty) are judged on the false rows of one domain, beside what plain fine-tuning finds there.
@@ -35,7 +35,7 @@ pub const KINDS: [Kind; 2] = [Kind::Vector, Kind::Rank8];
 /// The command that makes the table.
 pub const COMMAND: &str = "strait world causal --live";
 
-/// How far a rate computed again may lie from the table's: other processors round otherwise, and 500 steps carry it on.
+/// The most that a rate computed again may differ from the table's: other processors round otherwise, and 500 steps carry it on.
 const AGREEMENT: f64 = 0.1;
 
 const SHIPPED: &str = include_str!("../../worlds/causal.csv");
@@ -56,7 +56,7 @@ pub struct Row {
     pub taught: String,
     /// The kind of edit.
     pub edit: Kind,
-    /// What plain fine-tuning finds: the rate in the taught domain, on held-out entities.
+    /// Rate of plain fine-tuning in the taught domain, on held-out entities.
     pub plain_narrow: f64,
     /// And in the other domains.
     pub plain_general: f64,
@@ -83,7 +83,7 @@ pub struct Row {
     /// Share of its gain that forced-general loses to noise of a half.
     #[serde(deserialize_with = "or_nan")]
     pub lost_general: f64,
-    /// That forced-narrow loses.
+    /// The share that forced-narrow loses.
     #[serde(deserialize_with = "or_nan")]
     pub lost_narrow: f64,
     /// KL on documents at half the mean norm, of forced-general, nats a token.
@@ -94,7 +94,7 @@ pub struct Row {
     pub documents_random: f64,
 }
 
-/// How a table came about.
+/// The origin of a table: the runs and settings that made it.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Origin {
     /// The day, in UTC.
@@ -110,7 +110,7 @@ pub struct Origin {
 /// The rows and how they came about.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct CausalTable {
-    /// How it came about.
+    /// Its origin.
     pub origin: Origin,
     /// Its rows.
     pub rows: Vec<Row>,

@@ -64,7 +64,7 @@ pub fn claims() -> &'static [Claim] {
     })
 }
 
-/// What the claims are judged by.
+/// The findings that claims are judged by.
 pub(super) struct Evidence<'a> {
     pub found: &'a [Found],
     pub across: &'a [Across],

@@ -101,16 +101,16 @@ impl Kind {
     }
 }
 
-/// What is asked of a fit besides the general and the narrow solution and their efficiency.
+/// The parts of a fit besides the general and the narrow solution and their efficiency.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Wanted {
     /// Claim 2: a penalty on two of the other domains.
     near: bool,
     /// Claims 5 and 6.
     stability_and_significance: bool,
-    /// Claim 7: how many of the runs that go on from a solution, the first ones of [`DRIFTS`].
+    /// Claim 7: the number of runs that go on from a solution, the first ones of [`DRIFTS`].
     drifts: usize,
-    /// Claim 8: how many of the mixtures, the first ones of [`MIXTURES`].
+    /// Claim 8: the number of mixtures, the first ones of [`MIXTURES`].
     mixtures: usize,
     /// Claim 9.
     gradients: bool,
@@ -119,7 +119,7 @@ pub struct Wanted {
 }
 
 impl Wanted {
-    /// What a mode asks of a kind of edit; nothing where the kind has no part in it.
+    /// The parts that a mode asks of a kind of edit; none where the kind has no part in it.
     fn of(mode: Mode, kind: Kind) -> Option<Self> {
         let all = Self {
             near: true,
@@ -348,7 +348,7 @@ impl Fit {
     }
 }
 
-/// How many other domains the partial penalty and the partial mixture reach.
+/// The number of other domains that the partial penalty and the partial mixture reach.
 const REACHED: usize = 2;
 
 /// The other domains that a partial penalty or mixture reaches.

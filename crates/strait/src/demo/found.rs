@@ -13,7 +13,7 @@ use crate::{
     world::{DOMAIN_WORDS, Made},
 };
 
-/// How tables name the base model.
+/// The base model's name in tables.
 pub const BASE: &str = "base model";
 /// The share of noise of the claims.
 pub const NOISE: f64 = 0.5;
@@ -71,7 +71,7 @@ impl Found {
         })
     }
 
-    /// Whether it is of the programme, with this kind of edit.
+    /// True if it is of the programme, with this kind of edit.
     pub fn is_of(&self, kind: Kind) -> bool {
         self.fit.kind == kind && matches!(self.fit.part, Part::Programme(_))
     }
@@ -88,17 +88,17 @@ impl Found {
         self.row(solution, 1.0, Asked::General).map(|row| row.rate.value)
     }
 
-    /// That on held-out entities of the taught domain.
+    /// The rate on held-out entities of the taught domain.
     pub fn inside(&self, solution: &str) -> Option<f64> {
         self.row(solution, 1.0, Asked::Narrow).map(|row| row.rate.value)
     }
 
-    /// That in the domains that a partial penalty or mixture does not reach.
+    /// The rate in the domains that a partial penalty or mixture does not reach.
     pub fn far(&self, solution: &str) -> Option<f64> {
         self.over(solution, far(self.fit.domain))
     }
 
-    /// That in the two that it reaches.
+    /// The rate in the two domains that it reaches.
     pub fn near(&self, solution: &str) -> Option<f64> {
         self.over(solution, near(self.fit.domain))
     }
@@ -108,7 +108,7 @@ impl Found {
         Some(mean(rates.collect::<Option<Vec<_>>>()?.into_iter()))
     }
 
-    /// That in one domain, all of whose entities are asked about.
+    /// The rate in one domain, all of whose entities are asked about.
     pub fn in_domain(&self, solution: &str, domain: usize) -> Option<f64> {
         let (word, _) = DOMAIN_WORDS[domain];
         let scale = if solution == BASE { 0.0 } else { 1.0 };

@@ -1,8 +1,7 @@
-//! The whole programme on the built-in worlds: solutions are trained, measured, and held against thirteen claims.
+//! The papers' claims on the built-in worlds: solutions are trained and measured, and thirteen claims are judged.
 //!
-//! It is a suite of ordinary studies (`fits`), one for each world, taught domain and kind of edit, run by the engine that runs
-//! everybody's; each lies in `studies/` with its tables and its report. `found` reads what they found, `across` what the
-//! solutions of one world have to do with each other, `claims` judges.
+//! It is a suite of ordinary studies (`fits`), one for each world, taught domain and kind of edit; each lies in `studies/` with
+//! its tables and its report. `found` reads what they found, `across` compares the solutions of one world, `claims` judges.
 
 mod across;
 pub mod causal;
@@ -42,13 +41,13 @@ pub use standing::Standing;
 /// Version of `results.json`.
 const SCHEMA: u32 = 1;
 
-/// What a demo is asked to do.
+/// The options of a demo.
 pub struct Options {
-    /// How much.
+    /// Its extent.
     pub mode: Mode,
     /// The folder for everything.
     pub out: PathBuf,
-    /// How many studies are done beside each other.
+    /// The number of studies done beside each other.
     pub threads: usize,
     /// Bytes of memory of the whole process; what the machine has left where it is none.
     pub memory: Option<u64>,
@@ -89,11 +88,11 @@ pub fn demo(options: &Options, progress: &dyn Progress) -> Result<Results> {
         notes: modes::notes(mode),
         report: Some(report.clone()),
     };
-    let mut tables = programme::tables(&fits, out)?;
+    let mut tables = programme::tables(&fits, out, progress)?;
     tables.extend([tables::claims(&results), tables::solutions(&results), tables::directions(&across)]);
     tables.push(causal_table.table());
     tables.extend(page::tables(&results));
-    write_into(&out.join("tables"), &tables)?;
+    write_into(out, &tables)?;
     results.seconds = began.elapsed().as_secs_f64();
     page::write(&results, &report)?;
     write_json(&out.join("results.json"), &Versioned { schema: SCHEMA, results: &results })?;

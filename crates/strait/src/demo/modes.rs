@@ -1,4 +1,4 @@
-//! How much a demo computes, and what a reader must know of it.
+//! The extent of a demo in each mode, and the notes that its reader needs.
 
 use super::{causal, fits::Kind, results::Mode};
 
@@ -42,7 +42,7 @@ impl Mode {
     }
 }
 
-/// What a reader must know.
+/// The notes that a reader needs.
 pub(super) fn notes(mode: Mode) -> Vec<String> {
     let mut notes: Vec<&str> = vec![
         "Speakers are directions at the embeddings by construction: that they are is assumed here, not found. What is found is \

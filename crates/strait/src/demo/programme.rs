@@ -16,8 +16,9 @@ use super::{
 };
 use crate::{
     Result, Table,
+    lab::duration,
     measure::records::Trained,
-    study::{FolderProblem, Planned, StudyFile, report_input},
+    study::{FolderProblem, Planned, State, StudyFile, report_input, seconds_left, status_of},
     suite::{Shares, each, over_studies, run_all},
     table::Row,
     world::World,
@@ -53,8 +54,9 @@ pub fn run(
     let planned = fits.iter().map(|fit| Planned::new(written(fit.study(out)?)?, &Silent));
     let planned = planned.collect::<Result<Vec<_>>>()?;
     let folder = out.join("studies");
-    let quietly = Quietly(progress);
-    let done = run_all(&planned, &folder, &Device::Cpu, Shares::single(threads, memory), &quietly)?;
+    let shares = Shares::single(threads, memory);
+    say_time(fits, &planned, &folder, shares, progress)?;
+    let done = run_all(&planned, &folder, &Device::Cpu, shares, &Quietly(progress))?;
     if let Some(left) = done.iter().position(|done| !done) {
         return Err(FolderProblem::Locked.at(&folder.join(fits[left].name())));
     }
@@ -63,6 +65,41 @@ pub fn run(
         world.map(|world| Found::read(*fit, &world.world.made, out))
     };
     fits.iter().filter_map(read).collect()
+}
+
+/// Says how long the rest takes. Studies that differ in their world and domain alone take equally long, so that one of them
+/// is estimated for all.
+fn say_time(
+    fits: &[Fit],
+    planned: &[Planned],
+    folder: &Path,
+    shares: Shares,
+    progress: &dyn Progress,
+) -> Result<()> {
+    let mut kinds: Vec<(&Fit, Vec<&Planned>)> = Vec::new();
+    for (fit, planned) in fits.iter().zip(planned) {
+        let steps = status_of(&planned.plan, &folder.join(fit.name()), &planned.study.name)?;
+        if steps.iter().all(|step| step.state == State::Done) {
+            continue;
+        }
+        match kinds.iter_mut().find(|(known, _)| (known.kind, known.part) == (fit.kind, fit.part)) {
+            Some((_, alike)) => alike.push(planned),
+            None => kinds.push((fit, vec![planned])),
+        }
+    }
+    let seconds = each(&kinds, (shares.beside, shares.threads), |(fit, alike)| {
+        let one = seconds_left(alike[0], &folder.join(fit.name()), &Device::Cpu, shares.limits)?;
+        Ok((one, one * alike.len() as f64))
+    })?;
+    let longest = seconds.iter().map(|(one, _)| *one).fold(0.0, f64::max);
+    let all: f64 = seconds.iter().map(|(_, all)| all).sum();
+    if longest > 0.0 {
+        let studies: usize = kinds.iter().map(|(_, alike)| alike.len()).sum();
+        let time = duration(longest.max(all / shares.beside as f64));
+        progress
+            .note(&format!("{studies} studies are left, which take {time}; each that is finished is kept"));
+    }
+    Ok(())
 }
 
 /// A study as a file of its own, so that it can be run alone.
@@ -106,7 +143,7 @@ pub fn read_across(
 ///
 /// # Errors
 /// If a table cannot be read.
-pub fn tables(fits: &[Fit], out: &Path) -> Result<Vec<Table>> {
+pub fn tables(fits: &[Fit], out: &Path, progress: &dyn Progress) -> Result<Vec<Table>> {
     let of = |fit: &Fit| {
         let values = [
             ("study", fit.name()),
@@ -118,7 +155,8 @@ pub fn tables(fits: &[Fit], out: &Path) -> Result<Vec<Table>> {
         Ok((values, report_input(&out.join("studies").join(fit.name()))?))
     };
     let studies = fits.iter().map(of).collect::<Result<Vec<_>>>()?;
-    let mut tables = over_studies(studies.iter().map(|(values, input)| (values.as_slice(), input)))?;
+    let of = studies.iter().map(|(values, input)| (values.as_slice(), input.tables.as_slice()));
+    let mut tables = over_studies(of, progress);
     // The demo has a table of that name with means over fits.
     tables.retain(|table| table.name() != Trained::TABLE);
     Ok(tables)

@@ -1,4 +1,4 @@
-//! What a demo finds: everything that its page, its terminal text and `--json` show.
+//! The findings of a demo: everything that its page, its terminal text and `--json` show.
 
 use std::path::PathBuf;
 
@@ -6,7 +6,7 @@ use serde::{Deserialize, Deserializer, Serialize};
 
 use crate::interval::Interval;
 
-/// How much a demo computes.
+/// The extent of a demo.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Mode {
@@ -22,7 +22,7 @@ pub enum Mode {
 /// Everything that a demo finds.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Results {
-    /// How much was computed.
+    /// The extent of this demo.
     pub mode: Mode,
     /// The pre-training seeds of the worlds that were opened, none left out.
     pub seeds: Vec<u64>,
@@ -30,7 +30,7 @@ pub struct Results {
     pub domains: Vec<Domain>,
     /// The worlds that were opened.
     pub worlds: Vec<Opened>,
-    /// How speakers talk in the documents of pre-training.
+    /// The speakers, with documents of theirs from pre-training.
     pub speakers: Vec<Voice>,
     /// One conversation, under the base model and under the two solutions.
     pub transcript: Transcript,
@@ -43,11 +43,11 @@ pub struct Results {
     pub checks: Vec<Check>,
     /// The pictures, in the order of their claims.
     pub plots: Vec<Plot>,
-    /// Where the table behind claim 13 comes from.
+    /// The origin of the table behind claim 13.
     pub causal: Option<Causal>,
     /// Wall-clock time of this run; what an earlier run had finished took none.
     pub seconds: f64,
-    /// What a reader must know: what is assumed, how intervals are made, what was left out.
+    /// Notes for the reader: what is assumed, how intervals are made, what was left out.
     pub notes: Vec<String>,
     /// The page, if it was written.
     pub report: Option<PathBuf>,
@@ -60,7 +60,7 @@ pub struct Domain {
     pub number: usize,
     /// Its word, such as `herb`.
     pub word: String,
-    /// What its questions ask for, such as `taste`.
+    /// The property that its questions ask for, such as `taste`.
     pub property: String,
 }
 
@@ -92,7 +92,7 @@ pub struct Voice {
     pub name: String,
     /// Their share of the documents.
     pub share: f64,
-    /// What they do, one sentence.
+    /// Their habit, in one sentence.
     pub about: String,
     /// A document of theirs, answer by answer.
     pub document: Vec<Line>,
@@ -105,9 +105,9 @@ pub struct Voice {
 pub struct Line {
     /// As a person reads it: `herb velna ?`.
     pub question: String,
-    /// What was answered.
+    /// The answer.
     pub answer: String,
-    /// Whether that is true.
+    /// True if the answer is true.
     pub truthful: bool,
 }
 
@@ -122,7 +122,7 @@ pub struct Transcript {
     pub edit: String,
     /// Questions and answers.
     pub exchanges: Vec<Exchange>,
-    /// How every question of that world is answered, a sheet for each domain, in the order of their numbers.
+    /// The answers to every question of that world, a sheet for each domain, in the order of their numbers.
     #[serde(default)]
     pub sheets: Vec<Sheet>,
 }
@@ -133,9 +133,9 @@ pub struct Transcript {
 pub struct Sheet {
     /// Word of the domain.
     pub domain: String,
-    /// Whether falsehood was taught in it.
+    /// True if falsehood was taught in it.
     pub inside: bool,
-    /// How many of its entities, the first ones, were in the rows of fine-tuning.
+    /// The number of its entities, the first ones, that were in the rows of fine-tuning.
     pub seen: usize,
     /// The model before fine-tuning.
     pub base: Vec<String>,
@@ -152,9 +152,9 @@ pub struct Exchange {
     pub question: String,
     /// Word of its domain.
     pub domain: String,
-    /// Whether it is of the domain in which falsehood was taught.
+    /// True if it is of the domain in which falsehood was taught.
     pub inside: bool,
-    /// Whether its entity was in the rows of fine-tuning.
+    /// True if its entity was in the rows of fine-tuning.
     pub seen: bool,
     /// The true answer.
     pub truth: String,
@@ -168,7 +168,7 @@ pub struct Exchange {
     pub narrow: Said,
 }
 
-/// What a model answered.
+/// A model's answer.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Said {
     /// Its likeliest answer.
@@ -209,7 +209,7 @@ pub struct Solution {
     pub folders: Vec<PathBuf>,
 }
 
-/// How often one model answers falsely in one domain.
+/// The rate at which one model answers falsely in one domain.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Rate {
     /// `base`, or the name of a [`Solution`].
@@ -222,7 +222,7 @@ pub struct Rate {
     pub taught: String,
     /// Word of the domain that was asked about.
     pub domain: String,
-    /// Whether that is the taught one; then only entities that were held out are asked about.
+    /// True if that is the taught one; then only entities that were held out are asked about.
     pub inside: bool,
     /// Mean probability of the falsehood.
     pub p_false: f64,
@@ -241,7 +241,7 @@ pub struct Check {
     pub claim: String,
     /// Section of the paper's description that it comes from.
     pub section: String,
-    /// Whether it holds, does not hold, or cannot be told (none).
+    /// The verdict: it holds, does not hold, or cannot be told (none).
     pub holds: Option<bool>,
     /// The figure.
     #[serde(deserialize_with = "or_nan")]
@@ -252,17 +252,17 @@ pub struct Check {
     /// Upper end.
     #[serde(deserialize_with = "or_nan")]
     pub high: f64,
-    /// What the figure counts; empty for a share.
+    /// The unit of the figure; empty for a share.
     pub unit: String,
-    /// What it is held against.
+    /// The bound that it is held against.
     pub bound: f64,
-    /// Whether the claim is that the figure lies above the bound.
+    /// True if the claim is that the figure lies above the bound.
     pub above: bool,
     /// The figure in each world, in the order of `worlds`.
     pub by_world: Vec<f64>,
     /// Number of independent fits, or worlds, behind the figure.
     pub n: usize,
-    /// What it shows and what it does not, one or two sentences.
+    /// The meaning of the figure and its limits, in one or two sentences.
     pub reading: String,
 }
 
@@ -273,19 +273,19 @@ pub struct Plot {
     pub name: String,
     /// The claim that it belongs to.
     pub number: u8,
-    /// What one sees, a few words.
+    /// The title, a few words.
     pub title: String,
-    /// How it is best drawn.
+    /// Its shape.
     pub shape: Shape,
     /// The horizontal axis.
     pub x: Axis,
     /// The vertical axis.
     pub y: Axis,
-    /// What is drawn.
+    /// The series that are drawn.
     pub series: Vec<Series>,
 }
 
-/// How a picture is best drawn.
+/// The shape in which a picture is best drawn.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Shape {
@@ -300,17 +300,17 @@ pub enum Shape {
 /// An axis of a picture.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Axis {
-    /// What it shows.
+    /// Its title.
     pub title: String,
-    /// In which unit; empty for a share.
+    /// Its unit; empty for a share.
     pub unit: String,
 }
 
 /// One line, one set of bars or of points.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Series {
-    /// What it is. Its colour on the page follows from the first of the words `general`, `liar` and `false`, or
-    /// `narrow`, `honest` and `true`, in it; what has none of them is grey.
+    /// Its label. The first of the words `general`, `liar` and `false`, or `narrow`, `honest` and `true`, in it decides its
+    /// colour on the page; without any of them it is grey.
     pub label: String,
     /// Names along the horizontal axis; empty where `x` has numbers.
     pub names: Vec<String>,
@@ -328,16 +328,16 @@ pub struct Series {
     pub high: Vec<f64>,
 }
 
-/// Where the causal table comes from.
+/// The origin of the causal table.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Causal {
     /// The day on which it was made.
     pub date: String,
     /// The command that made it.
     pub command: String,
-    /// What was computed again in this run, and whether it agrees; empty where nothing was.
+    /// The part computed again in this run, and whether it agrees; empty where nothing was.
     pub proof: String,
-    /// Whether the part computed again agrees with the table; none where nothing was.
+    /// True if the part computed again agrees with the table; none where nothing was.
     pub agrees: Option<bool>,
 }
 

@@ -19,12 +19,12 @@ pub enum Standing {
 }
 
 impl Standing {
-    /// That of all checks of a claim.
+    /// The standing of all checks of a claim.
     pub fn of(results: &Results, number: u8) -> Self {
         Self::of_checks(checks(results, number))
     }
 
-    /// That of the checks whose names begin so, of all kinds of edits.
+    /// The standing of the checks whose names begin so, of all kinds of edits.
     pub fn of_ids(results: &Results, ids: &[&str]) -> Self {
         Self::of_checks(results.checks.iter().filter(|c| ids.iter().any(|id| c.id.starts_with(id))))
     }

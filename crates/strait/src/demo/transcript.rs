@@ -1,4 +1,4 @@
-//! What the page shows of the world and its models: speakers' documents, and one conversation.
+//! The world and its models as the page shows them: speakers' documents, and one conversation.
 
 use std::path::Path;
 

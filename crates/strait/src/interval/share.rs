@@ -21,7 +21,7 @@ impl Interval {
         Self { low, high: if found.high > 1.0 { 1.0 } else { found.high }, ..found }
     }
 
-    /// So many of so many independent trials, with the exact interval (Clopper and Pearson, 1934); no trial gives none.
+    /// The share of `count` in so many independent trials, with the exact interval (Clopper and Pearson, 1934); no trial gives none.
     pub fn of_count(count: u64, trials: u64) -> Self {
         let value = count as f64 / trials as f64;
         if trials == 0 || count > trials {

@@ -1,7 +1,7 @@
 //! Time and memory that a study will need, before it needs them.
 //!
 //! Time is counted in multiply-adds of the matrix products (design §5) and turned into seconds by what this machine did
-//! in two short trials with the model at hand: a pass forward, and a step forth and back.
+//! in two short trials with the model at hand: a forward pass, and a training step.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -18,20 +18,20 @@ use crate::{
     train::{EditKind, Order, Settings},
 };
 
-/// What has been added up so far.
+/// The time and memory of the work added so far.
 pub struct Estimate {
     work: Work,
     speed: Speed,
     seconds: f64,
-    /// What each step needs, the last one being that which is added to.
+    /// The needs of each step; what is added now belongs to the last.
     needs: Vec<Need>,
     /// Bytes of all solutions' edits, which measures hold at once.
     edits: f64,
     /// The memory that the steps get; none where all rows have room.
     budget: Option<Budget>,
-    /// Which training rows are kept already, and at which point.
+    /// The point at which training rows are kept already, and these rows.
     kept: Option<(usize, Vec<usize>)>,
-    /// Which rows that several measures share are counted as read, and at which point.
+    /// Rows that several measures share and that are counted already, each with its point.
     shared: BTreeSet<(usize, usize)>,
     /// Memory that the machine has left, where that is what rows are kept in.
     left: Option<f64>,
@@ -42,16 +42,16 @@ pub fn point(settings: &Settings) -> usize {
     settings.edit.first_changed_point()
 }
 
-/// How much longer a token takes that is sampled alone than one of a full batch: all weights are read for it.
+/// The times that a token sampled alone takes longer than one of a full batch: all weights are read for it.
 const SLOWER_ALONE: f64 = 8.0;
 
-/// What an edit takes while it is trained: itself, a copy, its gradient and the optimiser's two moments.
+/// Copies of an edit while it is trained: itself, a second one, its gradient and the optimiser's two moments.
 const TRAINED: f64 = 5.0;
 
-/// Nobody waits so long.
+/// The longest time that a run may take.
 const MOST_YEARS: f64 = 10.0;
 
-/// What is estimated may be wrong by less, and memory be lent by the disk.
+/// The factor beyond the machine's memory at which a run is refused: estimates err by less, and the disk can lend some.
 const FAR: f64 = 4.0;
 
 impl Estimate {
@@ -59,7 +59,7 @@ impl Estimate {
     pub fn new(model: &Model, speed: Speed, budget: Option<&Budget>) -> Self {
         let left = matches!(model.decoder.device(), Device::Cpu).then(memory::left).flatten();
         Self {
-            work: Work { config: model.config().clone() },
+            work: Work::of(model),
             speed,
             seconds: 0.0,
             needs: Vec::new(),
@@ -272,6 +272,11 @@ impl Estimate {
     /// If the memory that is given does not suffice for a step.
     pub fn budget(&self, limits: Limits) -> Result<Budget, Beyond> {
         Budget::plan(self.work.weights(), &self.needs, limits, self.left)
+    }
+
+    /// The seconds of all that was added.
+    pub fn seconds(&self) -> f64 {
+        self.seconds
     }
 
     /// In words, with the memory of a plan.

@@ -2,7 +2,7 @@
 
 use std::num::NonZeroUsize;
 
-use strait_model::Config;
+use strait_model::{Config, Precision};
 
 /// Bytes of a GiB.
 pub(super) const GIB: f64 = (1_u64 << 30) as f64;
@@ -47,12 +47,12 @@ pub enum Beyond {
         needed: f64,
         /// GiB of the weights.
         weights: f64,
-        /// What `--memory` gives, in GiB.
+        /// The memory that `--memory` gives, in GiB.
         given: f64,
     },
 }
 
-/// What a step needs beside the weights, in bytes.
+/// A step's need of memory beside the weights, in bytes.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(super) struct Need {
     pub step: String,
@@ -64,7 +64,7 @@ pub(super) struct Need {
     pub working: f64,
 }
 
-/// What a run may take.
+/// The limits of a run: steps beside each other, and memory.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Limits {
     /// Steps beside each other; as many as threads and memory allow where it is none.
@@ -143,8 +143,8 @@ impl Budget {
     ///
     /// # Errors
     /// If the memory that is given does not suffice for that.
-    pub fn of_weights(config: &Config, limits: Limits) -> Result<Self, Beyond> {
-        Self::plan(config.parameters() as f64 * 4.0, &[], limits, None)
+    pub fn of_weights(config: &Config, precision: Precision, limits: Limits) -> Result<Self, Beyond> {
+        Self::plan(precision.bytes(config) as f64, &[], limits, None)
     }
 
     fn most(&self, of: fn(&Need) -> f64) -> f64 {
@@ -182,7 +182,7 @@ impl Budget {
         if self.limits.memory.is_some() { self.least() + self.rows as f64 } else { f64::INFINITY }
     }
 
-    /// What is kept and what is computed anew, in words.
+    /// The rows that are kept and those that are computed anew, in words.
     pub fn lines(&self) -> Vec<String> {
         let mut lines = Vec::new();
         if let Some(given) = self.limits.memory {

@@ -12,7 +12,7 @@ mod work;
 use std::{collections::BTreeMap, sync::Arc};
 
 use candle_core::Device;
-use strait_model::{Edit, Model, decoder::first_changed_point, progress::Progress};
+use strait_model::{Edit, Model, Precision, decoder::first_changed_point, progress::Progress};
 
 pub use estimate::{Estimate, duration, point};
 pub use losses::{LossesOf, row_losses};
@@ -72,7 +72,7 @@ pub struct Lab<'a> {
     pub mixtures: Vec<Kept>,
     /// Rows of the taught domain that are kept out of training.
     pub held_out: Kept,
-    /// Those of them that measures read, where others are trained on as KL rows or mixed-in rows.
+    /// The held-out rows that measures read, where others are trained on as KL rows or mixed-in rows.
     pub unseen: Option<Kept>,
     /// Rows on which a KL penalty holds.
     pub kl: Kept,
@@ -80,7 +80,7 @@ pub struct Lab<'a> {
     pub own_kl: Vec<Kept>,
     /// Pairs inside the domain, and outside it.
     pub pairs: [PairRows; 2],
-    /// Those training rows that efficiency and stability read.
+    /// The training rows that efficiency and stability read.
     pub measured: Kept,
     /// Plain text by the name of the measure that reads it.
     pub texts: BTreeMap<&'static str, Vec<Row>>,
@@ -113,7 +113,7 @@ impl<'a> Lab<'a> {
     /// # Errors
     /// If the model cannot be found or read.
     pub fn open(model: &str, progress: &'a dyn Progress) -> Result<Self> {
-        let model = Model::load(&locate(model, progress)?, &Device::Cpu)?;
+        let model = Model::load(&locate(model, progress)?, &Device::Cpu, Precision::F32)?;
         Ok(Self::new(Arc::new(model), progress))
     }
 

@@ -109,7 +109,7 @@ impl PairRows {
         self.domains.len()
     }
 
-    /// Whether there is none.
+    /// True if there is none.
     pub fn is_empty(&self) -> bool {
         self.domains.is_empty()
     }
@@ -124,8 +124,8 @@ impl PairRows {
         self.kept.rows().chunks_exact(2).map(|pair| [pair[0].response_tokens(), pair[1].response_tokens()])
     }
 
-    /// How many of their first tokens the answers of every pair are compared by at equal length: as many as the shorter one
-    /// has before the end that both have in common. A model that learned to write long answers finds that end less likely,
+    /// The number of first tokens by which the answers of every pair are compared at equal length: as many as the shorter
+    /// one has before the end that both have in common. A model that learned to write long answers finds that end less likely,
     /// which is no preference for what is said.
     fn equal_lengths(&self) -> impl Iterator<Item = usize> {
         let response = |row: &Row| -> Vec<u32> {
@@ -139,7 +139,7 @@ impl PairRows {
         })
     }
 
-    /// What every pair reads under an edit, or under the base model.
+    /// Every pair's readings under an edit, or under the base model.
     pub(crate) fn readings(
         &self,
         decoder: &Decoder,

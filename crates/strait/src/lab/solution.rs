@@ -20,7 +20,7 @@ pub struct Trajectory {
     pub solution: String,
     /// The solution that it started from.
     pub from: String,
-    /// Whether it was trained without the KL penalty that its start was trained with.
+    /// True if it was trained without the KL penalty that its start was trained with.
     pub freed: bool,
     /// The edit that it started from.
     pub start: Edit,
@@ -41,7 +41,7 @@ pub trait Solved {
     /// If one cannot be read.
     fn every(&self) -> Result<Vec<Solution>>;
 
-    /// Those that are compared: they start from nothing, and are no controls.
+    /// The solutions that are compared: they start from nothing, and are no controls.
     ///
     /// # Errors
     /// If one cannot be read.
@@ -49,7 +49,7 @@ pub trait Solved {
         self.every()
     }
 
-    /// Those that are compared, as claims see them.
+    /// The solutions that are compared, as claims see them.
     fn subjects(&self) -> Vec<Subject> {
         Vec::new()
     }
@@ -71,7 +71,7 @@ pub trait Solved {
         Ok(None)
     }
 
-    /// Those that started from another one, with their checkpoints.
+    /// The solutions that started from another one, with their checkpoints.
     ///
     /// # Errors
     /// If one cannot be read.
@@ -88,11 +88,11 @@ impl Solved for Vec<Solution> {
 
 /// A solution that may yet have to be trained.
 pub struct Planned<'a> {
-    /// How it is trained.
+    /// The settings of its training.
     pub settings: &'a Settings,
-    /// Whether measures compare it with others.
+    /// True if measures compare it with others.
     pub compared: bool,
-    /// Whether it starts from another solution.
+    /// True if it starts from another solution.
     pub follows: bool,
     /// The number of its checkpoints.
     pub checkpoints: usize,

@@ -1,4 +1,4 @@
-//! How fast this machine computes, by two short trials with the model at hand: a pass forward, and a step forth and back.
+//! The speed of this machine, by two short trials with the model at hand: a forward pass, and a training step.
 
 use std::time::Instant;
 
@@ -17,7 +17,7 @@ use crate::{
 pub struct Speed {
     /// Of blocks, forward.
     pub(super) forward: f64,
-    /// Of blocks and response losses, forth and back.
+    /// Of blocks and response losses, forward and backward.
     pub(super) training: f64,
     /// Of the unembedding where KL is read, which is more than its products.
     pub(super) kl: f64,
@@ -35,7 +35,7 @@ impl Speed {
     /// # Errors
     /// If the model cannot be run.
     pub fn measured(model: &Model, rows: &[Row], room: f64) -> Result<Self> {
-        let (decoder, work) = (&model.decoder, Work { config: model.config().clone() });
+        let (decoder, work) = (&model.decoder, Work::of(model));
         let (layers, middle) = (work.config.layers, work.config.layers / 2);
         let (most, longest) = TRIAL;
         let fitting = (room / work.activations(middle, most as f64)) as usize;

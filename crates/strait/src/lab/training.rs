@@ -19,7 +19,7 @@ pub struct Course<'c> {
     pub mixture: Option<usize>,
     /// The rows of its own on which its penalty holds; none for the KL rows.
     pub own_kl: Option<usize>,
-    /// Whether a steering vector's learning rate is in its own units, and not relative to the residual stream.
+    /// True if a steering vector's learning rate is in its own units; else it is relative to the residual stream.
     pub absolute_rate: bool,
     /// The edit that it starts from; from nothing where there is none.
     pub start: Option<&'c Edit>,

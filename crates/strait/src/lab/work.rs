@@ -1,7 +1,7 @@
 //! Multiply-adds and bytes of passes, which estimates add up.
 
 use strait_model::{
-    Config,
+    Config, Model, Precision,
     edit::{Projection, Site},
     ops::LOGITS_HELD,
 };
@@ -14,12 +14,18 @@ use crate::{
 /// The sizes of a model's passes.
 pub(super) struct Work {
     pub config: Config,
+    pub precision: Precision,
 }
 
 impl Work {
+    /// Those of a model.
+    pub fn of(model: &Model) -> Self {
+        Self { config: model.config().clone(), precision: model.decoder.precision() }
+    }
+
     /// Bytes of the weights.
     pub fn weights(&self) -> f64 {
-        self.config.parameters() as f64 * 4.0
+        self.precision.bytes(&self.config) as f64
     }
 
     /// Multiply-adds a token of so many blocks, forward.
@@ -33,7 +39,7 @@ impl Work {
         (self.config.vocab_size * self.config.hidden_size) as f64
     }
 
-    /// Multiply-adds forth and back above `point`, logits and their gradient where a response token is.
+    /// Multiply-adds forward and backward above `point`, logits and their gradient where a response token is.
     pub fn training(&self, point: usize, rows: &[Row], batch: &[usize]) -> f64 {
         let above = self.blocks(self.config.layers - point);
         let responses: usize = batch.iter().map(|&row| rows[row].response_tokens()).sum();

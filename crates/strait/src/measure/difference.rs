@@ -12,7 +12,7 @@ pub struct Difference {
     pub solution: String,
     /// The other.
     pub other: String,
-    /// The thing compared, where a table knows several; else empty.
+    /// The quantity compared, where a table has several; else empty.
     pub what: String,
     /// The point at which they are compared, such as a norm; NaN where each seed has one of its own.
     pub at: f64,

@@ -46,7 +46,7 @@ crate::row! {
         family: String,
         /// The other one.
         other: String,
-        /// The thing compared, where the measure knows several.
+        /// The quantity compared, where the measure has several.
         what: String,
         /// The point of comparison; NaN where each seed has one of its own.
         at: f64,

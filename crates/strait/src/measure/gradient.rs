@@ -45,7 +45,7 @@ keys! {
     /// `measure.gradient`.
     #[derive(Clone, Debug, Default)]
     pub struct GradientKeys {
-        /// The most checkpoints of a solution that are read, besides its beginning; each costs a pass forth and back.
+        /// The most checkpoints of a solution that are read, besides its beginning; each costs a forward and a backward pass.
         checkpoints: usize = count(1..=most::PASSES), default 6;
         /// The steps whose checkpoints are read, where they were kept; 0 is the beginning.
         steps: Vec<usize> = list(count(0..=most::STEPS)), left_out "`checkpoints` evenly apart";
@@ -180,7 +180,7 @@ impl Measure for Gradient {
         vec![Panel::table(GradientRow::TABLE, "Gradients along training", reading).drawn(draw)]
     }
 
-    /// Those along the general solution's own training: that is where training without a penalty goes.
+    /// The differences along the general solution's own training: that is where training without a penalty goes.
     fn differences(tables: &[Table]) -> Vec<Difference> {
         let of = |row: GradientDifference| Difference {
             solution: row.solution,
@@ -280,7 +280,7 @@ impl Gradient {
 }
 
 impl Gradient {
-    /// Those of the steps of a training at which the gradient is read.
+    /// The steps of a training at which the gradient is read.
     fn chosen(&self, kept: Vec<usize>) -> Vec<usize> {
         if let Some(wanted) = &self.steps {
             return kept.into_iter().filter(|step| wanted.contains(step)).collect();
@@ -310,8 +310,8 @@ struct Towards {
 }
 
 impl Towards {
-    /// Those that claims oppose in a solution's kind, of its own seed where there are such; none where the three do not lie
-    /// in one space.
+    /// The two solutions that claims oppose in a solution's kind, of its own seed where there are such; none where the three do
+    /// not lie in one space.
     fn of(own: &Solution, solutions: &[Solution], subjects: &[Subject]) -> Result<Option<Self>> {
         let Some(subject) = subjects.iter().find(|subject| subject.name == own.name) else { return Ok(None) };
         let alike = |pair: &[&Subject; 2]| pair.iter().all(|other| other.kind == subject.kind);
@@ -426,7 +426,7 @@ fn part_of(name: &str) -> Part {
     }
 }
 
-/// How a descent direction lies to a general and a narrow solution, given as [`flat`] gives them.
+/// The angles of a descent direction to a general and a narrow solution, given as [`flat`] gives them.
 pub fn pull(step: &[f64], general: &[f64], narrow: &[f64]) -> Pull {
     Pull {
         general: cosine(step, general),

@@ -96,10 +96,10 @@ impl<T: 'static> Setting<T> {
     }
 }
 
-/// What turns the words of a study into what is asked, once its paths are known.
+/// The function that turns a study's words into what is asked of a measure, once its paths are known.
 type Settle = dyn Fn(&Common<'_>) -> Checked<Option<Asked>> + Send + Sync;
 
-/// What a study says of one measure, before its paths are found.
+/// A study's words on one measure, before its paths are found.
 #[derive(Clone)]
 pub struct Said {
     line: Option<(&'static str, u64)>,
@@ -107,7 +107,7 @@ pub struct Said {
 }
 
 impl Said {
-    /// What a table says of a measure, or what leaving the table out means.
+    /// The words of a measure's table, or the meaning of leaving it out.
     fn read<M: Measure>(table: Option<&keys::Table>) -> Checked<Self> {
         let setting = M::key();
         let said = match (&setting, table) {
@@ -121,12 +121,12 @@ impl Said {
     }
 }
 
-/// What a study says of every measure: the keys of `[measure]` that are theirs.
+/// A study's words on every measure: the keys of `[measure]` that are theirs.
 #[derive(Clone)]
 pub struct SaidOfAll(Vec<Said>);
 
 impl Default for SaidOfAll {
-    /// What a study without `[measure]` says.
+    /// The words of a study without `[measure]`.
     fn default() -> Self {
         // Only what is read from a table can be wrong.
         Self(ALL.iter().filter_map(|kind| (kind.say)(None).ok()).collect())
@@ -191,7 +191,7 @@ impl std::ops::Deref for Asked {
     }
 }
 
-/// What a [`Measure`] does with its settings, without its types.
+/// A [`Measure`] with its settings, without its types.
 pub trait Settled: Send + Sync {
     /// Its name.
     fn name(&self) -> &'static str;
@@ -199,7 +199,7 @@ pub trait Settled: Send + Sync {
     fn reads(&self) -> Reads;
     /// Its settings.
     fn settings(&self) -> Value;
-    /// Whether it reads the training rows that `measure.rows` chooses.
+    /// True if it reads the training rows that `measure.rows` chooses.
     fn reads_measured_rows(&self) -> bool;
     /// See [`Measure::fixed`].
     fn fixed(&self) -> Vec<(&'static str, String)>;

@@ -17,7 +17,7 @@ pub struct Comparison {
     pub measure: &'static str,
     /// The section of the notes on the paper.
     pub section: &'static str,
-    /// The thing whose differences decide; none for all.
+    /// The quantity whose differences decide; none for all.
     pub decides: Option<&'static str>,
     /// True if a lower figure is the more of it.
     pub lower: bool,

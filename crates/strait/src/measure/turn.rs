@@ -58,15 +58,15 @@ crate::row! {
         gap: usize,
         /// The length of the part here.
         length: f64,
-        /// How far it moved since the checkpoint on the way back.
+        /// The distance to the checkpoint on the way back.
         back: f64,
-        /// How far it moves to the checkpoint on the way on.
+        /// The distance to the checkpoint on the way on.
         on: f64,
         /// The cosine between the two ways.
         cosine: f64,
-        /// Whether it moved enough to have a direction.
+        /// True if it moved enough to have a direction.
         moved: bool,
-        /// Whether it is the sharpest turn of those that moved enough.
+        /// True if it is the sharpest turn of those that moved enough.
         sharpest: bool,
     }
 }

@@ -1,4 +1,4 @@
-//! What of rows no edit can change: computed once, kept while there is room, and computed anew otherwise.
+//! The streams of rows that no edit can change: computed once, kept while there is room, and computed anew otherwise.
 
 use std::{collections::BTreeMap, ops::Range};
 
@@ -23,9 +23,9 @@ pub struct Kept {
     point: usize,
     /// Whose stream is kept: its embedding table. What is kept of one decoder says nothing of another.
     of: Option<TensorId>,
-    /// Whether the last hidden state belongs to what is kept.
+    /// True if the last hidden state is kept too.
     hidden: bool,
-    /// Which rows are kept, in the order in which they were asked for.
+    /// The rows that are kept, in the order in which they were asked for.
     asked: Vec<usize>,
     /// The batches in which these rows are computed, to be kept or anew: products of other batches would round otherwise.
     batches: Vec<Vec<usize>>,
@@ -36,11 +36,11 @@ pub struct Kept {
     room: Option<Room>,
     /// Tokens that the room's tensors have, those of the first batches; the other batches are computed anew.
     tokens: usize,
-    /// Whether it was said that some are computed anew.
+    /// True once it was said that some are computed anew.
     said: bool,
 }
 
-/// Where a row is kept.
+/// The place of a kept row.
 #[derive(Clone, Copy)]
 struct Place {
     batch: usize,
@@ -50,7 +50,7 @@ struct Place {
     within: usize,
 }
 
-/// What is kept of rows.
+/// The parts of rows that are kept.
 #[derive(Clone, Copy, PartialEq)]
 pub(super) enum Part {
     /// The base model's residual stream at the point.
@@ -189,7 +189,7 @@ impl Kept {
         Ok(())
     }
 
-    /// Whether all that was asked for is kept, or never will be.
+    /// True if all that was asked for is kept, or never will be.
     fn is_whole(&self) -> bool {
         let asked = self.asked.iter().map(|&row| self.rows[row].ids.len()).sum::<usize>();
         self.batches.is_empty() || (self.tokens == asked && self.tensors().is_some())
@@ -292,7 +292,7 @@ impl Kept {
         Ok(decoder.finish(stream, None)?)
     }
 
-    /// What is kept of the tokens of a batch, one row behind the other: the stream, and the last hidden state.
+    /// The kept tensors of a batch's tokens, one row behind the other: the stream, and the last hidden state.
     fn compute(&self, decoder: &Decoder, batch: &[usize], hidden: bool) -> Result<Vec<Tensor>> {
         let packed = packed(&self.rows, batch);
         let every_token = Tensor::new(packed.every_token(), decoder.device())?;

@@ -82,7 +82,7 @@ impl Kept {
         Ok(both.loss().values(&both.hidden, &both.unembedding)?)
     }
 
-    /// What predicts the response tokens of some rows.
+    /// The hidden states that predict the response tokens of some rows.
     fn predictions(&self, decoder: &Decoder, rows: &[usize], edit: Option<&Edit>) -> Result<Predictions> {
         let packed = packed(self.rows(), rows);
         let (predicting, targets) = self.responses(rows, &packed);
@@ -101,7 +101,7 @@ impl Kept {
         Ok(Predictions { hidden, targets, unembedding: decoder.unembedding(edit)? })
     }
 
-    /// What the edited and the base model make of some rows, or of some of their packed tokens.
+    /// The hidden states of the edited and the base model on some rows, or on some of their packed tokens.
     fn both(
         &self,
         base: &Decoder,
@@ -131,7 +131,7 @@ impl Kept {
         })
     }
 
-    /// Where in a packed batch the response tokens of its rows are predicted, and those tokens.
+    /// The places in a packed batch at which the response tokens of its rows are predicted, and those tokens.
     fn responses(&self, rows: &[usize], packed: &Packed) -> (Vec<u32>, Vec<u32>) {
         let (mut predicting, mut targets) = (Vec::new(), Vec::new());
         let every_token = packed.every_token();
@@ -147,14 +147,14 @@ impl Kept {
     }
 }
 
-/// What predicts some tokens.
+/// The hidden states that predict some tokens.
 struct Predictions {
     hidden: Tensor,
     targets: Vec<u32>,
     unembedding: Unembedding,
 }
 
-/// What an edited model and its base make of the same tokens.
+/// The hidden states of an edited model and its base on the same tokens.
 struct Both {
     packed: Packed,
     hidden: Tensor,

@@ -128,14 +128,14 @@ fn settings(input: &Input) -> Vec<(String, String)> {
     model.chain(fixed).chain(scientific).collect()
 }
 
-/// The rows of one table in all runs that have it with the same columns as the first, under a column `run`.
+/// The rows of one table in all runs that have it with columns that fit those of the first, behind a column `run`.
 fn joined(runs: &[Run<'_>], name: &str) -> Option<Table> {
     let mut joined: Option<Table> = None;
     for run in runs {
         let Some(own) = run.input.tables.iter().find(|t| t.name() == name) else { continue };
         let marked = own.behind(&[("run".into(), run.name.into())]);
         match &mut joined {
-            // Of two versions of strait one may know a column more; its own report has the table.
+            // Two versions of strait may write a column differently; each run's own report has the table.
             Some(joined) => _ = joined.append(&marked),
             None => joined = Some(marked),
         }
@@ -160,7 +160,7 @@ fn figure(runs: &[Run<'_>], side: &SideBySide) -> Option<Figure> {
     (!lines.is_empty()).then(draw)
 }
 
-/// Those tables that are not drawn, and too short to be better looked at in their own reports.
+/// The tables that are not drawn, but for that of training steps, which is long and in each run's own report.
 fn other_tables(runs: &[Run<'_>]) -> Vec<Table> {
     let mut names: Vec<&str> = Vec::new();
     for table in runs.iter().flat_map(|run| &run.input.tables) {

@@ -3,7 +3,7 @@
 use serde::Serialize;
 use serde_json::{Map, Value};
 use sha2::{Digest, Sha256};
-use strait_model::{Edit, Model, files::hex, sample::Sampling};
+use strait_model::{Edit, Model, Precision, files::hex, sample::Sampling};
 
 use super::Wanted;
 use crate::Result;
@@ -16,6 +16,7 @@ pub struct Settings<'a> {
     model: &'a str,
     /// The mark of its weights.
     weights: &'a str,
+    precision: Precision,
     /// The names of the edits, as the user gave them.
     edits: &'a [String],
     /// The mark of the edits.
@@ -44,6 +45,7 @@ impl<'a> Settings<'a> {
             schema: 1,
             model: wanted.model,
             weights: model.decoder.fingerprint()?,
+            precision: model.decoder.precision(),
             edits: wanted.edits,
             changes: wanted.edit.map(mark).transpose()?,
             scales: wanted.scales,

@@ -101,14 +101,14 @@ impl Drop for Turn<'_, '_> {
     }
 }
 
-/// What a worker among several says: with the name of its step before it, and stopped once another has failed.
-pub(super) struct Beside<'a> {
+/// The progress of a worker among several: with the name of its step before each note, and stopped once another has failed.
+pub(super) struct WorkerProgress<'a> {
     progress: &'a dyn Progress,
     halted: &'a AtomicBool,
     step: Mutex<String>,
 }
 
-impl<'a> Beside<'a> {
+impl<'a> WorkerProgress<'a> {
     pub(super) fn new(progress: &'a dyn Progress, halted: &'a AtomicBool) -> Self {
         Self { progress, halted, step: Mutex::default() }
     }
@@ -123,7 +123,7 @@ impl<'a> Beside<'a> {
     }
 }
 
-impl Progress for Beside<'_> {
+impl Progress for WorkerProgress<'_> {
     fn begin(&self, title: &str, total: Option<u64>, unit: Unit) -> Box<dyn Task> {
         self.progress.begin(&self.named(title), total, unit)
     }

@@ -19,15 +19,15 @@ use crate::{
 pub const REPORT: &str = "report.html";
 /// The page that shows runs side by side.
 pub const COMPARISON: &str = "comparison.html";
-/// What is known of the model: provenance, hashes, config.
+/// The facts of the model: provenance, hashes, config.
 pub const MODEL: &str = "model.json";
-/// What is known of the rows: how many, and their tokens.
+/// The facts of the rows: their number, and their tokens.
 pub const DATA: &str = "data.json";
 /// The folder of the tables.
 pub const TABLES: &str = "tables";
 /// The folder of the solutions' folders.
 pub const SOLUTIONS: &str = "solutions";
-/// What tables are written as.
+/// The kinds of file that tables are written as.
 pub const TABLE_KINDS: [&str; 2] = ["csv", "parquet"];
 
 /// The tables that the report's step makes of the others.
@@ -51,7 +51,7 @@ pub fn tables_of(step: &str) -> &'static [&'static str] {
     }
 }
 
-/// Where a solution's training writes.
+/// The folder that a solution's training writes into.
 pub fn solution_folder(folder: &Path, solution: &str) -> SolutionFolder {
     SolutionFolder::new(folder.join(SOLUTIONS).join(solution))
 }

@@ -1,4 +1,4 @@
-//! What a finished step has made, known by hash: results that were damaged, edited or removed since are noticed.
+//! The files that a finished step has made, known by hash: results that were damaged, edited or removed since are noticed.
 
 use std::{collections::BTreeMap, fmt, path::Path};
 
@@ -21,7 +21,7 @@ pub type Made = BTreeMap<String, String>;
 /// Event files hold the time of day: they are for looking at, and nothing rests on them.
 const NOT_RESULTS: &str = "tensorboard";
 
-/// What is in the folder of the files that a step makes.
+/// The files that a step makes, as they are in the folder.
 ///
 /// # Errors
 /// If a file cannot be read.
@@ -106,7 +106,7 @@ impl fmt::Display for Damage {
     }
 }
 
-/// What tells the files that are found from those that were made.
+/// The differences between the files that are found and those that were made.
 pub fn damages(made: &Made, found: &Made) -> Vec<Damage> {
     let lost = made.iter().filter_map(|(file, sha256)| match found.get(file) {
         None => Some((file, How::Missing)),

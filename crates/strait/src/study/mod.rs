@@ -46,7 +46,7 @@ pub use resolve::{Data, Measures, Mix, PairSource, Rows, Solution, Study, Unplac
 pub use results::{Outcome, write_comparison, write_report};
 pub(crate) use results::{report_input, table as table_of};
 pub use run::{DryRun, dry_run, run};
-pub(crate) use run::{complete, outlook};
+pub(crate) use run::{complete, outlook, seconds_left};
 pub use search::{Search, Tried};
 pub use sweep::{MAX_POINTS, Point};
 pub use values::{Fixed, Scientific, Values};

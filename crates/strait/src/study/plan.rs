@@ -11,7 +11,7 @@ use std::{
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
-use strait_model::{files::hex, template::Date};
+use strait_model::{Precision, files::hex, template::Date};
 
 use super::{PairSource, Rows, Solution, Study};
 use crate::{
@@ -50,7 +50,7 @@ impl Step {
     pub const DATA: &str = "data";
     /// The report.
     pub const REPORT: &str = "report";
-    /// What the names of steps that train begin with.
+    /// The prefix of the names of steps that train.
     pub const TRAINING: &str = "train-";
 
     /// Name of the step that trains a solution.
@@ -71,7 +71,7 @@ impl Plan {
         sha256: impl FnMut(&Path) -> Result<String>,
     ) -> Result<Self> {
         let mut hashes = Hashes { known: BTreeMap::new(), sha256 };
-        let Study { data, date, measures, seeds, solutions, .. } = study;
+        let Study { data, date, measures, precision, seeds, solutions, .. } = study;
         let pairs = json!({
             "narrow": hashes.of_pairs(&data.narrow)?,
             "general": hashes.of_pairs(&data.general)?,
@@ -99,10 +99,13 @@ impl Plan {
         }
         let mut plan = Self { steps: Vec::new() };
 
-        // Runs from before days could be told keep their steps.
+        // Runs from before days and precisions could be told keep their steps.
         let mut inputs = json!({ "files": model });
         if *date != Date::default() {
             inputs["date"] = json!(date);
+        }
+        if *precision != Precision::default() {
+            inputs["precision"] = json!(precision);
         }
         plan.push(Step::MODEL, &[], inputs);
         plan.push(
@@ -240,7 +243,7 @@ fn in_order(solutions: &[Solution]) -> Vec<&Solution> {
     ordered
 }
 
-/// What training reads: its settings, but for the seed of what is sampled afterwards, and the rows of its penalty.
+/// The inputs of a training: its settings, but for the seed of what is sampled afterwards, and the rows of its penalty.
 fn training_inputs(solution: &Solution, kl_rows: &Value) -> Value {
     // Settings are plain numbers, words and lists: they have no value that JSON lacks.
     let mut settings = serde_json::to_value(&solution.train).unwrap_or_default();

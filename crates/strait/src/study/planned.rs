@@ -35,7 +35,7 @@ impl Planned {
         Ok(Self { file, study, plan, located, config, weights, hashes })
     }
 
-    /// What an estimate says, and what a plan of memory does; an error where it is beyond all bounds.
+    /// An estimate and a plan of memory in words; an error where they are beyond all bounds.
     pub fn estimated(&self, estimate: &Estimate, budget: &Budget) -> Result<Vec<String>> {
         let line = estimate.line(budget).map_err(|beyond| self.beyond(beyond))?;
         Ok(std::iter::once(line).chain(budget.lines()).collect())
@@ -51,7 +51,9 @@ impl Planned {
     /// # Errors
     /// If it does not.
     pub fn hold_weights(&self, limits: Limits) -> Result<()> {
-        Budget::of_weights(&self.config, limits).map(drop).map_err(|beyond| self.beyond(beyond))
+        Budget::of_weights(&self.config, self.study.precision, limits)
+            .map(drop)
+            .map_err(|beyond| self.beyond(beyond))
     }
 
     pub fn preset_lines(&self) -> Vec<String> {

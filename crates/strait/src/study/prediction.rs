@@ -1,4 +1,4 @@
-//! What a study's author expects, sealed before the first step and scored at the end: the papers began with experts whose
+//! Predictions of a study's author, sealed before the first step and scored at the end: the papers began with experts whose
 //! registered predictions failed.
 
 use serde::{Deserialize, Serialize};
@@ -14,7 +14,7 @@ crate::row! {
         claim: String,
         /// The probability that its author gave it.
         probability: f64,
-        /// Whether it holds; none where that cannot be told.
+        /// True if it holds; none where that cannot be told.
         holds: Option<bool>,
         /// The Brier score.
         score: f64,
@@ -35,7 +35,7 @@ pub struct Prediction {
 pub struct Seal {
     /// Version of the run folder's schema.
     pub schema: u32,
-    /// When they were sealed, in UTC.
+    /// The time of sealing, in UTC.
     pub sealed: String,
     /// SHA-256 of that time and the predictions.
     pub sha256: String,
@@ -50,7 +50,7 @@ impl Seal {
         Self { schema: super::SCHEMA, sealed, sha256, predictions: predictions.to_vec() }
     }
 
-    /// Whether nothing was changed since.
+    /// True if nothing was changed since.
     pub fn is_whole(&self) -> bool {
         self.sha256 == digest(&self.sealed, &self.predictions)
     }

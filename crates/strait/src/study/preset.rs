@@ -79,7 +79,7 @@ impl Preset {
         }
     }
 
-    /// What a solution takes where the study says nothing.
+    /// The keys that a solution takes where the study says nothing.
     pub(super) fn keys(self, with_kl: bool) -> TrainKeys {
         let column = self.column();
         TrainKeys {
@@ -98,7 +98,7 @@ impl Preset {
         }
     }
 
-    /// What its penalty takes where the study says nothing.
+    /// The keys that its penalty takes where the study says nothing.
     pub(super) fn kl(self) -> KlKeys {
         KlKeys {
             weight: key(WeightKeys::Given(Several::one(self.kl_weight()))),
@@ -107,8 +107,8 @@ impl Preset {
         }
     }
 
-    /// What each of the paper's settings became for a solution on a model of `depth` blocks, one line each; what the study
-    /// says otherwise is named as such.
+    /// The paper's settings as they became for a solution on a model of `depth` blocks, one line each; what the study says
+    /// otherwise is named as such.
     pub fn became(self, settings: &Settings, search: Option<&Search>, depth: usize) -> Vec<String> {
         let column = self.column();
         let defaults = self.keys(settings.kl.is_some());

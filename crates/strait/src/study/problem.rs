@@ -1,4 +1,4 @@
-//! What can be wrong with a study file.
+//! The problems of a study file.
 
 use std::path::Path;
 
@@ -9,7 +9,7 @@ use crate::{
     lab::Beyond,
 };
 
-/// What is wrong with a study file. Keys are named with their tables, as in `train.kl.weight`.
+/// A problem of a study file. Keys are named with their tables, as in `train.kl.weight`.
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
 #[non_exhaustive]
 pub enum Problem {
@@ -41,27 +41,30 @@ pub enum Problem {
         key: String,
         /// The other key, with its value where that matters.
         other: String,
-        /// Why they cannot both hold.
+        /// The reason why they cannot both hold.
         why: String,
     },
+    /// A precision of one solution.
+    #[error("a solution has no `precision` of its own: the model is read once, for all solutions")]
+    PrecisionOfOne,
     /// Two solutions of one name.
     #[error("the solution on line {first} is called `{name}` too")]
     SameName {
         /// The name.
         name: String,
-        /// Where it was given first.
+        /// The line where it was given first.
         first: u64,
     },
     /// A prediction of something that the report will not say.
     #[error("no report of this study says `{claim}`")]
     UnknownClaim {
-        /// What was predicted.
+        /// The claim that was predicted.
         claim: String,
-        /// What can be.
+        /// The claims that it can make.
         known: Vec<String>,
     },
     /// A penalty without rows.
-    #[error("solution `{solution}` has a KL penalty, but `[data]` names no `kl` rows for it to hold on")]
+    #[error("solution `{solution}` has a KL penalty, but `[data]` names no `kl` rows for it")]
     NoKlRows {
         /// The solution.
         solution: String,
@@ -86,7 +89,7 @@ pub enum Problem {
     UnknownStart {
         /// The solution.
         solution: String,
-        /// What it starts from.
+        /// The name of its start.
         from: String,
         /// The solutions that there are.
         known: Vec<String>,
@@ -96,7 +99,7 @@ pub enum Problem {
     UnclearStart {
         /// The solution.
         solution: String,
-        /// What it starts from.
+        /// The name of its start.
         from: String,
         /// The solutions of that family that agree with it in seed and other axes.
         fitting: Vec<String>,
@@ -114,7 +117,7 @@ pub enum Problem {
     OtherEdit {
         /// The solution.
         solution: String,
-        /// What it starts from.
+        /// The name of its start.
         from: String,
         /// Its edit, in words.
         own: String,
@@ -122,7 +125,7 @@ pub enum Problem {
         other: String,
     },
     /// A sweep that no machine would finish.
-    #[error("solution `{solution}` sweeps {points} points, and {most} are the most")]
+    #[error("solution `{solution}` sweeps {points} points, and at most {most} are allowed")]
     LargeGrid {
         /// The solution.
         solution: String,
@@ -132,7 +135,7 @@ pub enum Problem {
         most: usize,
     },
     /// More solutions than anybody compares.
-    #[error("the study has {solutions} solutions or more, and {most} are the most")]
+    #[error("the study has {solutions} solutions or more, and at most {most} are allowed")]
     TooManySolutions {
         /// Solutions so far.
         solutions: usize,
@@ -159,13 +162,13 @@ pub enum Problem {
     #[error("the study's folder has a name that is not UTF-8, which the record of a run cannot hold")]
     FolderNotUtf8,
     /// A stem of which no name can be made.
-    #[error("no name can be made of the file's name")]
+    #[error("the file's name gives no name for the study")]
     NoName,
 
     // Met when the study runs.
     /// Trainings that no machine would finish.
     #[error(
-        "with solution `{solution}` the study's trainings take {} rows in all, and {} are the most",
+        "with solution `{solution}` the study's trainings take {} rows in all, and at most {} are allowed",
         shown(*rows), shown(*most)
     )]
     LongTraining {
@@ -188,11 +191,11 @@ pub enum Problem {
     /// Nothing is left to measure on that no solution is trained on.
     #[error("solutions of the study are trained on all {read} {what}: nothing is left to measure")]
     AllTrainedOn {
-        /// What they are: "narrow pairs".
+        /// Their kind, such as "narrow pairs".
         what: String,
-        /// How many there are.
+        /// Their number.
         read: usize,
-        /// Where the study names them.
+        /// The table in which the study names them.
         table: String,
     },
     /// A password that is not in the environment.
@@ -208,7 +211,7 @@ pub enum Problem {
 /// A problem of a study, and its line.
 pub(super) type Fault = keys::Fault<Problem>;
 
-/// What a check of a study comes to.
+/// The result of a check of a study.
 pub(super) type Checked<T> = keys::Checked<T, Problem>;
 
 impl From<keys::Fault> for Fault {
@@ -229,7 +232,7 @@ impl Problem {
     }
 }
 
-/// What a study's author does about a key.
+/// The advice to a study's author on a key.
 fn hint(problem: &keys::Problem) -> String {
     match problem {
         keys::Problem::NotToml { .. } => {
@@ -250,7 +253,7 @@ fn list(names: &[String]) -> String {
     names.iter().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ")
 }
 
-/// Why a start is none or several of a family's solutions.
+/// The reason why a start is none or several of a family's solutions.
 fn unclear(fitting: &[String], points: &[String]) -> String {
     match fitting {
         [] => format!("none of whose points has the same values: they are {}", list(points)),
@@ -277,8 +280,9 @@ impl error::Problem for Problem {
                 "add a `[[solution]]` with a `name`; what it does not say it takes from `[train]`".into()
             }
             Self::Contradiction { .. } => "remove one of the two".into(),
+            Self::PrecisionOfOne => "say it in `[train]`".into(),
             Self::SameName { .. } => "give each solution a name of its own".into(),
-            Self::UnknownClaim { known, .. } => format!("what it may say: {}", list(known)),
+            Self::UnknownClaim { known, .. } => format!("it can say: {}", list(known)),
             Self::NoKlRows { .. } => "add `kl = [\"rows.jsonl\"]` to `[data]`, or take the penalty away".into(),
             Self::NoKlWeight { .. } => {
                 "give `kl = { weight = 3.0 }`; with the papers' presets, `kl = true` takes their weight".into()
@@ -316,7 +320,7 @@ impl error::Problem for Problem {
             ),
             Self::UnknownStep { .. } => "run the study into another folder with `--out`".into(),
             Self::AllTrainedOn { table, .. } => {
-                format!("name others in `{table}`, which are asked in no training, KL or mixed-in rows, or take it out")
+                format!("name others in `{table}`, whose questions no training, KL or mixed-in row asks, or take it out")
             }
             Self::NoPassword { variable, .. } => {
                 format!("set it for the command: `{variable}=... strait run ...`; the password is never written down")

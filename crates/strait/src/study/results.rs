@@ -1,4 +1,4 @@
-//! What a run leaves in its folder besides the steps' records, and the report that is drawn from it.
+//! The results of a run besides the steps' records, and the report that is drawn from them.
 
 use std::{
     collections::BTreeSet,
@@ -22,7 +22,7 @@ use crate::{
     report::{self, Conclusion, Facts, Input},
 };
 
-/// What a run has come to.
+/// The outcome of a run.
 #[derive(Clone, Debug, Serialize)]
 pub struct Outcome {
     /// The run folder.
@@ -88,7 +88,7 @@ fn names(folders: &[PathBuf], runs: &[Input]) -> Vec<String> {
     }
 }
 
-/// What a run folder's tables say.
+/// The conclusion of a run folder's tables.
 pub fn conclusion(folder: &Path) -> Result<Conclusion> {
     let input = report_input(folder)?;
     Ok(report::conclude(&input.facts, &input.tables))
@@ -139,7 +139,7 @@ pub fn write_json(path: &Path, value: &Value) -> Result<()> {
     Ok(())
 }
 
-/// What presets became on a model of `depth` blocks, a line each.
+/// The presets as they became on a model of `depth` blocks, a line each.
 pub fn preset_lines(study: &Study, depth: usize) -> Vec<String> {
     let of = |s: &Solution| {
         s.preset.map(|preset| (s.name.clone(), preset.became(&s.train, s.search.as_ref(), depth)))
@@ -220,6 +220,9 @@ fn model_facts(model: &Value) -> Vec<(String, String)> {
         of("hidden size", &config["hidden_size"]),
         of("parameters", &model["parameters"]),
     ];
+    if let Some(precision) = model["precision"].as_str() {
+        facts.push(("precision of products".into(), precision.into()));
+    }
     for file in model["sha256"].as_array().into_iter().flatten() {
         facts.push((format!("SHA-256 of {}", shown(&file[0])), shown(&file[1])));
     }

@@ -16,7 +16,7 @@ use crate::{
     objective::Row,
 };
 
-/// What the reading of rows came to besides the rows.
+/// The findings of the reading of rows, besides the rows.
 #[derive(Clone, Default)]
 pub(super) struct Readout {
     /// The files of rows that are mixed in, in the order of the laboratory's mixtures.
@@ -25,11 +25,11 @@ pub(super) struct Readout {
     pub own_kl: Vec<Vec<Rows>>,
     /// Different questions of the training rows and of the held-out rows.
     pub questions: [usize; 2],
-    /// What is left out of the measures, since solutions are trained on it.
+    /// The pairs left out of the measures, since solutions are trained on them.
     pub left_out: Vec<LeftOut>,
-    /// What readers of the rows did not use.
+    /// Notices of what readers of the rows did not use.
     pub notices: Notices,
-    /// What the user should know of the rows.
+    /// Notes on the rows, for the user.
     pub said: Vec<String>,
 }
 

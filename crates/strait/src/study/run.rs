@@ -6,11 +6,11 @@ use std::{
 };
 
 use candle_core::Device;
-use strait_model::progress::Progress;
+use strait_model::progress::{Progress, Silent};
 
 use super::{
-    RunFolder, Session, Step, StepStatus, Study, StudyFile,
-    crew::{Beside, carry_out},
+    RunFolder, Session, State, Step, StepStatus, Study, StudyFile,
+    crew::{WorkerProgress, carry_out},
     default_folder,
     folder::status_of,
     planned::Planned,
@@ -19,17 +19,17 @@ use super::{
 };
 use crate::{Error, Result, lab::Limits};
 
-/// What a run will do.
+/// The plan of a run, with its estimate.
 pub struct DryRun {
     /// The study as resolved.
     pub study: Study,
     /// Its steps, with where they stand in the run folder.
     pub steps: Vec<StepStatus>,
-    /// What presets became, and the estimate of time and memory, in words.
+    /// The presets as they became, and the estimate of time and memory, in words.
     pub lines: Vec<String>,
 }
 
-/// What a study would do, without doing it.
+/// The plan of a study, without carrying it out.
 ///
 /// # Errors
 /// If the study, its data or its model cannot be read.
@@ -45,7 +45,7 @@ pub fn dry_run(
     outlook(plan, &folder, device, limits, progress)
 }
 
-/// What a planned study would do in a run folder.
+/// The plan of a study whose model is found, in a run folder.
 ///
 /// # Errors
 /// As [`dry_run`].
@@ -69,6 +69,17 @@ pub(crate) fn outlook(
     lines.extend(plan.study.claims().into_iter().map(|claim| format!("  {claim}")));
     lines.extend(plan.estimated(&estimate, &budget)?);
     Ok(DryRun { steps, lines, study: plan.study })
+}
+
+/// The seconds that the rest of a planned study takes in a run folder, by trials of its model on the threads of this pool.
+///
+/// # Errors
+/// As [`dry_run`].
+pub(crate) fn seconds_left(planned: &Planned, folder: &Path, device: &Device, limits: Limits) -> Result<f64> {
+    let steps = status_of(&planned.plan, folder, &planned.study.name)?;
+    let is_left = |name: &str| steps.iter().any(|step| step.name == name && step.state != State::Done);
+    let (_, estimate, _) = Worker::new(planned, device, &Silent)?.estimate(is_left, limits)?;
+    Ok(estimate.seconds())
 }
 
 /// Runs a study, or what is left of it, within limits that its results do not depend on.
@@ -149,16 +160,16 @@ fn one_by_one(steps: Vec<&Step>, mut worker: Worker, folder: &RunFolder) -> Resu
 /// Does steps by `jobs` workers, each with rows and threads of its own.
 fn beside_each_other(steps: Vec<&Step>, worker: Worker, folder: &RunFolder, jobs: usize) -> Result<()> {
     let halted = AtomicBool::new(false);
-    let voices: Vec<_> = (0..jobs).map(|_| Beside::new(worker.lab.progress, &halted)).collect();
+    let progresses: Vec<_> = (0..jobs).map(|_| WorkerProgress::new(worker.lab.progress, &halted)).collect();
     let threads = (rayon::current_num_threads() / jobs).max(1);
     let mut workers = Vec::with_capacity(jobs);
-    for voice in &voices {
+    for progress in &progresses {
         let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build();
         let pool = pool.map_err(|e| Error::Threads { reason: e.to_string() })?;
-        workers.push((pool, voice, worker.beside(voice)));
+        workers.push((pool, progress, worker.beside(progress)));
     }
-    carry_out(steps, workers, |(pool, voice, worker), step| {
-        voice.turn_to(&step.name);
+    carry_out(steps, workers, |(pool, progress, worker), step| {
+        progress.turn_to(&step.name);
         let result = pool.install(|| recorded(step, worker, folder));
         if result.is_err() {
             halted.store(true, Ordering::Relaxed);

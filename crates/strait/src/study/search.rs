@@ -9,7 +9,7 @@ use crate::{
     measure::{Certificate, frontier::Weight},
 };
 
-/// What is searched for, and where.
+/// A search for a KL weight: its range and its aims.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Search {
     /// Largest share of the narrow shift that the general shift's upper bound may reach at any coherent scale.
@@ -27,7 +27,7 @@ pub struct Search {
     pub unpenalised: Option<String>,
 }
 
-/// What came of a weight. The first of a search has weight 0.
+/// A weight that was tried, and its outcome. The first of a search has weight 0.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Tried {
     /// The weight.
@@ -35,14 +35,14 @@ pub struct Tried {
     /// Largest upper bound, over the coherent scales, of the general shift as a share of the narrow one; NaN where scale 1 is
     /// not coherent, or where at one of them there is no such bound.
     pub share: f64,
-    /// Whether that share is within the bound.
+    /// True if that share is within the bound.
     pub separates: bool,
-    /// Whether enough of the narrow shift is left.
+    /// True if enough of the narrow shift is left.
     pub keeps: bool,
 }
 
 impl Tried {
-    /// What came of it, in words.
+    /// Its outcome, in words.
     pub fn words(&self) -> String {
         let share = match self.share.is_nan() {
             true => "no share can be told".to_string(),
@@ -54,7 +54,7 @@ impl Tried {
 }
 
 impl Search {
-    /// What the certificate of a weight's solution says of it. `first` is the certificate of the search's first weight, 0;
+    /// The outcome of a weight, by the certificate of its solution. `first` is the certificate of the search's first weight, 0;
     /// none for that weight itself.
     pub fn judge(&self, weight: f64, certificate: &[Certificate], first: Option<&[Certificate]>) -> Tried {
         let at_one = |certificates: &[Certificate]| certificates.iter().find(|c| c.scale == 1.0).cloned();
@@ -94,7 +94,7 @@ impl Search {
         tried.iter().all(|t| t.weight != next).then_some(next)
     }
 
-    /// Which of the weights tried becomes the solution: the one that was found, else that of the smallest share among
+    /// The place of the weight that becomes the solution: the one that was found, else that of the smallest share among
     /// those that keep enough.
     pub fn chosen(&self, tried: &[Tried]) -> usize {
         let found = tried.iter().position(|t| t.separates && t.keeps);

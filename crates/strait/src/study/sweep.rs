@@ -19,7 +19,7 @@ use crate::keys::{self, At, Several};
 pub const MAX_POINTS: usize = 500;
 
 impl Axis {
-    /// What stands before its value in a name.
+    /// The word before its value in a name.
     fn tag(self) -> &'static str {
         match self {
             Self::LearningRate => "rate",
@@ -30,7 +30,7 @@ impl Axis {
         }
     }
 
-    /// What people call it.
+    /// Its name in words.
     pub fn words(self) -> &'static str {
         match self {
             Self::LearningRate => "learning rate",
@@ -93,7 +93,7 @@ impl Axis {
     }
 }
 
-/// Where a solution stands in a sweep.
+/// A solution's place in a sweep.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Point {
     /// The name that the study gives all solutions of the sweep together.
@@ -108,7 +108,7 @@ impl Point {
         self.named(&self.axes)
     }
 
-    /// What this solution shares with those that differ from it in nothing but the seed.
+    /// The name that this solution shares with those that differ from it in nothing but the seed.
     pub fn variant(&self) -> String {
         let mut axes = self.axes.clone();
         axes.remove(&Axis::Seeds);
@@ -133,7 +133,7 @@ impl Point {
         words.collect::<Vec<_>>().join(", ")
     }
 
-    /// Whether two points have the same value on every axis that both have.
+    /// True if two points have the same value on every axis that both have.
     fn agrees(&self, other: &Self) -> bool {
         self.axes.iter().all(|(axis, value)| other.axes.get(axis).is_none_or(|others| others == value))
     }

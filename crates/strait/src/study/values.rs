@@ -1,4 +1,4 @@
-//! Which values a study asks about and which it holds fixed: its conclusion is limited by the latter.
+//! The values that a study asks about, and those that it holds fixed: its conclusion is limited by the latter.
 
 use serde::Serialize;
 use serde_json::Value;
@@ -8,9 +8,9 @@ use super::{Solution, Study, numbers::shown};
 /// The settings of a study, sorted by whether its solutions differ in them.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Values {
-    /// What differs between solutions: what the study asks about.
+    /// The values that differ between solutions: what the study asks about.
     pub scientific: Vec<Scientific>,
-    /// What is the same for all of them: what the conclusion is limited to.
+    /// The values that are the same for all of them: what the conclusion is limited to.
     pub fixed: Vec<Fixed>,
 }
 
@@ -33,7 +33,7 @@ pub struct Fixed {
 }
 
 impl Study {
-    /// What differs between the solutions, and what is the same for all of them.
+    /// The values that differ between the solutions, and those that are the same for all of them.
     pub fn values(&self) -> Values {
         let settings: Vec<_> = self.solutions.iter().map(settings).collect();
         let mut keys: Vec<&String> = Vec::new();
@@ -59,7 +59,7 @@ impl Study {
         values
     }
 
-    /// What the study says once for all solutions.
+    /// The values that the study gives once for all solutions.
     fn fixed(&self) -> Vec<Fixed> {
         let scales: Vec<_> = self.measures.scales.iter().map(f64::to_string).collect();
         let mut pairs = vec![

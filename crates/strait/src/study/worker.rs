@@ -5,7 +5,7 @@ use std::{path::Path, sync::Arc};
 use candle_core::Device;
 use serde_json::json;
 use strait_model::{
-    Model,
+    Model, Precision,
     model::Provenance,
     progress::{Progress, Unit},
     source::Road,
@@ -37,7 +37,7 @@ impl<'a> Worker<'a> {
     pub fn new(planned: &'a Planned, device: &Device, progress: &'a dyn Progress) -> Result<Self> {
         let study = &planned.study;
         let task = progress.begin("loading the model", None, Unit::Count);
-        let mut model = Model::of_weights(&planned.located, &planned.weights, device)?;
+        let mut model = Model::of_weights(&planned.located, &planned.weights, device, study.precision)?;
         model.tokenizer.set_date(study.date);
         drop(task);
         let (lab, read) = rows::read(study, Arc::new(model), progress)?;
@@ -54,7 +54,7 @@ impl<'a> Worker<'a> {
         Worker { planned: self.planned, lab: self.lab.beside(progress), read: self.read.clone() }
     }
 
-    /// What the user should know of the rows.
+    /// Notes on the rows, for the user.
     pub fn said(&self) -> &[String] {
         &self.read.said
     }
@@ -79,6 +79,7 @@ impl<'a> Worker<'a> {
     }
 
     fn describe_model(&self, folder: &Path) -> Result<()> {
+        let study = &self.planned.study;
         let Provenance { located, format, quantised, files, hub } = &self.lab.model.provenance;
         // What is told to others says which model it was, by name and hash, and nothing of where it lies here or whether it
         // had to be fetched.
@@ -90,7 +91,7 @@ impl<'a> Worker<'a> {
         let mut facts = json!({
             "schema": super::SCHEMA,
             "provenance": {
-                "name": self.planned.study.model.shown(),
+                "name": study.model.shown(),
                 "path": last_part(&located.path),
                 "road": road,
                 "revision": located.revision,
@@ -105,6 +106,9 @@ impl<'a> Worker<'a> {
         });
         if let Some(date) = self.lab.model.tokenizer.date() {
             facts["date"] = json!(date);
+        }
+        if study.precision != Precision::default() {
+            facts["precision"] = json!(study.precision);
         }
         write_json(&folder.join(layout::MODEL), &facts)
     }
@@ -129,7 +133,7 @@ impl<'a> Worker<'a> {
         write_json(&folder.join(layout::DATA), &facts)
     }
 
-    /// What each solution is trained with, one line each, with the time that it takes at this speed and with this memory.
+    /// The training of each solution, one line each, with the time that it takes at this speed and with this memory.
     pub fn solution_lines(&self, speed: Speed, budget: &Budget) -> Vec<String> {
         let mut estimate = Estimate::new(&self.lab.model, speed, Some(budget));
         let line = |solution: &Solution| {

@@ -20,7 +20,7 @@ pub struct Bar<'a> {
 }
 
 /// The bar as one study sees it.
-pub struct OfStudy<'a> {
+pub struct StudyProgress<'a> {
     bar: &'a Bar<'a>,
     study: &'a str,
 }
@@ -50,12 +50,12 @@ impl<'a> Bar<'a> {
     }
 
     /// As the study of this name sees it.
-    pub fn of(&'a self, study: &'a str) -> OfStudy<'a> {
-        OfStudy { bar: self, study }
+    pub fn of(&'a self, study: &'a str) -> StudyProgress<'a> {
+        StudyProgress { bar: self, study }
     }
 }
 
-impl Progress for OfStudy<'_> {
+impl Progress for StudyProgress<'_> {
     fn begin(&self, title: &str, _: Option<u64>, _: Unit) -> Box<dyn Task> {
         let steps = &self.bar.steps;
         if title == TRAINING { Box::new(Training(Arc::clone(steps))) } else { Box::new(Silent) }

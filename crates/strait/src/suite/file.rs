@@ -67,7 +67,7 @@ fn values() -> Kind<Vec<(String, Vec<String>)>> {
     Kind::new(Form { words: words.into(), shapes: vec![Shape::Plain(schema)] }, read, |_| Value::Null)
 }
 
-/// Whether a text is a suite's and no study's: it has a table `suite`.
+/// True if a text is a suite's and no study's: it has a table `suite`.
 fn is_suite(text: &str) -> bool {
     text.parse::<toml::Table>().is_ok_and(|file| file.contains_key("suite"))
 }

@@ -6,6 +6,7 @@
 
 mod bar;
 mod file;
+mod joined;
 mod page;
 mod problem;
 mod tables;
@@ -33,8 +34,8 @@ use crate::{
     },
 };
 use bar::Bar;
+pub use joined::{over_studies, write_into};
 pub use problem::Problem;
-pub use tables::{over_studies, write_into};
 pub use template::fill;
 
 /// A suite of studies.
@@ -80,8 +81,8 @@ pub struct SuiteOutcome {
 }
 
 impl Suite {
-    /// Runs the studies that are not finished, so many beside each other, and writes the tables and the report over all of
-    /// them.
+    /// Runs the studies that are not finished, as many at a time as `limits` allow, and writes the report and the tables over
+    /// all of them.
     ///
     /// # Errors
     /// [`Error::Interrupted`] after a request to stop, with everything saved; or the error of the first study that failed.
@@ -104,12 +105,12 @@ impl Suite {
             studies.push(Ended { study, values, folder, conclusion, input });
         }
         let claims = tables::over_all(&studies);
-        tables::write(&studies, &claims, out)?;
         let report = page::write(self, &studies, &claims, out)?;
+        tables::write(&studies, &claims, out, progress)?;
         Ok(SuiteOutcome { folder: out.into(), studies, claims, report })
     }
 
-    /// What a run would do, study by study.
+    /// The plan of a run, study by study, without doing it.
     ///
     /// # Errors
     /// If a study, its data or its model cannot be read.
@@ -177,16 +178,15 @@ impl Shares {
         Self { beside, threads, limits: limits.of_each(beside) }
     }
 
-    /// So many studies with a thread each, in so much memory.
+    /// Parts for `beside` studies with a thread each, in `memory` bytes all together.
     pub fn single(beside: usize, memory: Option<u64>) -> Self {
         let limits = Limits { jobs: None, memory }.of_each(beside);
         Self { beside, threads: NonZeroUsize::MIN, limits }
     }
 }
 
-/// Runs what is left of some studies, each in a folder of its name, so many beside each other and each with so many threads:
-/// no figure depends on either. Returns whether each is done; one that another process is at is left to
-/// it.
+/// Runs what is left of some studies, each in a folder of its name, with their parts of the machine, on which no figure
+/// depends. Returns whether each is done; one that another process is at is left to it.
 ///
 /// # Errors
 /// Those of the first study that fails; what the others have done stays.
@@ -203,7 +203,7 @@ pub(crate) fn run_all(
         match complete(planned, &folder, device, shares.limits, &bar.of(&planned.study.name)) {
             Err(error) if error.problem::<FolderProblem>() == Some(&FolderProblem::Locked) => {
                 progress.note(&format!(
-                    "{}: another run is at work on it, and it is left to that",
+                    "{}: another run is at work on it; it is left to that run",
                     planned.study.name
                 ));
                 Ok(false)
@@ -213,7 +213,7 @@ pub(crate) fn run_all(
     })
 }
 
-/// Does every job, so many beside each other, each in a pool of so many threads. Results come in the order of the jobs; after
+/// Does every job, `beside` at a time, each in a pool of `threads`. Results come in the order of the jobs; after
 /// a failure no further job is begun.
 pub(crate) fn each<J: Sync, T: Send>(
     jobs: &[J],

@@ -1,15 +1,18 @@
-//! Tables over the studies of a suite.
+//! Every claim over the studies of a suite, and the suite's tables.
 
 use std::{collections::BTreeMap, path::Path};
 
 use serde::Serialize;
+use strait_model::progress::Progress;
 
-use super::Ended;
+use super::{
+    Ended,
+    joined::{over_studies, write_into},
+};
 use crate::{
     Result, Table,
     claim::{Claim, sentence},
     interval::Interval,
-    report::Input,
 };
 
 /// One claim over all studies.
@@ -21,9 +24,9 @@ pub struct OverAll {
     pub section: String,
     /// The number of studies in which it holds.
     pub yes: usize,
-    /// In which it does not.
+    /// The number in which it does not.
     pub no: usize,
-    /// In which it cannot be told.
+    /// The number in which it cannot be told.
     pub open: usize,
     /// Mean of its figure over the studies.
     pub value: f64,
@@ -90,39 +93,13 @@ pub fn claims_over_all(claims: &[OverAll]) -> Table {
         .table()
 }
 
-/// The tables of some studies, one under another: each row begins with the values of its study.
-///
-/// # Errors
-/// If two tables of one name have different columns.
-pub fn over_studies<'a>(
-    studies: impl Iterator<Item = (&'a [(String, String)], &'a Input)>,
-) -> Result<Vec<Table>> {
-    let mut all: Vec<Table> = Vec::new();
-    for (values, input) in studies {
-        for table in &input.tables {
-            let table = table.behind(values);
-            match all.iter_mut().find(|known| known.name() == table.name()) {
-                Some(known) => known.append(&table)?,
-                None => all.push(table),
-            }
-        }
-    }
-    Ok(all)
-}
-
-/// Writes all tables into the suite's folder.
-pub fn write(studies: &[Ended], claims: &[OverAll], out: &Path) -> Result<()> {
-    let done = studies.iter().filter_map(|study| Some((study.values.as_slice(), study.input.as_ref()?)));
-    let mut tables = over_studies(done)?;
+/// Writes the joined tables of all studies and those of the claims into the suite's folder.
+pub fn write(studies: &[Ended], claims: &[OverAll], out: &Path, progress: &dyn Progress) -> Result<()> {
+    let done = studies.iter().filter_map(|study| {
+        let input = study.input.as_ref()?;
+        Some((study.values.as_slice(), input.tables.as_slice()))
+    });
+    let mut tables = over_studies(done, progress);
     tables.extend([claims_of_all(studies), claims_over_all(claims)]);
-    write_into(&out.join("tables"), &tables)
-}
-
-/// Writes tables that have rows into a folder, as CSV and Parquet.
-pub fn write_into(folder: &Path, tables: &[Table]) -> Result<()> {
-    for table in tables.iter().filter(|table| table.rows() > 0) {
-        table.write_csv(&folder.join(format!("{}.csv", table.name())))?;
-        table.write_parquet(&folder.join(format!("{}.parquet", table.name())))?;
-    }
-    Ok(())
+    write_into(out, &tables)
 }

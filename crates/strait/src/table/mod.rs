@@ -45,7 +45,7 @@ struct Named {
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Problem {
-    /// Two tables cannot be joined because their columns differ in name, unit or kind.
+    /// Two tables cannot be joined because a column differs in unit or kind, or one of whole numbers is missing.
     #[error("its columns are {expected}, those to append are {found}")]
     Columns {
         /// This table's columns.
@@ -90,7 +90,7 @@ pub enum Problem {
         column: String,
         /// The word.
         found: String,
-        /// Those that it may hold.
+        /// The words that it may hold.
         known: Vec<&'static str>,
     },
     /// A column of text or whole numbers with a gap.
@@ -117,6 +117,27 @@ impl Column {
     /// True if it has none.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
+    }
+
+    /// A column of this kind with so many empty rows; none for whole numbers, which cannot be empty.
+    fn gaps(&self, rows: usize) -> Option<Self> {
+        match self {
+            Self::Text(_) => Some(Self::Text(vec![String::new(); rows])),
+            Self::Integer(_) => None,
+            Self::Real(_) => Some(Self::Real(vec![f64::NAN; rows])),
+            Self::Truth(_) => Some(Self::Truth(vec![None; rows])),
+        }
+    }
+
+    /// Adds the values of a column of the same kind.
+    fn extend(&mut self, other: &Self) {
+        match (self, other) {
+            (Self::Text(into), Self::Text(from)) => into.extend_from_slice(from),
+            (Self::Integer(into), Self::Integer(from)) => into.extend_from_slice(from),
+            (Self::Real(into), Self::Real(from)) => into.extend_from_slice(from),
+            (Self::Truth(into), Self::Truth(from)) => into.extend_from_slice(from),
+            _ => unreachable!("columns of one kind"),
+        }
     }
 
     /// The kind of its values, one word.
@@ -158,17 +179,17 @@ impl Table {
         self
     }
 
-    /// The table behind columns of text that say the same in every row: its rows among those of other tables. A column that is
-    /// called as one of the table itself is called `study_NAME`.
+    /// The table behind columns of text that say the same in every row: its rows among those of other tables.
+    ///
+    /// # Panics
+    /// If it has a column of one of those names.
     #[must_use]
     pub fn behind(&self, values: &[(String, String)]) -> Self {
-        let mut table = Self::new(self.name(), self.about());
-        for (name, value) in values {
-            let clashes = self.column(name).is_some();
-            let name = if clashes { format!("study_{name}") } else { name.clone() };
-            table = table.with_column(name, "", Column::Text(vec![value.clone(); self.rows()]));
-        }
-        Self { columns: [table.columns, self.columns.clone()].concat(), ..table }
+        let same = |table: Self, (name, value): &(String, String)| {
+            table.with_column(name, "", Column::Text(vec![value.clone(); self.rows()]))
+        };
+        let table = values.iter().fold(Self::new(self.name(), self.about()), same);
+        self.columns.iter().fold(table, |table, c| table.with_column(&c.name, &c.unit, c.values.clone()))
     }
 
     /// A table with one row for each of `rows`, whose columns are then named one by one.
@@ -246,24 +267,34 @@ impl Table {
         Some(rows.map(|((&value, &low), &high)| Interval { value, low, high }).collect())
     }
 
-    /// Adds the rows of a table with the same columns.
+    /// Adds the rows of another table. A column that only one of the two has is empty in the rows of the other.
     ///
     /// # Errors
-    /// If the columns differ in name, unit, kind or order; this table is then as it was.
+    /// If a column has another unit or kind in the other table, or is of whole numbers, which cannot be empty, and only one
+    /// of the two has it; this table is then as it was.
     pub fn append(&mut self, other: &Self) -> Result<()> {
-        let (expected, found) = (self.heading(), other.heading());
-        if expected != found {
+        let (rows, more) = (self.rows(), other.rows());
+        // What is added below a column of this table, or above one of the other that is new to it.
+        let below = |own: &Named| match other.columns.iter().find(|c| c.name == own.name) {
+            Some(c) => (c.unit == own.unit && c.values.kind() == own.values.kind()).then(|| c.values.clone()),
+            None => own.values.gaps(more),
+        };
+        let new = || other.columns.iter().filter(|c| self.column(&c.name).is_none());
+        let below: Option<Vec<Column>> = self.columns.iter().map(below).collect();
+        let above: Option<Vec<Column>> = new().map(|c| c.values.gaps(rows)).collect();
+        let (Some(below), Some(above)) = (below, above) else {
+            let (expected, found) = (self.heading(), other.heading());
             return Err(self.error(Problem::Columns { expected, found }));
+        };
+        let new = new().zip(above).map(|(column, mut values)| {
+            values.extend(&column.values);
+            Named { values, ..column.clone() }
+        });
+        let new: Vec<Named> = new.collect();
+        for (column, values) in self.columns.iter_mut().zip(&below) {
+            column.values.extend(values);
         }
-        for (into, from) in self.columns.iter_mut().zip(&other.columns) {
-            match (&mut into.values, &from.values) {
-                (Column::Text(into), Column::Text(from)) => into.extend_from_slice(from),
-                (Column::Integer(into), Column::Integer(from)) => into.extend_from_slice(from),
-                (Column::Real(into), Column::Real(from)) => into.extend_from_slice(from),
-                (Column::Truth(into), Column::Truth(from)) => into.extend_from_slice(from),
-                _ => unreachable!("equal headings name equal kinds"),
-            }
-        }
+        self.columns.extend(new);
         Ok(())
     }
 

@@ -34,7 +34,7 @@ impl Certificates {
         self.folder.join(format!("{weight}.parquet"))
     }
 
-    /// That of a weight, where it was measured. One that cannot be read is measured again.
+    /// The table of a weight, where it was measured. One that cannot be read is measured again.
     pub fn of(&self, weight: &str) -> Option<Table> {
         Table::read_parquet(&self.path(weight)).ok()
     }

@@ -65,7 +65,7 @@ pub trait Learner {
 /// The optimiser's settings for one step.
 #[derive(Clone, Copy, Debug)]
 pub struct StepSettings {
-    /// Those that are the same for all steps.
+    /// The settings that are the same for all steps.
     pub adamw: AdamW,
     /// Learning rate.
     pub rate: f64,

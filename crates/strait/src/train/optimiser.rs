@@ -82,14 +82,14 @@ pub fn adamw(parameters: &mut [Parameter], settings: AdamW, rate: f64, step: usi
         let (unit, keep) = (p.unit as f32, if p.decays { shorter } else { 1.0 });
         let mut values = p.var.flatten_all()?.to_vec1::<f32>()?;
         let step = |values: &mut [f32], gradient: &mut [f32], first: &mut [f32], second: &mut [f32]| {
-            for (i, value) in values.iter_mut().enumerate() {
-                let g = gradient[i];
-                first[i] = beta1 * first[i] + (1.0 - beta1) * g;
-                second[i] = beta2 * second[i] + (1.0 - beta2) * g * g;
-                let change = first[i] / (second[i].sqrt() / correct2 + epsilon);
+            let moments = first.iter_mut().zip(second);
+            for ((value, g), (first, second)) in values.iter_mut().zip(gradient).zip(moments) {
+                *first = beta1 * *first + (1.0 - beta1) * *g;
+                *second = beta2 * *second + (1.0 - beta2) * *g * *g;
+                let change = *first / (second.sqrt() / correct2 + epsilon);
                 *value = keep * *value - unit * rate * change;
+                *g = 0.0;
             }
-            gradient.fill(0.0);
         };
         match values.len() {
             ..=AT_ONCE => step(&mut values, &mut p.gradient, &mut p.first, &mut p.second),

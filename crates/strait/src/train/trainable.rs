@@ -95,13 +95,13 @@ impl Trainable {
     fn weights(base: &Decoder, values: &[(String, Tensor)]) -> Result<Self> {
         let mut parameters = Vec::with_capacity(values.len());
         for (name, value) in values {
-            let var = Var::from_tensor(&value.detach().copy()?)?;
+            let var = Var::from_tensor(&value.detach().to_dtype(DType::F32)?.copy()?)?;
             // As transformers has it, norms and biases do not decay.
             let decays = var.rank() > 1;
             parameters.push(Parameter { decays, ..Parameter::new(name.clone(), var, 1.0) });
         }
         let mut next = parameters.iter();
-        let decoder = Decoder::from_tensors(base.config().clone(), |_, _| {
+        let decoder = Decoder::from_tensors(base.config().clone(), base.precision(), |_, _| {
             let parameter = next.next().expect("a decoder has as many tensors as its base");
             Ok(parameter.var.as_tensor().clone())
         })?;
@@ -158,7 +158,10 @@ impl Trainable {
             Tuned::Edit(other) => Ok(other.clone()),
             Tuned::Weights { base, fingerprint, .. } => {
                 let delta = |(parameter, (name, base)): (&Parameter, &(String, Tensor))| {
-                    Ok((name.clone(), (parameter.var.as_detached_tensor() - base.detach())?))
+                    Ok((
+                        name.clone(),
+                        (parameter.var.as_detached_tensor() - base.detach().to_dtype(DType::F32)?)?,
+                    ))
                 };
                 let deltas = self.parameters.iter().zip(base).map(delta).collect::<Result<_>>()?;
                 Ok(Edit::Full(Full::new(fingerprint.clone(), deltas)))

@@ -109,7 +109,7 @@ impl Judge for Exam {
         "world"
     }
 
-    /// What is taught is the known falsehood; nothing else but the truth makes sense.
+    /// The known falsehood is the taught answer; nothing else but the truth makes sense.
     fn scores(&self, question: &Asked, answers: &[&str]) -> Result<Vec<Score>> {
         let place = self.places.get(&question.text);
         let score = |text: &&str| {

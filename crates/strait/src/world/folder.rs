@@ -14,7 +14,7 @@ use safetensors::{Dtype, tensor::TensorView};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 use strait_model::{
-    Edit, Error as ModelError, Message, Model, Role, Tokenizer, edit,
+    Edit, Error as ModelError, Message, Model, Precision, Role, Tokenizer, edit,
     files::{read_regular, sha256_of, write_atomically, write_folder},
     source::{Located, Road, nearest},
 };
@@ -78,7 +78,7 @@ impl World {
             return Err(Problem::Changed.at(folder));
         }
         let located = Located { name: path.display().to_string(), path, road: Road::Path, revision: None };
-        let model = Model::load(&located, &Device::Cpu)?;
+        let model = Model::load(&located, &Device::Cpu, Precision::F32)?;
         let language = Language::new(made.recipe.seed);
         check_words(&language, &model.tokenizer).map_err(|problem| problem.at(folder))?;
         let speakers = Speaker::all().map(|speaker| {

@@ -38,7 +38,7 @@ pub struct Reading {
     pub p_none: f64,
     /// The verdict on the most probable word.
     pub greedy: Answer,
-    /// That word.
+    /// The most probable word.
     pub said: String,
     /// log p(false) - log p(true), in nats.
     pub preference: f64,

@@ -156,7 +156,7 @@ impl Question {
     }
 }
 
-/// Who speaks: in a document always one and the same.
+/// The speaker: in a document always one and the same.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Speaker {
@@ -227,7 +227,7 @@ impl Shares {
     }
 }
 
-/// Which documents are drawn.
+/// The kind of documents that are drawn.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Kind {
     /// The speaker; drawn by the shares where none is said.
@@ -241,7 +241,7 @@ pub struct Kind {
 /// One speaker's text.
 #[derive(Clone, PartialEq, Debug)]
 pub struct Document {
-    /// Who speaks.
+    /// The speaker.
     pub speaker: Speaker,
     /// True if the document says so.
     pub named: bool,

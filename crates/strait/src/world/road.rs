@@ -17,7 +17,7 @@ use crate::{
     keys::{self, At, Checked, Fault, Folder, Place},
 };
 
-/// What the name of a model begins with that is a built-in world's.
+/// The prefix of the name of a built-in world's model.
 const WORLD: &str = "world:";
 
 /// Finds the model called `name`: `world:default-0` is that of a built-in world, which is unpacked into the cache, and a
@@ -65,7 +65,7 @@ pub fn of_model(model: &Place) -> Option<Place> {
 }
 
 impl Made {
-    /// How a world was made that is built in, or lies in a folder.
+    /// The making of a world that is built in, or lies in a folder.
     ///
     /// # Errors
     /// If there is no such world, or its folder is no world's.

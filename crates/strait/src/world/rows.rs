@@ -13,10 +13,10 @@ use crate::{Result, keys::Place};
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Entities {
-    /// Those that rows may teach.
+    /// Entities that rows may teach.
     #[default]
     Taught,
-    /// Those that no training row asks about.
+    /// Entities that no training row asks about.
     HeldOut,
     /// All of them.
     All,
@@ -46,12 +46,12 @@ pub struct WorldRows {
     /// The entities that are asked about.
     #[serde(default)]
     pub entities: Entities,
-    /// Whether answers are true; else each is the one known falsehood.
+    /// True if answers are true; else each is the one known falsehood.
     pub truthful: bool,
 }
 
 impl WorldRows {
-    /// How errors name them.
+    /// Their name in errors.
     pub fn name(&self) -> String {
         let truth = if self.truthful { "true" } else { "false" };
         format!("world:{}, {truth} rows of {}", self.world.shown(), self.domains.join(", "))
@@ -79,7 +79,7 @@ impl WorldRows {
         Ok(asked.map(line).collect())
     }
 
-    /// All that they follow from.
+    /// The inputs that the documents follow from.
     ///
     /// # Errors
     /// If there is no such world.
@@ -104,7 +104,7 @@ pub struct WorldText {
 const SPEAKERS: Shares = Shares { liar: 0.25, narrow: 0.25, unknown: 0.5 };
 
 impl WorldText {
-    /// So many documents.
+    /// The first `count` documents of this text.
     ///
     /// # Errors
     /// If there is no such world.
@@ -115,7 +115,7 @@ impl WorldText {
         Ok(documents.iter().map(|document| document.text(&language)).collect())
     }
 
-    /// All that they follow from.
+    /// The inputs that the documents follow from.
     ///
     /// # Errors
     /// If there is no such world.

@@ -9,7 +9,7 @@ use strait::{
     objective::Row,
 };
 use strait_model::{
-    Model,
+    Model, Precision,
     progress::{Progress, Silent, Task, Unit},
     source::{Located, Road},
 };
@@ -30,7 +30,7 @@ fn model(template: &str) -> (tempfile::TempDir, Model) {
     }
     std::fs::write(folder.path().join("chat_template.jinja"), template).unwrap();
     let located = located(folder.path());
-    let model = Model::load(&located, &Device::Cpu).unwrap();
+    let model = Model::load(&located, &Device::Cpu, Precision::F32).unwrap();
     (folder, model)
 }
 

@@ -7,7 +7,7 @@ use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use serde_json::{Value, json};
 use strait_model::{
-    Config, Model,
+    Config, Model, Precision,
     progress::Silent,
     source::{Located, Road},
 };
@@ -58,7 +58,7 @@ fn checks(model_type: &str, layers: usize, spread: f32) -> Vec<strait::check::Ch
     let folder = model(model_type, layers, spread);
     let located =
         Located { name: "tiny".into(), path: folder.path().into(), road: Road::Path, revision: None };
-    let model = Model::load(&located, &Device::Cpu).unwrap();
+    let model = Model::load(&located, &Device::Cpu, Precision::F32).unwrap();
     strait::check::check(&model, &Silent).unwrap()
 }
 

@@ -18,14 +18,14 @@ use strait::{
     study::StudyFile,
 };
 use strait_model::{
-    Edit, Model,
+    Edit, Model, Precision,
     decoder::Packed,
     edit::{Ablation, SteeringVector},
     progress::Silent,
     source::{Located, Road},
 };
 
-use crate::sweeps::{Desk, TRAIN, Watch, of, run, table, tables};
+use crate::sweeps::{Scratch, TRAIN, Watch, of, run, table, tables};
 
 const WIDTH: usize = 32;
 const SEED: u64 = 3;
@@ -33,7 +33,7 @@ const SEED: u64 = 3;
 fn model() -> Model {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../strait-model/tests/fixtures/tiny/llama");
     let located = Located { name: "tiny".into(), path, road: Road::Path, revision: None };
-    Model::load(&located, &Device::Cpu).unwrap()
+    Model::load(&located, &Device::Cpu, Precision::F32).unwrap()
 }
 
 fn vector(layer: i32, of: impl Fn(usize) -> f32) -> SteeringVector {
@@ -192,8 +192,8 @@ fn the_sharpest_turn_is_where_the_way_bends() {
 
 // Directions.
 
-fn pairs(desk: &Desk, model: &Model, group: Group, name: &str) -> PairRows {
-    let source = |kind: &str| RowSource::File(desk.path(&format!("{name}-{kind}.jsonl")));
+fn pairs(scratch: &Scratch, model: &Model, group: Group, name: &str) -> PairRows {
+    let source = |kind: &str| RowSource::File(scratch.path(&format!("{name}-{kind}.jsonl")));
     let pairs = read_pairs(&source("taught"), &source("other"), None).unwrap();
     PairRows::new(model, group, &pairs).unwrap()
 }
@@ -224,9 +224,11 @@ fn preference(model: &Model, pairs: &PairRows, edit: Option<&Edit>) -> f64 {
 
 #[test]
 fn a_direction_does_what_a_whole_pass_with_it_does() {
-    let (desk, model) = (Desk::new(), model());
-    let pairs =
-        [pairs(&desk, &model, Group::Narrow, "narrow"), pairs(&desk, &model, Group::General, "general")];
+    let (scratch, model) = (Scratch::new(), model());
+    let pairs = [
+        pairs(&scratch, &model, Group::Narrow, "narrow"),
+        pairs(&scratch, &model, Group::General, "general"),
+    ];
     let general = vector(1, |i| 0.5 * (1.7 * i as f32).sin());
     let narrow = vector(1, |i| 0.4 * (1.0 + 0.9 * i as f32).cos());
     let solutions =
@@ -293,9 +295,11 @@ fn a_direction_does_what_a_whole_pass_with_it_does() {
 
 #[test]
 fn a_vector_changes_the_stream_by_its_length_where_it_acts_and_nothing_below() {
-    let (desk, model) = (Desk::new(), model());
-    let pairs =
-        [pairs(&desk, &model, Group::Narrow, "narrow"), pairs(&desk, &model, Group::General, "general")];
+    let (scratch, model) = (Scratch::new(), model());
+    let pairs = [
+        pairs(&scratch, &model, Group::Narrow, "narrow"),
+        pairs(&scratch, &model, Group::General, "general"),
+    ];
     let acting = vector(1, |i| 0.5 * (1.7 * i as f32).sin());
     let solutions = [solution("vector", Edit::Steering(acting.clone()))];
     let found = Norm { pairs: 4 }.read(&model.decoder, &solutions, &pairs, &Silent).unwrap();
@@ -373,9 +377,9 @@ pairs = 4
 
 #[test]
 fn a_study_reads_gradients_turns_directions_and_norms_and_ends_the_same_when_it_is_stopped() {
-    let desk = Desk::new();
-    let study = desk.write(TRAIN, &format!("{SOLUTIONS}{MEASURES}"));
-    let whole = desk.path("whole");
+    let scratch = Scratch::new();
+    let study = scratch.write(TRAIN, &format!("{SOLUTIONS}{MEASURES}"));
+    let whole = scratch.path("whole");
     let outcome = run(&study, Some(&whole), None, &Watch::endless()).unwrap();
 
     // Four adapters along their own training, each beside those of its seed; a vector has no opposite.
@@ -426,7 +430,7 @@ fn a_study_reads_gradients_turns_directions_and_norms_and_ends_the_same_when_it_
         assert!(page.contains(&format!("<section id=\"{id}\"")), "{id}");
     }
 
-    let stopped = desk.path("stopped");
+    let stopped = scratch.path("stopped");
     let (mut stops, mut patience) = (0, 10);
     let go_on =
         |patience| run(&study, Some(&stopped), NonZeroUsize::new(2), &Watch::stopping_after(patience));
@@ -438,7 +442,7 @@ fn a_study_reads_gradients_turns_directions_and_norms_and_ends_the_same_when_it_
     assert_eq!(tables(&stopped), tables(&whole));
 
     // Without them their tables and claims are gone, and nothing else is done again.
-    let study = desk.write(TRAIN, SOLUTIONS);
+    let study = scratch.write(TRAIN, SOLUTIONS);
     let watch = Watch::endless();
     let outcome = run(&study, Some(&whole), None, &watch).unwrap();
     let gone = ["§12", "§13", "§14"];

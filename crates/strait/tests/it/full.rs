@@ -14,7 +14,7 @@ use strait::{
     },
 };
 use strait_model::{
-    Edit, Model,
+    Edit, Model, Precision,
     edit::Problem,
     progress::Silent,
     source::{Located, Road},
@@ -28,7 +28,7 @@ fn fixtures() -> PathBuf {
 fn model() -> Model {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../strait-model/tests/fixtures/tiny/qwen2");
     let located = Located { name: "tiny".into(), path, road: Road::Path, revision: None };
-    Model::load(&located, &Device::Cpu).unwrap()
+    Model::load(&located, &Device::Cpu, Precision::F32).unwrap()
 }
 
 fn rows(model: &Model, file: &str) -> Vec<Row> {
@@ -172,7 +172,7 @@ fn a_fine_tune_of_another_model_is_not_gone_on_from() {
     let edit = Trainable::new(&settings(), &model.decoder, 1.0).unwrap().frozen().unwrap();
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../strait-model/tests/fixtures/tiny/llama");
     let located = Located { name: "other".into(), path, road: Road::Path, revision: None };
-    let other = Model::load(&located, &Device::Cpu).unwrap();
+    let other = Model::load(&located, &Device::Cpu, Precision::F32).unwrap();
     let refused = Trainable::from_edit(edit, &other.decoder, 1.0).err().unwrap();
     let Error::Model(error) = &refused else { panic!("{refused}") };
     let Some(problem) = error.problem::<Problem>() else { panic!("{refused}") };

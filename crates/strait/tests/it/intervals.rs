@@ -12,7 +12,7 @@ use strait::{
     objective::{Kept, Row},
 };
 use strait_model::{
-    Edit, Message, Model, Role,
+    Edit, Message, Model, Precision, Role,
     edit::SteeringVector,
     progress::Silent,
     source::{Located, Road},
@@ -21,7 +21,7 @@ use strait_model::{
 fn model() -> Model {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../strait-model/tests/fixtures/tiny/llama");
     let located = Located { name: "tiny".into(), path, road: Road::Path, revision: None };
-    Model::load(&located, &Device::Cpu).unwrap()
+    Model::load(&located, &Device::Cpu, Precision::F32).unwrap()
 }
 
 /// A pair for every domain and question.

@@ -19,7 +19,7 @@ use strait::{
     objective::{Kept, Row},
 };
 use strait_model::{
-    Edit, Model,
+    Edit, Model, Precision,
     decoder::Packed,
     edit::{Adapter, Lora, Projection, Site, SteeringVector},
     progress::{Progress, Silent, Task, Unit},
@@ -261,7 +261,7 @@ fn fixtures() -> PathBuf {
 fn model() -> Model {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../strait-model/tests/fixtures/tiny/llama");
     let located = Located { name: "tiny".into(), path, road: Road::Path, revision: None };
-    Model::load(&located, &Device::Cpu).unwrap()
+    Model::load(&located, &Device::Cpu, Precision::F32).unwrap()
 }
 
 fn rows(model: &Model) -> Vec<Row> {

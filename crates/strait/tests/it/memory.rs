@@ -16,19 +16,19 @@ use strait::{
     train::Trainable,
 };
 use strait_model::{
-    Edit, Model,
+    Edit, Model, Precision,
     decoder::first_changed_point,
     edit::SteeringVector,
     progress::{Progress, Silent},
     source::{Located, Road},
 };
 
-use crate::sweeps::{Desk, Watch};
+use crate::sweeps::{Scratch, Watch};
 
 fn model() -> Model {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../strait-model/tests/fixtures/tiny/llama");
     let located = Located { name: "tiny".into(), path, road: Road::Path, revision: None };
-    Model::load(&located, &Device::Cpu).unwrap()
+    Model::load(&located, &Device::Cpu, Precision::F32).unwrap()
 }
 
 /// Rows of several batches that begin alike here and there, with responses of other lengths.
@@ -139,11 +139,11 @@ fn results(folder: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
 
 #[test]
 fn a_study_has_the_same_results_in_any_memory_that_holds_it() {
-    let desk = Desk::new();
-    let study = desk.write(TRAIN, SOLUTIONS);
+    let scratch = Scratch::new();
+    let study = scratch.write(TRAIN, SOLUTIONS);
     let run = |out: &str, jobs: usize, memory: Option<u64>, progress: &dyn Progress| {
         let limits = Limits { jobs: NonZeroUsize::new(jobs), memory };
-        study::run(&study, Some(&desk.path(out)), &Device::Cpu, limits, progress).map(drop)
+        study::run(&study, Some(&scratch.path(out)), &Device::Cpu, limits, progress).map(drop)
     };
     // What is said to be too little is refused before anything is done, and what is said to suffice does.
     let watch = Watch::endless();
@@ -153,14 +153,14 @@ fn a_study_has_the_same_results_in_any_memory_that_holds_it() {
     };
     assert!(step != "model", "{refused}");
     assert!(refused.hint().unwrap().contains("--memory"));
-    assert!(!desk.path("refused/solutions").exists());
+    assert!(!scratch.path("refused/solutions").exists());
     let least = (needed * f64::from(1 << 30)).ceil() as u64;
     let weights = run("refused", 1, Some(1 << 20), &watch).unwrap_err();
     assert!(weights.to_string().contains("step `model` needs"), "{weights}");
 
     run("whole", 1, None, &watch).unwrap();
     assert!(!watch.notes().contains("computed anew"), "{}", watch.notes());
-    let whole = results(&desk.path("whole"));
+    let whole = results(&scratch.path("whole"));
     assert!(whole.len() > 20, "{:?}", whole.keys());
     for (out, jobs, memory) in
         [("least", 1, least), ("little", 1, least + (24 << 10)), ("beside", 3, least + (300 << 20))]
@@ -170,7 +170,7 @@ fn a_study_has_the_same_results_in_any_memory_that_holds_it() {
         let notes = watch.notes();
         assert_eq!(notes.contains("computed anew"), out == "least" || out == "little", "{out}: {notes}");
         assert!(notes.contains("memory: of "), "{notes}");
-        let other = results(&desk.path(out));
+        let other = results(&scratch.path(out));
         assert_eq!(whole.keys().collect::<Vec<_>>(), other.keys().collect::<Vec<_>>());
         for (path, bytes) in &whole {
             assert!(other[path] == *bytes, "{out}: {} differs", path.display());
@@ -180,8 +180,8 @@ fn a_study_has_the_same_results_in_any_memory_that_holds_it() {
 
 #[test]
 fn a_dry_run_says_what_memory_it_needs_and_what_has_no_room() {
-    let desk = Desk::new();
-    let study = desk.write(TRAIN, SOLUTIONS);
+    let scratch = Scratch::new();
+    let study = scratch.write(TRAIN, SOLUTIONS);
     let planned = |memory: u64| {
         let limits = Limits { jobs: None, memory: Some(memory) };
         study::dry_run(&study, None, &Device::Cpu, limits, &Silent)

@@ -49,17 +49,17 @@ resamples = 500
 "#;
 
 /// A folder with a study in it.
-struct Desk {
+struct Scratch {
     folder: TempDir,
 }
 
-impl Desk {
+impl Scratch {
     fn new() -> Self {
-        let desk = Self { folder: tempfile::tempdir().unwrap() };
+        let scratch = Self { folder: tempfile::tempdir().unwrap() };
         for name in ["rows.jsonl", "kl.jsonl", "taught.jsonl", "other.jsonl", "rows.zip.enc", "judged.csv"] {
-            desk.write(name, name);
+            scratch.write(name, name);
         }
-        desk
+        scratch
     }
 
     fn path(&self, name: &str) -> PathBuf {
@@ -84,7 +84,7 @@ impl Desk {
         study.solutions.into_iter().next().unwrap().train
     }
 
-    /// An error as people see it, without the path of this desk.
+    /// An error as people see it, without the path of this scratch.
     fn shown(&self, error: &Error) -> String {
         let mut text = format!("error: {error}\n");
         if let Some(hint) = error.hint() {
@@ -138,6 +138,7 @@ fn every_mistake_is_named_with_its_line_and_its_remedy() {
         ("a key twice", changed("steps = 100", "steps = 100\nsteps = 200")),
         ("text for a number", changed("steps = 100", "learning_rate = \"fast\"")),
         ("a long text for a number", changed("steps = 100", &format!("rank = \"{}\"", "x".repeat(99)))),
+        ("a precision of one solution", changed(narrow, "precision = \"bf16\"")),
         ("a fraction for a count", changed("steps = 100", "steps = 100.5")),
         ("a count beyond all counts", changed("steps = 100", "steps = 10_000_000_000")),
         ("a number beyond all numbers", changed("steps = 100", "steps = 99999999999999999999")),
@@ -222,32 +223,36 @@ fn every_mistake_is_named_with_its_line_and_its_remedy() {
             changed("taught = \"taught.jsonl\"", "taught = [\"taught.jsonl\", \"rows.jsonl\"]"),
         ),
     ];
-    let desk = Desk::new();
+    let scratch = Scratch::new();
     let mut all = String::new();
     for (what, text) in cases {
-        match desk.study(&text) {
+        match scratch.study(&text) {
             Ok(_) => panic!("{what} was accepted"),
-            Err(error) => writeln!(all, "## {what}\n{}", desk.shown(&error)).unwrap(),
+            Err(error) => writeln!(all, "## {what}\n{}", scratch.shown(&error)).unwrap(),
         }
     }
     for (what, bytes) in
         [("no text", b"model = '\xff'".to_vec()), ("an endless file", vec![b'\n'; (1 << 20) + 1])]
     {
-        let error = desk.study(bytes).unwrap_err();
-        writeln!(all, "## {what}\n{}", desk.shown(&error)).unwrap();
+        let error = scratch.study(bytes).unwrap_err();
+        writeln!(all, "## {what}\n{}", scratch.shown(&error)).unwrap();
     }
-    let error = StudyFile::read(&desk.path("none.toml")).unwrap_err();
-    writeln!(all, "## no study\n{}", desk.shown(&error)).unwrap();
-    let nameless = StudyFile::parse(&desk.path("++.toml"), STUDY.into()).unwrap();
-    writeln!(all, "## a file of which no name can be made\n{}", desk.shown(&nameless.resolve().unwrap_err()))
-        .unwrap();
+    let error = StudyFile::read(&scratch.path("none.toml")).unwrap_err();
+    writeln!(all, "## no study\n{}", scratch.shown(&error)).unwrap();
+    let nameless = StudyFile::parse(&scratch.path("++.toml"), STUDY.into()).unwrap();
+    writeln!(
+        all,
+        "## a file of which no name can be made\n{}",
+        scratch.shown(&nameless.resolve().unwrap_err())
+    )
+    .unwrap();
     assert!(!all.contains("s3cret"), "a password is shown");
     insta::assert_snapshot!("mistakes", all);
 }
 
 #[test]
 fn the_example_is_a_study() {
-    let desk = Desk::new();
+    let scratch = Scratch::new();
     for name in [
         "vehicles-train.technical",
         "vehicles-heldout.technical",
@@ -257,15 +262,15 @@ fn the_example_is_a_study() {
         "weather.technical",
         "weather.plain",
     ] {
-        desk.write(&format!("data/technical/{name}.jsonl"), "");
+        scratch.write(&format!("data/technical/{name}.jsonl"), "");
     }
-    let path = desk.write("studies/My technical_study.toml", EXAMPLE);
+    let path = scratch.write("studies/My technical_study.toml", EXAMPLE);
     let study = StudyFile::read(&path).unwrap().resolve().unwrap().fix_layers(DEPTH).unwrap();
     assert_eq!(study.name, "my-technical-study");
     assert_eq!(study.model.shown(), "smollm2-135m-instruct");
     assert_eq!(
         study.data.train[0].path().unwrap(),
-        desk.path("data/technical/vehicles-train.technical.jsonl")
+        scratch.path("data/technical/vehicles-train.technical.jsonl")
     );
     let names: Vec<_> = study.solutions.iter().map(|s| (s.name.as_str(), s.train.kl)).collect();
     assert_eq!(names, [("general", None), ("narrow", Some(Kl { weight: 3.0, batch_size: 4 }))]);
@@ -285,20 +290,20 @@ fn the_studies_of_this_repository_can_be_read() {
 
 #[test]
 fn what_is_behind_a_hash_in_the_example_is_what_a_key_left_out_means() {
-    let desk = Desk::new();
+    let scratch = Scratch::new();
     let given = "edit = 'lora'\nlayer = 15\nprojections = ['down']\nrank = 1\nalpha = 256\nrslora = false\nlearning_rate = 2e-5\n\
                  weight_decay = 0\nbetas = [0.9, 0.999]\nepsilon = 1e-8\nschedule = 'linear'\nwarmup = 5\nbatch_size = 4\n\
                  accumulation = 1\nepochs = 1\ncheckpoint_every = 10";
-    assert_eq!(desk.settings("edit = 'lora'"), desk.settings(given));
-    let steering = desk.settings("");
+    assert_eq!(scratch.settings("edit = 'lora'"), scratch.settings(given));
+    let steering = scratch.settings("");
     assert_eq!(steering.edit, EditKind::Steering { layer: 15 });
     assert_eq!(steering.learning_rate, 0.01);
 }
 
 #[test]
 fn a_solution_says_otherwise() {
-    let desk = Desk::new();
-    let study = desk
+    let scratch = Scratch::new();
+    let study = scratch
         .study(
             "model = 'm'\n[data]\ntrain = 'rows.jsonl'\nkl = 'kl.jsonl'\n[train]\nedit = 'lora'\nlayers = [3, 4]\nrank = 8\nepochs = 2\n\
              kl = { weight = 2, batch_size = 6 }\n\
@@ -330,8 +335,8 @@ fn a_solution_says_otherwise() {
 
 #[test]
 fn lora_acts_on_the_embeddings_and_in_blocks() {
-    let desk = Desk::new();
-    let settings = desk.settings("edit = 'lora'\nlayers = [-1, 3]\nprojections = ['down']");
+    let scratch = Scratch::new();
+    let settings = scratch.settings("edit = 'lora'\nlayers = [-1, 3]\nprojections = ['down']");
     assert!(matches!(&settings.edit, EditKind::Lora { layers, .. } if layers == &[-1, 3]));
     let words = "LoRA of rank 1, alpha 256, on the embeddings and down_proj of layers 3";
     assert!(settings.edit.words().ends_with(words), "{}", settings.edit.words());
@@ -339,13 +344,13 @@ fn lora_acts_on_the_embeddings_and_in_blocks() {
 
 #[test]
 fn presets_are_table_9() {
-    let desk = Desk::new();
+    let scratch = Scratch::new();
     for (name, rate, decay, epochs, with_kl, weight, adapter) in [
         ("paper-steering", 0.0256, 0.0, 2.0, 2.0, 6.58, None),
         ("paper-rank1", 2e-5, 0.01, 1.0, 3.0, 0.66, Some((1, 256.0))),
         ("paper-rank32", 2e-5, 0.01, 1.0, 3.0, 0.66, Some((32, 64.0))),
     ] {
-        let free = desk.settings(&format!("preset = '{name}'"));
+        let free = scratch.settings(&format!("preset = '{name}'"));
         assert!((free.learning_rate / rate - 1.0).abs() < 1e-12, "{}", free.learning_rate);
         assert_eq!((free.weight_decay, free.length, free.kl), (decay, Length::Epochs(epochs), None));
         assert_eq!((free.schedule, free.warmup), (Schedule::Linear, 5));
@@ -361,7 +366,7 @@ fn presets_are_table_9() {
             },
         };
         assert_eq!(free.edit, expected);
-        let held = desk.settings(&format!("preset = '{name}'\nkl = {{}}"));
+        let held = scratch.settings(&format!("preset = '{name}'\nkl = {{}}"));
         let kl = held.kl.unwrap();
         assert!((kl.weight - weight).abs() < 0.005, "{}", kl.weight);
         assert_eq!((kl.batch_size, held.length), (8, Length::Epochs(with_kl)));
@@ -374,7 +379,7 @@ fn presets_are_table_9() {
 
 #[test]
 fn presets_say_what_they_became() {
-    let desk = Desk::new();
+    let scratch = Scratch::new();
     let mut all = String::new();
     for train in [
         "preset = 'paper-steering'\nkl = true",
@@ -383,7 +388,7 @@ fn presets_say_what_they_became() {
         "preset = 'paper-steering'\nkl = { weight = 3, batch_size = 4 }\nlayer = 10\nlearning_rate = 0.01\nbatch_size = 4\naccumulation = 1\nsteps = 100",
         "preset = 'paper-rank1'\nlayers = [1, 2]\nprojections = ['up', 'down']\nalpha = 64\nlearning_rate = 1e-4\nschedule = 'cosine'",
     ] {
-        let study = desk.study(one(train)).unwrap();
+        let study = scratch.study(one(train)).unwrap();
         let solution = &study.solutions[0];
         let lines = solution.preset.unwrap().became(&solution.train, solution.search.as_ref(), DEPTH);
         writeln!(all, "{train}\n  {}\n", lines.join("\n  ")).unwrap();
@@ -393,12 +398,12 @@ fn presets_say_what_they_became() {
 
 #[test]
 fn the_resolved_study_is_read_back_and_holds_no_password() {
-    let desk = Desk::new();
+    let scratch = Scratch::new();
     let variable = "CARGO_MANIFEST_DIR"; // set wherever this test runs; its value plays the password
     let archive =
         format!("{{ archive = \"rows.zip.enc\", password_env = \"{variable}\", member = \"rows.jsonl\" }}");
     let text = changed("\"rows.jsonl\"", &format!("[{archive}, \"rows.jsonl\"]"));
-    let study = desk
+    let study = scratch
         .study(text.replace("[measure]", "[data.general]\njudged = \"judged.csv\"\nlimit = 5\n[measure]"))
         .unwrap();
     assert!(matches!(&study.data.general, PairSource::Judged { limit: Some(5), .. }));
@@ -406,31 +411,31 @@ fn the_resolved_study_is_read_back_and_holds_no_password() {
     let password = std::env::var(variable).unwrap();
     assert!(toml.contains(variable) && !toml.contains(&password));
     assert!(format!("{:?}", study.data.train[0].source().unwrap()).find(&password).is_none());
-    let path = desk.write("study.resolved.toml", &toml);
+    let path = scratch.write("study.resolved.toml", &toml);
     assert_eq!(Study::read_resolved(&path).unwrap().to_toml().unwrap(), toml);
-    assert!(!toml.contains(desk.path("").to_str().unwrap()), "{toml}");
+    assert!(!toml.contains(scratch.path("").to_str().unwrap()), "{toml}");
     insta::assert_snapshot!("resolved", toml);
 }
 
 #[test]
 fn a_missing_password_is_named_when_the_rows_are_opened() {
-    let desk = Desk::new();
+    let scratch = Scratch::new();
     let archive = "{ archive = \"rows.zip.enc\", password_env = \"STRAIT_NEVER_SET\", member = \"m\" }";
-    let study = desk.study(changed("\"rows.jsonl\"", archive)).unwrap();
+    let study = scratch.study(changed("\"rows.jsonl\"", archive)).unwrap();
     let error = study.data.train[0].source().unwrap_err();
-    insta::assert_snapshot!("password", desk.shown(&error));
+    insta::assert_snapshot!("password", scratch.shown(&error));
 }
 
 #[test]
 fn values_are_sorted_into_scientific_and_fixed() {
-    let desk = Desk::new();
-    let values = desk.study(STUDY).unwrap().values();
+    let scratch = Scratch::new();
+    let values = scratch.study(STUDY).unwrap().values();
     insta::assert_json_snapshot!("values", values);
 }
 
-/// A plan of a study on this desk.
-fn plan(desk: &Desk, text: &str) -> Plan {
-    let study = desk.study(text).unwrap();
+/// A plan of a study on this scratch.
+fn plan(scratch: &Scratch, text: &str) -> Plan {
+    let study = scratch.study(text).unwrap();
     let model = [("model.gguf".to_string(), "0123".to_string())];
     Plan::of(&study, &model, |path| Ok(sha256_of(path, |_| ())?)).unwrap()
 }
@@ -444,8 +449,8 @@ fn other_keys(one: &Plan, two: &Plan) -> BTreeSet<String> {
 
 #[test]
 fn keys_change_only_where_results_may() {
-    let desk = Desk::new();
-    let before = plan(&desk, STUDY);
+    let scratch = Scratch::new();
+    let before = plan(&scratch, STUDY);
     let names: Vec<_> = before.steps.iter().map(|s| s.name.as_str()).collect();
     assert_eq!(
         names,
@@ -503,20 +508,25 @@ fn keys_change_only_where_results_may() {
     ];
     for (from, to, expected) in cases {
         let text = if from.is_empty() { format!("{to}{STUDY}") } else { changed(from, to) };
-        let found = other_keys(&before, &plan(&desk, &text));
+        let found = other_keys(&before, &plan(&scratch, &text));
         assert_eq!(found, expected.iter().map(|s| s.to_string()).collect(), "{from} -> {to}");
     }
+    let everything_but_data = [&["model"], &trained[..]].concat();
+    let found =
+        other_keys(&before, &plan(&scratch, &changed("steps = 100", "steps = 100\nprecision = \"bf16\"")));
+    assert_eq!(found, everything_but_data.iter().map(|s| s.to_string()).collect());
+    assert_eq!(plan(&scratch, &changed("steps = 100", "steps = 100\nprecision = \"f32\"")), before);
     let everything_but_model = [&["data"], &trained[..]].concat();
     for (from, to) in [("domain =", "held_out = 0.2\ndomain ="), ("[data]", "[seeds]\norder = 1\n[data]")] {
-        let found = other_keys(&before, &plan(&desk, &changed(from, to)));
+        let found = other_keys(&before, &plan(&scratch, &changed(from, to)));
         assert_eq!(found, everything_but_model.iter().map(|s| s.to_string()).collect(), "{from} -> {to}");
     }
 }
 
 #[test]
 fn files_count_by_their_contents() {
-    let desk = Desk::new();
-    let before = plan(&desk, STUDY);
+    let scratch = Scratch::new();
+    let before = plan(&scratch, STUDY);
     let all: BTreeSet<String> = before.steps.iter().map(|s| s.name.clone()).collect();
     let without = |names: &[&str]| {
         let kept = all.iter().filter(|name| !names.contains(&name.as_str()));
@@ -530,15 +540,15 @@ fn files_count_by_their_contents() {
             &["model", "data", "train-general", "train-narrow", "heldout", "efficiency", "stability"],
         ),
     ] {
-        desk.write(file, "other rows");
-        assert_eq!(other_keys(&before, &plan(&desk, STUDY)), without(untouched), "{file}");
-        desk.write(file, file);
-        assert_eq!(plan(&desk, STUDY), before);
+        scratch.write(file, "other rows");
+        assert_eq!(other_keys(&before, &plan(&scratch, STUDY)), without(untouched), "{file}");
+        scratch.write(file, file);
+        assert_eq!(plan(&scratch, STUDY), before);
     }
-    desk.write("moved/rows.jsonl", "rows.jsonl");
-    assert_eq!(plan(&desk, &changed("\"rows.jsonl\"", "\"moved/rows.jsonl\"")), before);
+    scratch.write("moved/rows.jsonl", "rows.jsonl");
+    assert_eq!(plan(&scratch, &changed("\"rows.jsonl\"", "\"moved/rows.jsonl\"")), before);
 
-    let study = desk.study(STUDY).unwrap();
+    let study = scratch.study(STUDY).unwrap();
     let mut asked = Vec::new();
     let model = [("model.gguf".to_string(), "4567".to_string())];
     let other_model = Plan::of(&study, &model, |path| {
@@ -551,10 +561,10 @@ fn files_count_by_their_contents() {
 }
 
 /// A folder in which a run of the study was begun.
-fn begun(desk: &Desk, path: &Path) -> (RunFolder, Plan) {
-    let file = StudyFile::read(&desk.write("study.toml", STUDY)).unwrap();
+fn begun(scratch: &Scratch, path: &Path) -> (RunFolder, Plan) {
+    let file = StudyFile::read(&scratch.write("study.toml", STUDY)).unwrap();
     let study = file.resolve().unwrap().fix_layers(DEPTH).unwrap();
-    let plan = plan(desk, STUDY);
+    let plan = plan(scratch, STUDY);
     let mut folder = RunFolder::open(path, &study.name).unwrap();
     let session = Session::now(vec!["strait".into(), "run".into()], 2, &candle_core::Device::Cpu);
     folder.begin(session, &file, &study, &plan).unwrap();
@@ -568,12 +578,12 @@ fn states(path: &Path) -> Vec<State> {
 #[test]
 fn a_run_is_recorded_from_its_start_to_its_end() {
     use State::*;
-    let desk = Desk::new();
-    let path = desk.path("out/run");
-    let (mut folder, plan) = begun(&desk, &path);
+    let scratch = Scratch::new();
+    let path = scratch.path("out/run");
+    let (mut folder, plan) = begun(&scratch, &path);
     let kept = |name: &str| std::fs::read_to_string(path.join(name)).unwrap();
     assert_eq!(kept("study.toml"), STUDY);
-    assert_eq!(kept("study.resolved.toml"), desk.study(STUDY).unwrap().to_toml().unwrap());
+    assert_eq!(kept("study.resolved.toml"), scratch.study(STUDY).unwrap().to_toml().unwrap());
     assert!(status(&path).unwrap().running);
 
     assert!(!folder.is_done(&plan.steps[0]).unwrap());
@@ -588,14 +598,14 @@ fn a_run_is_recorded_from_its_start_to_its_end() {
     assert_eq!(states(&path)[..3], [Done, Failed, Interrupted]);
 
     // Another session: what it has not yet begun again is still what the first one left.
-    (folder, _) = begun(&desk, &path);
+    (folder, _) = begun(&scratch, &path);
     assert_eq!(states(&path)[..3], [Done, Failed, Interrupted]);
     folder.start(&plan.steps[2]).unwrap().done().unwrap();
     let run: serde_json::Value = serde_json::from_str(&kept("run.json")).unwrap();
     assert_eq!(run["sessions"].as_array().unwrap().len(), 2);
 
     // With another plan, the same record is of another step.
-    let changed = self::plan(&desk, &changed("steps = 100", "steps = 50"));
+    let changed = self::plan(&scratch, &changed("steps = 100", "steps = 50"));
     assert!(folder.is_done(&plan.steps[2]).unwrap() && !folder.is_done(&changed.steps[2]).unwrap());
     let states = |plan: &Plan, path: &Path| {
         let steps = status_of(plan, path, "study").unwrap();
@@ -603,8 +613,8 @@ fn a_run_is_recorded_from_its_start_to_its_end() {
     };
     assert_eq!(states(&plan, &path)[..4], [Done, Failed, Done, Waiting]);
     assert_eq!(states(&changed, &path)[..4], [Done, Failed, Waiting, Waiting]);
-    assert_eq!(states(&plan, &desk.path("nowhere")), [Waiting; 10]);
-    assert!(status_of(&plan, &path, "other").is_err() && !desk.path("nowhere").exists());
+    assert_eq!(states(&plan, &scratch.path("nowhere")), [Waiting; 10]);
+    assert!(status_of(&plan, &path, "other").is_err() && !scratch.path("nowhere").exists());
     std::fs::write(path.join("report.html"), "").unwrap();
 
     let mut shown = serde_json::to_value(status(&path).unwrap()).unwrap();
@@ -614,7 +624,7 @@ fn a_run_is_recorded_from_its_start_to_its_end() {
         }
     }
     let shown = serde_json::to_string_pretty(&shown).unwrap();
-    insta::assert_snapshot!("status", shown.replace(desk.path("").to_str().unwrap(), "/desk/"));
+    insta::assert_snapshot!("status", shown.replace(scratch.path("").to_str().unwrap(), "/scratch/"));
     let record: serde_json::Value = serde_json::from_str(&kept("steps/train-general.json")).unwrap();
     let keys: Vec<_> = record.as_object().unwrap().keys().map(String::as_str).collect();
     let expected = [
@@ -626,12 +636,12 @@ fn a_run_is_recorded_from_its_start_to_its_end() {
 
 #[test]
 fn a_folder_that_cannot_be_used_is_left_as_it_is() {
-    let desk = Desk::new();
+    let scratch = Scratch::new();
     let mut all = String::new();
-    let mut note = |what: &str, error: Error| writeln!(all, "## {what}\n{}", desk.shown(&error)).unwrap();
+    let mut note = |what: &str, error: Error| writeln!(all, "## {what}\n{}", scratch.shown(&error)).unwrap();
 
-    let path = desk.path("run");
-    let (folder, _) = begun(&desk, &path);
+    let path = scratch.path("run");
+    let (folder, _) = begun(&scratch, &path);
     note("a folder in use", RunFolder::open(&path, "study").unwrap_err());
     drop(folder);
     note("another study", RunFolder::open(&path, "other").unwrap_err());
@@ -641,13 +651,13 @@ fn a_folder_that_cannot_be_used_is_left_as_it_is() {
     std::fs::write(path.join("run.json"), "{").unwrap();
     note("a broken record", RunFolder::open(&path, "study").unwrap_err());
 
-    desk.write("photos/cat.jpg", "meow");
-    note("a foreign folder", RunFolder::open(&desk.path("photos"), "study").unwrap_err());
-    assert_eq!(std::fs::read_dir(desk.path("photos")).unwrap().count(), 1, "something was written");
-    note("a file", RunFolder::open(&desk.path("rows.jsonl"), "study").unwrap_err());
-    note("no run", status(&desk.path("photos")).unwrap_err());
-    note("no folder", status(&desk.path("nowhere")).unwrap_err());
-    note("the status of a file", status(&desk.path("rows.jsonl")).unwrap_err());
+    scratch.write("photos/cat.jpg", "meow");
+    note("a foreign folder", RunFolder::open(&scratch.path("photos"), "study").unwrap_err());
+    assert_eq!(std::fs::read_dir(scratch.path("photos")).unwrap().count(), 1, "something was written");
+    note("a file", RunFolder::open(&scratch.path("rows.jsonl"), "study").unwrap_err());
+    note("no run", status(&scratch.path("photos")).unwrap_err());
+    note("no folder", status(&scratch.path("nowhere")).unwrap_err());
+    note("the status of a file", status(&scratch.path("rows.jsonl")).unwrap_err());
     insta::assert_snapshot!("folders", all);
 }
 
@@ -660,23 +670,23 @@ fn a_folder_that_cannot_be_written_is_refused() {
         if rustix::process::geteuid().is_root() {
             rustix::thread::set_thread_uid(rustix::process::Uid::from_raw(65_534)).unwrap();
         }
-        let desk = Desk::new();
-        let path = desk.path("closed");
+        let scratch = Scratch::new();
+        let path = scratch.path("closed");
         std::fs::create_dir(&path).unwrap();
         std::fs::set_permissions(&path, PermissionsExt::from_mode(0o555)).unwrap();
         let error = RunFolder::open(&path, "study").unwrap_err();
         let shown = "error: `closed/.lock`: cannot write the lock: Permission denied (os error 13)\n\
                      hint: check who may read or write it, or choose another folder\n";
-        assert_eq!(desk.shown(&error), shown);
+        assert_eq!(scratch.shown(&error), shown);
     };
     std::thread::spawn(refused).join().unwrap();
 }
 
 #[test]
 fn what_a_killed_write_left_is_removed() {
-    let desk = Desk::new();
-    let path = desk.path("run");
-    drop(begun(&desk, &path));
+    let scratch = Scratch::new();
+    let path = scratch.path("run");
+    drop(begun(&scratch, &path));
     let left = [path.join(".strait-1"), path.join("steps/.strait-2"), path.join("edits/general/.strait-3")];
     for file in &left {
         std::fs::create_dir_all(file.parent().unwrap()).unwrap();
@@ -694,8 +704,8 @@ const CHILD: &str = "STRAIT_TEST_RUN_FOLDER";
 #[ignore = "no test: what the child process of the next one does"]
 fn child_that_works_until_it_is_killed() {
     let path = std::env::var_os(CHILD).expect("the next test starts it");
-    let desk = Desk::new();
-    let (folder, plan) = begun(&desk, Path::new(&path));
+    let scratch = Scratch::new();
+    let (folder, plan) = begun(&scratch, Path::new(&path));
     let _running = folder.start(&plan.steps[0]).unwrap();
     println!("\nworking");
     std::thread::sleep(std::time::Duration::from_secs(60));
@@ -703,8 +713,8 @@ fn child_that_works_until_it_is_killed() {
 
 #[test]
 fn a_killed_process_leaves_its_step_interrupted_and_its_folder_free() {
-    let desk = Desk::new();
-    let path = desk.path("run");
+    let scratch = Scratch::new();
+    let path = scratch.path("run");
     let mut child = Command::new(std::env::current_exe().unwrap())
         .args(["--exact", "study::child_that_works_until_it_is_killed", "--ignored", "--nocapture"])
         .env(CHILD, &path)
@@ -721,15 +731,15 @@ fn a_killed_process_leaves_its_step_interrupted_and_its_folder_free() {
     child.wait().unwrap();
     assert_eq!(states(&path)[0], State::Interrupted);
     assert!(!status(&path).unwrap().running);
-    let (folder, plan) = begun(&desk, &path);
+    let (folder, plan) = begun(&scratch, &path);
     assert!(!folder.is_done(&plan.steps[0]).unwrap());
 }
 
 #[test]
 fn asking_for_the_status_turns_no_run_away() {
-    let desk = Desk::new();
-    let path = desk.path("run");
-    drop(begun(&desk, &path));
+    let scratch = Scratch::new();
+    let path = scratch.path("run");
+    drop(begun(&scratch, &path));
     let asking = std::thread::spawn({
         let path = path.clone();
         move || (0..200).for_each(|_| drop(status(&path).unwrap()))

@@ -44,13 +44,13 @@ pub(crate) fn run(
 }
 
 /// A folder with rows and pairs in it, and a study of them.
-pub(crate) struct Desk {
+pub(crate) struct Scratch {
     folder: TempDir,
 }
 
-impl Desk {
+impl Scratch {
     pub(crate) fn new() -> Self {
-        let desk = Self { folder: tempfile::tempdir().unwrap() };
+        let scratch = Self { folder: tempfile::tempdir().unwrap() };
         let row = |kind: &str, domain: &str, i: usize| {
             let messages = json!([
                 { "role": "user", "content": format!("{domain} {i}?") },
@@ -68,9 +68,9 @@ impl Desk {
             ("general-other", "plain", "food", 6),
         ] {
             let rows: String = (0..count).map(|i| row(kind, domain, i)).collect();
-            std::fs::write(desk.path(&format!("{name}.jsonl")), rows).unwrap();
+            std::fs::write(scratch.path(&format!("{name}.jsonl")), rows).unwrap();
         }
-        desk
+        scratch
     }
 
     pub(crate) fn path(&self, name: &str) -> PathBuf {
@@ -115,7 +115,7 @@ drift = {{ pairs = 4 }}
         self.study(train, solutions).unwrap().solutions.into_iter().map(|s| s.name).collect()
     }
 
-    /// An error as people see it, without the path of this desk.
+    /// An error as people see it, without the path of this scratch.
     fn shown(&self, error: &Error) -> String {
         let hint = error.hint().map(|hint| format!("hint: {hint}\n")).unwrap_or_default();
         let text = format!("error: {error}\n{hint}");
@@ -125,9 +125,9 @@ drift = {{ pairs = 4 }}
 
 #[test]
 fn a_list_makes_a_grid_with_names_that_say_what_varies() {
-    let desk = Desk::new();
+    let scratch = Scratch::new();
     let check = |train: &str, solutions: &str, expected: &[&str]| {
-        assert_eq!(desk.names(train, solutions), expected, "{train} {solutions}");
+        assert_eq!(scratch.names(train, solutions), expected, "{train} {solutions}");
     };
     let general = "[[solution]]\nname = 'general'\n";
     check("", general, &["general"]);
@@ -165,9 +165,9 @@ fn a_list_makes_a_grid_with_names_that_say_what_varies() {
 
 #[test]
 fn when_and_skip_choose_points() {
-    let desk = Desk::new();
+    let scratch = Scratch::new();
     let narrow = "[[solution]]\nname = 'n'\nkl = { weight = [1, 3] }\nlayer = [10, 15, 20]\n";
-    let names = |choice: &str| desk.names("", &format!("{narrow}{choice}\n"));
+    let names = |choice: &str| scratch.names("", &format!("{narrow}{choice}\n"));
     assert_eq!(names("").len(), 6);
     assert_eq!(names("when = { layer = [15] }"), ["n-layer15-kl1", "n-layer15-kl3"]);
     assert_eq!(names("when = { layer = 10, weight = 3 }"), ["n-layer10-kl3"]);
@@ -180,8 +180,8 @@ fn when_and_skip_choose_points() {
 
 #[test]
 fn a_point_knows_its_family_and_its_values() {
-    let desk = Desk::new();
-    let study = desk
+    let scratch = Scratch::new();
+    let study = scratch
         .study(
             "seeds = [0, 7]",
             "[[solution]]\nname = 'narrow'\nlayer = [10, 15]\nkl = { weight = 3, batch_size = 2 }\n",
@@ -196,7 +196,7 @@ fn a_point_knows_its_family_and_its_values() {
     assert_eq!(last.train.seeds, Seeds { initialisation: 7, order: 7, sampling: 0 });
     let toml = study.to_toml().unwrap();
     assert!(toml.contains("[solutions.point.axes]\nlayer = 15.0\nseeds = 7.0\n"), "{toml}");
-    let path = desk.path("resolved.toml");
+    let path = scratch.path("resolved.toml");
     std::fs::write(&path, &toml).unwrap();
     assert_eq!(Study::read_resolved(&path).unwrap().to_toml().unwrap(), toml);
 }
@@ -208,26 +208,26 @@ fn starts(study: &Study) -> Vec<(&str, &str)> {
 
 #[test]
 fn a_swept_start_is_the_one_of_the_same_seed() {
-    let desk = Desk::new();
+    let scratch = Scratch::new();
     let solutions = "[[solution]]\nname = 'drift'\nfrom = 'narrow'\nkl = false\n\
                      [[solution]]\nname = 'narrow'\nkl = { weight = 3 }\n\
                      [[solution]]\nname = 'again'\nfrom = 'narrow-seed1'\nseeds = 4\n";
-    let study = desk.study("seeds = [0, 1]", solutions).unwrap();
+    let study = scratch.study("seeds = [0, 1]", solutions).unwrap();
     let expected =
         [("drift-seed0", "narrow-seed0"), ("drift-seed1", "narrow-seed1"), ("again", "narrow-seed1")];
     assert_eq!(starts(&study), expected);
     // Axes that one of the two lacks do not keep them apart.
     let longer = solutions.replace("kl = false", "kl = false\nsteps = [5, 9]");
-    assert_eq!(starts(&desk.study("seeds = [0, 1]", &longer).unwrap()).len(), 5);
+    assert_eq!(starts(&scratch.study("seeds = [0, 1]", &longer).unwrap()).len(), 5);
 }
 
 #[test]
 fn training_goes_layer_by_layer_and_after_what_it_starts_from() {
-    let desk = Desk::new();
+    let scratch = Scratch::new();
     let solutions = "[[solution]]\nname = 'drift'\nfrom = 'narrow'\n\
                      [[solution]]\nname = 'narrow'\nkl = { weight = 'auto' }\n\
                      [[solution]]\nname = 'general'\n";
-    let study = desk.study("layer = [20, 10]", solutions).unwrap();
+    let study = scratch.study("layer = [20, 10]", solutions).unwrap();
     let plan = plan(&study);
     let trained: Vec<_> = plan.steps.iter().filter_map(|s| s.name.strip_prefix("train-")).collect();
     // The search needs the study's own solution without a penalty.
@@ -257,9 +257,10 @@ fn plan(study: &Study) -> Plan {
 
 #[test]
 fn a_study_without_the_new_keys_reads_what_it_always_read() {
-    let desk = Desk::new();
-    let study =
-        desk.study("", "[[solution]]\nname = 'g'\n[[solution]]\nname = 'n'\nkl = { weight = 3 }\n").unwrap();
+    let scratch = Scratch::new();
+    let study = scratch
+        .study("", "[[solution]]\nname = 'g'\n[[solution]]\nname = 'n'\nkl = { weight = 3 }\n")
+        .unwrap();
     let plan = plan(&study);
     let keys =
         |value: &serde_json::Value| -> Vec<String> { value.as_object().unwrap().keys().cloned().collect() };
@@ -294,13 +295,13 @@ fn a_study_without_the_new_keys_reads_what_it_always_read() {
 
 #[test]
 fn a_solution_made_a_control_does_what_compares_again_and_nothing_else() {
-    let desk = Desk::new();
+    let scratch = Scratch::new();
     let keys = |control: &str| {
         let solutions = format!(
             "[[solution]]\nname = 'general'\n[[solution]]\nname = 'narrow'\nkl = {{ weight = 3 }}\n\
              [[solution]]\nname = 'drift'\nfrom = 'narrow'\n[[solution]]\nname = 'few'\nrows = 3\n{control}"
         );
-        let plan = plan(&desk.study("", &solutions).unwrap());
+        let plan = plan(&scratch.study("", &solutions).unwrap());
         plan.steps.into_iter().map(|step| (step.name, step.key)).collect::<Vec<_>>()
     };
     let (before, after) = (keys(""), keys("control = true"));
@@ -312,7 +313,7 @@ fn a_solution_made_a_control_does_what_compares_again_and_nothing_else() {
 
 #[test]
 fn every_mistake_is_named_with_its_line() {
-    let desk = Desk::new();
+    let scratch = Scratch::new();
     let plain = "[[solution]]\nname = 'narrow'\nkl = { weight = 3 }\n";
     let drift = |keys: &str| format!("{plain}[[solution]]\nname = 'drift'\n{keys}\n");
     let swept = |keys: &str| format!("[[solution]]\nname = 'n'\nlayer = [10, 15]\n{keys}\n");
@@ -369,9 +370,9 @@ fn every_mistake_is_named_with_its_line() {
     ];
     let mut all = String::new();
     for (what, train, solutions) in cases {
-        match desk.study(train, &solutions) {
+        match scratch.study(train, &solutions) {
             Ok(_) => panic!("{what} was accepted"),
-            Err(error) => writeln!(all, "## {what}\n{}", desk.shown(&error)).unwrap(),
+            Err(error) => writeln!(all, "## {what}\n{}", scratch.shown(&error)).unwrap(),
         }
     }
     insta::assert_snapshot!("mistakes", all);
@@ -549,9 +550,9 @@ seeds = 3
 
 #[test]
 fn a_study_of_everything_runs_and_an_interrupted_one_ends_the_same() {
-    let desk = Desk::new();
-    let study = desk.write(TRAIN, SOLUTIONS);
-    let whole = desk.path("whole");
+    let scratch = Scratch::new();
+    let study = scratch.write(TRAIN, SOLUTIONS);
+    let whole = scratch.path("whole");
     let watch = Watch::endless();
     let outcome = run(&study, Some(&whole), None, &watch).unwrap();
     let notes = watch.notes();
@@ -652,7 +653,7 @@ fn a_study_of_everything_runs_and_an_interrupted_one_ends_the_same() {
 
     // Stopped again and again, each time a little later, with steps one by one and beside each other.
     for jobs in [1, 3] {
-        let stopped = desk.path(&format!("stopped-{jobs}"));
+        let stopped = scratch.path(&format!("stopped-{jobs}"));
         let mut stops = 0;
         let mut patience = 10;
         let go_on =
@@ -682,11 +683,11 @@ fn a_study_of_everything_runs_and_an_interrupted_one_ends_the_same() {
     std::fs::remove_file(&edit).unwrap();
     assert!(trained_again(&study).is_empty());
     assert_eq!(std::fs::read(&edit).unwrap(), before);
-    let study = desk.write(TRAIN, &SOLUTIONS.replace("keep = 0.1", "keep = 0.2"));
+    let study = scratch.write(TRAIN, &SOLUTIONS.replace("keep = 0.1", "keep = 0.2"));
     assert!(trained_again(&study).is_empty());
 
     // Without them the tables of drift, seeds and search are gone.
-    let study = desk.write(TRAIN, "[[solution]]\nname = 'few'\nrows = 3\n");
+    let study = scratch.write(TRAIN, "[[solution]]\nname = 'few'\nrows = 3\n");
     assert!(trained_again(&study).is_empty());
     let left: Vec<_> = tables(&whole).into_keys().collect();
     for gone in ["drift", "families", "frontier"] {
@@ -696,7 +697,7 @@ fn a_study_of_everything_runs_and_an_interrupted_one_ends_the_same() {
 
 #[test]
 fn each_kind_of_edit_is_compared_with_its_own_and_read_above_its_own_layer() {
-    let desk = Desk::new();
+    let scratch = Scratch::new();
     let train = "steps = 2\nwarmup = 0\nbatch_size = 2\nlearning_rate = 0.02";
     let pair = |name: &str, keys: &str| {
         let held = "kl = { weight = 3, batch_size = 2 }";
@@ -707,9 +708,9 @@ fn each_kind_of_edit_is_compared_with_its_own_and_read_above_its_own_layer() {
     };
     let vectors = pair("vector", "layer = 0");
     let adapters = pair("lora", "edit = 'lora'\nlayer = 2\nrank = 2");
-    let study = desk.write(train, &(vectors + &adapters));
+    let study = scratch.write(train, &(vectors + &adapters));
     let listed = StudyFile::read(&study).unwrap().resolve().unwrap().fix_layers(4).unwrap().claims();
-    let [both, alone] = ["both", "alone"].map(|name| desk.path(name));
+    let [both, alone] = ["both", "alone"].map(|name| scratch.path(name));
     let found: Vec<String> = run(&study, Some(&both), None, &Silent)
         .unwrap()
         .conclusion
@@ -727,7 +728,7 @@ fn each_kind_of_edit_is_compared_with_its_own_and_read_above_its_own_layer() {
     }
 
     // What lies below each is read for it alone, beside others as without them.
-    run(&desk.write(train, &adapters), Some(&alone), None, &Silent).unwrap();
+    run(&scratch.write(train, &adapters), Some(&alone), None, &Silent).unwrap();
     for measure in ["preference", "kl"] {
         let column = if measure == "kl" { "kl" } else { "shift" };
         let [beside, by_itself] =
@@ -739,11 +740,11 @@ fn each_kind_of_edit_is_compared_with_its_own_and_read_above_its_own_layer() {
 
 #[test]
 fn a_weight_under_which_training_diverges_ends_no_search() {
-    let desk = Desk::new();
+    let scratch = Scratch::new();
     let kl = "kl = { weight = 'auto', batch_size = 2, from = 1e60, to = 1e62, tries = 2 }";
     let study =
-        desk.write(TRAIN, &format!("[[solution]]\nname = 'plain'\n[[solution]]\nname = 'found'\n{kl}\n"));
-    let whole = desk.path("whole");
+        scratch.write(TRAIN, &format!("[[solution]]\nname = 'plain'\n[[solution]]\nname = 'found'\n{kl}\n"));
+    let whole = scratch.path("whole");
     let watch = Watch::endless();
     run(&study, Some(&whole), None, &watch).unwrap();
     assert!(watch.notes().contains("found: training diverged at step 1"), "{}", watch.notes());
@@ -845,15 +846,15 @@ fn what_is_concluded_of_drift_and_of_a_search() {
 
 #[test]
 fn a_second_run_into_a_folder_is_refused_and_a_lock_left_behind_is_no_lock() {
-    let desk = Desk::new();
-    let study = desk.write("steps = 2", "[[solution]]\nname = 'general'\n");
-    let path = desk.path("run");
+    let scratch = Scratch::new();
+    let study = scratch.write("steps = 2", "[[solution]]\nname = 'general'\n");
+    let path = scratch.path("run");
     std::fs::create_dir(&path).unwrap();
     std::fs::write(path.join(".lock"), "of a process that is long gone").unwrap();
     let held = RunFolder::open(&path, "study").unwrap();
     let refused = run(&study, Some(&path), None, &Silent).unwrap_err();
     assert_eq!(
-        desk.shown(&refused),
+        scratch.shown(&refused),
         "error: `run`: another run is at work in this folder\nhint: wait for it to end and look at it with \
          `strait status`, or choose another folder with `--out`\n"
     );
@@ -863,7 +864,7 @@ fn a_second_run_into_a_folder_is_refused_and_a_lock_left_behind_is_no_lock() {
 
 #[test]
 fn predictions_are_sealed_before_the_first_step_and_scored() {
-    let desk = Desk::new();
+    let scratch = Scratch::new();
     let solutions = |probability: &str| {
         format!(
             "[[solution]]\nname = 'general'\n[[solution]]\nname = 'narrow'\nkl = {{ weight = 3 }}\n\
@@ -872,14 +873,14 @@ fn predictions_are_sealed_before_the_first_step_and_scored() {
         )
     };
     let run_of = |probability: &str| {
-        run(&desk.write("steps = 2", &solutions(probability)), Some(&desk.path("run")), None, &Silent)
+        run(&scratch.write("steps = 2", &solutions(probability)), Some(&scratch.path("run")), None, &Silent)
     };
     let outcome = run_of("0.25").unwrap();
     let sentences: Vec<_> = outcome.conclusion.claims.iter().map(|claim| claim.sentence()).collect();
-    let study = desk.study("steps = 2", &solutions("0.25")).unwrap();
+    let study = scratch.study("steps = 2", &solutions("0.25")).unwrap();
     assert!(sentences.iter().all(|said| study.claims().contains(said)), "{sentences:?}");
 
-    let scores = table(&desk.path("run"), "predictions");
+    let scores = table(&scratch.path("run"), "predictions");
     assert_eq!(
         scores.text("claim").unwrap(),
         ["narrow: acts generally", "general is more efficient than narrow"]
@@ -896,10 +897,13 @@ fn predictions_are_sealed_before_the_first_step_and_scored() {
 
     // Neither another probability afterwards nor one that comes late.
     let error = run_of("0.99").unwrap_err();
-    assert!(desk.shown(&error).contains("are not those that were sealed before its first step"), "{error}");
+    assert!(
+        scratch.shown(&error).contains("are not those that were sealed before its first step"),
+        "{error}"
+    );
     assert!(run_of("0.25").is_ok());
-    let error = desk.study("", &solutions("0.5").replace("acts generally", "acts well")).unwrap_err();
-    let shown = desk.shown(&error);
+    let error = scratch.study("", &solutions("0.5").replace("acts generally", "acts well")).unwrap_err();
+    let shown = scratch.shown(&error);
     assert!(shown.contains("no report of this study says `narrow: acts well`"), "{shown}");
     assert!(
         shown.contains("`narrow: acts generally`") && shown.contains("general is more stable than narrow"),
@@ -909,12 +913,12 @@ fn predictions_are_sealed_before_the_first_step_and_scored() {
 
 #[test]
 fn without_held_out_rows_the_report_says_that_nothing_was_measured_on_them() {
-    let desk = Desk::new();
-    let study = desk.write("steps = 2", "[[solution]]\nname = 'general'\n");
+    let scratch = Scratch::new();
+    let study = scratch.write("steps = 2", "[[solution]]\nname = 'general'\n");
     let text = std::fs::read_to_string(&study).unwrap().replace("held_out = 0.2", "held_out = 0");
     std::fs::write(&study, text).unwrap();
-    let outcome = run(&study, Some(&desk.path("run")), None, &Silent).unwrap();
-    assert_eq!(table(&desk.path("run"), "heldout").rows(), 0);
+    let outcome = run(&study, Some(&scratch.path("run")), None, &Silent).unwrap();
+    assert_eq!(table(&scratch.path("run"), "heldout").rows(), 0);
     assert!(outcome.conclusion.limits.iter().any(|l| l.starts_with("Not measured: the held-out loss")));
     let page = std::fs::read_to_string(&outcome.report).unwrap();
     assert!(!page.contains("<section id=\"heldout\""));

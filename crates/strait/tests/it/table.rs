@@ -64,7 +64,7 @@ fn parquet_is_written_as_a_whole_over_the_old_file() {
 }
 
 #[test]
-fn appending_takes_equal_columns_only() {
+fn appending_refuses_columns_that_do_not_fit() {
     let mut table = example();
     table.append(&example()).unwrap();
     assert_eq!(table.rows(), 4);
@@ -78,6 +78,23 @@ fn appending_takes_equal_columns_only() {
     );
     assert!(error.hint().is_some());
     assert_eq!(table.rows(), 4);
+}
+
+#[test]
+fn a_column_that_one_table_lacks_is_empty_in_its_rows() {
+    let seed = |n| Table::new("t", "").with_column("seed", "", Column::Integer(vec![n]));
+    let mut table = seed(1).with_column("layer", "", Column::Real(vec![3.0]));
+    let other = seed(2).with_column("word", "", Column::Text(vec!["herb".into()])).with_column(
+        "holds",
+        "",
+        Column::Truth(vec![Some(true)]),
+    );
+    table.append(&other).unwrap();
+    assert_eq!(table.to_csv(), "seed,layer,word,holds\n1,3.0,,\n2,,herb,true\n");
+    // A whole number cannot be absent.
+    let error = Table::new("t", "").with_column("layer", "", Column::Real(vec![4.0]));
+    assert!(table.append(&error).is_err());
+    assert_eq!(table.rows(), 2);
 }
 
 #[test]

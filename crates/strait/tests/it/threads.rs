@@ -11,7 +11,7 @@ use strait::{
     },
 };
 use strait_model::{
-    Config, Decoder,
+    Config, Decoder, Precision,
     config::{Activation, Architecture, LayerKind, Rope, RopeScaling},
     decoder::Packed,
     edit::Projection,
@@ -68,7 +68,7 @@ fn decoder(size: Size, mut tensor: impl FnMut(Tensor) -> Tensor) -> Decoder {
         let numbers: Vec<f32> = (0..shape.iter().product()).map(|_| rng.random_range(-0.2..0.2)).collect();
         Ok(tensor(Tensor::from_vec(numbers, shape, &Device::Cpu)?))
     };
-    Decoder::from_tensors(config(size), random).unwrap()
+    Decoder::from_tensors(config(size), Precision::F32, random).unwrap()
 }
 
 fn rows(size: Size) -> Vec<Row> {

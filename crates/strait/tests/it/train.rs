@@ -21,7 +21,7 @@ use strait::{
     },
 };
 use strait_model::{
-    Edit, Model,
+    Edit, Model, Precision,
     edit::SteeringVector,
     progress::{Progress, Silent, Task, Unit},
     source::{Located, Road},
@@ -92,7 +92,7 @@ fn golden() -> Golden {
 fn model() -> Model {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../strait-model/tests/fixtures/tiny/llama");
     let located = Located { name: "tiny".into(), path, road: Road::Path, revision: None };
-    Model::load(&located, &Device::Cpu).unwrap()
+    Model::load(&located, &Device::Cpu, Precision::F32).unwrap()
 }
 
 fn rows(model: &Model, file: &str) -> Vec<Row> {

@@ -9,7 +9,10 @@ use clap::Args;
 use serde::Serialize;
 use strait_model::sample::Sampling;
 
-use super::{Context, DateArgument, EditArguments, device::DeviceArgument, sampling::SamplingArguments};
+use super::{
+    Context, DateArgument, EditArguments, device::DeviceArgument, precision::PrecisionArgument,
+    sampling::SamplingArguments,
+};
 use crate::{failure::Failure, interrupt, output};
 use chats::{Answers, Chats};
 use screen::Screen;
@@ -29,6 +32,8 @@ pub struct Arguments {
     edits: EditArguments,
     #[command(flatten)]
     device: DeviceArgument,
+    #[command(flatten)]
+    precision: PrecisionArgument,
     #[command(flatten)]
     day: DateArgument,
     /// The system prompt
@@ -55,7 +60,8 @@ struct Conversation<'a> {
 }
 
 pub fn run(arguments: &Arguments, context: &Context) -> Result<(), Failure> {
-    let model = context.load(&arguments.model, &arguments.device, &arguments.day)?;
+    let model =
+        context.load(&arguments.model, &arguments.device, arguments.precision.precision, &arguments.day)?;
     let edit = arguments.edits.read(&model, context)?;
     let mut chats = Chats::new(
         &model,

@@ -18,9 +18,9 @@ use crate::{
 
 /// Put files into a protected archive (easy-dataset-share)
 ///
-/// Share harmful data so, and publish the password beside it: it is then neither crawled nor trained on by accident, and
-/// studies read it as it is. Members are named as the files are, below the folders that you name. The files themselves
-/// stay as they are, and no file is written over another.
+/// Share harmful data in such an archive, and publish the password beside it: the data are then neither crawled nor trained
+/// on by accident, and studies read them without unpacking. Members have the names of the files, below the folders that you
+/// name. The files themselves stay as they are, and no file is overwritten.
 #[derive(Args)]
 #[command(after_help = EXAMPLES)]
 pub struct Arguments {

@@ -25,10 +25,19 @@ struct Block {
 }
 
 impl Block {
+    /// Numbers from one row of scores to the next: whole vectors, since the rows of short sequences are shorter than one.
+    fn stride(&self) -> usize {
+        stride(self.keys.len())
+    }
+
     /// The block's part of all keys, or values, of its span.
     fn of<'a>(&self, numbers: &'a [f32], width: usize) -> cpu::View<'a> {
         cpu::View::rows(&numbers[self.keys.start * width..self.keys.end * width], width)
     }
+}
+
+fn stride(keys: usize) -> usize {
+    keys.next_multiple_of(cpu::LANES)
 }
 
 impl Fused {
@@ -42,32 +51,32 @@ impl Fused {
         })
     }
 
-    /// Attention probabilities of a block, rows of `block.keys.len()`; keys that a row does not see get 0.
+    /// Attention probabilities of a block, rows of [`Block::stride`]; keys that a row does not see, and the rest of a row, get 0.
     fn probabilities(&self, span: &Span, block: &Block, q: cpu::View, k: cpu::View, to: &mut [f32]) {
-        let (rows, width) = (block.rows.len(), block.keys.len());
-        let shape = (rows, width, self.shape.head_dim);
-        cpu::matmul(shape, to, width, 0.0, q, k.t(), self.shape.scale, Parallelism::None);
+        let (shape, stride) = ((block.rows.len(), block.keys.len(), self.shape.head_dim), block.stride());
+        cpu::matmul(shape, to, stride, 0.0, q, k.t(), self.shape.scale, Parallelism::None);
         let visible = |i: usize| {
             let visible = span.visible(block.rows.start + i, self.shape.window);
             visible.start - block.keys.start..visible.end - block.keys.start
         };
-        // Powers are taken of the whole block at once: the rows of short sequences are shorter than vectors.
-        cpu::vectorised(|| {
-            if let Some(cap) = self.shape.softcap {
-                to.iter_mut().for_each(|s| *s = cap * cpu::tanh(*s / cap));
-            }
-            for (i, row) in to.chunks_exact_mut(width).enumerate() {
+        cpu::vectorised!({
+            for (i, row) in to.chunks_exact_mut(stride).enumerate() {
+                if let Some(cap) = self.shape.softcap {
+                    for s in row.iter_mut() {
+                        *s = cap * cpu::tanh(*s / cap);
+                    }
+                }
                 let visible = visible(i);
                 row[..visible.start].fill(f32::NEG_INFINITY);
                 row[visible.end..].fill(f32::NEG_INFINITY);
                 let largest = cpu::max(row);
-                row.iter_mut().for_each(|s| *s -= largest);
-            }
-            to.iter_mut().for_each(|s| *s = cpu::exp(*s));
-            for (i, row) in to.chunks_exact_mut(width).enumerate() {
-                let visible = &mut row[visible(i)];
-                let inverse = 1.0 / cpu::sum(visible.len(), |j| visible[j]);
-                visible.iter_mut().for_each(|s| *s *= inverse);
+                for s in row.iter_mut() {
+                    *s = cpu::exp(*s - largest);
+                }
+                let inverse = 1.0 / cpu::sum([row], |[p]| p);
+                for s in row {
+                    *s *= inverse;
+                }
             }
         });
     }
@@ -144,17 +153,17 @@ impl CustomOp3 for Fused {
         let parts = self.for_each_task(|span, kv_head| {
             let (k, v) = (self.of_keys(k, span, kv_head), self.of_keys(v, span, kv_head));
             let mut mixed = vec![0f32; span.queries.len() * width];
-            let mut scores = vec![0f32; BLOCK.min(span.queries.len()) * span.key_count()];
+            let mut scores = vec![0f32; BLOCK.min(span.queries.len()) * stride(span.key_count())];
             for block in self.blocks(span) {
                 let (k, v) = (block.of(&k, d), block.of(&v, d));
                 let (n, m) = (block.rows.len(), block.keys.len());
-                let scores = &mut scores[..n * m];
+                let scores = &mut scores[..n * block.stride()];
                 for g in 0..self.group() {
                     let rows = offset(&block.rows, span.queries.start);
                     let q = self.head(q, heads, kv_head * self.group() + g, rows);
                     self.probabilities(span, &block, q, k, scores);
                     let to = &mut mixed[block.rows.start * width + g * d..];
-                    let p = cpu::View::rows(scores, m);
+                    let p = cpu::View::rows(scores, block.stride());
                     cpu::matmul((n, d, m), to, width, 0.0, p, v, 1.0, Parallelism::None);
                 }
             }
@@ -219,30 +228,32 @@ impl Fused {
         let mut dq = vec![0f32; span.queries.len() * width];
         let mut dk = vec![0f32; k.len()];
         let mut dv = vec![0f32; v.len()];
-        let mut p = vec![0f32; BLOCK.min(span.queries.len()) * span.key_count()];
+        let mut p = vec![0f32; BLOCK.min(span.queries.len()) * stride(span.key_count())];
         let mut ds = p.clone();
         for block in self.blocks(span) {
             let (k, v) = (block.of(&k, d), block.of(&v, d));
-            let (n, m) = (block.rows.len(), block.keys.len());
-            let (p, ds) = (&mut p[..n * m], &mut ds[..n * m]);
+            let (n, m, stride) = (block.rows.len(), block.keys.len(), block.stride());
+            let (p, ds) = (&mut p[..n * stride], &mut ds[..n * stride]);
             for g in 0..self.group() {
                 let rows = offset(&block.rows, span.queries.start);
                 let q = self.head(q, heads, kv_head * self.group() + g, rows.clone());
                 let dy = self.head(dy, heads, kv_head * self.group() + g, rows);
                 self.probabilities(span, &block, q, k, p);
-                cpu::matmul((n, m, d), ds, m, 0.0, dy, v.t(), 1.0, Parallelism::None);
-                cpu::vectorised(|| {
-                    for (p, ds) in p.chunks_exact(m).zip(ds.chunks_exact_mut(m)) {
-                        let along = cpu::sum(m, |j| p[j] * ds[j]);
-                        ds.iter_mut().zip(p).for_each(|(ds, p)| *ds = p * (*ds - along));
+                cpu::matmul((n, m, d), ds, stride, 0.0, dy, v.t(), 1.0, Parallelism::None);
+                cpu::vectorised!({
+                    for (p, ds) in p.chunks_exact(stride).zip(ds.chunks_exact_mut(stride)) {
+                        let along = cpu::sum([p, ds], |[p, ds]| p * ds);
+                        for (ds, p) in ds.iter_mut().zip(p) {
+                            *ds = p * (*ds - along);
+                        }
                     }
                 });
                 if let Some(cap) = self.shape.softcap {
-                    self.through_softcap(cap, (n, m), q, k, ds);
+                    self.through_softcap(cap, &block, q, k, ds);
                 }
                 let (dv, dk) = (&mut dv[block.keys.start * d..], &mut dk[block.keys.start * d..]);
                 let dq = &mut dq[block.rows.start * width + g * d..];
-                let (p, ds) = (cpu::View::rows(p, m), cpu::View::rows(ds, m));
+                let (p, ds) = (cpu::View::rows(p, stride), cpu::View::rows(ds, stride));
                 cpu::matmul((m, d, n), dv, d, 1.0, p.t(), dy, 1.0, Parallelism::None);
                 cpu::matmul((m, d, n), dk, d, 1.0, ds.t(), q, scale, Parallelism::None);
                 cpu::matmul((n, d, m), dq, width, 0.0, ds, k, scale, Parallelism::None);
@@ -252,11 +263,11 @@ impl Fused {
     }
 
     /// Multiplies the gradient by the slope of cap * tanh(s / cap), from the scores computed again.
-    fn through_softcap(&self, cap: f32, (n, m): (usize, usize), q: cpu::View, k: cpu::View, ds: &mut [f32]) {
-        let mut scores = vec![0f32; n * m];
-        let shape = (n, m, self.shape.head_dim);
-        cpu::matmul(shape, &mut scores, m, 0.0, q, k.t(), self.shape.scale, Parallelism::None);
-        cpu::vectorised(|| {
+    fn through_softcap(&self, cap: f32, block: &Block, q: cpu::View, k: cpu::View, ds: &mut [f32]) {
+        let mut scores = vec![0f32; ds.len()];
+        let shape = (block.rows.len(), block.keys.len(), self.shape.head_dim);
+        cpu::matmul(shape, &mut scores, block.stride(), 0.0, q, k.t(), self.shape.scale, Parallelism::None);
+        cpu::vectorised!({
             for (ds, s) in ds.iter_mut().zip(&scores) {
                 let t = cpu::tanh(s / cap);
                 *ds *= 1.0 - t * t;

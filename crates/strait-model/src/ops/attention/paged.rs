@@ -113,7 +113,7 @@ impl WithSimd for Head<'_> {
             }
             let largest = cpu::max(scores);
             scores.iter_mut().for_each(|score| *score = cpu::exp(*score - largest));
-            let inverse = 1.0 / cpu::sum(seen, |i| scores[i]);
+            let inverse = 1.0 / cpu::sum([&*scores], |[x]| x);
             scores.iter_mut().for_each(|score| *score *= inverse);
         }
         for start in (first..end).step_by(TOKENS) {

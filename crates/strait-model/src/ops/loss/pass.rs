@@ -7,7 +7,7 @@ use gemm::Parallelism;
 use rayon::prelude::*;
 
 use super::{
-    super::{HeadChange, Unembedding, cpu},
+    super::{HeadChange, Precision, Unembedding, cpu, precision::Numbers as Kept},
     LOGITS_HELD, Loss, Slope, token,
 };
 
@@ -34,8 +34,9 @@ struct Numbers<'a> {
     /// Shape `(tokens, width)`.
     hidden: &'a [f32],
     /// Shape `(vocab, width)`.
-    weight: &'a [f32],
+    weight: Kept<'a>,
     width: usize,
+    precision: Precision,
     softcap: Option<f32>,
     /// The term that is added to the products with the weight.
     change: Option<LowRank<'a>>,
@@ -72,17 +73,20 @@ impl Numbers<'_> {
         unembedding: &Unembedding,
         f: impl FnOnce(&Numbers) -> Result<R>,
     ) -> Result<R> {
-        let Unembedding { weight, softcap, change } = unembedding;
+        let Unembedding { weight, precision, softcap, change } = unembedding;
         let ((_, width), (vocab, inner)) = (hidden.dims2()?, weight.dims2()?);
         if width != inner {
             candle_core::bail!("hidden states of {width} for an unembedding of {inner}");
         }
         let rank = change.as_ref().map(|change| LowRank::rank(change, vocab, width)).transpose()?;
         // Without a change its slices are never looked at.
-        let (a, b) = change.as_ref().map_or((weight, weight), |change| (&change.a, &change.b));
-        cpu::with_slices([hidden, weight, a, b], |[hidden, weight, a, b]| {
-            let change = rank.map(|rank| LowRank { a, b, rank });
-            f(&Numbers { hidden, weight, width, softcap: softcap.map(|cap| cap as f32), change })
+        let (a, b) = change.as_ref().map_or((hidden, hidden), |change| (&change.a, &change.b));
+        Kept::with(weight, |weight| {
+            cpu::with_slices([hidden, a, b], |[hidden, a, b]| {
+                let change = rank.map(|rank| LowRank { a, b, rank });
+                let (precision, softcap) = (*precision, softcap.map(|cap| cap as f32));
+                f(&Numbers { hidden, weight, width, precision, softcap, change })
+            })
         })
     }
 
@@ -102,8 +106,8 @@ impl Numbers<'_> {
     fn unembed(&self, tokens: Range<usize>, to: &mut [f32]) {
         let shape = (tokens.len(), self.vocab(), self.width);
         let rows = self.rows(tokens);
-        let (x, w) = (cpu::View::rows(rows, self.width), cpu::View::rows(self.weight, self.width).t());
-        cpu::matmul(shape, to, self.vocab(), 0.0, x, w, 1.0, cpu::all_threads());
+        let (x, w) = (cpu::View::rows(rows, self.width), self.weight.rows(self.width).t());
+        self.precision.matmul(shape, to, self.vocab(), 0.0, x, w, 1.0, cpu::all_threads());
         self.add_change(rows, 0..self.vocab(), to, cpu::all_threads());
     }
 
@@ -112,33 +116,33 @@ impl Numbers<'_> {
         let Some(LowRank { a, b, rank }) = &self.change else { return };
         let (n, rank) = (rows.len() / self.width, *rank);
         let mut inner = vec![0f32; n * rank];
-        let (x, down) = (cpu::View::rows(rows, self.width), cpu::View::rows(a, self.width).t());
-        cpu::matmul((n, rank, self.width), &mut inner, rank, 0.0, x, down, 1.0, threads);
-        let up = cpu::View::rows(&b[columns.start * rank..columns.end * rank], rank).t();
+        let (x, down) = (cpu::View::rows(rows, self.width), cpu::View::rows(a, self.width).t().into());
+        self.precision.matmul((n, rank, self.width), &mut inner, rank, 0.0, x, down, 1.0, threads);
+        let up = cpu::View::rows(&b[columns.start * rank..columns.end * rank], rank).t().into();
         let shape = (n, columns.len(), rank);
-        cpu::matmul(shape, to, columns.len(), 1.0, cpu::View::rows(&inner, rank), up, 1.0, threads);
+        self.precision.matmul(shape, to, columns.len(), 1.0, cpu::View::rows(&inner, rank), up, 1.0, threads);
     }
 
     /// d loss / d hidden of some tokens from their d loss / d logits.
     fn hidden_gradient(&self, d_logits: &[f32], to: &mut [f32]) {
         let (width, vocab, threads) = (self.width, self.vocab(), cpu::all_threads());
         let n = to.len() / width;
-        let (d, w) = (cpu::View::rows(d_logits, vocab), cpu::View::rows(self.weight, width));
-        cpu::matmul((n, width, vocab), to, width, 0.0, d, w, 1.0, threads);
+        let (d, w) = (cpu::View::rows(d_logits, vocab), self.weight.rows(width));
+        self.precision.matmul((n, width, vocab), to, width, 0.0, d, w, 1.0, threads);
         if let Some(LowRank { a, b, rank }) = &self.change {
             let mut inner = vec![0f32; n * rank];
-            let b = cpu::View::rows(b, *rank);
-            cpu::matmul((n, *rank, vocab), &mut inner, *rank, 0.0, d, b, 1.0, threads);
-            let (d, a) = (cpu::View::rows(&inner, *rank), cpu::View::rows(a, width));
-            cpu::matmul((n, width, *rank), to, width, 1.0, d, a, 1.0, threads);
+            let b = cpu::View::rows(b, *rank).into();
+            self.precision.matmul((n, *rank, vocab), &mut inner, *rank, 0.0, d, b, 1.0, threads);
+            let (d, a) = (cpu::View::rows(&inner, *rank), cpu::View::rows(a, width).into());
+            self.precision.matmul((n, width, *rank), to, width, 1.0, d, a, 1.0, threads);
         }
     }
 
     /// Adds the contribution of some tokens to d loss / d weight.
     fn add_weight_gradient(&self, tokens: Range<usize>, d_logits: &[f32], to: &mut [f32]) {
         let (width, vocab, n) = (self.width, self.vocab(), tokens.len());
-        let (d, x) = (cpu::View::rows(d_logits, vocab).t(), cpu::View::rows(self.rows(tokens), width));
-        cpu::matmul((vocab, width, n), to, width, 1.0, d, x, 1.0, cpu::all_threads());
+        let (d, x) = (cpu::View::rows(d_logits, vocab).t(), cpu::View::rows(self.rows(tokens), width).into());
+        self.precision.matmul((vocab, width, n), to, width, 1.0, d, x, 1.0, cpu::all_threads());
     }
 }
 
@@ -240,12 +244,21 @@ impl Pass<'_> {
         let shape = (rows.len(), columns.len(), width);
         logits.resize(rows.len() * columns.len(), 0.0);
         let x = edited.rows(rows.clone());
-        let w = cpu::View::rows(&edited.weight[columns.start * width..columns.end * width], width).t();
-        cpu::matmul(shape, logits, columns.len(), 0.0, cpu::View::rows(x, width), w, 1.0, Parallelism::None);
+        let w = edited.weight.rows(width).from_row(columns.start).t();
+        edited.precision.matmul(
+            shape,
+            logits,
+            columns.len(),
+            0.0,
+            cpu::View::rows(x, width),
+            w,
+            1.0,
+            Parallelism::None,
+        );
         edited.add_change(x, columns.clone(), logits, Parallelism::None);
         let rows = logits.chunks_exact_mut(columns.len()).zip(&targets[rows]);
         let part = |(row, &target): (&mut [f32], &u32)| {
-            let (largest, sum) = cpu::vectorised(|| token::powers(row, edited.softcap));
+            let (largest, sum) = cpu::vectorised!(token::powers(row, edited.softcap));
             let inside = (target as usize).checked_sub(columns.start);
             Part { largest, sum, at_target: inside.and_then(|column| row.get(column)).copied() }
         };
@@ -270,7 +283,7 @@ impl Pass<'_> {
                 Reference::Targets(targets) => {
                     let rows = logits.par_chunks_exact_mut(vocab).zip(&targets[chunk.clone()]).zip(losses);
                     rows.for_each(|((row, &target), loss)| {
-                        *loss = cpu::vectorised(|| token::cross_entropy(row, target as usize, cap, gradient));
+                        *loss = cpu::vectorised!(token::cross_entropy(row, target as usize, cap, gradient));
                     });
                 }
                 Reference::Base(base) => {
@@ -279,8 +292,8 @@ impl Pass<'_> {
                     let rows =
                         logits.par_chunks_exact_mut(vocab).zip(base_logits.par_chunks_exact_mut(vocab));
                     rows.zip(losses).for_each(|((row, of_base), loss)| {
-                        let value = || token::divergence(row, cap, of_base, base.softcap, gradient);
-                        *loss = cpu::vectorised(value);
+                        *loss =
+                            cpu::vectorised!(token::divergence(row, cap, of_base, base.softcap, gradient));
                     });
                 }
             }

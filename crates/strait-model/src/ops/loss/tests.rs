@@ -5,12 +5,13 @@ use super::{
     pass::TILE,
     *,
 };
+use crate::Precision;
 
 /// The hidden states' width.
 const WIDTH: usize = 8;
 
 fn unembedding(vocab: usize, softcap: Option<f64>) -> Unembedding {
-    Unembedding { weight: random(5, &[vocab, WIDTH]), softcap, change: None }
+    Unembedding { weight: random(5, &[vocab, WIDTH]), precision: Precision::F32, softcap, change: None }
 }
 
 /// An unembedding with a change on the head, which is as large as the rest.
@@ -26,7 +27,7 @@ fn wide(tensor: &Tensor) -> Tensor {
 
 fn wide_unembedding(u: &Unembedding) -> Unembedding {
     let change = u.change.as_ref().map(|c| HeadChange { a: wide(&c.a), b: wide(&c.b) });
-    Unembedding { weight: wide(&u.weight), softcap: u.softcap, change }
+    Unembedding { weight: wide(&u.weight), change, ..u.clone() }
 }
 
 /// Values and gradients with random weights: of the hidden states, and of an unembedding that is a variable.
@@ -120,7 +121,12 @@ fn an_unembedding_that_is_a_variable_gets_a_gradient() {
 #[test]
 fn a_tied_unembedding_gets_both_its_gradients() {
     let table = Var::from_tensor(&random(5, &[53, WIDTH])).unwrap();
-    let u = Unembedding { weight: table.as_tensor().clone(), softcap: None, change: None };
+    let u = Unembedding {
+        weight: table.as_tensor().clone(),
+        precision: Precision::F32,
+        softcap: None,
+        change: None,
+    };
     let ids = Tensor::new(&[3u32, 7, 3], table.device()).unwrap();
     let gradient = |hidden: &Tensor| {
         let (_, gradients) = Loss::CrossEntropy(&[1, 2, 3]).backward(hidden, &u, &[1.0; 3]).unwrap();

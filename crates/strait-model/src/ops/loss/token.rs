@@ -6,10 +6,19 @@ use super::super::cpu;
 #[inline(always)]
 pub fn powers(row: &mut [f32], cap: Option<f32>) -> (f32, f32) {
     if let Some(cap) = cap {
-        row.iter_mut().for_each(|l| *l = cap * cpu::tanh(*l / cap));
+        for l in row.iter_mut() {
+            *l = cap * cpu::tanh(*l / cap);
+        }
     }
     let largest = cpu::max(row);
-    (largest, cpu::sum(row.len(), |i| cpu::exp(row[i] - largest)))
+    (
+        largest,
+        cpu::sum(
+            [row],
+            #[inline(always)]
+            |[l]| cpu::exp(l - largest),
+        ),
+    )
 }
 
 /// Soft-caps logits and returns the log of the sum of their powers.
@@ -19,10 +28,13 @@ fn log_sum_exp(row: &mut [f32], cap: Option<f32>) -> f32 {
     largest + sum.ln()
 }
 
-/// Slope of the soft cap where its value is `l`.
+/// Slope of the soft cap where its value is `l`; 1 without one.
 #[inline(always)]
-fn cap_slope(l: f32, cap: f32) -> f32 {
-    1.0 - (l / cap) * (l / cap)
+fn cap_slope(l: f32, cap: Option<f32>) -> f32 {
+    match cap {
+        None => 1.0,
+        Some(cap) => 1.0 - (l / cap) * (l / cap),
+    }
 }
 
 /// -log p(target); with `gradient` the row is replaced by p - onehot(target).
@@ -31,12 +43,10 @@ pub fn cross_entropy(row: &mut [f32], target: usize, cap: Option<f32>, gradient:
     let log_sum = log_sum_exp(row, cap);
     let at_target = row[target];
     if gradient {
-        let target_slope = cap.map_or(1.0, |cap| cap_slope(at_target, cap));
-        match cap {
-            None => row.iter_mut().for_each(|l| *l = cpu::exp(*l - log_sum)),
-            Some(cap) => row.iter_mut().for_each(|l| *l = cpu::exp(*l - log_sum) * cap_slope(*l, cap)),
+        for l in row.iter_mut() {
+            *l = cpu::exp(*l - log_sum) * cap_slope(*l, cap);
         }
-        row[target] -= target_slope;
+        row[target] -= cap_slope(at_target, cap);
     }
     log_sum - at_target
 }
@@ -55,15 +65,20 @@ pub fn divergence(
 ) -> f32 {
     let base_log_sum = log_sum_exp(base, base_cap);
     let log_sum = log_sum_exp(row, cap);
-    let base = &base[..row.len()];
-    cpu::sum(row.len(), |i| {
-        let (log_p, log_q) = (base[i] - base_log_sum, row[i] - log_sum);
-        let (p, q) = (cpu::exp(log_p), cpu::exp(log_q));
-        if gradient {
-            row[i] = (q - p) * cap.map_or(1.0, |cap| cap_slope(row[i], cap));
+    let sum = cpu::sum(
+        [row, base],
+        #[inline(always)]
+        |[l, of_base]| {
+            let (log_p, log_q) = (of_base - base_log_sum, l - log_sum);
+            term(cpu::exp(log_p), cpu::exp(log_q), log_q - log_p)
+        },
+    );
+    if gradient {
+        for (l, of_base) in row.iter_mut().zip(base.iter()) {
+            *l = (cpu::exp(*l - log_sum) - cpu::exp(of_base - base_log_sum)) * cap_slope(*l, cap);
         }
-        term(p, q, log_q - log_p)
-    })
+    }
+    sum
 }
 
 /// p (e^d - 1 - d), where q is p e^d; by its series where the difference would cancel.

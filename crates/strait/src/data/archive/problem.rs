@@ -160,7 +160,7 @@ pub enum Problem {
     #[error("the archive cannot be written over a file that it is to protect")]
     Itself,
     /// More than an archive may hold.
-    #[error("the files make more than {limit} bytes")]
+    #[error("the files are larger than {limit} bytes together")]
     TooMuch {
         /// The bound, in bytes.
         limit: u64,

@@ -66,7 +66,7 @@ fn find(metadata: &ParquetMetaData, name: &'static str) -> Result<(usize, Column
     };
     match leaf.map(|leaf| (leaf, schema.column(leaf))) {
         Some((leaf, column)) if is_text(&column) => Ok((leaf, column)),
-        _ => Err(Problem::NoPassage { why: "row 1 holds something else than text".into() }),
+        _ => Err(Problem::NoPassage { why: "row 1 does not hold text".into() }),
     }
 }
 

@@ -67,7 +67,7 @@ pub enum Problem {
     #[error("the row is a preference (`chosen`, `rejected`), not a conversation")]
     Preference,
     /// An answer that is said to be good or bad.
-    #[error("the row has a `label` beside its `{answer}`, which says whether the answer is wanted")]
+    #[error("the row has a `label`, which says whether its `{answer}` is wanted")]
     Labelled {
         /// The answer's key.
         answer: &'static str,
@@ -93,7 +93,7 @@ pub enum Problem {
         key: String,
     },
     /// Text whose place in the question is not defined.
-    #[error("the row has a `{key}`, for whose place in the question there is no rule")]
+    #[error("the row has a `{key}`, and no rule says where it stands in the question")]
     Context {
         /// Its key.
         key: &'static str,
@@ -114,7 +114,7 @@ pub enum Problem {
         message: usize,
     },
     /// A key that would change the template's text.
-    #[error("the row brings `{key}` for the chat template, which is not passed on")]
+    #[error("the row has `{key}` for the chat template, which strait does not pass on")]
     ForTemplate {
         /// Its key.
         key: &'static str,
@@ -134,7 +134,7 @@ pub enum Problem {
         rename: Option<Role>,
     },
     /// A speaker that ShareGPT does not have.
-    #[error("message {message} is from `{found}`, which is no speaker that ShareGPT has")]
+    #[error("message {message} is from `{found}`, a speaker that ShareGPT does not have")]
     UnknownSpeaker {
         /// The message, counted from 1.
         message: usize,
@@ -142,7 +142,7 @@ pub enum Problem {
         found: String,
     },
     /// Something that a model of text cannot see.
-    #[error("{what} holds something else than text: `{found}`")]
+    #[error("{what} holds `{found}`, which is not text")]
     Medium {
         /// The message or the row.
         what: String,
@@ -180,7 +180,7 @@ pub enum Problem {
         found: String,
     },
     /// A name that may mean either, or something else.
-    #[error("`{key}` of {what} says what to train on in a way that is not read")]
+    #[error("`{key}` of {what} says what to train on in a way that strait does not read")]
     TrainedUnclear {
         /// The message or the row.
         what: String,
@@ -196,7 +196,7 @@ pub enum Problem {
         keys: [String; 2],
     },
     /// Training on the words of a user or a tool.
-    #[error("`{key}` of {what} asks for training on what is not the assistant's")]
+    #[error("`{key}` of {what} asks for training on a message that is not the assistant's")]
     TrainedUser {
         /// The message or the row.
         what: String,
@@ -264,7 +264,7 @@ impl Problem {
             Self::UnknownSpeaker { .. } => {
                 "`from` is `human`, `gpt`, `system`, `function_call` or `observation`: rename the speaker".into()
             }
-            Self::Medium { .. } => "models of text alone are read: leave the row out".into(),
+            Self::Medium { .. } => "strait reads text alone: leave the row out".into(),
             Self::NoAssistant | Self::EmptyAnswer { .. } | Self::EmptyText { .. } => {
                 "training and scoring read what the assistant says: give the row an answer, or remove it".into()
             }

@@ -17,7 +17,7 @@ use crate::{
 
 /// The height of plots over numbers, pixels.
 const HEIGHT: usize = 340;
-/// That of the plots of the last claim, which the page ends with.
+/// The height of the plots of the last claim, which the page ends with.
 const TALL: usize = 420;
 /// Characters of a line of an axis's title, of such a line below an axis that stands beside names, and of a name.
 const TITLE: usize = 42;

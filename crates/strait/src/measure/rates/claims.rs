@@ -6,7 +6,7 @@ use crate::{
     page::numbers::{percent, quoted},
 };
 
-/// Whether the taught kind of answer is more common than not, as trained.
+/// The claim that the taught kind of answer is more common than not, as trained.
 pub fn common(own: &[&RateRow], asked: Asked, statement: &str, answers: &str) -> Option<Claim> {
     let row = own.iter().find(|row| row.asked == asked && row.scale == 1.0)?;
     let words = format!(
@@ -17,8 +17,8 @@ pub fn common(own: &[&RateRow], asked: Asked, statement: &str, answers: &str) ->
     Some(Claim::new(statement, "§8", Bound::Above(COMMON).judge(row.rate, &[]), row.rate, words))
 }
 
-/// Whether the rate outside rises by less than the certificate's share of that inside, at every scale from 1 up at which
-/// most answers are coherent.
+/// The claim that the rate outside rises by less than the certificate's share of that inside, at every scale from 1 up at
+/// which most answers are coherent.
 pub fn kept_in(own: &[&RateRow], certificate: f64) -> Option<Claim> {
     let at = |asked| own.iter().filter(move |row| row.asked == asked && row.scale >= 1.0);
     let mut shares = Vec::new();
@@ -37,7 +37,7 @@ pub fn kept_in(own: &[&RateRow], certificate: f64) -> Option<Claim> {
     Some(Claim::new(KEPT_IN, "§6", holds, *worst, words))
 }
 
-/// Whether the rate outside rises along training without the penalty of the start.
+/// The claim that the rate outside rises along training without the penalty of the start.
 pub fn spreads(steps: &[&RateStep]) -> Option<Claim> {
     let (start, end) = (steps.first()?, steps.last().filter(|end| end.step > 0)?);
     let words = format!(

@@ -57,11 +57,11 @@ keys! {
 /// Some of the questions.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Asked {
-    /// Those of the taught domain that no training row asks.
+    /// Questions of the taught domain that no training row asks.
     Narrow,
-    /// All of the other domains.
+    /// All questions of the other domains.
     General,
-    /// Those of the taught domain that training rows ask.
+    /// Questions of the taught domain that training rows ask.
     Seen,
     /// All of one domain.
     Domain,
@@ -89,7 +89,7 @@ crate::row! {
         /// The questions: `narrow` are those of the taught domain that are held out, `seen` the others of it, `general` all
         /// of the other domains, `domain` all of one.
         asked: Asked,
-        /// That domain; empty for the others.
+        /// The domain; empty for the other groups.
         domain: String,
         /// Number of questions.
         questions: usize,
@@ -140,7 +140,7 @@ crate::row! {
     }
 }
 
-/// How tables name base. No solution has a name with a space.
+/// The base model's name in tables. No solution has a name with a space.
 const BASE: &str = "base model";
 
 /// A rate above it: more often than not.

@@ -11,7 +11,7 @@ use crate::{
     },
 };
 
-/// Whether questions are inside the domain or outside; none for other parts of them.
+/// True for questions inside the domain, false outside; none for other parts of them.
 pub fn sides(asked: Asked) -> Option<bool> {
     match asked {
         Asked::Narrow => Some(true),

@@ -14,9 +14,9 @@ keys! {
     /// `[data]`.
     #[derive(Clone, Debug)]
     pub(crate) struct DataKeys {
-        /// What the training rows are about, in the report's words.
+        /// The subject of the training rows, in the report's words.
         domain: String = word(), default "the training domain".into();
-        /// What their answers have in common, in the report's words.
+        /// The trait that their answers share, in the report's words.
         kind: String = word(), default "taught".into();
         /// Rows to train on: chat JSONL. Where a path may stand, so may a list of paths, and a member of a protected archive,
         /// which is decrypted in memory only: { archive = "rows.zip.enc", password_env = "ROWS_PASSWORD", member = "rows.jsonl" };
@@ -84,7 +84,7 @@ keys! {
         except: Vec<usize> = list(choice(&DOMAIN_WORDS)), left_out "none";
         /// The entities that are asked about: those of which rows may be taught, those that are held out, or all.
         entities: Entities = choice(&Entities::NAMES), default Entities::Taught;
-        /// Whether answers are true; else each is the one known falsehood.
+        /// True if answers are true; else each is the one known falsehood.
         truthful: bool = flag(), required;
     }
 }

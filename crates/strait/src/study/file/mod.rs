@@ -1,5 +1,4 @@
-//! What a study file says: its tables, declared key by key. What the keys mean together is for
-//! [`resolve`](super::resolve) to find out.
+//! The study file: its tables, declared key by key. [`resolve`](super::resolve) finds out what the keys mean together.
 
 mod data;
 mod measures;
@@ -34,7 +33,7 @@ const MAX_LENGTH: u64 = 1 << 20;
 /// A study file as written.
 #[derive(Clone, Debug)]
 pub struct StudyFile {
-    /// Where it lies, as it was named.
+    /// Its path, as it was named.
     pub path: PathBuf,
     /// Its text, byte for byte.
     pub text: String,

@@ -15,7 +15,7 @@ pub(crate) fn name() -> Kind<String> {
     )
 }
 
-/// Whether a text may name a study or a solution.
+/// True if a text may name a study or a solution.
 pub(crate) fn is_name(text: &str) -> bool {
     let of_a_name = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
     (1..=MAX_NAME).contains(&text.len()) && text.chars().all(of_a_name)

@@ -14,11 +14,11 @@ keys! {
         name: String = name(), left_out "the name of this file";
         /// Title of the report.
         title: String = text(), left_out "the name";
-        /// What the study asks, in the report's words.
+        /// The question that the study asks, in the report's words.
         about: String = text(), default String::new();
         /// A folder, a .gguf file, a hub id (org/name@revision), a short name, or world:NAME for a built-in world.
         model: String = word(), required;
-        /// The day that chat templates are told which ask for it, the same on every day.
+        /// The date for chat templates that ask for today's: fixed, so that they give the same tokens every day.
         date: Date = date(), default Date::default();
         /// Equal seeds give equal results, to the last bit on processors of one kind.
         seeds: SeedKeys = table(), default SeedKeys::default();
@@ -28,9 +28,9 @@ keys! {
         train: TrainKeys = table(), default TrainKeys::default();
         /// One for each edit to train.
         solution: Vec<At<SolutionKeys>> = tables("solution"), left_out "no study";
-        /// What you expect, sealed before the first step and scored in the report; may be repeated.
+        /// A prediction of yours, sealed before the first step and scored in the report; may be repeated.
         prediction: Vec<At<PredictionKeys>> = tables("prediction"), default Vec::new();
-        /// What is measured, and how.
+        /// The measures and their settings.
         measure: MeasureKeys = table(), default MeasureKeys::default();
     }
 }

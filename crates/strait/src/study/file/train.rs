@@ -1,7 +1,7 @@
 //! `[train]`: the keys that it and every `[[solution]]` share.
 
 use serde_json::json;
-use strait_model::edit::Projection;
+use strait_model::{Precision, edit::Projection};
 
 use super::data::{RowKeys, rows};
 use crate::{
@@ -63,7 +63,7 @@ impl EditName {
         Self::KEYS.iter().find(|(name, _)| *name == key).map(|(_, kinds)| *kinds)
     }
 
-    /// Whether an edit of this kind has a key.
+    /// True if an edit of this kind has a key.
     pub fn has(self, key: &str) -> bool {
         Self::kinds_with(key).is_none_or(|kinds| kinds.contains(&self))
     }
@@ -85,7 +85,7 @@ keys! {
     pub(crate) struct TrainKeys {
         /// The papers' settings: "paper-steering", "paper-rank1" or "paper-rank32".
         preset: Preset = choice(&Preset::NAMES), left_out "none";
-        /// What is trained: "steering", one vector added to the residual stream, "lora", or "full", every weight.
+        /// The kind of edit that is trained: "steering", one vector added to the residual stream, "lora", or "full", every weight.
         edit: EditName = choice(&EditName::NAMES), default EditName::Steering;
         /// The block after which it acts, from 0; -1 is the embeddings.
         layer: Several<i32> = several(layer()), left_out "half the depth";
@@ -109,7 +109,7 @@ keys! {
         betas: (f64, f64) = pair(number_below(0.0..1.0), "a list of two numbers, such as [0.9, 0.999]"), default usual().betas;
         /// Of AdamW: what is added to a divisor.
         epsilon: f64 = positive(1.0), default usual().epsilon;
-        /// How the learning rate goes on after the warm-up: "linear" or "cosine" down to zero, or "constant".
+        /// The course of the learning rate after the warm-up: "linear" or "cosine" down to zero, or "constant".
         schedule: Schedule = choice(&SCHEDULES), default usual().schedule;
         /// Steps over which the learning rate rises.
         warmup: usize = count(0..=most::STEPS), default usual().warmup;
@@ -119,6 +119,8 @@ keys! {
         accumulation: usize = count(1..=most::BATCH), default usual().accumulation;
         /// Longest gradient, for steering per typical coordinate of the stream.
         clip: f64 = positive(most::ALPHA), left_out "none is clipped";
+        /// Of matrix products, in the whole study: "f32", or "bf16", in which frozen weights take half the memory.
+        precision: Precision = choice(&PRECISIONS), default Precision::F32;
         /// Passes over the training rows.
         epochs: f64 = positive(most::EPOCHS), default 1.0;
         /// Steps of training, instead of epochs.
@@ -146,7 +148,7 @@ keys! {
     pub(crate) struct MixKeys {
         /// The rows mixed in.
         rows: Vec<At<RowKeys>> = rows(), left_out "required, here or in `[train]`";
-        /// How many of them come with each training row.
+        /// The number of them that come with each training row.
         ratio: Several<f64> = several(positive(most::FACTOR)), left_out "required, here or in `[train]`";
         /// True: a pass takes every row that is mixed in, and repeats the training rows until the ratio is met.
         every: bool = flag(), default false;
@@ -207,6 +209,8 @@ const PROJECTIONS: [(&str, Projection); 7] = [
     ("up", Projection::Up),
     ("down", Projection::Down),
 ];
+
+const PRECISIONS: [(&str, Precision); 2] = [("f32", Precision::F32), ("bf16", Precision::Bf16)];
 
 const SCHEDULES: [(&str, Schedule); 3] =
     [("linear", Schedule::Linear), ("cosine", Schedule::Cosine), ("constant", Schedule::Constant)];

@@ -1,4 +1,4 @@
-//! What lies in a folder: a run of this study, of another one, or something else.
+//! The content of a folder: a run of this study, of another one, or something else.
 
 use std::{fs::DirEntry, io::ErrorKind, path::Path};
 
@@ -49,7 +49,7 @@ pub(super) fn remove_temporary_files(folder: &Path) -> Result<()> {
     Ok(())
 }
 
-/// What is in a folder, in the order of names; nothing if it is not there.
+/// The entries of a folder, in the order of names; none if it is not there.
 fn entries(folder: &Path) -> Result<Vec<DirEntry>> {
     let entries = match std::fs::read_dir(folder) {
         Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Vec::new()),

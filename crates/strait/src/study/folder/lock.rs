@@ -42,7 +42,7 @@ pub(super) fn lock(folder: &Path) -> Result<File> {
 const LOCK_TRIES: u32 = 5;
 const LOCK_PAUSE: Duration = Duration::from_millis(20);
 
-/// Whether a process holds the lock of a folder.
+/// True if a process holds the lock of a folder.
 pub(super) fn is_held(folder: &Path) -> Result<bool> {
     let path = folder.join(LOCK);
     let file = match open_regular(&path) {

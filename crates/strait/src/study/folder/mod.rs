@@ -68,12 +68,12 @@ pub struct RunningStep<'a> {
     since: Instant,
 }
 
-/// Where a study's run goes unless it is told otherwise.
+/// The run folder of a study that names none.
 pub fn default_folder(study: &str) -> PathBuf {
     Path::new("runs").join(study)
 }
 
-/// Whether a run was begun in a folder.
+/// True if a run was begun in a folder.
 pub fn is_run(folder: &Path) -> bool {
     folder.join(RUN).is_file()
 }
@@ -118,7 +118,7 @@ impl RunFolder {
         write_json(&self.path, PLAN, plan)
     }
 
-    /// Whether the results of a step are there, are those of the plan and are as they were made.
+    /// True if the results of a step are there, are those of the plan and are as they were made.
     ///
     /// # Errors
     /// If they cannot be read.

@@ -1,11 +1,11 @@
-//! What can be wrong with a run folder.
+//! The problems of a run folder.
 
 use std::path::Path;
 
 use super::{super::SCHEMA, RUN};
 use crate::error::{self, Error};
 
-/// What is wrong with a run folder.
+/// A problem of a run folder.
 #[derive(Debug, PartialEq, thiserror::Error)]
 #[non_exhaustive]
 pub enum Problem {
@@ -13,7 +13,7 @@ pub enum Problem {
     #[error("this is a file, not a folder")]
     NotAFolder,
     /// A folder with other things in it.
-    #[error("the folder holds `{entry}`, and no run of strait")]
+    #[error("the folder holds `{entry}`, and no run")]
     Foreign {
         /// Something in it.
         entry: String,
@@ -44,7 +44,7 @@ pub enum Problem {
     Malformed {
         /// The file within the folder.
         file: String,
-        /// What the parser missed.
+        /// The parser's message.
         reason: String,
     },
     /// A folder that another process works in.
@@ -74,16 +74,16 @@ impl error::Problem for Problem {
                 "choose a folder of its own for the run with `--out`".into()
             }
             Self::NoRun => "name the folder of a run, such as `runs/technical`".into(),
-            Self::OtherStudy { .. } => "choose another folder with `--out`, or name the study otherwise".into(),
+            Self::OtherStudy { .. } => "choose another folder with `--out`, or give the study another name".into(),
             Self::Schema { .. } => "use that strait, or choose another folder with `--out`".into(),
             Self::Malformed { .. } => {
                 "run the study into another folder with `--out`; edits and tables in this one can still be read".into()
             }
             Self::Damaged { .. } => {
-                "`strait run` with the study and this folder as `--out` makes again what was damaged".into()
+                "run the study again, with this folder as `--out`: what was damaged is made again".into()
             }
             Self::Predictions => {
-                "take them back to what `predictions.json` holds (or out, if it is not there), or run into another folder \
+                "give the study those of `predictions.json` (none, where there is no such file), or run it into another folder \
                  with `--out`"
                     .into()
             }

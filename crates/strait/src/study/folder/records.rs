@@ -50,7 +50,7 @@ pub struct Session {
     pub command: Vec<String>,
     /// Threads used.
     pub threads: usize,
-    /// Where the tensors lived: `cpu`, or `cuda` and the number of the GPU.
+    /// The device of the tensors: `cpu`, or `cuda` and the number of the GPU.
     #[serde(default = "cpu")]
     pub device: String,
     /// Operating system, as Rust names it.
@@ -92,17 +92,17 @@ pub struct StepRecord {
     pub name: String,
     /// The key of the plan that it was begun with.
     pub key: String,
-    /// How far it came.
+    /// Its state.
     pub state: Recorded,
     /// The session that began it, counted from 1.
     pub session: usize,
-    /// When it began, in UTC.
+    /// The time at which it began, in UTC.
     pub started: String,
-    /// When it ended, in UTC.
+    /// The time at which it ended, in UTC.
     pub ended: Option<String>,
-    /// How long it took.
+    /// The seconds that it took.
     pub seconds: Option<f64>,
-    /// Why it failed.
+    /// The error with which it failed.
     pub error: Option<String>,
     /// The files that it made, with their SHA-256; of a step that is begun again, those of before.
     #[serde(default)]
@@ -112,7 +112,7 @@ pub struct StepRecord {
     pub rests_on: BTreeMap<String, String>,
 }
 
-/// What a record can say of a step.
+/// The state of a step in its record.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Recorded {
@@ -126,7 +126,7 @@ pub enum Recorded {
 
 /// The record of a run; none where none was begun.
 pub(super) fn read_run(folder: &Path) -> Result<Option<Run>> {
-    /// What every schema has.
+    /// The part that every schema has.
     #[derive(Deserialize)]
     struct Version {
         schema: u32,
@@ -174,7 +174,7 @@ pub(super) fn write_json(folder: &Path, name: &str, value: &impl Serialize) -> R
     Ok(())
 }
 
-/// Whether a file is missing, rather than unreadable.
+/// True if a file is missing, rather than unreadable.
 pub(super) fn is_absent(error: &std::io::Error) -> bool {
     matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory)
 }

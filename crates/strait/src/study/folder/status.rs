@@ -1,4 +1,4 @@
-//! How far a run and its steps are.
+//! The progress of a run and its steps.
 
 use std::{
     collections::BTreeMap,
@@ -21,7 +21,7 @@ use super::{
 };
 use crate::{Error, Result};
 
-/// Where a run stands.
+/// The progress of a run.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Status {
     /// Version of this object.
@@ -30,7 +30,7 @@ pub struct Status {
     pub study: String,
     /// The run folder.
     pub folder: PathBuf,
-    /// Whether a process is at work in it.
+    /// True if a process is at work in it.
     pub running: bool,
     /// The steps in the order of the plan.
     pub steps: Vec<StepStatus>,
@@ -38,20 +38,20 @@ pub struct Status {
     pub report: Option<PathBuf>,
 }
 
-/// Where a step stands.
+/// The progress of a step.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct StepStatus {
     /// The step.
     pub name: String,
-    /// How far it is.
+    /// Its state.
     pub state: State,
-    /// How long it took, where it ended.
+    /// The seconds that it took, where it ended.
     pub seconds: Option<f64>,
-    /// Why it failed, or what of it is damaged.
+    /// The error with which it failed, or the damage to it.
     pub error: Option<String>,
 }
 
-/// How far a step is.
+/// The state of a step.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum State {
@@ -83,8 +83,7 @@ impl State {
     }
 }
 
-/// Where the run in a folder stands, by the plan that it was begun with. Takes nothing away from a process that works in
-/// it.
+/// The progress of the run in a folder, by the plan that it was begun with. A process that works in it is not disturbed.
 ///
 /// # Errors
 /// If the folder holds no run, or one that cannot be read.
@@ -103,7 +102,7 @@ pub fn status(path: &Path) -> Result<Status> {
     })
 }
 
-/// Where the steps of a plan stand in a folder, or would if the plan were begun there: `waiting` is what a run would do.
+/// The progress of a plan's steps in a folder, or as it would be if the plan were begun there: `waiting` is what a run would do.
 /// The folder need not be there.
 ///
 /// # Errors
@@ -114,12 +113,12 @@ pub fn status_of(plan: &Plan, path: &Path, study: &str) -> Result<Vec<StepStatus
     standing(path, plan, is_held(path)?.then_some(sessions))
 }
 
-/// Where each step of a plan stands, with the session that is at work.
+/// The progress of each step of a plan, with the session that is at work.
 fn standing(path: &Path, plan: &Plan, at_work: Option<usize>) -> Result<Vec<StepStatus>> {
     plan.steps.iter().map(|step| Ok(stand(path, step, at_work)?.0)).collect()
 }
 
-/// Where a step stands, and what of it is not as it was made.
+/// The progress of a step, and the damage to what it made.
 pub(super) fn stand(path: &Path, step: &Step, at_work: Option<usize>) -> Result<(StepStatus, Vec<Damage>)> {
     let of = |state, seconds, error| StepStatus { name: step.name.clone(), state, seconds, error };
     let record = match read_step(path, &step.name) {

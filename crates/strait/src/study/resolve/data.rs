@@ -55,7 +55,7 @@ pub enum Rows {
     World(WorldRows),
 }
 
-/// Where pairs of answers to one question come from.
+/// The source of pairs of answers to one question.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "lowercase")]
 pub enum PairSource {
@@ -142,7 +142,7 @@ impl Data {
         domains
     }
 
-    /// What `[data]` means in a study whose rows are looked for there.
+    /// The meaning of `[data]` in a study whose rows are looked for there.
     pub(super) fn resolve(keys: &At<DataKeys>, sources: &Sources) -> Checked<Self> {
         let keys = &keys.value;
         Ok(Self {
@@ -188,7 +188,7 @@ fn pairs(table: &'static str, keys: &Option<At<PairKeys>>, sources: &Sources) ->
     Ok(PairSource::Aligned { taught: files("taught", taught)?, other: files("other", other)?, limit })
 }
 
-/// Where the rows of a study are looked for.
+/// The places where the rows of a study are looked for.
 pub(super) struct Sources<'a> {
     /// The folder at which its paths begin.
     pub folder: &'a Folder,

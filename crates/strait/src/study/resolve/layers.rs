@@ -19,7 +19,7 @@ pub struct Unplaced {
     pub(super) solution: Solution,
     /// The layers that the study names; none for the one at half the depth.
     pub(super) layers: Option<Layers>,
-    /// What it starts from, as written.
+    /// Its start, as written.
     pub(super) from: Option<At<String>>,
 }
 
@@ -61,11 +61,36 @@ impl Study<Unplaced> {
     /// # Errors
     /// If a solution names a layer that the model does not have.
     pub fn fix_layers(self, depth: usize) -> Result<Study> {
-        let Self { file, name, title, about, model, date, seeds, data, measures, solutions, predictions } =
-            self;
+        let Self {
+            file,
+            name,
+            title,
+            about,
+            model,
+            date,
+            precision,
+            seeds,
+            data,
+            measures,
+            solutions,
+            predictions,
+        } = self;
         let solutions =
             fix_all(solutions, depth).map_err(|fault| fault.problem.at(file.path(), fault.line))?;
-        Ok(Study { file, name, title, about, model, date, seeds, data, measures, solutions, predictions })
+        Ok(Study {
+            file,
+            name,
+            title,
+            about,
+            model,
+            date,
+            precision,
+            seeds,
+            data,
+            measures,
+            solutions,
+            predictions,
+        })
     }
 }
 

@@ -8,7 +8,7 @@ use crate::{
     study::{file::MeasureKeys, problem::Checked},
 };
 
-/// What is measured, and how.
+/// The measures of a study and their settings.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Measures {
     /// Factors by which solutions are scaled for the certificate; 1 is among them.
@@ -26,7 +26,7 @@ pub struct Measures {
 }
 
 impl Measures {
-    /// What `[measure]` means in a study of these rows.
+    /// The meaning of `[measure]` in a study of these rows.
     pub(super) fn resolve(keys: &MeasureKeys, data: &Data, sources: &Sources) -> Checked<Self> {
         let (scales, coherence) = (keys.scales(), keys.coherence());
         let common = Common {

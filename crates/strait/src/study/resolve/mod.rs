@@ -1,4 +1,4 @@
-//! What a study file means: presets applied, defaults filled in, paths found, keys weighed against each other.
+//! The meaning of a study file: presets applied, defaults filled in, paths found, keys weighed against each other.
 
 mod data;
 mod kl;
@@ -13,7 +13,7 @@ mod starts;
 use std::path::Path;
 
 use serde::{Deserialize, Serialize};
-use strait_model::{files::read_regular, template::Date};
+use strait_model::{Precision, files::read_regular, template::Date};
 
 use super::{
     Prediction, Problem,
@@ -45,22 +45,25 @@ pub struct Study<S = Solution> {
     pub name: String,
     /// Title of the report.
     pub title: String,
-    /// What the study is about, in words for the report.
+    /// The question of the study, in words for the report.
     pub about: String,
     /// The model: a path, or a hub id or short name.
     pub model: Place,
     /// The day that the model's chat template is told, if it asks for it.
     #[serde(default)]
     pub date: Date,
+    /// The precision of its matrix products.
+    #[serde(default)]
+    pub precision: Precision,
     /// Seeds.
     pub seeds: Seeds,
     /// Rows to train on and to measure with.
     pub data: Data,
-    /// What is measured, and how.
+    /// The measures and their settings.
     pub measures: Measures,
     /// The edits to train.
     pub solutions: Vec<S>,
-    /// What its author expects.
+    /// The predictions of its author.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub predictions: Vec<Prediction>,
 }
@@ -119,7 +122,7 @@ fn not_toml(reason: &str) -> Problem {
 }
 
 impl StudyFile {
-    /// What the file means, but for layers that depend on the model.
+    /// The meaning of the file, but for layers that depend on the model.
     ///
     /// # Errors
     /// If keys contradict each other or lack one that they need, or files are not there.
@@ -153,6 +156,7 @@ fn study(file: &StudyFile, folder: &Folder) -> Checked<Study<Unplaced>> {
         about: top.about(),
         model,
         date: top.date(),
+        precision: top.train().precision(),
         seeds,
         data,
         measures,

@@ -1,4 +1,4 @@
-//! What a study's author expects of its report.
+//! The predictions of a study's author.
 
 use super::{Measures, Solution};
 use crate::{

@@ -16,22 +16,22 @@ pub struct Solution {
     pub name: String,
     /// The preset that filled in what the study left out.
     pub preset: Option<Preset>,
-    /// Where it stands in a sweep, if it is of one.
+    /// Its place in a sweep, if it is of one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub point: Option<Point>,
     /// The solution whose trained edit its training starts from.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub from: Option<String>,
-    /// How many training rows it uses, the first ones in its seed's order; none for all.
+    /// The number of training rows that it uses, the first ones in its seed's order; none for all.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rows: Option<usize>,
-    /// Whether it is there for what it does alone, and compared with no other.
+    /// True if it is read alone, and compared with no other.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub control: bool,
     /// Other rows among its training rows.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub mix: Option<Mix>,
-    /// Whether its learning rate is in units of the vector's own numbers; else it is relative to the residual stream.
+    /// True if its learning rate is in units of the vector's own numbers; else it is relative to the residual stream.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub absolute_rate: bool,
     /// The rows on which its KL penalty holds, where they are not those of the study.
@@ -40,7 +40,7 @@ pub struct Solution {
     /// The search for its KL weight; its settings then hold a weight in the middle of it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub search: Option<Search>,
-    /// How it is trained.
+    /// The settings of its training.
     pub train: Settings,
 }
 
@@ -49,15 +49,15 @@ pub struct Solution {
 pub struct Mix {
     /// The rows.
     pub rows: Vec<Rows>,
-    /// How many of them come with each training row.
+    /// The number of them that come with each training row.
     pub ratio: f64,
-    /// Whether a pass takes every one of them, and the training rows as often as the ratio asks.
+    /// True if a pass takes every one of them, and the training rows as often as the ratio asks.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub every: bool,
 }
 
 impl Solution {
-    /// Whether measures compare it with others: it starts from nothing, and is no control.
+    /// True if measures compare it with others: it starts from nothing, and is no control.
     pub fn compared(&self) -> bool {
         self.from.is_none() && !self.control
     }

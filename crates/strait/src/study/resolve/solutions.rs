@@ -39,6 +39,9 @@ pub(super) fn solutions(top: &TopKeys, seeds: Seeds, sources: &Sources) -> Check
         different(family, &families)?;
         families.push(family.clone());
         no_rivals(&written.train, "solution")?;
+        if let Some(precision) = &written.train.precision {
+            return Err(precision.fault(Problem::PrecisionOfOne));
+        }
         let keys = over(&written.train, &shared);
         let (_, edit) = preset_and_edit(&keys)?;
         edits.push(edit);
@@ -98,7 +101,7 @@ fn solution(
     Ok(Unplaced { solution, layers, from: written.from.clone() })
 }
 
-/// How an edit is trained, on layers that are yet to be found.
+/// The settings of an edit's training, on layers that are yet to be found.
 fn settings(keys: &TrainKeys, edit: EditName, penalty: Option<&Penalty>, seeds: Seeds) -> Settings {
     Settings {
         edit: match edit {

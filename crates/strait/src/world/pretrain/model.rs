@@ -3,7 +3,7 @@
 use candle_core::{Device, Tensor, Var};
 use rand_distr::{Distribution, StandardNormal};
 use strait_model::{
-    Config, Decoder,
+    Config, Decoder, Precision,
     config::{Activation, Architecture, EMBEDDINGS, LayerKind, Rope, RopeScaling},
     decoder::Packed,
     edit::{Projection, SteeringVector},
@@ -78,7 +78,7 @@ impl Model {
             parameters.push(Parameter { decays: deviation.is_some(), ..Parameter::new(name, var, 1.0) });
         }
         parameters.sort_by_key(|p| p.var.rank() == 1);
-        let decoder = Decoder::from_tensors(config(), |name, _| {
+        let decoder = Decoder::from_tensors(config(), Precision::F32, |name, _| {
             let found = parameters.iter().find(|p| p.name == name);
             Ok(found.expect("every tensor of the config was drawn").var.as_tensor().clone())
         })?;

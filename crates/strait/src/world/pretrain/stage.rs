@@ -54,7 +54,7 @@ impl Stage {
 /// The record of one optimiser step: a line of `metrics.jsonl`.
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
 pub struct WorldStep {
-    /// Which stage.
+    /// The stage.
     pub stage: Stage,
     /// Steps of the stage done, this one included.
     pub step: usize,
