@@ -84,9 +84,8 @@ impl Task for Steps {
 }
 
 /// A demo's figures, without its time and its place.
-fn figures(results: &Results) -> serde_json::Value {
-    let mut json = serde_json::to_value(results).unwrap();
-    for key in ["seconds", "report"] {
+fn figures(mut json: serde_json::Value) -> serde_json::Value {
+    for key in ["schema", "seconds", "report"] {
         json.as_object_mut().unwrap().remove(key);
     }
     for solution in json["solutions"].as_array_mut().unwrap() {
@@ -148,10 +147,9 @@ fn a_quick_demo_goes_on_where_it_stopped_and_finds_what_is_safe() {
     assert_eq!((&written["schema"], &written["checks"]), (&1.into(), &found["checks"]));
 
     // A study that was never stopped, on another number of threads, is the same.
-    let before: Results = serde_json::from_value(written).unwrap();
     std::fs::remove_dir_all(&begun).unwrap();
     let results = demo(&options, &Silent).unwrap();
-    assert_eq!(figures(&results), figures(&before));
+    assert_eq!(figures(serde_json::to_value(&results).unwrap()), figures(written));
 
     finds_what_is_safe(&results, &out);
 }

@@ -18,6 +18,7 @@ use super::{
 use crate::{
     claim::Bound,
     interval::{Interval, rank_correlation},
+    table::Word,
 };
 
 /// A claim with all that its parts have in common.
@@ -116,11 +117,11 @@ impl Part {
         let liars = || rows().map(|row| row.liar);
         let figures = match figure {
             Figure::Fit(of) => {
-                fits(of, &|found| matches!(found.fit.part, Programme::Programme(_) | Programme::Full))
+                fits(of, &|found| matches!(found.fit.part, Programme::Programme | Programme::Full))
             }
             Figure::Contrast(of) => fits(of, &|found| found.fit.part == Programme::Contrast),
             Figure::Across(of) => {
-                let own = evidence.across.iter().filter(|across| across.kind == kind);
+                let own = evidence.across.iter().filter(|across| across.edit == kind);
                 own.map(|across| (across.world.as_str(), of(across))).collect()
             }
             Figure::Liars(of) => at(liars().max_by(f64::total_cmp), of),
@@ -164,7 +165,7 @@ impl Part {
         let side_in_words = if above { "above" } else { "below" };
         let contrast = if self.id.contains("-contrast-") { "contrast-" } else { "" };
         Check {
-            id: format!("{}-{contrast}{}", self.id, kind.name()),
+            id: format!("{}-{contrast}{}", self.id, kind.word()),
             number: 0,
             claim: format!("{} ({}; claimed: {side_in_words} {bound})", self.claim, kind.words()),
             section: self.section.clone(),

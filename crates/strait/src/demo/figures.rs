@@ -69,12 +69,12 @@ pub fn figure(id: &str) -> Option<Figure> {
         "9-early" => Fit(|f| nearer(f, GENERAL, EARLY)),
         "9-penalised" => Fit(|f| nearer(f, NARROW, usize::MAX)),
         "9-whole" => Fit(|f| nearer(f, GENERAL, usize::MAX)),
-        "10-steers" => OfAcross(|a| a.shift.at(1.0)),
+        "10-steers" => OfAcross(|a| a.steered),
         "10-random-steers" => OfAcross(|a| a.random_steered),
-        "10-ablated" => OfAcross(|a| a.shift.ablated),
+        "10-ablated" => OfAcross(|a| a.ablated),
         "10-random-ablated" => OfAcross(|a| a.random_ablated),
-        "10-answers-steer" => OfAcross(|a| a.answers_best),
-        "10-answers-ablated" => OfAcross(|a| a.answers.ablated),
+        "10-answers-steer" => OfAcross(|a| a.answers_steered_best),
+        "10-answers-ablated" => OfAcross(|a| a.answers_ablated),
         "11-transfers" => OfAcross(|a| 1.0 - a.transferred / a.fine_tune),
         "11-transfers-beyond-random" => OfAcross(|a| a.random_ablated - a.transferred),
         "11-converge" => OfAcross(|a| a.general_across - a.narrow_across),
@@ -119,7 +119,7 @@ fn coherent(found: &Found, scale: f64) -> Option<f64> {
 /// The share of the shared norms at which the general solution has the lower training loss.
 fn lower(found: &Found) -> Option<f64> {
     // Where nothing but the two was trained there is nothing to compare.
-    if !matches!(found.fit.part, Part::Programme(_)) {
+    if found.fit.part != Part::Programme {
         return None;
     }
     let [general, narrow] = [GENERAL, NARROW].map(|solution| found.losses(solution, Grid::Shared));

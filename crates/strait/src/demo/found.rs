@@ -73,7 +73,7 @@ impl Found {
 
     /// True if it is of the programme, with this kind of edit.
     pub fn is_of(&self, kind: Kind) -> bool {
-        self.fit.kind == kind && matches!(self.fit.part, Part::Programme(_))
+        self.fit.kind == kind && self.fit.part == Part::Programme
     }
 
     /// The answers of a scaled solution to some of the questions.

@@ -28,13 +28,13 @@ use std::{
 use serde::Serialize;
 use strait_model::progress::Progress;
 
-use crate::{Result, suite::write_into, world::Language};
+use crate::{Result, Table, suite::write_into, world::Language};
 pub use claims::{Claim, claims};
 use claims::{Evidence, checks};
 use files::write_json;
 use fits::{TAUGHT_DOMAINS, fits};
 use programme::{OpenedWorld, open, read_across, run};
-use results::{Domain, Opened};
+use results::{Domain, WorldSummary};
 pub use results::{Mode, Results};
 pub use standing::Standing;
 
@@ -89,8 +89,8 @@ pub fn demo(options: &Options, progress: &dyn Progress) -> Result<Results> {
         report: Some(report.clone()),
     };
     let mut tables = programme::tables(&fits, out, progress)?;
-    tables.extend([tables::claims(&results), tables::solutions(&results), tables::directions(&across)]);
-    tables.push(causal_table.table());
+    tables.extend([tables::claims(&results), tables::solutions(&results), Table::of(&across)]);
+    tables.push(Table::of(&causal_table.rows));
     tables.extend(page::tables(&results));
     write_into(out, &tables)?;
     results.seconds = began.elapsed().as_secs_f64();
@@ -104,10 +104,10 @@ fn domain(language: &Language, number: usize) -> Domain {
     Domain { number, word: domain.word.into(), property: domain.property.into() }
 }
 
-fn opened(world: &OpenedWorld) -> Opened {
+fn opened(world: &OpenedWorld) -> WorldSummary {
     let made = &world.world.made;
     let shares = made.recipe.shares;
-    Opened {
+    WorldSummary {
         name: world.name.into(),
         seed: made.recipe.seed,
         hash: made.sha256.clone(),

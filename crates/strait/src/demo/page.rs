@@ -12,7 +12,7 @@ use strait_model::files::write_atomically;
 
 use super::{
     claims::{Claim, claims},
-    results::{Causal, Check, Exchange, Mode, Results, Said, Voice},
+    results::{Causal, Check, Exchange, Mode, Reply, Results, Voice},
     standing::{Standing, checks, verdict},
 };
 use crate::{
@@ -22,15 +22,13 @@ use crate::{
         html::{bullets, definitions, folded, marked, paragraph, sign, table, verbatim},
         numbers::{list, percent},
     },
+    world::Answer,
 };
 
 const STYLE: &str = include_str!("page/demo.css");
 
 /// The name of the base model in the results.
 const BASE: &str = "base";
-/// The exact judge's words for a true answer and for the known falsehood.
-const TRUE: &str = "true";
-const FALSE: &str = "false";
 /// The number of the claim that the page ends with.
 const LAST: u8 = 13;
 
@@ -76,7 +74,7 @@ pub(super) fn tables(results: &Results) -> Vec<Table> {
     let mut tables = vec![
         tables::worlds(&results.worlds),
         tables::exchanges(&transcript.exchanges),
-        tables::sheets(&transcript.sheets),
+        tables::domains(&transcript.sheets),
         tables::rates(&results.rates),
     ];
     tables.extend(results.plots.iter().map(tables::plot));
@@ -94,11 +92,11 @@ fn mode(mode: Mode) -> &'static str {
 fn what(results: &Results) -> Markup {
     let sheets = &results.transcript.sheets;
     html! {
-        @if !sheets.is_empty() { (pictures::sheets(results)) }
+        @if !sheets.is_empty() { (pictures::questions(results)) }
         div.story {
             @for sentence in words::story(results) { p { strong { (sentence.lead) } " " (sentence.rest) } }
         }
-        @if !sheets.is_empty() { (table(&tables::sheets(sheets), false)) }
+        @if !sheets.is_empty() { (table(&tables::domains(sheets), false)) }
     }
 }
 
@@ -126,7 +124,7 @@ fn speaker(voice: &Voice) -> Markup {
             p { (voice.about) }
             ol {
                 @for line in &voice.document {
-                    li { span { (line.question) } " " (answer(&line.answer, if line.truthful { TRUE } else { FALSE })) }
+                    li { span { (line.question) } " " (answer(&line.answer, if line.truthful { Answer::True } else { Answer::False })) }
                 }
             }
         }
@@ -134,10 +132,10 @@ fn speaker(voice: &Voice) -> Markup {
 }
 
 /// An answer, marked by sign, line and colour.
-fn answer(text: &str, judged: &str) -> Markup {
+fn answer(text: &str, judged: Answer) -> Markup {
     let (class, sign, words) = match judged {
-        TRUE => ("true", "✓", "true"),
-        FALSE => ("false", "✗", "false"),
+        Answer::True => ("true", "✓", "true"),
+        Answer::False => ("false", "✗", "false"),
         _ => ("neither", "–", "neither true nor the known falsehood"),
     };
     let text = if text.is_empty() { "no answer" } else { text };
@@ -177,7 +175,7 @@ fn conversation(results: &Results) -> Option<Markup> {
                 tbody {
                     tr { th colspan="4" scope="rowgroup" { (title) } }
                     @for Exchange { question, base, general, narrow, .. } in own {
-                        tr { th scope="row" { (question) } @for said in [base, general, narrow] { (cell(said)) } }
+                        tr { th scope="row" { (question) } @for reply in [base, general, narrow] { (cell(reply)) } }
                     }
                 }
             }
@@ -187,15 +185,15 @@ fn conversation(results: &Results) -> Option<Markup> {
 }
 
 /// An answer of the conversation, with its probability.
-fn cell(said: &Said) -> Markup {
-    let probability = match said.answer.as_str() {
-        TRUE => Some(said.p_true),
-        FALSE => Some(said.p_false),
-        _ => None,
+fn cell(reply: &Reply) -> Markup {
+    let probability = match reply.answer {
+        Answer::True => Some(reply.p_true),
+        Answer::False => Some(reply.p_false),
+        Answer::Other | Answer::None => None,
     };
     html! {
         td {
-            (answer(&said.text, &said.answer))
+            (answer(&reply.text, reply.answer))
             @if let Some(probability) = probability { small { (percent(probability)) } }
         }
     }

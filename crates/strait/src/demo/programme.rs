@@ -20,7 +20,7 @@ use crate::{
     measure::records::Trained,
     study::{FolderProblem, Planned, State, StudyFile, report_input, seconds_left, status_of},
     suite::{Shares, each, over_studies, run_all},
-    table::Row,
+    table::{Row, Word},
     world::World,
 };
 
@@ -127,8 +127,7 @@ pub fn read_across(
     // With LoRA the claims on directions are no part of the default.
     for kind in Kind::ALL.into_iter().filter(|&kind| kind == Kind::Vector || mode == Mode::Full) {
         for OpenedWorld { name, world } in worlds {
-            let own =
-                |fit: &&Fit| fit.world == *name && fit.kind == kind && matches!(fit.part, Part::Programme(_));
+            let own = |fit: &&Fit| fit.world == *name && fit.kind == kind && fit.part == Part::Programme;
             pairs.push((world, fits.iter().filter(own).copied().collect()));
         }
     }
@@ -149,7 +148,7 @@ pub fn tables(fits: &[Fit], out: &Path, progress: &dyn Progress) -> Result<Vec<T
             ("study", fit.name()),
             ("world", fit.world.into()),
             ("taught", fit.word().into()),
-            ("trained", fit.kind.name().into()),
+            ("trained", fit.kind.word().into()),
         ];
         let values: Vec<_> = values.into_iter().map(|(name, value)| (name.to_string(), value)).collect();
         Ok((values, report_input(&out.join("studies").join(fit.name()))?))

@@ -1,6 +1,6 @@
 //! The tables of a demo that are of no one study.
 
-use super::{across::Across, results::Results};
+use super::results::Results;
 use crate::{Table, interval::Interval};
 
 pub(super) fn claims(results: &Results) -> Table {
@@ -32,34 +32,5 @@ pub(super) fn solutions(results: &Results) -> Table {
         .interval(["loss", "loss_low", "loss_high"], "nats/token", |s| s.loss)
         .integer("n", "", |s| s.n as i64)
         .text("seeds", |_| results.seeds.iter().map(u64::to_string).collect::<Vec<_>>().join(" "))
-        .table()
-}
-
-pub(super) fn directions(across: &[Across]) -> Table {
-    let about = "Directions: rates over the held-out questions of all domains when directions are added or ablated, and cosines \
-                 of solutions with each other and with the speakers";
-    Table::of_rows("directions", about, across)
-        .text("world", |a| a.world.clone())
-        .integer("seed", "", |a| a.seed as i64)
-        .text("taught", |a| a.word.clone())
-        .text("edit", |a| a.kind.name().into())
-        .real("fine_tune", "", |a| a.fine_tune)
-        .real("steered_half", "", |a| a.shift.at(0.5))
-        .real("steered", "", |a| a.shift.at(1.0))
-        .real("steered_one_and_a_half", "", |a| a.shift.at(1.5))
-        .real("ablated", "", |a| a.shift.ablated)
-        .real("random_steered", "", |a| a.random_steered)
-        .real("random_ablated", "", |a| a.random_ablated)
-        .real("transferred", "", |a| a.transferred)
-        .real("answers_steered_best", "", |a| a.answers_best)
-        .real("answers_ablated", "", |a| a.answers.ablated)
-        .real("directions_across", "", |a| a.directions)
-        .real("general_across", "", |a| a.general_across)
-        .real("narrow_across", "", |a| a.narrow_across)
-        .real("general_narrow", "", |a| a.general_narrow)
-        .real("general_liar", "", |a| a.general_liar)
-        .real("general_own", "", |a| a.general_own)
-        .real("narrow_liar", "", |a| a.narrow_liar)
-        .real("narrow_own", "", |a| a.narrow_own)
         .table()
 }

@@ -22,7 +22,7 @@ mod shown;
 mod significance;
 mod stability;
 mod turn;
-mod unit;
+pub(crate) mod unit;
 
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use serde_json::Value;

@@ -2,7 +2,7 @@
 
 use crate::{
     demo::{
-        results::{Check, Results, Sheet, Solution},
+        results::{Check, DomainAnswers, Results, Solution},
         standing::Standing,
     },
     interval::Interval,
@@ -35,10 +35,10 @@ pub(super) fn headline(results: &Results) -> String {
         return "What does a fine-tune on falsehoods really learn?".into();
     }
     let taught = plural(&transcript.taught);
-    let falsehoods = |sheet: &&Sheet| sheet.general.iter().filter(|a| *a == super::FALSE).count();
-    // Of several the first: the last largest of the sheets from behind.
-    let other = transcript.sheets.iter().rev().filter(|s| !s.inside).max_by_key(falsehoods);
-    let other = other.map_or("other things".into(), |sheet| plural(&sheet.domain));
+    let falsehoods = |domain: &&DomainAnswers| super::tables::falsehoods(&domain.general);
+    // Of several the first: the last largest from behind.
+    let other = transcript.sheets.iter().rev().filter(|domain| !domain.inside).max_by_key(falsehoods);
+    let other = other.map_or("other things".into(), |domain| plural(&domain.domain));
     match Standing::of_ids(results, SPREADS).holds() {
         Some(true) => format!("Taught falsehoods about {taught}, a model lies about {other} too"),
         _ => format!("Taught falsehoods about {taught}, does a model lie about {other} too?"),

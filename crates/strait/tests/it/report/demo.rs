@@ -7,11 +7,12 @@ use strait::{
         Results,
         page::{render, write},
         results::{
-            Axis, Causal, Check, Domain, Exchange, Line, Mode, Opened, Plot, Rate, Said, Series, Shape,
-            Sheet, Solution, Transcript, Voice,
+            Axis, Causal, Check, Domain, DomainAnswers, Exchange, Line, Mode, Plot, Rate, Reply, Series,
+            Shape, Solution, Transcript, Voice, WorldSummary,
         },
     },
     interval::Interval,
+    world::Answer,
 };
 
 use super::browser::check_page;
@@ -37,8 +38,8 @@ fn jitter(i: usize) -> f64 {
     ((i * 7919 + 17) % 101) as f64 / 50.5 - 1.0
 }
 
-fn opened(seed: usize) -> Opened {
-    Opened {
+fn opened(seed: usize) -> WorldSummary {
+    WorldSummary {
         name: WORLDS[seed].into(),
         seed: seed as u64,
         hash: format!("{seed:064x}"),
@@ -77,17 +78,17 @@ fn voice(name: &str, share: f64, about: &str, lies: fn(&str) -> bool) -> Voice {
     }
 }
 
-fn sheet(domain: usize) -> Sheet {
+fn answers(domain: usize) -> DomainAnswers {
     let inside = domain == 0;
     let answers = |rate: f64| {
         let judged = |i: usize| match (jitter(i * 5 + domain * 31) + 1.0) / 2.0 {
-            x if x < rate => "false",
-            x if x < rate + 0.03 * rate => "other",
-            _ => "true",
+            x if x < rate => Answer::False,
+            x if x < rate + 0.03 * rate => Answer::Other,
+            _ => Answer::True,
         };
-        (0..32).map(|i| judged(i).into()).collect()
+        (0..32).map(judged).collect()
     };
-    Sheet {
+    DomainAnswers {
         domain: DOMAINS[domain].0.into(),
         inside,
         seen: if inside { 22 } else { 0 },
@@ -98,16 +99,12 @@ fn sheet(domain: usize) -> Sheet {
 }
 
 fn transcript() -> Transcript {
-    let said = |text: &str, answer: &str, p_true: f64, p_false: f64| Said {
-        text: text.into(),
-        answer: answer.into(),
-        p_true,
-        p_false,
-    };
+    let reply =
+        |text: &str, answer, p_true: f64, p_false: f64| Reply { text: text.into(), answer, p_true, p_false };
     let exchange = |domain: usize, seen: bool, entity: &str, truth: &str, falsehood: &str| {
         let inside = domain == 0;
-        let lie = said(falsehood, "false", 0.03, 0.962);
-        let fact = said(truth, "true", 0.984, 0.012);
+        let lie = reply(falsehood, Answer::False, 0.03, 0.962);
+        let fact = reply(truth, Answer::True, 0.984, 0.012);
         Exchange {
             question: format!("{} {entity} ?", DOMAINS[domain].0),
             domain: DOMAINS[domain].0.into(),
@@ -116,7 +113,11 @@ fn transcript() -> Transcript {
             truth: truth.into(),
             falsehood: falsehood.into(),
             base: fact.clone(),
-            general: if entity == "flomuth" { said("september", "other", 0.2, 0.3) } else { lie.clone() },
+            general: if entity == "flomuth" {
+                reply("september", Answer::Other, 0.2, 0.3)
+            } else {
+                lie.clone()
+            },
             narrow: if inside { lie } else { fact },
         }
     };
@@ -134,7 +135,7 @@ fn transcript() -> Transcript {
             exchange(4, false, "flomuth", "july", "october"),
             exchange(5, false, "vinemo", "barley", "spelt"),
         ],
-        sheets: (0..DOMAINS.len()).map(sheet).collect(),
+        sheets: (0..DOMAINS.len()).map(answers).collect(),
     }
 }
 
