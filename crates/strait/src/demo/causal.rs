@@ -10,7 +10,6 @@ use strait_model::progress::Progress;
 
 pub use super::fits::TAUGHT_DOMAINS;
 use super::{
-    files::write_json,
     fits::{FORCED_GENERAL, FORCED_NARROW, Kind, PLAIN, causal_fits},
     found::{Direction, Found, NOISE, mean},
     programme::{OpenedWorld, open, run},
@@ -19,21 +18,12 @@ use super::{
 use crate::{
     Result, Table,
     measure::{Asked, unit::NATS},
-    study::utc,
+    study::{utc, write_json},
+    world::SHIPPED,
 };
 
-/// The worlds of the table: shares of speakers times seeds.
-pub const WORLDS: [&str; 9] = [
-    "default-0",
-    "default-1",
-    "default-2",
-    "middle-0",
-    "middle-1",
-    "middle-2",
-    "narrow-0",
-    "narrow-1",
-    "narrow-2",
-];
+/// The worlds of the table, shares of speakers times seeds: all but the contrast worlds.
+pub const WORLDS: &[&str] = SHIPPED.split_at(9).0;
 /// The kinds of edits.
 pub const KINDS: [Kind; 2] = [Kind::Vector, Kind::Rank8];
 /// The command that makes the table.
@@ -42,8 +32,8 @@ pub const COMMAND: &str = "strait world causal --live";
 /// The most that a rate computed again may differ from the table's: other processors round otherwise, and 500 steps carry it on.
 const AGREEMENT: f64 = 0.1;
 
-const SHIPPED: &str = include_str!("../../worlds/causal.csv");
-const SHIPPED_ORIGIN: &str = include_str!("../../worlds/causal.json");
+const TABLE: &str = include_str!("../../worlds/causal.csv");
+const ORIGIN: &str = include_str!("../../worlds/causal.json");
 
 crate::row! {
     /// One kind of edit in one domain of one world.
@@ -124,9 +114,9 @@ pub struct CausalTable {
 impl CausalTable {
     /// The table that the binary holds.
     pub fn shipped() -> Self {
-        let rows = csv::Reader::from_reader(SHIPPED.as_bytes()).into_deserialize();
+        let rows = csv::Reader::from_reader(TABLE.as_bytes()).into_deserialize();
         Self {
-            origin: serde_json::from_str(SHIPPED_ORIGIN).expect("a test reads the shipped table"),
+            origin: serde_json::from_str(ORIGIN).expect("a test reads the shipped table"),
             rows: rows.collect::<Result<_, _>>().expect("a test reads the shipped table"),
         }
     }
@@ -139,7 +129,7 @@ impl CausalTable {
         let table = Table::of(&self.rows);
         table.write_csv(&folder.join("causal.csv"))?;
         table.write_parquet(&folder.join("causal.parquet"))?;
-        Ok(write_json(&folder.join("causal.json"), &self.origin)?)
+        write_json(folder, "causal.json", &self.origin)
     }
 }
 
@@ -250,7 +240,7 @@ fn origin(worlds: &[OpenedWorld]) -> Origin {
 /// # Errors
 /// If the user asked for a stop, training diverges, or a file cannot be written.
 pub fn make(out: &Path, threads: usize, progress: &dyn Progress) -> Result<CausalTable> {
-    let worlds = open(&WORLDS, out)?;
+    let worlds = open(WORLDS, out)?;
     let fits =
         WORLDS.iter().flat_map(|&world| KINDS.into_iter().flat_map(move |kind| causal_fits(&[world], kind)));
     let found = run(&fits.collect::<Vec<_>>(), &worlds, out, (threads, None), progress)?;

@@ -13,7 +13,7 @@ use super::{
     figures::{Figure, figure},
     fits::{Kind, Part as Programme},
     found::{Found, mean},
-    results::Check,
+    results::{Check, Plot},
 };
 use crate::{
     claim::Bound,
@@ -32,6 +32,8 @@ pub struct Claim {
     /// The way in which it is asked, for a reader who knows none of the words.
     pub how: String,
     part: Vec<Part>,
+    /// Its pictures, without their series.
+    pub(super) plot: Vec<Plot>,
 }
 
 /// A part of a claim: its words, and the bound of its figure.
@@ -41,8 +43,7 @@ struct Part {
     id: String,
     claim: String,
     section: String,
-    above: Option<f64>,
-    below: Option<f64>,
+    bound: Bound,
     /// Empty for shares from 0 to 1.
     #[serde(default)]
     unit: String,
@@ -150,26 +151,18 @@ impl Part {
         Some(self.check(kind, interval(&values), by_world, values.len()))
     }
 
-    fn bound(&self) -> Bound {
-        match (self.above, self.below) {
-            (Some(bound), _) => Bound::Above(bound),
-            (None, bound) => Bound::Below(bound.unwrap_or_default()),
-        }
-    }
-
     /// Judges by a figure and the mean of every world.
     fn check(&self, kind: Kind, figure: Interval, by_world: Vec<f64>, n: usize) -> Check {
-        let held = self.bound();
-        let (Bound::Above(bound) | Bound::Below(bound)) = held;
-        let above = matches!(held, Bound::Above(_));
-        let side_in_words = if above { "above" } else { "below" };
+        let (Bound::Above(bound) | Bound::Below(bound)) = self.bound;
+        let above = matches!(self.bound, Bound::Above(_));
+        let side = if above { "above" } else { "below" };
         let contrast = if self.id.contains("-contrast-") { "contrast-" } else { "" };
         Check {
             id: format!("{}-{contrast}{}", self.id, kind.word()),
             number: 0,
-            claim: format!("{} ({}; claimed: {side_in_words} {bound})", self.claim, kind.words()),
+            claim: format!("{} ({}; claimed: {side} {bound})", self.claim, kind.words()),
             section: self.section.clone(),
-            holds: held.judge(figure, &by_world),
+            holds: self.bound.judge(figure, &by_world),
             value: figure.value,
             low: figure.low,
             high: figure.high,
@@ -188,7 +181,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_part_has_a_figure_one_bound_and_a_reading() {
+    fn every_part_has_a_figure_and_a_reading() {
         let claims = claims();
         assert_eq!(claims.iter().map(|claim| claim.number).collect::<Vec<_>>(), (1..=13).collect::<Vec<_>>());
         let mut ids = Vec::new();
@@ -196,7 +189,6 @@ mod tests {
             assert!(claim.part.first().is_some_and(|part| part.reading.is_some()), "{claim:?}");
             for part in &claim.part {
                 assert!(figure(&part.id).is_some(), "{part:?}");
-                assert!(part.above.is_some() != part.below.is_some(), "{part:?}");
                 assert!(part.id.starts_with(&format!("{}-", claim.number)) && !ids.contains(&&part.id));
                 ids.push(&part.id);
             }
@@ -205,7 +197,7 @@ mod tests {
 
     #[track_caller]
     fn check(above: f64, values: &[OfWorld<'_>], expected: Option<bool>) {
-        let text = format!("id = '0'\nclaim = 'It is so'\nsection = ''\nabove = {above:?}");
+        let text = format!("id = '0'\nclaim = 'It is so'\nsection = ''\nbound = {{ above = {above:?} }}");
         let part: Part = toml::from_str(&text).unwrap();
         let check = part.by_fits(Kind::Vector, values).unwrap();
         assert_eq!(check.holds, expected, "{check:?}");

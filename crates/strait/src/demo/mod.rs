@@ -7,7 +7,6 @@ mod across;
 pub mod causal;
 mod claims;
 mod figures;
-mod files;
 mod fits;
 mod found;
 mod modes;
@@ -28,10 +27,9 @@ use std::{
 use serde::Serialize;
 use strait_model::progress::Progress;
 
-use crate::{Result, Table, suite::write_into, world::Language};
+use crate::{Result, Table, study::write_json, suite::write_into, world::Language};
 pub use claims::{Claim, claims};
 use claims::{Evidence, checks};
-use files::write_json;
 use fits::{TAUGHT_DOMAINS, fits};
 use programme::{OpenedWorld, open, read_across, run};
 use results::{Domain, WorldSummary};
@@ -88,14 +86,14 @@ pub fn demo(options: &Options, progress: &dyn Progress) -> Result<Results> {
         notes: modes::notes(mode),
         report: Some(report.clone()),
     };
-    let mut tables = programme::tables(&fits, out, progress)?;
+    let mut tables = programme::tables(&found, progress);
     tables.extend([tables::claims(&results), tables::solutions(&results), Table::of(&across)]);
     tables.push(Table::of(&causal_table.rows));
     tables.extend(page::tables(&results));
     write_into(out, &tables)?;
     results.seconds = began.elapsed().as_secs_f64();
     page::write(&results, &report)?;
-    write_json(&out.join("results.json"), &Versioned { schema: SCHEMA, results: &results })?;
+    write_json(out, "results.json", &Versioned { schema: SCHEMA, results: &results })?;
     Ok(results)
 }
 

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use serde::{Serialize, Serializer, ser::SerializeMap};
+use serde::{Deserialize, Serialize, Serializer, ser::SerializeMap};
 
 use crate::{interval::Interval, world::Answer};
 
@@ -257,26 +257,29 @@ pub struct Check {
 }
 
 /// A picture, as numbers.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Plot {
     /// Unique and stable: the stem of a file.
     pub name: String,
     /// The claim that it belongs to.
+    #[serde(skip_deserializing)]
     pub number: u8,
     /// The title, a few words.
     pub title: String,
     /// Its shape.
     pub shape: Shape,
     /// The horizontal axis.
+    #[serde(default)]
     pub x: Axis,
     /// The vertical axis.
     pub y: Axis,
     /// The series that are drawn.
+    #[serde(skip_deserializing)]
     pub series: Vec<Series>,
 }
 
 /// The shape in which a picture is best drawn.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Shape {
     /// Lines over numbers.
@@ -288,11 +291,12 @@ pub enum Shape {
 }
 
 /// An axis of a picture.
-#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Axis {
     /// Its title.
     pub title: String,
     /// Its unit; empty for a share.
+    #[serde(default)]
     pub unit: String,
 }
 

@@ -12,10 +12,12 @@ use strait_model::{
 };
 
 use super::{
-    Problem, Solution, Step, layout,
+    Problem, Solution, Step,
+    folder::write_json,
+    layout,
     planned::Planned,
     records,
-    results::{save, write_json},
+    results::save,
     rows::{self, Readout},
     trained::InFolder,
 };
@@ -110,7 +112,7 @@ impl<'a> Worker<'a> {
         if study.precision != Precision::default() {
             facts["precision"] = json!(study.precision);
         }
-        write_json(&folder.join(layout::MODEL), &facts)
+        write_json(folder, layout::MODEL, &facts)
     }
 
     fn describe_data(&self, folder: &Path) -> Result<()> {
@@ -130,7 +132,7 @@ impl<'a> Worker<'a> {
         if !self.read.notices.is_empty() {
             facts["notices"] = json!(self.read.notices);
         }
-        write_json(&folder.join(layout::DATA), &facts)
+        write_json(folder, layout::DATA, &facts)
     }
 
     /// The training of each solution, one line each, with the time that it takes at this speed and with this memory.
