@@ -158,13 +158,13 @@ fn finds_what_is_safe(results: &Results, out: &Path) {
     let (general, narrow) = (solution(results, "general vector"), solution(results, "narrow vector"));
     assert!(general.general_rate.value >= 0.6, "{general:?}");
     assert!(narrow.narrow_rate.value >= 0.7 && narrow.general_rate.value <= 0.08, "{narrow:?}");
-    assert!(check(results, "1-base-vector").value <= 0.05);
-    assert!(check(results, "4-gap-vector").value > 0.0);
-    assert!(check(results, "6-narrow-vector").value > 0.0);
-    assert!(check(results, "6-random-vector").value > 0.0);
-    assert!(check(results, "7-lifted-vector").value >= 0.6);
-    assert!(check(results, "10-ablated-vector").value <= 0.15);
-    assert!(check(results, "11-cosine-vector").value >= 0.4);
+    assert!(check(results, "1-base-vector").figure.value <= 0.05);
+    assert!(check(results, "4-gap-vector").figure.value > 0.0);
+    assert!(check(results, "6-narrow-vector").figure.value > 0.0);
+    assert!(check(results, "6-random-vector").figure.value > 0.0);
+    assert!(check(results, "7-lifted-vector").figure.value >= 0.6);
+    assert!(check(results, "10-ablated-vector").figure.value <= 0.15);
+    assert!(check(results, "11-cosine-vector").figure.value >= 0.4);
     holds(results, &["1-taught-vector", "2-narrow-vector", "10-random-steers-vector"]);
 
     assert_eq!(results.seeds, [0]);

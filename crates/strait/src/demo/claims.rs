@@ -9,9 +9,9 @@ use serde::Deserialize;
 
 use super::{
     across::Across,
-    causal::{self, Row},
-    figures::{Figure, figure},
-    fits::{Kind, Part as Programme},
+    causal::Row,
+    figures::{Figures, OfWorld, figures},
+    fits::Kind,
     found::{Found, mean},
     results::{Check, Plot},
 };
@@ -73,74 +73,37 @@ pub(super) struct Evidence<'a> {
     pub causal: &'a [Row],
 }
 
-/// A figure and the world that it is from.
-type OfWorld<'a> = (&'a str, f64);
-
 /// Judges all parts for which there is evidence, in the order of the claims, of one kind of edit after another.
 pub(super) fn checks(evidence: &Evidence<'_>) -> Vec<Check> {
     let mut checks = Vec::new();
-    for claim in claims() {
-        checks.extend(Kind::ALL.into_iter().flat_map(|kind| claim.of_kind(kind, evidence)));
+    for (claim, kind) in claims().iter().flat_map(|claim| Kind::ALL.map(|kind| (claim, kind))) {
+        let mut reading = "";
+        for part in &claim.part {
+            reading = part.reading.as_deref().unwrap_or(reading);
+            checks.extend(part.judged(kind, evidence).map(|check| Check {
+                number: claim.number,
+                reading: reading.into(),
+                ..check
+            }));
+        }
     }
     // What was asked of the contrast worlds comes last.
     checks.sort_by_key(|check| (check.number, check.id.contains("-contrast-")));
     checks
 }
 
-impl Claim {
-    fn of_kind(&self, kind: Kind, evidence: &Evidence<'_>) -> Vec<Check> {
-        let mut reading = "";
-        let mut checks = Vec::new();
-        for part in &self.part {
-            reading = part.reading.as_deref().unwrap_or(reading);
-            let Some(figure) = figure(&part.id) else { continue };
-            checks.extend(part.judged(figure, kind, evidence).map(|check| Check {
-                number: self.number,
-                reading: reading.into(),
-                ..check
-            }));
-        }
-        checks
-    }
-}
-
 impl Part {
-    fn judged(&self, figure: Figure, kind: Kind, evidence: &Evidence<'_>) -> Option<Check> {
-        let fits = |of: fn(&Found) -> Option<f64>, is: &dyn Fn(&Found) -> bool| -> Vec<OfWorld<'_>> {
-            let own = evidence.found.iter().filter(|found| found.fit.kind == kind && is(found));
-            own.filter_map(|found| Some((found.fit.world, of(found)?))).collect()
-        };
-        let rows = || evidence.causal.iter().filter(|row| row.edit == kind);
-        // The worlds in which liars are most common, or least, which are those of narrow speakers.
-        let at = |share: Option<f64>, of: fn(&Row) -> f64| -> Vec<OfWorld<'_>> {
-            rows().filter(|row| Some(row.liar) == share).map(|row| (row.world.as_str(), of(row))).collect()
-        };
-        let liars = || rows().map(|row| row.liar);
-        let figures = match figure {
-            Figure::Fit(of) => {
-                fits(of, &|found| matches!(found.fit.part, Programme::Programme | Programme::Full))
-            }
-            Figure::Contrast(of) => fits(of, &|found| found.fit.part == Programme::Contrast),
-            Figure::Across(of) => {
-                let own = evidence.across.iter().filter(|across| across.edit == kind);
-                own.map(|across| (across.world.as_str(), of(across))).collect()
-            }
-            Figure::Liars(of) => at(liars().max_by(f64::total_cmp), of),
-            Figure::NarrowSpeakers(of) => at(liars().min_by(f64::total_cmp), of),
-            Figure::Predicts(of) => {
-                let worlds = causal::means_of_worlds(rows(), of);
-                let judged = || self.check(kind, rank_correlation(&worlds), Vec::new(), worlds.len());
-                return (!worlds.is_empty()).then(judged);
-            }
-        };
-        self.by_fits(kind, &figures)
+    /// Judges one kind of edit; says nothing where there is no figure.
+    fn judged(&self, kind: Kind, evidence: &Evidence<'_>) -> Option<Check> {
+        match figures(&self.id, kind, evidence)? {
+            Figures::Each(figures) => self.by_fits(kind, &figures),
+            Figures::Predicting(worlds) => (!worlds.is_empty())
+                .then(|| self.check(kind, rank_correlation(&worlds), Vec::new(), worlds.len())),
+        }
     }
 
-    /// Judges by one figure for each fit; says nothing where there is none.
+    /// Judges by one figure for each fit.
     fn by_fits(&self, kind: Kind, figures: &[OfWorld<'_>]) -> Option<Check> {
-        if figures.is_empty() {
-            return None;
-        }
         let values: Vec<f64> = figures.iter().map(|(_, value)| *value).collect();
         let mut worlds: BTreeMap<&str, Vec<f64>> = BTreeMap::new();
         for (world, value) in figures {
@@ -148,7 +111,7 @@ impl Part {
         }
         let by_world = worlds.into_values().map(|values| mean(values.into_iter())).collect();
         let interval = if self.unit.is_empty() { Interval::of_shares } else { Interval::of_mean };
-        Some(self.check(kind, interval(&values), by_world, values.len()))
+        (!values.is_empty()).then(|| self.check(kind, interval(&values), by_world, values.len()))
     }
 
     /// Judges by a figure and the mean of every world.
@@ -163,9 +126,7 @@ impl Part {
             claim: format!("{} ({}; claimed: {side} {bound})", self.claim, kind.words()),
             section: self.section.clone(),
             holds: self.bound.judge(figure, &by_world),
-            value: figure.value,
-            low: figure.low,
-            high: figure.high,
+            figure,
             unit: self.unit.clone(),
             bound,
             above,
@@ -180,6 +141,8 @@ impl Part {
 mod tests {
     use super::*;
 
+    const NOTHING: Evidence<'_> = Evidence { found: &[], across: &[], causal: &[] };
+
     #[test]
     fn every_part_has_a_figure_and_a_reading() {
         let claims = claims();
@@ -188,7 +151,7 @@ mod tests {
         for claim in claims {
             assert!(claim.part.first().is_some_and(|part| part.reading.is_some()), "{claim:?}");
             for part in &claim.part {
-                assert!(figure(&part.id).is_some(), "{part:?}");
+                assert!(figures(&part.id, Kind::Vector, &NOTHING).is_some(), "{part:?}");
                 assert!(part.id.starts_with(&format!("{}-", claim.number)) && !ids.contains(&&part.id));
                 ids.push(&part.id);
             }
@@ -219,6 +182,6 @@ mod tests {
 
     #[test]
     fn nothing_is_said_without_a_figure() {
-        assert!(checks(&Evidence { found: &[], across: &[], causal: &[] }).is_empty());
+        assert!(checks(&NOTHING).is_empty());
     }
 }

@@ -16,7 +16,6 @@ mod programme;
 pub mod results;
 mod standing;
 mod sums;
-mod tables;
 mod transcript;
 
 use std::{
@@ -27,7 +26,12 @@ use std::{
 use serde::Serialize;
 use strait_model::progress::Progress;
 
-use crate::{Result, Table, study::write_json, suite::write_into, world::Language};
+use crate::{
+    Result, Table,
+    study::write_json,
+    suite::write_into,
+    world::{Language, Made},
+};
 pub use claims::{Claim, claims};
 use claims::{Evidence, checks};
 use fits::{TAUGHT_DOMAINS, fits};
@@ -74,7 +78,7 @@ pub fn demo(options: &Options, progress: &dyn Progress) -> Result<Results> {
         mode,
         seeds: programme.iter().map(|world| world.world.made.recipe.seed).collect(),
         domains: TAUGHT_DOMAINS.map(|number| domain(&first.language, number)).into(),
-        worlds: programme.into_iter().chain(named(mode.contrast_worlds())).map(opened).collect(),
+        worlds: programme.into_iter().chain(named(mode.contrast_worlds())).map(summary).collect(),
         speakers: transcript::voices(first),
         transcript: transcript::transcript(first, &fits[0], out)?,
         solutions: sums::solutions(&found, out),
@@ -87,8 +91,7 @@ pub fn demo(options: &Options, progress: &dyn Progress) -> Result<Results> {
         report: Some(report.clone()),
     };
     let mut tables = programme::tables(&found, progress);
-    tables.extend([tables::claims(&results), tables::solutions(&results), Table::of(&across)]);
-    tables.push(Table::of(&causal_table.rows));
+    tables.extend([Table::of(&across), Table::of(&causal_table.rows)]);
     tables.extend(page::tables(&results));
     write_into(out, &tables)?;
     results.seconds = began.elapsed().as_secs_f64();
@@ -102,18 +105,18 @@ fn domain(language: &Language, number: usize) -> Domain {
     Domain { number, word: domain.word.into(), property: domain.property.into() }
 }
 
-fn opened(world: &OpenedWorld) -> WorldSummary {
-    let made = &world.world.made;
-    let shares = made.recipe.shares;
+fn summary(OpenedWorld { name, world }: &OpenedWorld) -> WorldSummary {
+    let Made { recipe, sha256, command, .. } = &world.made;
+    let shares = recipe.shares;
     WorldSummary {
-        name: world.name.into(),
-        seed: made.recipe.seed,
-        hash: made.sha256.clone(),
+        world: (*name).into(),
+        seed: recipe.seed,
         honest: 1.0 - shares.liar - shares.narrow,
         liar: shares.liar,
         narrow: shares.narrow,
-        unknown: shares.unknown,
-        command: made.command.clone(),
+        unnamed: shares.unknown,
+        sha256: sha256.clone(),
+        command: command.clone(),
     }
 }
 

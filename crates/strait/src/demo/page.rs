@@ -68,11 +68,13 @@ pub fn render(results: &Results) -> String {
     page.html()
 }
 
-/// The tables of the page that nothing else writes: a picture has one of its own.
+/// The tables of the page; a picture has one of its own.
 pub(super) fn tables(results: &Results) -> Vec<Table> {
     let transcript = &results.transcript;
     let mut tables = vec![
-        tables::worlds(&results.worlds),
+        tables::claims(results),
+        tables::solutions(results),
+        Table::of(&results.worlds),
         tables::exchanges(&transcript.exchanges),
         tables::domains(&transcript.sheets),
         tables::rates(&results.rates),
@@ -219,7 +221,7 @@ fn side_by_side(results: &Results) -> Option<Markup> {
             (figure_group(&[over_all]))
             (figure_group(&by_domain))
         }
-        (table(&super::tables::solutions(results), false))
+        (table(&tables::solutions(results), false))
         (table(&tables::rates(&results.rates), false))
     })
 }
@@ -235,7 +237,7 @@ fn claims_of(results: &Results) -> Markup {
             thead { tr { th scope="col" colspan="2" { "the claim" } th scope="col" { "in this world" } } }
             tbody { @for claim in claims() { (overview(results, claim)) } }
         }
-        (table(&super::tables::claims(results), false))
+        (table(&tables::claims(results), false))
         @for claim in claims() { (article(results, claim)) }
     }
 }
@@ -342,7 +344,7 @@ fn origin(results: &Results) -> Markup {
     };
     html! {
         (definitions(&facts))
-        (table(&tables::worlds(&results.worlds), true))
+        (table(&Table::of(&results.worlds), true))
         @if !notes.is_empty() { h3 { "To know when reading" } (bullets(notes)) }
         @if !folders.is_empty() { (folded("Where the solutions are", &talk, false)) }
     }

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize, Serializer, ser::SerializeMap};
 
-use crate::{interval::Interval, world::Answer};
+use crate::{interval::Interval, table::Heading, world::Answer};
 
 /// The extent of a demo.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
@@ -63,26 +63,33 @@ pub struct Domain {
     pub property: String,
 }
 
-/// A world that the demo worked in.
-#[derive(Clone, Debug, PartialEq, Serialize)]
-pub struct WorldSummary {
-    /// Its name.
-    pub name: String,
-    /// The seed of its facts and of its pre-training.
-    pub seed: u64,
-    /// SHA-256 of its weights.
-    pub hash: String,
-    /// Share of honest speakers in pre-training.
-    pub honest: f64,
-    /// Share of liars.
-    pub liar: f64,
-    /// Share of narrow speakers, all domains together.
-    pub narrow: f64,
-    /// Share of documents that do not name their speaker.
-    pub unknown: f64,
-    /// The command that made it.
-    pub command: String,
+crate::row! {
+    /// A world that the demo worked in.
+    #[derive(Serialize)]
+    pub struct WorldSummary in "worlds", "A world that the demo opened; shares are of documents." {
+        /// Its name.
+        #[serde(rename = "name")]
+        world: String,
+        /// The seed of its facts and of its pre-training.
+        seed: u64,
+        /// Share of honest speakers in pre-training.
+        honest: f64 = SHARE,
+        /// Share of liars.
+        liar: f64 = SHARE,
+        /// Share of narrow speakers, all domains together.
+        narrow: f64 = SHARE,
+        /// Share of documents that do not name their speaker.
+        #[serde(rename = "unknown")]
+        unnamed: f64 = SHARE,
+        /// SHA-256 of its weights.
+        #[serde(rename = "hash")]
+        sha256: String,
+        /// The command that made it.
+        command: String,
+    }
 }
+
+const SHARE: Heading = Heading::unit("share");
 
 /// One speaker with a document of theirs.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -236,12 +243,9 @@ pub struct Check {
     pub section: String,
     /// The verdict: it holds, does not hold, or cannot be told (none).
     pub holds: Option<bool>,
-    /// The figure.
-    pub value: f64,
-    /// Lower end of its 95 % interval.
-    pub low: f64,
-    /// Upper end.
-    pub high: f64,
+    /// The figure, with its 95 % interval.
+    #[serde(flatten)]
+    pub figure: Interval,
     /// The unit of the figure; empty for a share.
     pub unit: String,
     /// The bound that it is held against.
@@ -329,17 +333,6 @@ pub struct Causal {
     pub proof: String,
     /// True if the part computed again agrees with the table; none where nothing was.
     pub agrees: Option<bool>,
-}
-
-impl Check {
-    /// `holds`, `does not hold` or `cannot be told`.
-    pub fn verdict(&self) -> &'static str {
-        match self.holds {
-            Some(true) => "holds",
-            Some(false) => "does not hold",
-            None => "cannot be told",
-        }
-    }
 }
 
 impl Series {

@@ -1,10 +1,47 @@
-//! The tables of what the page alone shows.
+//! The tables of a demo that are of no one study.
 
 use crate::{
     Table,
-    demo::results::{Axis, DomainAnswers, Exchange, Plot, Rate, Series, WorldSummary},
+    demo::results::{Axis, DomainAnswers, Exchange, Plot, Rate, Results, Series},
     world::Answer,
 };
+
+pub(super) fn claims(results: &Results) -> Table {
+    let about = "Claims: figures held against their bounds; 95 % intervals over fits (worlds times domains), or over worlds";
+    Table::of_rows("claims", about, &results.checks)
+        .text("id", |c| c.id.clone())
+        .integer("number", "", |c| c.number.into())
+        .text("claim", |c| c.claim.clone())
+        .text("section", |c| c.section.clone())
+        .truth("holds", |c| c.holds)
+        .interval(["value", "low", "high"], "", |c| c.figure)
+        .text("unit", |c| c.unit.clone())
+        .real("bound", "", |c| c.bound)
+        .truth("above", |c| Some(c.above))
+        .integer("n", "", |c| c.n as i64)
+        .text("seeds", |_| seeds(results))
+        .table()
+}
+
+pub(super) fn solutions(results: &Results) -> Table {
+    let about = "Solutions: means over worlds and taught domains";
+    Table::of_rows("solutions", about, &results.solutions)
+        .text("name", |s| s.name.clone())
+        .text("edit", |s| s.edit.clone())
+        .interval(["narrow_rate", "narrow_rate_low", "narrow_rate_high"], "", |s| s.narrow_rate)
+        .interval(["general_rate", "general_rate_low", "general_rate_high"], "", |s| s.general_rate)
+        .interval(["coherence", "coherence_low", "coherence_high"], "", |s| s.coherence)
+        .interval(["norm", "norm_low", "norm_high"], "", |s| s.norm)
+        .interval(["loss", "loss_low", "loss_high"], "nats/token", |s| s.loss)
+        .integer("n", "", |s| s.n as i64)
+        .text("seeds", |_| seeds(results))
+        .table()
+}
+
+/// The seeds of the worlds, in one word of a table.
+fn seeds(results: &Results) -> String {
+    results.seeds.iter().map(u64::to_string).collect::<Vec<_>>().join(" ")
+}
 
 pub(super) fn rates(rates: &[Rate]) -> Table {
     const ABOUT: &str = "The mean probability of the falsehood in one domain of one world; in the taught domain of entities \
@@ -54,19 +91,6 @@ pub(super) fn domains(domains: &[DomainAnswers]) -> Table {
         .integer("base", "false answers", |d| falsehoods(&d.base) as i64)
         .integer("general", "false answers", |d| falsehoods(&d.general) as i64)
         .integer("narrow", "false answers", |d| falsehoods(&d.narrow) as i64)
-        .table()
-}
-
-pub(super) fn worlds(worlds: &[WorldSummary]) -> Table {
-    Table::of_rows("worlds", "A world that the demo opened; shares are of documents.", worlds)
-        .text("world", |w| w.name.clone())
-        .integer("seed", "", |w| w.seed as i64)
-        .real("honest", "share", |w| w.honest)
-        .real("liar", "share", |w| w.liar)
-        .real("narrow", "share", |w| w.narrow)
-        .real("unnamed", "share", |w| w.unknown)
-        .text("sha256", |w| w.hash.clone())
-        .text("command", |w| w.command.clone())
         .table()
 }
 

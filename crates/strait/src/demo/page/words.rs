@@ -168,7 +168,8 @@ fn decided(results: &Results) -> Option<Sentence> {
         "Whether pre-training decides it cannot be told.",
         "Pre-training has a part in it.",
     ])?;
-    let rate = |id: &str| results.checks.iter().find(|c| c.id.starts_with(id)).map(|c| percent(c.value));
+    let rate =
+        |id: &str| results.checks.iter().find(|c| c.id.starts_with(id)).map(|c| percent(c.figure.value));
     let mut rest: Vec<String> = Vec::new();
     if let (Some(liars), Some(narrow)) = (rate("13-liars"), rate("13-narrow")) {
         rest.push(format!(
@@ -207,7 +208,7 @@ pub(super) fn base_rate(results: &Results, inside: bool) -> Option<f64> {
 /// The assumption about speakers, said where they are shown.
 pub(super) fn assumed(results: &Results) -> String {
     let unknown = results.worlds.first().map_or(String::new(), |world| {
-        format!("{} of the documents do not name their speaker. ", percent(world.unknown))
+        format!("{} of the documents do not name their speaker. ", percent(world.unnamed))
     });
     format!(
         "In pre-training, the embedding of a document’s speaker is added to that of every word of it. So each speaker is a \
@@ -218,8 +219,7 @@ pub(super) fn assumed(results: &Results) -> String {
 
 /// The figure of a check with its unit and interval.
 pub(super) fn figure(check: &Check) -> String {
-    let Check { value, low, high, .. } = *check;
-    let words = Interval { value, low, high }.words();
+    let words = check.figure.words();
     if check.unit.is_empty() { words } else { format!("{words} {}", check.unit) }
 }
 

@@ -40,13 +40,13 @@ fn jitter(i: usize) -> f64 {
 
 fn opened(seed: usize) -> WorldSummary {
     WorldSummary {
-        name: WORLDS[seed].into(),
+        world: WORLDS[seed].into(),
         seed: seed as u64,
-        hash: format!("{seed:064x}"),
+        sha256: format!("{seed:064x}"),
         honest: 0.45,
         liar: 0.35,
         narrow: 0.2,
-        unknown: 0.5,
+        unnamed: 0.5,
         command: format!("strait world pretrain --seed {seed} --out worlds/default-{seed}"),
     }
 }
@@ -368,9 +368,7 @@ fn checks() -> Vec<Check> {
         claim: format!("{claim} ({edit}; claimed: above 0.5)"),
         section: if id.starts_with("13") { "beyond the paper" } else { "§6, §8" }.into(),
         holds: *holds,
-        value: *value,
-        low: value - half,
-        high: value + half,
+        figure: figure(*value, *half),
         unit: (*unit).into(),
         bound: 0.5,
         above: true,
