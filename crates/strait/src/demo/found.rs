@@ -7,7 +7,7 @@ use crate::{
         Asked, EfficiencyRow, GradientRow, Grid, RateRow, RateStep, SignificanceRow, StabilityRow, TurnRow,
     },
     table::Row,
-    world::{DOMAIN_WORDS, Made},
+    world::{DOMAIN_WORDS, Provenance},
 };
 
 /// The base model's name in tables.
@@ -49,7 +49,7 @@ impl Found {
     ///
     /// # Errors
     /// If a table is not what its rows need.
-    pub fn new(fit: Fit, made: &Made, tables: Vec<Table>) -> Result<Self> {
+    pub fn new(fit: Fit, made: &Provenance, tables: Vec<Table>) -> Result<Self> {
         fn rows<R: Row>(tables: &[Table]) -> Result<Vec<R>> {
             let table = tables.iter().find(|table| table.name() == R::TABLE);
             table.map_or(Ok(Vec::new()), Table::read)

@@ -30,7 +30,7 @@ use crate::{
     Result, Table,
     study::write_json,
     suite::write_into,
-    world::{Language, Made},
+    world::{Language, Provenance},
 };
 pub use claims::{Claim, claims};
 use claims::{Evidence, checks};
@@ -85,7 +85,7 @@ pub fn demo(options: &Options, progress: &dyn Progress) -> Result<Results> {
         rates: sums::rates(&found),
         checks: checks(&evidence),
         plots: plots::plots(&evidence),
-        causal: Some(causal),
+        causal,
         seconds: 0.0,
         notes: modes::notes(mode),
         report: Some(report.clone()),
@@ -106,7 +106,7 @@ fn domain(language: &Language, number: usize) -> Domain {
 }
 
 fn summary(OpenedWorld { name, world }: &OpenedWorld) -> WorldSummary {
-    let Made { recipe, sha256, command, .. } = &world.made;
+    let Provenance { recipe, sha256, command, .. } = &world.made;
     let shares = recipe.shares;
     WorldSummary {
         world: (*name).into(),

@@ -43,7 +43,7 @@ pub struct Results {
     /// The pictures, in the order of their claims.
     pub plots: Vec<Plot>,
     /// The origin of the table behind claim 13.
-    pub causal: Option<Causal>,
+    pub causal: Causal,
     /// Wall-clock time of this run; what an earlier run had finished took none.
     pub seconds: f64,
     /// Notes for the reader: what is assumed, how intervals are made, what was left out.

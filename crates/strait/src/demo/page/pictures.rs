@@ -51,7 +51,7 @@ fn axis(of: &Axis, columns: usize) -> figure::Axis {
 }
 
 /// Some words in the order in which they first come.
-fn distinct<'a>(words: impl Iterator<Item = &'a str>) -> Vec<&'a str> {
+pub(super) fn distinct<'a>(words: impl Iterator<Item = &'a str>) -> Vec<&'a str> {
     let mut all = Vec::new();
     for word in words {
         if !all.contains(&word) {

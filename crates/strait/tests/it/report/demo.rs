@@ -541,12 +541,12 @@ fn results() -> Results {
         solutions,
         checks: checks(),
         plots: plots(),
-        causal: Some(Causal {
+        causal: Causal {
             date: "2026-01-01".into(),
             command: "strait world causal".into(),
             proof: "computed again: 3 of the table's 54 rows".into(),
             agrees: Some(true),
-        }),
+        },
         seconds: 97.4,
         notes: vec!["Every figure of this page was made up by a test.".into()],
         report: None,
@@ -588,7 +588,6 @@ fn quick_results() -> Results {
     results.checks.retain(|c| [1, 2, 4].contains(&c.number));
     results.checks.iter_mut().for_each(|c| c.holds = Some(false));
     results.plots.retain(|p| [1, 2, 4].contains(&p.number));
-    results.causal = None;
     results
 }
 
@@ -631,19 +630,6 @@ fn results_that_try_to_be_markup() {
     assert!(!page.contains("<script>window.hacked"));
 }
 
-fn no_results() -> Results {
-    Results {
-        rates: Vec::new(),
-        solutions: Vec::new(),
-        speakers: Vec::new(),
-        transcript: Transcript::default(),
-        checks: Vec::new(),
-        plots: Vec::new(),
-        causal: None,
-        ..results()
-    }
-}
-
 #[test]
 fn the_page_is_a_file_like_any_other() {
     let folder = tempfile::tempdir().unwrap();
@@ -667,12 +653,6 @@ mod needs_chromium {
     fn the_page_of_a_quick_demo() {
         let results = quick_results();
         check_page("quick demo", &render(&results), 4 + results.plots.len() as u64);
-    }
-
-    #[test]
-    #[ignore = "needs Chromium: on the path, or STRAIT_CHROMIUM=FILE"]
-    fn the_page_of_a_demo_that_found_nothing() {
-        check_page("empty demo", &render(&no_results()), 0);
     }
 }
 
