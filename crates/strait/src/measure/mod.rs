@@ -79,7 +79,9 @@ pub trait Measure:
     type Said: Clone + Send + Sync + 'static;
 
     /// The key of its name in `[measure]`; none where a study says nothing of it.
-    fn key() -> Option<Setting<Self::Said>>;
+    fn key() -> Option<Setting<Self::Said>> {
+        None
+    }
 
     /// Its settings, where it is asked for.
     ///

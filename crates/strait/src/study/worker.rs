@@ -206,7 +206,7 @@ impl<'a> Worker<'a> {
         let model = &self.lab.model;
         let mut memory = Estimate::new(model, Speed::UNKNOWN, None);
         self.add(&mut memory, &left);
-        let budget = memory.budget(limits).map_err(|beyond| self.planned.beyond(beyond))?;
+        let budget = memory.budget(limits).map_err(|problem| self.planned.refused(problem))?;
         let speed = Speed::measured(model, self.lab.train.rows(), budget.of_trial())?;
         let mut estimate = Estimate::new(model, speed, Some(&budget));
         self.add(&mut estimate, &left);
