@@ -8,11 +8,9 @@ use std::{collections::BTreeMap, sync::OnceLock};
 use serde::Deserialize;
 
 use super::{
-    across::Across,
-    causal::Row,
-    figures::{Figures, OfWorld, figures},
+    figures::{Evidence, Figures, OfWorld, figures},
     fits::Kind,
-    found::{Found, mean},
+    found::mean,
     results::{Check, Plot},
 };
 use crate::{
@@ -64,13 +62,6 @@ pub fn claims() -> &'static [Claim] {
         let claims: Claims = toml::from_str(include_str!("claims.toml")).expect("a test reads the claims");
         claims.claim
     })
-}
-
-/// The findings that claims are judged by.
-pub(super) struct Evidence<'a> {
-    pub found: &'a [Found],
-    pub across: &'a [Across],
-    pub causal: &'a [Row],
 }
 
 /// Judges all parts for which there is evidence, in the order of the claims, of one kind of edit after another.

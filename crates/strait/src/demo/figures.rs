@@ -3,7 +3,6 @@
 use super::{
     across::Across,
     causal::{Row, means_of_worlds},
-    claims::Evidence,
     fits::{GENERAL, Kind, MIXED_NEAR, NARROW, NEAR, Part},
     found::{BASE, Direction, Found, NOISE, mean},
 };
@@ -11,6 +10,13 @@ use crate::measure::{Asked, GradientRow, Grid};
 
 /// Steps that count as the beginning of a fit.
 const EARLY: usize = 100;
+
+/// The findings that claims are judged by.
+pub struct Evidence<'a> {
+    pub found: &'a [Found],
+    pub across: &'a [Across],
+    pub causal: &'a [Row],
+}
 
 /// A figure, and the world that it is of.
 pub type OfWorld<'a> = (&'a str, f64);

@@ -32,8 +32,9 @@ use crate::{
     suite::write_into,
     world::{Language, Provenance},
 };
+use claims::checks;
 pub use claims::{Claim, claims};
-use claims::{Evidence, checks};
+use figures::Evidence;
 use fits::{TAUGHT_DOMAINS, fits};
 use programme::{OpenedWorld, open, read_across, run};
 use results::{Domain, WorldSummary};

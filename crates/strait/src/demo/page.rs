@@ -147,7 +147,8 @@ fn answer(text: &str, judged: Answer) -> Markup {
 
 fn conversation(results: &Results) -> Markup {
     let transcript = &results.transcript;
-    let groups: [(String, fn(&Exchange) -> bool); 3] = [
+    type Belongs = fn(&Exchange) -> bool;
+    let groups: [(String, Belongs); 3] = [
         (format!("{}, in the training rows", transcript.taught), |e| e.inside && e.seen),
         (format!("{}, never seen in training", transcript.taught), |e| e.inside && !e.seen),
         ("other domains".into(), |e| !e.inside),

@@ -3,7 +3,8 @@
 use super::{
     across::Across,
     causal::{Row, means_of_worlds},
-    claims::{Claim, Evidence, claims},
+    claims::{Claim, claims},
+    figures::Evidence,
     fits::{DRIFTS, GENERAL, Kind, MIXED_NEAR, NARROW, NEAR, Part},
     found::{BASE, Direction, Found},
     results::{Plot, Series},
