@@ -20,12 +20,12 @@ pub(crate) use losses::{
     advance, differences, every_two, finite, losses_of, mean, response_tokens, weighted_mean,
 };
 pub(crate) use memory::for_rows;
-pub use memory::{Beyond, Budget, Limits};
+pub use memory::{Budget, LimitProblem, Limits};
 pub(crate) use pairs::PairReading;
 pub use pairs::{Group, PairRows};
 pub use solution::{Planned, Scene, Solution, Solved, Trajectory, evenly};
 pub use speed::Speed;
-pub use training::{Course, Record};
+pub use training::{Record, Training};
 
 use crate::{
     Result,
