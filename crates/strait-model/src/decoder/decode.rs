@@ -31,7 +31,8 @@ impl Decoder {
     /// # Errors
     /// If the device has no room.
     pub fn cache(&self) -> Result<Cache> {
-        Cache::new(&self.config, self.embedding.dtype(), self.device())
+        // Vectors are kept in the type of the stream, whatever the precision of products.
+        Cache::new(&self.config, self.norm.dtype(), self.device())
     }
 
     /// Lets sequences of a cache go on, and gives the logits after the last token of each piece, in their order.
