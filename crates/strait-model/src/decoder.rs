@@ -16,31 +16,21 @@ pub use decode::Piece;
 pub use edited::first_changed_point;
 pub use packed::Packed;
 
-use std::{collections::HashMap, ops::Range};
+use std::{collections::HashMap, ops::Range, sync::Arc};
 
 use candle_core::{DType, Device, Shape, Tensor};
 
 use crate::{
     Config, Edit, Error, Result, Weights,
     config::{EMBEDDINGS, HEAD, LAST_NORM, LayerKind},
-    edit::{Projection, Site},
+    edit::{self, Projection, Site},
     ops::{
-        self, AttentionShape, HeadChange, Linear, Precision, Product, RopeTable, Span, Spans, Unembedding,
+        self, Adapter, AttentionShape, Block, BlockWeights, HeadChange, Linear, Precision, Product, RopeTable,
+        Span, Spans, Unembedding,
     },
 };
 use changed::Changed;
 use edited::{Edits, adapters, edited};
-
-struct Block {
-    attention_norm: Tensor,
-    /// In the order of [`Projection::ALL`].
-    projections: Vec<Linear>,
-    q_norm: Option<Tensor>,
-    k_norm: Option<Tensor>,
-    attention_post_norm: Option<Tensor>,
-    mlp_norm: Tensor,
-    mlp_post_norm: Option<Tensor>,
-}
 
 /// A decoder-only transformer, frozen unless it was built from variables.
 pub struct Decoder {
@@ -49,7 +39,7 @@ pub struct Decoder {
     /// All that follow, by name.
     tensors: Vec<(String, Tensor)>,
     embedding: Tensor,
-    blocks: Vec<Block>,
+    blocks: Vec<Arc<BlockWeights>>,
     norm: Tensor,
     unembedding: Unembedding,
     /// Inverse frequencies of the rotary embedding.
@@ -80,35 +70,32 @@ enum Keys<'a> {
     Cached { cache: &'a Cache, sequences: &'a [Sequence], rows: &'a [Range<usize>] },
 }
 
-impl Block {
-    fn of(
-        config: &Config,
-        precision: Precision,
-        layer: usize,
-        tensors: &HashMap<&str, &Tensor>,
-    ) -> Result<Self> {
-        let optional =
-            |rest: &str| tensors.get(format!("model.layers.{layer}.{rest}").as_str()).copied().cloned();
-        let tensor = |rest: &str| optional(rest).ok_or_else(|| no_tensor(rest));
-        let projection = |p: Projection| {
-            let weight = tensor(&format!("{}.weight", p.path()))?;
-            Ok(Linear { weight, bias: optional(&format!("{}.bias", p.path())), precision })
-        };
-        let after_attention = tensor("post_attention_layernorm.weight")?;
-        let (attention_post_norm, mlp_norm) = match config.post_norms {
-            true => (Some(after_attention), tensor("pre_feedforward_layernorm.weight")?),
-            false => (None, after_attention),
-        };
-        Ok(Self {
-            attention_norm: tensor("input_layernorm.weight")?,
-            projections: Projection::ALL.into_iter().map(projection).collect::<Result<_>>()?,
-            q_norm: optional("self_attn.q_norm.weight"),
-            k_norm: optional("self_attn.k_norm.weight"),
-            attention_post_norm,
-            mlp_norm,
-            mlp_post_norm: optional("post_feedforward_layernorm.weight"),
-        })
-    }
+fn block_weights(
+    config: &Config,
+    precision: Precision,
+    layer: usize,
+    tensors: &HashMap<&str, &Tensor>,
+) -> Result<BlockWeights> {
+    let optional = |rest: &str| tensors.get(format!("model.layers.{layer}.{rest}").as_str()).copied().cloned();
+    let tensor = |rest: &str| optional(rest).ok_or_else(|| no_tensor(rest));
+    let projection = |p: Projection| {
+        let weight = tensor(&format!("{}.weight", p.path()))?;
+        Ok(Linear { weight, bias: optional(&format!("{}.bias", p.path())), precision })
+    };
+    let after_attention = tensor("post_attention_layernorm.weight")?;
+    let (attention_post_norm, mlp_norm) = match config.post_norms {
+        true => (Some(after_attention), tensor("pre_feedforward_layernorm.weight")?),
+        false => (None, after_attention),
+    };
+    Ok(BlockWeights {
+        attention_norm: tensor("input_layernorm.weight")?,
+        projections: Projection::ALL.into_iter().map(projection).collect::<Result<_>>()?,
+        q_norm: optional("self_attn.q_norm.weight"),
+        k_norm: optional("self_attn.k_norm.weight"),
+        attention_post_norm,
+        mlp_norm,
+        mlp_post_norm: optional("post_feedforward_layernorm.weight"),
+    })
 }
 
 fn no_tensor(name: &str) -> Error {
@@ -153,7 +140,7 @@ impl Decoder {
         let embedding = weight(EMBEDDINGS)?;
         let head = if config.tied_embeddings { embedding.clone() } else { weight(HEAD)? };
         let blocks = (0..config.layers)
-            .map(|layer| Block::of(&config, precision, layer, &named))
+            .map(|layer| block_weights(&config, precision, layer, &named).map(Arc::new))
             .collect::<Result<_>>()?;
         Ok(Self {
             norm: weight(LAST_NORM)?,
@@ -328,6 +315,56 @@ impl Decoder {
     }
 
     fn block(&self, stream: Tensor, layer: usize, pass: &Pass) -> Result<Tensor> {
+        if let (Keys::Own(spans), [(_, edit)]) = (&pass.keys, pass.edits.as_slice()) {
+            let block = self.block_of(layer, *edit, spans, pass);
+            if block.is_one_operation(&stream) {
+                return Ok(block.apply(&stream)?);
+            }
+        }
+        self.composed_block(stream, layer, pass)
+    }
+
+    /// A block with the adapters of an edit.
+    fn block_of(&self, layer: usize, edit: Option<&Edit>, spans: &Spans, pass: &Pass) -> Block {
+        let adapters = |projection| {
+            let site = Site::Projection { layer, projection };
+            let adapter =
+                |(own, scale): (&edit::Adapter, f64)| Adapter { a: own.a.clone(), b: own.b.clone(), scale };
+            adapters(edit, site).map(adapter).collect()
+        };
+        Block {
+            weights: Arc::clone(&self.blocks[layer]),
+            adapters: Projection::ALL.into_iter().map(adapters).collect(),
+            shape: self.attention_shape(layer),
+            spans: spans.clone(),
+            rope: self.rope_of(layer, pass).clone(),
+            norm_eps: self.config.norm_eps,
+            activation: self.config.activation,
+        }
+    }
+
+    fn is_sliding(&self, layer: usize) -> bool {
+        self.config.layer_kinds[layer] == LayerKind::Sliding
+    }
+
+    fn rope_of<'a>(&self, layer: usize, pass: &'a Pass) -> &'a RopeTable {
+        if self.is_sliding(layer) { &pass.local_rope } else { &pass.rope }
+    }
+
+    fn attention_shape(&self, layer: usize) -> AttentionShape {
+        let c = &self.config;
+        AttentionShape {
+            heads: c.heads,
+            kv_heads: c.kv_heads,
+            head_dim: c.head_dim,
+            scale: c.attention_scale as f32,
+            softcap: c.attention_softcap.map(|cap| cap as f32),
+            window: c.sliding_window.filter(|_| self.is_sliding(layer)),
+        }
+    }
+
+    /// A block by small operations: on other devices than the CPU, with keys that are cached, with several edits at once.
+    fn composed_block(&self, stream: Tensor, layer: usize, pass: &Pass) -> Result<Tensor> {
         let block = &self.blocks[layer];
         let norm = |x: &Tensor, weight: &Tensor| ops::rms_norm(x, weight, self.config.norm_eps);
         let after = |x: Tensor, weight: &Option<Tensor>| match weight {
@@ -342,8 +379,7 @@ impl Decoder {
 
     fn attention(&self, x: &Tensor, layer: usize, pass: &Pass) -> Result<Tensor> {
         let (block, c) = (&self.blocks[layer], &self.config);
-        let sliding = c.layer_kinds[layer] == LayerKind::Sliding;
-        let rope = if sliding { &pass.local_rope } else { &pass.rope };
+        let rope = self.rope_of(layer, pass);
         let heads_normed = |x: Tensor, weight: &Option<Tensor>| -> Result<Tensor> {
             let Some(weight) = weight else { return Ok(x) };
             let (tokens, width) = x.dims2()?;
@@ -354,14 +390,7 @@ impl Decoder {
         let k = heads_normed(self.project(x, layer, Projection::K, pass)?, &block.k_norm)?;
         let v = self.project(x, layer, Projection::V, pass)?;
         let (q, k) = (ops::rope(&q, rope)?, ops::rope(&k, rope)?);
-        let shape = AttentionShape {
-            heads: c.heads,
-            kv_heads: c.kv_heads,
-            head_dim: c.head_dim,
-            scale: c.attention_scale as f32,
-            softcap: c.attention_softcap.map(|cap| cap as f32),
-            window: c.sliding_window.filter(|_| sliding),
-        };
+        let shape = self.attention_shape(layer);
         let mixed = match &pass.keys {
             Keys::Own(spans) => ops::attention(&q, &k, &v, shape, spans)?,
             Keys::Cached { cache, sequences, rows } => {

@@ -12,7 +12,7 @@ use std::{
 use candle_core::{Device, Result, Tensor};
 
 use super::{fused as is_fused, get_or_try};
-use fused::Fused;
+pub(super) use fused::Fused;
 pub use paged::{PAGE, Pages, attention_in_pages};
 use plain::{Padded, plain};
 
@@ -39,6 +39,13 @@ impl Span {
         self.beginning.len() + self.keys.len()
     }
 
+    fn is_within(&self, queries: usize, keys: usize) -> bool {
+        self.queries.end <= queries
+            && self.beginning.end <= keys
+            && self.keys.end <= keys
+            && self.queries.len() <= self.keys.len()
+    }
+
     /// The keys that query `i` of the span sees, counted from the span's first key.
     fn visible(&self, i: usize, window: Option<usize>) -> Range<usize> {
         let end = self.key_count() - self.queries.len() + i + 1;
@@ -58,6 +65,10 @@ impl Spans {
     /// The spans of one batch, for passes on one device.
     pub fn new(list: impl IntoIterator<Item = Span>) -> Self {
         Self { list: list.into_iter().collect(), padded: Arc::default() }
+    }
+
+    pub(super) fn list(&self) -> Arc<[Span]> {
+        self.list.clone()
     }
 
     fn padded(&self, device: &Device) -> Result<&Padded> {
@@ -92,7 +103,7 @@ pub struct AttentionShape {
 /// # Errors
 /// If the shapes disagree or a span reaches outside.
 pub fn attention(q: &Tensor, k: &Tensor, v: &Tensor, shape: AttentionShape, spans: &Spans) -> Result<Tensor> {
-    check(q, k, v, shape, &spans.list)?;
+    shape.check(q.dims(), k.dims(), v.dims(), spans)?;
     if is_fused(q) {
         let op = Fused { shape, spans: spans.list.clone() };
         q.contiguous()?.apply_op3(&k.contiguous()?, &v.contiguous()?, op)
@@ -101,30 +112,23 @@ pub fn attention(q: &Tensor, k: &Tensor, v: &Tensor, shape: AttentionShape, span
     }
 }
 
-fn check(q: &Tensor, k: &Tensor, v: &Tensor, shape: AttentionShape, spans: &[Span]) -> Result<()> {
-    let kv = shape.kv_heads * shape.head_dim;
-    let (queries, keys) = (q.dim(0)?, k.dim(0)?);
-    let fits = |s: &Span| {
-        s.queries.end <= queries
-            && s.beginning.end <= keys
-            && s.keys.end <= keys
-            && s.queries.len() <= s.keys.len()
-    };
-    if q.dims() != [queries, shape.heads * shape.head_dim]
-        || k.dims() != [keys, kv]
-        || v.dims() != [keys, kv]
-        || !shape.heads.is_multiple_of(shape.kv_heads)
-        || !spans.iter().all(fits)
-    {
+impl AttentionShape {
+    /// Checks that queries, keys and values of these dimensions go together.
+    pub(super) fn check(&self, q: &[usize], k: &[usize], v: &[usize], spans: &Spans) -> Result<()> {
+        let (width, kv_width) = (self.heads * self.head_dim, self.kv_heads * self.head_dim);
+        if let (&[queries, q_width], &[keys, k_width]) = (q, k)
+            && (q_width, k_width) == (width, kv_width)
+            && k == v
+            && self.heads.is_multiple_of(self.kv_heads)
+            && spans.list.iter().all(|span| span.is_within(queries, keys))
+        {
+            return Ok(());
+        }
         candle_core::bail!(
-            "attention: queries {:?}, keys {:?}, values {:?} do not fit {shape:?} over {} spans",
-            q.shape(),
-            k.shape(),
-            v.shape(),
-            spans.len()
+            "attention: queries {q:?}, keys {k:?}, values {v:?} do not fit {self:?} over {} spans",
+            spans.list.len()
         );
     }
-    Ok(())
 }
 
 #[cfg(test)]

@@ -52,7 +52,33 @@ fn gelu_tanh(x: f32) -> (f32, f32) {
 
 const PIECE: usize = 4096;
 
-struct Fused(Activation);
+pub(super) struct Fused(pub(super) Activation);
+
+impl Fused {
+    pub(super) fn forward(&self, gate: &[f32], up: &[f32], y: &mut [f32]) {
+        let pieces = y.par_chunks_mut(PIECE).zip(gate.par_chunks(PIECE)).zip(up.par_chunks(PIECE));
+        pieces.for_each(|((y, gate), up)| match self.0 {
+            Activation::Silu => forward(y, gate, up, silu),
+            Activation::GeluTanh => forward(y, gate, up, gelu_tanh),
+        });
+    }
+
+    pub(super) fn backward(
+        &self,
+        gate: &[f32],
+        up: &[f32],
+        dy: &[f32],
+        d_gate: &mut [f32],
+        d_up: &mut [f32],
+    ) {
+        let inputs = gate.par_chunks(PIECE).zip(up.par_chunks(PIECE)).zip(dy.par_chunks(PIECE));
+        let pieces = d_gate.par_chunks_mut(PIECE).zip(d_up.par_chunks_mut(PIECE)).zip(inputs);
+        pieces.for_each(|((d_gate, d_up), ((gate, up), dy))| match self.0 {
+            Activation::Silu => backward(d_gate, d_up, gate, up, dy, silu),
+            Activation::GeluTanh => backward(d_gate, d_up, gate, up, dy, gelu_tanh),
+        });
+    }
+}
 
 impl CustomOp2 for Fused {
     fn name(&self) -> &'static str {
@@ -71,11 +97,7 @@ impl CustomOp2 for Fused {
             candle_core::bail!("gated: {:?} and {:?} differ", gate_layout.shape(), up_layout.shape());
         }
         let mut y = vec![0f32; gate.len()];
-        let pieces = y.par_chunks_mut(PIECE).zip(gate.par_chunks(PIECE)).zip(up.par_chunks(PIECE));
-        pieces.for_each(|((y, gate), up)| match self.0 {
-            Activation::Silu => forward(y, gate, up, silu),
-            Activation::GeluTanh => forward(y, gate, up, gelu_tanh),
-        });
+        self.forward(gate, up, &mut y);
         Ok((CpuStorage::F32(y), gate_layout.shape().clone()))
     }
 
@@ -89,12 +111,7 @@ impl CustomOp2 for Fused {
         let mut d_gate = vec![0f32; gate.elem_count()];
         let mut d_up = vec![0f32; gate.elem_count()];
         cpu::with_slices([gate, up, grad], |[gate, up, dy]| {
-            let inputs = gate.par_chunks(PIECE).zip(up.par_chunks(PIECE)).zip(dy.par_chunks(PIECE));
-            let pieces = d_gate.par_chunks_mut(PIECE).zip(d_up.par_chunks_mut(PIECE)).zip(inputs);
-            pieces.for_each(|((d_gate, d_up), ((gate, up), dy))| match self.0 {
-                Activation::Silu => backward(d_gate, d_up, gate, up, dy, silu),
-                Activation::GeluTanh => backward(d_gate, d_up, gate, up, dy, gelu_tanh),
-            });
+            self.backward(gate, up, dy, &mut d_gate, &mut d_up);
             Ok(())
         })?;
         let tensor = |numbers| Tensor::from_vec(numbers, gate.shape(), gate.device());

@@ -26,6 +26,42 @@ impl Linear {
     fn is_frozen(&self) -> bool {
         !self.weight.track_op() && self.bias.as_ref().is_none_or(|bias| !bias.track_op())
     }
+
+    /// `to = keep * to + x W^T + b`, for rows one behind the other.
+    pub(super) fn multiply(&self, x: &[f32], keep: f32, to: &mut [f32]) -> Result<()> {
+        let (out, inner) = self.weight.dims2()?;
+        Numbers::with(&self.weight, |weight| {
+            multiply(self.precision, weight, (out, inner), x, keep, to);
+            Ok(())
+        })?;
+        let Some(bias) = &self.bias else { return Ok(()) };
+        cpu::with_slices([bias], |[bias]| {
+            for row in to.chunks_exact_mut(out) {
+                row.iter_mut().zip(bias).for_each(|(y, b)| *y += b);
+            }
+            Ok(())
+        })
+    }
+
+    /// `dx = keep * dx + dy W`, for rows one behind the other.
+    pub(super) fn input_gradient(&self, dy: &[f32], keep: f32, dx: &mut [f32]) -> Result<()> {
+        let (out, inner) = self.weight.dims2()?;
+        let shape = (dy.len() / out, inner, out);
+        Numbers::with(&self.weight, |weight| {
+            let (dy, w) = (cpu::View::rows(dy, out), weight.rows(inner));
+            self.precision.matmul(shape, dx, inner, keep, dy, w, 1.0, cpu::all_threads());
+            Ok(())
+        })
+    }
+
+    /// `dW = dy^T x`, for rows one behind the other.
+    pub(super) fn weight_gradient(&self, x: &[f32], dy: &[f32], dw: &mut [f32]) -> Result<()> {
+        let (out, inner) = self.weight.dims2()?;
+        let shape = (out, inner, dy.len() / out);
+        let (dy, x) = (cpu::View::rows(dy, out).t(), cpu::View::rows(x, inner).into());
+        self.precision.matmul(shape, dw, inner, 0.0, dy, x, 1.0, cpu::all_threads());
+        Ok(())
+    }
 }
 
 /// Applies a projection.
@@ -65,24 +101,15 @@ impl CustomOp1 for Frozen {
         "linear"
     }
 
-    fn cpu_fwd(&self, storage: &CpuStorage, layout: &Layout) -> Result<(CpuStorage, Shape)> {
-        let x = cpu::slice(storage, layout)?;
-        let shape = sizes(layout.shape(), self.0.weight.shape())?;
-        let Linear { weight, precision, .. } = &self.0;
-        let mut y = Numbers::with(weight, |weight| Ok(forward(*precision, shape, x, weight)))?;
-        if let Some(bias) = &self.0.bias {
-            cpu::with_slices([bias], |[bias]| {
-                for row in y.chunks_exact_mut(shape.1) {
-                    row.iter_mut().zip(bias).for_each(|(y, b)| *y += b);
-                }
-                Ok(())
-            })?;
-        }
-        Ok((CpuStorage::F32(y), (shape.0, shape.1).into()))
+    fn cpu_fwd(&self, x: &CpuStorage, layout: &Layout) -> Result<(CpuStorage, Shape)> {
+        let (tokens, out) = sizes(layout.shape(), self.0.weight.shape())?;
+        let mut y = vec![0f32; tokens * out];
+        self.0.multiply(cpu::slice(x, layout)?, 0.0, &mut y)?;
+        Ok((CpuStorage::F32(y), (tokens, out).into()))
     }
 
-    fn bwd(&self, arg: &Tensor, _: &Tensor, grad: &Tensor) -> Result<Option<Tensor>> {
-        input_gradient(self.0.precision, arg, &self.0.weight, grad).map(Some)
+    fn bwd(&self, x: &Tensor, _: &Tensor, grad: &Tensor) -> Result<Option<Tensor>> {
+        input_gradient(&self.0, x, grad).map(Some)
     }
 }
 
@@ -100,10 +127,11 @@ impl CustomOp2 for Trained {
         weight: &CpuStorage,
         weight_layout: &Layout,
     ) -> Result<(CpuStorage, Shape)> {
-        let shape = sizes(x_layout.shape(), weight_layout.shape())?;
-        let weight = Numbers::F32(cpu::slice(weight, weight_layout)?);
-        let y = forward(self.0, shape, cpu::slice(x, x_layout)?, weight);
-        Ok((CpuStorage::F32(y), (shape.0, shape.1).into()))
+        let (tokens, out) = sizes(x_layout.shape(), weight_layout.shape())?;
+        let (x, weight) = (cpu::slice(x, x_layout)?, Numbers::F32(cpu::slice(weight, weight_layout)?));
+        let mut y = vec![0f32; tokens * out];
+        multiply(self.0, weight, (out, weight_layout.dim(1)?), x, 0.0, &mut y);
+        Ok((CpuStorage::F32(y), (tokens, out).into()))
     }
 
     fn bwd(
@@ -113,56 +141,40 @@ impl CustomOp2 for Trained {
         _: &Tensor,
         grad: &Tensor,
     ) -> Result<(Option<Tensor>, Option<Tensor>)> {
-        let dx = x.track_op().then(|| input_gradient(self.0, x, weight, grad)).transpose()?;
-        Ok((dx, Some(weight_gradient(self.0, x, weight, grad)?)))
+        let projection = Linear::of(weight, self.0);
+        let dx = x.track_op().then(|| input_gradient(&projection, x, grad)).transpose()?;
+        let mut dw = vec![0f32; weight.elem_count()];
+        cpu::with_slices([x, grad], |[x, dy]| projection.weight_gradient(x, dy, &mut dw))?;
+        Ok((dx, Some(Tensor::from_vec(dw, weight.shape(), weight.device())?)))
     }
 }
 
-/// Tokens, outputs and inputs.
-fn sizes(x: &Shape, weight: &Shape) -> Result<(usize, usize, usize)> {
+/// `to = keep * to + x W^T`.
+fn multiply(
+    precision: Precision,
+    weight: Numbers,
+    (out, inner): (usize, usize),
+    x: &[f32],
+    keep: f32,
+    to: &mut [f32],
+) {
+    let (shape, x, w) = ((x.len() / inner, out, inner), cpu::View::rows(x, inner), weight.rows(inner).t());
+    precision.matmul(shape, to, out, keep, x, w, 1.0, cpu::all_threads());
+}
+
+/// Tokens and outputs.
+fn sizes(x: &Shape, weight: &Shape) -> Result<(usize, usize)> {
     let ((tokens, width), (out, inner)) = (x.dims2()?, weight.dims2()?);
     if width != inner {
         candle_core::bail!("a projection of width {inner} was given activations of width {width}");
     }
-    Ok((tokens, out, inner))
+    Ok((tokens, out))
 }
 
-fn forward(
-    precision: Precision,
-    (tokens, out, inner): (usize, usize, usize),
-    x: &[f32],
-    weight: Numbers,
-) -> Vec<f32> {
-    let mut y = vec![0f32; tokens * out];
-    let (x, w) = (cpu::View::rows(x, inner), weight.rows(inner).t());
-    precision.matmul((tokens, out, inner), &mut y, out, 0.0, x, w, 1.0, cpu::all_threads());
-    y
-}
-
-/// dx = dy W.
-fn input_gradient(precision: Precision, x: &Tensor, weight: &Tensor, grad: &Tensor) -> Result<Tensor> {
-    let ((tokens, inner), out) = (x.dims2()?, weight.dim(0)?);
-    let mut dx = vec![0f32; tokens * inner];
-    Numbers::with(weight, |weight| {
-        cpu::with_slices([grad], |[dy]| {
-            let (dy, w) = (cpu::View::rows(dy, out), weight.rows(inner));
-            precision.matmul((tokens, inner, out), &mut dx, inner, 0.0, dy, w, 1.0, cpu::all_threads());
-            Ok(())
-        })
-    })?;
-    Tensor::from_vec(dx, (tokens, inner), x.device())
-}
-
-/// dW = dy^T x.
-fn weight_gradient(precision: Precision, x: &Tensor, weight: &Tensor, grad: &Tensor) -> Result<Tensor> {
-    let ((tokens, inner), out) = (x.dims2()?, weight.dim(0)?);
-    let mut dw = vec![0f32; out * inner];
-    cpu::with_slices([grad, x], |[dy, x]| {
-        let (dy, x) = (cpu::View::rows(dy, out).t(), cpu::View::rows(x, inner).into());
-        precision.matmul((out, inner, tokens), &mut dw, inner, 0.0, dy, x, 1.0, cpu::all_threads());
-        Ok(())
-    })?;
-    Tensor::from_vec(dw, (out, inner), weight.device())
+fn input_gradient(projection: &Linear, x: &Tensor, grad: &Tensor) -> Result<Tensor> {
+    let mut dx = vec![0f32; x.elem_count()];
+    cpu::with_slices([grad], |[dy]| projection.input_gradient(dy, 0.0, &mut dx))?;
+    Tensor::from_vec(dx, x.shape(), x.device())
 }
 
 #[cfg(test)]

@@ -9,12 +9,15 @@
 //! no padding is stored or computed. Only [`attention`] needs to know where one sequence ends.
 
 mod attention;
+mod block;
 mod by_row;
 pub(crate) mod cpu;
 mod gated;
+mod gradients;
 mod linear;
 mod linear_by_row;
 mod loss;
+mod memory;
 mod norm;
 mod precision;
 pub mod product;
@@ -22,8 +25,10 @@ mod rope;
 mod unembedding;
 
 pub use attention::{AttentionShape, PAGE, Pages, Span, Spans, attention, attention_in_pages};
+pub use block::{Adapter, Block, BlockWeights};
 pub use cpu::View;
 pub use gated::gated;
+pub use gradients::backward;
 pub use linear::{Linear, linear};
 pub use linear_by_row::linear_by_row;
 pub use loss::{LOGITS_HELD, Loss};
@@ -85,7 +90,7 @@ mod test_support {
             let tensors: Vec<Tensor> = vars.iter().map(|v| v.as_tensor().clone()).collect();
             let value = f(&tensors).unwrap();
             let direction = random(99, value.dims());
-            let gradients = (&value * direction).unwrap().sum_all().unwrap().backward().unwrap();
+            let gradients = super::backward(&(&value * direction).unwrap().sum_all().unwrap()).unwrap();
             let gradients: Vec<Tensor> =
                 vars.iter().map(|v| gradients.get(v).expect("every input gets a gradient").clone()).collect();
             (value, gradients)

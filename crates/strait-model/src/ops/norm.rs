@@ -31,9 +31,9 @@ fn plain(x: &Tensor, weight: &Tensor, eps: f64) -> Result<Tensor> {
     x.broadcast_div(&(mean_square + eps)?.sqrt()?)?.broadcast_mul(weight)
 }
 
-/// The operation with a weight that is a variable.
-struct Norm {
-    eps: f32,
+/// The operation, and itself that with a weight that is a variable.
+pub(super) struct Norm {
+    pub(super) eps: f32,
 }
 
 struct Frozen {
@@ -50,12 +50,9 @@ impl Norm {
         1.0 / (cpu::sum([row], |[x]| x * x) / row.len() as f32 + self.eps).sqrt()
     }
 
-    fn forward(&self, x: &[f32], shape: &Shape, weight: &[f32]) -> Result<CpuStorage> {
+    /// `y` of rows of the weight's width.
+    pub(super) fn forward(&self, x: &[f32], weight: &[f32], y: &mut [f32]) {
         let width = weight.len();
-        if shape.dims().last() != Some(&width) {
-            candle_core::bail!("rms_norm: weight of {width} for activations of {shape:?}");
-        }
-        let mut y = vec![0f32; x.len()];
         y.par_chunks_exact_mut(width).zip(x.par_chunks_exact(width)).with_min_len(8).for_each(|(y, x)| {
             cpu::vectorised!({
                 let inverse = self.inverse_root(x);
@@ -64,53 +61,63 @@ impl Norm {
                 }
             });
         });
-        Ok(CpuStorage::F32(y))
     }
 
-    /// With s = 1 / rms(x) and g = dy * w: dx = s g - x s^3 mean(x g).
-    fn input_gradient(&self, x: &Tensor, weight: &Tensor, grad: &Tensor) -> Result<Tensor> {
-        let width = weight.dim(0)?;
-        let mut dx = vec![0f32; x.elem_count()];
-        cpu::with_slices([x, grad, weight], |[x, dy, weight]| {
-            let rows = x.par_chunks_exact(width).zip(dy.par_chunks_exact(width));
-            dx.par_chunks_exact_mut(width).zip(rows).with_min_len(8).for_each(|(dx, (x, dy))| {
-                cpu::vectorised!({
-                    let inverse = self.inverse_root(x);
-                    let mean = cpu::sum([x, dy, weight], |[x, dy, w]| x * dy * w) / width as f32;
-                    let along = mean * inverse * inverse * inverse;
-                    for (((dx, x), dy), w) in dx.iter_mut().zip(x).zip(dy).zip(weight) {
-                        *dx = inverse * dy * w - x * along;
-                    }
-                });
+    /// With s = 1 / rms(x) and g = dy * w: dx = keep dx + s g - x s^3 mean(x g).
+    pub(super) fn input_gradient(&self, x: &[f32], weight: &[f32], dy: &[f32], keep: f32, dx: &mut [f32]) {
+        let width = weight.len();
+        let rows = x.par_chunks_exact(width).zip(dy.par_chunks_exact(width));
+        dx.par_chunks_exact_mut(width).zip(rows).with_min_len(8).for_each(|(dx, (x, dy))| {
+            cpu::vectorised!({
+                let inverse = self.inverse_root(x);
+                let mean = cpu::sum([x, dy, weight], |[x, dy, w]| x * dy * w) / width as f32;
+                let along = mean * inverse * inverse * inverse;
+                for (((dx, x), dy), w) in dx.iter_mut().zip(x).zip(dy).zip(weight) {
+                    let own = inverse * dy * w - x * along;
+                    *dx = if keep == 0.0 { own } else { keep * *dx + own };
+                }
             });
-            Ok(())
-        })?;
-        Tensor::from_vec(dx, x.shape(), x.device())
+        });
     }
 
     /// The sum of x s dy over all rows.
-    fn weight_gradient(&self, x: &Tensor, weight: &Tensor, grad: &Tensor) -> Result<Tensor> {
-        let width = weight.dim(0)?;
-        let mut dw = vec![0f32; width];
-        cpu::with_slices([x, grad], |[x, dy]| {
-            let pieces = x.par_chunks(ROWS * width).zip(dy.par_chunks(ROWS * width)).map(|(x, dy)| {
-                let mut sum = vec![0f32; width];
-                cpu::vectorised!({
-                    for (x, dy) in x.chunks_exact(width).zip(dy.chunks_exact(width)) {
-                        let inverse = self.inverse_root(x);
-                        for ((sum, x), dy) in sum.iter_mut().zip(x).zip(dy) {
-                            *sum += x * inverse * dy;
-                        }
+    pub(super) fn weight_gradient(&self, x: &[f32], width: usize, dy: &[f32]) -> Vec<f32> {
+        let pieces = x.par_chunks(ROWS * width).zip(dy.par_chunks(ROWS * width)).map(|(x, dy)| {
+            let mut sum = vec![0f32; width];
+            cpu::vectorised!({
+                for (x, dy) in x.chunks_exact(width).zip(dy.chunks_exact(width)) {
+                    let inverse = self.inverse_root(x);
+                    for ((sum, x), dy) in sum.iter_mut().zip(x).zip(dy) {
+                        *sum += x * inverse * dy;
                     }
-                });
-                sum
+                }
             });
-            for piece in pieces.collect::<Vec<_>>() {
-                dw.iter_mut().zip(piece).for_each(|(sum, d)| *sum += d);
-            }
+            sum
+        });
+        let mut dw = vec![0f32; width];
+        for piece in pieces.collect::<Vec<_>>() {
+            dw.iter_mut().zip(piece).for_each(|(sum, d)| *sum += d);
+        }
+        dw
+    }
+
+    fn storage(&self, x: &[f32], shape: &Shape, weight: &[f32]) -> Result<CpuStorage> {
+        let width = weight.len();
+        if shape.dims().last() != Some(&width) {
+            candle_core::bail!("rms_norm: weight of {width} for activations of {shape:?}");
+        }
+        let mut y = vec![0f32; x.len()];
+        self.forward(x, weight, &mut y);
+        Ok(CpuStorage::F32(y))
+    }
+
+    fn input_gradient_of(&self, x: &Tensor, weight: &Tensor, grad: &Tensor) -> Result<Tensor> {
+        let mut dx = vec![0f32; x.elem_count()];
+        cpu::with_slices([x, grad, weight], |[x, dy, weight]| {
+            self.input_gradient(x, weight, dy, 0.0, &mut dx);
             Ok(())
         })?;
-        Tensor::from_vec(dw, width, weight.device())
+        Tensor::from_vec(dx, x.shape(), x.device())
     }
 }
 
@@ -121,12 +128,12 @@ impl CustomOp1 for Frozen {
 
     fn cpu_fwd(&self, storage: &CpuStorage, layout: &Layout) -> Result<(CpuStorage, Shape)> {
         let x = cpu::slice(storage, layout)?;
-        let forward = |[weight]: [&[f32]; 1]| self.norm.forward(x, layout.shape(), weight);
-        Ok((cpu::with_slices([&self.weight], forward)?, layout.shape().clone()))
+        let storage = |[weight]: [&[f32]; 1]| self.norm.storage(x, layout.shape(), weight);
+        Ok((cpu::with_slices([&self.weight], storage)?, layout.shape().clone()))
     }
 
     fn bwd(&self, arg: &Tensor, _: &Tensor, grad: &Tensor) -> Result<Option<Tensor>> {
-        self.norm.input_gradient(arg, &self.weight, grad).map(Some)
+        self.norm.input_gradient_of(arg, &self.weight, grad).map(Some)
     }
 }
 
@@ -143,7 +150,7 @@ impl CustomOp2 for Norm {
         weight_layout: &Layout,
     ) -> Result<(CpuStorage, Shape)> {
         let (x, weight) = (cpu::slice(x, x_layout)?, cpu::slice(weight, weight_layout)?);
-        Ok((self.forward(x, x_layout.shape(), weight)?, x_layout.shape().clone()))
+        Ok((self.storage(x, x_layout.shape(), weight)?, x_layout.shape().clone()))
     }
 
     fn bwd(
@@ -153,8 +160,10 @@ impl CustomOp2 for Norm {
         _: &Tensor,
         grad: &Tensor,
     ) -> Result<(Option<Tensor>, Option<Tensor>)> {
-        let dx = x.track_op().then(|| self.input_gradient(x, weight, grad)).transpose()?;
-        Ok((dx, Some(self.weight_gradient(x, weight, grad)?)))
+        let dx = x.track_op().then(|| self.input_gradient_of(x, weight, grad)).transpose()?;
+        let width = weight.dim(0)?;
+        let dw = cpu::with_slices([x, grad], |[x, dy]| Ok(self.weight_gradient(x, width, dy)))?;
+        Ok((dx, Some(Tensor::from_vec(dw, width, weight.device())?)))
     }
 }
 

@@ -33,6 +33,11 @@ impl RopeTable {
         Self { cos: of_tokens(&cos), sin: of_tokens(&sin), half, tensors: Arc::default() }
     }
 
+    /// Tokens that it has angles for.
+    pub(super) fn tokens(&self) -> usize {
+        self.cos.len() / self.half
+    }
+
     fn tensors(&self, device: &Device) -> Result<&(Tensor, Tensor)> {
         get_or_try(&self.tensors, || {
             let tensor = |numbers: &[f32]| {
@@ -72,9 +77,9 @@ fn plain(x: &Tensor, table: &RopeTable) -> Result<Tensor> {
 }
 
 /// The backward pass of a rotation is the rotation the other way round: `sign` -1.
-struct Fused {
-    table: RopeTable,
-    sign: f32,
+pub(super) struct Fused {
+    pub(super) table: RopeTable,
+    pub(super) sign: f32,
 }
 
 /// Tokens of which one task rotates the heads.
@@ -84,28 +89,41 @@ const ROWS: usize = 32;
 const LANES: usize = 8;
 
 impl Fused {
-    /// Rotates one head.
+    /// Rotates every head of every token where it lies.
+    pub(super) fn rotate(&self, x: &mut [f32], width: usize) {
+        let half = self.table.half;
+        let angles = self.table.cos.par_chunks(ROWS * half).zip(self.table.sin.par_chunks(ROWS * half));
+        x.par_chunks_mut(ROWS * width).zip(angles).for_each(|(x, (cos, sin))| {
+            cpu::vectorised!({
+                let angles = cos.chunks_exact(half).zip(sin.chunks_exact(half));
+                for (x, (cos, sin)) in x.chunks_exact_mut(width).zip(angles) {
+                    for head in x.chunks_exact_mut(2 * half) {
+                        self.rotate_head(head, cos, sin);
+                    }
+                }
+            });
+        });
+    }
+
     #[inline(always)]
-    fn rotate(&self, y: &mut [f32], x: &[f32], cos: &[f32], sin: &[f32]) {
-        let (first, second) = y.split_at_mut(self.table.half);
-        let (a, b) = x.split_at(self.table.half);
+    fn rotate_head(&self, head: &mut [f32], cos: &[f32], sin: &[f32]) {
+        let (a, b) = head.split_at_mut(self.table.half);
         let whole = self.table.half - self.table.half % LANES;
-        let (first, first_rest) = first.split_at_mut(whole);
-        let (second, second_rest) = second.split_at_mut(whole);
-        self.turn::<LANES>(first, second, [&a[..whole], &b[..whole], &cos[..whole], &sin[..whole]]);
-        self.turn::<1>(first_rest, second_rest, [&a[whole..], &b[whole..], &cos[whole..], &sin[whole..]]);
+        let ((a, a_rest), (b, b_rest)) = (a.split_at_mut(whole), b.split_at_mut(whole));
+        let ((cos, cos_rest), (sin, sin_rest)) = (cos.split_at(whole), sin.split_at(whole));
+        self.turn::<LANES>(a, b, cos, sin);
+        self.turn::<1>(a_rest, b_rest, cos_rest, sin_rest);
     }
 
     /// Turns the pairs (a, b), N at a time.
     #[inline(always)]
-    fn turn<const N: usize>(&self, first: &mut [f32], second: &mut [f32], [a, b, cos, sin]: [&[f32]; 4]) {
-        let [a, b, cos, sin] = [a, b, cos, sin].map(|numbers| numbers.as_chunks::<N>().0);
-        let to = first.as_chunks_mut::<N>().0.iter_mut().zip(second.as_chunks_mut::<N>().0);
-        for ((first, second), ((a, b), (cos, sin))) in to.zip(a.iter().zip(b).zip(cos.iter().zip(sin))) {
+    fn turn<const N: usize>(&self, a: &mut [f32], b: &mut [f32], cos: &[f32], sin: &[f32]) {
+        let angles = cos.as_chunks::<N>().0.iter().zip(sin.as_chunks::<N>().0);
+        let pairs = a.as_chunks_mut::<N>().0.iter_mut().zip(b.as_chunks_mut::<N>().0);
+        for ((a, b), (cos, sin)) in pairs.zip(angles) {
             for i in 0..N {
                 let sin = self.sign * sin[i];
-                first[i] = a[i] * cos[i] - b[i] * sin;
-                second[i] = b[i] * cos[i] + a[i] * sin;
+                (a[i], b[i]) = (a[i] * cos[i] - b[i] * sin, b[i] * cos[i] + a[i] * sin);
             }
         }
     }
@@ -119,27 +137,12 @@ impl CustomOp1 for Fused {
     fn cpu_fwd(&self, storage: &CpuStorage, layout: &Layout) -> Result<(CpuStorage, Shape)> {
         let x = cpu::slice(storage, layout)?;
         let (tokens, width) = layout.shape().dims2()?;
-        let half = self.table.half;
-        if tokens * half != self.table.cos.len() || width % (2 * half) != 0 {
-            candle_core::bail!(
-                "rope: a table of {} x {half} angles for {tokens} x {width}",
-                self.table.cos.len() / half
-            );
+        let (half, positions) = (self.table.half, self.table.tokens());
+        if tokens != positions || width % (2 * half) != 0 {
+            candle_core::bail!("rope: a table of {positions} x {half} angles for {tokens} x {width}");
         }
-        let mut y = vec![0f32; x.len()];
-        let angles = self.table.cos.par_chunks(ROWS * half).zip(self.table.sin.par_chunks(ROWS * half));
-        let pieces = y.par_chunks_mut(ROWS * width).zip(x.par_chunks(ROWS * width)).zip(angles);
-        pieces.for_each(|((y, x), (cos, sin))| {
-            cpu::vectorised!({
-                let angles = cos.chunks_exact(half).zip(sin.chunks_exact(half));
-                let rows = y.chunks_exact_mut(width).zip(x.chunks_exact(width));
-                for ((y, x), (cos, sin)) in rows.zip(angles) {
-                    for (y, x) in y.chunks_exact_mut(2 * half).zip(x.chunks_exact(2 * half)) {
-                        self.rotate(y, x, cos, sin);
-                    }
-                }
-            });
-        });
+        let mut y = x.to_vec();
+        self.rotate(&mut y, width);
         Ok((CpuStorage::F32(y), layout.shape().clone()))
     }
 

@@ -13,9 +13,9 @@ use crate::ops::cpu;
 /// and memory stays small for long sequences.
 pub(super) const BLOCK: usize = 64;
 
-pub(super) struct Fused {
-    pub(super) shape: AttentionShape,
-    pub(super) spans: Arc<[Span]>,
+pub(in crate::ops) struct Fused {
+    pub(in crate::ops) shape: AttentionShape,
+    pub(in crate::ops) spans: Arc<[Span]>,
 }
 
 /// A block of query rows of one span under one key-value head, with the keys that any of them sees.
@@ -148,6 +148,36 @@ impl CustomOp3 for Fused {
         v_layout: &Layout,
     ) -> Result<(CpuStorage, Shape)> {
         let (q, k, v) = (cpu::slice(q, q_layout)?, cpu::slice(k, k_layout)?, cpu::slice(v, v_layout)?);
+        let mut y = vec![0f32; q.len()];
+        self.forward(q, k, v, &mut y);
+        Ok((CpuStorage::F32(y), q_layout.shape().clone()))
+    }
+
+    fn bwd(
+        &self,
+        q: &Tensor,
+        k: &Tensor,
+        v: &Tensor,
+        _: &Tensor,
+        grad: &Tensor,
+    ) -> Result<(Option<Tensor>, Option<Tensor>, Option<Tensor>)> {
+        let (mut dq, mut dk, mut dv) =
+            (vec![0f32; q.elem_count()], vec![0f32; k.elem_count()], vec![0f32; v.elem_count()]);
+        cpu::with_slices([q, k, v, grad], |[q, k, v, dy]| {
+            self.backward([q, k, v], dy, [&mut dq, &mut dk, &mut dv]);
+            Ok(())
+        })?;
+        Ok((
+            Some(Tensor::from_vec(dq, q.shape(), q.device())?),
+            Some(Tensor::from_vec(dk, k.shape(), k.device())?),
+            Some(Tensor::from_vec(dv, v.shape(), v.device())?),
+        ))
+    }
+}
+
+impl Fused {
+    /// The mixed values of every query.
+    pub(in crate::ops) fn forward(&self, q: &[f32], k: &[f32], v: &[f32], y: &mut [f32]) {
         let AttentionShape { heads, head_dim: d, .. } = self.shape;
         let width = self.group() * d;
         let parts = self.for_each_task(|span, kv_head| {
@@ -169,47 +199,27 @@ impl CustomOp3 for Fused {
             }
             mixed
         });
-        let mut y = vec![0f32; q.len()];
-        self.assemble(&parts, width, |s| s.queries.clone(), &mut y);
-        Ok((CpuStorage::F32(y), q_layout.shape().clone()))
+        y.fill(0.0);
+        self.assemble(&parts, width, |s| s.queries.clone(), y);
     }
 
-    fn bwd(
-        &self,
-        q: &Tensor,
-        k: &Tensor,
-        v: &Tensor,
-        _: &Tensor,
-        grad: &Tensor,
-    ) -> Result<(Option<Tensor>, Option<Tensor>, Option<Tensor>)> {
-        let width = self.group() * self.shape.head_dim;
-        let (mut dq, mut dk, mut dv) =
-            (vec![0f32; q.elem_count()], vec![0f32; k.elem_count()], vec![0f32; v.elem_count()]);
-        cpu::with_slices([q, k, v, grad], |[qs, ks, vs, dys]| {
-            let parts =
-                self.for_each_task(|span, kv_head| self.task_backward(span, kv_head, qs, ks, vs, dys));
-            let mut dqs = Vec::with_capacity(parts.len());
-            let mut dks = Vec::with_capacity(parts.len());
-            let mut dvs = Vec::with_capacity(parts.len());
-            for (dq, dk, dv) in parts {
-                dqs.push(dq);
-                dks.push(dk);
-                dvs.push(dv);
-            }
-            self.assemble(&dqs, width, |s| s.queries.clone(), &mut dq);
-            self.assemble(&dks, self.shape.head_dim, Span::all_keys, &mut dk);
-            self.assemble(&dvs, self.shape.head_dim, Span::all_keys, &mut dv);
-            Ok(())
-        })?;
-        Ok((
-            Some(Tensor::from_vec(dq, q.shape(), q.device())?),
-            Some(Tensor::from_vec(dk, k.shape(), k.device())?),
-            Some(Tensor::from_vec(dv, v.shape(), v.device())?),
-        ))
+    /// The gradients of queries, keys and values.
+    pub(in crate::ops) fn backward(&self, [q, k, v]: [&[f32]; 3], dy: &[f32], [dq, dk, dv]: [&mut [f32]; 3]) {
+        let parts = self.for_each_task(|span, kv_head| self.task_backward(span, kv_head, q, k, v, dy));
+        let mut dqs = Vec::with_capacity(parts.len());
+        let mut dks = Vec::with_capacity(parts.len());
+        let mut dvs = Vec::with_capacity(parts.len());
+        for (dq, dk, dv) in parts {
+            dqs.push(dq);
+            dks.push(dk);
+            dvs.push(dv);
+        }
+        [&mut *dq, &mut *dk, &mut *dv].into_iter().for_each(|d| d.fill(0.0));
+        self.assemble(&dqs, self.group() * self.shape.head_dim, |s| s.queries.clone(), dq);
+        self.assemble(&dks, self.shape.head_dim, Span::all_keys, dk);
+        self.assemble(&dvs, self.shape.head_dim, Span::all_keys, dv);
     }
-}
 
-impl Fused {
     /// Gradients of one span under one key-value head: of its group's queries, of its keys, of its values.
     ///
     /// With probabilities P, dP = dY V^T and dS = P * (dP - rowsum(P * dP)): dQ = dS K, dK = dS^T Q, dV = P^T dY.

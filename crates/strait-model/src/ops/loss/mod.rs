@@ -10,7 +10,7 @@ mod token;
 use candle_core::{D, DType, Result, Tensor, Var, backprop::GradStore};
 
 use self::pass::{Pass, chunk};
-use super::{Unembedding, fused};
+use super::{Unembedding, backward, fused};
 
 /// Logits that a loss holds at once: 64 MiB. KL holds as many of the base model.
 pub const LOGITS_HELD: usize = 1 << 24;
@@ -88,7 +88,7 @@ impl Loss<'_> {
             false => self.composed_back(hidden, unembedding, weights)?,
         };
         // A scalar whose gradient with respect to the hidden states is the one that is there already.
-        let mut gradients = (hidden * slope.hidden)?.sum_all()?.backward()?;
+        let mut gradients = backward(&(hidden * slope.hidden)?.sum_all()?)?;
         if let Some(own) = slope.weight {
             // A tied unembedding has one as the embedding table too.
             let both = match gradients.get(&unembedding.weight) {

@@ -1,0 +1,132 @@
+//! A projection with its adapters: y = W x + b + the sum of scale B A x.
+
+use candle_core::{Result, Tensor};
+
+use crate::ops::{Linear, Precision, cpu, gradients, memory::Memory, precision::Numbers};
+
+/// The low-rank term that an edit adds to a projection.
+#[derive(Clone, Debug)]
+pub struct Adapter {
+    /// Shape `(rank, in)`.
+    pub a: Tensor,
+    /// Shape `(out, rank)`.
+    pub b: Tensor,
+    /// The factor on B A x.
+    pub scale: f64,
+}
+
+/// A projection with its adapters.
+pub struct Adapted<'a> {
+    pub linear: &'a Linear,
+    pub adapters: &'a [Adapter],
+}
+
+impl Adapted<'_> {
+    /// `to = keep * to + y`. Returns A x of every adapter.
+    pub fn forward(&self, x: &[f32], keep: f32, to: &mut [f32]) -> Result<Vec<Memory>> {
+        self.linear.multiply(x, keep, to)?;
+        self.adapters.iter().map(|adapter| self.add(adapter, x, to)).collect()
+    }
+
+    fn add(&self, adapter: &Adapter, x: &[f32], to: &mut [f32]) -> Result<Memory> {
+        let ((rank, inner), out) = (adapter.a.dims2()?, adapter.b.dim(0)?);
+        let tokens = x.len() / inner;
+        let mut down = Memory::new(tokens * rank);
+        let precision = self.linear.precision;
+        by(precision, &adapter.a, true, (tokens, rank, inner), x, 0.0, 1.0, &mut down)?;
+        by(precision, &adapter.b, true, (tokens, out, rank), &down, 1.0, adapter.scale as f32, to)?;
+        Ok(down)
+    }
+
+    /// True if a gradient asks for the input x.
+    pub fn needs_input(&self) -> bool {
+        self.linear.weight.track_op() || self.adapters.iter().any(|adapter| adapter.a.track_op())
+    }
+
+    /// Gives the gradients of its variables from that of y, and adds to `dx` the gradient of x, where that is asked for. `x` is
+    /// read where [`needs_input`](Self::needs_input) says so.
+    pub fn backward(
+        &self,
+        x: &[f32],
+        downs: &[Memory],
+        dy: &[f32],
+        keep: f32,
+        mut dx: Option<&mut [f32]>,
+    ) -> Result<()> {
+        let Linear { weight, bias, precision } = self.linear;
+        if let Some(dx) = &mut dx {
+            self.linear.input_gradient(dy, keep, dx)?;
+        }
+        if weight.track_op() {
+            let mut dw = vec![0f32; weight.elem_count()];
+            self.linear.weight_gradient(x, dy, &mut dw)?;
+            gradients::give(weight, dw)?;
+        }
+        if let Some(bias) = bias.as_ref().filter(|bias| bias.track_op()) {
+            gradients::give(bias, sum_of_rows(dy, bias.elem_count()))?;
+        }
+        for (adapter, down) in self.adapters.iter().zip(downs) {
+            let ((rank, inner), out) = (adapter.a.dims2()?, adapter.b.dim(0)?);
+            let (tokens, scale) = (dy.len() / out, adapter.scale as f32);
+            if adapter.b.track_op() {
+                gradients::give(&adapter.b, outer(*precision, (out, rank), dy, down, scale))?;
+            }
+            if !adapter.a.track_op() && dx.is_none() {
+                continue;
+            }
+            let mut d_down = Memory::new(tokens * rank);
+            by(*precision, &adapter.b, false, (tokens, rank, out), dy, 0.0, scale, &mut d_down)?;
+            if adapter.a.track_op() {
+                gradients::give(&adapter.a, outer(*precision, (rank, inner), &d_down, x, 1.0))?;
+            }
+            if let Some(dx) = &mut dx {
+                by(*precision, &adapter.a, false, (tokens, inner, rank), &d_down, 1.0, 1.0, dx)?;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// `to = keep * to + factor * x M^T`, or with M itself instead of its transpose.
+#[allow(clippy::too_many_arguments)]
+fn by(
+    precision: Precision,
+    matrix: &Tensor,
+    transposed: bool,
+    shape: (usize, usize, usize),
+    x: &[f32],
+    keep: f32,
+    factor: f32,
+    to: &mut [f32],
+) -> Result<()> {
+    let width = matrix.dim(1)?;
+    Numbers::with(matrix, |matrix| {
+        let matrix = if transposed { matrix.rows(width).t() } else { matrix.rows(width) };
+        let x = cpu::View::rows(x, shape.2);
+        precision.matmul(shape, to, shape.1, keep, x, matrix, factor, cpu::all_threads());
+        Ok(())
+    })
+}
+
+/// `factor * left^T right` of rows of these widths.
+fn outer(
+    precision: Precision,
+    (m, n): (usize, usize),
+    left: &[f32],
+    right: &[f32],
+    factor: f32,
+) -> Vec<f32> {
+    let mut to = vec![0f32; m * n];
+    let (left_rows, right_rows) = (cpu::View::rows(left, m).t(), cpu::View::rows(right, n).into());
+    let shape = (m, n, left.len() / m);
+    precision.matmul(shape, &mut to, n, 0.0, left_rows, right_rows, factor, cpu::all_threads());
+    to
+}
+
+fn sum_of_rows(rows: &[f32], width: usize) -> Vec<f32> {
+    let mut sum = vec![0f32; width];
+    for row in rows.chunks_exact(width) {
+        sum.iter_mut().zip(row).for_each(|(sum, x)| *sum += x);
+    }
+    sum
+}

@@ -1,0 +1,117 @@
+//! Memory of the numbers that an operation works with, used again and again.
+//!
+//! The system's allocator clears memory that is new and gives large pieces back, so that a training step would clear and map
+//! hundreds of megabytes anew.
+
+use std::{
+    collections::BTreeMap,
+    ops::{Deref, DerefMut},
+    sync::{Mutex, MutexGuard, PoisonError},
+};
+
+/// Numbers whose first values are whatever stood there.
+pub struct Memory {
+    numbers: Vec<f32>,
+    length: usize,
+}
+
+/// What nobody uses at present, by size, and how many numbers there are in all.
+#[derive(Default)]
+struct Pool {
+    free: BTreeMap<usize, Vec<Vec<f32>>>,
+    free_numbers: usize,
+    used: usize,
+    most_used: usize,
+}
+
+static POOL: Mutex<Pool> = Mutex::new(Pool { free: BTreeMap::new(), free_numbers: 0, used: 0, most_used: 0 });
+
+fn pool() -> MutexGuard<'static, Pool> {
+    POOL.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// The size of the piece that so many numbers come in: sizes are few, so that pieces fit again.
+fn size(length: usize) -> usize {
+    let step = (length.next_power_of_two() / 16).max(64);
+    length.next_multiple_of(step)
+}
+
+impl Pool {
+    fn take(&mut self, size: usize) -> Option<Vec<f32>> {
+        self.used += size;
+        self.most_used = self.most_used.max(self.used);
+        if let Some(numbers) = self.free.get_mut(&size).and_then(Vec::pop) {
+            self.free_numbers -= size;
+            return Some(numbers);
+        }
+        // What is used and what is free together stay near the most that was ever used.
+        while self.free_numbers > 0 && self.used + self.free_numbers > self.most_used + self.most_used / 8 {
+            let Some((size, _)) = self.free.iter_mut().rev().find_map(|(size, pieces)| Some((*size, pieces.pop()?)))
+            else {
+                break;
+            };
+            self.free_numbers -= size;
+        }
+        None
+    }
+
+    fn give(&mut self, numbers: Vec<f32>) {
+        self.used -= numbers.len();
+        self.free_numbers += numbers.len();
+        self.free.entry(numbers.len()).or_default().push(numbers);
+    }
+}
+
+impl Memory {
+    /// Room for so many numbers.
+    pub fn new(length: usize) -> Self {
+        let size = size(length);
+        let taken = pool().take(size);
+        Self { numbers: taken.unwrap_or_else(|| vec![0f32; size]), length }
+    }
+}
+
+impl Drop for Memory {
+    fn drop(&mut self) {
+        pool().give(std::mem::take(&mut self.numbers));
+    }
+}
+
+impl Deref for Memory {
+    type Target = [f32];
+
+    fn deref(&self) -> &[f32] {
+        &self.numbers[..self.length]
+    }
+}
+
+impl DerefMut for Memory {
+    fn deref_mut(&mut self) -> &mut [f32] {
+        &mut self.numbers[..self.length]
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sizes_hold_what_is_asked_for_and_waste_little() {
+        for length in (0..100_000).step_by(37) {
+            let size = size(length);
+            assert!(size >= length && size <= length + length / 8 + 64, "{size} for {length}");
+        }
+    }
+
+    #[test]
+    fn free_pieces_are_let_go_of_where_others_are_needed() {
+        let mut pool = Pool::default();
+        for size in [1 << 10, 1 << 11, 1 << 12] {
+            let many: Vec<_> = (0..8).map(|_| pool.take(size).unwrap_or_else(|| vec![0.0; size])).collect();
+            many.into_iter().for_each(|numbers| pool.give(numbers));
+            assert!(pool.used + pool.free_numbers <= pool.most_used + pool.most_used / 8);
+        }
+        assert_eq!((pool.used, pool.most_used), (0, 8 << 12));
+        assert!(pool.take(1 << 12).is_some());
+    }
+}
