@@ -25,8 +25,8 @@ use crate::{
     config::{EMBEDDINGS, HEAD, LAST_NORM, LayerKind},
     edit::{self, Projection, Site},
     ops::{
-        self, Adapter, AttentionShape, Block, BlockWeights, HeadChange, Linear, Precision, Product, RopeTable,
-        Span, Spans, Unembedding,
+        self, Adapter, AttentionShape, Block, BlockWeights, HeadChange, Linear, Precision, Product,
+        RopeTable, Span, Spans, Unembedding,
     },
 };
 use changed::Changed;
@@ -76,7 +76,8 @@ fn block_weights(
     layer: usize,
     tensors: &HashMap<&str, &Tensor>,
 ) -> Result<BlockWeights> {
-    let optional = |rest: &str| tensors.get(format!("model.layers.{layer}.{rest}").as_str()).copied().cloned();
+    let optional =
+        |rest: &str| tensors.get(format!("model.layers.{layer}.{rest}").as_str()).copied().cloned();
     let tensor = |rest: &str| optional(rest).ok_or_else(|| no_tensor(rest));
     let projection = |p: Projection| {
         let weight = tensor(&format!("{}.weight", p.path()))?;

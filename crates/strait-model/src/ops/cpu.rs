@@ -3,7 +3,7 @@
 
 use std::array::from_fn;
 
-use candle_core::{CpuStorage, Layout, Result, Storage, Tensor, bail};
+use candle_core::{CpuStorage, Device, Layout, Result, Storage, Tensor, bail};
 use gemm::Parallelism;
 
 /// The numbers of a contiguous f32 storage.
@@ -12,6 +12,14 @@ pub fn slice<'a>(storage: &'a CpuStorage, layout: &Layout) -> Result<&'a [f32]> 
         bail!("a fused operation needs contiguous input");
     };
     Ok(&storage.as_slice::<f32>()?[start..end])
+}
+
+/// Runs `f` on the numbers of an f32 tensor, wherever it is and however it lies.
+///
+/// # Errors
+/// If the tensor cannot be brought to the CPU.
+pub fn read<R>(tensor: &Tensor, f: impl FnOnce(&[f32]) -> R) -> Result<R> {
+    with_slices([&tensor.to_device(&Device::Cpu)?], |[numbers]| Ok(f(numbers)))
 }
 
 /// Runs `f` on the numbers of contiguous f32 tensors on the CPU.
@@ -130,15 +138,16 @@ pub fn all_threads() -> Parallelism {
 /// A closure that the compiler does not inline into the function of those vectors is compiled for the oldest processor, and no
 /// error says so. The macro marks the closure; closures inside it are marked by hand, and functions are
 /// `#[inline(always)]`.
+#[macro_export]
 macro_rules! vectorised {
     ($body:expr) => {
-        $crate::ops::cpu::on_widest_vectors(
+        $crate::ops::on_widest_vectors(
             #[inline(always)]
             || $body,
         )
     };
 }
-pub(crate) use vectorised;
+pub use vectorised;
 
 /// The function behind [`vectorised`].
 #[inline(always)]

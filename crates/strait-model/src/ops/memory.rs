@@ -9,22 +9,25 @@ use std::{
     sync::{Mutex, MutexGuard, PoisonError},
 };
 
-/// Numbers whose first values are whatever stood there.
+/// Numbers, whatever stood there at first.
 pub struct Memory {
     numbers: Vec<f32>,
     length: usize,
 }
 
-/// What nobody uses at present, by size, and how many numbers there are in all.
+/// The pieces that nobody uses at present, by size, and the numbers of all.
 #[derive(Default)]
 struct Pool {
     free: BTreeMap<usize, Vec<Vec<f32>>>,
     free_numbers: usize,
     used: usize,
     most_used: usize,
+    /// The limits of all who run at present, in numbers.
+    limits: Vec<Option<usize>>,
 }
 
-static POOL: Mutex<Pool> = Mutex::new(Pool { free: BTreeMap::new(), free_numbers: 0, used: 0, most_used: 0 });
+static POOL: Mutex<Pool> =
+    Mutex::new(Pool { free: BTreeMap::new(), free_numbers: 0, used: 0, most_used: 0, limits: Vec::new() });
 
 fn pool() -> MutexGuard<'static, Pool> {
     POOL.lock().unwrap_or_else(PoisonError::into_inner)
@@ -46,7 +49,8 @@ impl Pool {
         }
         // What is used and what is free together stay near the most that was ever used.
         while self.free_numbers > 0 && self.used + self.free_numbers > self.most_used + self.most_used / 8 {
-            let Some((size, _)) = self.free.iter_mut().rev().find_map(|(size, pieces)| Some((*size, pieces.pop()?)))
+            let Some((size, _)) =
+                self.free.iter_mut().rev().find_map(|(size, pieces)| Some((*size, pieces.pop()?)))
             else {
                 break;
             };
@@ -60,6 +64,39 @@ impl Pool {
         self.free_numbers += numbers.len();
         self.free.entry(numbers.len()).or_default().push(numbers);
     }
+}
+
+/// A share of the memory that blocks may keep for their backward passes, while it lives: that of one run of several in a process. A
+/// block that finds no room is computed again on the way back, with the same results to the bit. On the CPU; on other devices
+/// everything is kept.
+#[derive(Debug)]
+pub struct ActivationLimit {
+    numbers: Option<usize>,
+}
+
+impl ActivationLimit {
+    /// About so many bytes, or no limit.
+    pub fn new(bytes: Option<u64>) -> Self {
+        let numbers =
+            bytes.map(|bytes| usize::try_from(bytes / size_of::<f32>() as u64).unwrap_or(usize::MAX));
+        pool().limits.push(numbers);
+        Self { numbers }
+    }
+}
+
+impl Drop for ActivationLimit {
+    fn drop(&mut self) {
+        let mut pool = pool();
+        let own = pool.limits.iter().position(|limit| *limit == self.numbers);
+        own.map(|own| pool.limits.swap_remove(own));
+    }
+}
+
+/// True if there is room to keep what is in use.
+pub fn has_room() -> bool {
+    let pool = pool();
+    let all = pool.limits.iter().try_fold(0_usize, |sum, limit| limit.map(|limit| sum.saturating_add(limit)));
+    pool.limits.is_empty() || all.is_none_or(|all| pool.used <= all)
 }
 
 impl Memory {

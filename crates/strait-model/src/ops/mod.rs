@@ -26,12 +26,13 @@ mod unembedding;
 
 pub use attention::{AttentionShape, PAGE, Pages, Span, Spans, attention, attention_in_pages};
 pub use block::{Adapter, Block, BlockWeights};
-pub use cpu::View;
+pub use cpu::{View, on_widest_vectors, read, vectorised};
 pub use gated::gated;
 pub use gradients::backward;
 pub use linear::{Linear, linear};
 pub use linear_by_row::linear_by_row;
 pub use loss::{LOGITS_HELD, Loss};
+pub use memory::ActivationLimit;
 pub use norm::rms_norm;
 pub use precision::{Operand, Precision};
 pub use rope::{RopeTable, rope};

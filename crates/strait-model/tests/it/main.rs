@@ -1,6 +1,7 @@
 //! The library from outside. One crate of all tests, since each would be linked with everything on its own.
 
 mod adapters;
+mod block;
 mod common;
 mod config;
 mod edit;

@@ -137,9 +137,13 @@ impl Estimate {
             self.seconds += times * lacking * anew / self.speed.forward;
         }
 
-        let batch = sizes(train, &order.train).into_iter().chain(kl_sizes).fold(0.0, f64::max);
+        let sizes: Vec<f64> = sizes(train, &order.train).into_iter().chain(kl_sizes).collect();
+        let (batch, order_tokens) = (sizes.iter().copied().fold(0.0, f64::max), sizes.iter().sum::<f64>());
         let edit = self.work.edit(&settings.edit);
-        self.working(self.work.activations(point, batch) + self.work.logits(batch) + TRAINED * edit);
+        self.working(self.work.block(batch) + self.work.logits(batch) + TRAINED * edit);
+        self.activations(point, batch);
+        self.seconds +=
+            (1.0 - self.share_of_activations()) * times * above * order_tokens / self.speed.forward;
         self.seconds - before
     }
 
@@ -237,7 +241,8 @@ impl Estimate {
         self.seconds += passes as f64 * anew / self.speed.forward;
         let batch = tokens(rows).min(TOKENS_AT_ONCE as f64);
         let held = (TRAINED + parts as f64) * self.work.edit(&settings.edit);
-        self.working(held + self.work.activations(point, batch) + self.work.logits(batch));
+        self.working(held + self.work.block(batch) + self.work.logits(batch));
+        self.activations(point, batch);
     }
 
     fn reading(&mut self, rows: &[Row], blocks: usize) {
@@ -251,11 +256,26 @@ impl Estimate {
         }
     }
 
+    /// The step at hand goes back through the blocks above a point with so many tokens.
+    fn activations(&mut self, point: usize, tokens: f64) {
+        let bytes = self.work.activations(point, tokens);
+        if let Some(need) = self.needs.last_mut() {
+            need.activations = need.activations.max(bytes);
+        }
+    }
+
     /// Adds the memory of a pass forward over batches of so many tokens in all, which holds the tensors of a block at a time.
     fn passing(&mut self, tokens: usize) {
-        let last = self.work.config.layers.saturating_sub(1);
         let batch = tokens.min(TOKENS_AT_ONCE) as f64;
-        self.working(self.work.activations(last, batch) + self.work.logits(batch));
+        self.working(self.work.block(batch) + self.work.logits(batch));
+    }
+
+    /// The share of the activations of the step at hand that have room.
+    fn share_of_activations(&self) -> f64 {
+        match (&self.budget, self.needs.last()) {
+            (Some(budget), Some(need)) => budget.share_of_activations(&need.step),
+            _ => 1.0,
+        }
     }
 
     /// The share of the rows of the step at hand that have room.

@@ -62,6 +62,8 @@ pub(super) struct Need {
     pub held: f64,
     /// Of what it computes with.
     pub working: f64,
+    /// Of what it keeps for its way back through the blocks, which may be computed anew.
+    pub activations: f64,
 }
 
 /// The limits of a run: steps beside each other, and memory.
@@ -83,7 +85,7 @@ impl Limits {
 }
 
 impl Need {
-    /// Bytes of all but the rows.
+    /// Bytes of all that cannot be computed anew.
     fn least(&self) -> f64 {
         self.held + self.working
     }
@@ -96,6 +98,8 @@ pub struct Budget {
     pub jobs: usize,
     /// Bytes for all rows that are kept.
     pub rows: u64,
+    /// Bytes that all steps may keep for their way back through the blocks, where not all have room for all.
+    pub activations: Option<u64>,
     limits: Limits,
     /// Bytes of the weights and the program.
     fixed: f64,
@@ -111,7 +115,14 @@ impl Budget {
         limits: Limits,
         left: Option<f64>,
     ) -> Result<Self, LimitProblem> {
-        let mut budget = Self { jobs: 1, rows: 0, limits, fixed: PROGRAM + weights, needs: needs.to_vec() };
+        let mut budget = Self {
+            jobs: 1,
+            rows: 0,
+            activations: None,
+            limits,
+            fixed: PROGRAM + weights,
+            needs: needs.to_vec(),
+        };
         let (least, rows) = (budget.least(), budget.most(|need| need.rows));
         let room = match (limits.memory, left) {
             (Some(given), _) => given as f64 - budget.fixed,
@@ -125,7 +136,7 @@ impl Budget {
         }
         let asked = limits.jobs.map(NonZeroUsize::get);
         let fitting = match (asked, limits.memory) {
-            (None, _) => room / budget.most(|need| need.rows + need.least()),
+            (None, _) => room / budget.most(|need| need.rows + need.activations + need.least()),
             // Who asks for steps beside each other gets them also where rows are then computed anew.
             (Some(_), Some(_)) => room / least,
             (Some(_), None) => f64::INFINITY,
@@ -133,6 +144,10 @@ impl Budget {
         let wanted = asked.unwrap_or(rayon::current_num_threads() / THREADS_A_STEP).min(needs.len());
         budget.jobs = wanted.min(fitting as usize).max(1);
         let free = (room - budget.jobs as f64 * least).max(0.0);
+        let wanted = budget.jobs as f64 * budget.most(|need| need.activations);
+        let activations = free.min(wanted);
+        budget.activations = (activations < wanted).then_some(activations as u64);
+        let free = free - activations;
         // Nothing more is kept unasked than the steps at hand need.
         let needed = if limits.memory.is_some() { f64::INFINITY } else { budget.jobs as f64 * rows };
         budget.rows = free.min(needed) as u64;
@@ -170,16 +185,36 @@ impl Budget {
         if rows <= room { 1.0 } else { room / rows }
     }
 
+    /// The share of what a step keeps for its way back for which there is room.
+    pub(super) fn share_of_activations(&self, step: &str) -> f64 {
+        let of_it = self.needs.iter().filter(|need| need.step == step);
+        let needed = of_it.map(|need| need.activations).fold(0.0, f64::max);
+        match self.activations.map(|all| all as f64 / self.jobs as f64) {
+            Some(room) if room < needed => room / needed,
+            _ => 1.0,
+        }
+    }
+
+    /// Bytes that all steps keep for their way back at most.
+    fn kept_activations(&self) -> f64 {
+        let wanted = self.jobs as f64 * self.most(|need| need.activations);
+        self.activations.map_or(wanted, |room| room as f64)
+    }
+
     /// Bytes that the run takes at its peak.
     pub(super) fn peak(&self) -> f64 {
         let jobs = self.jobs as f64;
         let rows = (jobs * self.most(|need| need.rows)).min(self.rows as f64);
-        self.fixed + jobs * self.least() + rows
+        self.fixed + jobs * self.least() + rows + self.kept_activations()
     }
 
     /// Bytes that a trial may take.
     pub fn of_trial(&self) -> f64 {
-        if self.limits.memory.is_some() { self.least() + self.rows as f64 } else { f64::INFINITY }
+        if self.limits.memory.is_some() {
+            self.least() + self.kept_activations() + self.rows as f64
+        } else {
+            f64::INFINITY
+        }
     }
 
     /// The rows that are kept and those that are computed anew, in words.
@@ -188,14 +223,23 @@ impl Budget {
         if let Some(given) = self.limits.memory {
             let gib = |bytes: f64| format!("{:.2}", bytes / GIB);
             lines.push(format!(
-                "memory: of {} GiB weights and program take {}, the largest step (`{}`) {}{}, which leaves {} for rows that are \
-                 kept",
+                "memory: of {} GiB weights and program take {}, the largest step (`{}`) {}{}, what is kept for the way back \
+                 through the blocks {}, which leaves {} for rows that are kept",
                 gib(given as f64),
                 gib(self.fixed),
                 self.largest(),
                 gib(self.least()),
                 if self.jobs > 1 { format!(", {} times beside each other", self.jobs) } else { String::new() },
+                gib(self.kept_activations()),
                 gib(self.rows as f64),
+            ));
+        }
+        let lacking = |need: &Need| 1.0 - self.share_of_activations(&need.step);
+        let most = self.needs.iter().map(lacking).fold(0.0, f64::max);
+        if most > 0.0 {
+            lines.push(format!(
+                "memory: up to {:.0} % of a training step's blocks are computed again on the way back, which takes longer",
+                100.0 * most
             ));
         }
         if let Some(asked) =
@@ -255,7 +299,7 @@ mod tests {
     use super::*;
 
     fn need(step: &str, rows: f64, working: f64) -> Need {
-        Need { step: step.into(), rows: rows * GIB, held: 0.0, working: working * GIB }
+        Need { step: step.into(), rows: rows * GIB, working: working * GIB, ..Need::default() }
     }
 
     fn plan(needs: &[Need], jobs: usize, memory: Option<f64>) -> Result<Budget, LimitProblem> {
@@ -277,6 +321,23 @@ mod tests {
         assert!(budget.peak() <= 3.5 * GIB + 1.0);
         assert!(budget.lines()[1].contains("% of those of `train-a`"), "{:?}", budget.lines());
         assert!(!budget.lines()[1].contains("heldout"));
+    }
+
+    #[test]
+    fn what_is_kept_for_the_way_back_comes_before_rows_and_may_be_computed_anew() {
+        let needs = [Need { activations: 2.0 * GIB, ..need("train-a", 3.0, 1.0) }];
+        let shares = |memory| {
+            let budget = plan(&needs, 1, Some(memory)).unwrap();
+            assert!(budget.peak() <= memory * GIB + 1.0);
+            [budget.share_of_activations("train-a"), budget.share("train-a")]
+        };
+        assert_eq!(shares(8.0), [1.0, 1.0]);
+        let [activations, rows] = shares(5.0);
+        assert!(activations == 1.0 && (rows - (5.0 - 1.0 - 0.125 - 1.0 - 2.0) / 3.0).abs() < 1e-6);
+        let [activations, rows] = shares(3.0);
+        assert!((activations - 0.875 / 2.0).abs() < 1e-6 && rows == 0.0);
+        let lines = plan(&needs, 1, Some(3.0)).unwrap().lines();
+        assert!(lines[1].contains("up to 56 % of a training step's blocks"), "{lines:?}");
     }
 
     #[test]

@@ -38,7 +38,8 @@ impl Speed {
         let (decoder, work) = (&model.decoder, Work::of(model));
         let (layers, middle) = (work.config.layers, work.config.layers / 2);
         let (most, longest) = TRIAL;
-        let fitting = (room / work.activations(middle, most as f64)) as usize;
+        let a_token = work.activations(middle, 1.0) + work.block(1.0);
+        let fitting = (room / (most as f64 * a_token)) as usize;
         let cut = |row: &Row| {
             let length = row.ids.len().min(longest).min(fitting.max(2));
             Row { ids: row.ids[..length].to_vec(), responses: std::iter::once(length / 2..length).collect() }

@@ -46,11 +46,18 @@ impl Work {
         2.0 * (above * packed(rows, batch).tokens() as f64 + self.unembedding() * responses as f64)
     }
 
-    /// Bytes that autograd holds for so many tokens above `point`: about a dozen streams and four of the MLP a block.
+    /// Bytes that a training step keeps of so many tokens for its way back through the blocks above `point`: streams, queries,
+    /// keys, values and two of the MLP a block.
     pub fn activations(&self, point: usize, tokens: f64) -> f64 {
         let c = &self.config;
-        let a_block = 12 * c.hidden_size + 4 * c.intermediate_size;
-        tokens * ((c.layers - point) * a_block) as f64 * 4.0
+        let heads = 2 * c.head_dim * (c.heads + c.kv_heads);
+        tokens * ((c.layers - point) * (2 * c.hidden_size + heads + 2 * c.intermediate_size)) as f64 * 4.0
+    }
+
+    /// Bytes that a pass works with in a block, forwards or back.
+    pub fn block(&self, tokens: f64) -> f64 {
+        let c = &self.config;
+        tokens * (8 * c.hidden_size + 4 * c.intermediate_size) as f64 * 4.0
     }
 
     /// Bytes of the logits of so many tokens that a loss holds at a time, and of their gradient.

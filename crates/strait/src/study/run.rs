@@ -6,7 +6,10 @@ use std::{
 };
 
 use candle_core::Device;
-use strait_model::progress::{Progress, Silent};
+use strait_model::{
+    ops::ActivationLimit,
+    progress::{Progress, Silent},
+};
 
 use super::{
     RunFolder, Session, State, Step, StepStatus, Study, StudyFile,
@@ -147,6 +150,7 @@ fn carry_out_all(
     let (budget, estimate, _) = worker.estimate(|name| left.iter().any(|step| step.name == name), limits)?;
     planned.estimated(&estimate, &budget)?.iter().for_each(|line| progress.note(line));
     worker.lab.store.limit(budget.rows);
+    let _limit = ActivationLimit::new(budget.activations);
     match budget.jobs {
         1 => one_by_one(left, worker, folder),
         jobs => beside_each_other(left, worker, folder, jobs),

@@ -2,6 +2,7 @@
 
 use candle_core::{Tensor, Var};
 use rayon::prelude::*;
+use strait_model::ops;
 
 use crate::Result;
 
@@ -47,23 +48,76 @@ impl Parameter {
     /// If the gradient cannot be read.
     pub fn accumulate(&mut self, gradient: &Tensor) -> Result<()> {
         let unit = self.unit as f32;
-        let gradient = gradient.flatten_all()?.to_vec1::<f32>()?;
-        self.gradient.iter_mut().zip(gradient).for_each(|(sum, g)| *sum += unit * g);
-        Ok(())
+        Ok(ops::read(gradient, |numbers| {
+            let pieces = self.gradient.par_chunks_mut(AT_ONCE).zip(numbers.par_chunks(AT_ONCE));
+            pieces.for_each(|(sum, numbers)| {
+                ops::vectorised!({
+                    for (sum, g) in sum.iter_mut().zip(numbers) {
+                        *sum += unit * g;
+                    }
+                });
+            });
+        })?)
+    }
+
+    /// One step of AdamW; clears the gradient.
+    fn step(&mut self, step: Step) -> Result<()> {
+        let mut values = self.var.flatten_all()?.to_vec1::<f32>()?;
+        let step = Step { unit: self.unit as f32, keep: if self.decays { step.keep } else { 1.0 }, ..step };
+        let moments = self.first.par_chunks_mut(AT_ONCE).zip(self.second.par_chunks_mut(AT_ONCE));
+        let numbers = values.par_chunks_mut(AT_ONCE).zip(self.gradient.par_chunks_mut(AT_ONCE));
+        numbers.zip(moments).for_each(|((values, gradient), (first, second))| {
+            ops::vectorised!(step.take(values, gradient, first, second));
+        });
+        Ok(self.var.set(&Tensor::from_vec(values, self.var.shape(), self.var.device())?)?)
+    }
+}
+
+/// Numbers that one thread takes at once.
+const AT_ONCE: usize = 1 << 16;
+
+/// The numbers of one step of AdamW.
+#[derive(Clone, Copy)]
+struct Step {
+    unit: f32,
+    /// What weight decay leaves of a value.
+    keep: f32,
+    betas: (f32, f32),
+    /// The rate, with the correction of the first moment in it.
+    rate: f32,
+    /// The root of the correction of the second moment.
+    correction: f32,
+    epsilon: f32,
+}
+
+impl Step {
+    #[inline(always)]
+    fn take(self, values: &mut [f32], gradient: &mut [f32], first: &mut [f32], second: &mut [f32]) {
+        let (beta1, beta2) = self.betas;
+        let moments = first.iter_mut().zip(second);
+        for ((value, g), (first, second)) in values.iter_mut().zip(gradient).zip(moments) {
+            *first = beta1 * *first + (1.0 - beta1) * *g;
+            *second = beta2 * *second + (1.0 - beta2) * *g * *g;
+            let change = *first / (second.sqrt() / self.correction + self.epsilon);
+            *value = self.keep * *value - self.unit * self.rate * change;
+            *g = 0.0;
+        }
     }
 }
 
 /// Norm of all gradients together.
 pub fn gradient_norm(parameters: &[Parameter]) -> f64 {
-    let squares = parameters.iter().flat_map(|p| &p.gradient).map(|&g| g as f64 * g as f64);
-    squares.sum::<f64>().sqrt()
+    let sum = |numbers: &[f32]| numbers.iter().map(|&g| g as f64 * g as f64).sum::<f64>();
+    // Pieces are added in their order, so that the sum does not depend on the number of threads.
+    let of_pieces = parameters.par_iter().flat_map_iter(|p| p.gradient.chunks(AT_ONCE).map(sum));
+    of_pieces.collect::<Vec<_>>().into_iter().sum::<f64>().sqrt()
 }
 
 /// Shortens the gradients together to norm `largest`, as PyTorch's `clip_grad_norm_` does.
 pub fn clip(parameters: &mut [Parameter], norm: f64, largest: f64) {
     let factor = (largest / (norm + 1e-6)) as f32;
     if factor < 1.0 {
-        parameters.iter_mut().flat_map(|p| &mut p.gradient).for_each(|g| *g *= factor);
+        parameters.par_iter_mut().for_each(|p| p.gradient.iter_mut().for_each(|g| *g *= factor));
     }
 }
 
@@ -73,38 +127,13 @@ pub fn clip(parameters: &mut [Parameter], norm: f64, largest: f64) {
 /// If a tensor cannot be written.
 pub fn adamw(parameters: &mut [Parameter], settings: AdamW, rate: f64, step: usize) -> Result<()> {
     let (beta1, beta2) = settings.betas;
-    let correct1 = 1.0 - beta1.powi(step as i32 + 1);
-    let correct2 = (1.0 - beta2.powi(step as i32 + 1)).sqrt();
-    let shorter = (1.0 - rate * settings.weight_decay) as f32;
-    let (beta1, beta2, rate) = (beta1 as f32, beta2 as f32, (rate / correct1) as f32);
-    let (correct2, epsilon) = (correct2 as f32, settings.epsilon as f32);
-    for p in parameters {
-        let (unit, keep) = (p.unit as f32, if p.decays { shorter } else { 1.0 });
-        let mut values = p.var.flatten_all()?.to_vec1::<f32>()?;
-        let step = |values: &mut [f32], gradient: &mut [f32], first: &mut [f32], second: &mut [f32]| {
-            let moments = first.iter_mut().zip(second);
-            for ((value, g), (first, second)) in values.iter_mut().zip(gradient).zip(moments) {
-                *first = beta1 * *first + (1.0 - beta1) * *g;
-                *second = beta2 * *second + (1.0 - beta2) * *g * *g;
-                let change = *first / (second.sqrt() / correct2 + epsilon);
-                *value = keep * *value - unit * rate * change;
-                *g = 0.0;
-            }
-        };
-        match values.len() {
-            ..=AT_ONCE => step(&mut values, &mut p.gradient, &mut p.first, &mut p.second),
-            _ => {
-                let state = p.first.par_chunks_mut(AT_ONCE).zip(p.second.par_chunks_mut(AT_ONCE));
-                let numbers = values.par_chunks_mut(AT_ONCE).zip(p.gradient.par_chunks_mut(AT_ONCE));
-                numbers.zip(state).for_each(|((values, gradient), (first, second))| {
-                    step(values, gradient, first, second);
-                });
-            }
-        }
-        p.var.set(&Tensor::from_vec(values, p.var.shape(), p.var.device())?)?;
-    }
-    Ok(())
+    let step = Step {
+        unit: 1.0,
+        keep: (1.0 - rate * settings.weight_decay) as f32,
+        betas: (beta1 as f32, beta2 as f32),
+        rate: (rate / (1.0 - beta1.powi(step as i32 + 1))) as f32,
+        correction: (1.0 - beta2.powi(step as i32 + 1)).sqrt() as f32,
+        epsilon: settings.epsilon as f32,
+    };
+    parameters.par_iter_mut().try_for_each(|p| p.step(step))
 }
-
-/// Numbers that one thread takes at once.
-const AT_ONCE: usize = 1 << 16;

@@ -7,7 +7,7 @@ use gemm::Parallelism;
 use rayon::prelude::*;
 
 use super::{AttentionShape, Span};
-use crate::ops::cpu;
+use crate::ops::{cpu, memory::Memory};
 
 /// Queries are taken in blocks of this many rows, so that scores beyond the block's last visible key are never computed
 /// and memory stays small for long sequences.
@@ -90,19 +90,24 @@ impl Fused {
             .collect()
     }
 
-    /// Adds the tasks' results, rows of `width` numbers each, to their rows and columns of a packed tensor.
-    fn assemble<R: Iterator<Item = usize>>(
-        &self,
-        parts: &[Vec<f32>],
-        width: usize,
-        rows_of: impl Fn(&Span) -> R,
-        to: &mut [f32],
-    ) {
-        let stride = self.shape.kv_heads * width;
+    /// Puts the tasks' results, rows of `width` numbers each, where their queries stand.
+    fn place(&self, parts: &[Memory], width: usize, to: &mut [f32]) {
         for (task, part) in parts.iter().enumerate() {
             let (span, head) = (&self.spans[task / self.shape.kv_heads], task % self.shape.kv_heads);
-            for (row, numbers) in rows_of(span).zip(part.chunks_exact(width)) {
-                let to = &mut to[row * stride + head * width..][..width];
+            for (row, numbers) in span.queries.clone().zip(part.chunks_exact(width)) {
+                to[(row * self.shape.kv_heads + head) * width..][..width].copy_from_slice(numbers);
+            }
+        }
+    }
+
+    /// Sums up the tasks' results where their keys stand, which other spans may have too.
+    fn add(&self, parts: &[Memory], to: &mut [f32]) {
+        let width = self.shape.head_dim;
+        to.fill(0.0);
+        for (task, part) in parts.iter().enumerate() {
+            let (span, head) = (&self.spans[task / self.shape.kv_heads], task % self.shape.kv_heads);
+            for (row, numbers) in span.all_keys().zip(part.chunks_exact(width)) {
+                let to = &mut to[(row * self.shape.kv_heads + head) * width..][..width];
                 to.iter_mut().zip(numbers).for_each(|(sum, x)| *sum += x);
             }
         }
@@ -121,10 +126,12 @@ impl Fused {
     }
 
     /// All keys, or values, of a span under one key-value head: rows of `head_dim`.
-    fn of_keys(&self, numbers: &[f32], span: &Span, kv_head: usize) -> Vec<f32> {
+    fn of_keys(&self, numbers: &[f32], span: &Span, kv_head: usize) -> Memory {
         let (width, d) = (self.shape.kv_heads * self.shape.head_dim, self.shape.head_dim);
-        let mut rows = Vec::with_capacity(span.key_count() * d);
-        span.all_keys().for_each(|row| rows.extend_from_slice(&numbers[row * width + kv_head * d..][..d]));
+        let mut rows = Memory::new(span.key_count() * d);
+        for (to, row) in rows.chunks_exact_mut(d).zip(span.all_keys()) {
+            to.copy_from_slice(&numbers[row * width + kv_head * d..][..d]);
+        }
         rows
     }
 }
@@ -182,8 +189,8 @@ impl Fused {
         let width = self.group() * d;
         let parts = self.for_each_task(|span, kv_head| {
             let (k, v) = (self.of_keys(k, span, kv_head), self.of_keys(v, span, kv_head));
-            let mut mixed = vec![0f32; span.queries.len() * width];
-            let mut scores = vec![0f32; BLOCK.min(span.queries.len()) * stride(span.key_count())];
+            let mut mixed = Memory::new(span.queries.len() * width);
+            let mut scores = Memory::new(BLOCK.min(span.queries.len()) * stride(span.key_count()));
             for block in self.blocks(span) {
                 let (k, v) = (block.of(&k, d), block.of(&v, d));
                 let (n, m) = (block.rows.len(), block.keys.len());
@@ -199,8 +206,7 @@ impl Fused {
             }
             mixed
         });
-        y.fill(0.0);
-        self.assemble(&parts, width, |s| s.queries.clone(), y);
+        self.place(&parts, width, y);
     }
 
     /// The gradients of queries, keys and values.
@@ -214,10 +220,9 @@ impl Fused {
             dks.push(dk);
             dvs.push(dv);
         }
-        [&mut *dq, &mut *dk, &mut *dv].into_iter().for_each(|d| d.fill(0.0));
-        self.assemble(&dqs, self.group() * self.shape.head_dim, |s| s.queries.clone(), dq);
-        self.assemble(&dks, self.shape.head_dim, Span::all_keys, dk);
-        self.assemble(&dvs, self.shape.head_dim, Span::all_keys, dv);
+        self.place(&dqs, self.group() * self.shape.head_dim, dq);
+        self.add(&dks, dk);
+        self.add(&dvs, dv);
     }
 
     /// Gradients of one span under one key-value head: of its group's queries, of its keys, of its values.
@@ -231,15 +236,15 @@ impl Fused {
         k: &[f32],
         v: &[f32],
         dy: &[f32],
-    ) -> (Vec<f32>, Vec<f32>, Vec<f32>) {
+    ) -> (Memory, Memory, Memory) {
         let AttentionShape { heads, head_dim: d, scale, .. } = self.shape;
         let width = self.group() * d;
         let (k, v) = (self.of_keys(k, span, kv_head), self.of_keys(v, span, kv_head));
-        let mut dq = vec![0f32; span.queries.len() * width];
-        let mut dk = vec![0f32; k.len()];
-        let mut dv = vec![0f32; v.len()];
-        let mut p = vec![0f32; BLOCK.min(span.queries.len()) * stride(span.key_count())];
-        let mut ds = p.clone();
+        let mut dq = Memory::new(span.queries.len() * width);
+        let (mut dk, mut dv) = (Memory::new(k.len()), Memory::new(v.len()));
+        [&mut dk, &mut dv].into_iter().for_each(|sum| sum.fill(0.0));
+        let scores = BLOCK.min(span.queries.len()) * stride(span.key_count());
+        let (mut p, mut ds) = (Memory::new(scores), Memory::new(scores));
         for block in self.blocks(span) {
             let (k, v) = (block.of(&k, d), block.of(&v, d));
             let (n, m, stride) = (block.rows.len(), block.keys.len(), block.stride());
@@ -274,11 +279,11 @@ impl Fused {
 
     /// Multiplies the gradient by the slope of cap * tanh(s / cap), from the scores computed again.
     fn through_softcap(&self, cap: f32, block: &Block, q: cpu::View, k: cpu::View, ds: &mut [f32]) {
-        let mut scores = vec![0f32; ds.len()];
+        let mut scores = Memory::new(ds.len());
         let shape = (block.rows.len(), block.keys.len(), self.shape.head_dim);
         cpu::matmul(shape, &mut scores, block.stride(), 0.0, q, k.t(), self.shape.scale, Parallelism::None);
         cpu::vectorised!({
-            for (ds, s) in ds.iter_mut().zip(&scores) {
+            for (ds, s) in ds.iter_mut().zip(&*scores) {
                 let t = cpu::tanh(s / cap);
                 *ds *= 1.0 - t * t;
             }

@@ -109,13 +109,7 @@ fn by(
 }
 
 /// `factor * left^T right` of rows of these widths.
-fn outer(
-    precision: Precision,
-    (m, n): (usize, usize),
-    left: &[f32],
-    right: &[f32],
-    factor: f32,
-) -> Vec<f32> {
+fn outer(precision: Precision, (m, n): (usize, usize), left: &[f32], right: &[f32], factor: f32) -> Vec<f32> {
     let mut to = vec![0f32; m * n];
     let (left_rows, right_rows) = (cpu::View::rows(left, m).t(), cpu::View::rows(right, n).into());
     let shape = (m, n, left.len() / m);

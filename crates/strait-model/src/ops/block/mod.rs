@@ -11,11 +11,11 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use candle_core::{CpuStorage, CustomOp1, CustomOp2, Layout, Result, Shape, Tensor};
 
-pub use adapted::Adapter;
 use adapted::Adapted;
+pub use adapted::Adapter;
 use forward::Kept;
 
-use super::{AttentionShape, Linear, RopeTable, Spans, cpu, fused, gradients};
+use super::{AttentionShape, Linear, RopeTable, Spans, cpu, fused, gradients, memory};
 use crate::config::{Activation, Projection};
 
 /// The weights of a block.
@@ -144,7 +144,7 @@ impl Operation {
         let stream = cpu::slice(stream, layout)?;
         let mut y = stream.to_vec();
         let kept = self.block.forward(stream, &mut y)?;
-        if self.keeps {
+        if self.keeps && memory::has_room() {
             *self.kept.lock().unwrap_or_else(PoisonError::into_inner) = Some(kept);
         }
         Ok((CpuStorage::F32(y), layout.shape().clone()))
