@@ -104,7 +104,12 @@ impl Memory {
     pub fn new(length: usize) -> Self {
         let size = size(length);
         let taken = pool().take(size);
-        Self { numbers: taken.unwrap_or_else(|| vec![0f32; size]), length }
+        let mut numbers = taken.unwrap_or_else(|| vec![0f32; size]);
+        if cfg!(debug_assertions) {
+            // Who reads what it did not write is found out.
+            numbers.fill(f32::NAN);
+        }
+        Self { numbers, length }
     }
 }
 

@@ -109,7 +109,8 @@ pub fn bench(
     let asked = |name: &str| names.iter().any(|asked| asked == name);
     let mut results = Vec::new();
     for step in all().iter().filter(|step| asked(step.name())) {
-        results.push(timed(&**step, model, &batch, progress)?);
+        // On a thread of the pool, as studies run.
+        results.push(rayon::scope(|_| timed(&**step, model, &batch, progress))?);
     }
     // Last, so that its memory is not counted as a step's.
     let machine = asked(MACHINE).then(|| Machine::measured(model.decoder.device())).transpose()?;

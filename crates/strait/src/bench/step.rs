@@ -6,7 +6,7 @@ use super::{Batch, Pass, Stopwatch};
 use crate::Result;
 
 /// A piece of work whose time is taken: one more is one more entry in [`all`](super::all).
-pub trait Step {
+pub trait Step: Sync {
     /// Its name.
     fn name(&self) -> &'static str;
 

@@ -140,8 +140,7 @@ impl Estimate {
         let sizes: Vec<f64> = sizes(train, &order.train).into_iter().chain(kl_sizes).collect();
         let (batch, order_tokens) = (sizes.iter().copied().fold(0.0, f64::max), sizes.iter().sum::<f64>());
         let edit = self.work.edit(&settings.edit);
-        self.working(self.work.block(batch) + self.work.logits(batch) + TRAINED * edit);
-        self.activations(point, batch);
+        self.going_back(point, batch, TRAINED * edit);
         self.seconds +=
             (1.0 - self.share_of_activations()) * times * above * order_tokens / self.speed.forward;
         self.seconds - before
@@ -241,8 +240,7 @@ impl Estimate {
         self.seconds += passes as f64 * anew / self.speed.forward;
         let batch = tokens(rows).min(TOKENS_AT_ONCE as f64);
         let held = (TRAINED + parts as f64) * self.work.edit(&settings.edit);
-        self.working(held + self.work.block(batch) + self.work.logits(batch));
-        self.activations(point, batch);
+        self.going_back(point, batch, held);
     }
 
     fn reading(&mut self, rows: &[Row], blocks: usize) {
@@ -256,11 +254,16 @@ impl Estimate {
         }
     }
 
-    /// The step at hand goes back through the blocks above a point with so many tokens.
-    fn activations(&mut self, point: usize, tokens: f64) {
-        let bytes = self.work.activations(point, tokens);
+    /// The step at hand goes back through the blocks above a point with so many tokens, and holds so many bytes beside.
+    fn going_back(&mut self, point: usize, tokens: f64, held: f64) {
+        let working = held + self.work.block(tokens) + self.work.logits(tokens);
+        let activations = self.work.activations(point, tokens);
+        if self.work.composed {
+            return self.working(working + activations);
+        }
+        self.working(working);
         if let Some(need) = self.needs.last_mut() {
-            need.activations = need.activations.max(bytes);
+            need.activations = need.activations.max(activations);
         }
     }
 

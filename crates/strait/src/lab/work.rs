@@ -15,12 +15,15 @@ use crate::{
 pub(super) struct Work {
     pub config: Config,
     pub precision: Precision,
+    /// True if blocks are composed of small operations, which keep all that they compute: on other devices than the CPU.
+    pub composed: bool,
 }
 
 impl Work {
     /// Those of a model.
     pub fn of(model: &Model) -> Self {
-        Self { config: model.config().clone(), precision: model.decoder.precision() }
+        let composed = !model.decoder.device().is_cpu();
+        Self { config: model.config().clone(), precision: model.decoder.precision(), composed }
     }
 
     /// Bytes of the weights.
@@ -50,8 +53,11 @@ impl Work {
     /// keys, values and two of the MLP a block.
     pub fn activations(&self, point: usize, tokens: f64) -> f64 {
         let c = &self.config;
-        let heads = 2 * c.head_dim * (c.heads + c.kv_heads);
-        tokens * ((c.layers - point) * (2 * c.hidden_size + heads + 2 * c.intermediate_size)) as f64 * 4.0
+        let a_block = match self.composed {
+            true => 12 * c.hidden_size + 4 * c.intermediate_size,
+            false => 2 * (c.hidden_size + c.head_dim * (c.heads + c.kv_heads) + c.intermediate_size),
+        };
+        tokens * ((c.layers - point) * a_block) as f64 * 4.0
     }
 
     /// Bytes that a pass works with in a block, forwards or back.

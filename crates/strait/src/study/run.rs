@@ -158,7 +158,8 @@ fn carry_out_all(
 }
 
 fn one_by_one(steps: Vec<&Step>, mut worker: Worker, folder: &RunFolder) -> Result<()> {
-    steps.into_iter().try_for_each(|step| recorded(step, &mut worker, folder))
+    // On a thread of the pool: one outside would sleep and be woken for every operation that threads share.
+    rayon::scope(|_| steps.into_iter().try_for_each(|step| recorded(step, &mut worker, folder)))
 }
 
 /// Does steps by `jobs` workers, each with rows and threads of its own.

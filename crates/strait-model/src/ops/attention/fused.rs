@@ -242,9 +242,10 @@ impl Fused {
         let (k, v) = (self.of_keys(k, span, kv_head), self.of_keys(v, span, kv_head));
         let mut dq = Memory::new(span.queries.len() * width);
         let (mut dk, mut dv) = (Memory::new(k.len()), Memory::new(v.len()));
-        [&mut dk, &mut dv].into_iter().for_each(|sum| sum.fill(0.0));
         let scores = BLOCK.min(span.queries.len()) * stride(span.key_count());
         let (mut p, mut ds) = (Memory::new(scores), Memory::new(scores));
+        // Sums begin at zero, and what pads rows of scores is read, times zero: no NaN may stand there.
+        [&mut dk, &mut dv, &mut ds].into_iter().for_each(|numbers| numbers.fill(0.0));
         for block in self.blocks(span) {
             let (k, v) = (block.of(&k, d), block.of(&v, d));
             let (n, m, stride) = (block.rows.len(), block.keys.len(), block.stride());
@@ -280,6 +281,7 @@ impl Fused {
     /// Multiplies the gradient by the slope of cap * tanh(s / cap), from the scores computed again.
     fn through_softcap(&self, cap: f32, block: &Block, q: cpu::View, k: cpu::View, ds: &mut [f32]) {
         let mut scores = Memory::new(ds.len());
+        scores.fill(0.0);
         let shape = (block.rows.len(), block.keys.len(), self.shape.head_dim);
         cpu::matmul(shape, &mut scores, block.stride(), 0.0, q, k.t(), self.shape.scale, Parallelism::None);
         cpu::vectorised!({
