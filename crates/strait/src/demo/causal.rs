@@ -11,12 +11,13 @@ use strait_model::progress::Progress;
 pub use super::fits::TAUGHT_DOMAINS;
 use super::{
     fits::{FORCED_GENERAL, FORCED_NARROW, Fit, Kind, PLAIN, causal_fits},
-    found::{Direction, Found, NOISE, mean},
+    found::{Direction, Found, NOISE},
     programme::{Worlds, open, run},
     results::{Causal, Mode},
 };
 use crate::{
     Result, Table,
+    interval::mean,
     measure::{Asked, unit::NATS},
     study::{utc, write_json},
     world::SHIPPED,

@@ -10,12 +10,11 @@ use serde::Deserialize;
 use super::{
     figures::{Evidence, Figures, OfWorld, figures},
     fits::Kind,
-    found::mean,
     results::{Check, Plot},
 };
 use crate::{
     claim::Bound,
-    interval::{Interval, rank_correlation},
+    interval::{Interval, mean, rank_correlation},
     table::Word,
 };
 

@@ -3,6 +3,7 @@
 use super::fits::{Fit, Kind, Part, far, near};
 use crate::{
     Result, Table,
+    interval::mean,
     measure::{
         Asked, EfficiencyRow, GradientRow, Grid, RateRow, RateStep, SignificanceRow, StabilityRow, TurnRow,
     },
@@ -149,10 +150,4 @@ impl Found {
     pub fn first_gradient(&self, along: &str) -> Option<&GradientRow> {
         self.gradient.iter().find(|row| row.solution == along && row.step == 0)
     }
-}
-
-/// The mean of some numbers; NaN of none.
-pub fn mean(numbers: impl Iterator<Item = f64>) -> f64 {
-    let (sum, count) = numbers.fold((0.0, 0.0), |(sum, count), x| (sum + x, count + 1.0));
-    sum / count
 }

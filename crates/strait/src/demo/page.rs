@@ -21,6 +21,7 @@ use crate::{
         Page, Section, figure_group,
         html::{bullets, definitions, folded, marked, paragraph, sign, table, verbatim},
         numbers::{list, percent},
+        words::distinct,
     },
     world::Answer,
 };
@@ -201,7 +202,7 @@ fn side_by_side(results: &Results) -> Markup {
     let fine_tuned = results.rates.iter().filter(|r| r.solution != BASE);
     html! {
         (paragraph(about))
-        @for edit in pictures::distinct(fine_tuned.map(|r| r.edit.as_str())) {
+        @for edit in distinct(fine_tuned.map(|r| r.edit.as_str())) {
             @let (over_all, by_domain) = pictures::rates(results, edit);
             h3 { (edit) }
             (figure_group(&[over_all]))

@@ -45,7 +45,9 @@ pub(crate) fn say_time(
     match kinds.iter().map(Vec::len).sum::<usize>() {
         0 => {}
         1 => progress.note(&format!("one study is left, which takes {time}")),
-        n => progress.note(&format!("{n} studies are left, which take {time}; each that is finished is kept")),
+        n => {
+            progress.note(&format!("{n} studies are left, which take {time}; each that is finished is kept"))
+        }
     }
     Ok(())
 }

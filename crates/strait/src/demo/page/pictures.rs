@@ -8,8 +8,9 @@ use crate::{
     interval::Interval,
     page::{
         figure::{self, Drawing, Figure, Growing, Look, Meaning, Point, Style, broken, range, with_sides},
-        lanes::Lanes,
+        lanes::{self, Lanes},
         numbers::{number, percent},
+        words::distinct,
     },
     world::Answer,
 };
@@ -48,17 +49,6 @@ fn meaning(label: &str) -> Meaning {
 /// An axis with its title in lines of `columns` characters, which a phone must have room for.
 fn axis(of: &Axis, columns: usize) -> figure::Axis {
     figure::axis(&broken(&tables::axis(of), columns, 3))
-}
-
-/// Some words in the order in which they first come.
-pub(super) fn distinct<'a>(words: impl Iterator<Item = &'a str>) -> Vec<&'a str> {
-    let mut all = Vec::new();
-    for word in words {
-        if !all.contains(&word) {
-            all.push(word);
-        }
-    }
-    all
 }
 
 /// Every question of a world as a mark, a row for each model: large and filled where its answer is false.
@@ -195,19 +185,14 @@ pub(super) fn plot(plot: &Plot) -> Figure {
 }
 
 fn over_names(plot: &Plot) -> Figure {
-    let names = distinct(plot.series.iter().flat_map(|s| &s.names).map(String::as_str));
-    let names: Vec<String> = names.into_iter().map(Into::into).collect();
-    let mut drawing = Lanes::new(plot.series.len());
-    for (series, look) in plot.series.iter().zip(looks(plot.series.iter().map(|s| s.label.as_str()))) {
-        let row = |(name, figure): (&String, Interval)| {
-            let line = names.iter().position(|known| known == name)?;
-            Some((line, figure, words_at(series, name, figure)))
-        };
-        let figures = series.names.iter().zip(series.figures()).filter_map(row).collect();
-        drawing.add(&series.label, look, figures, Vec::new());
-    }
-    let figures = plot.series.iter().flat_map(Series::figures);
-    drawing.finish(&plot.title, &names, axis(&plot.y, SHORT_TITLE).range(range(figures)).n_ticks(4))
+    let names = distinct(plot.series.iter().flat_map(|s| s.names.iter().cloned()));
+    let looks = looks(plot.series.iter().map(|s| s.label.as_str()));
+    let series = plot.series.iter().zip(looks).map(|(series, look)| lanes::Series {
+        label: &series.label,
+        look,
+        figures: series.names.iter().cloned().zip(series.figures()).collect(),
+    });
+    lanes::figure(&plot.title, &names, &series.collect::<Vec<_>>(), axis(&plot.y, SHORT_TITLE))
 }
 
 fn over_numbers(plot: &Plot) -> Figure {
@@ -224,7 +209,7 @@ fn over_numbers(plot: &Plot) -> Figure {
         let point = |(&x, figure): (&f64, Interval)| Point {
             at: x + aside,
             value: if banded { Interval::bare(figure.value) } else { figure },
-            words: words_at(series, &number(x), figure),
+            words: format!("{}, {}: {}", series.label, number(x), figure.words()),
         };
         let known = series.x.iter().zip(series.figures()).filter(|(_, f)| f.value.is_finite());
         if banded {
@@ -262,13 +247,6 @@ fn band(series: &Series) -> Vec<Point> {
     let there = known.iter().map(|(x, f)| end(**x, f.high));
     let back = known.iter().rev().map(|(x, f)| end(**x, f.low));
     there.chain(back).collect()
-}
-
-fn words_at(series: &Series, at: &str, figure: Interval) -> String {
-    match series.label.as_str() {
-        "" => format!("{at}: {}", figure.words()),
-        label => format!("{label}, {at}: {}", figure.words()),
-    }
 }
 
 #[cfg(test)]
