@@ -70,11 +70,8 @@ pub(super) fn checks(evidence: &Evidence<'_>) -> Vec<Check> {
         let mut reading = "";
         for part in &claim.part {
             reading = part.reading.as_deref().unwrap_or(reading);
-            checks.extend(part.judged(kind, evidence).map(|check| Check {
-                number: claim.number,
-                reading: reading.into(),
-                ..check
-            }));
+            let check = part.judged(kind, evidence);
+            checks.extend(check.map(|c| Check { number: claim.number, reading: reading.into(), ..c }));
         }
     }
     // What was asked of the contrast worlds comes last.

@@ -5,10 +5,10 @@ mod pictures;
 mod tables;
 mod words;
 
-use std::{io::Write, path::Path};
+use std::path::Path;
 
 use maud::{Markup, html};
-use strait_model::files::write_atomically;
+use strait_model::files;
 
 use super::{
     claims::{Claim, claims},
@@ -42,8 +42,7 @@ it is so in a large model.";
 /// # Errors
 /// Any refusal of the file system.
 pub fn write(results: &Results, path: &Path) -> Result<()> {
-    let page = render(results);
-    Ok(write_atomically(path, |file| file.write_all(page.as_bytes()))?)
+    Ok(files::write(path, render(results))?)
 }
 
 /// The page as one HTML file.

@@ -2,14 +2,13 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    io::Write,
     num::NonZeroUsize,
     path::Path,
 };
 
 use candle_core::Device;
 use strait_model::{
-    files::write_atomically,
+    files,
     progress::{Progress, Silent, Task, Unit},
 };
 
@@ -66,7 +65,7 @@ pub fn run(
 fn written(study: StudyFile) -> Result<StudyFile> {
     let is_there = std::fs::read(&study.path).is_ok_and(|there| there == study.text.as_bytes());
     if !is_there {
-        write_atomically(&study.path, |file| file.write_all(study.text.as_bytes()))?;
+        files::write(&study.path, &study.text)?;
     }
     Ok(study)
 }
