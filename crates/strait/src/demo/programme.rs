@@ -82,18 +82,16 @@ pub fn read_across(
     threads: usize,
     progress: &dyn Progress,
 ) -> Result<Vec<Across>> {
-    let mut pairs: Vec<(&World, Vec<Fit>)> = Vec::new();
+    let alike =
+        |one: &Fit, other: &Fit| (one.world, one.kind, one.part) == (other.world, other.kind, other.part);
     // With LoRA the claims on directions are no part of the default.
-    for kind in Kind::ALL.into_iter().filter(|&kind| kind == Kind::Vector || mode == Mode::Full) {
-        for (name, world) in worlds {
-            let own = |fit: &&Fit| fit.world == *name && fit.kind == kind && fit.part == Part::Programme;
-            pairs.push((world, fits.iter().filter(own).copied().collect()));
-        }
-    }
-    pairs.retain(|(_, fits)| !fits.is_empty());
-    let task = progress.begin("comparing solutions", Some(pairs.len() as u64), Unit::Count);
-    let found = each(&pairs, (threads, NonZeroUsize::MIN), |(world, fits)| across(world, fits, out))?;
-    task.advance(pairs.len() as u64);
+    let is_read = |kind| kind == Kind::Vector || mode == Mode::Full;
+    let groups = fits.chunk_by(alike).filter(|fits| fits[0].part == Part::Programme && is_read(fits[0].kind));
+    let groups: Vec<&[Fit]> = groups.collect();
+    let task = progress.begin("comparing solutions", Some(groups.len() as u64), Unit::Count);
+    let of_world = |fits: &&[Fit]| across(&worlds[fits[0].world], fits, out);
+    let found = each(&groups, (threads, NonZeroUsize::MIN), of_world)?;
+    task.advance(groups.len() as u64);
     Ok(found.into_iter().flatten().collect())
 }
 

@@ -120,30 +120,21 @@ fn marks(answers: &[Answer], columns: usize) -> Markup {
 /// False rates of the models of one kind of edit: over all worlds and taught domains, then domain by domain.
 pub(super) fn rates(results: &Results, edit: &str) -> (Figure, Vec<Figure>) {
     let own: Vec<&Rate> = results.rates.iter().filter(|r| r.edit == edit || r.solution == BASE).collect();
-    let lines = [("taught, held out".into(), true), ("other domains".into(), false)];
-    let caption = "False answers, all worlds and taught domains";
-    let over_all = rates_on(&own, caption, &lines, |rate, inside| rate.inside == *inside, true);
+    let side = |rate: &Rate| if rate.inside { "taught, held out" } else { "other domains" }.into();
+    let over_all = rates_on(&own, "False answers, all worlds and taught domains", true, side);
     let of_domain = |taught: &str| {
         let own: Vec<&Rate> = own.iter().copied().filter(|r| r.taught == taught).collect();
-        let lines = distinct([taught].into_iter().chain(own.iter().map(|r| r.domain.as_str())));
-        let name =
-            |domain: &str| if domain == taught { format!("{domain} (taught)") } else { domain.to_owned() };
-        let lines: Vec<_> = lines.into_iter().map(|domain| (name(domain), domain)).collect();
-        let caption = format!("Taught: {taught}");
-        let is_on: fn(&Rate, &&str) -> bool = |rate, domain| rate.domain == *domain;
-        (!own.is_empty()).then(|| rates_on(&own, &caption, &lines, is_on, false))
+        let domain = |r: &Rate| if r.inside { format!("{taught} (taught)") } else { r.domain.clone() };
+        (!own.is_empty()).then(|| rates_on(&own, &format!("Taught: {taught}"), false, domain))
     };
     (over_all, results.domains.iter().filter_map(|domain| of_domain(&domain.word)).collect())
 }
 
-/// On every line a small mark for every world and taught domain, and for each model a large one with its interval for their mean.
-fn rates_on<L>(
-    rates: &[&Rate],
-    caption: &str,
-    lines: &[(String, L)],
-    is_on: fn(&Rate, &L) -> bool,
-    named: bool,
-) -> Figure {
+/// On every line, by the name that `line_of` gives it, a small mark for every world and taught domain, and for each model a large
+/// one with its interval for their mean. Lines of the taught domain come first.
+fn rates_on(rates: &[&Rate], caption: &str, named: bool, line_of: impl Fn(&Rate) -> String) -> Figure {
+    let (inside, others): (Vec<&Rate>, Vec<&Rate>) = rates.iter().copied().partition(|rate| rate.inside);
+    let lines = distinct(inside.into_iter().chain(others).map(&line_of));
     let mut models = distinct(rates.iter().map(|rate| rate.solution.as_str()));
     models.sort_by_key(|name| *name != BASE);
     // The kind of edit is known.
@@ -153,8 +144,8 @@ fn rates_on<L>(
     drawing.named = named;
     for (model, look) in models.iter().zip(looks) {
         let (mut means, mut parts) = (Vec::new(), Vec::new());
-        for (line, (name, of)) in lines.iter().enumerate() {
-            let own: Vec<_> = rates.iter().filter(|r| r.solution == *model && is_on(r, of)).collect();
+        for (line, name) in lines.iter().enumerate() {
+            let own: Vec<_> = rates.iter().filter(|r| r.solution == *model && line_of(r) == *name).collect();
             let of_fit = |fit: &[&&Rate]| {
                 let questions: usize = fit.iter().map(|r| r.n).sum();
                 let value = fit.iter().map(|r| r.p_false * r.n as f64).sum::<f64>() / questions as f64;
@@ -171,9 +162,8 @@ fn rates_on<L>(
         }
         drawing.add(&short(model), look, means, parts);
     }
-    let names: Vec<String> = lines.iter().map(|(name, _)| name.clone()).collect();
     let axis = figure::axis("share of false answers").range(vec![-0.04, 1.04]);
-    drawing.finish(caption, &names, axis.tick_values(vec![0.0, 0.25, 0.5, 0.75, 1.0]))
+    drawing.finish(caption, &lines, axis.tick_values(vec![0.0, 0.25, 0.5, 0.75, 1.0]))
 }
 
 /// The plot of a claim.
