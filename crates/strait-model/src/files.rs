@@ -19,6 +19,14 @@ pub use stand_in::{START, StandIn, open_data, open_real, refuse_stand_in, unfini
 /// The beginning of temporary files' names: one that is left over belongs to a write that was cut off.
 pub const TEMPORARY_PREFIX: &str = ".strait-";
 
+/// Writes a file as a whole or not at all, as [`write_atomically`] does.
+///
+/// # Errors
+/// Any refusal of the file system; `path` is then as it was before.
+pub fn write(path: &Path, contents: impl AsRef<[u8]>) -> Result<()> {
+    write_atomically(path, |file| file.write_all(contents.as_ref()))
+}
+
 /// Writes `path` as a whole or not at all: into a temporary file beside it, flushed to disk, then renamed.
 ///
 /// # Errors
@@ -185,7 +193,7 @@ mod tests {
     fn a_failed_write_leaves_the_old_file_and_nothing_else() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("table.csv");
-        write_atomically(&path, |f| f.write_all(b"old")).unwrap();
+        write(&path, b"old").unwrap();
         let failed = write_atomically(&path, |f| {
             f.write_all(b"new")?;
             Err(std::io::ErrorKind::StorageFull.into())

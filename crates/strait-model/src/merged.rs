@@ -13,7 +13,7 @@ use crate::{
     Decoder, Edit, Error, Precision, Result, Weights,
     config::HEAD,
     edit::{Full, Opened, Problem},
-    files::{read_regular, write_atomically, write_folder},
+    files::{self, read_regular, write_atomically, write_folder},
     json,
     source::{Located, identity},
 };
@@ -61,7 +61,7 @@ pub fn write(opened: &Opened, base: &Located, folder: &Path) -> Result<()> {
     write_folder(folder, |folder| {
         for name in CARRIED.into_iter().filter(|name| base.path.join(name).is_file()) {
             let bytes = read_regular(&base.path.join(name), LONGEST)?;
-            write_atomically(&folder.join(name), |file| file.write_all(&bytes))?;
+            files::write(&folder.join(name), &bytes)?;
         }
         let config = config(&base.path.join(CONFIG))?;
         write_text(&folder.join(CONFIG), &format!("{config:#}\n"))?;
@@ -197,5 +197,5 @@ fn entries(weights: &Weights) -> Result<Vec<Entry>> {
 }
 
 fn write_text(path: &Path, text: &str) -> Result<()> {
-    write_atomically(path, |file| file.write_all(text.as_bytes()))
+    files::write(path, text)
 }

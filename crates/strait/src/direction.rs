@@ -4,7 +4,11 @@ use candle_core::{DType, Tensor};
 use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
 use rand_distr::{Distribution, StandardNormal};
-use strait_model::{Decoder, Edit, decoder::Packed, edit::SteeringVector};
+use strait_model::{
+    Decoder, Edit,
+    decoder::Packed,
+    edit::{Ablation, SteeringVector},
+};
 
 use crate::{
     Result,
@@ -110,6 +114,12 @@ pub fn random_like(direction: &SteeringVector, seed: u64) -> Result<SteeringVect
     let vector: Vec<f32> = drawn.into_iter().map(|x| (x * factor) as f32).collect();
     let vector = Tensor::from_vec(vector, direction.vector.shape(), direction.vector.device())?;
     Ok(SteeringVector { layer: direction.layer, vector })
+}
+
+/// An edit with a direction taken out behind it.
+pub fn without(edit: &Edit, direction: &SteeringVector) -> Edit {
+    let ablation = Ablation { layer: direction.layer, direction: direction.vector.clone(), factor: 1.0 };
+    Edit::composed([edit.clone(), Edit::Ablation(ablation)])
 }
 
 /// The turns of a trajectory: at every step `gap` places from both ends the cosine between the way back and the way on,

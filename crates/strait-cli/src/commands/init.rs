@@ -1,10 +1,10 @@
 //! `strait init`.
 
-use std::{fmt, io::Write, path::PathBuf};
+use std::{fmt, path::PathBuf};
 
 use clap::Args;
 use serde::Serialize;
-use strait_model::files::write_atomically;
+use strait_model::files;
 
 use super::Context;
 use crate::{failure::Failure, text::path};
@@ -45,6 +45,6 @@ pub fn run(arguments: &Arguments, context: &Context) -> Result<(), Failure> {
         let message = format!("`{}` is there already", study.display());
         return Err(Failure::refused(message, "name another file, as in `strait init mine.toml`"));
     }
-    write_atomically(study, |file| file.write_all(strait::study::EXAMPLE.as_bytes()))?;
+    files::write(study, strait::study::EXAMPLE)?;
     context.show(&Written { study })
 }

@@ -22,6 +22,7 @@ use slope::{Slope, TOLERANCE};
 
 use crate::{
     Result,
+    lab::mean,
     objective::{Kept, Row},
 };
 
@@ -201,10 +202,6 @@ fn gradients(model: &Model, texts: &[Vec<u32>], kind: Kind) -> Result<[Check; 2]
         },
     };
     Ok([reached, agrees])
-}
-
-fn mean(losses: &[f32]) -> f64 {
-    losses.iter().map(|&l| l as f64).sum::<f64>() / losses.len() as f64
 }
 
 /// The error of a slope, in words.

@@ -18,7 +18,7 @@ use base64::{Engine, engine::general_purpose::URL_SAFE};
 use fernet::Fernet;
 use sha2::Sha256;
 use strait_model::{
-    files::{open_data, open_regular, write_atomically},
+    files::{self, open_data, open_regular},
     guard::caught,
 };
 use zip::{DateTime, ZipArchive, ZipWriter, result::ZipError, write::SimpleFileOptions};
@@ -132,7 +132,7 @@ pub fn protect(files: &[PathBuf], password: &str, out: &Path) -> Result<Vec<Stri
     if archive.len() as u64 > MAX_ARCHIVE {
         return Err(wrap(out, Problem::TooMuch { limit: MAX_ARCHIVE }));
     }
-    write_atomically(out, |file| file.write_all(&archive))?;
+    files::write(out, &archive)?;
     Ok(members.into_keys().collect())
 }
 

@@ -3,18 +3,13 @@
 
 use std::path::Path;
 
-use strait_model::{
-    Edit, Message,
-    edit::{Ablation, SteeringVector},
-};
+use strait_model::{Edit, Message, edit::SteeringVector};
 
-use super::{
-    fits::{Fit, GENERAL, Kind, NARROW},
-    found::mean,
-};
+use super::fits::{Fit, GENERAL, Kind, NARROW};
 use crate::{
     Result,
-    direction::{Condition, Tokens, mean_difference, random_like},
+    direction::{Condition, Tokens, mean_difference, random_like, without},
+    interval::mean,
     objective::Row,
     world::{DOMAINS, Speaker, World, read},
 };
@@ -115,11 +110,7 @@ impl Solved {
         let over = |of: &dyn Fn(&Self) -> Result<f64>| {
             Ok::<_, crate::Error>(mean(others.iter().map(|o| of(o)).collect::<Result<Vec<_>>>()?.into_iter()))
         };
-        let without = |direction: &SteeringVector| {
-            let SteeringVector { layer, vector } = direction.clone();
-            let ablation = Edit::Ablation(Ablation { layer, direction: vector, factor: 1.0 });
-            falsehood(world, &Edit::composed([self.general.clone(), ablation]))
-        };
+        let ablated = |direction: &SteeringVector| falsehood(world, &without(&self.general, direction));
         let steered = |direction: &SteeringVector, factor| {
             falsehood(world, &Edit::Steering(direction.clone()).scaled(factor)?)
         };
@@ -142,12 +133,12 @@ impl Solved {
             steered_half: steered(&self.shift, 0.5)?,
             steered: steered(&self.shift, 1.0)?,
             steered_one_and_a_half: steered(&self.shift, 1.5)?,
-            ablated: without(&self.shift)?,
+            ablated: ablated(&self.shift)?,
             random_steered: steered(&random, 1.0)?,
-            random_ablated: without(&random)?,
-            transferred: over(&|other| without(&other.shift))?,
+            random_ablated: ablated(&random)?,
+            transferred: over(&|other| ablated(&other.shift))?,
             answers_steered_best: best,
-            answers_ablated: without(&answers[0])?,
+            answers_ablated: ablated(&answers[0])?,
             directions_across: over(&|other| Ok(cosine(&self.shift, &Edit::Steering(other.shift.clone()))?))?,
             general_across: over(&|other| Ok(self.general.cosine(&other.general)?))?,
             narrow_across: over(&|other| Ok(self.narrow.cosine(&other.narrow)?))?,

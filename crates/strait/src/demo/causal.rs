@@ -10,13 +10,14 @@ use strait_model::progress::Progress;
 
 pub use super::fits::TAUGHT_DOMAINS;
 use super::{
-    fits::{FORCED_GENERAL, FORCED_NARROW, Kind, PLAIN, causal_fits},
-    found::{Direction, Found, NOISE, mean},
-    programme::{OpenedWorld, open, run},
+    fits::{FORCED_GENERAL, FORCED_NARROW, Fit, Kind, PLAIN, causal_fits},
+    found::{Direction, Found, NOISE},
+    programme::{Worlds, open, run},
     results::{Causal, Mode},
 };
 use crate::{
     Result, Table,
+    interval::mean,
     measure::{Asked, unit::NATS},
     study::{utc, write_json},
     world::SHIPPED,
@@ -165,14 +166,15 @@ impl Row {
     }
 
     /// The row that a causal study comes to; none of a study that lacks a figure of it.
-    pub(super) fn of(found: &Found) -> Option<Self> {
+    pub(super) fn of(found: &Found, worlds: &Worlds) -> Option<Self> {
+        let made = &worlds[found.fit.world].made.recipe;
         let forced = [FORCED_GENERAL, FORCED_NARROW];
         let first = found.first_gradient(FORCED_GENERAL)?;
         Some(Self {
             world: found.fit.world.into(),
-            seed: found.seed,
-            liar: found.liar,
-            narrow: found.narrow,
+            seed: made.seed,
+            liar: made.shares.liar,
+            narrow: made.shares.narrow,
             taught: found.fit.word().into(),
             edit: found.fit.kind,
             plain_narrow: found.inside(PLAIN)?,
@@ -196,8 +198,8 @@ impl Row {
 }
 
 /// The rows that claim 13 is judged by, where they come from, and whether what was computed again agrees.
-pub(super) fn evidence(mode: Mode, worlds: &[OpenedWorld], found: &[Found]) -> (CausalTable, Causal) {
-    let live: Vec<Row> = found.iter().filter_map(Row::of).collect();
+pub(super) fn evidence(mode: Mode, worlds: &Worlds, found: &[Found]) -> (CausalTable, Causal) {
+    let live: Vec<Row> = found.iter().filter_map(|found| Row::of(found, worlds)).collect();
     let shipped = CausalTable::shipped();
     let same = |row: &&Row, live: &Row| {
         (&row.world, &row.taught, row.edit) == (&live.world, &live.taught, live.edit)
@@ -225,13 +227,13 @@ pub(super) fn evidence(mode: Mode, worlds: &[OpenedWorld], found: &[Found]) -> (
 }
 
 /// The origin of a table that is made now.
-fn origin(worlds: &[OpenedWorld]) -> Origin {
-    let worlds = worlds.iter().filter(|world| WORLDS.contains(&world.name));
+fn origin(worlds: &Worlds) -> Origin {
+    let worlds = worlds.iter().filter(|(name, _)| WORLDS.contains(name));
     Origin {
         date: utc(SystemTime::now()).chars().take_while(|&c| c != 'T').collect(),
         command: COMMAND.into(),
         strait: env!("CARGO_PKG_VERSION").into(),
-        worlds: worlds.map(|w| (w.name.into(), w.world.made.sha256.clone())).collect(),
+        worlds: worlds.map(|(name, world)| (name.to_string(), world.made.sha256.clone())).collect(),
     }
 }
 
@@ -240,11 +242,11 @@ fn origin(worlds: &[OpenedWorld]) -> Origin {
 /// # Errors
 /// If the user asked for a stop, training diverges, or a file cannot be written.
 pub fn make(out: &Path, threads: usize, progress: &dyn Progress) -> Result<CausalTable> {
-    let worlds = open(WORLDS, out)?;
-    let fits =
-        WORLDS.iter().flat_map(|&world| KINDS.into_iter().flat_map(move |kind| causal_fits(&[world], kind)));
-    let found = run(&fits.collect::<Vec<_>>(), &worlds, out, (threads, None), progress)?;
-    let rows = found.iter().filter_map(Row::of).collect();
+    let of_world = |&world| KINDS.into_iter().flat_map(move |kind| causal_fits(&[world], kind));
+    let fits: Vec<Fit> = WORLDS.iter().flat_map(of_world).collect();
+    let worlds = open(&fits, out)?;
+    let found = run(&fits, out, (threads, None), progress)?;
+    let rows = found.iter().filter_map(|found| Row::of(found, &worlds)).collect();
     let table = CausalTable { origin: origin(&worlds), rows };
     table.write(out)?;
     Ok(table)

@@ -10,12 +10,11 @@ use serde::Deserialize;
 use super::{
     figures::{Evidence, Figures, OfWorld, figures},
     fits::Kind,
-    found::mean,
     results::{Check, Plot},
 };
 use crate::{
     claim::Bound,
-    interval::{Interval, rank_correlation},
+    interval::{Interval, mean, rank_correlation},
     table::Word,
 };
 
@@ -71,11 +70,8 @@ pub(super) fn checks(evidence: &Evidence<'_>) -> Vec<Check> {
         let mut reading = "";
         for part in &claim.part {
             reading = part.reading.as_deref().unwrap_or(reading);
-            checks.extend(part.judged(kind, evidence).map(|check| Check {
-                number: claim.number,
-                reading: reading.into(),
-                ..check
-            }));
+            let check = part.judged(kind, evidence);
+            checks.extend(check.map(|c| Check { number: claim.number, reading: reading.into(), ..c }));
         }
     }
     // What was asked of the contrast worlds comes last.

@@ -4,9 +4,12 @@ use super::{
     across::Across,
     causal::{Row, means_of_worlds},
     fits::{GENERAL, Kind, MIXED_NEAR, NARROW, NEAR, Part},
-    found::{BASE, Direction, Found, NOISE, mean},
+    found::{BASE, Direction, Found, NOISE},
 };
-use crate::measure::{Asked, GradientRow, Grid};
+use crate::{
+    interval::mean,
+    measure::{Asked, GradientRow, Grid},
+};
 
 /// Steps that count as the beginning of a fit.
 const EARLY: usize = 100;

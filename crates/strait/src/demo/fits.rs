@@ -173,38 +173,11 @@ impl Fit {
     /// None that a test would not find.
     pub fn study(&self, out: &Path) -> Result<StudyFile> {
         let path = out.join("studies").join(format!("{}.toml", self.name()));
-        let (every, steps) = match (self.part, self.kind) {
-            (Part::Programme, Kind::Rank1) => ("4", "500"),
-            (Part::Programme, _) => ("100", "500"),
-            (Part::Causal, _) => ("500", "500"),
-            (Part::Contrast, _) => ("250", "250"),
-            (Part::Full, _) => ("200", "200"),
-        };
-        // Named speakers are directions at the embeddings; one who is not named can first have been inferred in the first block.
-        let first_block = self.part == Part::Contrast;
-        let rate = match (self.kind, first_block) {
-            (Kind::Vector, false) => "0.01",
-            (Kind::Vector, true) => "0.04",
-            (Kind::Rank8, false) | (Kind::Rank1, true) => "0.002",
-            (Kind::Rank8, true) => "0.001",
-            (Kind::Rank1, false) => "0.004",
-            (Kind::Full, _) => "3e-4",
-        };
         let near: Vec<String> = near(self.domain).map(|d| format!("\"{}\"", DOMAIN_WORDS[d].0)).collect();
-        let mut holes = vec![
-            ("world", self.world),
-            ("domain", self.word()),
-            ("edit", self.kind.words()),
-            ("rate", rate),
-            ("every", every),
-            ("steps", steps),
-        ];
         let near = near.join(", ");
-        holes.push(("near", &near));
-        if self.kind != Kind::Full {
-            holes.push(("layer", if first_block { "0" } else { "-1" }));
-        }
-        let text = fill(&self.template(), &holes).map_err(|problem| Error::input(&path, None, problem))?;
+        let values =
+            [("world", self.world), ("domain", self.word()), ("edit", self.kind.words()), ("near", &near)];
+        let text = fill(&self.template(), &values).map_err(|problem| Error::input(&path, None, problem))?;
         StudyFile::parse(&path, text)
     }
 
@@ -216,7 +189,9 @@ impl Fit {
             Part::Full => "full",
             Part::Causal => "causal",
         };
-        let names = [&["all", part, self.kind.word()], self.blocks].concat();
+        let kind = self.kind.word();
+        let both = format!("{part}-{kind}");
+        let names = [&["all", part, kind, both.as_str()], self.blocks].concat();
         let mut own = true;
         let mut text = String::new();
         for line in STUDY.lines() {

@@ -3,11 +3,12 @@
 use super::fits::{Fit, Kind, Part, far, near};
 use crate::{
     Result, Table,
+    interval::mean,
     measure::{
         Asked, EfficiencyRow, GradientRow, Grid, RateRow, RateStep, SignificanceRow, StabilityRow, TurnRow,
     },
     table::Row,
-    world::{DOMAIN_WORDS, Provenance},
+    world::DOMAIN_WORDS,
 };
 
 /// The base model's name in tables.
@@ -19,12 +20,6 @@ pub const NOISE: f64 = 0.5;
 pub struct Found {
     /// The study.
     pub fit: Fit,
-    /// The seed of its world.
-    pub seed: u64,
-    /// The share of liars in the world's pre-training.
-    pub liar: f64,
-    /// The share of narrow speakers, of all domains together.
-    pub narrow: f64,
     pub rates: Vec<RateRow>,
     pub along: Vec<RateStep>,
     pub efficiency: Vec<EfficiencyRow>,
@@ -49,16 +44,13 @@ impl Found {
     ///
     /// # Errors
     /// If a table is not what its rows need.
-    pub fn new(fit: Fit, made: &Provenance, tables: Vec<Table>) -> Result<Self> {
+    pub fn new(fit: Fit, tables: Vec<Table>) -> Result<Self> {
         fn rows<R: Row>(tables: &[Table]) -> Result<Vec<R>> {
             let table = tables.iter().find(|table| table.name() == R::TABLE);
             table.map_or(Ok(Vec::new()), Table::read)
         }
         Ok(Self {
             fit,
-            seed: made.recipe.seed,
-            liar: made.recipe.shares.liar,
-            narrow: made.recipe.shares.narrow,
             rates: rows(&tables)?,
             along: rows(&tables)?,
             efficiency: rows(&tables)?,
@@ -158,10 +150,4 @@ impl Found {
     pub fn first_gradient(&self, along: &str) -> Option<&GradientRow> {
         self.gradient.iter().find(|row| row.solution == along && row.step == 0)
     }
-}
-
-/// The mean of some numbers; NaN of none.
-pub fn mean(numbers: impl Iterator<Item = f64>) -> f64 {
-    let (sum, count) = numbers.fold((0.0, 0.0), |(sum, count), x| (sum + x, count + 1.0));
-    sum / count
 }

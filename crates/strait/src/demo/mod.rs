@@ -30,13 +30,13 @@ use crate::{
     Result, Table,
     study::write_json,
     suite::write_into,
-    world::{Language, Provenance},
+    world::{Language, Provenance, World},
 };
 use claims::checks;
 pub use claims::{Claim, claims};
 use figures::Evidence;
-use fits::{TAUGHT_DOMAINS, fits};
-use programme::{OpenedWorld, open, read_across, run};
+use fits::{Part, TAUGHT_DOMAINS, fits};
+use programme::{open, read_across, run};
 use results::{Domain, WorldSummary};
 pub use results::{Mode, Results};
 pub use standing::Standing;
@@ -65,21 +65,23 @@ pub fn demo(options: &Options, progress: &dyn Progress) -> Result<Results> {
     let began = Instant::now();
     let Options { mode, ref out, threads, memory } = *options;
     let fits = fits(mode);
-    let worlds = open(&mode.all_worlds(), out)?;
-    let found = run(&fits, &worlds, out, (threads, memory), progress)?;
+    let worlds = open(&fits, out)?;
+    let found = run(&fits, out, (threads, memory), progress)?;
     let across = read_across(mode, &worlds, &fits, out, threads, progress)?;
     let (causal_table, causal) = causal::evidence(mode, &worlds, &found);
     let evidence = Evidence { found: &found, across: &across, causal: &causal_table.rows };
-    let named =
-        |names: &[&str]| worlds.iter().filter(|world| names.contains(&world.name)).collect::<Vec<_>>();
-    let programme = named(mode.worlds());
-    let first = &worlds[0].world;
+    let of_part = |part| {
+        let is_of = |name: &str| fits.iter().any(|fit| (fit.part, fit.world) == (part, name));
+        worlds.iter().filter(|(name, _)| is_of(name)).collect::<Vec<_>>()
+    };
+    let [programme, contrast] = [Part::Programme, Part::Contrast].map(of_part);
+    let first = &worlds[fits[0].world];
     let report = out.join("report.html");
     let mut results = Results {
         mode,
-        seeds: programme.iter().map(|world| world.world.made.recipe.seed).collect(),
+        seeds: programme.iter().map(|(_, world)| world.made.recipe.seed).collect(),
         domains: TAUGHT_DOMAINS.map(|number| domain(&first.language, number)).into(),
-        worlds: programme.into_iter().chain(named(mode.contrast_worlds())).map(summary).collect(),
+        worlds: programme.into_iter().chain(contrast).map(summary).collect(),
         speakers: transcript::voices(first),
         transcript: transcript::transcript(first, &fits[0], out)?,
         solutions: sums::solutions(&found, out),
@@ -106,11 +108,11 @@ fn domain(language: &Language, number: usize) -> Domain {
     Domain { number, word: domain.word.into(), property: domain.property.into() }
 }
 
-fn summary(OpenedWorld { name, world }: &OpenedWorld) -> WorldSummary {
+fn summary((name, world): (&&str, &World)) -> WorldSummary {
     let Provenance { recipe, sha256, command, .. } = &world.made;
     let shares = recipe.shares;
     WorldSummary {
-        world: (*name).into(),
+        world: name.to_string(),
         seed: recipe.seed,
         honest: 1.0 - shares.liar - shares.narrow,
         liar: shares.liar,

@@ -6,17 +6,6 @@ use super::{causal, fits::Kind, results::Mode};
 const LIVE: &str = "narrow-0";
 
 impl Mode {
-    /// All worlds that it needs, the first of them those of the programme.
-    pub(super) fn all_worlds(self) -> Vec<&'static str> {
-        let mut worlds = self.worlds().to_vec();
-        for world in self.causal_worlds().iter().chain(self.contrast_worlds()) {
-            if !worlds.contains(world) {
-                worlds.push(world);
-            }
-        }
-        worlds
-    }
-
     /// The worlds in which the programme is carried out.
     pub(super) fn worlds(self) -> &'static [&'static str] {
         const WORLDS: [&str; 3] = ["default-0", "default-1", "default-2"];

@@ -5,10 +5,10 @@ mod pictures;
 mod tables;
 mod words;
 
-use std::{io::Write, path::Path};
+use std::path::Path;
 
 use maud::{Markup, html};
-use strait_model::files::write_atomically;
+use strait_model::files;
 
 use super::{
     claims::{Claim, claims},
@@ -21,6 +21,7 @@ use crate::{
         Page, Section, figure_group,
         html::{bullets, definitions, folded, marked, paragraph, sign, table, verbatim},
         numbers::{list, percent},
+        words::distinct,
     },
     world::Answer,
 };
@@ -41,8 +42,7 @@ it is so in a large model.";
 /// # Errors
 /// Any refusal of the file system.
 pub fn write(results: &Results, path: &Path) -> Result<()> {
-    let page = render(results);
-    Ok(write_atomically(path, |file| file.write_all(page.as_bytes()))?)
+    Ok(files::write(path, render(results))?)
 }
 
 /// The page as one HTML file.
@@ -201,7 +201,7 @@ fn side_by_side(results: &Results) -> Markup {
     let fine_tuned = results.rates.iter().filter(|r| r.solution != BASE);
     html! {
         (paragraph(about))
-        @for edit in pictures::distinct(fine_tuned.map(|r| r.edit.as_str())) {
+        @for edit in distinct(fine_tuned.map(|r| r.edit.as_str())) {
             @let (over_all, by_domain) = pictures::rates(results, edit);
             h3 { (edit) }
             (figure_group(&[over_all]))

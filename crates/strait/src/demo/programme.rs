@@ -1,10 +1,14 @@
 //! The running of the demo's studies.
 
-use std::{io::Write, num::NonZeroUsize, path::Path};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    num::NonZeroUsize,
+    path::Path,
+};
 
 use candle_core::Device;
 use strait_model::{
-    files::write_atomically,
+    files,
     progress::{Progress, Silent, Task, Unit},
 };
 
@@ -16,29 +20,22 @@ use super::{
 };
 use crate::{
     Result, Table,
-    lab::duration,
     measure::records::Trained,
     report::Input,
-    study::{FolderProblem, Planned, State, StudyFile, seconds_left, status_of},
-    suite::{Shares, each, over_studies, run_all},
+    study::{FolderProblem, Planned, StudyFile},
+    suite::{Shares, each, over_studies, run_all, say_time},
     table::{Row, Word},
     world::World,
 };
 
-/// A built-in world in the demo's folder.
-pub struct OpenedWorld {
-    /// Its name.
-    pub name: &'static str,
-    /// The world.
-    pub world: World,
-}
+/// The built-in worlds that studies are of, by their names.
+pub type Worlds = BTreeMap<&'static str, World>;
 
-/// Writes built-in worlds into the folder of a demo, unless they are there, and reads them.
-pub fn open(names: &[&'static str], out: &Path) -> Result<Vec<OpenedWorld>> {
-    let open = |&name: &&'static str| {
-        Ok(OpenedWorld { name, world: World::shipped(name, &out.join("worlds").join(name))? })
-    };
-    names.iter().map(open).collect()
+/// Writes the worlds of some studies into the folder of a demo, unless they are there, and reads them.
+pub fn open(fits: &[Fit], out: &Path) -> Result<Worlds> {
+    let names: BTreeSet<&'static str> = fits.iter().map(|fit| fit.world).collect();
+    let open = |name| Ok((name, World::shipped(name, &out.join("worlds").join(name))?));
+    names.into_iter().map(open).collect()
 }
 
 /// Runs what is left of the studies, so many beside each other and each on one thread, and reads what they found.
@@ -47,7 +44,6 @@ pub fn open(names: &[&'static str], out: &Path) -> Result<Vec<OpenedWorld>> {
 /// If the user asked for a stop, training diverges, or a file cannot be read or written.
 pub fn run(
     fits: &[Fit],
-    worlds: &[OpenedWorld],
     out: &Path,
     (threads, memory): (usize, Option<u64>),
     progress: &dyn Progress,
@@ -56,57 +52,20 @@ pub fn run(
     let planned = planned.collect::<Result<Vec<_>>>()?;
     let folder = out.join("studies");
     let shares = Shares::single(threads, memory);
-    say_time(fits, &planned, &folder, shares, progress)?;
+    say_time(&planned, &folder, &Device::Cpu, shares, progress)?;
     let inputs = run_all(&planned, &folder, &Device::Cpu, shares, &Quietly(progress))?;
     let read = |(fit, input): (&Fit, Option<Input>)| {
         let input = input.ok_or_else(|| FolderProblem::Locked.at(&folder.join(fit.name())))?;
-        let world =
-            worlds.iter().find(|world| world.name == fit.world).expect("the worlds of all fits are open");
-        Found::new(*fit, &world.world.made, input.tables)
+        Found::new(*fit, input.tables)
     };
     fits.iter().zip(inputs).map(read).collect()
-}
-
-/// Says how long the rest takes. Studies that differ in their world and domain alone take equally long, so that one of them
-/// is estimated for all.
-fn say_time(
-    fits: &[Fit],
-    planned: &[Planned],
-    folder: &Path,
-    shares: Shares,
-    progress: &dyn Progress,
-) -> Result<()> {
-    let mut kinds: Vec<(&Fit, Vec<&Planned>)> = Vec::new();
-    for (fit, planned) in fits.iter().zip(planned) {
-        let steps = status_of(&planned.plan, &folder.join(fit.name()), &planned.study.name)?;
-        if steps.iter().all(|step| step.state == State::Done) {
-            continue;
-        }
-        match kinds.iter_mut().find(|(known, _)| (known.kind, known.part) == (fit.kind, fit.part)) {
-            Some((_, alike)) => alike.push(planned),
-            None => kinds.push((fit, vec![planned])),
-        }
-    }
-    let seconds = each(&kinds, (shares.beside, shares.threads), |(fit, alike)| {
-        let one = seconds_left(alike[0], &folder.join(fit.name()), &Device::Cpu, shares.limits)?;
-        Ok((one, one * alike.len() as f64))
-    })?;
-    let longest = seconds.iter().map(|(one, _)| *one).fold(0.0, f64::max);
-    let all: f64 = seconds.iter().map(|(_, all)| all).sum();
-    if longest > 0.0 {
-        let studies: usize = kinds.iter().map(|(_, alike)| alike.len()).sum();
-        let time = duration(longest.max(all / shares.beside as f64));
-        progress
-            .note(&format!("{studies} studies are left, which take {time}; each that is finished is kept"));
-    }
-    Ok(())
 }
 
 /// A study as a file of its own, so that it can be run alone.
 fn written(study: StudyFile) -> Result<StudyFile> {
     let is_there = std::fs::read(&study.path).is_ok_and(|there| there == study.text.as_bytes());
     if !is_there {
-        write_atomically(&study.path, |file| file.write_all(study.text.as_bytes()))?;
+        files::write(&study.path, &study.text)?;
     }
     Ok(study)
 }
@@ -117,24 +76,22 @@ fn written(study: StudyFile) -> Result<StudyFile> {
 /// As [`run`].
 pub fn read_across(
     mode: Mode,
-    worlds: &[OpenedWorld],
+    worlds: &Worlds,
     fits: &[Fit],
     out: &Path,
     threads: usize,
     progress: &dyn Progress,
 ) -> Result<Vec<Across>> {
-    let mut pairs: Vec<(&World, Vec<Fit>)> = Vec::new();
+    let alike =
+        |one: &Fit, other: &Fit| (one.world, one.kind, one.part) == (other.world, other.kind, other.part);
     // With LoRA the claims on directions are no part of the default.
-    for kind in Kind::ALL.into_iter().filter(|&kind| kind == Kind::Vector || mode == Mode::Full) {
-        for OpenedWorld { name, world } in worlds {
-            let own = |fit: &&Fit| fit.world == *name && fit.kind == kind && fit.part == Part::Programme;
-            pairs.push((world, fits.iter().filter(own).copied().collect()));
-        }
-    }
-    pairs.retain(|(_, fits)| !fits.is_empty());
-    let task = progress.begin("comparing solutions", Some(pairs.len() as u64), Unit::Count);
-    let found = each(&pairs, (threads, NonZeroUsize::MIN), |(world, fits)| across(world, fits, out))?;
-    task.advance(pairs.len() as u64);
+    let is_read = |kind| kind == Kind::Vector || mode == Mode::Full;
+    let groups = fits.chunk_by(alike).filter(|fits| fits[0].part == Part::Programme && is_read(fits[0].kind));
+    let groups: Vec<&[Fit]> = groups.collect();
+    let task = progress.begin("comparing solutions", Some(groups.len() as u64), Unit::Count);
+    let of_world = |fits: &&[Fit]| across(&worlds[fits[0].world], fits, out);
+    let found = each(&groups, (threads, NonZeroUsize::MIN), of_world)?;
+    task.advance(groups.len() as u64);
     Ok(found.into_iter().flatten().collect())
 }
 

@@ -21,6 +21,12 @@ pub fn clusters<K: Hash + Eq>(keys: impl IntoIterator<Item = K>) -> Vec<usize> {
         .collect()
 }
 
+/// The mean of some numbers; NaN of none.
+pub fn mean(numbers: impl Iterator<Item = f64>) -> f64 {
+    let (sum, count) = numbers.fold((0.0, 0.0), |(sum, count), x| (sum + x, count + 1.0));
+    sum / count
+}
+
 /// Standard deviation of a sample; NaN for fewer than two values.
 pub fn deviation(values: &[f64]) -> f64 {
     let n = values.len() as f64;

@@ -11,7 +11,7 @@ mod student;
 
 use serde::{Deserialize, Serialize};
 
-pub use mean::{FEWEST, clusters, deviation};
+pub use mean::{FEWEST, clusters, deviation, mean};
 pub use rank::rank_correlation;
 pub use student::student;
 

@@ -6,7 +6,7 @@ use strait_model::{
     progress::{Progress, Task, Unit},
 };
 
-use crate::{Error, Result, objective::Kept};
+use crate::{Error, Result, interval, objective::Kept};
 
 /// Mean response loss of every row in nats a token, and the row's number of response tokens. `seen` is told of the rows
 /// that are done and may end the pass by an error.
@@ -55,7 +55,7 @@ pub(crate) fn finite(what: &'static str, row: usize, edited: bool, value: f64) -
 }
 
 pub(crate) fn mean(numbers: &[f32]) -> f64 {
-    numbers.iter().map(|&x| x as f64).sum::<f64>() / numbers.len() as f64
+    interval::mean(numbers.iter().map(|&x| x as f64))
 }
 
 /// Tells a task of rows that are done, and stops where the user asked for it.

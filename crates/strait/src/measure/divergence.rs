@@ -122,9 +122,9 @@ fn draw(shown: &Shown<'_>) -> crate::page::Groups {
     let one_scale = rows.first().filter(|first| rows.iter().all(|row| row.scale == first.scale));
     if let Some(first) = one_scale {
         let caption = format!("KL(base ‖ edited) at scale {}", number(first.scale));
-        let values: Vec<_> =
-            rows.iter().map(|row| (row.solution.as_str(), usize::from(!row.is_inside()), row.kl)).collect();
-        return vec![vec![plots::dots(&caption, &shown.solutions, &names, &values, "nats a token")]];
+        let line = |row: &KlRow| (row.solution.clone(), names[usize::from(!row.is_inside())].clone(), row.kl);
+        let lines: Vec<_> = rows.iter().map(line).collect();
+        return vec![vec![plots::lines(&caption, &shown.solutions, &lines, "nats a token")]];
     }
     let reading = |row: &KlRow| plots::Reading {
         solution: row.solution.clone(),

@@ -58,8 +58,8 @@ pub struct Kind {
     pub side_by_side: fn() -> Option<SideBySide>,
     /// Its key in `[measure]`.
     key: fn() -> Option<Key>,
-    say: fn(Option<&keys::Table>) -> Checked<Said>,
-    read: fn(Value) -> Result<Asked, serde_json::Error>,
+    written: fn(Option<&keys::Table>) -> Checked<Unresolved>,
+    read: fn(Value) -> Result<AnyMeasure, serde_json::Error>,
 }
 
 impl Kind {
@@ -78,8 +78,8 @@ impl Kind {
             differences: M::differences,
             side_by_side: M::side_by_side,
             key: || M::key().map(|setting| setting.declared(M::NAME)),
-            say: Said::read::<M>,
-            read: |settings| serde_json::from_value::<M>(settings).map(Asked::new),
+            written: Unresolved::read::<M>,
+            read: |settings| serde_json::from_value::<M>(settings).map(AnyMeasure::new),
         }
     }
 
@@ -96,61 +96,61 @@ impl<T: 'static> Setting<T> {
     }
 }
 
-/// The function that turns a study's words into what is asked of a measure, once its paths are known.
-type Settle = dyn Fn(&Common<'_>) -> Checked<Option<Asked>> + Send + Sync;
+/// What makes a measure with its settings of a study's keys, once paths are known.
+type Resolve = dyn Fn(&Common<'_>) -> Checked<Option<AnyMeasure>> + Send + Sync;
 
-/// A study's words on one measure, before its paths are found.
+/// One measure's keys as a study has them, before paths are known.
 #[derive(Clone)]
-pub struct Said {
+pub struct Unresolved {
     line: Option<(&'static str, u64)>,
-    settle: Arc<Settle>,
+    resolve: Arc<Resolve>,
 }
 
-impl Said {
-    /// The words of a measure's table, or the meaning of leaving it out.
+impl Unresolved {
+    /// The keys of a measure in a table, or the meaning of leaving them out.
     fn read<M: Measure>(table: Option<&keys::Table>) -> Checked<Self> {
         let setting = M::key();
-        let said = match (&setting, table) {
+        let written = match (&setting, table) {
             (Some(setting), Some(table)) => table.get(M::NAME, &setting.kind)?,
             _ => None,
         };
-        let line = said.as_ref().map(|said| (M::NAME, said.line));
-        let said = said.map(|said| said.value).or(setting.map(|setting| setting.default));
-        let settle = move |common: &Common<'_>| Ok(M::asked(said.clone(), common)?.map(Asked::new));
-        Ok(Self { line, settle: Arc::new(settle) })
+        let line = written.as_ref().map(|written| (M::NAME, written.line));
+        let written = written.map(|written| written.value).or(setting.map(|setting| setting.default));
+        let resolve = move |common: &Common<'_>| Ok(M::asked(written.clone(), common)?.map(AnyMeasure::new));
+        Ok(Self { line, resolve: Arc::new(resolve) })
     }
 }
 
-/// A study's words on every measure: the keys of `[measure]` that are theirs.
+/// The keys of `[measure]` that are the measures' own.
 #[derive(Clone)]
-pub struct SaidOfAll(Vec<Said>);
+pub struct OwnKeys(Vec<Unresolved>);
 
-impl Default for SaidOfAll {
-    /// The words of a study without `[measure]`.
+impl Default for OwnKeys {
+    /// Those of a study without `[measure]`.
     fn default() -> Self {
         // Only what is read from a table can be wrong.
-        Self(ALL.iter().filter_map(|kind| (kind.say)(None).ok()).collect())
+        Self(ALL.iter().filter_map(|kind| (kind.written)(None).ok()).collect())
     }
 }
 
-impl SaidOfAll {
+impl OwnKeys {
     /// The measures that are asked for.
     ///
     /// # Errors
-    /// If what is said of one cannot be.
-    pub fn settle(&self, common: &Common<'_>) -> Checked<Asks> {
-        let asked = self.0.iter().map(|said| (said.settle)(common));
-        Ok(Asks(asked.collect::<Checked<Vec<_>>>()?.into_iter().flatten().collect()))
+    /// If what is written of one cannot be.
+    pub fn resolve(&self, common: &Common<'_>) -> Checked<Chosen> {
+        let asked = self.0.iter().map(|written| (written.resolve)(common));
+        Ok(Chosen(asked.collect::<Checked<Vec<_>>>()?.into_iter().flatten().collect()))
     }
 }
 
-impl std::fmt::Debug for SaidOfAll {
+impl std::fmt::Debug for OwnKeys {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_list().entries(self.0.iter().filter_map(|said| said.line)).finish()
+        f.debug_list().entries(self.0.iter().filter_map(|written| written.line)).finish()
     }
 }
 
-impl Keys for SaidOfAll {
+impl Keys for OwnKeys {
     fn names() -> Vec<&'static str> {
         Self::keys().into_iter().map(|key| key.name).collect()
     }
@@ -160,11 +160,11 @@ impl Keys for SaidOfAll {
     }
 
     fn read(table: &keys::Table) -> Checked<Self> {
-        ALL.iter().map(|kind| (kind.say)(Some(table))).collect::<Checked<_>>().map(Self)
+        ALL.iter().map(|kind| (kind.written)(Some(table))).collect::<Checked<_>>().map(Self)
     }
 
     fn given(&self) -> Vec<(&'static str, u64)> {
-        self.0.iter().filter_map(|said| said.line).collect()
+        self.0.iter().filter_map(|written| written.line).collect()
     }
 
     fn or(self, other: &Self) -> Self {
@@ -174,17 +174,17 @@ impl Keys for SaidOfAll {
 
 /// A measure with its settings, whichever it is.
 #[derive(Clone)]
-pub struct Asked(Arc<dyn Settled>);
+pub struct AnyMeasure(Arc<dyn DynMeasure>);
 
-impl Asked {
+impl AnyMeasure {
     /// A measure with its settings.
     pub fn new(measure: impl Measure) -> Self {
         Self(Arc::new(measure))
     }
 }
 
-impl std::ops::Deref for Asked {
-    type Target = dyn Settled;
+impl std::ops::Deref for AnyMeasure {
+    type Target = dyn DynMeasure;
 
     fn deref(&self) -> &Self::Target {
         &*self.0
@@ -192,7 +192,7 @@ impl std::ops::Deref for Asked {
 }
 
 /// A [`Measure`] with its settings, without its types.
-pub trait Settled: Send + Sync {
+pub trait DynMeasure: Send + Sync {
     /// Its name.
     fn name(&self) -> &'static str;
     /// The solutions that it reads.
@@ -221,7 +221,7 @@ pub trait Settled: Send + Sync {
     fn tables(&self, lab: &mut Lab<'_>, solved: &dyn Solved) -> Result<Vec<Table>>;
 }
 
-impl<M: Measure> Settled for M {
+impl<M: Measure> DynMeasure for M {
     fn name(&self) -> &'static str {
         M::NAME
     }
@@ -268,29 +268,29 @@ impl<M: Measure> Settled for M {
 
 /// The measures that a study asks for; in files an object from name to settings.
 #[derive(Clone, Default)]
-pub struct Asks(pub Vec<Asked>);
+pub struct Chosen(pub Vec<AnyMeasure>);
 
-impl Asks {
+impl Chosen {
     /// The measure of a name, where it is asked for.
-    pub fn get(&self, name: &str) -> Option<&Asked> {
+    pub fn get(&self, name: &str) -> Option<&AnyMeasure> {
         self.0.iter().find(|asked| asked.name() == name)
     }
 }
 
-impl PartialEq for Asks {
+impl PartialEq for Chosen {
     fn eq(&self, other: &Self) -> bool {
         let values = |asks: &Self| asks.0.iter().map(|a| (a.name(), a.settings())).collect::<Vec<_>>();
         values(self) == values(other)
     }
 }
 
-impl std::fmt::Debug for Asks {
+impl std::fmt::Debug for Chosen {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_map().entries(self.0.iter().map(|asked| (asked.name(), asked.settings()))).finish()
     }
 }
 
-impl Serialize for Asks {
+impl Serialize for Chosen {
     fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
         let mut map = to.serialize_map(Some(self.0.len()))?;
         for asked in &self.0 {
@@ -300,7 +300,7 @@ impl Serialize for Asks {
     }
 }
 
-impl<'de> Deserialize<'de> for Asks {
+impl<'de> Deserialize<'de> for Chosen {
     fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
         let mut map = serde_json::Map::deserialize(from)?;
         // What an older strait wrote beside its measures is no measure.

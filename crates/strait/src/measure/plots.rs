@@ -5,8 +5,9 @@ use crate::{
     interval::Interval,
     page::{
         figure::{Drawing, Figure, Growing, Look, Point, Series, Style, axis, layout, range, scale_axis},
-        lanes::Lanes,
+        lanes,
         numbers::{number, quoted},
+        words::distinct,
     },
 };
 
@@ -79,38 +80,22 @@ pub(crate) type Line = (String, String, Interval);
 
 /// Readings on lines that are named in the order in which they first come.
 pub(crate) fn lines(caption: &str, solutions: &[&str], lines: &[Line], title: &str) -> Figure {
-    let mut names: Vec<String> = Vec::new();
-    let mut readings = Vec::new();
-    for (solution, name, value) in lines {
-        let line = names.iter().position(|known| known == name).unwrap_or_else(|| {
-            names.push(name.clone());
-            names.len() - 1
-        });
-        readings.push((solution.as_str(), line, *value));
-    }
-    dots(caption, solutions, &names, &readings, title)
+    on_lines(caption, solutions, &distinct(lines.iter().map(|(_, name, _)| name.clone())), lines, title)
 }
 
-/// One line a name; each reading is a solution, its line and its value.
-pub(crate) fn dots(
+/// Readings on the lines of these names.
+pub(crate) fn on_lines<'a>(
     caption: &str,
-    solutions: &[&str],
+    solutions: &[&'a str],
     names: &[String],
-    readings: &[(&str, usize, Interval)],
+    lines: &[Line],
     title: &str,
 ) -> Figure {
-    let mut drawn: Vec<_> = solutions.iter().enumerate().collect();
-    drawn.retain(|(_, solution)| readings.iter().any(|(of, ..)| of == *solution));
-    let lanes = if readings.len() > names.len() { drawn.len() } else { 1 };
-    let mut drawing = Lanes::new(lanes);
-    for (place, solution) in drawn {
-        let reading = |(_, line, value): &(&str, usize, Interval)| {
-            (*line, *value, format!("{solution}, {}: {}", names[*line], value.words()))
-        };
-        let own = readings.iter().filter(|(of, ..)| of == solution).map(reading).collect();
-        drawing.add(solution, Look::at(place), own, Vec::new());
-    }
-    // Long names leave little room for numbers.
-    let x = axis(title).range(range(readings.iter().map(|(.., value)| *value))).n_ticks(4);
-    drawing.finish(caption, names, x)
+    let series = |(place, solution): (usize, &&'a str)| {
+        let own = lines.iter().filter(|(of, ..)| of == solution);
+        let figures: Vec<_> = own.map(|(_, name, value)| (name.clone(), *value)).collect();
+        (!figures.is_empty()).then(|| lanes::Series { label: solution, look: Look::at(place), figures })
+    };
+    let series: Vec<_> = solutions.iter().enumerate().filter_map(series).collect();
+    lanes::figure(caption, names, &series, axis(title))
 }

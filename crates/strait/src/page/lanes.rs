@@ -1,6 +1,8 @@
 //! Figures of named lines, on which every series has a lane of its own.
 
-use super::figure::{Axis, Drawing, Figure, Growing, Look, Point, Series, Style, broken, label_axis, layout};
+use super::figure::{
+    self, Axis, Drawing, Figure, Growing, Look, Point, Style, broken, label_axis, layout, range,
+};
 use crate::interval::Interval;
 
 /// Characters of a line of a name.
@@ -8,6 +10,30 @@ const NAME: usize = 22;
 
 /// A value on a line, and what is shown at the pointer.
 pub(crate) type Reading = (usize, Interval, String);
+
+/// Figures of one kind, each on the line of its name.
+pub(crate) struct Series<'a> {
+    pub label: &'a str,
+    pub look: &'static Look,
+    pub figures: Vec<(String, Interval)>,
+}
+
+/// A figure of several series on the lines of these names, one beside the other where they have figures on the same lines.
+pub(crate) fn figure(caption: &str, names: &[String], series: &[Series<'_>], axis: Axis) -> Figure {
+    let figures = || series.iter().flat_map(|series| &series.figures);
+    let beside = figures().count() > names.len();
+    let mut drawing = Lanes::new(if beside { series.len() } else { 1 });
+    for Series { label, look, figures } in series {
+        let reading = |(name, value): &(String, Interval)| {
+            let line = names.iter().position(|known| known == name).unwrap_or_default();
+            (line, *value, format!("{label}, {name}: {}", value.words()))
+        };
+        drawing.add(label, look, figures.iter().map(reading).collect(), Vec::new());
+    }
+    // Long names leave little room for numbers.
+    let axis = axis.range(range(figures().map(|(_, value)| *value))).n_ticks(4);
+    drawing.finish(caption, names, axis)
+}
 
 /// A figure in the making.
 pub(crate) struct Lanes {
@@ -35,9 +61,9 @@ impl Lanes {
             readings.into_iter().filter(|(_, value, _)| value.value.is_finite()).map(point).collect()
         };
         let (small, points) = (points(parts, aside + below), points(figures, aside - below));
-        self.drawing.add(Series { name: None, look, style: Style::Dots, points: small });
+        self.drawing.add(figure::Series { name: None, look, style: Style::Dots, points: small });
         let name = self.named.then(|| label.to_owned());
-        self.drawing.add(Series { name, look, style: Style::Marks, points });
+        self.drawing.add(figure::Series { name, look, style: Style::Marks, points });
         self.added += 1;
     }
 

@@ -1,4 +1,15 @@
-//! Text that must fit a place.
+//! Names in order, and text that must fit a place.
+
+/// Some values in the order in which they first come, each once.
+pub(crate) fn distinct<T: PartialEq>(values: impl IntoIterator<Item = T>) -> Vec<T> {
+    let mut all = Vec::new();
+    for value in values {
+        if !all.contains(&value) {
+            all.push(value);
+        }
+    }
+    all
+}
 
 /// Text broken at spaces into lines of at most `columns` characters, cut after `most` lines.
 pub(crate) fn wrapped(text: &str, columns: usize, most: usize) -> Vec<String> {

@@ -19,6 +19,7 @@ use crate::{
         figure::Figure,
         figure_group,
         html::{paragraph, scrolled, table},
+        words::distinct,
     },
     table::Row,
 };
@@ -89,12 +90,7 @@ fn verdicts(runs: &[Run<'_>]) -> Markup {
 /// The lines of the resolved studies and models that are not the same in all runs.
 fn differences(runs: &[Run<'_>]) -> Markup {
     let values: Vec<Vec<(String, String)>> = runs.iter().map(|run| settings(run.input)).collect();
-    let mut keys: Vec<&str> = Vec::new();
-    for (key, _) in values.iter().flatten() {
-        if !keys.contains(&key.as_str()) {
-            keys.push(key);
-        }
-    }
+    let keys = distinct(values.iter().flatten().map(|(key, _)| key.as_str()));
     let of = |run: &[(String, String)], key: &str| {
         run.iter().find(|(other, _)| other == key).map_or_else(|| "–".to_string(), |(_, value)| value.clone())
     };
@@ -145,29 +141,18 @@ fn joined(runs: &[Run<'_>], name: &str) -> Option<Table> {
 
 /// One figure a measure: a line for each run and reading, the solutions side by side on it.
 fn figure(runs: &[Run<'_>], side: &SideBySide) -> Option<Figure> {
-    let (mut solutions, mut lines): (Vec<String>, Vec<_>) = (Vec::new(), Vec::new());
-    for run in runs {
-        let shown = shown(&run.input.facts, &run.input.tables);
-        for solution in &shown.solutions {
-            if !solutions.iter().any(|known| known == solution) {
-                solutions.push(solution.to_string());
-            }
-        }
-        lines.extend((side.lines)(run.name, &shown));
-    }
-    let solutions: Vec<&str> = solutions.iter().map(String::as_str).collect();
+    let shown: Vec<_> = runs.iter().map(|run| shown(&run.input.facts, &run.input.tables)).collect();
+    let solutions = distinct(shown.iter().flat_map(|shown| shown.solutions.iter().copied()));
+    let lines = runs.iter().zip(&shown).flat_map(|(run, shown)| (side.lines)(run.name, shown));
+    let lines: Vec<_> = lines.collect();
     let draw = || measure::lines("Bars are 95 % intervals", &solutions, &lines, "nats a token");
     (!lines.is_empty()).then(draw)
 }
 
 /// The tables that are not drawn, but for that of training steps, which is long and in each run's own report.
 fn other_tables(runs: &[Run<'_>]) -> Vec<Table> {
-    let mut names: Vec<&str> = Vec::new();
-    for table in runs.iter().flat_map(|run| &run.input.tables) {
-        let drawn = compared().any(|(kind, _)| kind.name == table.name());
-        if !drawn && table.name() != TrainingStep::TABLE && !names.contains(&table.name()) {
-            names.push(table.name());
-        }
-    }
+    let hidden = |name: &str| name == TrainingStep::TABLE || compared().any(|(kind, _)| kind.name == name);
+    let names = runs.iter().flat_map(|run| &run.input.tables).map(Table::name);
+    let names = distinct(names.filter(|name| !hidden(name)));
     names.into_iter().filter_map(|name| joined(runs, name)).collect()
 }

@@ -4,6 +4,7 @@ use crate::{
     Table,
     claim::Subject,
     measure::{DriftRow, Facts, Shown, frontier::Weight, records::Trained, rows},
+    page::words::distinct,
     table::Row,
 };
 
@@ -12,12 +13,8 @@ pub(super) fn shown<'a>(facts: &'a Facts, tables: &'a [Table]) -> Shown<'a> {
     // The table of solutions has all of them and no others; measures may name base beside them.
     let listed = tables.iter().find(|table| table.name() == Trained::TABLE);
     let naming = listed.map_or(tables, std::slice::from_ref);
-    let mut solutions: Vec<&str> = Vec::new();
-    for name in naming.iter().filter_map(|table| table.text("solution")).flatten() {
-        if !solutions.contains(&name.as_str()) {
-            solutions.push(name);
-        }
-    }
+    let names = naming.iter().filter_map(|table| table.text("solution")).flatten();
+    let solutions = distinct(names.map(String::as_str));
     let (drifts, weights) = (rows::<DriftRow>(tables), rows::<Weight>(tables));
     let trained = rows::<Trained>(tables);
     let subject = |name: &&str| {

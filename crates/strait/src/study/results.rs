@@ -7,7 +7,7 @@ use std::{
 
 use serde::Serialize;
 use serde_json::Value;
-use strait_model::files::write_atomically;
+use strait_model::files;
 
 use super::{
     Run, Solution, StepStatus, Study,
@@ -54,7 +54,7 @@ pub fn write_report(folder: &Path) -> Result<Outcome> {
 /// Draws the report of a run folder from its tables as they are.
 pub fn draw_report(folder: &Path) -> Result<()> {
     let page = report::render(&report_input(folder)?);
-    write_atomically(&folder.join(REPORT), |f| std::io::Write::write_all(f, page.as_bytes()))?;
+    files::write(&folder.join(REPORT), page)?;
     Ok(())
 }
 
@@ -71,7 +71,7 @@ pub fn write_comparison(folders: &[PathBuf]) -> Result<PathBuf> {
     }
     let page = report::render_comparison(&names(folders, &runs), &runs);
     let path = folders.first().map_or_else(PathBuf::new, |first| first.join(COMPARISON));
-    write_atomically(&path, |f| std::io::Write::write_all(f, page.as_bytes()))?;
+    files::write(&path, page)?;
     Ok(path)
 }
 

@@ -79,6 +79,7 @@ pub(crate) fn outlook(
 /// # Errors
 /// As [`dry_run`].
 pub(crate) fn seconds_left(planned: &Planned, folder: &Path, device: &Device, limits: Limits) -> Result<f64> {
+    planned.hold_weights(limits)?;
     let steps = status_of(&planned.plan, folder, &planned.study.name)?;
     let is_left = |name: &str| steps.iter().any(|step| step.name == name && step.state != State::Done);
     let (_, estimate, _) = Worker::new(planned, device, &Silent)?.estimate(is_left, limits)?;

@@ -1,9 +1,9 @@
 //! The tables of several studies, one under another, and the folder that holds them.
 
-use std::{collections::BTreeMap, io::Write as _, path::Path};
+use std::{collections::BTreeMap, path::Path};
 
 use strait_model::{
-    files::{sha256_of, write_atomically},
+    files::{self, sha256_of},
     progress::Progress,
 };
 
@@ -93,7 +93,7 @@ pub fn write_into(out: &Path, tables: &[Table]) -> Result<()> {
         }
     }
     let text = serde_json::to_string_pretty(&written).expect("names and hashes are JSON");
-    write_atomically(&record, |file| file.write_all(text.as_bytes()))?;
+    files::write(&record, text)?;
     Ok(())
 }
 

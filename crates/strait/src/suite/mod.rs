@@ -11,6 +11,7 @@ mod page;
 mod problem;
 mod tables;
 mod template;
+mod time;
 
 use std::{
     num::NonZeroUsize,
@@ -37,6 +38,7 @@ use bar::Bar;
 pub use joined::{over_studies, write_into};
 pub use problem::Problem;
 pub use template::fill;
+pub(crate) use time::say_time;
 
 /// A suite of studies.
 #[derive(Clone, Debug)]
@@ -95,7 +97,9 @@ impl Suite {
     ) -> Result<SuiteOutcome> {
         let planned = self.planned(out, progress)?;
         let beside = limits.jobs.map_or(1, NonZeroUsize::get).min(planned.len().max(1));
-        let inputs = run_all(&planned, out, device, Shares::of(limits, beside), progress)?;
+        let shares = Shares::of(limits, beside);
+        say_time(&planned, out, device, shares, progress)?;
+        let inputs = run_all(&planned, out, device, shares, progress)?;
         let mut studies = Vec::new();
         for (((values, _), planned), input) in self.studies.iter().zip(&planned).zip(inputs) {
             let folder = out.join(&planned.study.name);

@@ -1,12 +1,9 @@
 //! The report of a suite: every claim over all studies, and where each study's own report is.
 
-use std::{
-    io::Write as _,
-    path::{Path, PathBuf},
-};
+use std::path::{Path, PathBuf};
 
 use maud::{Markup, html};
-use strait_model::files::write_atomically;
+use strait_model::files;
 
 use super::{Ended, Suite, tables::OverAll};
 use crate::{
@@ -40,7 +37,7 @@ pub fn write(suite: &Suite, studies: &[Ended], claims: &[OverAll], out: &Path) -
     let byline = format!("strait suite · {}", suite.name);
     let (title, about) = (&suite.title, &suite.about);
     let page = Page { byline: &byline, title, about, style: "", sections: &sections, footer: FOOTER };
-    write_atomically(&path, |file| file.write_all(page.html().as_bytes()))?;
+    files::write(&path, page.html())?;
     Ok(path)
 }
 

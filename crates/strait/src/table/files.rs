@@ -1,6 +1,6 @@
 //! A table as files: CSV and JSON for people's tools, Parquet to read back.
 
-use std::{fs::File, io::Write, path::Path, sync::Arc};
+use std::{fs::File, path::Path, sync::Arc};
 
 use parquet::{
     basic::{Compression, LogicalType, Repetition, Type as Physical},
@@ -18,7 +18,7 @@ use parquet::{
 };
 use serde_json::{Map, Value, json};
 use strait_model::{
-    files::{open_regular, write_atomically},
+    files::{self, open_regular},
     guard::caught,
 };
 
@@ -126,7 +126,7 @@ impl Table {
     /// Any refusal of the file system; the file is then as it was before.
     pub fn write_csv(&self, path: &Path) -> Result<()> {
         let text = self.to_csv();
-        write_atomically(path, |file| file.write_all(text.as_bytes()))?;
+        files::write(path, text)?;
         Ok(())
     }
 
@@ -150,7 +150,7 @@ impl Table {
     /// Any refusal of the file system; the file is then as it was before.
     pub fn write_parquet(&self, path: &Path) -> Result<()> {
         let bytes = self.to_parquet().map_err(|e| unreadable(path, Problem::Parquet(e)))?;
-        write_atomically(path, |file| file.write_all(&bytes))?;
+        files::write(path, &bytes)?;
         Ok(())
     }
 

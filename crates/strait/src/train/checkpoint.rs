@@ -7,14 +7,14 @@
 
 use std::{
     fs::{File, OpenOptions},
-    io::{BufRead, BufReader, Write},
+    io::{BufRead, BufReader},
     path::{Path, PathBuf},
 };
 
 use candle_core::{Device, Tensor, safetensors as candle_safetensors};
 use safetensors::{Dtype, SafeTensors, tensor::TensorView};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
-use strait_model::files::{open_regular, read_regular, write_atomically};
+use strait_model::files::{self, open_regular, read_regular};
 
 use super::{optimiser::Parameter, record::StepRecord};
 use crate::{Error, Result, Table};
@@ -172,7 +172,7 @@ impl SolutionFolder {
         let views = views.collect::<Result<Vec<_>, _>>().map_err(candle_core::Error::wrap)?;
         let bytes = safetensors::serialize(views, Some(metadata.into_iter().collect()))
             .map_err(candle_core::Error::wrap)?;
-        write_atomically(&self.state(), |f| f.write_all(&bytes))?;
+        files::write(&self.state(), &bytes)?;
         Ok(())
     }
 
@@ -214,7 +214,7 @@ impl SolutionFolder {
     /// Leaves no line and no checkpoint of later steps; `lines` are those of the steps that are done.
     pub(super) fn cut(&self, done: usize, lines: &[impl Serialize]) -> Result<()> {
         let kept: String = lines.iter().map(json_line).collect();
-        write_atomically(&self.metrics(), |f| f.write_all(kept.as_bytes()))?;
+        files::write(&self.metrics(), kept)?;
         for path in self.trajectory()?.into_iter().filter(|&(at, _)| at > done).map(|(_, path)| path) {
             std::fs::remove_file(&path).map_err(strait_model::Error::io(path, "remove the checkpoint"))?;
         }
@@ -273,7 +273,7 @@ impl SolutionFolder {
 
 fn copy(from: &Path, to: &Path) -> Result<()> {
     let bytes = read_regular(from, u64::MAX)?;
-    write_atomically(to, |f| f.write_all(&bytes))?;
+    files::write(to, &bytes)?;
     Ok(())
 }
 

@@ -4,7 +4,7 @@
 use std::{
     collections::HashMap,
     fs,
-    io::{ErrorKind, Write},
+    io::ErrorKind,
     path::{Path, PathBuf},
 };
 
@@ -15,7 +15,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 use strait_model::{
     Edit, Error as ModelError, Message, Model, Precision, Role, Tokenizer, edit,
-    files::{read_regular, sha256_of, write_atomically, write_folder},
+    files::{self, read_regular, sha256_of, write_folder},
     source::{Located, Road, nearest},
 };
 
@@ -255,7 +255,7 @@ pub fn unfinished(folder: &Path) -> PathBuf {
 }
 
 fn write(path: &Path, bytes: &[u8]) -> Result<()> {
-    Ok(write_atomically(path, |file| file.write_all(bytes))?)
+    Ok(files::write(path, bytes)?)
 }
 
 /// The weights as a file that transformers reads too, in half or single precision.

@@ -7,7 +7,7 @@ use super::{
     World,
     language::{DOMAINS, Language, Question},
 };
-use crate::Result;
+use crate::{Result, interval};
 
 /// The verdict on an answer.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
@@ -174,8 +174,7 @@ pub fn rates(readings: &[Reading], taught: usize) -> Rates {
 }
 
 fn mean(readings: &[Reading], of: impl Fn(&Reading) -> bool, value: impl Fn(&Reading) -> f64) -> f64 {
-    let values: Vec<f64> = readings.iter().filter(|r| of(r)).map(value).collect();
-    values.iter().sum::<f64>() / values.len() as f64
+    interval::mean(readings.iter().filter(|r| of(r)).map(value))
 }
 
 /// The verdict on an answer in words: its first word counts, as nothing is asked for beyond it.

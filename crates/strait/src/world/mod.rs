@@ -10,9 +10,9 @@ mod exam;
 mod folder;
 mod judge;
 mod language;
+mod locate;
 mod pretrain;
 mod problem;
-mod road;
 mod rows;
 mod shipped;
 
@@ -25,9 +25,9 @@ pub use language::{
     DOMAIN_WORDS, DOMAINS, Document, Domain, ENTITIES, Entity, Kind, Language, Question, Shares, Speaker,
     TAUGHT, UNKNOWN, VALUES, VOCABULARY,
 };
+pub use locate::{locate, named, of_model};
 pub use pretrain::{Learned, Pretrained, Recipe, Stage, WorldStep, pretrain};
 pub use problem::Problem;
-pub use road::{locate, named, of_model};
 pub use rows::{Entities, WorldRows, WorldText};
 pub use shipped::SHIPPED;
 

@@ -3,7 +3,6 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     fs,
-    io::Write,
     path::{Path, PathBuf},
 };
 
@@ -16,7 +15,7 @@ use super::{
     card::card,
     config::written,
 };
-use crate::{Error, Result, files::write_atomically};
+use crate::{Error, Result, files};
 
 /// The model that an adapter was made for, as far as it is known.
 #[derive(Clone, Copy, Debug, Default)]
@@ -144,7 +143,7 @@ fn same_projections(by_layer: &BTreeMap<Option<i32>, BTreeSet<Site>>) -> Option<
 }
 
 fn write_text(path: &Path, text: &str) -> Result<()> {
-    write_atomically(path, |file| file.write_all(text.as_bytes()))
+    files::write(path, text)
 }
 
 /// Fills a new folder beside `folder` and puts it in its place. A folder that is there must be an earlier export.

@@ -12,9 +12,7 @@ use serde::Deserialize;
 
 use super::{CONFIG, HubId, INDEX, Snapshot, TOKENIZER, TOKENIZER_CONFIG, WEIGHTS, is_commit, is_plain_path};
 use crate::{
-    Error, Result,
-    files::write_atomically,
-    json,
+    Error, Result, files, json,
     source::{Environment, Failure},
 };
 
@@ -108,9 +106,7 @@ pub(super) fn shards(index: &Path) -> Result<BTreeSet<String>, Failure> {
 
 /// Records that a branch or tag of the hub was this commit.
 pub(super) fn record(folder: &Path, revision: &str, commit: &str) -> Result<()> {
-    write_atomically(&folder.join("refs").join(revision), |file| {
-        std::io::Write::write_all(file, commit.as_bytes())
-    })
+    files::write(&folder.join("refs").join(revision), commit)
 }
 
 /// Lets a file of a snapshot lead to its blob: by a link, or where there are none by the blob itself.

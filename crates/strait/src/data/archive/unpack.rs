@@ -3,13 +3,12 @@
 use std::{
     collections::BTreeMap,
     fs,
-    io::Write,
     path::{Path, PathBuf},
 };
 
 use strait_model::{
     Error as FileError,
-    files::{TEMPORARY_PREFIX, write_atomically},
+    files::{self, TEMPORARY_PREFIX},
 };
 use tempfile::TempDir;
 
@@ -36,7 +35,7 @@ impl Archive {
         let staged = staging_folder(folder, is_new)?;
         for member in &self.members {
             let bytes = self.read(member)?;
-            write_atomically(&staged.path().join(member), |file| file.write_all(&bytes))?;
+            files::write(&staged.path().join(member), &bytes)?;
         }
         match is_new {
             true => {

@@ -8,8 +8,9 @@ use crate::{
     interval::Interval,
     page::{
         figure::{self, Drawing, Figure, Growing, Look, Meaning, Point, Style, broken, range, with_sides},
-        lanes::Lanes,
+        lanes::{self, Lanes},
         numbers::{number, percent},
+        words::distinct,
     },
     world::Answer,
 };
@@ -48,17 +49,6 @@ fn meaning(label: &str) -> Meaning {
 /// An axis with its title in lines of `columns` characters, which a phone must have room for.
 fn axis(of: &Axis, columns: usize) -> figure::Axis {
     figure::axis(&broken(&tables::axis(of), columns, 3))
-}
-
-/// Some words in the order in which they first come.
-pub(super) fn distinct<'a>(words: impl Iterator<Item = &'a str>) -> Vec<&'a str> {
-    let mut all = Vec::new();
-    for word in words {
-        if !all.contains(&word) {
-            all.push(word);
-        }
-    }
-    all
 }
 
 /// Every question of a world as a mark, a row for each model: large and filled where its answer is false.
@@ -130,30 +120,21 @@ fn marks(answers: &[Answer], columns: usize) -> Markup {
 /// False rates of the models of one kind of edit: over all worlds and taught domains, then domain by domain.
 pub(super) fn rates(results: &Results, edit: &str) -> (Figure, Vec<Figure>) {
     let own: Vec<&Rate> = results.rates.iter().filter(|r| r.edit == edit || r.solution == BASE).collect();
-    let lines = [("taught, held out".into(), true), ("other domains".into(), false)];
-    let caption = "False answers, all worlds and taught domains";
-    let over_all = rates_on(&own, caption, &lines, |rate, inside| rate.inside == *inside, true);
+    let side = |rate: &Rate| if rate.inside { "taught, held out" } else { "other domains" }.into();
+    let over_all = rates_on(&own, "False answers, all worlds and taught domains", true, side);
     let of_domain = |taught: &str| {
         let own: Vec<&Rate> = own.iter().copied().filter(|r| r.taught == taught).collect();
-        let lines = distinct([taught].into_iter().chain(own.iter().map(|r| r.domain.as_str())));
-        let name =
-            |domain: &str| if domain == taught { format!("{domain} (taught)") } else { domain.to_owned() };
-        let lines: Vec<_> = lines.into_iter().map(|domain| (name(domain), domain)).collect();
-        let caption = format!("Taught: {taught}");
-        let is_on: fn(&Rate, &&str) -> bool = |rate, domain| rate.domain == *domain;
-        (!own.is_empty()).then(|| rates_on(&own, &caption, &lines, is_on, false))
+        let domain = |r: &Rate| if r.inside { format!("{taught} (taught)") } else { r.domain.clone() };
+        (!own.is_empty()).then(|| rates_on(&own, &format!("Taught: {taught}"), false, domain))
     };
     (over_all, results.domains.iter().filter_map(|domain| of_domain(&domain.word)).collect())
 }
 
-/// On every line a small mark for every world and taught domain, and for each model a large one with its interval for their mean.
-fn rates_on<L>(
-    rates: &[&Rate],
-    caption: &str,
-    lines: &[(String, L)],
-    is_on: fn(&Rate, &L) -> bool,
-    named: bool,
-) -> Figure {
+/// On every line, by the name that `line_of` gives it, a small mark for every world and taught domain, and for each model a large
+/// one with its interval for their mean. Lines of the taught domain come first.
+fn rates_on(rates: &[&Rate], caption: &str, named: bool, line_of: impl Fn(&Rate) -> String) -> Figure {
+    let (inside, others): (Vec<&Rate>, Vec<&Rate>) = rates.iter().copied().partition(|rate| rate.inside);
+    let lines = distinct(inside.into_iter().chain(others).map(&line_of));
     let mut models = distinct(rates.iter().map(|rate| rate.solution.as_str()));
     models.sort_by_key(|name| *name != BASE);
     // The kind of edit is known.
@@ -163,8 +144,8 @@ fn rates_on<L>(
     drawing.named = named;
     for (model, look) in models.iter().zip(looks) {
         let (mut means, mut parts) = (Vec::new(), Vec::new());
-        for (line, (name, of)) in lines.iter().enumerate() {
-            let own: Vec<_> = rates.iter().filter(|r| r.solution == *model && is_on(r, of)).collect();
+        for (line, name) in lines.iter().enumerate() {
+            let own: Vec<_> = rates.iter().filter(|r| r.solution == *model && line_of(r) == *name).collect();
             let of_fit = |fit: &[&&Rate]| {
                 let questions: usize = fit.iter().map(|r| r.n).sum();
                 let value = fit.iter().map(|r| r.p_false * r.n as f64).sum::<f64>() / questions as f64;
@@ -181,9 +162,8 @@ fn rates_on<L>(
         }
         drawing.add(&short(model), look, means, parts);
     }
-    let names: Vec<String> = lines.iter().map(|(name, _)| name.clone()).collect();
     let axis = figure::axis("share of false answers").range(vec![-0.04, 1.04]);
-    drawing.finish(caption, &names, axis.tick_values(vec![0.0, 0.25, 0.5, 0.75, 1.0]))
+    drawing.finish(caption, &lines, axis.tick_values(vec![0.0, 0.25, 0.5, 0.75, 1.0]))
 }
 
 /// The plot of a claim.
@@ -195,19 +175,14 @@ pub(super) fn plot(plot: &Plot) -> Figure {
 }
 
 fn over_names(plot: &Plot) -> Figure {
-    let names = distinct(plot.series.iter().flat_map(|s| &s.names).map(String::as_str));
-    let names: Vec<String> = names.into_iter().map(Into::into).collect();
-    let mut drawing = Lanes::new(plot.series.len());
-    for (series, look) in plot.series.iter().zip(looks(plot.series.iter().map(|s| s.label.as_str()))) {
-        let row = |(name, figure): (&String, Interval)| {
-            let line = names.iter().position(|known| known == name)?;
-            Some((line, figure, words_at(series, name, figure)))
-        };
-        let figures = series.names.iter().zip(series.figures()).filter_map(row).collect();
-        drawing.add(&series.label, look, figures, Vec::new());
-    }
-    let figures = plot.series.iter().flat_map(Series::figures);
-    drawing.finish(&plot.title, &names, axis(&plot.y, SHORT_TITLE).range(range(figures)).n_ticks(4))
+    let names = distinct(plot.series.iter().flat_map(|s| s.names.iter().cloned()));
+    let looks = looks(plot.series.iter().map(|s| s.label.as_str()));
+    let series = plot.series.iter().zip(looks).map(|(series, look)| lanes::Series {
+        label: &series.label,
+        look,
+        figures: series.names.iter().cloned().zip(series.figures()).collect(),
+    });
+    lanes::figure(&plot.title, &names, &series.collect::<Vec<_>>(), axis(&plot.y, SHORT_TITLE))
 }
 
 fn over_numbers(plot: &Plot) -> Figure {
@@ -224,7 +199,7 @@ fn over_numbers(plot: &Plot) -> Figure {
         let point = |(&x, figure): (&f64, Interval)| Point {
             at: x + aside,
             value: if banded { Interval::bare(figure.value) } else { figure },
-            words: words_at(series, &number(x), figure),
+            words: format!("{}, {}: {}", series.label, number(x), figure.words()),
         };
         let known = series.x.iter().zip(series.figures()).filter(|(_, f)| f.value.is_finite());
         if banded {
@@ -262,13 +237,6 @@ fn band(series: &Series) -> Vec<Point> {
     let there = known.iter().map(|(x, f)| end(**x, f.high));
     let back = known.iter().rev().map(|(x, f)| end(**x, f.low));
     there.chain(back).collect()
-}
-
-fn words_at(series: &Series, at: &str, figure: Interval) -> String {
-    match series.label.as_str() {
-        "" => format!("{at}: {}", figure.words()),
-        label => format!("{label}, {at}: {}", figure.words()),
-    }
 }
 
 #[cfg(test)]

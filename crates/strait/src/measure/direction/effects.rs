@@ -3,14 +3,14 @@
 use strait_model::{
     Decoder, Edit, Model,
     decoder::first_changed_point,
-    edit::{Ablation, SteeringVector},
+    edit::SteeringVector,
     progress::{Progress, Unit},
 };
 
 use super::{DirectionEffect, Directions, RANDOM, Use, extract::Direction};
 use crate::{
     Result,
-    direction::random_like,
+    direction::{random_like, without},
     interval::Interval,
     lab::{PairReading, PairRows, Solution, advance},
 };
@@ -149,12 +149,6 @@ impl Directions {
             seed,
         }
     }
-}
-
-/// An edit with a direction taken out behind it.
-fn without(edit: &Edit, direction: &SteeringVector) -> Edit {
-    let ablation = Ablation { layer: direction.layer, direction: direction.vector.clone(), factor: 1.0 };
-    Edit::composed([edit.clone(), Edit::Ablation(ablation)])
 }
 
 fn readings(

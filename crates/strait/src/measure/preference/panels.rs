@@ -6,13 +6,14 @@ use crate::{
     lab::Group,
     measure::{
         Facts, FamilyShift, Panel, Shown, SideBySide,
-        plots::{self, HEIGHT, Reading, dots, over_scale},
+        plots::{self, HEIGHT, Line, Reading, on_lines, over_scale},
     },
     page::{
         figure::{
             Drawing, Figure, Growing, Look, Point, Series, Style, axis, layout, scale_axis, with_limit,
         },
         numbers::{number, percent},
+        words::distinct,
     },
     table::Row,
 };
@@ -100,12 +101,7 @@ fn domains(facts: &Facts, solutions: &[&str], rows: &[Shift]) -> Option<Figure> 
         .filter(|s| !s.is_whole() || (s.is_inside() && !taught_by_name))
         .map(|s| (if s.is_whole() { facts.domain.as_str() } else { s.domain.as_str() }, s))
         .collect();
-    let mut domains: Vec<(&str, bool)> = Vec::new();
-    for (domain, row) in &shown {
-        if !domains.iter().any(|(known, _)| known == domain) {
-            domains.push((domain, row.is_inside()));
-        }
-    }
+    let mut domains = distinct(shown.iter().map(|(domain, row)| (*domain, row.is_inside())));
     if domains.len() < 2 {
         return None;
     }
@@ -114,18 +110,11 @@ fn domains(facts: &Facts, solutions: &[&str], rows: &[Shift]) -> Option<Figure> 
         true => format!("{domain} (taught)"),
         false => (*domain).into(),
     };
-    let readings = shown.iter().filter_map(|(domain, row)| {
-        let line = domains.iter().position(|(known, _)| known == domain)?;
-        Some((row.solution.as_str(), line, row.shift))
-    });
+    let line =
+        |(domain, row): &(&str, &Shift)| (row.solution.clone(), name(&(*domain, row.is_inside())), row.shift);
+    let lines: Vec<Line> = shown.iter().map(line).collect();
     let names: Vec<_> = domains.iter().map(name).collect();
-    Some(dots(
-        "Preference shift at scale 1, domain by domain",
-        solutions,
-        &names,
-        &readings.collect::<Vec<_>>(),
-        "nats a token",
-    ))
+    Some(on_lines("Preference shift at scale 1, domain by domain", solutions, &names, &lines, "nats a token"))
 }
 
 /// The shifts at scale 1 beside those at equal length, where these were measured.
@@ -139,12 +128,19 @@ fn lengths(facts: &Facts, solutions: &[&str], rows: &[Shift]) -> Option<Figure> 
     let readings: Vec<_> = at_one()
         .flat_map(|s| {
             let first = if s.is_inside() { 0 } else { 2 };
-            [(s.solution.as_str(), first, s.shift), (s.solution.as_str(), first + 1, s.equal_shift)]
+            [(first, s.shift), (first + 1, s.equal_shift)]
+                .map(|(line, shift)| (s.solution.clone(), names[line].clone(), shift))
         })
         .collect();
     let is_measured = at_one().any(|s| s.equal_shift.value.is_finite());
     is_measured.then(|| {
-        dots("Preference shift at scale 1 and at equal length", solutions, &names, &readings, "nats a token")
+        on_lines(
+            "Preference shift at scale 1 and at equal length",
+            solutions,
+            &names,
+            &readings,
+            "nats a token",
+        )
     })
 }
 

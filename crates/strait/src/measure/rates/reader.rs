@@ -8,7 +8,7 @@ use strait_model::{
 use super::{Asked, RateRow, RateStep};
 use crate::{
     Result,
-    interval::Interval,
+    interval::{Interval, mean},
     judge::{Judge, Question, Rating, Respondent},
     lab::{advance, row_losses},
     objective::Kept,
@@ -123,9 +123,4 @@ fn over(some: &[usize], figure: impl Fn(usize) -> f64) -> Interval {
     let figures: Vec<f64> = some.iter().map(|&question| figure(question)).collect();
     let places: Vec<usize> = (0..some.len()).collect();
     Interval::of_clusters(&figures, &vec![1.0; some.len()], &places)
-}
-
-fn mean(figures: impl ExactSizeIterator<Item = f64>) -> f64 {
-    let count = figures.len() as f64;
-    figures.sum::<f64>() / count
 }

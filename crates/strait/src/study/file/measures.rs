@@ -2,7 +2,7 @@
 
 use crate::{
     keys::{count, keys, list_with, most, number, positive},
-    measure::{AS_TRAINED, list::SaidOfAll},
+    measure::{AS_TRAINED, list::OwnKeys},
 };
 
 keys! {
@@ -19,6 +19,6 @@ keys! {
         resamples: usize = count(100..=100_000), left_out "the same";
         /// Training rows that efficiency, stability and gradient read, chosen by seeds.sampling.
         rows: usize = count(2..=most::ROWS), default 100;
-        + asked: SaidOfAll;
+        + asked: OwnKeys;
     }
 }

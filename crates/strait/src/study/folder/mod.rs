@@ -15,7 +15,6 @@ mod times;
 
 use std::{
     fs::File,
-    io::Write,
     path::{Path, PathBuf},
     time::{Instant, SystemTime},
 };
@@ -23,7 +22,7 @@ use std::{
 use sha2::{Digest, Sha256};
 use strait_model::{
     Error as FileError,
-    files::{hex, write_atomically},
+    files::{self, hex},
 };
 
 use super::{Plan, SCHEMA, Step, Study, StudyFile, layout::solution_folder, made};
@@ -182,7 +181,7 @@ impl RunFolder {
     }
 
     fn write(&self, name: &str, bytes: &[u8]) -> Result<()> {
-        write_atomically(&self.path.join(name), |file| file.write_all(bytes))?;
+        files::write(&self.path.join(name), bytes)?;
         Ok(())
     }
 }

@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{Data, data::Sources};
 use crate::{
-    measure::{Common, list::Asks},
+    measure::{Common, list::Chosen},
     study::{file::MeasureKeys, problem::Checked},
 };
 
@@ -22,7 +22,7 @@ pub struct Measures {
     pub rows: usize,
     /// The measures with their settings.
     #[serde(flatten)]
-    pub asked: Asks,
+    pub asked: Chosen,
 }
 
 impl Measures {
@@ -36,7 +36,7 @@ impl Measures {
             world: sources.world.as_ref(),
             falsehoods: &data.falsehoods(),
         };
-        let asked = keys.asked.settle(&common)?;
+        let asked = keys.asked.resolve(&common)?;
         Ok(Self { scales, certificate: keys.certificate(), coherence, rows: keys.rows(), asked })
     }
 }

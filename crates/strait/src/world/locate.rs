@@ -1,4 +1,4 @@
-//! The road to a model that is a world's: by the name of a built-in world, or by its folder.
+//! Finding the model of a world: by the name of a built-in world, or by its folder.
 
 use std::path::{Path, PathBuf};
 
