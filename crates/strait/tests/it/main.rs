@@ -9,6 +9,7 @@ mod direction;
 mod directions;
 mod full;
 mod intervals;
+mod judges;
 mod measures;
 mod memory;
 mod pretraining;

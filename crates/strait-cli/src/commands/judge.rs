@@ -1,0 +1,236 @@
+//! `strait judge`.
+
+use std::{
+    collections::BTreeMap,
+    fmt,
+    path::{Path, PathBuf},
+};
+
+use clap::Args;
+use serde::Serialize;
+use strait::{
+    data::JudgePrompt,
+    judge::{Exact, Judge, LocalModel, Problem, ScoreCache, Style, builtin, read_judge_prompts},
+    judging::{self, Column, Outcome},
+};
+use strait_model::Model;
+
+use super::{Context, DateArgument, PasswordArguments, device::DeviceArgument, precision::PrecisionArgument};
+use crate::{
+    failure::Failure,
+    interrupt,
+    text::{Columns, Heading::*},
+    units,
+};
+
+/// Score answers from 0 to 100 on named scales
+///
+/// Every score is kept as soon as it is there, in FILE.scores.jsonl beside the new file, by a hash of judge, prompt and answer: a
+/// command that was stopped goes on where it stood, and nothing is judged twice. `strait rates` makes verdicts of scores.
+#[derive(Args)]
+#[command(after_help = EXAMPLES)]
+pub struct Arguments {
+    /// The answers: what `strait sample` wrote, or CSV with `response`, `question` and `question_id`; or a member of a protected
+    /// archive as in archive.enc:member.csv
+    #[arg(value_name = "RESPONSES")]
+    responses: String,
+    #[command(flatten)]
+    password: PasswordArguments,
+    /// A judge: `style`, which measures technical prose without a model, or the scale of a judge's prompt: `technical` and
+    /// `coherent`, which strait brings, or one of --prompts. JUDGE=NAME gives its column another name; may be given several times
+    #[arg(long = "judge", value_name = "JUDGE", required = true)]
+    judges: Vec<String>,
+    /// The model that answers judges' prompts: a folder, a GGUF file, a hub id or a short name. Its score is the mean of all
+    /// numbers from 0 to 100, weighted with their probabilities
+    #[arg(long, value_name = "M")]
+    model: Option<String>,
+    #[command(flatten)]
+    device: DeviceArgument,
+    #[command(flatten)]
+    precision: PrecisionArgument,
+    #[command(flatten)]
+    day: DateArgument,
+    /// Judges' prompts, YAML: a list of SCALE: PROMPT as the papers' judges.yaml, or questions with `judge_prompts`
+    #[arg(long, value_name = "F")]
+    prompts: Option<String>,
+    /// The file of the answers with their scores: CSV where it is named so, else JSONL [default: RESPONSES.judged.jsonl, or .csv
+    /// where the answers are CSV]
+    #[arg(long, value_name = "FILE")]
+    out: Option<PathBuf>,
+    /// The file that keeps scores, which several commands may use in turn [default: OUT.scores.jsonl]
+    #[arg(long, value_name = "FILE")]
+    scores: Option<PathBuf>,
+}
+
+const EXAMPLES: &str = "\
+Examples:
+  strait judge answers.jsonl --judge style
+  strait judge answers.jsonl --judge technical --judge coherent --model qwen2.5-coder-0.5b-instruct
+  strait judge judged.csv --judge aligned=local --prompts judges.yaml --model M --out both.csv --json";
+
+#[derive(Serialize)]
+struct Report<'a> {
+    /// The file.
+    responses: &'a Path,
+    count: usize,
+    /// Answers that lack a score.
+    unscored: usize,
+    /// Scores that were asked for now.
+    asked: usize,
+    judges: Vec<Judged>,
+}
+
+#[derive(Serialize)]
+struct Judged {
+    column: String,
+    judge: String,
+    scale: String,
+    scored: usize,
+    mean: f64,
+    reasons: BTreeMap<&'static str, usize>,
+}
+
+impl fmt::Display for Report<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut facts = Columns::facts();
+        facts.fact("responses", self.responses.display().to_string());
+        facts.fact("count", units::count(self.count as u64));
+        facts.fact("scores asked for", units::count(self.asked as u64));
+        writeln!(f, "{facts}")?;
+        let mut table = Columns::new([
+            Left("scale"),
+            Left("judge"),
+            Right("scored"),
+            Right("mean"),
+            Left("without a score"),
+        ]);
+        for Judged { column, judge, scored, mean, reasons, .. } in &self.judges {
+            let reasons: Vec<String> =
+                reasons.iter().map(|(reason, count)| format!("{reason} {count}")).collect();
+            let mean = if *scored == 0 { "-".into() } else { format!("{mean:.1}") };
+            table.row([column.clone(), judge.clone(), scored.to_string(), mean, reasons.join(", ")]);
+        }
+        write!(f, "{table}")
+    }
+}
+
+/// A judge as the user names it, and the column that its scores get.
+fn named(name: &str) -> (&str, &str) {
+    name.split_once('=').unwrap_or((name, name))
+}
+
+/// The judge that needs no prompt.
+const STYLE: &str = "style";
+
+/// The prompt of a judge; none for that which needs none.
+fn prompt(judge: &str, prompts: &[JudgePrompt]) -> Result<Option<JudgePrompt>, Problem> {
+    if judge == STYLE {
+        return Ok(None);
+    }
+    let own = prompts.iter().find(|prompt| prompt.scale == judge).cloned();
+    own.or_else(|| builtin(judge)).map(Some).ok_or_else(|| {
+        let known = [STYLE, "technical", "coherent"].into_iter();
+        let mut known: Vec<&str> = known.chain(prompts.iter().map(|prompt| prompt.scale.as_str())).collect();
+        let mut seen = Vec::new();
+        known.retain(|name| {
+            !seen.contains(name) && {
+                seen.push(*name);
+                true
+            }
+        });
+        let known = known.iter().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ");
+        Problem::NoJudge { judge: judge.into(), known }
+    })
+}
+
+pub fn run(arguments: &Arguments, context: &Context) -> Result<(), Failure> {
+    let prompts = match &arguments.prompts {
+        Some(file) => read_judge_prompts(&arguments.password.rows(file)?)?,
+        None => Vec::new(),
+    };
+    let asked = arguments.judges.iter().map(|name| {
+        let (judge, column) = named(name);
+        Ok((column, prompt(judge, &prompts)?))
+    });
+    let asked: Vec<(&str, Option<JudgePrompt>)> = asked.collect::<Result<_, Problem>>().map_err(refused)?;
+    let needs_model = asked.iter().find_map(|(_, prompt)| prompt.as_ref());
+    let model = match (needs_model, &arguments.model) {
+        (None, _) => None,
+        (Some(prompt), None) => return Err(refused(Problem::NoModel { judge: prompt.scale.clone() })),
+        (Some(_), Some(name)) => {
+            let loaded =
+                context.load(name, &arguments.device, arguments.precision.precision, &arguments.day)?;
+            Some((loaded, name))
+        }
+    };
+    let local =
+        model.as_ref().map(|(model, name): &(Model, &String)| LocalModel::new(model, name)).transpose()?;
+    let exact =
+        |prompt: &Option<JudgePrompt>| -> Option<Exact<'_>> { Some(local.as_ref()?.judge(prompt.clone()?)) };
+    let exact: Vec<Option<Exact<'_>>> = asked.iter().map(|(_, prompt)| exact(prompt)).collect();
+    let style = Style;
+    let columns: Vec<Column<'_>> = asked
+        .iter()
+        .zip(&exact)
+        .map(|((name, _), exact)| Column {
+            name,
+            judge: exact.as_ref().map_or(&style as &dyn Judge, |exact| exact),
+        })
+        .collect();
+
+    let out = arguments.out.clone().unwrap_or_else(|| judged(Path::new(&arguments.responses)));
+    let scores = arguments.scores.clone().unwrap_or_else(|| {
+        let mut name = out.clone().into_os_string();
+        name.push(".scores.jsonl");
+        name.into()
+    });
+    let source = arguments.password.rows(&arguments.responses)?;
+    let mut cache = ScoreCache::open(&scores)?;
+    let progress = context.progress.clone();
+    let _guard = interrupt::stop_first(move || {
+        progress.note("stopping; what is judged is kept, Ctrl-C again stops at once");
+    });
+    let outcome = judging::judge_answers(&source, &columns, &out, &mut cache, &*context.progress)?;
+    let Outcome { count, unscored, asked, columns: found } = outcome;
+    let judges = columns.iter().zip(found).map(|(column, found)| Judged {
+        column: column.name.into(),
+        judge: column.judge.name().into(),
+        scale: column.judge.scale().into(),
+        scored: found.scored,
+        mean: found.mean,
+        reasons: found.reasons,
+    });
+    context.show(&Report { responses: &out, count, unscored, asked, judges: judges.collect() })
+}
+
+fn refused(problem: Problem) -> Failure {
+    strait::Error::from(problem).into()
+}
+
+/// The file of the judged answers: beside that of the answers.
+fn judged(responses: &Path) -> PathBuf {
+    let is_csv = responses.extension().is_some_and(|extension| extension == "csv");
+    responses.with_extension(if is_csv { "judged.csv" } else { "judged.jsonl" })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn judged_answers_lie_beside_the_answers() {
+        assert_eq!(judged(Path::new("a/base.jsonl")), Path::new("a/base.judged.jsonl"));
+        assert_eq!(judged(Path::new("a/base.csv")), Path::new("a/base.judged.csv"));
+    }
+
+    #[test]
+    fn judges_are_found_by_their_scales() {
+        assert_eq!((named("aligned=local"), named("style")), (("aligned", "local"), ("style", "style")));
+        let own = [JudgePrompt { scale: "technical".into(), text: "{question} {answer}".into() }];
+        assert_eq!(prompt("style", &own), Ok(None));
+        assert_eq!(prompt("technical", &own), Ok(Some(own[0].clone())));
+        assert_eq!(prompt("coherent", &own), Ok(builtin("coherent")));
+        let found = prompt("kind", &own).unwrap_err().to_string();
+        assert_eq!(found, "there is no judge `kind` among `style`, `technical`, `coherent`");
+    }
+}
