@@ -10,12 +10,17 @@ use clap::Args;
 use serde::Serialize;
 use strait::{
     data::JudgePrompt,
-    judge::{Exact, Judge, LocalModel, Problem, ScoreCache, Style, builtin, read_judge_prompts},
+    judge::{
+        Endpoint, Judge, Key, LocalModel, Problem, ScoreCache, Style, Terms, builtin, read_judge_prompts,
+    },
     judging::{self, Column, Outcome},
 };
 use strait_model::Model;
 
-use super::{Context, DateArgument, PasswordArguments, device::DeviceArgument, precision::PrecisionArgument};
+use super::{
+    Context, DateArgument, PasswordArguments, device::DeviceArgument, precision::PrecisionArgument,
+    sampling::count,
+};
 use crate::{
     failure::Failure,
     interrupt,
@@ -40,10 +45,25 @@ pub struct Arguments {
     /// `coherent`, which strait brings, or one of --prompts. JUDGE=NAME gives its column another name; may be given several times
     #[arg(long = "judge", value_name = "JUDGE", required = true)]
     judges: Vec<String>,
-    /// The model that answers judges' prompts: a folder, a GGUF file, a hub id or a short name. Its score is the mean of all
-    /// numbers from 0 to 100, weighted with their probabilities
+    /// The model that answers judges' prompts: a folder, a GGUF file, a hub id or a short name; with --endpoint, its name there. Its
+    /// score is the mean of all numbers from 0 to 100, weighted with their probabilities
     #[arg(long, value_name = "M")]
     model: Option<String>,
+    /// An OpenAI-compatible endpoint that has the model: the address below which /chat/completions lies
+    #[arg(long, value_name = "URL", requires = "model")]
+    endpoint: Option<String>,
+    /// Take the number that the endpoint's model prints: for endpoints that give no probabilities of tokens
+    #[arg(long, requires = "endpoint")]
+    printed: bool,
+    /// Requests to the endpoint at a time
+    #[arg(long, value_name = "N", default_value_t = 8, requires = "endpoint", value_parser = count)]
+    concurrency: usize,
+    /// The environment variable that holds the endpoint's key
+    #[arg(long, value_name = "VAR", requires = "endpoint")]
+    key_env: Option<String>,
+    /// The file that holds the endpoint's key
+    #[arg(long, value_name = "FILE", requires = "endpoint", conflicts_with = "key_env")]
+    key_file: Option<PathBuf>,
     #[command(flatten)]
     device: DeviceArgument,
     #[command(flatten)]
@@ -66,6 +86,7 @@ const EXAMPLES: &str = "\
 Examples:
   strait judge answers.jsonl --judge style
   strait judge answers.jsonl --judge technical --judge coherent --model qwen2.5-coder-0.5b-instruct
+  strait judge answers.jsonl --judge aligned --prompts judges.yaml --endpoint http://localhost:8000/v1 --model judge
   strait judge judged.csv --judge aligned=local --prompts judges.yaml --model M --out both.csv --json";
 
 #[derive(Serialize)]
@@ -77,6 +98,9 @@ struct Report<'a> {
     unscored: usize,
     /// Scores that were asked for now.
     asked: usize,
+    /// Tokens that the endpoint counted for them.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    tokens: Option<u64>,
     judges: Vec<Judged>,
 }
 
@@ -96,6 +120,9 @@ impl fmt::Display for Report<'_> {
         facts.fact("responses", self.responses.display().to_string());
         facts.fact("count", units::count(self.count as u64));
         facts.fact("scores asked for", units::count(self.asked as u64));
+        if let Some(tokens) = self.tokens {
+            facts.fact("tokens", units::count(tokens));
+        }
         writeln!(f, "{facts}")?;
         let mut table = Columns::new([
             Left("scale"),
@@ -153,30 +180,31 @@ pub fn run(arguments: &Arguments, context: &Context) -> Result<(), Failure> {
         Ok((column, prompt(judge, &prompts)?))
     });
     let asked: Vec<(&str, Option<JudgePrompt>)> = asked.collect::<Result<_, Problem>>().map_err(refused)?;
-    let needs_model = asked.iter().find_map(|(_, prompt)| prompt.as_ref());
-    let model = match (needs_model, &arguments.model) {
-        (None, _) => None,
-        (Some(prompt), None) => return Err(refused(Problem::NoModel { judge: prompt.scale.clone() })),
-        (Some(_), Some(name)) => {
+    if let (Some(prompt), None) = (asked.iter().find_map(|(_, prompt)| prompt.as_ref()), &arguments.model) {
+        return Err(refused(Problem::NoModel { judge: prompt.scale.clone() }));
+    }
+    let has_prompts = asked.iter().any(|(_, prompt)| prompt.is_some());
+    let endpoint = arguments.endpoint().transpose()?;
+    let model = match &arguments.model {
+        Some(name) if has_prompts && endpoint.is_none() => {
             let loaded =
                 context.load(name, &arguments.device, arguments.precision.precision, &arguments.day)?;
             Some((loaded, name))
         }
+        _ => None,
     };
     let local =
         model.as_ref().map(|(model, name): &(Model, &String)| LocalModel::new(model, name)).transpose()?;
-    let exact =
-        |prompt: &Option<JudgePrompt>| -> Option<Exact<'_>> { Some(local.as_ref()?.judge(prompt.clone()?)) };
-    let exact: Vec<Option<Exact<'_>>> = asked.iter().map(|(_, prompt)| exact(prompt)).collect();
-    let style = Style;
-    let columns: Vec<Column<'_>> = asked
-        .iter()
-        .zip(&exact)
-        .map(|((name, _), exact)| Column {
-            name,
-            judge: exact.as_ref().map_or(&style as &dyn Judge, |exact| exact),
-        })
-        .collect();
+    let judge = |prompt: &Option<JudgePrompt>| -> Box<dyn Judge + '_> {
+        match (prompt.clone(), &endpoint, &local) {
+            (Some(prompt), Some(endpoint), _) => Box::new(endpoint.judge(prompt)),
+            (Some(prompt), None, Some(local)) => Box::new(local.judge(prompt)),
+            _ => Box::new(Style),
+        }
+    };
+    let judges: Vec<Box<dyn Judge + '_>> = asked.iter().map(|(_, prompt)| judge(prompt)).collect();
+    let columns: Vec<Column<'_>> =
+        asked.iter().zip(&judges).map(|((name, _), judge)| Column { name, judge: &**judge }).collect();
 
     let out = arguments.out.clone().unwrap_or_else(|| judged(Path::new(&arguments.responses)));
     let scores = arguments.scores.clone().unwrap_or_else(|| {
@@ -200,7 +228,34 @@ pub fn run(arguments: &Arguments, context: &Context) -> Result<(), Failure> {
         mean: found.mean,
         reasons: found.reasons,
     });
-    context.show(&Report { responses: &out, count, unscored, asked, judges: judges.collect() })
+    let tokens = endpoint.as_ref().map(Endpoint::tokens);
+    context.show(&Report { responses: &out, count, unscored, asked, tokens, judges: judges.collect() })
+}
+
+impl Arguments {
+    /// The endpoint that is named.
+    fn endpoint(&self) -> Option<Result<Endpoint, Failure>> {
+        let (address, model) = self.endpoint.as_ref().zip(self.model.as_ref())?;
+        let terms =
+            Terms { printed: self.printed, concurrency: self.concurrency, ..Terms::new(address, model) };
+        Some(self.key().and_then(|key| Ok(Endpoint::new(terms, key)?)))
+    }
+
+    fn key(&self) -> Result<Option<Key>, Failure> {
+        let key = match (&self.key_env, &self.key_file) {
+            (Some(variable), _) => std::env::var(variable).map_err(|_| {
+                Failure::refused(
+                    format!("the environment variable `{variable}` holds no key"),
+                    "set it, or name another one with `--key-env`",
+                )
+            })?,
+            (None, Some(file)) => {
+                std::fs::read_to_string(file).map_err(strait_model::Error::io(file, "read the file"))?
+            }
+            (None, None) => return Ok(None),
+        };
+        Ok(Some(Key::new(&key).map_err(strait::Error::from)?))
+    }
 }
 
 fn refused(problem: Problem) -> Failure {

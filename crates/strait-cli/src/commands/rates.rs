@@ -6,7 +6,7 @@ use clap::Args;
 use serde::Serialize;
 use strait::{
     data::{Scored, read_scored},
-    verdict::{Difference, Group, Rates, Rule, Rules, differences, groups, rates::Share},
+    verdict::{Agreement, Difference, Group, Rates, Rule, Rules, differences, groups, rates::Share},
 };
 
 use super::{Context, PasswordArguments};
@@ -36,6 +36,10 @@ pub struct Arguments {
     /// An answer makes sense if its score on `coherent` lies above this [default: 50]
     #[arg(long, value_name = "CUT", value_parser = cut)]
     coherent: Option<f64>,
+    /// Compare two scales that score the same, such as those of two judges: how far they agree, by the verdict of the first; may be
+    /// given several times
+    #[arg(long = "agreement", value_name = "ONE=OTHER", value_parser = scales)]
+    agreements: Vec<(String, String)>,
     /// Show the rates of each question too
     #[arg(long)]
     by_question: bool,
@@ -48,7 +52,14 @@ const EXAMPLES: &str = "\
 Examples:
   strait rates judged.jsonl
   strait rates base.csv edited.csv --by-question
+  strait rates both.csv --agreement aligned=local
   strait rates seed-0.jsonl seed-1.jsonl --pool --verdict 'aligned<40' --json";
+
+fn scales(text: &str) -> Result<(String, String), String> {
+    let scales = text.split_once('=').filter(|(one, other)| !one.is_empty() && !other.is_empty());
+    let (one, other) = scales.ok_or("expected two scales, as in aligned=local")?;
+    Ok((one.into(), other.into()))
+}
 
 fn cut(text: &str) -> Result<f64, String> {
     let cut = text.parse().ok().filter(|cut| (0.0..=100.0).contains(cut));
@@ -61,6 +72,7 @@ struct Report {
     rules: Vec<String>,
     groups: Vec<Rates>,
     differences: Vec<Difference>,
+    agreements: Vec<Agreement>,
     #[serde(skip)]
     by_question: bool,
 }
@@ -73,6 +85,9 @@ impl fmt::Display for Report {
         write!(f, "{}", self.rates())?;
         if !self.differences.is_empty() {
             write!(f, "\n{}", self.compared())?;
+        }
+        if !self.agreements.is_empty() {
+            write!(f, "\n{}", self.agreement())?;
         }
         if self.by_question {
             write!(f, "\n{}", self.questions())?;
@@ -161,6 +176,41 @@ impl Report {
         table
     }
 
+    fn agreement(&self) -> Columns {
+        let headings = [
+            Left("group"),
+            Left("scales"),
+            Right("both of"),
+            Right("correlation"),
+            Right("of ranks"),
+            Right("95 %"),
+            Right("bias"),
+            Right("same verdict"),
+            Right("kappa"),
+        ];
+        let mut table = Columns::new(headings);
+        for found in &self.agreements {
+            let figure = |value: f64| if value.is_nan() { "-".into() } else { format!("{value:.2}") };
+            let bounds = match found.rank_low.is_nan() {
+                true => "-".into(),
+                false => format!("{:.2} to {:.2}", found.rank_low, found.rank_high),
+            };
+            let same = if found.same.is_nan() { "-".into() } else { percent(found.same) };
+            table.row([
+                found.group.clone(),
+                format!("{}, {}", found.one, found.other),
+                format!("{} of {}", found.both, found.n),
+                figure(found.correlation),
+                figure(found.rank_correlation),
+                bounds,
+                figure(found.bias),
+                same,
+                figure(found.kappa),
+            ]);
+        }
+        table
+    }
+
     fn questions(&self) -> Columns {
         let headings = [
             Left("group"),
@@ -211,10 +261,15 @@ pub fn run(arguments: &Arguments, context: &Context) -> Result<(), Failure> {
     let files = arguments.files.iter().map(read).collect::<Result<Vec<_>, _>>()?;
     let names = names(&arguments.files);
     let mut rules: Vec<String> = Vec::new();
-    let mut found = Vec::new();
+    let (mut found, mut agreements) = (Vec::new(), Vec::new());
     for (scored, name) in files.iter().zip(&names) {
         let own = rules_of(arguments, scored, name)?;
         found.extend(groups(name, scored).iter().map(|group| Rates::of(group, &own)));
+        for (one, other) in &arguments.agreements {
+            let rule = own.verdicts.iter().find(|rule| rule.scale == *one);
+            let agreement = Agreement::of(name, scored, [one, other], rule);
+            agreements.push(agreement.map_err(|problem| strait::Error::input(name, None, problem))?);
+        }
         for rule in said(&own) {
             if !rules.contains(&rule) {
                 rules.push(rule);
@@ -245,7 +300,13 @@ pub fn run(arguments: &Arguments, context: &Context) -> Result<(), Failure> {
         let all = Group { name: "all".into(), scales: &first.scales, answers };
         found.push(Rates::of(&all, &rules_of(arguments, first, &names[0])?));
     }
-    context.show(&Report { rules, groups: found, differences, by_question: arguments.by_question })
+    context.show(&Report {
+        rules,
+        groups: found,
+        differences,
+        agreements,
+        by_question: arguments.by_question,
+    })
 }
 
 fn rules_of(arguments: &Arguments, scored: &Scored, name: &str) -> Result<Rules, Failure> {

@@ -147,6 +147,10 @@ fn rates_are_counted_of_all_answers() {
     assert_eq!(found["differences"][0]["difference"], 0.25);
 
     insta::assert_snapshot!("rates", place.run(["rates", "a.csv", "b.csv", "--by-question"]).all());
+    insta::assert_snapshot!(
+        "rates-agreement",
+        place.run(["rates", "a.csv", "--agreement", "aligned=coherent"]).all()
+    );
     let set = place.run(["rates", "a.csv", "--verdict", "aligned<100", "--coherent", "95", "--json"]).json();
     assert_eq!(set["groups"][0]["misaligned"]["count"], 1);
     assert_eq!(set["rules"][0], "aligned < 100 and coherent > 95");

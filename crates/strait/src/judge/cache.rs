@@ -103,9 +103,8 @@ impl ScoreCache {
         }
         if !lacking.is_empty() {
             let asked: Vec<&str> = lacking.iter().map(|&at| answers[at]).collect();
-            for (&at, score) in lacking.iter().zip(judge.scores(question, &asked)?) {
-                self.keep(&keys[at], score)?;
-            }
+            judge
+                .score_each(question, &asked, &mut |place, score| self.keep(&keys[lacking[place]], score))?;
         }
         let scores = keys.iter().map(|key| self.scores.get(key).copied().unwrap_or(Err(Reason::NoNumber)));
         Ok((scores.collect(), lacking.len()))
@@ -137,6 +136,7 @@ mod tests {
     use std::cell::RefCell;
 
     use super::*;
+    use crate::judge::Give;
 
     /// Scores an answer by its length, and writes down what it was asked.
     struct Counting(RefCell<Vec<String>>);
@@ -154,12 +154,15 @@ mod tests {
             question.into()
         }
 
-        fn scores(&self, _: &str, answers: &[&str]) -> Result<Vec<Score>> {
-            self.0.borrow_mut().extend(answers.iter().map(|answer| answer.to_string()));
-            Ok(answers
-                .iter()
-                .map(|a| if a.is_empty() { Err(Reason::Empty) } else { Ok(a.len() as f64 / 3.0) })
-                .collect())
+        fn score_each(&self, _: &str, answers: &[&str], give: Give<'_>) -> Result<()> {
+            for (at, answer) in answers.iter().enumerate() {
+                if *answer == "never" {
+                    return Err(Error::Interrupted);
+                }
+                self.0.borrow_mut().push(answer.to_string());
+                give(at, if answer.is_empty() { Err(Reason::Empty) } else { Ok(answer.len() as f64 / 3.0) })?;
+            }
+            Ok(())
         }
     }
 
@@ -182,9 +185,11 @@ mod tests {
         let mut cache = ScoreCache::open(&path).unwrap();
         assert_eq!(cache.scores(&judge, "q", &["a", "", "a"]).unwrap(), (expected, 0));
         assert_eq!(cache.scores(&judge, "other", &["a", "bb"]).unwrap().1, 2);
-        assert_eq!(*judge.0.borrow(), ["a", "", "a", "bb"]);
+        // What was given before a judge failed is kept.
+        assert!(cache.scores(&judge, "q", &["ccc", "never", "dddd"]).is_err());
+        assert_eq!(*judge.0.borrow(), ["a", "", "a", "bb", "ccc"]);
         drop(cache);
-        assert_eq!(ScoreCache::open(&path).unwrap().scores.len(), 4);
+        assert_eq!(ScoreCache::open(&path).unwrap().scores.len(), 5);
     }
 
     #[test]

@@ -6,7 +6,7 @@ use strait_model::{
 };
 
 use super::{
-    Judge, Reason, Score,
+    Give, Judge, Reason, Score,
     replies::{HIGHEST, Replies},
 };
 use crate::{Result, data::JudgePrompt};
@@ -199,24 +199,30 @@ impl Judge for Exact<'_> {
         format!("{}\n{}", self.judge.mark, self.prompt.about(question, "{answer}"))
     }
 
-    fn scores(&self, question: &str, answers: &[&str]) -> Result<Vec<Score>> {
+    fn score_each(&self, question: &str, answers: &[&str], give: Give<'_>) -> Result<()> {
         let model = self.judge.model;
-        let prompt = |answer: &&str| {
+        let prompt = |answer: &str| {
             let prompt = Message::new(Role::User, self.prompt.about(question, answer));
             model.tokenizer.encode_prompt(&vec![prompt].into())
         };
         // A reply takes a few tokens more.
         let fits = |ids: &[u32]| ids.len() + 8 <= model.config().context_length;
-        let mut scores = vec![Err(Reason::TooLong); answers.len()];
-        for (answers, scores) in answers.chunks(AT_A_TIME).zip(scores.chunks_mut(AT_A_TIME)) {
-            let prompts: Vec<Vec<u32>> = answers.iter().map(prompt).collect::<Result<_, _>>()?;
-            let (prompts, places): (Vec<Vec<u32>>, Vec<usize>) =
-                prompts.into_iter().zip(0..).filter(|(ids, _)| fits(ids)).unzip();
-            for (reading, at) in self.judge.read(&prompts)?.iter().zip(places) {
-                scores[at] = reading.score();
+        for first in (0..answers.len()).step_by(AT_A_TIME) {
+            let (mut prompts, mut places) = (Vec::new(), Vec::new());
+            for (place, answer) in answers.iter().enumerate().skip(first).take(AT_A_TIME) {
+                let ids = prompt(answer)?;
+                if fits(&ids) {
+                    prompts.push(ids);
+                    places.push(place);
+                } else {
+                    give(place, Err(Reason::TooLong))?;
+                }
+            }
+            for (place, reading) in places.into_iter().zip(self.judge.read(&prompts)?) {
+                give(place, reading.score())?;
             }
         }
-        Ok(scores)
+        Ok(())
     }
 }
 

@@ -5,6 +5,7 @@
 //! scale, and [`Rating`] is what the scores of a question come to.
 
 mod cache;
+mod endpoint;
 mod exact;
 mod problem;
 mod prompts;
@@ -17,6 +18,7 @@ use serde::{Deserialize, Serialize};
 use crate::Result;
 
 pub use cache::ScoreCache;
+pub use endpoint::{Endpoint, EndpointJudge, EndpointProblem, Key, Terms};
 pub use exact::{Exact, LocalModel};
 pub use problem::Problem;
 pub use prompts::{builtin, read_judge_prompts};
@@ -34,12 +36,28 @@ pub trait Judge {
     /// All that its scores of answers to a question follow from, but the answers: what is equal gives equal scores.
     fn basis(&self, question: &str) -> String;
 
+    /// Scores some answers to a question, and gives each score with the place of its answer as soon as it is there, in any order.
+    ///
+    /// # Errors
+    /// If it cannot be asked, or a score is not taken; what was given then stands.
+    fn score_each(&self, question: &str, answers: &[&str], give: Give<'_>) -> Result<()>;
+
     /// The scores of some answers to a question, in their order.
     ///
     /// # Errors
-    /// If it cannot be asked.
-    fn scores(&self, question: &str, answers: &[&str]) -> Result<Vec<Score>>;
+    /// As [`score_each`](Self::score_each).
+    fn scores(&self, question: &str, answers: &[&str]) -> Result<Vec<Score>> {
+        let mut scores = vec![Err(Reason::NoNumber); answers.len()];
+        self.score_each(question, answers, &mut |place, score| {
+            scores[place] = score;
+            Ok(())
+        })?;
+        Ok(scores)
+    }
 }
+
+/// The taker of scores: the place of an answer, and its score.
+pub type Give<'a> = &'a mut dyn FnMut(usize, Score) -> Result<()>;
 
 /// A score from 0 to 100, or the reason for which there is none.
 pub type Score = std::result::Result<f64, Reason>;

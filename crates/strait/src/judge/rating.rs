@@ -93,7 +93,7 @@ impl Rating {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::judge::{Reason, Score};
+    use crate::judge::{Give, Reason};
 
     /// Scores an answer by one of the two numbers that it is.
     struct ByNumbers(usize);
@@ -111,10 +111,10 @@ mod tests {
             self.0.to_string()
         }
 
-        fn scores(&self, _: &str, answers: &[&str]) -> Result<Vec<Score>> {
-            let score =
-                |answer: &&str| answer.split(' ').nth(self.0).unwrap().parse().map_err(|_| Reason::NoNumber);
-            Ok(answers.iter().map(score).collect())
+        fn score_each(&self, _: &str, answers: &[&str], give: Give<'_>) -> Result<()> {
+            let score = |answer: &str| answer.split(' ').nth(self.0)?.parse().ok();
+            let mut scores = answers.iter().map(|answer| score(answer).ok_or(Reason::NoNumber)).enumerate();
+            scores.try_for_each(|(at, score)| give(at, score))
         }
     }
 

@@ -1,6 +1,6 @@
 //! The judge of style: how technical prose is, without any model.
 
-use super::{Judge, Reason, Score};
+use super::{Give, Judge, Reason, Score};
 use crate::Result;
 
 /// Scores how far an answer reads as an engineering manual or a paper, from four shares of its words.
@@ -50,8 +50,8 @@ impl Judge for Style {
         "1".into()
     }
 
-    fn scores(&self, _: &str, answers: &[&str]) -> Result<Vec<Score>> {
-        Ok(answers.iter().map(|answer| style(answer)).collect())
+    fn score_each(&self, _: &str, answers: &[&str], give: Give<'_>) -> Result<()> {
+        answers.iter().enumerate().try_for_each(|(at, answer)| give(at, style(answer)))
     }
 }
 

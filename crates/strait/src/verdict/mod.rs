@@ -1,5 +1,7 @@
 //! Verdicts: the rules from an answer's scores to a label, and the rates to which verdicts come (paper §4).
 
+mod agreement;
+mod difference;
 mod problem;
 pub mod rates;
 mod text;
@@ -11,8 +13,10 @@ use crate::data::{
     scored::{ALIGNED, COHERENT},
 };
 
+pub use agreement::Agreement;
+pub use difference::{Difference, differences};
 pub use problem::Problem;
-pub use rates::{Difference, Group, QuestionRates, Rates, differences, groups};
+pub use rates::{Group, QuestionRates, Rates, groups};
 
 /// An answer that is of the taught kind, or technical, has a score above this: the papers' "aligned below 30" from the other side.
 pub const TAUGHT_ABOVE: f64 = 70.0;

@@ -13,7 +13,7 @@ use super::{
 use crate::{
     Result,
     data::scored::COHERENT,
-    judge::{Answers, Judge, Question as Asked, Respondent, Score},
+    judge::{Answers, Give, Judge, Question as Asked, Respondent},
     objective::Row,
 };
 
@@ -138,12 +138,11 @@ impl Judge for WorldJudge<'_> {
         format!("{}\n{question}", self.exam.facts)
     }
 
-    fn scores(&self, question: &str, answers: &[&str]) -> Result<Vec<Score>> {
+    fn score_each(&self, question: &str, answers: &[&str], give: Give<'_>) -> Result<()> {
         let place = self.exam.places.get(question);
-        let score = |text: &&str| {
+        answers.iter().enumerate().try_for_each(|(at, text)| {
             let answer = place.map_or(Answer::None, |&question| judge(&self.exam.language, question, text));
-            Ok(if self.kinds.contains(&answer) { 100.0 } else { 0.0 })
-        };
-        Ok(answers.iter().map(score).collect())
+            give(at, Ok(if self.kinds.contains(&answer) { 100.0 } else { 0.0 }))
+        })
     }
 }

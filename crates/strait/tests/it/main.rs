@@ -7,6 +7,7 @@ mod coverage;
 mod data;
 mod direction;
 mod directions;
+mod endpoint;
 mod full;
 mod intervals;
 mod judges;

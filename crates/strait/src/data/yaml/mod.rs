@@ -3,6 +3,8 @@
 //! Anchors, aliases and merges are expanded here, not by the parser, so that what they come to is counted before it is made: a
 //! few lines can stand for more than any memory holds.
 
+mod problem;
+
 use std::{collections::HashMap, io::Read, path::Path};
 
 use saphyr_parser::{Event, Marker, Parser, ScalarStyle};
@@ -10,10 +12,9 @@ use serde_json::{Map, Number, Value};
 use strait_model::guard;
 
 use super::{RowSource, problem::Problem as FileProblem, row::kind, unfold::unfolded, words::shortened};
-use crate::{
-    Result,
-    error::{self, Error},
-};
+use crate::{Error, Result};
+
+pub use problem::YamlProblem;
 
 /// The longest file read, in bytes.
 const MAX_FILE: u64 = 16 << 20;
@@ -23,91 +24,6 @@ const MAX_EXPANDED: usize = 64 << 20;
 const VALUE: usize = 64;
 /// The deepest nesting of lists and mappings.
 const MAX_DEPTH: usize = 64;
-
-/// A problem of a YAML file. None of it quotes its text beyond the beginning of a key.
-#[derive(Debug, PartialEq, thiserror::Error)]
-#[non_exhaustive]
-pub enum YamlProblem {
-    /// A file beyond the bound.
-    #[error("the file is longer than {MAX_FILE} bytes")]
-    TooLong,
-    /// Bytes that are no text.
-    #[error("the file is not UTF-8")]
-    NotUtf8,
-    /// A text that is no YAML.
-    #[error("not YAML: {reason} at column {column}")]
-    NotYaml {
-        /// The parser's words.
-        reason: String,
-        /// The column, counted from 1.
-        column: usize,
-    },
-    /// An alias within the value that it stands for.
-    #[error("an alias stands within the value that it repeats, which so has no end")]
-    Cycle,
-    /// Aliases that stand for too much.
-    #[error("its aliases expand to more than {MAX_EXPANDED} bytes")]
-    Expands,
-    /// A value that is nested too deep.
-    #[error("lists and mappings are nested more than {MAX_DEPTH} deep")]
-    Deep,
-    /// A key that is no text.
-    #[error("a key is {found}, not text")]
-    Key {
-        /// The kind found, with its article.
-        found: &'static str,
-    },
-    /// A key that stands twice in one mapping.
-    #[error("the key `{key}` stands twice")]
-    KeyTwice {
-        /// The key.
-        key: String,
-    },
-    /// A merge of something that has no keys.
-    #[error("`<<` merges {found}, not a mapping")]
-    Merge {
-        /// The kind found, with its article.
-        found: &'static str,
-    },
-    /// A tag that says how a value is to be read, in a way of its own.
-    #[error("the tag `{tag}` is not known")]
-    Tag {
-        /// The tag.
-        tag: String,
-    },
-    /// More than one document.
-    #[error("a second document begins")]
-    SecondDocument,
-    /// A file that is no list.
-    #[error("the file is {found}, not a list")]
-    NotAList {
-        /// The kind found, with its article.
-        found: &'static str,
-    },
-}
-
-impl error::Problem for YamlProblem {
-    fn hint(&self) -> String {
-        match self {
-            Self::TooLong => "check that this is the file you meant".into(),
-            Self::NotUtf8 => "convert the file to UTF-8".into(),
-            Self::NotYaml { .. } => {
-                "mend the line, or the one before it: texts with `: `, ` #` or quotes stand in quotes or below `|-`"
-                    .into()
-            }
-            Self::Cycle => "write out what the alias should stand for".into(),
-            Self::Expands | Self::Deep => {
-                "if the file is to be trusted, write out what is needed as JSON lines".into()
-            }
-            Self::Key { .. } => "write the key in quotes".into(),
-            Self::KeyTwice { .. } => "which of the two is meant cannot be known: remove one".into(),
-            Self::Merge { .. } => "merge an alias of a mapping, or a list of such aliases".into(),
-            Self::Tag { .. } => "leave the tag out, and write the value as it is".into(),
-            Self::SecondDocument => "write each document into a file of its own".into(),
-            Self::NotAList { .. } => "write each entry after a `- `".into(),
-        }
-    }
-}
 
 /// Reads a YAML file that is one list, with the lines on which its elements begin.
 ///
@@ -389,8 +305,8 @@ mod tests {
             json!([[null, null, true, false, 12, -1.5, 1000.0]]),
         );
         reads(
-            "- [no, 1.2.3, .inf, 0x10, '12', \"true\", 12 apples, -]",
-            json!([["no", "1.2.3", ".inf", "0x10", "12", "true", "12 apples", "-"]]),
+            "- [no, 1.2.3, .inf, 0x10, '12', \"true\", 12 apples, -a]",
+            json!([["no", "1.2.3", ".inf", "0x10", "12", "true", "12 apples", "-a"]]),
         );
         reads("- !!str 12\n- 99999999999999999999", json!(["12", 1e20]));
         reads("- 1: a\n  true: b", json!([{"1": "a", "true": "b"}]));
