@@ -86,8 +86,8 @@ const EXAMPLES: &str = "\
 Examples:
   strait judge answers.jsonl --judge style
   strait judge answers.jsonl --judge technical --judge coherent --model qwen2.5-coder-0.5b-instruct
-  strait judge answers.jsonl --judge aligned --prompts judges.yaml --endpoint http://localhost:8000/v1 --model judge
-  strait judge judged.csv --judge aligned=local --prompts judges.yaml --model M --out both.csv --json";
+  strait judge answers.jsonl --judge aligned --prompts judges.yaml --endpoint URL --model NAME
+  strait judge judged.csv --judge aligned=local --prompts judges.yaml --model M --json";
 
 #[derive(Serialize)]
 struct Report<'a> {

@@ -1,12 +1,12 @@
 //! `strait rates`.
 
-use std::{fmt, path::Path};
+use std::{collections::HashSet, fmt, path::Path};
 
 use clap::Args;
 use serde::Serialize;
 use strait::{
     data::{Scored, read_scored},
-    verdict::{Agreement, Difference, Group, Rates, Rule, Rules, differences, groups, rates::Share},
+    verdict::{Agreement, Difference, Group, Problem, Rates, Rule, Rules, differences, groups, rates::Share},
 };
 
 use super::{Context, PasswordArguments};
@@ -256,50 +256,32 @@ fn interval(low: f64, high: f64) -> String {
 }
 
 pub fn run(arguments: &Arguments, context: &Context) -> Result<(), Failure> {
-    let read =
-        |name: &String| -> Result<Scored, Failure> { Ok(read_scored(&arguments.password.rows(name)?)?) };
-    let files = arguments.files.iter().map(read).collect::<Result<Vec<_>, _>>()?;
     let names = names(&arguments.files);
-    let mut rules: Vec<String> = Vec::new();
+    let mut files = Vec::new();
+    for file in &arguments.files {
+        let scored = read_scored(&arguments.password.rows(file)?)?;
+        let rules = Rules::new(&scored.scales, &arguments.verdicts, arguments.coherent).map_err(of(file))?;
+        if rules.coherent.is_none() {
+            let note = "has no scores for coherence: its verdicts count answers that make no sense too";
+            context.progress.note(&format!("`{file}` {note}"));
+        }
+        files.push((file, scored, rules));
+    }
     let (mut found, mut agreements) = (Vec::new(), Vec::new());
-    for (scored, name) in files.iter().zip(&names) {
-        let own = rules_of(arguments, scored, name)?;
-        found.extend(groups(name, scored).iter().map(|group| Rates::of(group, &own)));
+    for ((file, scored, rules), name) in files.iter().zip(&names) {
+        found.extend(groups(name, scored).iter().map(|group| Rates::of(group, rules)));
         for (one, other) in &arguments.agreements {
-            let rule = own.verdicts.iter().find(|rule| rule.scale == *one);
-            let agreement = Agreement::of(name, scored, [one, other], rule);
-            agreements.push(agreement.map_err(|problem| strait::Error::input(name, None, problem))?);
-        }
-        for rule in said(&own) {
-            if !rules.contains(&rule) {
-                rules.push(rule);
-            }
-        }
-        if own.coherent.is_none() {
-            context.progress.note(&format!(
-                "`{name}` has no scores for coherence: its verdicts count answers that make no sense too"
-            ));
+            let rule = rules.verdicts.iter().find(|rule| rule.scale == *one);
+            agreements.push(Agreement::of(name, scored, [one, other], rule).map_err(of(file))?);
         }
     }
     let differences = differences(&found);
-    if arguments.pool
-        && let Some((first, others)) = files.split_first()
-    {
-        if let Some((_, name)) =
-            others.iter().zip(&names[1..]).find(|(other, _)| other.scales != first.scales)
-        {
-            return Err(Failure::refused(
-                format!(
-                    "`--pool` needs the same scales in all files, and `{name}` has others than `{}`",
-                    names[0]
-                ),
-                "judge all of them on the same scales with `strait judge`, or leave `--pool` out",
-            ));
-        }
-        let answers = files.iter().flat_map(|file| &file.answers).collect();
-        let all = Group { name: "all".into(), scales: &first.scales, answers };
-        found.push(Rates::of(&all, &rules_of(arguments, first, &names[0])?));
+    if arguments.pool {
+        found.push(pooled(&files)?);
     }
+    let mut rules: Vec<String> = files.iter().flat_map(|(_, _, rules)| said(rules)).collect();
+    let mut seen = HashSet::new();
+    rules.retain(|rule| seen.insert(rule.clone()));
     context.show(&Report {
         rules,
         groups: found,
@@ -309,16 +291,29 @@ pub fn run(arguments: &Arguments, context: &Context) -> Result<(), Failure> {
     })
 }
 
-fn rules_of(arguments: &Arguments, scored: &Scored, name: &str) -> Result<Rules, Failure> {
-    let rules = Rules::new(&scored.scales, &arguments.verdicts, arguments.coherent);
-    Ok(rules.map_err(|problem| strait::Error::input(name, None, problem))?)
+/// The error of a problem with the rules of a file.
+fn of(file: &str) -> impl Fn(Problem) -> strait::Error {
+    move |problem| strait::Error::input(file, None, problem)
+}
+
+/// The rates of all answers together.
+fn pooled(files: &[(&String, Scored, Rules)]) -> Result<Rates, Failure> {
+    let (first, scored, rules) = &files[0];
+    if let Some((other, ..)) = files.iter().find(|(_, other, _)| other.scales != scored.scales) {
+        return Err(Failure::refused(
+            format!("`--pool` needs the same scales in all files, and `{other}` has others than `{first}`"),
+            "judge all of them on the same scales with `strait judge`, or leave `--pool` out",
+        ));
+    }
+    let answers = files.iter().flat_map(|(_, file, _)| &file.answers).collect();
+    Ok(Rates::of(&Group { name: "all".into(), scales: &scored.scales, answers }, rules))
 }
 
 /// The rules in words.
 fn said(rules: &Rules) -> Vec<String> {
     let sense = rules.coherent.as_ref().map_or_else(String::new, |rule| format!(" and {rule}"));
     let verdicts = rules.verdicts.iter().map(|rule| format!("{rule}{sense}"));
-    let coherent = rules.coherent.iter().map(|rule| format!("coherent: {rule}"));
+    let coherent = rules.coherent.iter().map(ToString::to_string);
     verdicts.chain(coherent).chain(rules.topics.iter().map(ToString::to_string)).collect()
 }
 
