@@ -87,7 +87,7 @@ fn is_long(word: &str) -> bool {
 fn is_nominal(word: &str) -> bool {
     let singular = word.strip_suffix('s').unwrap_or(word);
     let ends = |ending: &&str| word.ends_with(*ending) || singular.ends_with(*ending);
-    word.chars().count() >= 6 && NOMINAL.iter().any(|ending| ends(&ending))
+    word.chars().count() >= 6 && NOMINAL.iter().any(ends)
 }
 
 fn is_casual(word: &str) -> bool {

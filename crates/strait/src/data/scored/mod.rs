@@ -285,7 +285,10 @@ fn problem_of(error: csv::Error, place: &Path) -> crate::Error {
 mod tests {
     use super::*;
 
-    fn read(name: &str, text: &str) -> Result<(Vec<String>, Vec<Vec<Option<f64>>>), String> {
+    /// The scales, and the scores of every answer.
+    type Found = (Vec<String>, Vec<Vec<Option<f64>>>);
+
+    fn read(name: &str, text: &str) -> Result<Found, String> {
         let source = RowSource::Lines { name: name.into(), text: text.into() };
         let found = read_scored(&source).map_err(|error| error.to_string())?;
         Ok((found.scales, found.answers.into_iter().map(|answer| answer.scores).collect()))
