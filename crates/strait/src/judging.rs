@@ -58,7 +58,7 @@ pub struct ColumnOutcome {
 }
 
 /// Has the answers of a file judged, and writes them with their scores: CSV where the new file is named so, else JSON lines. Scores
-/// go into the cache as they come, so that the same call goes on where it was stopped.
+/// go into the file `kept` as they come (a [`ScoreCache`]), so that the same call goes on where it was stopped.
 ///
 /// A score stands under the column's name; where there is none, the reason stands under that name and `_reason`.
 ///
@@ -69,12 +69,13 @@ pub fn judge_answers(
     source: &RowSource,
     columns: &[Column<'_>],
     out: &Path,
-    cache: &mut ScoreCache,
+    kept: &Path,
     progress: &dyn Progress,
 ) -> Result<Outcome> {
     let answers = read_answers(source)?;
     check_columns(columns, &answers, &source.place())?;
     begin(out, columns)?;
+    let mut cache = ScoreCache::open(kept)?;
     let mut scores: Vec<Vec<Score>> = Vec::new();
     let mut asked = 0;
     for Column { name, judge } in columns {
@@ -145,7 +146,11 @@ fn begin(out: &Path, columns: &[Column<'_>]) -> Result<()> {
     let mut beside = OsString::from(out);
     beside.push(".settings.json");
     let beside = PathBuf::from(beside);
-    if out.exists() && !beside.exists() {
+    let settings = std::fs::read(&beside).ok();
+    let is_ours = |bytes: Vec<u8>| {
+        serde_json::from_slice(&bytes).is_ok_and(|settings: Value| settings.get("judges").is_some())
+    };
+    if settings.map_or(out.exists(), |bytes| !is_ours(bytes)) {
         return Err(Error::input(out, None, Problem::NotOurs));
     }
     let judge = |Column { name, judge }: &Column<'_>| {

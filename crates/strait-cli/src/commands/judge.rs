@@ -10,9 +10,7 @@ use clap::Args;
 use serde::Serialize;
 use strait::{
     data::JudgePrompt,
-    judge::{
-        Endpoint, Judge, Key, LocalModel, Problem, ScoreCache, Style, Terms, builtin, read_judge_prompts,
-    },
+    judge::{Endpoint, Judge, Key, LocalModel, Problem, Style, Terms, builtin, read_judge_prompts},
     judging::{self, Column, Outcome},
 };
 use strait_model::Model;
@@ -213,12 +211,11 @@ pub fn run(arguments: &Arguments, context: &Context) -> Result<(), Failure> {
         name.into()
     });
     let source = arguments.password.rows(&arguments.responses)?;
-    let mut cache = ScoreCache::open(&scores)?;
     let progress = context.progress.clone();
     let _guard = interrupt::stop_first(move || {
         progress.note("stopping; what is judged is kept, Ctrl-C again stops at once");
     });
-    let outcome = judging::judge_answers(&source, &columns, &out, &mut cache, &*context.progress)?;
+    let outcome = judging::judge_answers(&source, &columns, &out, &scores, &*context.progress)?;
     let Outcome { count, unscored, asked, columns: found } = outcome;
     let judges = columns.iter().zip(found).map(|(column, found)| Judged {
         column: column.name.into(),

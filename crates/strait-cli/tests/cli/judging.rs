@@ -116,6 +116,18 @@ fn what_cannot_be_judged_is_refused() {
     place.write("notes.jsonl", "{}\n");
     refused("not-ours", &judge(&["--judge", "style", "--out", "notes.jsonl"]));
     assert_eq!(fs::read_to_string(place.path("notes.jsonl")).unwrap(), "{}\n");
+    let asked = ["--judge", "technical", "--model", "m", "--endpoint"];
+    refused("no-address", &judge(&[&asked[..], &["localhost:8000/v1"]].concat()));
+    refused(
+        "no-key",
+        &judge(&[&asked[..], &["http://localhost:8000/v1", "--key-env", "NO_SUCH_KEY"]].concat()),
+    );
+    assert_eq!(judge(&["--judge", "style", "--printed"]).code, Some(2));
+    assert!(!place.path("answers.judged.jsonl.scores.jsonl").exists());
+    // What was sampled is not written over.
+    place.write("answers.jsonl.settings.json", "{\"schema\": 1, \"weights\": \"ab\"}\n");
+    assert_eq!(judge(&["--judge", "style", "--out", "answers.jsonl"]).code, Some(1));
+    assert_eq!(fs::read_to_string(place.path("answers.jsonl")).unwrap(), ANSWERS);
     place.write("judges.yaml", "- kind: &k\n    a: *k\n");
     refused("cycle", &judge(&["--judge", "kind", "--prompts", "judges.yaml"]));
     place.write("judges.yaml", "- kind: Is {answer} kind?\n");

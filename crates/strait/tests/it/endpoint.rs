@@ -4,7 +4,6 @@ use std::{
     collections::HashMap,
     io::{BufRead, BufReader, Read, Write},
     net::{TcpListener, TcpStream},
-    path::Path,
     sync::{
         Arc, Mutex,
         atomic::{AtomicUsize, Ordering::Relaxed},
@@ -17,7 +16,7 @@ use serde_json::{Value, json};
 use strait::{
     Error,
     data::{JudgePrompt, RowSource},
-    judge::{Endpoint, Judge, Key, Reason, Score, ScoreCache, Terms},
+    judge::{Endpoint, Judge, Key, Reason, Score, Terms},
     judging::{Column, Outcome, judge_answers},
 };
 use strait_model::progress::{Progress, Silent, Task, Unit};
@@ -311,8 +310,8 @@ fn four_hundred_answers_come_through_faults_and_a_stop() {
     let judge = endpoint.judge(prompt());
     let out = folder.path().join("judged.jsonl");
     let run = |progress: &dyn Progress| -> Result<Outcome, Error> {
-        let mut cache = ScoreCache::open(Path::new(&format!("{}.scores.jsonl", out.display()))).unwrap();
-        judge_answers(&source, &[Column { name: "aligned", judge: &judge }], &out, &mut cache, progress)
+        let columns = [Column { name: "aligned", judge: &judge }];
+        judge_answers(&source, &columns, &out, &folder.path().join("scores.jsonl"), progress)
     };
     assert!(matches!(run(&Stopping(AtomicUsize::new(0))), Err(Error::Interrupted)));
     let before = answered.lock().unwrap().len();

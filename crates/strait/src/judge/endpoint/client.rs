@@ -171,7 +171,10 @@ impl Client {
         let reason = self.hidden(&error.to_string());
         let problem = EndpointProblem::Unreachable { reason };
         match error {
-            ureq::Error::Tls(_) | ureq::Error::Rustls(_) | ureq::Error::BadUri(_) => Fault::Lasting(problem),
+            ureq::Error::Tls(_)
+            | ureq::Error::Rustls(_)
+            | ureq::Error::BadUri(_)
+            | ureq::Error::HostNotFound => Fault::Lasting(problem),
             _ if error.to_string().contains("certificate") => Fault::Lasting(problem),
             _ => Fault::Passing(problem, None),
         }
