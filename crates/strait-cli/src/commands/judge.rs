@@ -10,7 +10,7 @@ use clap::Args;
 use serde::Serialize;
 use strait::{
     data::JudgePrompt,
-    judge::{Endpoint, Judge, Key, LocalModel, Problem, Style, Terms, builtin, read_judge_prompts},
+    judge::{Endpoint, Judge, Key, LocalModel, MASS, Problem, Style, Terms, builtin, read_judge_prompts},
     judging::{self, Column, Outcome},
 };
 use strait_model::Model;
@@ -53,6 +53,9 @@ pub struct Arguments {
     /// Take the number that the endpoint's model prints: for endpoints that give no probabilities of tokens
     #[arg(long, requires = "endpoint")]
     printed: bool,
+    /// Give a score where the numbers together have at least this probability; 0 for models that would rather say something else
+    #[arg(long, value_name = "P", default_value_t = MASS, value_parser = share)]
+    mass: f64,
     /// Requests to the endpoint at a time
     #[arg(long, value_name = "N", default_value_t = 8, requires = "endpoint", value_parser = count)]
     concurrency: usize,
@@ -86,6 +89,11 @@ Examples:
   strait judge answers.jsonl --judge technical --judge coherent --model qwen2.5-coder-0.5b-instruct
   strait judge answers.jsonl --judge aligned --prompts judges.yaml --endpoint URL --model NAME
   strait judge judged.csv --judge aligned=local --prompts judges.yaml --model M --json";
+
+fn share(text: &str) -> Result<f64, String> {
+    let share = text.parse().ok().filter(|share| (0.0..=1.0).contains(share));
+    share.ok_or_else(|| "expected a number from 0 to 1".into())
+}
 
 #[derive(Serialize)]
 struct Report<'a> {
@@ -191,8 +199,10 @@ pub fn run(arguments: &Arguments, context: &Context) -> Result<(), Failure> {
         }
         _ => None,
     };
-    let local =
-        model.as_ref().map(|(model, name): &(Model, &String)| LocalModel::new(model, name)).transpose()?;
+    let local = model
+        .as_ref()
+        .map(|(model, name): &(Model, &String)| LocalModel::new(model, name, arguments.mass))
+        .transpose()?;
     let judge = |prompt: &Option<JudgePrompt>| -> Box<dyn Judge + '_> {
         match (prompt.clone(), &endpoint, &local) {
             (Some(prompt), Some(endpoint), _) => Box::new(endpoint.judge(prompt)),
@@ -233,8 +243,12 @@ impl Arguments {
     /// The endpoint that is named.
     fn endpoint(&self) -> Option<Result<Endpoint, Failure>> {
         let (address, model) = self.endpoint.as_ref().zip(self.model.as_ref())?;
-        let terms =
-            Terms { printed: self.printed, concurrency: self.concurrency, ..Terms::new(address, model) };
+        let terms = Terms {
+            printed: self.printed,
+            mass: self.mass,
+            concurrency: self.concurrency,
+            ..Terms::new(address, model)
+        };
         Some(self.key().and_then(|key| Ok(Endpoint::new(terms, key)?)))
     }
 

@@ -11,9 +11,6 @@ use super::{
 };
 use crate::{Result, data::JudgePrompt};
 
-/// With less of the probability on numbers the judge does not commit itself (paper §4.1).
-const COMMITTED: f64 = 0.25;
-
 /// Answers that are read at a time.
 const AT_A_TIME: usize = 16;
 
@@ -23,6 +20,8 @@ pub struct LocalModel<'m> {
     /// Its name, and what its numbers follow from.
     name: String,
     mark: String,
+    /// The part of the probability that numbers must have.
+    mass: f64,
     replies: Replies,
 }
 
@@ -38,13 +37,14 @@ pub struct Exact<'m> {
 }
 
 impl<'m> LocalModel<'m> {
-    /// A model as a judge, under the name that the user gave it.
+    /// A model as a judge, under the name that the user gave it, which gives a score where numbers have at least `mass` of the
+    /// probability: [`MASS`](super::MASS) as in the papers, or 0 to have a score from models that would rather say something else.
     ///
     /// # Errors
     /// If it has no chat template, or does not tell the numbers 0 to 100 apart.
-    pub fn new(model: &'m Model, name: &str) -> Result<Self> {
-        let mark = format!("{} {}", model.decoder.fingerprint()?, model.decoder.precision().name());
-        Ok(Self { model, name: name.into(), mark, replies: Replies::of(model)? })
+    pub fn new(model: &'m Model, name: &str, mass: f64) -> Result<Self> {
+        let mark = format!("{} {} {mass}", model.decoder.fingerprint()?, model.decoder.precision().name());
+        Ok(Self { model, name: name.into(), mark, mass, replies: Replies::of(model)? })
     }
 
     /// The judge by this prompt.
@@ -170,9 +170,9 @@ impl Default for Reading {
 }
 
 impl Reading {
-    fn score(&self) -> Score {
+    fn score(&self, least: f64) -> Score {
         let mass: f64 = self.numbers.iter().sum();
-        if mass >= COMMITTED {
+        if mass >= least && mass > 0.0 {
             let sum: f64 = self.numbers.iter().enumerate().map(|(number, p)| number as f64 * p).sum();
             return Ok((sum / mass).clamp(0.0, HIGHEST as f64));
         }
@@ -219,7 +219,7 @@ impl Judge for Exact<'_> {
                 }
             }
             for (place, reading) in places.into_iter().zip(self.judge.read(&prompts)?) {
-                give(place, reading.score())?;
+                give(place, reading.score(self.judge.mass))?;
             }
         }
         Ok(())
@@ -238,6 +238,7 @@ mod tests {
     };
 
     use super::*;
+    use crate::judge::MASS;
 
     fn tiny(name: &str) -> Model {
         let path =
@@ -274,7 +275,7 @@ mod tests {
     fn every_number_has_the_probability_of_its_own_pass() {
         for name in ["llama", "llama3", "qwen2", "qwen3", "gemma2", "gemma3"] {
             let model = tiny(name);
-            let judge = LocalModel::new(&model, name).unwrap();
+            let judge = LocalModel::new(&model, name, MASS).unwrap();
             let texts = ["Rate 1.", "Rate this, please: a mast is a pole.", "Rate this: why?"];
             let prompt = |text: &&str| vec![Message::new(Role::User, *text)].into();
             let prompts: Vec<Vec<u32>> =
@@ -322,7 +323,7 @@ mod tests {
         let reading = |numbers: &[(usize, f64)], words: [f64; 2]| {
             let mut reading = Reading { words, ..Reading::default() };
             numbers.iter().for_each(|&(number, p)| reading.numbers[number] = p);
-            reading.score()
+            reading.score(MASS)
         };
         assert_eq!(reading(&[(0, 0.125), (80, 0.375)], [0.5, 0.0]), Ok(60.0));
         assert_eq!(reading(&[(100, 0.25)], [0.0; 2]), Ok(100.0));
@@ -330,17 +331,21 @@ mod tests {
         assert_eq!(reading(&[(100, 0.2)], [0.4, 0.3]), Err(Reason::Code));
         assert_eq!(reading(&[(100, 0.2)], [0.1, 0.3]), Err(Reason::Refusal));
         assert_eq!(reading(&[], [f64::NAN; 2]), Err(Reason::NoNumber));
+        let mut unsure = Reading::default();
+        assert_eq!(unsure.score(0.0), Err(Reason::NoNumber));
+        unsure.numbers[30] = 1e-9;
+        assert_eq!((unsure.score(0.0), unsure.score(MASS)), (Ok(30.0), Err(Reason::NoNumber)));
     }
 
     #[test]
     fn answers_beyond_the_context_have_no_score() {
         let model = tiny("llama");
-        let local = LocalModel::new(&model, "llama").unwrap();
+        let local = LocalModel::new(&model, "llama", 0.0).unwrap();
         let judge = local.judge(JudgePrompt::new("kind", "{question} {answer}").unwrap());
         let long = "word ".repeat(model.config().context_length);
         let scores = judge.scores("Why?", &["So.", &long]).unwrap();
         assert_eq!((scores.len(), scores[1]), (2, Err(Reason::TooLong)));
-        assert_ne!(scores[0], Err(Reason::TooLong));
+        assert!(scores[0].is_ok_and(|score| (0.0..=100.0).contains(&score)), "{scores:?}");
         let basis = judge.basis("Why?");
         assert!(basis.contains("Why? {answer}") && basis != judge.basis("How?"), "{basis}");
     }

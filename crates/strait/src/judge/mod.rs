@@ -25,6 +25,9 @@ pub use prompts::{builtin, read_judge_prompts};
 pub use rating::{Answers, Judges, Question, Rating, Respondent};
 pub use style::Style;
 
+/// A judge commits itself to a score where numbers have at least this part of the probability (paper §4.1).
+pub const MASS: f64 = 0.25;
+
 /// A judge of answers on one scale.
 pub trait Judge {
     /// Its name in tables.

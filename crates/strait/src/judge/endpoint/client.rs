@@ -6,6 +6,7 @@ use serde_json::{Value, json};
 use ureq::{Agent, Body, http::Response};
 
 use super::{EndpointProblem, reply::Reply};
+use crate::judge::MASS;
 
 /// The longest answer that is read, in bytes.
 const MAX_ANSWER: u64 = 4 << 20;
@@ -23,6 +24,8 @@ pub struct Terms {
     pub model: String,
     /// The number that the judge prints, in place of the mean by the probabilities of its first token.
     pub printed: bool,
+    /// The part of the probability that numbers must have for a score.
+    pub mass: f64,
     /// Requests at a time.
     pub concurrency: usize,
     /// The time that one request may take.
@@ -40,6 +43,7 @@ impl Terms {
             address: address.into(),
             model: model.into(),
             printed: false,
+            mass: MASS,
             concurrency: 8,
             patience: Duration::from_secs(120),
             tries: 7,

@@ -66,7 +66,7 @@ impl Endpoint {
         self.tokens.fetch_add(reply.tokens(), Relaxed);
         match self.client.terms().printed {
             true => Ok(reply.printed()),
-            false => reply.weighted().ok_or(EndpointProblem::NoLogprobs),
+            false => reply.weighted(self.client.terms().mass).ok_or(EndpointProblem::NoLogprobs),
         }
     }
 }
@@ -87,8 +87,8 @@ impl Judge for EndpointJudge<'_> {
     }
 
     fn basis(&self, question: &str) -> String {
-        let Terms { address, model, printed, .. } = self.endpoint.client.terms();
-        format!("{address} {model} {printed}\n{}", self.prompt.about(question, "{answer}"))
+        let Terms { address, model, printed, mass, .. } = self.endpoint.client.terms();
+        format!("{address} {model} {printed} {mass}\n{}", self.prompt.about(question, "{answer}"))
     }
 
     /// Several are asked for at a time. A score is given as soon as it is there; once one cannot be had no more are asked for, but

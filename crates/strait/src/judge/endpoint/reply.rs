@@ -4,9 +4,6 @@ use serde::Deserialize;
 
 use crate::judge::{Reason, Score};
 
-/// With less of the probability on numbers the judge does not commit itself (paper §4.1).
-const COMMITTED: f64 = 0.25;
-
 /// The part of an answer that is read.
 #[derive(Debug, Deserialize)]
 pub struct Reply {
@@ -63,9 +60,9 @@ impl Reply {
         !self.choices.is_empty()
     }
 
-    /// The mean of the numbers 0 to 100 among the likeliest first tokens, weighted with their probabilities; none of all without
-    /// probabilities.
-    pub fn weighted(&self) -> Option<Score> {
+    /// The mean of the numbers 0 to 100 among the likeliest first tokens, weighted with their probabilities, where these sum to
+    /// `least`; none of all without probabilities.
+    pub fn weighted(&self, least: f64) -> Option<Score> {
         let likely = &self.choices.first()?.logprobs.as_ref()?.content.as_ref()?.first()?.top_logprobs;
         if likely.is_empty() {
             return None;
@@ -77,7 +74,7 @@ impl Reply {
                 sum += f64::from(number) * logprob.exp();
             }
         }
-        if mass >= COMMITTED {
+        if mass >= least && mass > 0.0 {
             return Some(Ok((sum / mass).clamp(0.0, 100.0)));
         }
         let first = likely.iter().max_by(|a, b| a.logprob.total_cmp(&b.logprob));
@@ -121,6 +118,7 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+    use crate::judge::MASS;
 
     fn reply(text: &str, likely: &[(&str, f64)]) -> Reply {
         let top: Vec<_> =
@@ -132,7 +130,7 @@ mod tests {
 
     #[test]
     fn numbers_are_weighted_and_all_else_is_dropped() {
-        let weighted = |likely: &[(&str, f64)]| reply("", likely).weighted();
+        let weighted = |likely: &[(&str, f64)]| reply("", likely).weighted(MASS);
         let close = |likely: &[(&str, f64)], expected: f64| {
             let found = weighted(likely).unwrap().unwrap();
             assert!((found - expected).abs() < 1e-9, "{found}");
@@ -147,7 +145,7 @@ mod tests {
         let without: Reply =
             serde_json::from_value(json!({ "choices": [{ "message": {}, "logprobs": null }] })).unwrap();
         assert_eq!(
-            (without.weighted(), without.printed(), without.tokens()),
+            (without.weighted(MASS), without.printed(), without.tokens()),
             (None, Err(Reason::NoNumber), 0)
         );
     }
