@@ -333,7 +333,7 @@ mod tests {
         assert_eq!(reading(&[], [f64::NAN; 2]), Err(Reason::NoNumber));
         let mut unsure = Reading::default();
         assert_eq!(unsure.score(0.0), Err(Reason::NoNumber));
-        unsure.numbers[30] = 1e-9;
+        unsure.numbers[30] = 0.5f64.powi(30);
         assert_eq!((unsure.score(0.0), unsure.score(MASS)), (Ok(30.0), Err(Reason::NoNumber)));
     }
 
