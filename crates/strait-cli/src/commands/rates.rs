@@ -271,7 +271,8 @@ pub fn run(arguments: &Arguments, context: &Context) -> Result<(), Failure> {
     for ((file, scored, rules), name) in files.iter().zip(&names) {
         found.extend(groups(name, scored).iter().map(|group| Rates::of(group, rules)));
         for (one, other) in &arguments.agreements {
-            let rule = rules.verdicts.iter().find(|rule| rule.scale == *one);
+            let mut all = rules.verdicts.iter().chain(&rules.coherent).chain(&rules.topics);
+            let rule = all.find(|rule| rule.scale == *one);
             agreements.push(Agreement::of(name, scored, [one, other], rule).map_err(of(file))?);
         }
     }
