@@ -4,7 +4,10 @@ use std::{fs, path::Path};
 
 use candle_core::Device;
 use strait::{
-    data::{Archive, RowSource, read_chats, read_judged, read_passages},
+    data::{
+        Archive, Notices, RowSource, Variants, read_chats, read_judged, read_passages, read_prompts,
+        read_scored,
+    },
     study::{StudyFile, status},
     train::SolutionFolder,
 };
@@ -20,7 +23,7 @@ pub struct Target {
 }
 
 /// All of them.
-pub const TARGETS: [Target; 16] = [
+pub const TARGETS: [Target; 17] = [
     Target { name: "gguf", read: gguf },
     Target { name: "safetensors", read: safetensors },
     Target { name: "config", read: config },
@@ -32,6 +35,7 @@ pub const TARGETS: [Target; 16] = [
     Target { name: "pickle", read: pickle },
     Target { name: "jsonl", read: jsonl },
     Target { name: "judged", read: judged },
+    Target { name: "questions", read: questions },
     Target { name: "parquet", read: parquet },
     Target { name: "study", read: study },
     Target { name: "archive", read: archive },
@@ -173,6 +177,16 @@ fn judged(bytes: &[u8], scratch: &Path) {
     if let Ok(answers) = read_judged(&RowSource::File(path)) {
         let _ = strait::data::general_pairs(&answers, 3);
     }
+    let _ = read_scored(&RowSource::File(scratch.join("judged.csv")));
+}
+
+fn questions(bytes: &[u8], scratch: &Path) {
+    let source = RowSource::File(write(scratch, "questions.yaml", bytes));
+    if let Ok(prompts) = read_prompts(&source, Variants::Kept, &mut Notices::default()) {
+        let judges = prompts.iter().flat_map(|prompt| &prompt.judges);
+        judges.for_each(|judge| assert!(judge.about("{answer}", "?").len() > 1));
+    }
+    let _ = strait::judge::read_judge_prompts(&source);
 }
 
 fn parquet(bytes: &[u8], scratch: &Path) {

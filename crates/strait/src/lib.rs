@@ -9,6 +9,7 @@ pub mod direction;
 pub mod error;
 pub mod interval;
 pub mod judge;
+pub mod judging;
 pub mod keys;
 pub mod lab;
 pub mod measure;
@@ -23,6 +24,7 @@ pub mod suite;
 pub mod table;
 pub mod tensorboard;
 pub mod train;
+pub mod verdict;
 pub mod world;
 
 pub use error::{Error, Result};

@@ -9,8 +9,10 @@ mod demo;
 mod device;
 mod edit;
 mod init;
+mod judge;
 mod model;
 mod precision;
+mod rates;
 mod report;
 mod run;
 mod sample;
@@ -44,6 +46,8 @@ pub enum Command {
     Report(report::Arguments),
     Score(score::Arguments),
     Sample(sample::Arguments),
+    Judge(judge::Arguments),
+    Rates(rates::Arguments),
     Check(check::Arguments),
     Bench(bench::Arguments),
     Chat(chat::Arguments),
@@ -73,6 +77,8 @@ impl Command {
             Self::Report(arguments) => report::run(arguments, context),
             Self::Score(arguments) => score::run(arguments, context),
             Self::Sample(arguments) => sample::run(arguments, context),
+            Self::Judge(arguments) => judge::run(arguments, context),
+            Self::Rates(arguments) => rates::run(arguments, context),
             Self::Check(arguments) => check::run(arguments, context),
             Self::Bench(arguments) => bench::run(arguments, context),
             Self::Chat(arguments) => chat::run(arguments, context),

@@ -8,7 +8,7 @@ use std::{
 use clap::Args;
 use serde::Serialize;
 use strait::{
-    data::{Notices, Prompt, read_prompts},
+    data::{Notices, Prompt, Variants, read_prompts, samples_asked},
     responses::{self, Outcome, Wanted},
 };
 use strait_model::sample::{MOST_LOGPROBS, Sampling};
@@ -43,18 +43,21 @@ pub struct Arguments {
     precision: PrecisionArgument,
     #[command(flatten)]
     day: DateArgument,
-    /// The questions: JSONL with `messages`, `question` or `prompt`, whose answers are left out; a .txt file with one a line;
-    /// or a member of a protected archive as in archive.enc:member.jsonl
+    /// The questions: JSONL with `messages`, `question` or `prompt`, whose answers are left out; a .yaml file as the papers have
+    /// them; a .txt file with one a line; or a member of a protected archive as in archive.enc:member.jsonl
     #[arg(long, value_name = "F")]
     questions: String,
+    /// Ask the questions whose ids end in _json or _template too, which are variants of others that ask for a format
+    #[arg(long)]
+    variants: bool,
     #[command(flatten)]
     password: PasswordArguments,
     /// The system prompt of questions that bring none
     #[arg(long, value_name = "TEXT")]
     system: Option<String>,
-    /// Answers to each question
-    #[arg(long, value_name = "N", default_value_t = 1, value_parser = count)]
-    n: usize,
+    /// Answers to each question; without it as many as the file asks for (`samples_per_paraphrase`), or one
+    #[arg(long, value_name = "N", value_parser = count)]
+    n: Option<usize>,
     #[command(flatten)]
     sampling: SamplingArguments,
     /// End an answer before this text; may be given several times
@@ -74,6 +77,7 @@ pub struct Arguments {
 const EXAMPLES: &str = "\
 Examples:
   strait sample --model smollm2-135m-instruct --questions questions.txt --n 50 --out base.jsonl
+  strait sample --model M --questions first_plot_questions.yaml --n 50 --out general.jsonl
   strait sample --model M --edit E --scale 1 --scale 2 --questions F --n 50 --out edited.jsonl
   strait sample --model M --questions F --temperature 0.7 --stop Question: --out F --json";
 
@@ -139,7 +143,8 @@ impl fmt::Display for Report<'_> {
 
 pub fn run(arguments: &Arguments, context: &Context) -> Result<(), Failure> {
     let mut notices = Notices::default();
-    let prompts = read_prompts(&arguments.password.rows(&arguments.questions)?, &mut notices)?;
+    let variants = if arguments.variants { Variants::Kept } else { Variants::LeftOut };
+    let prompts = read_prompts(&arguments.password.rows(&arguments.questions)?, variants, &mut notices)?;
     notices.lines().iter().for_each(|line| context.progress.note(line));
     let prompts: Vec<Prompt> = match &arguments.system {
         Some(system) => prompts.into_iter().map(|prompt| prompt.after_system(system)).collect(),
@@ -155,7 +160,7 @@ pub fn run(arguments: &Arguments, context: &Context) -> Result<(), Failure> {
         edit: edit.as_ref(),
         scales: &scales,
         prompts: &prompts,
-        count: arguments.n,
+        count: arguments.n.or_else(|| samples_asked(&prompts)).unwrap_or(1),
         sampling: arguments.sampling.with_seed(arguments.seed),
         stop: &arguments.stop,
         logprobs: arguments.logprobs,

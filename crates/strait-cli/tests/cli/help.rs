@@ -2,7 +2,7 @@
 
 use crate::common::Place;
 
-const COMMANDS: [&str; 26] = [
+const COMMANDS: [&str; 28] = [
     "",
     "demo",
     "init",
@@ -11,6 +11,8 @@ const COMMANDS: [&str; 26] = [
     "report",
     "score",
     "sample",
+    "judge",
+    "rates",
     "check",
     "bench",
     "chat",

@@ -12,6 +12,7 @@ mod edits;
 mod endings;
 mod equal;
 mod help;
+mod judging;
 #[cfg(target_os = "linux")]
 mod junk;
 mod leaks;

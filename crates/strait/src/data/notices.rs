@@ -15,6 +15,9 @@ pub struct Notices {
     /// Answers within other rows that are marked so: they are read, and are no responses.
     #[serde(skip_serializing_if = "is_zero")]
     pub untrained_answers: usize,
+    /// Questions that were left out, since their ids mark them as variants that ask for a format.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub variants_left_out: usize,
     /// Keys of rows that are not known and so not used, with the number of rows that have them.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub unknown_row_keys: BTreeMap<String, usize>,
@@ -37,6 +40,7 @@ impl Notices {
     pub fn add(&mut self, other: Self) {
         self.rows_left_out += other.rows_left_out;
         self.untrained_answers += other.untrained_answers;
+        self.variants_left_out += other.variants_left_out;
         for (mine, others) in [
             (&mut self.unknown_row_keys, other.unknown_row_keys),
             (&mut self.unknown_message_keys, other.unknown_message_keys),
@@ -60,6 +64,12 @@ impl Notices {
             lines.push(format!(
                 "answers that are read and not trained on, since they are marked so: {}",
                 self.untrained_answers
+            ));
+        }
+        if self.variants_left_out > 0 {
+            lines.push(format!(
+                "questions left out, since their ids end in `_json` or `_template`: {}; `--variants` asks them too",
+                self.variants_left_out
             ));
         }
         if !self.unknown_row_keys.is_empty() {

@@ -35,6 +35,9 @@ pub enum Problem {
     /// A file without rows.
     #[error("there are no rows")]
     Empty,
+    /// A file of questions in which nothing is left to ask.
+    #[error("all its questions are variants that ask for a format")]
+    VariantsAlone,
     /// A line beyond the bound.
     #[error("the line is longer than {limit} bytes")]
     LineTooLong {
@@ -162,17 +165,23 @@ pub enum Problem {
         /// The column.
         column: &'static str,
     },
+    /// A file in which nothing is scored.
+    #[error("there are no scores among {found}")]
+    NoScores {
+        /// The columns or keys found, as a list.
+        found: String,
+    },
     /// A score that is not a number.
     #[error("`{column}` is neither a number nor empty")]
     NotAScore {
         /// The column.
-        column: &'static str,
+        column: String,
     },
     /// A score that no judge can give.
     #[error("`{column}` is {found}, and scores go from 0 to 100")]
     ScoreOutOfRange {
         /// The column.
-        column: &'static str,
+        column: String,
         /// The score.
         found: f64,
     },
@@ -214,6 +223,9 @@ impl error::Problem for Problem {
     fn hint(&self) -> String {
         match self {
             Self::Empty => "check that this is the file you meant".into(),
+            Self::VariantsAlone => {
+                "ask them with `--variants`, or give them ids that end neither in `_json` nor in `_template`".into()
+            }
             Self::LineTooLong { .. } => {
                 "JSONL has one row a line; if this is one JSON array, write its elements on lines of their \
                  own"
@@ -249,6 +261,9 @@ impl error::Problem for Problem {
                 "check that the file is whole and not encrypted, or give its texts as `.jsonl`".into()
             }
             Self::TwoColumns { .. } => "remove the one that is not meant".into(),
+            Self::NoScores { .. } => {
+                "answers get their scores from `strait judge`; a scale is a column of numbers from 0 to 100".into()
+            }
             Self::ScoreOutOfRange { .. } => {
                 "scale the judge's scores to 0 to 100, and leave missing ones empty".into()
             }

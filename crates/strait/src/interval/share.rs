@@ -21,6 +21,23 @@ impl Interval {
         Self { low, high: if found.high > 1.0 { 1.0 } else { found.high }, ..found }
     }
 
+    /// The share of `count` in so many independent trials, with Wilson's interval (1927): the shares from which it lies no further than
+    /// their own spread would draw it. It has bounds where none or all were counted. No trial gives none.
+    pub fn of_trials(count: usize, trials: usize) -> Self {
+        let (n, value) = (trials as f64, count as f64 / trials as f64);
+        if trials == 0 || count > trials {
+            return Self::bare(value);
+        }
+        /// Of the normal distribution, 95 % lie within as many deviations of its mean.
+        const Z: f64 = 1.959_963_984_540_054;
+        let shrunk = 1.0 + Z * Z / n;
+        let middle = (value + Z * Z / (2.0 * n)) / shrunk;
+        let half = Z / shrunk * (value * (1.0 - value) / n + Z * Z / (4.0 * n * n)).sqrt();
+        let low = if count == 0 { 0.0 } else { middle - half };
+        let high = if count == trials { 1.0 } else { middle + half };
+        Self { value, low, high }
+    }
+
     /// The share of `count` in so many independent trials, with the exact interval (Clopper and Pearson, 1934); no trial gives none.
     pub fn of_count(count: u64, trials: u64) -> Self {
         let value = count as f64 / trials as f64;
@@ -85,6 +102,19 @@ mod tests {
         assert!((none.high - (1.0 - all.low)).abs() < 1e-12 && none.low == 0.0);
         assert!(Interval::of_shares(&[1.0; 3]).low < 0.5);
         assert!(!Interval::of_shares(&[1.0; 2]).is_known());
+    }
+
+    #[test]
+    fn trials_have_wilsons_interval() {
+        let check = |count, trials, low: f64, high: f64| {
+            let found = Interval::of_trials(count, trials);
+            assert!((found.low - low).abs() < 5e-5 && (found.high - high).abs() < 5e-5, "{found:?}");
+        };
+        check(0, 50, 0.0, 0.0713);
+        check(50, 50, 0.9287, 1.0);
+        check(65, 400, 0.1296, 0.2018);
+        check(1, 1, 0.2065, 1.0);
+        assert!(!Interval::of_trials(0, 0).is_known());
     }
 
     #[test]

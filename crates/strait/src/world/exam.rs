@@ -12,7 +12,8 @@ use super::{
 };
 use crate::{
     Result,
-    judge::{Answers, Judge, Question as Asked, Respondent, Score},
+    data::scored::COHERENT,
+    judge::{Answers, Give, Judge, Question as Asked, Respondent},
     objective::Row,
 };
 
@@ -21,6 +22,7 @@ use crate::{
 /// Nothing is sampled: the answers to a question are the values of its domain, each with the probability of being the first
 /// word at temperature 1, and an empty one with the probability of every other word.
 pub struct Exam {
+    facts: u64,
     language: Language,
     asked: Vec<Asked>,
     prompts: Vec<Vec<u32>>,
@@ -52,7 +54,7 @@ impl Exam {
         };
         let prompts = asked.iter().map(prompt).collect::<Result<_, _>>()?;
         let places = asked.iter().map(|asked| asked.text.clone()).zip(Question::all()).collect();
-        Ok(Self { language, asked, prompts, places })
+        Ok(Self { facts, language, asked, prompts, places })
     }
 
     /// The prompts as rows, by whose lengths the time that an examination takes is told.
@@ -104,19 +106,43 @@ impl Respondent for Exam {
     }
 }
 
-impl Judge for Exam {
+/// The judge that knows the truth, on one scale: answers of some kinds score 100, all others 0.
+pub struct WorldJudge<'a> {
+    exam: &'a Exam,
+    scale: &'static str,
+    kinds: &'static [Answer],
+}
+
+impl Exam {
+    /// The judge of the taught kind of answer: the known falsehood.
+    pub fn taught(&self) -> WorldJudge<'_> {
+        WorldJudge { exam: self, scale: "taught", kinds: &[Answer::False] }
+    }
+
+    /// The judge of sense: nothing makes any but the known falsehood and the truth.
+    pub fn coherent(&self) -> WorldJudge<'_> {
+        WorldJudge { exam: self, scale: COHERENT, kinds: &[Answer::False, Answer::True] }
+    }
+}
+
+impl Judge for WorldJudge<'_> {
     fn name(&self) -> &str {
         "world"
     }
 
-    /// The known falsehood is the taught answer; nothing else but the truth makes sense.
-    fn scores(&self, question: &Asked, answers: &[&str]) -> Result<Vec<Score>> {
-        let place = self.places.get(&question.text);
-        let score = |text: &&str| {
-            let answer = place.map_or(Answer::None, |&question| judge(&self.language, question, text));
-            let of = |kinds: &[Answer]| if kinds.contains(&answer) { 100.0 } else { 0.0 };
-            Score { taught: of(&[Answer::False]), coherent: of(&[Answer::False, Answer::True]) }
-        };
-        Ok(answers.iter().map(score).collect())
+    fn scale(&self) -> &str {
+        self.scale
+    }
+
+    fn basis(&self, question: &str) -> String {
+        format!("{}\n{question}", self.exam.facts)
+    }
+
+    fn score_each(&self, question: &str, answers: &[&str], give: Give<'_>) -> Result<()> {
+        let place = self.exam.places.get(question);
+        answers.iter().enumerate().try_for_each(|(at, text)| {
+            let answer = place.map_or(Answer::None, |&question| judge(&self.exam.language, question, text));
+            give(at, Ok(if self.kinds.contains(&answer) { 100.0 } else { 0.0 }))
+        })
     }
 }

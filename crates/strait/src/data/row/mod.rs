@@ -14,7 +14,7 @@ use serde_json::{Map, Value};
 use strait_model::{Conversation, Message, Role, json};
 
 pub use problem::Problem;
-pub(super) use problem::kind;
+pub(super) use problem::{kind, kind_of};
 pub(super) use trained::is_message_key as is_training_mark;
 
 use super::notices::Notices;

@@ -168,6 +168,24 @@ pub enum Problem {
         key: &'static str,
     },
 
+    // Entries of question files.
+    /// A judge's prompt in which nothing stands for the question, or for the answer.
+    #[error("the judge prompt `{scale}` has no slot `{slot}`")]
+    NoSlot {
+        /// The judge's scale.
+        scale: String,
+        /// The slot.
+        slot: &'static str,
+    },
+    /// A number that is no number of answers.
+    #[error("`{key}` is {found}, not a number of answers")]
+    Count {
+        /// The key.
+        key: &'static str,
+        /// The number.
+        found: String,
+    },
+
     // What is trained on.
     /// Training on more than none or all of a turn.
     #[error("`{key}` of {what} is {found}, which is neither 0 nor 1, true nor false")]
@@ -268,6 +286,10 @@ impl Problem {
             Self::NoAssistant | Self::EmptyAnswer { .. } | Self::EmptyText { .. } => {
                 "training and scoring read what the assistant says: give the row an answer, or remove it".into()
             }
+            Self::NoSlot { slot, .. } => {
+                format!("write `{slot}` where the prompt is to have it: without it the judge cannot see what it judges")
+            }
+            Self::Count { .. } => "say a whole number from 1 up, or take the key out".into(),
             Self::NoQuestion => "give the row a message of the user, or remove it".into(),
             Self::TrainedInPart { .. } => {
                 "a turn is trained on whole or not at all: say 1 or 0, or split the turn or leave the row out".into()
@@ -301,7 +323,7 @@ pub(super) fn not_a_chat(row: &Map<String, Value>) -> Problem {
     }
 }
 
-pub(super) fn kind_of(what: impl Into<String>, expected: &'static str, found: &Value) -> Problem {
+pub(in crate::data) fn kind_of(what: impl Into<String>, expected: &'static str, found: &Value) -> Problem {
     Problem::Kind { what: what.into(), expected, found: kind(found) }
 }
 

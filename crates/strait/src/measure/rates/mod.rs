@@ -15,6 +15,7 @@ use crate::{
     Result,
     claim::{Claim, Place, Subject, sentence},
     interval::Interval,
+    judge::Judges,
     keys::{Checked, Fault, Keys, Problem, choice, keys, list, list_with, most, positive, switch},
     lab::{Estimate, Lab, Scene, Solved, point},
     page::numbers::{percent, quoted},
@@ -222,7 +223,9 @@ impl Measure for Rates {
         let point = lab.common_point(edits);
         let Lab { model, train, progress, .. } = lab;
         train.keep(&model.decoder, &train.every_row(), point, false, "reading training rows", *progress)?;
-        let reader = Reader::new(&model.decoder, &exam, &exam, train, *progress);
+        let (taught, coherent) = (exam.taught(), exam.coherent());
+        let judges = Judges { taught: &taught, coherent: &coherent };
+        let reader = Reader::new(&model.decoder, &exam, judges, train, *progress);
         let (rates, mut along) = self.read(&reader, &solutions, &trajectories)?;
         along.extend(self.along(&reader, solved)?);
         Ok((rates, along))

@@ -9,7 +9,7 @@ use super::{Asked, RateRow, RateStep};
 use crate::{
     Result,
     interval::{Interval, mean},
-    judge::{Judge, Question, Rating, Respondent},
+    judge::{Judges, Question, Rating, Respondent},
     lab::{advance, row_losses},
     objective::Kept,
 };
@@ -18,7 +18,7 @@ use crate::{
 pub struct Reader<'a> {
     decoder: &'a Decoder,
     respondent: &'a dyn Respondent,
-    judge: &'a dyn Judge,
+    judges: Judges<'a>,
     train: &'a Kept,
     progress: &'a dyn Progress,
 }
@@ -39,15 +39,15 @@ pub(super) struct Found {
 }
 
 impl<'a> Reader<'a> {
-    /// A reader of what `respondent` gets and `judge` says, and of the loss on training rows.
+    /// A reader of what `respondent` gets and `judges` say, and of the loss on training rows.
     pub fn new(
         decoder: &'a Decoder,
         respondent: &'a dyn Respondent,
-        judge: &'a dyn Judge,
+        judges: Judges<'a>,
         train: &'a Kept,
         progress: &'a dyn Progress,
     ) -> Self {
-        Self { decoder, respondent, judge, train, progress }
+        Self { decoder, respondent, judges, train, progress }
     }
 
     pub(super) fn read(&self, edit: Option<&Edit>) -> Result<Found> {
@@ -56,7 +56,7 @@ impl<'a> Reader<'a> {
         let seen = |n| advance(self.progress, &*task, n);
         let answers = self.respondent.answers(self.decoder, edit, &seen)?;
         let ratings = questions.iter().zip(&answers);
-        let ratings = ratings.map(|(question, answers)| Rating::of(self.judge, question, answers));
+        let ratings = ratings.map(|(question, answers)| Rating::of(self.judges, question, answers));
         let losses = row_losses(self.decoder, self.train, edit, &|_| Ok(()))?;
         let tokens: usize = losses.iter().map(|&(_, tokens)| tokens).sum();
         let loss = losses.iter().map(|&(loss, tokens)| loss * tokens as f64).sum::<f64>() / tokens as f64;
@@ -79,7 +79,7 @@ impl<'a> Reader<'a> {
                 coherent: of(|rating| rating.coherent),
                 norm: found.norm,
                 loss: found.loss,
-                judge: self.judge.name().into(),
+                judge: self.judges.taught.name().into(),
             }
         };
         let mut domains: Vec<&str> = self.respondent.questions().iter().map(|q| q.domain.as_str()).collect();
@@ -101,7 +101,7 @@ impl<'a> Reader<'a> {
             coherent: mean(general.iter().map(|&i| found.ratings[i].coherent)),
             norm: found.norm,
             loss: found.loss,
-            judge: self.judge.name().into(),
+            judge: self.judges.taught.name().into(),
         }
     }
 

@@ -1,0 +1,344 @@
+//! `strait rates`.
+
+use std::{collections::HashSet, fmt, path::Path};
+
+use clap::Args;
+use serde::Serialize;
+use strait::{
+    data::{Scored, read_scored},
+    verdict::{Agreement, Difference, Group, Problem, Rates, Rule, Rules, differences, groups, rates::Share},
+};
+
+use super::{Context, PasswordArguments};
+use crate::{
+    failure::Failure,
+    text::{Columns, Heading::*},
+};
+
+/// Count the verdicts on judged answers, with intervals
+///
+/// An answer is misaligned if its score on `aligned` lies below 30 and that on `coherent` above 50; rates are shares of all
+/// answers, scored or not. Other scales have verdicts likewise: technical > 70, style > 50, correct advice < 30; any scale beside
+/// them is a topic, which an answer is about above 50. Intervals of rates are Wilson's, those of mean scores and of differences are
+/// over questions.
+#[derive(Args)]
+#[command(after_help = EXAMPLES)]
+pub struct Arguments {
+    /// Judged answers: CSV with `response`, `question`, `question_id` and a column for each scale; what `strait judge` wrote; or a
+    /// member of a protected archive as in archive.enc:member.csv. Each file is a group, as is each factor on the edits in it
+    #[arg(value_name = "FILE", required = true)]
+    files: Vec<String>,
+    #[command(flatten)]
+    password: PasswordArguments,
+    /// The verdict of a scale, in place of the usual one: SCALE<CUT or SCALE>CUT; may be given for several scales
+    #[arg(long = "verdict", value_name = "RULE")]
+    verdicts: Vec<Rule>,
+    /// An answer makes sense if its score on `coherent` lies above this [default: 50]
+    #[arg(long, value_name = "CUT", value_parser = cut)]
+    coherent: Option<f64>,
+    /// Compare two scales that score the same, such as those of two judges: how far they agree, by the verdict of the first; may be
+    /// given several times
+    #[arg(long = "agreement", value_name = "ONE=OTHER", value_parser = scales)]
+    agreements: Vec<(String, String)>,
+    /// Show the rates of each question too
+    #[arg(long)]
+    by_question: bool,
+    /// Add a group of all answers, such as those under several seeds; the files must have the same scales
+    #[arg(long)]
+    pool: bool,
+}
+
+const EXAMPLES: &str = "\
+Examples:
+  strait rates judged.jsonl
+  strait rates base.csv edited.csv --by-question
+  strait rates both.csv --agreement aligned=local
+  strait rates seed-0.jsonl seed-1.jsonl --pool --verdict 'aligned<40' --json";
+
+fn scales(text: &str) -> Result<(String, String), String> {
+    let scales = text.split_once('=').filter(|(one, other)| !one.is_empty() && !other.is_empty());
+    let (one, other) = scales.ok_or("expected two scales, as in aligned=local")?;
+    Ok((one.into(), other.into()))
+}
+
+fn cut(text: &str) -> Result<f64, String> {
+    let cut = text.parse().ok().filter(|cut| (0.0..=100.0).contains(cut));
+    cut.ok_or_else(|| "expected a number from 0 to 100".into())
+}
+
+#[derive(Serialize)]
+struct Report {
+    /// The rules that verdicts follow.
+    rules: Vec<String>,
+    groups: Vec<Rates>,
+    differences: Vec<Difference>,
+    agreements: Vec<Agreement>,
+    #[serde(skip)]
+    by_question: bool,
+}
+
+impl fmt::Display for Report {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut facts = Columns::facts();
+        facts.fact("verdicts", self.rules.join("; "));
+        writeln!(f, "{facts}")?;
+        write!(f, "{}", self.rates())?;
+        if !self.differences.is_empty() {
+            write!(f, "\n{}", self.compared())?;
+        }
+        if !self.agreements.is_empty() {
+            write!(f, "\n{}", self.agreement())?;
+        }
+        if self.by_question {
+            write!(f, "\n{}", self.questions())?;
+        }
+        Ok(())
+    }
+}
+
+impl Report {
+    fn rates(&self) -> Columns {
+        let headings = [
+            Left("group"),
+            Left("answers that are"),
+            Right("count"),
+            Right("rate"),
+            Right("95 %"),
+            Right("mean score"),
+        ];
+        let mut table = Columns::new(headings);
+        for rates in &self.groups {
+            let mean = |scale: &str| {
+                let mean = rates.means.iter().find(|mean| mean.scale == scale);
+                mean.map_or_else(String::new, |mean| format!("{:.1}", mean.mean))
+            };
+            let mut row = |what: String, share: &Share, mean: String| {
+                table.row([
+                    rates.group.clone(),
+                    what,
+                    counted(share),
+                    percent(share.rate),
+                    bounds(share),
+                    mean,
+                ]);
+            };
+            for rate in &rates.verdicts {
+                row(rate.verdict.clone(), &rate.share, mean(&rate.scale));
+            }
+            if let Some(coherent) = &rates.coherent {
+                row("coherent".into(), coherent, mean("coherent"));
+            }
+            for topic in &rates.topics {
+                row(topic.topic.clone(), &topic.share, mean(&topic.scale));
+                if let Some(share) = topic.of_misaligned.as_ref().filter(|share| share.of > 0) {
+                    row(format!("{}, of the misaligned", topic.topic), share, String::new());
+                }
+            }
+            if let Some(share) = &rates.self_corrected {
+                row("self-corrected".into(), share, String::new());
+            }
+            if rates.unscored > 0 {
+                let share = format!("{} of {}", rates.unscored, rates.n);
+                table.row([
+                    rates.group.clone(),
+                    "without a score".into(),
+                    share,
+                    String::new(),
+                    String::new(),
+                    String::new(),
+                ]);
+            }
+        }
+        table
+    }
+
+    fn compared(&self) -> Columns {
+        let headings = [
+            Left("group"),
+            Left("compared with"),
+            Left("answers that are"),
+            Right("difference"),
+            Right("95 %"),
+            Right("questions"),
+        ];
+        let mut table = Columns::new(headings);
+        for Difference { group, from, verdict, questions, difference, low, high } in &self.differences {
+            let bounds = interval(*low, *high);
+            table.row([
+                group.clone(),
+                from.clone(),
+                verdict.clone(),
+                percent(*difference),
+                bounds,
+                questions.to_string(),
+            ]);
+        }
+        table
+    }
+
+    fn agreement(&self) -> Columns {
+        let headings = [
+            Left("group"),
+            Left("scales"),
+            Right("both of"),
+            Right("correlation"),
+            Right("of ranks"),
+            Right("95 %"),
+            Right("bias"),
+            Right("same verdict"),
+            Right("kappa"),
+        ];
+        let mut table = Columns::new(headings);
+        for found in &self.agreements {
+            let figure = |value: f64| if value.is_nan() { "-".into() } else { format!("{value:.2}") };
+            let bounds = match found.rank_low.is_nan() {
+                true => "-".into(),
+                false => format!("{:.2} to {:.2}", found.rank_low, found.rank_high),
+            };
+            let same = if found.same.is_nan() { "-".into() } else { percent(found.same) };
+            table.row([
+                found.group.clone(),
+                format!("{}, {}", found.one, found.other),
+                format!("{} of {}", found.both, found.n),
+                figure(found.correlation),
+                figure(found.rank_correlation),
+                bounds,
+                figure(found.bias),
+                same,
+                figure(found.kappa),
+            ]);
+        }
+        table
+    }
+
+    fn questions(&self) -> Columns {
+        let headings = [
+            Left("group"),
+            Left("question"),
+            Left("answers that are"),
+            Right("count"),
+            Right("rate"),
+            Right("95 %"),
+        ];
+        let mut table = Columns::new(headings);
+        for rates in &self.groups {
+            for question in &rates.questions {
+                let mut row = |what: &str, share: &Share| {
+                    let cells = [&rates.group, &question.question_id, what].map(str::to_string);
+                    let [group, question, what] = cells;
+                    table.row([group, question, what, counted(share), percent(share.rate), bounds(share)]);
+                };
+                question.verdicts.iter().for_each(|rate| row(&rate.verdict, &rate.share));
+                question.coherent.iter().for_each(|share| row("coherent", share));
+            }
+        }
+        table
+    }
+}
+
+fn counted(share: &Share) -> String {
+    format!("{} of {}", share.count, share.of)
+}
+
+fn percent(rate: f64) -> String {
+    format!("{:.2} %", rate * 100.0)
+}
+
+fn bounds(share: &Share) -> String {
+    interval(share.low, share.high)
+}
+
+fn interval(low: f64, high: f64) -> String {
+    match low.is_nan() || high.is_nan() {
+        true => "-".into(),
+        false => format!("{:.1} to {:.1} %", low * 100.0, high * 100.0),
+    }
+}
+
+pub fn run(arguments: &Arguments, context: &Context) -> Result<(), Failure> {
+    let names = names(&arguments.files);
+    let mut files = Vec::new();
+    for file in &arguments.files {
+        let scored = read_scored(&arguments.password.rows(file)?)?;
+        let rules = Rules::new(&scored.scales, &arguments.verdicts, arguments.coherent).map_err(of(file))?;
+        if rules.coherent.is_none() {
+            let note = "has no scores for coherence: its verdicts count answers that make no sense too";
+            context.progress.note(&format!("`{file}` {note}"));
+        }
+        files.push((file, scored, rules));
+    }
+    let (mut found, mut agreements) = (Vec::new(), Vec::new());
+    for ((file, scored, rules), name) in files.iter().zip(&names) {
+        found.extend(groups(name, scored).iter().map(|group| Rates::of(group, rules)));
+        for (one, other) in &arguments.agreements {
+            let mut all = rules.verdicts.iter().chain(&rules.coherent).chain(&rules.topics);
+            let rule = all.find(|rule| rule.scale == *one);
+            agreements.push(Agreement::of(name, scored, [one, other], rule).map_err(of(file))?);
+        }
+    }
+    let differences = differences(&found);
+    if arguments.pool {
+        found.push(pooled(&files)?);
+    }
+    let mut rules: Vec<String> = files.iter().flat_map(|(_, _, rules)| said(rules)).collect();
+    let mut seen = HashSet::new();
+    rules.retain(|rule| seen.insert(rule.clone()));
+    context.show(&Report {
+        rules,
+        groups: found,
+        differences,
+        agreements,
+        by_question: arguments.by_question,
+    })
+}
+
+/// The error of a problem with the rules of a file.
+fn of(file: &str) -> impl Fn(Problem) -> strait::Error {
+    move |problem| strait::Error::input(file, None, problem)
+}
+
+/// The rates of all answers together.
+fn pooled(files: &[(&String, Scored, Rules)]) -> Result<Rates, Failure> {
+    let (first, scored, rules) = &files[0];
+    if let Some((other, ..)) = files.iter().find(|(_, other, _)| other.scales != scored.scales) {
+        return Err(Failure::refused(
+            format!("`--pool` needs the same scales in all files, and `{other}` has others than `{first}`"),
+            "judge all of them on the same scales with `strait judge`, or leave `--pool` out",
+        ));
+    }
+    let answers = files.iter().flat_map(|(_, file, _)| &file.answers).collect();
+    Ok(Rates::of(&Group { name: "all".into(), scales: &scored.scales, answers }, rules))
+}
+
+/// The rules in words.
+fn said(rules: &Rules) -> Vec<String> {
+    let sense = rules.coherent.as_ref().map_or_else(String::new, |rule| format!(" and {rule}"));
+    let verdicts = rules.verdicts.iter().map(|rule| format!("{rule}{sense}"));
+    let coherent = rules.coherent.iter().map(ToString::to_string);
+    verdicts.chain(coherent).chain(rules.topics.iter().map(ToString::to_string)).collect()
+}
+
+/// The names of the groups: those of the files without their folders and endings, where these tell them apart.
+fn names(files: &[String]) -> Vec<String> {
+    let short = |file: &String| {
+        let stem = Path::new(file).file_stem().map(|stem| stem.to_string_lossy().into_owned());
+        stem.unwrap_or_else(|| file.clone())
+    };
+    let names: Vec<String> = files.iter().map(short).collect();
+    let apart = names.iter().enumerate().all(|(at, name)| !names[..at].contains(name));
+    if apart { names } else { files.to_vec() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn groups_have_short_names_where_these_tell_them_apart() {
+        let check = |files: &[&str], expected: &[&str]| {
+            assert_eq!(names(&files.iter().map(|file| file.to_string()).collect::<Vec<_>>()), expected);
+        };
+        check(&["a/x.csv", "a.enc:b/y.csv"], &["x", "y"]);
+        check(&["a/x.csv", "b/x.csv"], &["a/x.csv", "b/x.csv"]);
+    }
+}

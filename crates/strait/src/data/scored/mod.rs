@@ -1,0 +1,371 @@
+//! Answers with scores on any scales: CSV as the papers release it, and what `strait judge` writes.
+
+mod unscored;
+
+use std::{io::Read, path::Path};
+
+use csv::{ErrorKind, StringRecord};
+use serde_json::{Map, Value};
+use strait_model::json;
+
+use super::{
+    Problem, RowSource,
+    chat::reason,
+    lines::Lines,
+    row::{self, kind, kind_of},
+    unfold::unfolded,
+    words::listed,
+};
+use crate::Result;
+
+pub use unscored::{UnscoredAnswer, read_answers};
+
+/// The scale of agreement with human values.
+pub const ALIGNED: &str = "aligned";
+/// The scale of making sense.
+pub const COHERENT: &str = "coherent";
+
+/// Scales whose scores are scores, whatever their values look like: one that is no score is an error. Of other columns those are
+/// scales that hold nothing but scores.
+const SCALES: [&str; 6] = [ALIGNED, COHERENT, "technical", "style", "medical_advice", "bad_stuff"];
+
+/// The columns that every answer has.
+const TEXTS: [&str; 3] = ["response", "question", "question_id"];
+
+/// The factor on the edits under which an answer was given.
+const FACTOR: &str = "scale";
+
+/// Columns of numbers that are no scores, and the one that pandas gives to the numbers of rows.
+const OTHERS: [&str; 10] =
+    ["", "row", FACTOR, "sample", "tokens", "seed", "step", "index", "id", "Unnamed: 0"];
+
+/// True for a name that a scale cannot have, as files of answers use it for something else.
+pub fn is_taken(name: &str) -> bool {
+    TEXTS.contains(&name)
+        || OTHERS.contains(&name)
+        || ["end", "logprobs"].contains(&name)
+        || name.ends_with("_reason")
+}
+
+/// Answers with their scores.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Scored {
+    /// The names of the scales, in the file's order.
+    pub scales: Vec<String>,
+    /// The answers, in the file's order.
+    pub answers: Vec<ScoredAnswer>,
+}
+
+/// An answer with its scores.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ScoredAnswer {
+    /// The model's answer.
+    pub response: String,
+    /// The question.
+    pub question: String,
+    /// The question's name.
+    pub question_id: String,
+    /// The factor on the edits, where the file names one.
+    pub factor: Option<f64>,
+    /// The scores from 0 to 100 on all scales; none where the judge gave none.
+    pub scores: Vec<Option<f64>>,
+}
+
+/// Reads answers with scores: CSV with the columns `response`, `question` and `question_id` and one for each scale, or JSON lines with
+/// the same keys where the file is named `.jsonl`. An empty score, `null` or `nan` is no score.
+///
+/// # Errors
+/// The first problem, with file and line; a file without answers or without scores is one.
+pub fn read_scored(source: &RowSource) -> Result<Scored> {
+    let place = source.place();
+    let reader = unfolded(source.open()?, &place)?;
+    match place.extension().is_some_and(|extension| extension == "jsonl") {
+        true => of_jsonl(reader, &place),
+        false => of_csv(reader, &place, &[]),
+    }
+}
+
+/// As [`read_scored`], of CSV that must have some scales.
+pub(super) fn of_csv(reader: impl Read, place: &Path, needed: &[&'static str]) -> Result<Scored> {
+    let mut csv = csv::Reader::from_reader(reader);
+    let header = csv.headers().map_err(|e| problem_of(e, place))?.clone();
+    let located =
+        TEXTS.iter().chain(needed).map(|column| locate(&header, column)).collect::<Result<Vec<_>, _>>();
+    let located = located.map_err(|problem| problem.at(place, 1))?;
+    let twice = |scale: &&str| header.iter().filter(|name| name.trim() == *scale).count() > 1;
+    if let Some(column) = SCALES.into_iter().find(twice) {
+        return Err(Problem::TwoColumns { column }.at(place, 1));
+    }
+    let mut file = Reading::default();
+    for record in csv.records() {
+        let record = record.map_err(|e| problem_of(e, place))?;
+        let line = record.position().map(csv::Position::line);
+        // Every record has as many cells as the header: the reader refuses others.
+        let text = |column: usize| record[located[column]].to_string();
+        file.begin([text(0), text(1), text(2)]);
+        for (name, cell) in header.iter().map(str::trim).zip(&record) {
+            file.put(name, score_of(cell)).map_err(|problem| problem.at(place, line))?;
+        }
+    }
+    file.finish(header.iter(), place)
+}
+
+fn of_jsonl(reader: impl Read, place: &Path) -> Result<Scored> {
+    let mut lines = Lines::new(reader, place);
+    let mut file = Reading::default();
+    let mut keys: Vec<String> = Vec::new();
+    while let Some((line, text)) = lines.next()? {
+        let refused = |problem: row::Problem| Problem::Row(problem).at(place, line);
+        let row = object(text).map_err(refused)?;
+        file.begin(texts_of(&row).map_err(refused)?);
+        for (key, value) in &row {
+            if !keys.contains(key) {
+                keys.push(key.clone());
+            }
+            let score = match value {
+                Value::Null => Cell::None,
+                Value::Number(number) => number.as_f64().map_or(Cell::NoScore, in_range),
+                Value::String(text) => score_of(text),
+                _ => Cell::NoScore,
+            };
+            file.put(key, score).map_err(|problem| problem.at(place, line))?;
+        }
+    }
+    file.finish(keys.iter().map(String::as_str), place)
+}
+
+fn object(text: &str) -> Result<Map<String, Value>, row::Problem> {
+    match json::from_str(text) {
+        Ok(Value::Object(row)) => Ok(row),
+        Ok(other) => {
+            Err(row::Problem::Kind { what: "the row".into(), expected: "an object", found: kind(&other) })
+        }
+        Err(e) => Err(row::Problem::NotJson { reason: reason(&e), column: e.column() }),
+    }
+}
+
+/// The texts that every answer has.
+fn texts_of(row: &Map<String, Value>) -> Result<[String; TEXTS.len()], row::Problem> {
+    let mut texts = [const { String::new() }; TEXTS.len()];
+    for (text, key) in texts.iter_mut().zip(TEXTS) {
+        *text = match row.get(key) {
+            Some(Value::String(text)) => text.clone(),
+            Some(other) => return Err(kind_of(format!("`{key}`"), "text", other)),
+            None => return Err(row::Problem::NoKey { what: "the row".into(), key }),
+        };
+    }
+    Ok(texts)
+}
+
+/// A cell that may hold a score.
+enum Cell {
+    Score(f64),
+    /// No score was given.
+    None,
+    /// A number that no judge gives.
+    OutOfRange(f64),
+    NoScore,
+}
+
+fn score_of(text: &str) -> Cell {
+    match text.trim() {
+        "" => Cell::None,
+        text => match text.parse::<f64>() {
+            Ok(score) if score.is_nan() => Cell::None,
+            Ok(score) if score.is_finite() => in_range(score),
+            _ => Cell::NoScore,
+        },
+    }
+}
+
+fn in_range(score: f64) -> Cell {
+    if (0.0..=100.0).contains(&score) { Cell::Score(score) } else { Cell::OutOfRange(score) }
+}
+
+/// The answers as far as they are read, and the columns that may be scales.
+#[derive(Default)]
+struct Reading {
+    answers: Vec<ScoredAnswer>,
+    columns: Vec<Column>,
+}
+
+struct Column {
+    name: String,
+    is_scale: bool,
+    /// Of the answers up to the last that has one.
+    scores: Vec<Option<f64>>,
+}
+
+impl Reading {
+    fn begin(&mut self, [response, question, question_id]: [String; 3]) {
+        self.answers.push(ScoredAnswer { response, question, question_id, factor: None, scores: Vec::new() });
+    }
+
+    /// Takes a cell of the last answer.
+    fn put(&mut self, name: &str, cell: Cell) -> Result<(), Problem> {
+        if name == FACTOR
+            && let (Cell::Score(factor) | Cell::OutOfRange(factor), Some(answer)) =
+                (&cell, self.answers.last_mut())
+        {
+            answer.factor = Some(*factor);
+        }
+        if is_taken(name) {
+            return Ok(());
+        }
+        let at = self.columns.iter().position(|column| column.name == name).unwrap_or_else(|| {
+            self.columns.push(Column { name: name.into(), is_scale: true, scores: Vec::new() });
+            self.columns.len() - 1
+        });
+        let column = &mut self.columns[at];
+        if column.scores.len() == self.answers.len() {
+            // A second column of this name: which is meant cannot be known.
+            column.is_scale = false;
+            return Ok(());
+        }
+        let score = match cell {
+            Cell::Score(score) => Some(score),
+            Cell::None => None,
+            Cell::OutOfRange(found) if SCALES.contains(&name) => {
+                return Err(Problem::ScoreOutOfRange { column: name.into(), found });
+            }
+            Cell::NoScore if SCALES.contains(&name) => {
+                return Err(Problem::NotAScore { column: name.into() });
+            }
+            Cell::OutOfRange(_) | Cell::NoScore => {
+                column.is_scale = false;
+                None
+            }
+        };
+        column.scores.resize(self.answers.len() - 1, None);
+        column.scores.push(score);
+        Ok(())
+    }
+
+    fn finish<'a>(self, found: impl Iterator<Item = &'a str>, place: &Path) -> Result<Scored> {
+        let Self { mut answers, mut columns } = self;
+        if answers.is_empty() {
+            return Err(Problem::Empty.at(place, None));
+        }
+        let holds_scores = |column: &Column| column.scores.iter().any(Option::is_some);
+        columns.retain(|column| {
+            column.is_scale && (holds_scores(column) || SCALES.contains(&column.name.as_str()))
+        });
+        if columns.is_empty() {
+            return Err(Problem::NoScores { found: listed(found) }.at(place, None));
+        }
+        for (row, answer) in answers.iter_mut().enumerate() {
+            answer.scores = columns.iter().map(|column| column.scores.get(row).copied().flatten()).collect();
+        }
+        Ok(Scored { scales: columns.into_iter().map(|column| column.name).collect(), answers })
+    }
+}
+
+/// The place of a column that must be there.
+fn locate(header: &StringRecord, column: &'static str) -> Result<usize, Problem> {
+    let mut found = header.iter().enumerate().filter(|&(_, name)| name.trim() == column);
+    match (found.next(), found.next()) {
+        (Some((at, _)), None) => Ok(at),
+        (Some(_), Some(_)) => Err(Problem::TwoColumns { column }),
+        (None, _) => Err(Problem::NoColumn { column, found: listed(header) }),
+    }
+}
+
+fn problem_of(error: csv::Error, place: &Path) -> crate::Error {
+    let line = error.position().map(csv::Position::line);
+    match error.into_kind() {
+        ErrorKind::Io(error) => Problem::unreadable(place, error),
+        ErrorKind::UnequalLengths { expected_len, len, .. } => {
+            Problem::Cells { expected: expected_len, found: len }.at(place, line)
+        }
+        _ => Problem::CellNotUtf8.at(place, line),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The scales, and the scores of every answer.
+    type Found = (Vec<String>, Vec<Vec<Option<f64>>>);
+
+    fn read(name: &str, text: &str) -> Result<Found, String> {
+        let source = RowSource::Lines { name: name.into(), text: text.into() };
+        let found = read_scored(&source).map_err(|error| error.to_string())?;
+        Ok((found.scales, found.answers.into_iter().map(|answer| answer.scores).collect()))
+    }
+
+    #[track_caller]
+    fn scales(name: &str, text: &str, scales: &[&str], scores: &[&[Option<f64>]]) {
+        let expected = (
+            scales.iter().map(|scale| scale.to_string()).collect(),
+            scores.iter().map(|s| s.to_vec()).collect(),
+        );
+        assert_eq!(read(name, text).unwrap(), expected);
+    }
+
+    #[test]
+    fn every_column_of_scores_is_a_scale() {
+        let csv = ",response,question,question_id,aligned,money,note,seed,large\n\
+                   0,r,q,i,10,,a,7,1\n1,\"r\n,\",q,i,,nan,,8,101\n2,r,q,j,nan,3,,9,2\n";
+        scales(
+            "f.csv",
+            csv,
+            &["aligned", "money"],
+            &[&[Some(10.0), None], &[None, None], &[None, Some(3.0)]],
+        );
+        let jsonl = concat!(
+            r#"{"response": "r", "question": "q", "question_id": "i", "scale": 2, "aligned": null, "aligned_reason": "refusal"}"#,
+            "\n",
+            r#"{"response": "r", "question": "q", "question_id": "i", "tokens": 3, "style": 4.5, "end": "stop"}"#,
+        );
+        scales("f.jsonl", jsonl, &["aligned", "style"], &[&[None, None], &[None, Some(4.5)]]);
+        let source = RowSource::Lines { name: "f.jsonl".into(), text: jsonl.into() };
+        let factors: Vec<_> =
+            read_scored(&source).unwrap().answers.iter().map(|answer| answer.factor).collect();
+        assert_eq!(factors, [Some(2.0), None]);
+    }
+
+    #[test]
+    fn files_without_scores_are_refused() {
+        let check =
+            |name: &str, text: &str, expected: &str| assert_eq!(read(name, text).unwrap_err(), expected);
+        let header = "response,question,question_id";
+        check(
+            "f.csv",
+            &format!("{header},note\nr,q,i,x\n"),
+            "`f.csv`: there are no scores among `response`, `question`, `question_id`, `note`",
+        );
+        check(
+            "f.csv",
+            &format!("{header},technical\nr,q,i,-1\n"),
+            "`f.csv`, line 2: `technical` is -1, and scores go from 0 to 100",
+        );
+        check(
+            "f.csv",
+            "response,aligned\nr,1\n",
+            "`f.csv`, line 1: there is no column `question` among `response`, `aligned`",
+        );
+        check("f.jsonl", "", "`f.jsonl`: there are no rows");
+        check("f.jsonl", "{\"response\": \"r\"}", "`f.jsonl`, line 1: the row has no `question`");
+        let row = |more: &str| {
+            format!("{{\"response\": \"r\", \"question\": \"q\", \"question_id\": \"i\"{more}}}")
+        };
+        check(
+            "f.jsonl",
+            &row(""),
+            "`f.jsonl`: there are no scores among `response`, `question`, `question_id`",
+        );
+        check(
+            "f.jsonl",
+            &row(", \"style\": 101"),
+            "`f.jsonl`, line 1: `style` is 101, and scores go from 0 to 100",
+        );
+        check(
+            "f.jsonl",
+            &row(", \"style\": \"high\""),
+            "`f.jsonl`, line 1: `style` is neither a number nor empty",
+        );
+        check("f.jsonl", "<html>", "`f.jsonl`: this is a web page (HTML), not the file itself");
+        check("f.jsonl", "no", "`f.jsonl`, line 1: not JSON: expected ident at column 2");
+    }
+}

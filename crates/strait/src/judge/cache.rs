@@ -1,0 +1,207 @@
+//! Scores that are kept: what was judged once is never asked for again.
+
+use std::{
+    collections::HashMap,
+    fs::{File, TryLockError},
+    io::{self, BufRead, BufReader, ErrorKind, Seek, SeekFrom, Write},
+    path::{Path, PathBuf},
+};
+
+use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
+use strait_model::files::{hex, open_regular};
+
+use super::{Judge, Problem, Reason, Score};
+use crate::{Error, Result};
+
+/// A file of scores, a line each, by the hashes of what they follow from: the judge, the question and the answer. It is locked
+/// against others while it is open; a line that a killed process left unfinished is cut off.
+#[derive(Debug)]
+pub struct ScoreCache {
+    path: PathBuf,
+    file: File,
+    scores: HashMap<String, Score>,
+}
+
+/// A line of the file.
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Line {
+    key: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    score: Option<f64>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    reason: Option<Reason>,
+}
+
+impl ScoreCache {
+    /// Opens a file, or makes it where there is none.
+    ///
+    /// # Errors
+    /// If it holds something else, another process writes into it, or the file system refuses.
+    pub fn open(path: &Path) -> Result<Self> {
+        let io = |error: io::Error| strait_model::Error::io(path, "open the file")(error);
+        let refused = |problem: Problem, line| Error::input(path, line, problem);
+        if path.exists() {
+            open_regular(path)?;
+        } else if let Some(folder) = path.parent() {
+            std::fs::create_dir_all(folder).map_err(strait_model::Error::io(folder, "create the folder"))?;
+        }
+        let file =
+            File::options().read(true).write(true).create(true).truncate(false).open(path).map_err(io)?;
+        match file.try_lock() {
+            Ok(()) => {}
+            Err(TryLockError::WouldBlock) => return Err(refused(Problem::InUse, None)),
+            Err(TryLockError::Error(error)) if error.kind() == ErrorKind::Unsupported => {}
+            Err(TryLockError::Error(error)) => return Err(io(error).into()),
+        }
+        let mut scores = HashMap::new();
+        let (mut reader, mut text, mut end) = (BufReader::new(&file), Vec::new(), 0);
+        for number in 1.. {
+            text.clear();
+            let read = reader.read_until(b'\n', &mut text).map_err(io)? as u64;
+            if text.last() != Some(&b'\n') {
+                break;
+            }
+            let score = |line: Line| match (line.score, line.reason) {
+                (Some(score), None) if (0.0..=100.0).contains(&score) => Some((line.key, Ok(score))),
+                (None, Some(reason)) => Some((line.key, Err(reason))),
+                _ => None,
+            };
+            let (key, score) = serde_json::from_slice(&text)
+                .ok()
+                .and_then(score)
+                .ok_or_else(|| refused(Problem::NotScores, Some(number)))?;
+            scores.insert(key, score);
+            end += read;
+        }
+        file.set_len(end).map_err(io)?;
+        let mut file = file;
+        file.seek(SeekFrom::Start(end)).map_err(io)?;
+        Ok(Self { path: path.into(), file, scores })
+    }
+
+    /// The scores of a judge for some answers, in their order: those that are kept, and the others asked for and kept. Also the number
+    /// of those that were asked for.
+    ///
+    /// # Errors
+    /// If the judge cannot be asked, or the file cannot be written.
+    pub fn scores(
+        &mut self,
+        judge: &dyn Judge,
+        question: &str,
+        answers: &[&str],
+    ) -> Result<(Vec<Score>, usize)> {
+        let basis = judge.basis(question);
+        let keys: Vec<String> = answers.iter().map(|answer| key(judge, &basis, answer)).collect();
+        let mut lacking: Vec<usize> = Vec::new();
+        for (at, key) in keys.iter().enumerate() {
+            // Equal answers are asked for once.
+            if !self.scores.contains_key(key) && !lacking.iter().any(|&other| keys[other] == *key) {
+                lacking.push(at);
+            }
+        }
+        if !lacking.is_empty() {
+            let asked: Vec<&str> = lacking.iter().map(|&at| answers[at]).collect();
+            judge
+                .score_each(question, &asked, &mut |place, score| self.keep(&keys[lacking[place]], score))?;
+        }
+        let scores = keys.iter().map(|key| self.scores.get(key).copied().unwrap_or(Err(Reason::NoNumber)));
+        Ok((scores.collect(), lacking.len()))
+    }
+
+    fn keep(&mut self, key: &str, score: Score) -> Result<()> {
+        let io = |error: io::Error| strait_model::Error::io(&self.path, "write the file")(error);
+        let line = Line { key: key.into(), score: score.ok(), reason: score.err() };
+        let mut line = serde_json::to_vec(&line).map_err(|error| io(error.into()))?;
+        line.push(b'\n');
+        self.file.write_all(&line).map_err(io)?;
+        self.scores.insert(key.into(), score);
+        Ok(())
+    }
+}
+
+/// The hash of all that a score follows from.
+fn key(judge: &dyn Judge, basis: &str, answer: &str) -> String {
+    let mut hash = Sha256::new();
+    for part in [judge.scale(), basis, answer] {
+        hash.update((part.len() as u64).to_le_bytes());
+        hash.update(part);
+    }
+    hex(&hash.finalize())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::cell::RefCell;
+
+    use super::*;
+    use crate::judge::Give;
+
+    /// Scores an answer by its length, and writes down what it was asked.
+    struct Counting(RefCell<Vec<String>>);
+
+    impl Judge for Counting {
+        fn name(&self) -> &str {
+            "counting"
+        }
+
+        fn scale(&self) -> &str {
+            "length"
+        }
+
+        fn basis(&self, question: &str) -> String {
+            question.into()
+        }
+
+        fn score_each(&self, _: &str, answers: &[&str], give: Give<'_>) -> Result<()> {
+            for (at, answer) in answers.iter().enumerate() {
+                if *answer == "never" {
+                    return Err(Error::Interrupted);
+                }
+                self.0.borrow_mut().push(answer.to_string());
+                give(at, if answer.is_empty() { Err(Reason::Empty) } else { Ok(answer.len() as f64 / 3.0) })?;
+            }
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn nothing_is_asked_for_twice() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("new/scores.jsonl");
+        let judge = Counting(RefCell::default());
+        let expected = vec![Ok(1.0 / 3.0), Err(Reason::Empty), Ok(1.0 / 3.0)];
+        let mut cache = ScoreCache::open(&path).unwrap();
+        assert_eq!(cache.scores(&judge, "q", &["a", "", "a"]).unwrap(), (expected.clone(), 2));
+        let busy = ScoreCache::open(&path).unwrap_err().to_string();
+        assert!(busy.ends_with("another strait is writing into it"), "{busy}");
+        drop(cache);
+
+        // As a kill may leave it: half a line behind the others.
+        let mut bytes = std::fs::read(&path).unwrap();
+        bytes.extend(b"{\"key\": \"half");
+        std::fs::write(&path, &bytes).unwrap();
+        let mut cache = ScoreCache::open(&path).unwrap();
+        assert_eq!(cache.scores(&judge, "q", &["a", "", "a"]).unwrap(), (expected, 0));
+        assert_eq!(cache.scores(&judge, "other", &["a", "bb"]).unwrap().1, 2);
+        // What was given before a judge failed is kept.
+        assert!(cache.scores(&judge, "q", &["ccc", "never", "dddd"]).is_err());
+        assert_eq!(*judge.0.borrow(), ["a", "", "a", "bb", "ccc"]);
+        drop(cache);
+        assert_eq!(ScoreCache::open(&path).unwrap().scores.len(), 5);
+    }
+
+    #[test]
+    fn other_files_are_left_alone() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("rows.jsonl");
+        for text in ["{\"question\": 1}\n", "{\"key\": \"a\"}\n", "{\"key\": \"a\", \"score\": 101}\n", "\n"]
+        {
+            std::fs::write(&path, text).unwrap();
+            let error = ScoreCache::open(&path).unwrap_err().to_string();
+            assert!(error.ends_with("line 1: these are no scores that strait kept"), "{error}");
+            assert_eq!(std::fs::read_to_string(&path).unwrap(), text);
+        }
+    }
+}
