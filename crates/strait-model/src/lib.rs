@@ -20,6 +20,7 @@ pub mod ops;
 pub mod progress;
 pub mod sample;
 pub mod source;
+mod stored;
 pub mod template;
 pub mod tokenizer;
 pub mod weights;

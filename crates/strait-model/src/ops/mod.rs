@@ -18,6 +18,7 @@ mod precision;
 pub mod product;
 mod rope;
 mod unembedding;
+mod weight;
 
 pub use attention::{AttentionShape, Span, Spans, attention};
 pub use cpu::View;
@@ -28,6 +29,7 @@ pub use norm::rms_norm;
 pub use precision::{Operand, Precision};
 pub use rope::{RopeTable, rope};
 pub use unembedding::{HeadChange, Unembedding};
+pub use weight::Weight;
 
 use std::sync::OnceLock;
 

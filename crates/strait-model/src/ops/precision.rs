@@ -5,11 +5,12 @@ use gemm::Parallelism;
 use half::bf16;
 use serde::{Deserialize, Serialize};
 
-use crate::Config;
+use crate::{Config, stored::Stored};
 
 use super::{
     cpu::{self, View},
-    product,
+    product::{self, StoredView},
+    weight::Weight,
 };
 
 /// The precision of a model's matrix products. All else (residual stream, norms, softmax, losses, gradients, optimiser) is f32.
@@ -72,10 +73,16 @@ impl Precision {
                 let b = View { numbers: &wide, row: b.row, column: b.column };
                 cpu::matmul(shape, to, to_row, keep, a, b, factor, threads);
             }
+            (Self::F32, Operand::Stored(b)) => {
+                product::multiply_wide(shape, to, to_row, keep, a, b, factor, threads);
+            }
             (Self::Bf16, Operand::F32(b)) => {
                 product::matmul(shape, to, to_row, keep, &a, &b, factor, threads);
             }
             (Self::Bf16, Operand::Bf16(b)) => {
+                product::matmul(shape, to, to_row, keep, &a, &b, factor, threads);
+            }
+            (Self::Bf16, Operand::Stored(b)) => {
                 product::matmul(shape, to, to_row, keep, &a, &b, factor, threads);
             }
         }
@@ -109,12 +116,16 @@ impl Precision {
 pub(super) enum Numbers<'a> {
     F32(&'a [f32]),
     Bf16(&'a [bf16]),
+    Stored(&'a Stored),
 }
 
 impl<'a> Numbers<'a> {
-    /// Runs `f` on those of a contiguous tensor on the CPU.
-    pub fn with<R>(tensor: &Tensor, f: impl FnOnce(Numbers) -> Result<R>) -> Result<R> {
-        let tensor = tensor.contiguous()?;
+    /// Runs `f` on those of a weight on the CPU.
+    pub fn with<R>(weight: &Weight, f: impl FnOnce(Numbers) -> Result<R>) -> Result<R> {
+        let tensor = match weight {
+            Weight::Tensor(tensor) => tensor.contiguous()?,
+            Weight::Stored(stored) => return f(Numbers::Stored(stored)),
+        };
         let (storage, layout) = tensor.storage_and_layout();
         let (Storage::Cpu(storage), Some((start, end))) = (&*storage, layout.contiguous_offsets()) else {
             bail!("a fused CPU operation got a weight of another device");
@@ -130,6 +141,7 @@ impl<'a> Numbers<'a> {
         match self {
             Self::F32(numbers) => numbers.len(),
             Self::Bf16(numbers) => numbers.len(),
+            Self::Stored(stored) => stored.dims().iter().product(),
         }
     }
 
@@ -138,6 +150,7 @@ impl<'a> Numbers<'a> {
         match self {
             Self::F32(numbers) => Operand::F32(View::rows(numbers, width)),
             Self::Bf16(numbers) => Operand::Bf16(View::rows(numbers, width)),
+            Self::Stored(stored) => Operand::Stored(StoredView::of(stored)),
         }
     }
 }
@@ -149,6 +162,8 @@ pub enum Operand<'a> {
     F32(View<'a>),
     /// Frozen weights of bf16.
     Bf16(View<'a, bf16>),
+    /// Frozen weights as their file has them.
+    Stored(StoredView<'a>),
 }
 
 impl<'a> Operand<'a> {
@@ -157,6 +172,7 @@ impl<'a> Operand<'a> {
         match self {
             Self::F32(view) => Self::F32(view.t()),
             Self::Bf16(view) => Self::Bf16(view.t()),
+            Self::Stored(view) => Self::Stored(view.t()),
         }
     }
 
@@ -165,6 +181,7 @@ impl<'a> Operand<'a> {
         match self {
             Self::F32(view) => Self::F32(View { numbers: &view.numbers[first * view.row..], ..view }),
             Self::Bf16(view) => Self::Bf16(View { numbers: &view.numbers[first * view.row..], ..view }),
+            Self::Stored(view) => Self::Stored(view.from_row(first)),
         }
     }
 }

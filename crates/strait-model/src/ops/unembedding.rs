@@ -2,13 +2,13 @@
 
 use candle_core::{Result, Tensor};
 
-use super::{Linear, Precision, linear};
+use super::{Linear, Precision, Weight, linear};
 
 /// From hidden states after the final norm to logits.
 #[derive(Clone, Debug)]
 pub struct Unembedding {
     /// Shape `(vocab, hidden_size)`.
-    pub weight: Tensor,
+    pub weight: Weight,
     /// The precision of its products.
     pub precision: Precision,
     /// Logits l become cap * tanh(l / cap) (Gemma 2).
@@ -37,7 +37,8 @@ impl Unembedding {
     /// If the shapes disagree.
     pub fn logits(&self, hidden: &Tensor) -> Result<Tensor> {
         let by = |x: &Tensor, weight: &Tensor| linear(x, &Linear::of(weight, self.precision));
-        let mut logits = by(hidden, &self.weight)?;
+        let table = Linear { weight: self.weight.clone(), bias: None, precision: self.precision };
+        let mut logits = linear(hidden, &table)?;
         if let Some(HeadChange { a, b }) = &self.change {
             logits = (logits + by(&by(hidden, a)?, b)?)?;
         }

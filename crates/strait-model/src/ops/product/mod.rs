@@ -15,6 +15,7 @@ mod pairs;
 mod panel;
 mod round;
 mod source;
+mod stored;
 #[cfg(test)]
 mod tests;
 #[cfg(target_arch = "x86_64")]
@@ -29,6 +30,8 @@ use rayon::prelude::*;
 pub use super::cpu::View;
 pub use round::{round, widen};
 pub use source::{Lines, READ_LINES, READ_NUMBERS, Source};
+pub use stored::StoredView;
+pub(crate) use stored::multiply_wide;
 
 /// Products of fewer multiplications are computed by one thread: waking another takes as long.
 const SMALL: usize = 1 << 19;

@@ -1,0 +1,107 @@
+//! Matrices in files as operands: a piece is widened when it is read.
+
+use std::ops::Range;
+
+use gemm::Parallelism;
+use half::bf16;
+
+use super::{
+    super::cpu::{View, matmul},
+    Lines, READ_LINES, READ_NUMBERS, Source,
+    buffer::{self, Kept},
+    for_each_chunk,
+    round::round_lines,
+};
+use crate::stored::Stored;
+
+/// Numbers that are widened at once for a product in f32: 16 MiB.
+const PIECE: usize = 1 << 22;
+
+thread_local! {
+    static WIDE: Kept = Kept::default();
+}
+
+/// A matrix in a file, from some row on, or the transpose of that.
+#[derive(Clone, Copy)]
+pub struct StoredView<'a> {
+    matrix: &'a Stored,
+    first: usize,
+    turned: bool,
+}
+
+impl<'a> StoredView<'a> {
+    /// All of it.
+    pub fn of(matrix: &'a Stored) -> Self {
+        Self { matrix, first: 0, turned: false }
+    }
+
+    /// The transpose.
+    pub fn t(self) -> Self {
+        Self { turned: !self.turned, ..self }
+    }
+
+    /// The rows from `first` on.
+    pub fn from_row(self, first: usize) -> Self {
+        Self { first: self.first + first, ..self }
+    }
+}
+
+impl Source for StoredView<'_> {
+    fn holds(&self, rows: usize, columns: usize) -> bool {
+        let [all, width] = self.matrix.dims();
+        let (rows, columns) = if self.turned { (columns, rows) } else { (rows, columns) };
+        self.first + rows <= all && columns <= width
+    }
+
+    fn lines(&self) -> Lines {
+        if self.turned { Lines::Columns } else { Lines::Rows }
+    }
+
+    fn read(&self, lines: Range<usize>, numbers: Range<usize>, to: &mut [bf16], to_line: usize) {
+        let (count, length) = (lines.len(), numbers.len());
+        let mut wide = [0f32; READ_LINES * READ_NUMBERS];
+        for (to, line) in wide.chunks_exact_mut(READ_NUMBERS).zip(lines) {
+            self.matrix.widen(self.first + line, numbers.clone(), &mut to[..length]);
+        }
+        round_lines((count, length), &wide, READ_NUMBERS, to, to_line);
+    }
+
+    fn in_memory(&self) -> Option<(&[bf16], usize)> {
+        let width = self.matrix.dims()[1];
+        Some((&self.matrix.in_memory()?[self.first * width..], width))
+    }
+}
+
+/// As [`matmul`], in f32, by a matrix in a file. Every sum goes over the whole depth at once, as it would over a copy in memory, so
+/// that the result is the same.
+#[allow(clippy::too_many_arguments)]
+pub fn multiply_wide(
+    (m, n, k): (usize, usize, usize),
+    to: &mut [f32],
+    to_row: usize,
+    keep: f32,
+    a: View,
+    b: StoredView,
+    factor: f32,
+    parallelism: Parallelism,
+) {
+    assert!(b.holds(k, n), "a matrix product reads outside its operands");
+    let threads = if let Parallelism::Rayon(threads) = parallelism { threads.max(1) } else { 1 };
+    let most = (PIECE / k.max(1)).max(64) / 32 * 32;
+    for columns in super::pieces(0..n, most) {
+        let (lines, numbers) = if b.turned { (columns.clone(), 0..k) } else { (0..k, columns.clone()) };
+        let width = numbers.len();
+        buffer::with(&WIDE, lines.len() * width, |wide: &mut [f32]| {
+            for_each_chunk(threads, wide, READ_LINES * width.max(1), |i, to| {
+                for (j, to) in to.chunks_mut(width.max(1)).enumerate() {
+                    let line = b.first + lines.start + i * READ_LINES + j;
+                    b.matrix.widen(line, numbers.clone(), to);
+                }
+            });
+            let view = View::rows(&*wide, width);
+            let view = if b.turned { view.t() } else { view };
+            let to = &mut to[columns.start..];
+            matmul((m, columns.len(), k), to, to_row, keep, a, view, factor, parallelism);
+        });
+    }
+}
