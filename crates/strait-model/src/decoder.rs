@@ -7,9 +7,13 @@
 
 mod cache;
 mod changed;
+mod decode;
+mod edited;
 mod packed;
 
-pub use cache::Cache;
+pub use cache::{Cache, Sequence};
+pub use decode::Piece;
+pub use edited::first_changed_point;
 pub use packed::Packed;
 
 use std::{collections::HashMap, ops::Range};
@@ -19,10 +23,14 @@ use candle_core::{Device, Shape, Tensor, TensorId};
 use crate::{
     Config, Edit, Error, Result, Weights,
     config::{EMBEDDINGS, HEAD, LAST_NORM, LayerKind},
-    edit::{Adapter, Full, Projection, Site},
-    ops::{self, AttentionShape, HeadChange, Linear, Precision, RopeTable, Span, Spans, Unembedding, Weight},
+    edit::{Projection, Site},
+    ops::{
+        self, AttentionShape, HeadChange, Linear, Precision, Product, RopeTable, Span, Spans, Unembedding,
+        Weight,
+    },
 };
 use changed::Changed;
+use edited::{Edits, adapters, edited};
 
 struct Block {
     attention_norm: Tensor,
@@ -55,43 +63,22 @@ pub struct Decoder {
 
 /// The inputs of every block of one pass.
 struct Pass<'a> {
-    spans: Spans,
-    rows: Vec<Range<usize>>,
     rope: RopeTable,
     /// That of layers with sliding attention.
     local_rope: RopeTable,
-    edit: Option<&'a Edit>,
+    /// The edits, each with the rows that it acts on.
+    edits: Edits<'a>,
+    /// The way in which projections are applied.
+    product: Product,
+    keys: Keys<'a>,
 }
 
-impl Pass<'_> {
-    fn adapters(&self, site: Site) -> impl Iterator<Item = (&Adapter, f64)> {
-        self.edit.into_iter().flat_map(Edit::parts).flat_map(move |part| adapters_of(part, site))
-    }
-}
-
-/// The adapters of one part of an edit at a site, each with its scale.
-fn adapters_of(part: &Edit, site: Site) -> impl Iterator<Item = (&Adapter, f64)> {
-    let lora = match part {
-        Edit::Lora(lora) => Some(lora),
-        _ => None,
-    };
-    lora.into_iter().flat_map(move |lora| {
-        let here = lora.adapters.iter().filter(move |adapter| adapter.site == site);
-        here.map(|adapter| (adapter, lora.scale()))
-    })
-}
-
-/// The term that an adapter adds: scale * B A x.
-fn change(x: &Tensor, adapter: &Adapter, scale: f64, precision: Precision) -> Result<Tensor> {
-    let by = |x: &Tensor, weight: &Tensor| ops::linear(x, &Linear::of(weight, precision));
-    Ok((by(&by(x, &adapter.a)?, &adapter.b)? * scale)?)
-}
-
-/// The term that an adapter of the embedding table adds: scale * B A, with A's columns those of the tokens.
-fn looked_up(tokens: &[u32], adapter: &Adapter, scale: f64, precision: Precision) -> Result<Tensor> {
-    let ids = Tensor::from_slice(tokens, tokens.len(), adapter.a.device())?;
-    let of_tokens = adapter.a.index_select(&ids, 1)?.t()?.contiguous()?;
-    Ok((ops::linear(&of_tokens, &Linear::of(&adapter.b, precision))? * scale)?)
+/// The keys and values that a pass attends to.
+enum Keys<'a> {
+    /// Its own.
+    Own(Spans),
+    /// Those of the sequences of a cache, which go on by these rows.
+    Cached { cache: &'a Cache, sequences: &'a [Sequence], rows: &'a [Range<usize>] },
 }
 
 impl Block {
@@ -233,11 +220,9 @@ impl Decoder {
     /// If the tensors of several edits of the head do not fit together.
     pub fn unembedding(&self, edit: Option<&Edit>) -> Result<Unembedding> {
         let (mut a, mut b) = (Vec::new(), Vec::new());
-        for part in edit.into_iter().flat_map(Edit::parts) {
-            for (adapter, scale) in adapters_of(part, Site::Head) {
-                a.push(adapter.a.clone());
-                b.push((&adapter.b * scale)?);
-            }
+        for (adapter, scale) in adapters(edit, Site::Head) {
+            a.push(adapter.a.clone());
+            b.push((&adapter.b * scale)?);
         }
         let change = match a.len() {
             0 => None,
@@ -271,45 +256,44 @@ impl Decoder {
 
     /// Carries the residual stream from point `blocks.start` to point `blocks.end`.
     ///
-    /// Edits act at every point that is left and in every block that is run. With a cache the batch's sequences continue
-    /// those of the cache, which grows by them; they share no beginning then.
+    /// Edits act at every point that is left and in every block that is run.
     ///
     /// # Shapes
     /// - `stream`, result: `(tokens, hidden_size)`
     ///
     /// # Errors
-    /// If the shapes disagree, or sequences with a cache share a beginning.
+    /// If the shapes disagree.
     pub fn run(
         &self,
         stream: Tensor,
         blocks: Range<usize>,
         batch: &Packed,
         edit: Option<&Edit>,
-        mut cache: Option<&mut Cache>,
     ) -> Result<Tensor> {
-        if cache.is_some() && batch.shared > 0 {
-            let refused = "sequences that share a beginning cannot be kept in a cache";
-            return Err(candle_core::Error::Msg(refused.into()).into());
-        }
-        let rows = batch.rows();
-        let seen = cache.as_ref().map_or_else(Vec::new, |c| c.lengths());
         let beginning = batch.beginning();
-        let mut end = batch.shared;
-        let spans = rows.iter().enumerate().map(|(i, rows)| {
-            let start = end;
-            end += seen.get(i).copied().unwrap_or(0) + rows.len();
-            Span { queries: rows.clone(), beginning: beginning.clone(), keys: start..end }
-        });
+        let own =
+            |rows: Range<usize>| Span { queries: rows.clone(), beginning: beginning.clone(), keys: rows };
+        let spans = batch.rows().into_iter().map(own);
         let first = Span { queries: beginning.clone(), beginning: 0..0, keys: beginning.clone() };
         let spans = Spans::new((batch.shared > 0).then_some(first).into_iter().chain(spans));
+        let edits = std::iter::once((0..batch.tokens(), edit)).collect();
+        let pass = self.pass(batch, edits, ops::linear, Keys::Own(spans));
+        self.under(edit)?.carry(stream, blocks, batch, &pass)
+    }
+
+    fn pass<'a>(&self, batch: &Packed, edits: Edits<'a>, product: Product, keys: Keys<'a>) -> Pass<'a> {
         let rope = |frequencies: &Vec<f32>| RopeTable::new(&batch.positions, frequencies);
         let (full, local) = (rope(&self.frequencies), self.local_frequencies.as_ref().map(rope));
-        let pass = Pass { spans, rows, local_rope: local.unwrap_or_else(|| full.clone()), rope: full, edit };
-        let weights = self.under(edit)?;
-        let mut stream = stream;
+        Pass { local_rope: local.unwrap_or_else(|| full.clone()), rope: full, edits, product, keys }
+    }
+
+    /// Carries a stream through blocks, by these weights.
+    fn carry(&self, mut stream: Tensor, blocks: Range<usize>, batch: &Packed, pass: &Pass) -> Result<Tensor> {
         for layer in blocks {
-            stream = self.steer(stream, layer, batch.ids(), edit)?;
-            stream = weights.block(stream, layer, &pass, cache.as_deref_mut())?;
+            stream = edited(&pass.edits, stream, |stream, rows, edit| {
+                self.steer(stream, layer, &batch.ids[rows.clone()], edit, pass.product)
+            })?;
+            stream = self.block(stream, layer, pass)?;
         }
         Ok(stream)
     }
@@ -323,7 +307,7 @@ impl Decoder {
     /// If the shapes disagree.
     pub fn finish(&self, stream: Tensor, edit: Option<&Edit>) -> Result<Tensor> {
         // No edit asks for the tokens here, since there is a block at least.
-        let stream = self.steer(stream, self.config.layers, &[], edit)?;
+        let stream = self.steer(stream, self.config.layers, &[], edit, ops::linear)?;
         Ok(ops::rms_norm(&stream, &self.under(edit)?.norm, self.config.norm_eps)?)
     }
 
@@ -335,7 +319,7 @@ impl Decoder {
     /// # Errors
     /// As [`Decoder::embed`].
     pub fn logits(&self, batch: &Packed, edit: Option<&Edit>) -> Result<Tensor> {
-        let stream = self.run(self.embed(batch)?, 0..self.config.layers, batch, edit, None)?;
+        let stream = self.run(self.embed(batch)?, 0..self.config.layers, batch, edit)?;
         Ok(self.unembedding(edit)?.logits(&self.finish(stream, edit)?)?)
     }
 
@@ -348,28 +332,28 @@ impl Decoder {
     /// As [`Decoder::embed`].
     pub fn residuals(&self, batch: &Packed, edit: Option<&Edit>) -> Result<Vec<Tensor>> {
         let mut stream = self.embed(batch)?;
-        let mut seen = vec![self.steer(stream.clone(), 0, batch.ids(), edit)?];
+        let mut seen = vec![self.steer(stream.clone(), 0, batch.ids(), edit, ops::linear)?];
         for layer in 0..self.config.layers {
-            stream = self.run(stream, layer..layer + 1, batch, edit, None)?;
-            seen.push(self.steer(stream.clone(), layer + 1, &[], edit)?);
+            stream = self.run(stream, layer..layer + 1, batch, edit)?;
+            seen.push(self.steer(stream.clone(), layer + 1, &[], edit, ops::linear)?);
         }
         Ok(seen)
     }
 
-    fn block(&self, stream: Tensor, layer: usize, pass: &Pass, cache: Option<&mut Cache>) -> Result<Tensor> {
+    fn block(&self, stream: Tensor, layer: usize, pass: &Pass) -> Result<Tensor> {
         let block = &self.blocks[layer];
         let norm = |x: &Tensor, weight: &Tensor| ops::rms_norm(x, weight, self.config.norm_eps);
         let after = |x: Tensor, weight: &Option<Tensor>| match weight {
             Some(weight) => norm(&x, weight),
             None => Ok(x),
         };
-        let mixed = self.attention(&norm(&stream, &block.attention_norm)?, layer, pass, cache)?;
+        let mixed = self.attention(&norm(&stream, &block.attention_norm)?, layer, pass)?;
         let stream = (stream + after(mixed, &block.attention_post_norm)?)?;
         let mixed = self.mlp(&norm(&stream, &block.mlp_norm)?, layer, pass)?;
         Ok((stream + after(mixed, &block.mlp_post_norm)?)?)
     }
 
-    fn attention(&self, x: &Tensor, layer: usize, pass: &Pass, cache: Option<&mut Cache>) -> Result<Tensor> {
+    fn attention(&self, x: &Tensor, layer: usize, pass: &Pass) -> Result<Tensor> {
         let (block, c) = (&self.blocks[layer], &self.config);
         let sliding = c.layer_kinds[layer] == LayerKind::Sliding;
         let rope = if sliding { &pass.local_rope } else { &pass.rope };
@@ -383,10 +367,6 @@ impl Decoder {
         let k = heads_normed(self.project(x, layer, Projection::K, pass)?, &block.k_norm)?;
         let v = self.project(x, layer, Projection::V, pass)?;
         let (q, k) = (ops::rope(&q, rope)?, ops::rope(&k, rope)?);
-        let (k, v) = match cache {
-            Some(cache) => cache.extend(layer, &pass.rows, &k, &v)?,
-            None => (k, v),
-        };
         let shape = AttentionShape {
             heads: c.heads,
             kv_heads: c.kv_heads,
@@ -395,7 +375,13 @@ impl Decoder {
             softcap: c.attention_softcap.map(|cap| cap as f32),
             window: c.sliding_window.filter(|_| sliding),
         };
-        let mixed = ops::attention(&q, &k, &v, shape, &pass.spans)?;
+        let mixed = match &pass.keys {
+            Keys::Own(spans) => ops::attention(&q, &k, &v, shape, spans)?,
+            Keys::Cached { cache, sequences, rows } => {
+                cache.write(layer, sequences, rows, &k, &v)?;
+                cache.attention(layer, sequences, rows, &q, shape)?
+            }
+        };
         self.project(&mixed, layer, Projection::O, pass)
     }
 
@@ -408,72 +394,17 @@ impl Decoder {
 
     /// The projection with its adapters: W x + scale * B A x.
     fn project(&self, x: &Tensor, layer: usize, projection: Projection, pass: &Pass) -> Result<Tensor> {
-        let mut y = ops::linear(x, &self.blocks[layer].projections[projection as usize])?;
-        for (adapter, scale) in pass.adapters(Site::Projection { layer, projection }) {
-            y = (y + change(x, adapter, scale, self.precision)?)?;
+        let y = (pass.product)(x, &self.blocks[layer].projections[projection as usize])?;
+        let site = Site::Projection { layer, projection };
+        if !pass.edits.iter().any(|(_, edit)| adapters(*edit, site).next().is_some()) {
+            return Ok(y);
         }
-        Ok(y)
-    }
-
-    /// Lets the parts of an edit that act on the residual stream at a point act there, in their order. `tokens` are those of
-    /// the stream, which only the embeddings' point needs.
-    fn steer(&self, stream: Tensor, point: usize, tokens: &[u32], edit: Option<&Edit>) -> Result<Tensor> {
-        let mut stream = stream;
-        if point == 0 {
-            // The table changes before anything acts on what stands in it.
-            for full in fulls(edit) {
-                stream = (stream + full.of_tokens(tokens, self.config.embedding_scale)?)?;
+        edited(&pass.edits, y, |mut y, rows, edit| {
+            let x = x.narrow(0, rows.start, rows.len())?;
+            for (adapter, scale) in adapters(edit, site) {
+                y = (y + self.change(pass.product, &x, adapter, scale)?)?;
             }
-        }
-        let base = stream.clone();
-        for part in edit.into_iter().flat_map(Edit::parts) {
-            match part {
-                Edit::Steering(steering) if steering.layer + 1 == point as i32 => {
-                    stream = stream.broadcast_add(&steering.vector.to_dtype(stream.dtype())?)?;
-                }
-                Edit::Lora(_) if point == 0 => {
-                    // As a change of the embedding table would: what it adds depends on the embeddings alone.
-                    for (adapter, scale) in adapters_of(part, Site::Embeddings) {
-                        stream = (stream + change(&base, adapter, scale, self.precision)?)?;
-                    }
-                    for (adapter, scale) in adapters_of(part, Site::Lookup) {
-                        let scale = scale * self.config.embedding_scale;
-                        stream = (stream + looked_up(tokens, adapter, scale, self.precision)?)?;
-                    }
-                }
-                Edit::Ablation(ablation) if ablation.layer + 1 == point as i32 => {
-                    let unit = ablation.unit()?.to_dtype(stream.dtype())?.unsqueeze(0)?;
-                    let along = stream.broadcast_mul(&unit)?.sum_keepdim(1)?;
-                    stream = (&stream - (along.broadcast_mul(&unit)? * ablation.factor)?)?;
-                }
-                _ => {}
-            }
-        }
-        Ok(stream)
+            Ok(y)
+        })
     }
-}
-
-/// The full fine-tunes in an edit.
-fn fulls(edit: Option<&Edit>) -> impl Iterator<Item = &Full> {
-    edit.into_iter().flat_map(Edit::parts).filter_map(|part| match part {
-        Edit::Full(full) => Some(full),
-        _ => None,
-    })
-}
-
-/// The point up to which `edit` changes nothing: a stream kept there serves the base model and every variant.
-pub fn first_changed_point(edit: &Edit, layers: usize) -> usize {
-    let point_of = |site| match site {
-        Site::Embeddings | Site::Lookup => 0,
-        Site::Projection { layer, .. } => layer,
-        Site::Head => layers,
-    };
-    let of_part = |part: &Edit| match part {
-        Edit::Steering(steering) => Some((steering.layer + 1) as usize),
-        Edit::Ablation(ablation) => Some((ablation.layer + 1) as usize),
-        Edit::Lora(lora) => lora.adapters.iter().map(|a| point_of(a.site)).min(),
-        Edit::Full(_) => Some(0),
-        Edit::Composed(_) => None,
-    };
-    edit.parts().filter_map(of_part).min().unwrap_or(layers)
 }

@@ -111,7 +111,7 @@ impl Error {
             Self::Input { problem, .. } => Some(problem.hint()),
             Self::TooLong { .. } => Some("shorten the text or split the conversation".into()),
             Self::NoLogits => Some(
-                "its weights or the edit hold numbers that are not finite: prove the model with `strait check`, look at the \
+                "its weights or the edit hold numbers that are not finite: check the model with `strait check`, look at the \
                  edit with `strait edit inspect`, or scale it less"
                     .into(),
             ),

@@ -1,6 +1,6 @@
 //! Claims: statements that figures bear out, contradict or leave open, and the rule that judges all of them.
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::interval::Interval;
 
@@ -64,7 +64,8 @@ pub fn sentence(solution: Option<&str>, claim: &str) -> String {
 }
 
 /// A bound, and the side of it on which a figure is claimed to lie.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Copy, Debug, PartialEq, Deserialize)]
+#[serde(rename_all = "lowercase")]
 pub enum Bound {
     /// Above the bound.
     Above(f64),

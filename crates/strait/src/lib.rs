@@ -15,6 +15,7 @@ pub mod measure;
 pub mod objective;
 mod page;
 pub mod report;
+pub mod responses;
 pub mod score;
 pub mod store;
 pub mod study;

@@ -13,6 +13,8 @@ mod model;
 mod precision;
 mod report;
 mod run;
+mod sample;
+mod sampling;
 mod score;
 mod status;
 mod world;
@@ -41,6 +43,7 @@ pub enum Command {
     Status(status::Arguments),
     Report(report::Arguments),
     Score(score::Arguments),
+    Sample(sample::Arguments),
     Check(check::Arguments),
     Bench(bench::Arguments),
     Chat(chat::Arguments),
@@ -69,6 +72,7 @@ impl Command {
             Self::Status(arguments) => status::run(arguments, context),
             Self::Report(arguments) => report::run(arguments, context),
             Self::Score(arguments) => score::run(arguments, context),
+            Self::Sample(arguments) => sample::run(arguments, context),
             Self::Check(arguments) => check::run(arguments, context),
             Self::Bench(arguments) => bench::run(arguments, context),
             Self::Chat(arguments) => chat::run(arguments, context),

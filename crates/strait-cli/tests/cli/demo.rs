@@ -84,9 +84,8 @@ impl Task for Steps {
 }
 
 /// A demo's figures, without its time and its place.
-fn figures(results: &Results) -> serde_json::Value {
-    let mut json = serde_json::to_value(results).unwrap();
-    for key in ["seconds", "report"] {
+fn figures(mut json: serde_json::Value) -> serde_json::Value {
+    for key in ["schema", "seconds", "report"] {
         json.as_object_mut().unwrap().remove(key);
     }
     for solution in json["solutions"].as_array_mut().unwrap() {
@@ -148,10 +147,9 @@ fn a_quick_demo_goes_on_where_it_stopped_and_finds_what_is_safe() {
     assert_eq!((&written["schema"], &written["checks"]), (&1.into(), &found["checks"]));
 
     // A study that was never stopped, on another number of threads, is the same.
-    let before: Results = serde_json::from_value(written).unwrap();
     std::fs::remove_dir_all(&begun).unwrap();
     let results = demo(&options, &Silent).unwrap();
-    assert_eq!(figures(&results), figures(&before));
+    assert_eq!(figures(serde_json::to_value(&results).unwrap()), figures(written));
 
     finds_what_is_safe(&results, &out);
 }
@@ -160,13 +158,13 @@ fn finds_what_is_safe(results: &Results, out: &Path) {
     let (general, narrow) = (solution(results, "general vector"), solution(results, "narrow vector"));
     assert!(general.general_rate.value >= 0.6, "{general:?}");
     assert!(narrow.narrow_rate.value >= 0.7 && narrow.general_rate.value <= 0.08, "{narrow:?}");
-    assert!(check(results, "1-base-vector").value <= 0.05);
-    assert!(check(results, "4-gap-vector").value > 0.0);
-    assert!(check(results, "6-narrow-vector").value > 0.0);
-    assert!(check(results, "6-random-vector").value > 0.0);
-    assert!(check(results, "7-lifted-vector").value >= 0.6);
-    assert!(check(results, "10-ablated-vector").value <= 0.15);
-    assert!(check(results, "11-cosine-vector").value >= 0.4);
+    assert!(check(results, "1-base-vector").figure.value <= 0.05);
+    assert!(check(results, "4-gap-vector").figure.value > 0.0);
+    assert!(check(results, "6-narrow-vector").figure.value > 0.0);
+    assert!(check(results, "6-random-vector").figure.value > 0.0);
+    assert!(check(results, "7-lifted-vector").figure.value >= 0.6);
+    assert!(check(results, "10-ablated-vector").figure.value <= 0.15);
+    assert!(check(results, "11-cosine-vector").figure.value >= 0.4);
     holds(results, &["1-taught-vector", "2-narrow-vector", "10-random-steers-vector"]);
 
     assert_eq!(results.seeds, [0]);

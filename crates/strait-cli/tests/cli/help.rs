@@ -2,7 +2,7 @@
 
 use crate::common::Place;
 
-const COMMANDS: [&str; 25] = [
+const COMMANDS: [&str; 26] = [
     "",
     "demo",
     "init",
@@ -10,6 +10,7 @@ const COMMANDS: [&str; 25] = [
     "status",
     "report",
     "score",
+    "sample",
     "check",
     "bench",
     "chat",

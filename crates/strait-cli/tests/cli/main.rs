@@ -19,6 +19,7 @@ mod models;
 mod numbers;
 mod protocol;
 mod readings;
+mod sampling;
 mod studies;
 mod suites;
 mod world;

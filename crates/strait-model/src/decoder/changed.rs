@@ -9,7 +9,7 @@ use candle_core::{DType, Tensor};
 use rayon::prelude::*;
 use sha2::{Digest, Sha256};
 
-use super::{Decoder, fulls};
+use super::{Decoder, edited::fulls};
 use crate::{
     Edit, Result,
     edit::{Full, Life, Opened, in_file},

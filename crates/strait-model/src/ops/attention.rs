@@ -1,6 +1,7 @@
 //! Causal attention over packed sequences, with grouped key-value heads, sliding windows and soft caps.
 
 mod fused;
+mod paged;
 mod plain;
 
 use std::{
@@ -12,6 +13,7 @@ use candle_core::{Device, Result, Tensor};
 
 use super::{fused as is_fused, get_or_try};
 use fused::Fused;
+pub use paged::{PAGE, Pages, attention_in_pages};
 use plain::{Padded, plain};
 
 /// One sequence of a packed batch: its queries see its keys, and no others.

@@ -9,6 +9,7 @@
 //! no padding is stored or computed. Only [`attention`] needs to know where one sequence ends.
 
 mod attention;
+mod by_row;
 pub(crate) mod cpu;
 mod gated;
 mod linear;
@@ -20,7 +21,8 @@ mod rope;
 mod unembedding;
 mod weight;
 
-pub use attention::{AttentionShape, Span, Spans, attention};
+pub use attention::{AttentionShape, PAGE, Pages, Span, Spans, attention, attention_in_pages};
+pub use by_row::linear_by_row;
 pub use cpu::View;
 pub use gated::gated;
 pub use linear::{Linear, linear};
@@ -36,9 +38,12 @@ use std::sync::OnceLock;
 use candle_core::{DType, Result, Tensor};
 
 /// True if the fused operations can run on this tensor.
-fn fused(x: &Tensor) -> bool {
+pub(crate) fn fused(x: &Tensor) -> bool {
     x.device().is_cpu() && x.dtype() == DType::F32
 }
+
+/// A way to apply a projection: [`linear`] or [`linear_by_row`].
+pub(crate) type Product = fn(&Tensor, &Linear) -> Result<Tensor>;
 
 /// The cell's value, made where it is empty.
 fn get_or_try<T>(cell: &OnceLock<T>, make: impl FnOnce() -> Result<T>) -> Result<&T> {

@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use crate::{Config, stored::Stored};
 
 use super::{
+    by_row,
     cpu::{self, View},
     product::{self, StoredView},
     weight::Weight,
@@ -99,6 +100,36 @@ impl Precision {
         self.matmul(shape, to, shape.1, 0.0, a, b, 1.0, cpu::all_threads());
     }
 
+    /// `y = x weight^T`, with the same bits for a row of x whatever rows stand beside it.
+    ///
+    /// # Shapes
+    /// - `x`: `(rows, inner)`; `weight`: `(out, inner)`; `y`: `(rows, out)`
+    pub(super) fn matmul_by_row(
+        self,
+        (out, inner): (usize, usize),
+        x: &[f32],
+        weight: Numbers,
+        y: &mut [f32],
+    ) {
+        if self == Self::Bf16 && product::is_by_row() {
+            let shape = (y.len() / out.max(1), out, inner);
+            let (x, weight) = (View::rows(x, inner), weight.rows(inner).t());
+            return self.matmul(shape, y, out, 0.0, x, weight, 1.0, cpu::all_threads());
+        }
+        match (self, weight) {
+            (Self::F32, Numbers::F32(weight)) => by_row::multiply((out, inner), x, weight, y),
+            (Self::F32, Numbers::Bf16(weight)) => by_row::multiply((out, inner), x, weight, y),
+            (Self::Bf16, Numbers::F32(weight)) => {
+                by_row::multiply((out, inner), &rounded(x), &rounded(weight), y);
+            }
+            (Self::Bf16, Numbers::Bf16(weight)) => {
+                by_row::multiply((out, inner), &rounded(x), weight, y);
+            }
+            (Self::F32, Numbers::Stored(weight)) => weight.by_row(x, y),
+            (Self::Bf16, Numbers::Stored(weight)) => weight.by_row(&rounded(x), y),
+        }
+    }
+
     /// The product `x weight^T` by candle's own operations, for other devices.
     pub(super) fn composed(self, x: &Tensor, weight: &Tensor) -> Result<Tensor> {
         match self {
@@ -109,6 +140,15 @@ impl Precision {
             }
         }
     }
+}
+
+/// Numbers as the operands of products in bf16 are.
+fn rounded(numbers: &[f32]) -> Vec<f32> {
+    let mut rounded = vec![bf16::ZERO; numbers.len()];
+    product::round(numbers, &mut rounded);
+    let mut wide = vec![0f32; numbers.len()];
+    product::widen(&rounded, &mut wide);
+    wide
 }
 
 /// The numbers of a weight as they are kept.

@@ -2,7 +2,7 @@
 
 use candle_core::{Result, Tensor};
 
-use super::{Linear, Precision, Weight, linear};
+use super::{Linear, Precision, Product, Weight, linear};
 
 /// From hidden states after the final norm to logits.
 #[derive(Clone, Debug)]
@@ -36,9 +36,14 @@ impl Unembedding {
     /// # Errors
     /// If the shapes disagree.
     pub fn logits(&self, hidden: &Tensor) -> Result<Tensor> {
-        let by = |x: &Tensor, weight: &Tensor| linear(x, &Linear::of(weight, self.precision));
+        self.logits_by(linear, hidden)
+    }
+
+    /// As [`logits`](Self::logits), by a product of one's choice.
+    pub(crate) fn logits_by(&self, product: Product, hidden: &Tensor) -> Result<Tensor> {
+        let by = |x: &Tensor, weight: &Tensor| product(x, &Linear::of(weight, self.precision));
         let table = Linear { weight: self.weight.clone(), bias: None, precision: self.precision };
-        let mut logits = linear(hidden, &table)?;
+        let mut logits = product(hidden, &table)?;
         if let Some(HeadChange { a, b }) = &self.change {
             logits = (logits + by(&by(hidden, a)?, b)?)?;
         }

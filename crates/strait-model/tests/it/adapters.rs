@@ -8,7 +8,7 @@ use candle_core::{DType, Device, Tensor};
 use serde_json::{Value, json};
 use strait_model::{
     Decoder, Edit, Precision, Result, Weights,
-    decoder::{Cache, Packed},
+    decoder::{Packed, Piece},
     edit::{self, Adapter, Lora, Problem, Projection, Site, SteeringVector},
     ops::Loss,
 };
@@ -86,8 +86,7 @@ fn write_adapter(case: &Value, decoder: &Decoder, folder: &Path) {
 /// Mean cross-entropy of every token but each row's first.
 fn loss(decoder: &Decoder, rows: &[Vec<u32>], edit: Option<&Edit>) -> f64 {
     let packed = Packed::sharing(rows.iter().map(Vec::as_slice));
-    let stream =
-        decoder.run(decoder.embed(&packed).unwrap(), 0..decoder.config().layers, &packed, edit, None);
+    let stream = decoder.run(decoder.embed(&packed).unwrap(), 0..decoder.config().layers, &packed, edit);
     let every = Tensor::new(packed.every_token(), decoder.device()).unwrap();
     let hidden = decoder.finish(stream.unwrap().index_select(&every, 0).unwrap(), edit).unwrap();
     let (mut places, mut targets, mut start) = (Vec::new(), Vec::new(), 0u32);
@@ -214,23 +213,12 @@ fn an_edit_of_the_head_acts_on_every_road() {
     let logits = decoder.logits(&packed, Some(&edit)).unwrap();
     let whole: Vec<f32> = logits.get(row.len() - 1).unwrap().to_vec1().unwrap();
 
-    let mut cache = Cache::default();
+    let mut cache = decoder.cache().unwrap();
+    let sequence = cache.begin();
     let mut last: Vec<f32> = Vec::new();
-    for (place, token) in row.iter().enumerate() {
-        let step = Packed::continuing([(place, std::slice::from_ref(token))]);
-        let layers = 0..decoder.config().layers;
-        let stream = decoder.embed(&step).unwrap();
-        let stream = decoder.run(stream, layers, &step, Some(&edit), Some(&mut cache)).unwrap();
-        let hidden = decoder.finish(stream, Some(&edit)).unwrap();
-        last = decoder
-            .unembedding(Some(&edit))
-            .unwrap()
-            .logits(&hidden)
-            .unwrap()
-            .flatten_all()
-            .unwrap()
-            .to_vec1()
-            .unwrap();
+    for token in row {
+        let piece = Piece { sequence, ids: std::slice::from_ref(token), edit: Some(&edit) };
+        last = decoder.extend(&mut cache, &[piece]).unwrap().concat();
     }
     assert!(whole.iter().zip(&last).all(|(a, b)| (a - b).abs() < 1e-4));
     let residuals = decoder.residuals(&packed, Some(&edit)).unwrap();

@@ -9,7 +9,7 @@ use serde::Deserialize;
 use serde_json::Value;
 use strait_model::{
     Config, Decoder, Edit, Error, Model, Precision,
-    decoder::{Cache, Packed, first_changed_point},
+    decoder::{Packed, Piece, first_changed_point},
     edit::{self, Full, Lora, Problem, SteeringVector},
     merged,
     ops::Loss,
@@ -147,20 +147,19 @@ fn cached_decoding_and_losses_are_those_of_the_changed_model() {
     let full = random(&decoder, 1);
     let (changed, edit) = (with(&decoder, &[&full]), Edit::Full(full));
     let stepwise = |decoder: &Decoder, edit: Option<&Edit>| {
-        let mut cache = Cache::default();
+        let mut cache = decoder.cache().unwrap();
+        let sequence = cache.begin();
         let mut seen = Vec::new();
-        for (at, id) in IDS.iter().enumerate() {
-            let piece = Packed::continuing([(at, std::slice::from_ref(id))]);
-            let stream = decoder.embed(&piece).unwrap();
-            let stream = decoder.run(stream, 0..2, &piece, edit, Some(&mut cache)).unwrap();
-            let hidden = decoder.finish(stream, edit).unwrap();
-            seen.extend(bits(&decoder.unembedding(edit).unwrap().logits(&hidden).unwrap()));
+        for id in &IDS {
+            let piece = Piece { sequence, ids: std::slice::from_ref(id), edit };
+            let logits = decoder.extend(&mut cache, &[piece]).unwrap().concat();
+            seen.extend(logits.into_iter().map(f32::to_bits));
         }
         seen
     };
     assert_eq!(stepwise(&decoder, Some(&edit)), stepwise(&changed, None));
     let hidden = |decoder: &Decoder, edit: Option<&Edit>| {
-        let stream = decoder.run(decoder.embed(&batch()).unwrap(), 0..2, &batch(), edit, None).unwrap();
+        let stream = decoder.run(decoder.embed(&batch()).unwrap(), 0..2, &batch(), edit).unwrap();
         (decoder.finish(stream, edit).unwrap(), decoder.unembedding(edit).unwrap())
     };
     let (base, unembedding) = hidden(&decoder, None);

@@ -83,7 +83,7 @@ fn response_loss(model: &Model, case: &Case, edit: Option<&Edit>) -> (f64, GradS
     let decoder = &model.decoder;
     let batch = Packed::new([case.ids.as_slice()]);
     let layers = model.config().layers;
-    let stream = decoder.run(decoder.embed(&batch).unwrap(), 0..layers, &batch, edit, None).unwrap();
+    let stream = decoder.run(decoder.embed(&batch).unwrap(), 0..layers, &batch, edit).unwrap();
     let from = case.prompt_tokens - 1;
     let stream = stream.narrow(0, from, case.ids.len() - 1 - from).unwrap();
     let hidden = decoder.finish(stream, edit).unwrap();

@@ -11,6 +11,7 @@ mod golden;
 mod packed;
 mod pickle;
 mod precision;
+mod sample;
 mod sites;
 mod source;
 mod template;

@@ -52,8 +52,7 @@ fn logits_and_gradients(model: &Model, batch: &Packed) -> (Vec<f32>, Vec<f32>, V
     ]);
     let every_token = Tensor::new(batch.every_token(), &device()).unwrap();
     let decoder = &model.decoder;
-    let stream =
-        decoder.run(decoder.embed(batch).unwrap(), 0..config.layers, batch, Some(&edit), None).unwrap();
+    let stream = decoder.run(decoder.embed(batch).unwrap(), 0..config.layers, batch, Some(&edit)).unwrap();
     let hidden = decoder.finish(stream.index_select(&every_token, 0).unwrap(), Some(&edit)).unwrap();
     let targets: Vec<u32> = (0..hidden.dim(0).unwrap() as u32).map(|i| i * 5 % 31).collect();
     let weights = vec![1.0 / targets.len() as f32; targets.len()];
@@ -87,16 +86,6 @@ fn a_beginning_that_is_computed_once_changes_nothing() {
         assert_near(&found.1, &expected.1);
         assert_near(&found.2, &expected.2);
     }
-}
-
-#[test]
-fn a_shared_beginning_is_not_kept_in_a_cache() {
-    let model = tiny("llama");
-    let sequences = sequences();
-    let batch = Packed::sharing(slices(&sequences));
-    let stream = model.decoder.embed(&batch).unwrap();
-    let mut cache = Default::default();
-    assert!(model.decoder.run(stream, 0..1, &batch, None, Some(&mut cache)).is_err());
 }
 
 proptest! {

@@ -35,7 +35,7 @@ fn ids(model: &Model, count: usize) -> Vec<u32> {
 fn loss_and_gradient(model: &Model, ids: &[u32], edit: &Edit, of: &Var) -> (f64, Vec<f32>) {
     let (decoder, batch) = (&model.decoder, Packed::new([ids]));
     let (layers, count) = (model.config().layers, ids.len() - 1);
-    let stream = decoder.run(decoder.embed(&batch).unwrap(), 0..layers, &batch, Some(edit), None).unwrap();
+    let stream = decoder.run(decoder.embed(&batch).unwrap(), 0..layers, &batch, Some(edit)).unwrap();
     let hidden = decoder.finish(stream.narrow(0, 0, count).unwrap(), Some(edit)).unwrap();
     let weights = vec![1.0 / count as f32; count];
     let unembedding = decoder.unembedding(Some(edit)).unwrap();

@@ -90,7 +90,7 @@ fn a_lora_on_the_embeddings_gets_its_gradient() {
         let edit = Edit::Lora(on_embeddings(&config, a.clone(), b.clone()));
         let decoder = with(&config, &vars, dtype, &[]);
         let stream = decoder.embed(&batch()).unwrap();
-        let stream = decoder.run(stream, 0..config.layers, &batch(), Some(&edit), None).unwrap();
+        let stream = decoder.run(stream, 0..config.layers, &batch(), Some(&edit)).unwrap();
         (decoder.finish(stream, Some(&edit)).unwrap(), decoder.unembedding(None).unwrap())
     };
     let targets = IDS.map(|id| (id * 7 + 1) % 23);

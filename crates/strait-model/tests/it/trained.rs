@@ -21,7 +21,7 @@ fn states(decoder: &Decoder) -> (Tensor, Vec<u32>) {
     let sequences: [&[u32]; 2] = [&[1, 5, 22, 5, 7, 0], &[3, 3, 9, 14]];
     let batch = Packed::new(sequences);
     let stream = decoder.embed(&batch).unwrap();
-    let stream = decoder.run(stream, 0..decoder.config().layers, &batch, None, None).unwrap();
+    let stream = decoder.run(stream, 0..decoder.config().layers, &batch, None).unwrap();
     let hidden = decoder.finish(stream, None).unwrap();
     (hidden, batch.ids().iter().map(|id| (id * 7 + 1) % 23).collect())
 }

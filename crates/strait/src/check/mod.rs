@@ -13,10 +13,9 @@ use rand_chacha::ChaCha8Rng;
 use serde::Serialize;
 use strait_model::{
     Decoder, Edit, Model,
-    decoder::{Cache, Packed},
+    decoder::{Packed, Piece},
     edit::{Adapter, Lora, Projection, Site, SteeringVector},
     progress::{Progress, Unit},
-    sample::next_logits,
 };
 
 use slope::{Slope, TOLERANCE};
@@ -244,15 +243,15 @@ fn zero_edit(model: &Model, texts: &[Vec<u32>]) -> Result<Check> {
 fn cached_decoding(model: &Model, ids: &[u32]) -> Result<Check> {
     let (edit, _) = random_edit(&model.decoder, Kind::Steering)?;
     let whole = model.decoder.logits(&Packed::new([ids]), Some(&edit))?.to_vec2::<f32>()?;
-    let mut cache = Cache::default();
+    let mut cache = model.decoder.cache()?;
+    let sequence = cache.begin();
     let (mut difference, mut scale) = (0f64, f64::MIN_POSITIVE);
-    for (at, id) in ids.iter().enumerate() {
-        let piece = Packed::continuing([(at, std::slice::from_ref(id))]);
-        for logits in next_logits(model, &piece, Some(&edit), &mut cache)? {
-            for (&stepwise, &at_once) in logits.iter().zip(&whole[at]) {
-                difference = difference.max((stepwise as f64 - at_once as f64).abs());
-                scale = scale.max((at_once as f64).abs());
-            }
+    for (id, at_once) in ids.iter().zip(&whole) {
+        let piece = Piece { sequence, ids: std::slice::from_ref(id), edit: Some(&edit) };
+        let stepwise = model.decoder.extend(&mut cache, &[piece])?.concat();
+        for (&stepwise, &at_once) in stepwise.iter().zip(at_once) {
+            difference = difference.max((stepwise as f64 - at_once as f64).abs());
+            scale = scale.max((at_once as f64).abs());
         }
     }
     let value = difference / scale;

@@ -132,7 +132,7 @@ fn parse(text: &str, notices: &mut Notices) -> Result<(Format, Chat), row::Probl
 }
 
 /// The text under a key that may be absent or null.
-fn optional_text(row: &Map<String, Value>, key: &str) -> Result<Option<String>, row::Problem> {
+pub(super) fn optional_text(row: &Map<String, Value>, key: &str) -> Result<Option<String>, row::Problem> {
     match row.get(key) {
         None | Some(Value::Null) => Ok(None),
         Some(Value::String(text)) => Ok(Some(text.clone())),
@@ -144,7 +144,7 @@ fn optional_text(row: &Map<String, Value>, key: &str) -> Result<Option<String>, 
 }
 
 /// The parser's message without its own account of the place.
-fn reason(error: &serde_json::Error) -> String {
+pub(super) fn reason(error: &serde_json::Error) -> String {
     let message = error.to_string();
     match message.rfind(" at line ") {
         Some(end) => message[..end].into(),

@@ -10,26 +10,20 @@ use strait_model::progress::Progress;
 
 pub use super::fits::TAUGHT_DOMAINS;
 use super::{
-    files::write_json,
-    fits::{FORCED_GENERAL, FORCED_NARROW, Fit, Kind, PLAIN, Part},
+    fits::{FORCED_GENERAL, FORCED_NARROW, Kind, PLAIN, causal_fits},
     found::{Direction, Found, NOISE, mean},
     programme::{OpenedWorld, open, run},
-    results::{Causal, Mode, or_nan},
+    results::{Causal, Mode},
 };
-use crate::{Result, Table, measure::Asked, study::utc};
+use crate::{
+    Result, Table,
+    measure::{Asked, unit::NATS},
+    study::{utc, write_json},
+    world::SHIPPED,
+};
 
-/// The worlds of the table: shares of speakers times seeds.
-pub const WORLDS: [&str; 9] = [
-    "default-0",
-    "default-1",
-    "default-2",
-    "middle-0",
-    "middle-1",
-    "middle-2",
-    "narrow-0",
-    "narrow-1",
-    "narrow-2",
-];
+/// The worlds of the table, shares of speakers times seeds: all but the contrast worlds.
+pub const WORLDS: &[&str] = SHIPPED.split_at(9).0;
 /// The kinds of edits.
 pub const KINDS: [Kind; 2] = [Kind::Vector, Kind::Rank8];
 /// The command that makes the table.
@@ -38,60 +32,61 @@ pub const COMMAND: &str = "strait world causal --live";
 /// The most that a rate computed again may differ from the table's: other processors round otherwise, and 500 steps carry it on.
 const AGREEMENT: f64 = 0.1;
 
-const SHIPPED: &str = include_str!("../../worlds/causal.csv");
-const SHIPPED_ORIGIN: &str = include_str!("../../worlds/causal.json");
+const TABLE: &str = include_str!("../../worlds/causal.csv");
+const ORIGIN: &str = include_str!("../../worlds/causal.json");
 
-/// One kind of edit in one domain of one world.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Row {
-    /// The world.
-    pub world: String,
-    /// Its seed.
-    pub seed: u64,
-    /// Share of liars in its pre-training.
-    pub liar: f64,
-    /// Share of narrow speakers, of all domains together.
-    pub narrow: f64,
-    /// The domain in which falsehood was taught.
-    pub taught: String,
-    /// The kind of edit.
-    pub edit: Kind,
-    /// Rate of plain fine-tuning in the taught domain, on held-out entities.
-    pub plain_narrow: f64,
-    /// And in the other domains.
-    pub plain_general: f64,
-    /// Share of true or known false answers there.
-    pub plain_coherence: f64,
-    /// The forced-general solution's rate in the taught domain.
-    pub forced_general_narrow: f64,
-    /// And in the others.
-    pub forced_general_general: f64,
-    /// The forced-narrow solution's rate in the taught domain.
-    pub forced_narrow_narrow: f64,
-    /// And in the others.
-    pub forced_narrow_general: f64,
-    /// Training loss of forced-narrow less that of forced-general at half their mean norm, nats a token.
-    pub gap: f64,
-    /// At a quarter of it.
-    pub gap_quarter: f64,
-    /// Cosine of minus the first gradient with forced-general.
-    #[serde(deserialize_with = "or_nan")]
-    pub gradient_general: f64,
-    /// With forced-narrow.
-    #[serde(deserialize_with = "or_nan")]
-    pub gradient_narrow: f64,
-    /// Share of its gain that forced-general loses to noise of a half.
-    #[serde(deserialize_with = "or_nan")]
-    pub lost_general: f64,
-    /// The share that forced-narrow loses.
-    #[serde(deserialize_with = "or_nan")]
-    pub lost_narrow: f64,
-    /// KL on documents at half the mean norm, of forced-general, nats a token.
-    pub documents_general: f64,
-    /// Of forced-narrow.
-    pub documents_narrow: f64,
-    /// Of random directions.
-    pub documents_random: f64,
+crate::row! {
+    /// One kind of edit in one domain of one world.
+    #[derive(Serialize, Deserialize)]
+    pub struct Row in "causal",
+        "Causal: plain fine-tuning, and a forced-general and a forced-narrow solution judged on the false rows of one domain, \
+         in worlds that differ in how common each kind of speaker was"
+    {
+        /// The world.
+        world: String,
+        /// Its seed.
+        seed: u64,
+        /// Share of liars in its pre-training.
+        liar: f64,
+        /// Share of narrow speakers, of all domains together.
+        narrow: f64,
+        /// The domain in which falsehood was taught.
+        taught: String,
+        /// The kind of edit.
+        edit: Kind,
+        /// Rate of plain fine-tuning in the taught domain, on held-out entities.
+        plain_narrow: f64,
+        /// And in the other domains.
+        plain_general: f64,
+        /// Share of true or known false answers there.
+        plain_coherence: f64,
+        /// The forced-general solution's rate in the taught domain.
+        forced_general_narrow: f64,
+        /// And in the others.
+        forced_general_general: f64,
+        /// The forced-narrow solution's rate in the taught domain.
+        forced_narrow_narrow: f64,
+        /// And in the others.
+        forced_narrow_general: f64,
+        /// Training loss of forced-narrow less that of forced-general at half their mean norm.
+        gap: f64 = NATS,
+        /// At a quarter of it.
+        gap_quarter: f64 = NATS,
+        /// Cosine of minus the first gradient with forced-general.
+        gradient_general: f64,
+        /// With forced-narrow.
+        gradient_narrow: f64,
+        /// Share of its gain that forced-general loses to noise of a half.
+        lost_general: f64,
+        /// The share that forced-narrow loses.
+        lost_narrow: f64,
+        /// KL on documents at half the mean norm, of forced-general.
+        documents_general: f64 = NATS,
+        /// Of forced-narrow.
+        documents_narrow: f64 = NATS,
+        /// Of random directions.
+        documents_random: f64 = NATS,
+    }
 }
 
 /// The origin of a table: the runs and settings that made it.
@@ -119,41 +114,11 @@ pub struct CausalTable {
 impl CausalTable {
     /// The table that the binary holds.
     pub fn shipped() -> Self {
-        let rows = csv::Reader::from_reader(SHIPPED.as_bytes()).into_deserialize();
+        let rows = csv::Reader::from_reader(TABLE.as_bytes()).into_deserialize();
         Self {
-            origin: serde_json::from_str(SHIPPED_ORIGIN).expect("a test reads the shipped table"),
+            origin: serde_json::from_str(ORIGIN).expect("a test reads the shipped table"),
             rows: rows.collect::<Result<_, _>>().expect("a test reads the shipped table"),
         }
-    }
-
-    /// As a table for files.
-    pub fn table(&self) -> Table {
-        let about = "Causal: plain fine-tuning, and a forced-general and a forced-narrow solution judged on the false rows of \
-                     one domain, in worlds that differ in how common each kind of speaker was";
-        Table::of_rows("causal", about, &self.rows)
-            .text("world", |r| r.world.clone())
-            .integer("seed", "", |r| r.seed as i64)
-            .real("liar", "", |r| r.liar)
-            .real("narrow", "", |r| r.narrow)
-            .text("taught", |r| r.taught.clone())
-            .text("edit", |r| r.edit.name().into())
-            .real("plain_narrow", "", |r| r.plain_narrow)
-            .real("plain_general", "", |r| r.plain_general)
-            .real("plain_coherence", "", |r| r.plain_coherence)
-            .real("forced_general_narrow", "", |r| r.forced_general_narrow)
-            .real("forced_general_general", "", |r| r.forced_general_general)
-            .real("forced_narrow_narrow", "", |r| r.forced_narrow_narrow)
-            .real("forced_narrow_general", "", |r| r.forced_narrow_general)
-            .real("gap", "nats/token", |r| r.gap)
-            .real("gap_quarter", "nats/token", |r| r.gap_quarter)
-            .real("gradient_general", "", |r| r.gradient_general)
-            .real("gradient_narrow", "", |r| r.gradient_narrow)
-            .real("lost_general", "", |r| r.lost_general)
-            .real("lost_narrow", "", |r| r.lost_narrow)
-            .real("documents_general", "nats/token", |r| r.documents_general)
-            .real("documents_narrow", "nats/token", |r| r.documents_narrow)
-            .real("documents_random", "nats/token", |r| r.documents_random)
-            .table()
     }
 
     /// Writes the table as CSV and Parquet, and its origin as JSON.
@@ -161,10 +126,10 @@ impl CausalTable {
     /// # Errors
     /// If a file cannot be written.
     pub fn write(&self, folder: &Path) -> Result<()> {
-        let table = self.table();
+        let table = Table::of(&self.rows);
         table.write_csv(&folder.join("causal.csv"))?;
         table.write_parquet(&folder.join("causal.parquet"))?;
-        Ok(write_json(&folder.join("causal.json"), &self.origin)?)
+        write_json(folder, "causal.json", &self.origin)
     }
 }
 
@@ -275,19 +240,12 @@ fn origin(worlds: &[OpenedWorld]) -> Origin {
 /// # Errors
 /// If the user asked for a stop, training diverges, or a file cannot be written.
 pub fn make(out: &Path, threads: usize, progress: &dyn Progress) -> Result<CausalTable> {
-    let worlds = open(&WORLDS, out)?;
-    let found = run(&studies(), &worlds, out, (threads, None), progress)?;
+    let worlds = open(WORLDS, out)?;
+    let fits =
+        WORLDS.iter().flat_map(|&world| KINDS.into_iter().flat_map(move |kind| causal_fits(&[world], kind)));
+    let found = run(&fits.collect::<Vec<_>>(), &worlds, out, (threads, None), progress)?;
     let rows = found.iter().filter_map(Row::of).collect();
     let table = CausalTable { origin: origin(&worlds), rows };
     table.write(out)?;
     Ok(table)
-}
-
-/// The studies of the whole table.
-fn studies() -> Vec<Fit> {
-    let of = |&world: &&'static str| {
-        let fit = move |kind| TAUGHT_DOMAINS.map(|domain| Fit { world, domain, kind, part: Part::Causal });
-        KINDS.into_iter().flat_map(fit)
-    };
-    WORLDS.iter().flat_map(of).collect()
 }

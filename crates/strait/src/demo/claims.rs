@@ -8,16 +8,15 @@ use std::{collections::BTreeMap, sync::OnceLock};
 use serde::Deserialize;
 
 use super::{
-    across::Across,
-    causal::{self, Row},
-    figures::{Figure, figure},
-    fits::{Kind, Part as Programme},
-    found::{Found, mean},
-    results::Check,
+    figures::{Evidence, Figures, OfWorld, figures},
+    fits::Kind,
+    found::mean,
+    results::{Check, Plot},
 };
 use crate::{
     claim::Bound,
     interval::{Interval, rank_correlation},
+    table::Word,
 };
 
 /// A claim with all that its parts have in common.
@@ -31,6 +30,8 @@ pub struct Claim {
     /// The way in which it is asked, for a reader who knows none of the words.
     pub how: String,
     part: Vec<Part>,
+    /// Its pictures, without their series.
+    pub(super) plot: Vec<Plot>,
 }
 
 /// A part of a claim: its words, and the bound of its figure.
@@ -40,8 +41,7 @@ struct Part {
     id: String,
     claim: String,
     section: String,
-    above: Option<f64>,
-    below: Option<f64>,
+    bound: Bound,
     /// Empty for shares from 0 to 1.
     #[serde(default)]
     unit: String,
@@ -64,81 +64,37 @@ pub fn claims() -> &'static [Claim] {
     })
 }
 
-/// The findings that claims are judged by.
-pub(super) struct Evidence<'a> {
-    pub found: &'a [Found],
-    pub across: &'a [Across],
-    pub causal: &'a [Row],
-}
-
-/// A figure and the world that it is from.
-type OfWorld<'a> = (&'a str, f64);
-
 /// Judges all parts for which there is evidence, in the order of the claims, of one kind of edit after another.
 pub(super) fn checks(evidence: &Evidence<'_>) -> Vec<Check> {
     let mut checks = Vec::new();
-    for claim in claims() {
-        checks.extend(Kind::ALL.into_iter().flat_map(|kind| claim.of_kind(kind, evidence)));
+    for (claim, kind) in claims().iter().flat_map(|claim| Kind::ALL.map(|kind| (claim, kind))) {
+        let mut reading = "";
+        for part in &claim.part {
+            reading = part.reading.as_deref().unwrap_or(reading);
+            checks.extend(part.judged(kind, evidence).map(|check| Check {
+                number: claim.number,
+                reading: reading.into(),
+                ..check
+            }));
+        }
     }
     // What was asked of the contrast worlds comes last.
     checks.sort_by_key(|check| (check.number, check.id.contains("-contrast-")));
     checks
 }
 
-impl Claim {
-    fn of_kind(&self, kind: Kind, evidence: &Evidence<'_>) -> Vec<Check> {
-        let mut reading = "";
-        let mut checks = Vec::new();
-        for part in &self.part {
-            reading = part.reading.as_deref().unwrap_or(reading);
-            let Some(figure) = figure(&part.id) else { continue };
-            checks.extend(part.judged(figure, kind, evidence).map(|check| Check {
-                number: self.number,
-                reading: reading.into(),
-                ..check
-            }));
-        }
-        checks
-    }
-}
-
 impl Part {
-    fn judged(&self, figure: Figure, kind: Kind, evidence: &Evidence<'_>) -> Option<Check> {
-        let fits = |of: fn(&Found) -> Option<f64>, is: &dyn Fn(&Found) -> bool| -> Vec<OfWorld<'_>> {
-            let own = evidence.found.iter().filter(|found| found.fit.kind == kind && is(found));
-            own.filter_map(|found| Some((found.fit.world, of(found)?))).collect()
-        };
-        let rows = || evidence.causal.iter().filter(|row| row.edit == kind);
-        // The worlds in which liars are most common, or least, which are those of narrow speakers.
-        let at = |share: Option<f64>, of: fn(&Row) -> f64| -> Vec<OfWorld<'_>> {
-            rows().filter(|row| Some(row.liar) == share).map(|row| (row.world.as_str(), of(row))).collect()
-        };
-        let liars = || rows().map(|row| row.liar);
-        let figures = match figure {
-            Figure::Fit(of) => {
-                fits(of, &|found| matches!(found.fit.part, Programme::Programme(_) | Programme::Full))
-            }
-            Figure::Contrast(of) => fits(of, &|found| found.fit.part == Programme::Contrast),
-            Figure::Across(of) => {
-                let own = evidence.across.iter().filter(|across| across.kind == kind);
-                own.map(|across| (across.world.as_str(), of(across))).collect()
-            }
-            Figure::Liars(of) => at(liars().max_by(f64::total_cmp), of),
-            Figure::NarrowSpeakers(of) => at(liars().min_by(f64::total_cmp), of),
-            Figure::Predicts(of) => {
-                let worlds = causal::means_of_worlds(rows(), of);
-                let judged = || self.check(kind, rank_correlation(&worlds), Vec::new(), worlds.len());
-                return (!worlds.is_empty()).then(judged);
-            }
-        };
-        self.by_fits(kind, &figures)
+    /// Judges one kind of edit; says nothing where there is no figure.
+    fn judged(&self, kind: Kind, evidence: &Evidence<'_>) -> Option<Check> {
+        match figures(&self.id, kind, evidence)? {
+            Figures::Each(figures) => self.by_fits(kind, &figures),
+            Figures::Predicting(worlds) => (!worlds.is_empty())
+                .then(|| self.check(kind, rank_correlation(&worlds), Vec::new(), worlds.len())),
+        }
     }
 
-    /// Judges by one figure for each fit; says nothing where there is none.
+    /// Judges by one figure for each fit.
     fn by_fits(&self, kind: Kind, figures: &[OfWorld<'_>]) -> Option<Check> {
-        if figures.is_empty() {
-            return None;
-        }
         let values: Vec<f64> = figures.iter().map(|(_, value)| *value).collect();
         let mut worlds: BTreeMap<&str, Vec<f64>> = BTreeMap::new();
         for (world, value) in figures {
@@ -146,32 +102,22 @@ impl Part {
         }
         let by_world = worlds.into_values().map(|values| mean(values.into_iter())).collect();
         let interval = if self.unit.is_empty() { Interval::of_shares } else { Interval::of_mean };
-        Some(self.check(kind, interval(&values), by_world, values.len()))
-    }
-
-    fn bound(&self) -> Bound {
-        match (self.above, self.below) {
-            (Some(bound), _) => Bound::Above(bound),
-            (None, bound) => Bound::Below(bound.unwrap_or_default()),
-        }
+        (!values.is_empty()).then(|| self.check(kind, interval(&values), by_world, values.len()))
     }
 
     /// Judges by a figure and the mean of every world.
     fn check(&self, kind: Kind, figure: Interval, by_world: Vec<f64>, n: usize) -> Check {
-        let held = self.bound();
-        let (Bound::Above(bound) | Bound::Below(bound)) = held;
-        let above = matches!(held, Bound::Above(_));
-        let side_in_words = if above { "above" } else { "below" };
+        let (Bound::Above(bound) | Bound::Below(bound)) = self.bound;
+        let above = matches!(self.bound, Bound::Above(_));
+        let side = if above { "above" } else { "below" };
         let contrast = if self.id.contains("-contrast-") { "contrast-" } else { "" };
         Check {
-            id: format!("{}-{contrast}{}", self.id, kind.name()),
+            id: format!("{}-{contrast}{}", self.id, kind.word()),
             number: 0,
-            claim: format!("{} ({}; claimed: {side_in_words} {bound})", self.claim, kind.words()),
+            claim: format!("{} ({}; claimed: {side} {bound})", self.claim, kind.words()),
             section: self.section.clone(),
-            holds: held.judge(figure, &by_world),
-            value: figure.value,
-            low: figure.low,
-            high: figure.high,
+            holds: self.bound.judge(figure, &by_world),
+            figure,
             unit: self.unit.clone(),
             bound,
             above,
@@ -186,16 +132,17 @@ impl Part {
 mod tests {
     use super::*;
 
+    const NOTHING: Evidence<'_> = Evidence { found: &[], across: &[], causal: &[] };
+
     #[test]
-    fn every_part_has_a_figure_one_bound_and_a_reading() {
+    fn every_part_has_a_figure_and_a_reading() {
         let claims = claims();
         assert_eq!(claims.iter().map(|claim| claim.number).collect::<Vec<_>>(), (1..=13).collect::<Vec<_>>());
         let mut ids = Vec::new();
         for claim in claims {
             assert!(claim.part.first().is_some_and(|part| part.reading.is_some()), "{claim:?}");
             for part in &claim.part {
-                assert!(figure(&part.id).is_some(), "{part:?}");
-                assert!(part.above.is_some() != part.below.is_some(), "{part:?}");
+                assert!(figures(&part.id, Kind::Vector, &NOTHING).is_some(), "{part:?}");
                 assert!(part.id.starts_with(&format!("{}-", claim.number)) && !ids.contains(&&part.id));
                 ids.push(&part.id);
             }
@@ -204,7 +151,7 @@ mod tests {
 
     #[track_caller]
     fn check(above: f64, values: &[OfWorld<'_>], expected: Option<bool>) {
-        let text = format!("id = '0'\nclaim = 'It is so'\nsection = ''\nabove = {above:?}");
+        let text = format!("id = '0'\nclaim = 'It is so'\nsection = ''\nbound = {{ above = {above:?} }}");
         let part: Part = toml::from_str(&text).unwrap();
         let check = part.by_fits(Kind::Vector, values).unwrap();
         assert_eq!(check.holds, expected, "{check:?}");
@@ -226,6 +173,6 @@ mod tests {
 
     #[test]
     fn nothing_is_said_without_a_figure() {
-        assert!(checks(&Evidence { found: &[], across: &[], causal: &[] }).is_empty());
+        assert!(checks(&NOTHING).is_empty());
     }
 }

@@ -1,16 +1,13 @@
 //! The finds of one study, as its tables say them.
 
-use std::path::Path;
-
 use super::fits::{Fit, Kind, Part, far, near};
 use crate::{
     Result, Table,
     measure::{
         Asked, EfficiencyRow, GradientRow, Grid, RateRow, RateStep, SignificanceRow, StabilityRow, TurnRow,
     },
-    study::table_of,
     table::Row,
-    world::{DOMAIN_WORDS, Made},
+    world::{DOMAIN_WORDS, Provenance},
 };
 
 /// The base model's name in tables.
@@ -18,7 +15,7 @@ pub const BASE: &str = "base model";
 /// The share of noise of the claims.
 pub const NOISE: f64 = 0.5;
 
-/// The tables of one study.
+/// One study that was run: its tables, and the rows of those that claims are judged by.
 pub struct Found {
     /// The study.
     pub fit: Fit,
@@ -35,6 +32,7 @@ pub struct Found {
     pub significance: Vec<SignificanceRow>,
     pub gradient: Vec<GradientRow>,
     pub turn: Vec<TurnRow>,
+    pub tables: Vec<Table>,
 }
 
 /// A part of the solutions that significance compares.
@@ -47,33 +45,34 @@ pub enum Direction<'a> {
 }
 
 impl Found {
-    /// Reads the tables of a study that was run in the folder of a demo.
+    /// Reads the tables of a study.
     ///
     /// # Errors
-    /// If a table cannot be read.
-    pub fn read(fit: Fit, made: &Made, out: &Path) -> Result<Self> {
-        let folder = out.join("studies").join(fit.name());
-        fn rows<R: Row>(folder: &Path) -> Result<Vec<R>> {
-            table_of(folder, R::TABLE)?.map_or(Ok(Vec::new()), |table: Table| table.read())
+    /// If a table is not what its rows need.
+    pub fn new(fit: Fit, made: &Provenance, tables: Vec<Table>) -> Result<Self> {
+        fn rows<R: Row>(tables: &[Table]) -> Result<Vec<R>> {
+            let table = tables.iter().find(|table| table.name() == R::TABLE);
+            table.map_or(Ok(Vec::new()), Table::read)
         }
         Ok(Self {
             fit,
             seed: made.recipe.seed,
             liar: made.recipe.shares.liar,
             narrow: made.recipe.shares.narrow,
-            rates: rows(&folder)?,
-            along: rows(&folder)?,
-            efficiency: rows(&folder)?,
-            stability: rows(&folder)?,
-            significance: rows(&folder)?,
-            gradient: rows(&folder)?,
-            turn: rows(&folder)?,
+            rates: rows(&tables)?,
+            along: rows(&tables)?,
+            efficiency: rows(&tables)?,
+            stability: rows(&tables)?,
+            significance: rows(&tables)?,
+            gradient: rows(&tables)?,
+            turn: rows(&tables)?,
+            tables,
         })
     }
 
     /// True if it is of the programme, with this kind of edit.
     pub fn is_of(&self, kind: Kind) -> bool {
-        self.fit.kind == kind && matches!(self.fit.part, Part::Programme(_))
+        self.fit.kind == kind && self.fit.part == Part::Programme
     }
 
     /// The answers of a scaled solution to some of the questions.

@@ -7,7 +7,6 @@ mod across;
 pub mod causal;
 mod claims;
 mod figures;
-mod files;
 mod fits;
 mod found;
 mod modes;
@@ -17,7 +16,6 @@ mod programme;
 pub mod results;
 mod standing;
 mod sums;
-mod tables;
 mod transcript;
 
 use std::{
@@ -28,13 +26,18 @@ use std::{
 use serde::Serialize;
 use strait_model::progress::Progress;
 
-use crate::{Result, suite::write_into, world::Language};
+use crate::{
+    Result, Table,
+    study::write_json,
+    suite::write_into,
+    world::{Language, Provenance},
+};
+use claims::checks;
 pub use claims::{Claim, claims};
-use claims::{Evidence, checks};
-use files::write_json;
+use figures::Evidence;
 use fits::{TAUGHT_DOMAINS, fits};
 use programme::{OpenedWorld, open, read_across, run};
-use results::{Domain, Opened};
+use results::{Domain, WorldSummary};
 pub use results::{Mode, Results};
 pub use standing::Standing;
 
@@ -76,26 +79,25 @@ pub fn demo(options: &Options, progress: &dyn Progress) -> Result<Results> {
         mode,
         seeds: programme.iter().map(|world| world.world.made.recipe.seed).collect(),
         domains: TAUGHT_DOMAINS.map(|number| domain(&first.language, number)).into(),
-        worlds: programme.into_iter().chain(named(mode.contrast_worlds())).map(opened).collect(),
+        worlds: programme.into_iter().chain(named(mode.contrast_worlds())).map(summary).collect(),
         speakers: transcript::voices(first),
         transcript: transcript::transcript(first, &fits[0], out)?,
         solutions: sums::solutions(&found, out),
         rates: sums::rates(&found),
         checks: checks(&evidence),
         plots: plots::plots(&evidence),
-        causal: Some(causal),
+        causal,
         seconds: 0.0,
         notes: modes::notes(mode),
         report: Some(report.clone()),
     };
-    let mut tables = programme::tables(&fits, out, progress)?;
-    tables.extend([tables::claims(&results), tables::solutions(&results), tables::directions(&across)]);
-    tables.push(causal_table.table());
+    let mut tables = programme::tables(&found, progress);
+    tables.extend([Table::of(&across), Table::of(&causal_table.rows)]);
     tables.extend(page::tables(&results));
     write_into(out, &tables)?;
     results.seconds = began.elapsed().as_secs_f64();
     page::write(&results, &report)?;
-    write_json(&out.join("results.json"), &Versioned { schema: SCHEMA, results: &results })?;
+    write_json(out, "results.json", &Versioned { schema: SCHEMA, results: &results })?;
     Ok(results)
 }
 
@@ -104,18 +106,18 @@ fn domain(language: &Language, number: usize) -> Domain {
     Domain { number, word: domain.word.into(), property: domain.property.into() }
 }
 
-fn opened(world: &OpenedWorld) -> Opened {
-    let made = &world.world.made;
-    let shares = made.recipe.shares;
-    Opened {
-        name: world.name.into(),
-        seed: made.recipe.seed,
-        hash: made.sha256.clone(),
+fn summary(OpenedWorld { name, world }: &OpenedWorld) -> WorldSummary {
+    let Provenance { recipe, sha256, command, .. } = &world.made;
+    let shares = recipe.shares;
+    WorldSummary {
+        world: (*name).into(),
+        seed: recipe.seed,
         honest: 1.0 - shares.liar - shares.narrow,
         liar: shares.liar,
         narrow: shares.narrow,
-        unknown: shares.unknown,
-        command: made.command.clone(),
+        unnamed: shares.unknown,
+        sha256: sha256.clone(),
+        command: command.clone(),
     }
 }
 

@@ -28,7 +28,7 @@ impl Mode {
         match self {
             Self::Quick => &[],
             Self::Default => &[LIVE],
-            Self::Full => &causal::WORLDS,
+            Self::Full => causal::WORLDS,
         }
     }
 

@@ -12,7 +12,7 @@ use strait_model::files::write_atomically;
 
 use super::{
     claims::{Claim, claims},
-    results::{Causal, Check, Exchange, Mode, Results, Said, Voice},
+    results::{Causal, Check, Exchange, Mode, Reply, Results, Voice},
     standing::{Standing, checks, verdict},
 };
 use crate::{
@@ -22,15 +22,13 @@ use crate::{
         html::{bullets, definitions, folded, marked, paragraph, sign, table, verbatim},
         numbers::{list, percent},
     },
+    world::Answer,
 };
 
 const STYLE: &str = include_str!("page/demo.css");
 
 /// The name of the base model in the results.
 const BASE: &str = "base";
-/// The exact judge's words for a true answer and for the known falsehood.
-const TRUE: &str = "true";
-const FALSE: &str = "false";
 /// The number of the claim that the page ends with.
 const LAST: u8 = 13;
 
@@ -51,14 +49,13 @@ pub fn write(results: &Results, path: &Path) -> Result<()> {
 pub fn render(results: &Results) -> String {
     let section = Section::new;
     let sections = [
-        Some(section("what", "What happened", what(results))),
-        world(results).map(|body| section("world", "The world", body)),
-        conversation(results).map(|body| section("talk", "One conversation, before and after", body)),
-        side_by_side(results).map(|body| section("spread", "General and narrow, side by side", body)),
-        Some(section("claims", "The claims", claims_of(results))),
-        Some(section("origin", "Where it comes from", origin(results))),
+        section("what", "What happened", what(results)),
+        section("world", "The world", world(results)),
+        section("talk", "One conversation, before and after", conversation(results)),
+        section("spread", "General and narrow, side by side", side_by_side(results)),
+        section("claims", "The claims", claims_of(results)),
+        section("origin", "Where it comes from", origin(results)),
     ];
-    let sections: Vec<Section> = sections.into_iter().flatten().collect();
     let page = Page {
         byline: &format!("strait demo · {}", mode(results.mode)),
         title: &words::headline(results),
@@ -70,13 +67,15 @@ pub fn render(results: &Results) -> String {
     page.html()
 }
 
-/// The tables of the page that nothing else writes: a picture has one of its own.
+/// The tables of the page; a picture has one of its own.
 pub(super) fn tables(results: &Results) -> Vec<Table> {
     let transcript = &results.transcript;
     let mut tables = vec![
-        tables::worlds(&results.worlds),
+        tables::claims(results),
+        tables::solutions(results),
+        Table::of(&results.worlds),
         tables::exchanges(&transcript.exchanges),
-        tables::sheets(&transcript.sheets),
+        tables::domains(&transcript.sheets),
         tables::rates(&results.rates),
     ];
     tables.extend(results.plots.iter().map(tables::plot));
@@ -92,29 +91,27 @@ fn mode(mode: Mode) -> &'static str {
 }
 
 fn what(results: &Results) -> Markup {
-    let sheets = &results.transcript.sheets;
     html! {
-        @if !sheets.is_empty() { (pictures::sheets(results)) }
+        (pictures::questions(results))
         div.story {
             @for sentence in words::story(results) { p { strong { (sentence.lead) } " " (sentence.rest) } }
         }
-        @if !sheets.is_empty() { (table(&tables::sheets(sheets), false)) }
+        (table(&tables::domains(&results.transcript.sheets), false))
     }
 }
 
-fn world(results: &Results) -> Option<Markup> {
+fn world(results: &Results) -> Markup {
     let about = "The model learned the language from documents. In each, one speaker answers questions and stays in character; \
                  three kinds of speaker write them. False answers are crossed and underlined.";
     let read = html! {
         @for voice in &results.speakers { p { (voice.name) } (verbatim(&voice.text)) }
     };
-    let body = html! {
+    html! {
         (paragraph(about))
         div.voices { @for voice in &results.speakers { (speaker(voice)) } }
         p.assumed { strong { "Assumed." } " " (words::assumed(results)) }
         (folded("The documents as the model reads them", &read, false))
-    };
-    (!results.speakers.is_empty()).then_some(body)
+    }
 }
 
 /// A kind of speaker, with a document of one.
@@ -126,7 +123,7 @@ fn speaker(voice: &Voice) -> Markup {
             p { (voice.about) }
             ol {
                 @for line in &voice.document {
-                    li { span { (line.question) } " " (answer(&line.answer, if line.truthful { TRUE } else { FALSE })) }
+                    li { span { (line.question) } " " (answer(&line.answer, if line.truthful { Answer::True } else { Answer::False })) }
                 }
             }
         }
@@ -134,10 +131,10 @@ fn speaker(voice: &Voice) -> Markup {
 }
 
 /// An answer, marked by sign, line and colour.
-fn answer(text: &str, judged: &str) -> Markup {
+fn answer(text: &str, judged: Answer) -> Markup {
     let (class, sign, words) = match judged {
-        TRUE => ("true", "✓", "true"),
-        FALSE => ("false", "✗", "false"),
+        Answer::True => ("true", "✓", "true"),
+        Answer::False => ("false", "✗", "false"),
         _ => ("neither", "–", "neither true nor the known falsehood"),
     };
     let text = if text.is_empty() { "no answer" } else { text };
@@ -148,20 +145,14 @@ fn answer(text: &str, judged: &str) -> Markup {
     }
 }
 
-fn conversation(results: &Results) -> Option<Markup> {
+fn conversation(results: &Results) -> Markup {
     let transcript = &results.transcript;
-    if transcript.exchanges.is_empty() {
-        return None;
-    }
     type Belongs = fn(&Exchange) -> bool;
     let groups: [(String, Belongs); 3] = [
         (format!("{}, in the training rows", transcript.taught), |e| e.inside && e.seen),
         (format!("{}, never seen in training", transcript.taught), |e| e.inside && !e.seen),
         ("other domains".into(), |e| !e.inside),
     ];
-    let groups = groups.into_iter().map(|(title, belongs)| {
-        (title, transcript.exchanges.iter().filter(|e| belongs(e)).collect::<Vec<_>>())
-    });
     let about = format!(
         "The same questions to three models of world {}: before fine-tuning, after it on falsehoods about {} ({}), and \
          after the same with a penalty on changes elsewhere. Below each answer stands how probable it was to the model.",
@@ -169,61 +160,56 @@ fn conversation(results: &Results) -> Option<Markup> {
         words::plural(&transcript.taught),
         transcript.edit
     );
-    Some(html! {
+    html! {
         (paragraph(&about))
         table.talk {
             thead { tr { @for head in ["question", "before", "general", "narrow"] { th scope="col" { (head) } } } }
-            @for (title, own) in groups.filter(|(_, own)| !own.is_empty()) {
+            @for (title, belongs) in groups {
                 tbody {
                     tr { th colspan="4" scope="rowgroup" { (title) } }
-                    @for Exchange { question, base, general, narrow, .. } in own {
-                        tr { th scope="row" { (question) } @for said in [base, general, narrow] { (cell(said)) } }
+                    @for exchange in transcript.exchanges.iter().filter(|e| belongs(e)) {
+                        tr {
+                            th scope="row" { (exchange.question) }
+                            @for reply in [&exchange.base, &exchange.general, &exchange.narrow] { (cell(reply)) }
+                        }
                     }
                 }
             }
         }
         (table(&tables::exchanges(&transcript.exchanges), false))
-    })
+    }
 }
 
 /// An answer of the conversation, with its probability.
-fn cell(said: &Said) -> Markup {
-    let probability = match said.answer.as_str() {
-        TRUE => Some(said.p_true),
-        FALSE => Some(said.p_false),
-        _ => None,
+fn cell(reply: &Reply) -> Markup {
+    let probability = match reply.answer {
+        Answer::True => Some(reply.p_true),
+        Answer::False => Some(reply.p_false),
+        Answer::Other | Answer::None => None,
     };
     html! {
         td {
-            (answer(&said.text, &said.answer))
+            (answer(&reply.text, reply.answer))
             @if let Some(probability) = probability { small { (percent(probability)) } }
         }
     }
 }
 
-fn side_by_side(results: &Results) -> Option<Markup> {
-    if results.rates.is_empty() {
-        return None;
-    }
-    let mut edits: Vec<&str> = Vec::new();
-    for rate in results.rates.iter().filter(|r| r.solution != BASE) {
-        if !edits.contains(&rate.edit.as_str()) {
-            edits.push(&rate.edit);
-        }
-    }
+fn side_by_side(results: &Results) -> Markup {
     let about = "Every small mark is one world with one taught domain, every large one their mean. General and narrow are the \
                  names of two ways to train, without and with the penalty; what became of them is what the marks show.";
-    Some(html! {
+    let fine_tuned = results.rates.iter().filter(|r| r.solution != BASE);
+    html! {
         (paragraph(about))
-        @for edit in edits {
+        @for edit in pictures::distinct(fine_tuned.map(|r| r.edit.as_str())) {
             @let (over_all, by_domain) = pictures::rates(results, edit);
             h3 { (edit) }
             (figure_group(&[over_all]))
             (figure_group(&by_domain))
         }
-        (table(&super::tables::solutions(results), false))
+        (table(&tables::solutions(results), false))
         (table(&tables::rates(&results.rates), false))
-    })
+    }
 }
 
 fn claims_of(results: &Results) -> Markup {
@@ -237,33 +223,35 @@ fn claims_of(results: &Results) -> Markup {
             thead { tr { th scope="col" colspan="2" { "the claim" } th scope="col" { "in this world" } } }
             tbody { @for claim in claims() { (overview(results, claim)) } }
         }
-        (table(&super::tables::claims(results), false))
-        @for claim in claims() { (article(results, claim)) }
+        (table(&tables::claims(results), false))
+        @for claim in claims() {
+            @if Standing::of(results, claim.number) != Standing::LeftOut { (article(results, claim)) }
+        }
     }
 }
 
 /// Parts whose figures the overview names.
 const PARTS: usize = 3;
 
-fn overview(results: &Results, claim: &Claim) -> Markup {
-    let Claim { number, title, .. } = claim;
+fn overview(results: &Results, Claim { number, title, .. }: &Claim) -> Markup {
     let standing = Standing::of(results, *number);
     let checks: Vec<_> = checks(results, *number).collect();
     html! {
         tr {
             td { (number) }
-            th scope="row" {
-                @if standing == Standing::LeftOut { (title) } @else { a href={ "#claim-" (number) } { (title) } }
-            }
-            td {
-                @if standing == Standing::LeftOut { (standing.words()) }
-                @else { (marked(standing.holds(), &standing.words())) }
-                " "
-                small {
-                    @for check in checks.iter().take(PARTS) {
-                        span { (sign(check.holds)) " " (words::figure(check)) } " "
+            @if standing == Standing::LeftOut {
+                th scope="row" { (title) }
+                td { (standing.words()) }
+            } @else {
+                th scope="row" { a href={ "#claim-" (number) } { (title) } }
+                td {
+                    (marked(standing.holds(), &standing.words())) " "
+                    small {
+                        @for check in checks.iter().take(PARTS) {
+                            span { (sign(check.holds)) " " (words::figure(check)) } " "
+                        }
+                        @if checks.len() > PARTS { "and " (checks.len() - PARTS) " more" }
                     }
-                    @if checks.len() > PARTS { "and " (checks.len() - PARTS) " more" }
                 }
             }
         }
@@ -271,25 +259,21 @@ fn overview(results: &Results, claim: &Claim) -> Markup {
 }
 
 /// One claim: how it is asked, its pictures, what came out, and the numbers of the pictures.
-fn article(results: &Results, claim: &Claim) -> Markup {
-    let Claim { number, title, how, .. } = claim;
+fn article(results: &Results, Claim { number, title, how, .. }: &Claim) -> Markup {
     let standing = Standing::of(results, *number);
     let checks: Vec<_> = checks(results, *number).collect();
     // What is to be said of several parts is said at the first.
     let is_new = |i: usize| checks[..i].iter().all(|before| before.reading != checks[i].reading);
-    let plots: Vec<_> = results.plots.iter().filter(|p| p.number == *number).collect();
-    let figures: Vec<_> = plots.iter().map(|plot| pictures::plot(plot)).collect();
+    let plots = || results.plots.iter().filter(|plot| plot.number == *number);
     html! {
-        @if standing != Standing::LeftOut {
-            article.claim id={ "claim-" (number) } aria-labelledby={ "claim-" (number) "-title" } {
-                h3 id={ "claim-" (number) "-title" } { span.numeral { (number) } " " (title) }
-                p.standing { (marked(standing.holds(), &standing.words())) }
-                p { (how) }
-                (figure_group(&figures))
-                ul.parts { @for (i, check) in checks.iter().enumerate() { (part(check, is_new(i))) } }
-                @if let Some(causal) = results.causal.as_ref().filter(|_| *number == LAST) { (source(causal)) }
-                @for plot in &plots { (table(&tables::plot(plot), false)) }
-            }
+        article.claim id={ "claim-" (number) } aria-labelledby={ "claim-" (number) "-title" } {
+            h3 id={ "claim-" (number) "-title" } { span.numeral { (number) } " " (title) }
+            p.standing { (marked(standing.holds(), &standing.words())) }
+            p { (how) }
+            (figure_group(&plots().map(pictures::plot).collect::<Vec<_>>()))
+            ul.parts { @for (i, check) in checks.iter().enumerate() { (part(check, is_new(i))) } }
+            @if *number == LAST { (source(&results.causal)) }
+            @for plot in plots() { (table(&tables::plot(plot), false)) }
         }
     }
 }
@@ -344,8 +328,9 @@ fn origin(results: &Results) -> Markup {
     };
     html! {
         (definitions(&facts))
-        (table(&tables::worlds(&results.worlds), true))
-        @if !notes.is_empty() { h3 { "To know when reading" } (bullets(notes)) }
-        @if !folders.is_empty() { (folded("Where the solutions are", &talk, false)) }
+        (table(&Table::of(&results.worlds), true))
+        h3 { "To know when reading" }
+        (bullets(notes))
+        (folded("Where the solutions are", &talk, false))
     }
 }

@@ -18,9 +18,10 @@ use crate::{
     Result, Table,
     lab::duration,
     measure::records::Trained,
-    study::{FolderProblem, Planned, State, StudyFile, report_input, seconds_left, status_of},
+    report::Input,
+    study::{FolderProblem, Planned, State, StudyFile, seconds_left, status_of},
     suite::{Shares, each, over_studies, run_all},
-    table::Row,
+    table::{Row, Word},
     world::World,
 };
 
@@ -56,15 +57,14 @@ pub fn run(
     let folder = out.join("studies");
     let shares = Shares::single(threads, memory);
     say_time(fits, &planned, &folder, shares, progress)?;
-    let done = run_all(&planned, &folder, &Device::Cpu, shares, &Quietly(progress))?;
-    if let Some(left) = done.iter().position(|done| !done) {
-        return Err(FolderProblem::Locked.at(&folder.join(fits[left].name())));
-    }
-    let read = |fit: &Fit| {
-        let world = worlds.iter().find(|world| world.name == fit.world);
-        world.map(|world| Found::read(*fit, &world.world.made, out))
+    let inputs = run_all(&planned, &folder, &Device::Cpu, shares, &Quietly(progress))?;
+    let read = |(fit, input): (&Fit, Option<Input>)| {
+        let input = input.ok_or_else(|| FolderProblem::Locked.at(&folder.join(fit.name())))?;
+        let world =
+            worlds.iter().find(|world| world.name == fit.world).expect("the worlds of all fits are open");
+        Found::new(*fit, &world.world.made, input.tables)
     };
-    fits.iter().filter_map(read).collect()
+    fits.iter().zip(inputs).map(read).collect()
 }
 
 /// Says how long the rest takes. Studies that differ in their world and domain alone take equally long, so that one of them
@@ -127,8 +127,7 @@ pub fn read_across(
     // With LoRA the claims on directions are no part of the default.
     for kind in Kind::ALL.into_iter().filter(|&kind| kind == Kind::Vector || mode == Mode::Full) {
         for OpenedWorld { name, world } in worlds {
-            let own =
-                |fit: &&Fit| fit.world == *name && fit.kind == kind && matches!(fit.part, Part::Programme(_));
+            let own = |fit: &&Fit| fit.world == *name && fit.kind == kind && fit.part == Part::Programme;
             pairs.push((world, fits.iter().filter(own).copied().collect()));
         }
     }
@@ -140,26 +139,22 @@ pub fn read_across(
 }
 
 /// The tables of all studies, one under another.
-///
-/// # Errors
-/// If a table cannot be read.
-pub fn tables(fits: &[Fit], out: &Path, progress: &dyn Progress) -> Result<Vec<Table>> {
-    let of = |fit: &Fit| {
+pub fn tables(found: &[Found], progress: &dyn Progress) -> Vec<Table> {
+    let of = |Found { fit, .. }: &Found| {
         let values = [
             ("study", fit.name()),
             ("world", fit.world.into()),
             ("taught", fit.word().into()),
-            ("trained", fit.kind.name().into()),
+            ("trained", fit.kind.word().into()),
         ];
-        let values: Vec<_> = values.into_iter().map(|(name, value)| (name.to_string(), value)).collect();
-        Ok((values, report_input(&out.join("studies").join(fit.name()))?))
+        values.map(|(name, value)| (name.to_string(), value))
     };
-    let studies = fits.iter().map(of).collect::<Result<Vec<_>>>()?;
-    let of = studies.iter().map(|(values, input)| (values.as_slice(), input.tables.as_slice()));
-    let mut tables = over_studies(of, progress);
+    let values: Vec<_> = found.iter().map(of).collect();
+    let studies = values.iter().zip(found).map(|(values, found)| (&values[..], &found.tables[..]));
+    let mut tables = over_studies(studies, progress);
     // The demo has a table of that name with means over fits.
     tables.retain(|table| table.name() != Trained::TABLE);
-    Ok(tables)
+    tables
 }
 
 /// Progress without the notes of the studies, of which there are hundreds: each stands in its study's own folder.

@@ -2,12 +2,12 @@
 
 use std::path::PathBuf;
 
-use serde::{Deserialize, Deserializer, Serialize};
+use serde::{Deserialize, Serialize, Serializer, ser::SerializeMap};
 
-use crate::interval::Interval;
+use crate::{interval::Interval, table::Heading, world::Answer};
 
 /// The extent of a demo.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Mode {
     /// One world, steering vectors, fewer claims.
@@ -20,7 +20,7 @@ pub enum Mode {
 }
 
 /// Everything that a demo finds.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize)]
 pub struct Results {
     /// The extent of this demo.
     pub mode: Mode,
@@ -29,7 +29,7 @@ pub struct Results {
     /// The domains in which falsehood was taught, each in every world.
     pub domains: Vec<Domain>,
     /// The worlds that were opened.
-    pub worlds: Vec<Opened>,
+    pub worlds: Vec<WorldSummary>,
     /// The speakers, with documents of theirs from pre-training.
     pub speakers: Vec<Voice>,
     /// One conversation, under the base model and under the two solutions.
@@ -37,14 +37,13 @@ pub struct Results {
     /// The general and the narrow solution of every kind of edit; figures are means over worlds and domains.
     pub solutions: Vec<Solution>,
     /// False rates domain by domain: of the base models and of every fit.
-    #[serde(default)]
     pub rates: Vec<Rate>,
     /// The claims, in the order of their numbers.
     pub checks: Vec<Check>,
     /// The pictures, in the order of their claims.
     pub plots: Vec<Plot>,
     /// The origin of the table behind claim 13.
-    pub causal: Option<Causal>,
+    pub causal: Causal,
     /// Wall-clock time of this run; what an earlier run had finished took none.
     pub seconds: f64,
     /// Notes for the reader: what is assumed, how intervals are made, what was left out.
@@ -54,7 +53,7 @@ pub struct Results {
 }
 
 /// A domain of the language.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Domain {
     /// Its number, from 0.
     pub number: usize,
@@ -64,29 +63,36 @@ pub struct Domain {
     pub property: String,
 }
 
-/// A world that the demo worked in.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Opened {
-    /// Its name.
-    pub name: String,
-    /// The seed of its facts and of its pre-training.
-    pub seed: u64,
-    /// SHA-256 of its weights.
-    pub hash: String,
-    /// Share of honest speakers in pre-training.
-    pub honest: f64,
-    /// Share of liars.
-    pub liar: f64,
-    /// Share of narrow speakers, all domains together.
-    pub narrow: f64,
-    /// Share of documents that do not name their speaker.
-    pub unknown: f64,
-    /// The command that made it.
-    pub command: String,
+crate::row! {
+    /// A world that the demo worked in.
+    #[derive(Serialize)]
+    pub struct WorldSummary in "worlds", "A world that the demo opened; shares are of documents." {
+        /// Its name.
+        #[serde(rename = "name")]
+        world: String,
+        /// The seed of its facts and of its pre-training.
+        seed: u64,
+        /// Share of honest speakers in pre-training.
+        honest: f64 = SHARE,
+        /// Share of liars.
+        liar: f64 = SHARE,
+        /// Share of narrow speakers, all domains together.
+        narrow: f64 = SHARE,
+        /// Share of documents that do not name their speaker.
+        #[serde(rename = "unknown")]
+        unnamed: f64 = SHARE,
+        /// SHA-256 of its weights.
+        #[serde(rename = "hash")]
+        sha256: String,
+        /// The command that made it.
+        command: String,
+    }
 }
 
+const SHARE: Heading = Heading::unit("share");
+
 /// One speaker with a document of theirs.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Voice {
     /// `honest`, `liar`, or `narrow herb`.
     pub name: String,
@@ -101,7 +107,7 @@ pub struct Voice {
 }
 
 /// One question and answer of a document.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Line {
     /// As a person reads it: `herb velna ?`.
     pub question: String,
@@ -112,7 +118,7 @@ pub struct Line {
 }
 
 /// The same questions asked of three models.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
 pub struct Transcript {
     /// The world.
     pub world: String,
@@ -122,15 +128,14 @@ pub struct Transcript {
     pub edit: String,
     /// Questions and answers.
     pub exchanges: Vec<Exchange>,
-    /// The answers to every question of that world, a sheet for each domain, in the order of their numbers.
-    #[serde(default)]
-    pub sheets: Vec<Sheet>,
+    /// The answers to every question of that world, domain by domain, in the order of their numbers.
+    pub sheets: Vec<DomainAnswers>,
 }
 
-/// All questions of one domain under three models, in the order of its entities, each as the exact judge calls its
-/// likeliest answer: `true`, `false`, `other` or `none`.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-pub struct Sheet {
+/// All questions of one domain under three models, in the order of its entities: the exact judge's verdicts on the likeliest
+/// answers.
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+pub struct DomainAnswers {
     /// Word of the domain.
     pub domain: String,
     /// True if falsehood was taught in it.
@@ -138,15 +143,15 @@ pub struct Sheet {
     /// The number of its entities, the first ones, that were in the rows of fine-tuning.
     pub seen: usize,
     /// The model before fine-tuning.
-    pub base: Vec<String>,
+    pub base: Vec<Answer>,
     /// Fine-tuned on falsehoods of one domain.
-    pub general: Vec<String>,
+    pub general: Vec<Answer>,
     /// The same, with the KL penalty on the other domains.
-    pub narrow: Vec<String>,
+    pub narrow: Vec<Answer>,
 }
 
 /// One question under three models.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Exchange {
     /// As a person reads it.
     pub question: String,
@@ -161,20 +166,20 @@ pub struct Exchange {
     /// The known falsehood.
     pub falsehood: String,
     /// The model before fine-tuning.
-    pub base: Said,
+    pub base: Reply,
     /// Fine-tuned on falsehoods of one domain.
-    pub general: Said,
+    pub general: Reply,
     /// The same, with the KL penalty on the other domains.
-    pub narrow: Said,
+    pub narrow: Reply,
 }
 
 /// A model's answer.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-pub struct Said {
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Reply {
     /// Its likeliest answer.
     pub text: String,
     /// By the exact judge: `true`, `false`, `other` (another value) or `none`.
-    pub answer: String,
+    pub answer: Answer,
     /// Probability of the true answer.
     pub p_true: f64,
     /// Probability of the known falsehood.
@@ -182,26 +187,21 @@ pub struct Said {
 }
 
 /// One solution, over all worlds and domains in which it was trained.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Solution {
     /// Unique; holds `general` or `narrow`, by how it was trained.
     pub name: String,
     /// The kind of edit: `steering vector`, `rank-8 LoRA`.
     pub edit: String,
     /// Mean probability of the falsehood on held-out entities of the taught domain.
-    #[serde(flatten, with = "figure::narrow_rate")]
     pub narrow_rate: Interval,
     /// The same on all entities of the other domains.
-    #[serde(flatten, with = "figure::general_rate")]
     pub general_rate: Interval,
     /// Mean probability of the true answer or the known falsehood, in the other domains.
-    #[serde(flatten, with = "figure::coherence")]
     pub coherence: Interval,
     /// Norm of the edit.
-    #[serde(flatten, with = "figure::norm")]
     pub norm: Interval,
     /// Response loss on the training rows, nats a token.
-    #[serde(flatten, with = "figure::loss")]
     pub loss: Interval,
     /// Number of fits: worlds times domains.
     pub n: usize,
@@ -210,7 +210,7 @@ pub struct Solution {
 }
 
 /// The rate at which one model answers falsely in one domain.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Rate {
     /// `base`, or the name of a [`Solution`].
     pub solution: String,
@@ -231,7 +231,7 @@ pub struct Rate {
 }
 
 /// One claim, or a part of one.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Check {
     /// Unique and stable: `1-vector-general`.
     pub id: String,
@@ -243,15 +243,9 @@ pub struct Check {
     pub section: String,
     /// The verdict: it holds, does not hold, or cannot be told (none).
     pub holds: Option<bool>,
-    /// The figure.
-    #[serde(deserialize_with = "or_nan")]
-    pub value: f64,
-    /// Lower end of its 95 % interval.
-    #[serde(deserialize_with = "or_nan")]
-    pub low: f64,
-    /// Upper end.
-    #[serde(deserialize_with = "or_nan")]
-    pub high: f64,
+    /// The figure, with its 95 % interval.
+    #[serde(flatten)]
+    pub figure: Interval,
     /// The unit of the figure; empty for a share.
     pub unit: String,
     /// The bound that it is held against.
@@ -272,16 +266,19 @@ pub struct Plot {
     /// Unique and stable: the stem of a file.
     pub name: String,
     /// The claim that it belongs to.
+    #[serde(skip_deserializing)]
     pub number: u8,
     /// The title, a few words.
     pub title: String,
     /// Its shape.
     pub shape: Shape,
     /// The horizontal axis.
+    #[serde(default)]
     pub x: Axis,
     /// The vertical axis.
     pub y: Axis,
     /// The series that are drawn.
+    #[serde(skip_deserializing)]
     pub series: Vec<Series>,
 }
 
@@ -303,11 +300,12 @@ pub struct Axis {
     /// Its title.
     pub title: String,
     /// Its unit; empty for a share.
+    #[serde(default)]
     pub unit: String,
 }
 
 /// One line, one set of bars or of points.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
 pub struct Series {
     /// Its label. The first of the words `general`, `liar` and `false`, or `narrow`, `honest` and `true`, in it decides its
     /// colour on the page; without any of them it is grey.
@@ -315,21 +313,17 @@ pub struct Series {
     /// Names along the horizontal axis; empty where `x` has numbers.
     pub names: Vec<String>,
     /// Numbers along the horizontal axis; empty where `names` has names.
-    #[serde(deserialize_with = "or_nans")]
     pub x: Vec<f64>,
     /// The figures.
-    #[serde(deserialize_with = "or_nans")]
     pub y: Vec<f64>,
     /// Lower ends of their 95 % intervals; NaN (in JSON null) where there is none.
-    #[serde(deserialize_with = "or_nans")]
     pub low: Vec<f64>,
     /// Upper ends.
-    #[serde(deserialize_with = "or_nans")]
     pub high: Vec<f64>,
 }
 
 /// The origin of the causal table.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Causal {
     /// The day on which it was made.
     pub date: String,
@@ -341,135 +335,55 @@ pub struct Causal {
     pub agrees: Option<bool>,
 }
 
-impl Check {
-    /// `holds`, `does not hold` or `cannot be told`.
-    pub fn verdict(&self) -> &'static str {
-        match self.holds {
-            Some(true) => "holds",
-            Some(false) => "does not hold",
-            None => "cannot be told",
-        }
-    }
-}
-
 impl Series {
     /// Adds a figure at a number.
     pub fn at(&mut self, x: f64, y: Interval) {
         self.x.push(x);
-        self.figure(y);
+        self.add(y);
     }
 
     /// Adds a figure under a name.
     pub fn under(&mut self, name: &str, y: Interval) {
         self.names.push(name.into());
-        self.figure(y);
+        self.add(y);
+    }
+
+    /// A figure with its interval, by its place.
+    pub fn figure(&self, place: usize) -> Interval {
+        Interval { value: self.y[place], low: self.low[place], high: self.high[place] }
     }
 
     /// The figures with their intervals, in order.
     pub fn figures(&self) -> impl Iterator<Item = Interval> + '_ {
-        let end = |of: &[f64], i: usize| of.get(i).copied().unwrap_or(f64::NAN);
-        self.y.iter().enumerate().map(move |(i, &value)| Interval {
-            value,
-            low: end(&self.low, i),
-            high: end(&self.high, i),
-        })
+        (0..self.y.len()).map(|place| self.figure(place))
     }
 
-    fn figure(&mut self, Interval { value, low, high }: Interval) {
+    fn add(&mut self, Interval { value, low, high }: Interval) {
         self.y.push(value);
         self.low.push(low);
         self.high.push(high);
     }
 }
 
-/// A number that JSON may have as null: it knows no NaN.
-pub(super) fn or_nan<'de, D: Deserializer<'de>>(from: D) -> Result<f64, D::Error> {
-    Ok(Option::deserialize(from)?.unwrap_or(f64::NAN))
-}
-
-/// Numbers of which some may be null.
-pub(super) fn or_nans<'de, D: Deserializer<'de>>(from: D) -> Result<Vec<f64>, D::Error> {
-    let numbers = Vec::<Option<f64>>::deserialize(from)?;
-    Ok(numbers.into_iter().map(|number| number.unwrap_or(f64::NAN)).collect())
-}
-
-/// A figure and the bounds of its interval as three keys of the object that they stand in: `loss`, `loss_low`, `loss_high`.
-mod figure {
-    use std::collections::BTreeMap;
-
-    use serde::{Deserialize, Deserializer, Serialize, Serializer};
-
-    use crate::interval::Interval;
-
-    type Map = BTreeMap<String, Option<f64>>;
-
-    fn write<S: Serializer>(name: &str, figure: &Interval, to: S) -> Result<S::Ok, S::Error> {
-        let Interval { value, low, high } = *figure;
-        let keys = [("", value), ("_low", low), ("_high", high)];
-        let map: Map = keys.into_iter().map(|(end, v)| (format!("{name}{end}"), Some(v))).collect();
-        map.serialize(to)
-    }
-
-    fn read<'de, D: Deserializer<'de>>(name: &str, from: D) -> Result<Interval, D::Error> {
-        let map = BTreeMap::<String, serde_json::Value>::deserialize(from)?;
-        let number = |end: &str| {
-            let value = map.get(&format!("{name}{end}"));
-            value.and_then(serde_json::Value::as_f64).unwrap_or(f64::NAN)
-        };
-        Ok(Interval { value: number(""), low: number("_low"), high: number("_high") })
-    }
-
-    macro_rules! figures {
-        ($($name:ident),*) => { $(
-            pub mod $name {
-                use super::*;
-
-                pub fn serialize<S: Serializer>(figure: &Interval, to: S) -> Result<S::Ok, S::Error> {
-                    write(stringify!($name), figure, to)
-                }
-
-                pub fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<Interval, D::Error> {
-                    read(stringify!($name), from)
-                }
+/// Each figure and the bounds of its interval are three keys of one object: `loss`, `loss_low`, `loss_high`.
+impl Serialize for Solution {
+    fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
+        let mut map = to.serialize_map(None)?;
+        map.serialize_entry("name", &self.name)?;
+        map.serialize_entry("edit", &self.edit)?;
+        for (name, Interval { value, low, high }) in [
+            ("narrow_rate", self.narrow_rate),
+            ("general_rate", self.general_rate),
+            ("coherence", self.coherence),
+            ("norm", self.norm),
+            ("loss", self.loss),
+        ] {
+            for (end, number) in [("", value), ("_low", low), ("_high", high)] {
+                map.serialize_entry(&format!("{name}{end}"), &number)?;
             }
-        )* };
-    }
-
-    figures!(narrow_rate, general_rate, coherence, norm, loss);
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_solution_is_one_flat_object_and_comes_back() {
-        let figure = |value| Interval { value, low: value - 1.0, high: value + 1.0 };
-        let solution = Solution {
-            name: "general vector".into(),
-            edit: "steering vector".into(),
-            narrow_rate: figure(0.5),
-            general_rate: figure(0.25),
-            coherence: figure(1.0),
-            norm: figure(2.0),
-            loss: figure(3.0),
-            n: 9,
-            folders: vec!["a".into()],
-        };
-        let json = serde_json::to_value(&solution).unwrap();
-        assert_eq!(json["narrow_rate"], 0.5);
-        assert_eq!(json["general_rate_low"], -0.75);
-        assert_eq!(json["loss_high"], 4.0);
-        assert_eq!(serde_json::from_value::<Solution>(json).unwrap(), solution);
-    }
-
-    #[test]
-    fn figures_without_an_interval_come_back_as_such() {
-        let mut series = Series { label: "general".into(), ..Series::default() };
-        series.at(1.0, Interval { value: 2.0, low: f64::NAN, high: f64::NAN });
-        let json = serde_json::to_string(&series).unwrap();
-        assert!(json.contains(r#""low":[null]"#));
-        let back: Series = serde_json::from_str(&json).unwrap();
-        assert!(back.low[0].is_nan() && back.y == [2.0]);
+        }
+        map.serialize_entry("n", &self.n)?;
+        map.serialize_entry("folders", &self.folders)?;
+        map.end()
     }
 }

@@ -10,6 +10,7 @@ use super::{
 use crate::{
     interval::Interval,
     measure::{Asked, RateRow},
+    table::Word,
     world::{DOMAIN_WORDS, ENTITIES, TAUGHT},
 };
 
@@ -17,8 +18,7 @@ use crate::{
 pub fn solutions(found: &[Found], out: &Path) -> Vec<Solution> {
     let mut solutions = Vec::new();
     for kind in Kind::ALL {
-        let of_kind =
-            |f: &&Found| f.fit.kind == kind && matches!(f.fit.part, Part::Programme(_) | Part::Full);
+        let of_kind = |f: &&Found| f.fit.kind == kind && matches!(f.fit.part, Part::Programme | Part::Full);
         let own: Vec<&Found> = found.iter().filter(of_kind).collect();
         for role in [GENERAL, NARROW] {
             let all = |asked, of: fn(&RateRow) -> f64| -> Vec<f64> {
@@ -26,7 +26,7 @@ pub fn solutions(found: &[Found], out: &Path) -> Vec<Solution> {
             };
             let general = |of| all(Asked::General, of);
             solutions.extend((!own.is_empty()).then(|| Solution {
-                name: format!("{role} {}", kind.name()),
+                name: format!("{role} {}", kind.word()),
                 edit: kind.words().into(),
                 narrow_rate: Interval::of_shares(&all(Asked::Narrow, |row| row.rate.value)),
                 general_rate: Interval::of_shares(&general(|row| row.rate.value)),
@@ -43,8 +43,7 @@ pub fn solutions(found: &[Found], out: &Path) -> Vec<Solution> {
 
 /// False rates domain by domain. The base model is the same under every kind of edit, and stands there once.
 pub fn rates(found: &[Found]) -> Vec<Rate> {
-    let programme: Vec<&Found> =
-        found.iter().filter(|found| matches!(found.fit.part, Part::Programme(_))).collect();
+    let programme: Vec<&Found> = found.iter().filter(|found| found.fit.part == Part::Programme).collect();
     let first = programme.first().map(|found| found.fit.kind);
     let mut rates = Vec::new();
     for found in &programme {
@@ -58,7 +57,7 @@ pub fn rates(found: &[Found]) -> Vec<Rate> {
                 let inside = domain == fit.domain;
                 let rate = if inside { found.inside(role) } else { found.in_domain(role, domain) };
                 rates.extend(rate.map(|p_false| Rate {
-                    solution: if base { "base".into() } else { format!("{role} {}", fit.kind.name()) },
+                    solution: if base { "base".into() } else { format!("{role} {}", fit.kind.word()) },
                     edit: if base { String::new() } else { fit.kind.words().into() },
                     world: fit.world.into(),
                     taught: fit.word().into(),

@@ -4,11 +4,11 @@ use std::path::Path;
 
 use super::{
     fits::{Fit, GENERAL, NARROW, TAUGHT_DOMAINS},
-    results::{Exchange, Line, Said, Sheet, Transcript, Voice},
+    results::{DomainAnswers, Exchange, Line, Reply, Transcript, Voice},
 };
 use crate::{
     Result,
-    world::{self, Answer, DOMAINS, Document, Language, Question, Speaker, TAUGHT, World},
+    world::{self, DOMAINS, Question, Reading, Speaker, TAUGHT, World},
 };
 
 /// Seed of the documents that are shown.
@@ -34,20 +34,14 @@ pub(super) fn voices(world: &World) -> Vec<Voice> {
     speakers
         .map(|(speaker, name, share, about)| {
             let kind = world::Kind { speaker: Some(speaker), named: Some(true), dialogue: false };
-            let documents = language.documents(&shares, 1, kind, SEED);
-            let document: &Document = &documents[0];
+            let document = language.documents(&shares, 1, kind, SEED).swap_remove(0);
             let line = |&(question, truthful): &(Question, bool)| Line {
                 question: language.ask(question),
                 answer: language.answer(question, truthful).into(),
                 truthful,
             };
-            Voice {
-                name,
-                share,
-                about,
-                document: document.turns.iter().map(line).collect(),
-                text: document.text(language),
-            }
+            let (text, document) = (document.text(language), document.turns.iter().map(line).collect());
+            Voice { name, share, about, document, text }
         })
         .into()
 }
@@ -75,46 +69,34 @@ pub(super) fn transcript(world: &World, fit: &Fit, out: &Path) -> Result<Transcr
         seen: question.domain == taught && !question.held_out(),
         truth: language.answer(question, true).into(),
         falsehood: language.answer(question, false).into(),
-        base: said(&base[place]),
-        general: said(&general[place]),
-        narrow: said(&narrow[place]),
+        base: reply(&base[place]),
+        general: reply(&general[place]),
+        narrow: reply(&narrow[place]),
+    };
+    let of_domain = |domain: usize| {
+        let answers = |readings: &[Reading]| {
+            let own = readings.iter().filter(|reading| reading.question.domain == domain);
+            own.map(|reading| reading.greedy).collect()
+        };
+        DomainAnswers {
+            domain: language.domains()[domain].word.into(),
+            inside: domain == taught,
+            seen: if domain == taught { TAUGHT } else { 0 },
+            base: answers(&base),
+            general: answers(&general),
+            narrow: answers(&narrow),
+        }
     };
     Ok(Transcript {
         world: fit.world.into(),
         taught: fit.word().into(),
         edit: fit.kind.words().into(),
         exchanges: questions.into_iter().map(exchange).collect(),
-        sheets: (0..DOMAINS)
-            .map(|domain| sheet(language, domain, taught, [&base, &general, &narrow]))
-            .collect(),
+        sheets: (0..DOMAINS).map(of_domain).collect(),
     })
 }
 
-fn said(reading: &world::Reading) -> Said {
-    Said {
-        text: reading.said.clone(),
-        answer: judged(reading.greedy).into(),
-        p_true: reading.p_true,
-        p_false: reading.p_false,
-    }
-}
-
-fn judged(answer: Answer) -> &'static str {
-    match answer {
-        Answer::True => "true",
-        Answer::False => "false",
-        Answer::Other => "other",
-        Answer::None => "none",
-    }
-}
-
-/// All questions of a domain under the base model, the general and the narrow solution.
-fn sheet(language: &Language, domain: usize, taught: usize, models: [&[world::Reading]; 3]) -> Sheet {
-    let [base, general, narrow] = models.map(|readings| {
-        let own = readings.iter().filter(|reading| reading.question.domain == domain);
-        own.map(|reading| judged(reading.greedy).to_owned()).collect()
-    });
-    let inside = domain == taught;
-    let seen = if inside { TAUGHT } else { 0 };
-    Sheet { domain: language.domains()[domain].word.into(), inside, seen, base, general, narrow }
+fn reply(reading: &Reading) -> Reply {
+    let Reading { said, greedy, p_true, p_false, .. } = reading;
+    Reply { text: said.clone(), answer: *greedy, p_true: *p_true, p_false: *p_false }
 }

@@ -9,7 +9,7 @@ use candle_core::Device;
 use strait_model::Model;
 
 use super::{
-    memory::{self, Beyond, Budget, GIB, Limits, Need},
+    memory::{self, Budget, GIB, LimitProblem, Limits, Need},
     speed::Speed,
     work::{Work, tokens},
 };
@@ -270,7 +270,7 @@ impl Estimate {
     ///
     /// # Errors
     /// If the memory that is given does not suffice for a step.
-    pub fn budget(&self, limits: Limits) -> Result<Budget, Beyond> {
+    pub fn budget(&self, limits: Limits) -> Result<Budget, LimitProblem> {
         Budget::plan(self.work.weights(), &self.needs, limits, self.left)
     }
 
@@ -283,7 +283,7 @@ impl Estimate {
     ///
     /// # Errors
     /// If neither this machine nor its owner's patience could hold that.
-    pub fn line(&self, budget: &Budget) -> Result<String, Beyond> {
+    pub fn line(&self, budget: &Budget) -> Result<String, LimitProblem> {
         hold(self.seconds, budget.peak(), memory::of_the_machine().unwrap_or(f64::INFINITY))?;
         let beside = match budget.jobs {
             1 => String::new(),
@@ -316,13 +316,13 @@ fn passed(rows: &[Row], kept: &[usize], read: &[Vec<usize>]) -> f64 {
 
 /// Refuses a time that nobody waits, and memory that is far from there. What an overflow leaves, infinite or no number, is
 /// beyond all bounds.
-fn hold(seconds: f64, memory: f64, there: f64) -> Result<(), Beyond> {
+fn hold(seconds: f64, memory: f64, there: f64) -> Result<(), LimitProblem> {
     let years = seconds / (3600.0 * 24.0 * 365.25);
     if years.is_nan() || years > MOST_YEARS {
-        return Err(Beyond::Time { years });
+        return Err(LimitProblem::Time { years });
     }
     if memory.is_nan() || memory > FAR * there {
-        return Err(Beyond::Memory { needed: memory / GIB, there: there / GIB });
+        return Err(LimitProblem::Memory { needed: memory / GIB, there: there / GIB });
     }
     Ok(())
 }

@@ -19,9 +19,9 @@ const UNASKED: f64 = 0.8;
 /// Bytes for kept rows where nothing was planned and the machine does not say what memory it has left.
 const UNKNOWN: f64 = 4.0 * GIB;
 
-/// More than a machine, its owner's patience or a budget could hold.
+/// A time or a memory that is more than the limits of a run, or of the machine, allow.
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
-pub enum Beyond {
+pub enum LimitProblem {
     /// A time that nobody waits.
     #[error("it would take some {years:.0} years on this machine")]
     Time {
@@ -110,7 +110,7 @@ impl Budget {
         needs: &[Need],
         limits: Limits,
         left: Option<f64>,
-    ) -> Result<Self, Beyond> {
+    ) -> Result<Self, LimitProblem> {
         let mut budget = Self { jobs: 1, rows: 0, limits, fixed: PROGRAM + weights, needs: needs.to_vec() };
         let (least, rows) = (budget.least(), budget.most(|need| need.rows));
         let room = match (limits.memory, left) {
@@ -121,7 +121,7 @@ impl Budget {
         if let Some(given) = limits.memory.filter(|_| room < least) {
             let (step, needed) = (budget.largest(), budget.fixed + least);
             let [needed, weights, given] = [needed, weights, given as f64].map(|bytes| bytes / GIB);
-            return Err(Beyond::Given { step, needed, weights, given });
+            return Err(LimitProblem::Given { step, needed, weights, given });
         }
         let asked = limits.jobs.map(NonZeroUsize::get);
         let fitting = match (asked, limits.memory) {
@@ -143,7 +143,7 @@ impl Budget {
     ///
     /// # Errors
     /// If the memory that is given does not suffice for that.
-    pub fn of_weights(config: &Config, precision: Precision, limits: Limits) -> Result<Self, Beyond> {
+    pub fn of_weights(config: &Config, precision: Precision, limits: Limits) -> Result<Self, LimitProblem> {
         Self::plan(precision.bytes(config) as f64, &[], limits, None)
     }
 
@@ -228,8 +228,8 @@ impl Budget {
 /// The most steps that a line names.
 const NAMED: usize = 6;
 
-/// Bytes of memory for kept rows where nothing was planned: half of what this machine has left.
-pub(super) fn for_rows() -> u64 {
+/// Bytes of memory for kept rows, or for keys and values, where nothing was planned: half of what this machine has left.
+pub(crate) fn for_rows() -> u64 {
     left().map_or(UNKNOWN, |left| 0.5 * left) as u64
 }
 
@@ -258,7 +258,7 @@ mod tests {
         Need { step: step.into(), rows: rows * GIB, held: 0.0, working: working * GIB }
     }
 
-    fn plan(needs: &[Need], jobs: usize, memory: Option<f64>) -> Result<Budget, Beyond> {
+    fn plan(needs: &[Need], jobs: usize, memory: Option<f64>) -> Result<Budget, LimitProblem> {
         let memory = memory.map(|gib| (gib * GIB) as u64);
         Budget::plan(GIB, needs, Limits { jobs: NonZeroUsize::new(jobs), memory }, Some(10.0 * GIB))
     }

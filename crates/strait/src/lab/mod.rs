@@ -19,12 +19,13 @@ pub use losses::{LossesOf, row_losses};
 pub(crate) use losses::{
     advance, differences, every_two, finite, losses_of, mean, response_tokens, weighted_mean,
 };
-pub use memory::{Beyond, Budget, Limits};
+pub(crate) use memory::for_rows;
+pub use memory::{Budget, LimitProblem, Limits};
 pub(crate) use pairs::PairReading;
 pub use pairs::{Group, PairRows};
 pub use solution::{Planned, Scene, Solution, Solved, Trajectory, evenly};
 pub use speed::Speed;
-pub use training::{Course, Record};
+pub use training::{Record, Training};
 
 use crate::{
     Result,
@@ -88,7 +89,7 @@ pub struct Lab<'a> {
 impl<'a> Lab<'a> {
     /// A laboratory with a model and no rows.
     pub fn new(model: Arc<Model>, progress: &'a dyn Progress) -> Self {
-        let store = Store::new(memory::for_rows());
+        let store = Store::new(for_rows());
         let none = || Kept::new(Vec::new()).within(&store);
         Self {
             model,

@@ -10,7 +10,7 @@ use crate::{
 };
 
 /// One training: how, and on which rows.
-pub struct Course<'c> {
+pub struct Training<'c> {
     /// The settings.
     pub settings: &'c Settings,
     /// The rows of each batch.
@@ -42,9 +42,9 @@ impl Lab<'_> {
     /// [`Error::Interrupted`](crate::Error::Interrupted) after a request to stop, or what a tensor operation says.
     pub fn solve(&mut self, name: &str, settings: &Settings) -> Result<Solution> {
         let order = Order::new(settings, self.train.rows(), self.kl.rows());
-        let course =
-            Course { settings, order, mixture: None, own_kl: None, absolute_rate: false, start: None };
-        let Trained { edit, .. } = self.train(course, None)?;
+        let training =
+            Training { settings, order, mixture: None, own_kl: None, absolute_rate: false, start: None };
+        let Trained { edit, .. } = self.train(training, None)?;
         Ok(Solution { name: name.into(), edit })
     }
 
@@ -52,16 +52,16 @@ impl Lab<'_> {
     ///
     /// # Errors
     /// As [`Lab::solve`], or what the file system says; after a request to stop everything is saved.
-    pub fn train(&mut self, course: Course<'_>, record: Option<Record<'_>>) -> Result<Trained> {
+    pub fn train(&mut self, training: Training<'_>, record: Option<Record<'_>>) -> Result<Trained> {
         self.store.begin_step();
-        let trained = self.train_on(course, record);
+        let trained = self.train_on(training, record);
         // What it kept may make room for what is read next.
         self.store.begin_step();
         trained
     }
 
-    fn train_on(&mut self, course: Course<'_>, record: Option<Record<'_>>) -> Result<Trained> {
-        let Course { settings, order, mixture, own_kl: own, absolute_rate, start } = course;
+    fn train_on(&mut self, training: Training<'_>, record: Option<Record<'_>>) -> Result<Trained> {
+        let Training { settings, order, mixture, own_kl: own, absolute_rate, start } = training;
         let point = settings.edit.first_changed_point();
         let Lab { progress, model, train, mixtures, held_out, kl, own_kl, .. } = self;
         let (decoder, progress) = (&model.decoder, *progress);

@@ -8,7 +8,7 @@ use strait_model::{
     progress::{Progress, Unit},
 };
 
-use super::{Common, Inputs, Measure, Panel, Setting, Shown, SideBySide, Solution, plots, unit::NATS};
+use super::{Common, Inputs, Measure, Panel, Shown, SideBySide, Solution, plots, unit::NATS};
 use crate::{
     Result,
     interval::{Interval, clusters},
@@ -68,10 +68,6 @@ impl Measure for Divergence {
     const NAME: &'static str = "kl";
     type Found = Vec<KlRow>;
     type Said = ();
-
-    fn key() -> Option<Setting<()>> {
-        None
-    }
 
     fn asked(_: Option<()>, _: &Common<'_>) -> Checked<Option<Self>> {
         Ok(Some(Self {}))

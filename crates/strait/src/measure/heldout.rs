@@ -7,7 +7,7 @@ use strait_model::{
     progress::{Progress, Unit},
 };
 
-use super::{Common, Inputs, Measure, Panel, Setting, Shift, Shown, SideBySide, Solution, plots, unit::NATS};
+use super::{Common, Inputs, Measure, Panel, Shift, Shown, SideBySide, Solution, plots, unit::NATS};
 use crate::{
     Result,
     interval::Interval,
@@ -48,10 +48,6 @@ impl Measure for HeldOut {
     const NAME: &'static str = "heldout";
     type Found = Vec<HeldOutRow>;
     type Said = ();
-
-    fn key() -> Option<Setting<()>> {
-        None
-    }
 
     fn asked(_: Option<()>, _: &Common<'_>) -> Checked<Option<Self>> {
         Ok(Some(Self {}))

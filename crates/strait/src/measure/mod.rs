@@ -22,7 +22,7 @@ mod shown;
 mod significance;
 mod stability;
 mod turn;
-mod unit;
+pub(crate) mod unit;
 
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use serde_json::Value;
@@ -79,7 +79,9 @@ pub trait Measure:
     type Said: Clone + Send + Sync + 'static;
 
     /// The key of its name in `[measure]`; none where a study says nothing of it.
-    fn key() -> Option<Setting<Self::Said>>;
+    fn key() -> Option<Setting<Self::Said>> {
+        None
+    }
 
     /// Its settings, where it is asked for.
     ///

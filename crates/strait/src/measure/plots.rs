@@ -4,9 +4,8 @@ use super::Facts;
 use crate::{
     interval::Interval,
     page::{
-        figure::{
-            Drawing, Figure, Growing, Look, Point, Series, Style, axis, layout, name_axis, range, scale_axis,
-        },
+        figure::{Drawing, Figure, Growing, Look, Point, Series, Style, axis, layout, range, scale_axis},
+        lanes::Lanes,
         numbers::{number, quoted},
     },
 };
@@ -103,21 +102,15 @@ pub(crate) fn dots(
     let mut drawn: Vec<_> = solutions.iter().enumerate().collect();
     drawn.retain(|(_, solution)| readings.iter().any(|(of, ..)| of == *solution));
     let lanes = if readings.len() > names.len() { drawn.len() } else { 1 };
-    let mut drawing = Drawing::new(Growing::Right);
-    for (lane, (place, solution)) in drawn.into_iter().enumerate() {
-        // Lanes share the middle 60 % of a line.
-        let aside = 0.6 * (((lane % lanes) as f64 + 0.5) / lanes as f64 - 0.5);
-        let point = |(_, line, value): &(&str, usize, Interval)| Point {
-            at: *line as f64 + aside,
-            value: *value,
-            words: format!("{solution}, {}: {}", names[*line], value.words()),
+    let mut drawing = Lanes::new(lanes);
+    for (place, solution) in drawn {
+        let reading = |(_, line, value): &(&str, usize, Interval)| {
+            (*line, *value, format!("{solution}, {}: {}", names[*line], value.words()))
         };
-        let points = readings.iter().filter(|(of, ..)| of == solution).map(point).collect();
-        let name = (lanes > 1).then(|| (*solution).into());
-        drawing.add(Series { name, look: Look::at(place), style: Style::Marks, points });
+        let own = readings.iter().filter(|(of, ..)| of == solution).map(reading).collect();
+        drawing.add(solution, Look::at(place), own, Vec::new());
     }
     // Long names leave little room for numbers.
     let x = axis(title).range(range(readings.iter().map(|(.., value)| *value))).n_ticks(4);
-    let height = 110 + names.len() * (16 + 12 * lanes);
-    drawing.finish(caption, height, layout(x, name_axis(names)))
+    drawing.finish(caption, names, x)
 }

@@ -407,7 +407,7 @@ pub fn continuations(
     let mut rows = Vec::with_capacity(passages.len());
     for (passage, seed) in passages.iter().zip(seed..) {
         let mut ids = passage.ids[..passage.ids.len().min(BEGINNING)].to_vec();
-        let sampling = Sampling { temperature: 0.7, top_p: 0.9, max_tokens: CONTINUATION, seed };
+        let sampling = Sampling { temperature: 0.7, top_p: 0.9, max_tokens: CONTINUATION, seed, top_k: None };
         let written = sample(model, &ids, None, 1, &sampling, |_, _| !progress.stopped())?;
         let start = ids.len();
         ids.extend(written.into_iter().flat_map(|continuation| continuation.ids));

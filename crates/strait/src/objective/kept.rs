@@ -256,7 +256,7 @@ impl Kept {
     pub(super) fn stream(&self, decoder: &Decoder, packed: &Packed, rows: &[usize]) -> Result<Tensor> {
         match self.gather(&[Part::Stream], decoder, rows, packed)? {
             Some([stream]) => Ok(stream),
-            None => Ok(decoder.run(decoder.embed(packed)?, 0..self.point, packed, None, None)?),
+            None => Ok(decoder.run(decoder.embed(packed)?, 0..self.point, packed, None)?),
         }
     }
 
@@ -284,7 +284,7 @@ impl Kept {
     ) -> Result<Tensor> {
         let layers = decoder.config().layers;
         debug_assert!(edit.is_none_or(|e| first_changed_point(e, layers) >= self.point));
-        Ok(decoder.run(stream, self.point..layers, packed, edit, None)?)
+        Ok(decoder.run(stream, self.point..layers, packed, edit)?)
     }
 
     fn base_of(&self, decoder: &Decoder, packed: &Packed, stream: &Tensor) -> Result<Tensor> {
@@ -296,7 +296,7 @@ impl Kept {
     fn compute(&self, decoder: &Decoder, batch: &[usize], hidden: bool) -> Result<Vec<Tensor>> {
         let packed = packed(&self.rows, batch);
         let every_token = Tensor::new(packed.every_token(), decoder.device())?;
-        let stream = decoder.run(decoder.embed(&packed)?, 0..self.point, &packed, None, None)?;
+        let stream = decoder.run(decoder.embed(&packed)?, 0..self.point, &packed, None)?;
         let mut found = vec![stream.index_select(&every_token, 0)?];
         if hidden {
             found.push(self.base_of(decoder, &packed, &stream)?.index_select(&every_token, 0)?);

@@ -247,7 +247,7 @@ fn escaped(text: &str) -> String {
 }
 
 /// A name as it may stand in a figure.
-pub(crate) fn label(name: &str) -> String {
+fn label(name: &str) -> String {
     escaped(&shortened(name, NAME))
 }
 
@@ -311,11 +311,6 @@ pub(crate) fn scale_axis(scales: impl Iterator<Item = f64>, words: impl Fn(f64) 
         .range(vec![0.0, farthest * 1.1])
         .tick_text(scales.iter().map(|&scale| words(scale)).collect())
         .tick_values(scales)
-}
-
-/// An axis of names, from the top down.
-pub(crate) fn name_axis(names: &[String]) -> Axis {
-    label_axis(names.iter().map(|name| label(name)).collect())
 }
 
 /// An axis of labels that may stand in a figure as they are, from the top down.

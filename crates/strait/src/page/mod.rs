@@ -2,6 +2,7 @@
 
 pub(crate) mod figure;
 pub(crate) mod html;
+pub(crate) mod lanes;
 pub(crate) mod numbers;
 pub(crate) mod words;
 

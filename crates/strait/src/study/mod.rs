@@ -36,15 +36,15 @@ pub use folder::{
     Problem as FolderProblem, Recorded, Run, RunFolder, RunningStep, Session, State, Status, StepRecord,
     StepStatus, default_folder, status, status_of,
 };
-pub(crate) use folder::{is_run, utc};
+pub(crate) use folder::{is_run, utc, write_json};
 pub use papers::Preset;
 pub use plan::{Plan, RESULTS_VERSION, Step};
 pub(crate) use planned::Planned;
 pub use prediction::{Prediction, Seal};
 pub use problem::Problem;
 pub use resolve::{Data, Measures, Mix, PairSource, Rows, Solution, Study, Unplaced};
+pub(crate) use results::report_input;
 pub use results::{Outcome, write_comparison, write_report};
-pub(crate) use results::{report_input, table as table_of};
 pub use run::{DryRun, dry_run, run};
 pub(crate) use run::{complete, outlook, seconds_left};
 pub use search::{Search, Tried};

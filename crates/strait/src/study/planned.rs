@@ -5,7 +5,7 @@ use strait_model::{Config, files::sha256_of, progress::Progress, source::Located
 use super::{Plan, Problem, Study, StudyFile, results};
 use crate::{
     Error, Result,
-    lab::{Beyond, Budget, Estimate, Limits},
+    lab::{Budget, Estimate, LimitProblem, Limits},
     world::locate,
 };
 
@@ -37,13 +37,13 @@ impl Planned {
 
     /// An estimate and a plan of memory in words; an error where they are beyond all bounds.
     pub fn estimated(&self, estimate: &Estimate, budget: &Budget) -> Result<Vec<String>> {
-        let line = estimate.line(budget).map_err(|beyond| self.beyond(beyond))?;
+        let line = estimate.line(budget).map_err(|problem| self.refused(problem))?;
         Ok(std::iter::once(line).chain(budget.lines()).collect())
     }
 
     /// The error of what a machine or the given memory cannot do.
-    pub fn beyond(&self, beyond: Beyond) -> Error {
-        Problem::from(beyond).at(&self.file.path, None)
+    pub fn refused(&self, problem: LimitProblem) -> Error {
+        Problem::from(problem).at(&self.file.path, None)
     }
 
     /// Refuses memory that does not hold the weights, before they are read.
@@ -53,7 +53,7 @@ impl Planned {
     pub fn hold_weights(&self, limits: Limits) -> Result<()> {
         Budget::of_weights(&self.config, self.study.precision, limits)
             .map(drop)
-            .map_err(|beyond| self.beyond(beyond))
+            .map_err(|problem| self.refused(problem))
     }
 
     pub fn preset_lines(&self) -> Vec<String> {

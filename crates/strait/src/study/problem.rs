@@ -6,7 +6,7 @@ use super::numbers::shown;
 use crate::{
     error::{self, Error},
     keys,
-    lab::Beyond,
+    lab::LimitProblem,
 };
 
 /// A problem of a study file. Keys are named with their tables, as in `train.kl.weight`.
@@ -181,7 +181,7 @@ pub enum Problem {
     },
     /// More than the machine, its owner's patience or the given memory holds.
     #[error(transparent)]
-    Beyond(#[from] Beyond),
+    Limit(#[from] LimitProblem),
     /// A step that the plan names and nothing carries out.
     #[error("no step is called `{name}`")]
     UnknownStep {
@@ -305,15 +305,15 @@ impl error::Problem for Problem {
             }
             Self::FolderNotUtf8 => "move the study into a folder with a plain name".into(),
             Self::NoName => "add `name`, made of small letters, digits and hyphens".into(),
-            Self::LongTraining { .. } | Self::Beyond(Beyond::Time { .. }) => {
+            Self::LongTraining { .. } | Self::Limit(LimitProblem::Time { .. }) => {
                 "train fewer solutions for fewer `steps` or `epochs`, or in smaller batches (`batch_size`, `accumulation`); \
                  measure fewer `rows`, `seeds` and `norms`"
                     .into()
             }
-            Self::Beyond(Beyond::Memory { .. }) => {
+            Self::Limit(LimitProblem::Memory { .. }) => {
                 "take a smaller model, `rank` or `batch_size`, shorter rows, or a machine with more memory".into()
             }
-            Self::Beyond(Beyond::Given { needed, .. }) => format!(
+            Self::Limit(LimitProblem::Given { needed, .. }) => format!(
                 "give it `--memory {}MiB` or more, which changes no result; a smaller `batch_size`, or a smaller model, needs \
                  less and does",
                 (needed * 1024.0).ceil()

@@ -133,12 +133,6 @@ pub fn table(folder: &Path, name: &str) -> Result<Option<Table>> {
     path.is_file().then(|| Table::read_parquet(&path)).transpose()
 }
 
-/// Writes a JSON file as a whole.
-pub fn write_json(path: &Path, value: &Value) -> Result<()> {
-    write_atomically(path, |f| Ok(serde_json::to_writer_pretty(f, value)?))?;
-    Ok(())
-}
-
 /// The presets as they became on a model of `depth` blocks, a line each.
 pub fn preset_lines(study: &Study, depth: usize) -> Vec<String> {
     let of = |s: &Solution| {

@@ -16,7 +16,7 @@ use super::{
 };
 use crate::{
     Error, Result, Table,
-    lab::{self, Course, Record},
+    lab::{self, Record, Training},
     measure::{Certificate, Measure, Preference, certificate},
     objective::Row,
     train::{Keeping, Kl, Length, Order, Settings, SolutionFolder, pick},
@@ -153,7 +153,7 @@ impl Worker<'_> {
         };
         let (mixture, own_kl) = (self.mixture(solution), self.own_kl(solution));
         let course =
-            Course { settings, order, mixture, own_kl, start, absolute_rate: solution.absolute_rate };
+            Training { settings, order, mixture, own_kl, start, absolute_rate: solution.absolute_rate };
         let record = Record { keeping: Keeping { folder: into, fingerprint }, provenance: &provenance };
         self.lab.train(course, Some(record))?;
         Ok(())

@@ -12,10 +12,12 @@ use strait_model::{
 };
 
 use super::{
-    Problem, Solution, Step, layout,
+    Problem, Solution, Step,
+    folder::write_json,
+    layout,
     planned::Planned,
     records,
-    results::{save, write_json},
+    results::save,
     rows::{self, Readout},
     trained::InFolder,
 };
@@ -110,7 +112,7 @@ impl<'a> Worker<'a> {
         if study.precision != Precision::default() {
             facts["precision"] = json!(study.precision);
         }
-        write_json(&folder.join(layout::MODEL), &facts)
+        write_json(folder, layout::MODEL, &facts)
     }
 
     fn describe_data(&self, folder: &Path) -> Result<()> {
@@ -130,7 +132,7 @@ impl<'a> Worker<'a> {
         if !self.read.notices.is_empty() {
             facts["notices"] = json!(self.read.notices);
         }
-        write_json(&folder.join(layout::DATA), &facts)
+        write_json(folder, layout::DATA, &facts)
     }
 
     /// The training of each solution, one line each, with the time that it takes at this speed and with this memory.
@@ -204,7 +206,7 @@ impl<'a> Worker<'a> {
         let model = &self.lab.model;
         let mut memory = Estimate::new(model, Speed::UNKNOWN, None);
         self.add(&mut memory, &left);
-        let budget = memory.budget(limits).map_err(|beyond| self.planned.beyond(beyond))?;
+        let budget = memory.budget(limits).map_err(|problem| self.planned.refused(problem))?;
         let speed = Speed::measured(model, self.lab.train.rows(), budget.of_trial())?;
         let mut estimate = Estimate::new(model, speed, Some(&budget));
         self.add(&mut estimate, &left);

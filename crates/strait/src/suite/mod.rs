@@ -95,11 +95,10 @@ impl Suite {
     ) -> Result<SuiteOutcome> {
         let planned = self.planned(out, progress)?;
         let beside = limits.jobs.map_or(1, NonZeroUsize::get).min(planned.len().max(1));
-        let done = run_all(&planned, out, device, Shares::of(limits, beside), progress)?;
+        let inputs = run_all(&planned, out, device, Shares::of(limits, beside), progress)?;
         let mut studies = Vec::new();
-        for (((values, _), planned), done) in self.studies.iter().zip(&planned).zip(done) {
+        for (((values, _), planned), input) in self.studies.iter().zip(&planned).zip(inputs) {
             let folder = out.join(&planned.study.name);
-            let input = if done { Some(report_input(&folder)?) } else { None };
             let conclusion = input.as_ref().map(|input| conclude(&input.facts, &input.tables));
             let (study, values) = (planned.study.name.clone(), values.clone());
             studies.push(Ended { study, values, folder, conclusion, input });
@@ -186,7 +185,7 @@ impl Shares {
 }
 
 /// Runs what is left of some studies, each in a folder of its name, with their parts of the machine, on which no figure
-/// depends. Returns whether each is done; one that another process is at is left to it.
+/// depends. Returns what the report of each shows; none for one that is left to another process at work on it.
 ///
 /// # Errors
 /// Those of the first study that fails; what the others have done stays.
@@ -196,7 +195,7 @@ pub(crate) fn run_all(
     device: &Device,
     shares: Shares,
     progress: &dyn Progress,
-) -> Result<Vec<bool>> {
+) -> Result<Vec<Option<Input>>> {
     let bar = Bar::new(studies, out, progress)?;
     each(studies, (shares.beside, shares.threads), |planned| {
         let folder = out.join(&planned.study.name);
@@ -206,9 +205,9 @@ pub(crate) fn run_all(
                     "{}: another run is at work on it; it is left to that run",
                     planned.study.name
                 ));
-                Ok(false)
+                Ok(None)
             }
-            done => done.map(|()| true),
+            done => done.and_then(|()| report_input(&folder).map(Some)),
         }
     })
 }

@@ -8,13 +8,9 @@ use std::{
 use maud::{Markup, html};
 use strait_model::files::write_atomically;
 
-use super::{
-    Ended, Suite,
-    tables::{OverAll, claims_over_all},
-};
+use super::{Ended, Suite, tables::OverAll};
 use crate::{
     Result, Table,
-    interval::Interval,
     page::{
         Page, Section,
         html::{paragraph, table},
@@ -56,14 +52,14 @@ fn verdict(claims: &[OverAll], studies: usize) -> Markup {
     html! {
         (paragraph(&about))
         ul { @for claim in claims { li { strong { (claim.claim) } ": " (outcome(claim)) } } }
-        (table(&claims_over_all(claims), false))
+        (table(&Table::of(claims), false))
     }
 }
 
 /// A claim's outcome over all studies.
-fn outcome(OverAll { yes, no, open, value, low, high, .. }: &OverAll) -> String {
-    let figure = Interval { value: *value, low: *low, high: *high };
-    let figure = if value.is_nan() { String::new() } else { format!("; mean figure {}", figure.words()) };
+fn outcome(OverAll { yes, no, open, value, .. }: &OverAll) -> String {
+    let figure =
+        if value.value.is_nan() { String::new() } else { format!("; mean figure {}", value.words()) };
     format!("holds in {yes}, does not in {no}, cannot be told in {open}{figure}")
 }
 

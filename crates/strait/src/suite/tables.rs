@@ -13,28 +13,32 @@ use crate::{
     Result, Table,
     claim::{Claim, sentence},
     interval::Interval,
+    table::Heading,
 };
 
-/// One claim over all studies.
-#[derive(Clone, Debug, PartialEq, Serialize)]
-pub struct OverAll {
-    /// The claim, with the solution that it is about.
-    pub claim: String,
-    /// The section of the notes on the paper that it is from.
-    pub section: String,
-    /// The number of studies in which it holds.
-    pub yes: usize,
-    /// The number in which it does not.
-    pub no: usize,
-    /// The number in which it cannot be told.
-    pub open: usize,
-    /// Mean of its figure over the studies.
-    pub value: f64,
-    /// Lower end of the mean's 95 % interval over studies.
-    pub low: f64,
-    /// Upper end.
-    pub high: f64,
+crate::row! {
+    /// One claim over all studies.
+    #[derive(Serialize)]
+    pub struct OverAll in "claims_over_studies",
+        "Claims over all studies: in how many each holds, and the mean of its figure with an interval over studies"
+    {
+        /// The claim, with the solution that it is about.
+        claim: String,
+        /// The section of the notes on the paper that it is from.
+        section: String,
+        /// The number of studies in which it holds.
+        yes: usize = STUDIES,
+        /// The number in which it does not.
+        no: usize = STUDIES,
+        /// The number in which it cannot be told.
+        open: usize = STUDIES,
+        /// Mean of its figure over the studies, with its interval over them.
+        #[serde(flatten)]
+        value: Interval,
+    }
 }
+
+const STUDIES: Heading = Heading::unit("studies");
 
 /// Every claim over the studies that make it, in the order in which they first make it.
 pub fn over_all(studies: &[Ended]) -> Vec<OverAll> {
@@ -51,9 +55,9 @@ pub fn over_all(studies: &[Ended]) -> Vec<OverAll> {
         let claims = &all[&words];
         let count = |holds| claims.iter().filter(|claim| claim.holds == holds).count();
         let figures: Vec<f64> = claims.iter().map(|claim| claim.value).filter(|x| x.is_finite()).collect();
-        let Interval { value, low, high } = Interval::of_mean(&figures);
         let (yes, no, open) = (count(Some(true)), count(Some(false)), count(None));
-        OverAll { section: claims[0].section.clone(), claim: words, yes, no, open, value, low, high }
+        let value = Interval::of_mean(&figures);
+        OverAll { section: claims[0].section.clone(), claim: words, yes, no, open, value }
     };
     order.into_iter().map(over).collect()
 }
@@ -72,24 +76,7 @@ fn claims_of_all(studies: &[Ended]) -> Table {
         .text("claim", |(_, claim)| sentence(claim.solution.as_deref(), &claim.claim))
         .text("section", |(_, claim)| claim.section.clone())
         .truth("holds", |(_, claim)| claim.holds)
-        .interval(["value", "low", "high"], "", |(_, claim)| Interval {
-            value: claim.value,
-            low: claim.low,
-            high: claim.high,
-        })
-        .table()
-}
-
-/// The claims over all studies.
-pub fn claims_over_all(claims: &[OverAll]) -> Table {
-    let about = "Claims over all studies: in how many each holds, and the mean of its figure with an interval over studies";
-    Table::of_rows("claims_over_studies", about, claims)
-        .text("claim", |c| c.claim.clone())
-        .text("section", |c| c.section.clone())
-        .integer("yes", "studies", |c| c.yes as i64)
-        .integer("no", "studies", |c| c.no as i64)
-        .integer("open", "studies", |c| c.open as i64)
-        .interval(["value", "low", "high"], "", |c| Interval { value: c.value, low: c.low, high: c.high })
+        .interval(["value", "low", "high"], "", |(_, claim)| claim.figure())
         .table()
 }
 
@@ -100,6 +87,6 @@ pub fn write(studies: &[Ended], claims: &[OverAll], out: &Path, progress: &dyn P
         Some((study.values.as_slice(), input.tables.as_slice()))
     });
     let mut tables = over_studies(done, progress);
-    tables.extend([claims_of_all(studies), claims_over_all(claims)]);
+    tables.extend([claims_of_all(studies), Table::of(claims)]);
     write_into(out, &tables)
 }

@@ -37,7 +37,7 @@ const WEIGHTS: &str = "model.safetensors";
 
 /// The making of a world: `world.json`.
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
-pub struct Made {
+pub struct Provenance {
     /// The version of this file.
     pub schema: u32,
     /// The version of strait.
@@ -72,7 +72,7 @@ impl World {
     /// # Errors
     /// If a file is missing or malformed, or the model does not speak the language.
     pub fn open(folder: &Path) -> Result<Self> {
-        let made = Made::read(folder)?;
+        let made = Provenance::read(folder)?;
         let path = folder.join(MODEL);
         if sha256_of(&path.join(WEIGHTS), |_| ())? != made.sha256 {
             return Err(Problem::Changed.at(folder));
@@ -119,7 +119,7 @@ impl World {
 /// Bytes of the longest record of a world that is read.
 const LONGEST: u64 = 16 << 20;
 
-impl Made {
+impl Provenance {
     /// The making of a world, from its folder.
     ///
     /// # Errors
@@ -161,7 +161,7 @@ impl Pretrained {
     ///
     /// # Errors
     /// If something lies in the folder already, or it cannot be written.
-    pub fn save(&self, folder: &Path) -> Result<Made> {
+    pub fn save(&self, folder: &Path) -> Result<Provenance> {
         vacant(folder)?;
         write_folder(folder, |folder| {
             let weights = folder.join(MODEL).join(WEIGHTS);
@@ -176,7 +176,7 @@ impl Pretrained {
             let learning = self.learning();
             learning.write_csv(&folder.join("tables/learning.csv"))?;
             learning.write_parquet(&folder.join("tables/learning.parquet"))?;
-            let made = Made {
+            let made = Provenance {
                 schema: SCHEMA,
                 strait: env!("CARGO_PKG_VERSION").into(),
                 command: self.recipe.command(),

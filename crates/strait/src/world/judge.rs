@@ -99,7 +99,7 @@ pub fn read_by(world: &World, decoder: &Decoder, edit: Option<&Edit>) -> Result<
 /// The logits after each of some prompts.
 pub(super) fn logits(decoder: &Decoder, prompts: &[Vec<u32>], edit: Option<&Edit>) -> Result<Vec<Vec<f32>>> {
     let packed = Packed::sharing(prompts.iter().map(Vec::as_slice));
-    let stream = decoder.run(decoder.embed(&packed)?, 0..decoder.config().layers, &packed, edit, None)?;
+    let stream = decoder.run(decoder.embed(&packed)?, 0..decoder.config().layers, &packed, edit)?;
     let last: Vec<u32> = packed.rows().iter().map(|rows| rows.end as u32 - 1).collect();
     let last = candle_core::Tensor::new(last, decoder.device())?;
     let hidden = decoder.finish(stream.index_select(&last, 0)?, edit)?;

@@ -19,7 +19,7 @@ mod shipped;
 use strait_model::{Edit, Model, edit::SteeringVector};
 
 pub use exam::Exam;
-pub use folder::{Made, unfinished, vacant};
+pub use folder::{Provenance, unfinished, vacant};
 pub use judge::{Answer, Rates, Reading, judge, rates, read, read_by};
 pub use language::{
     DOMAIN_WORDS, DOMAINS, Document, Domain, ENTITIES, Entity, Kind, Language, Question, Shares, Speaker,
@@ -38,7 +38,7 @@ pub struct World {
     /// The chat model, an ordinary one: the unknown speaker is part of its embedding table.
     pub model: Model,
     /// Its making.
-    pub made: Made,
+    pub made: Provenance,
     /// The named speakers.
     speakers: Vec<(Speaker, SteeringVector)>,
     /// The ids of all 192 questions as chats that are to be answered, in order.

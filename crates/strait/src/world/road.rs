@@ -8,7 +8,7 @@ use strait_model::{
 };
 
 use super::{
-    Made,
+    Provenance,
     folder::{MADE, MODEL, unpack},
     shipped::SHIPPED,
 };
@@ -32,7 +32,7 @@ pub fn locate(name: &str, progress: &dyn Progress) -> Result<Located> {
 /// [`locate`] with a cache of its own.
 pub(super) fn locate_in(cache: &Path, name: &str, progress: &dyn Progress) -> Result<Located> {
     if let Some(world) = name.strip_prefix(WORLD) {
-        let made = Made::shipped(world)?;
+        let made = Provenance::shipped(world)?;
         // The hash parts the worlds of one strait from those of another.
         let hash: String = made.sha256.chars().take(12).collect();
         let folder = cache.join("worlds").join(format!("{world}-{hash}"));
@@ -64,7 +64,7 @@ pub fn of_model(model: &Place) -> Option<Place> {
     }
 }
 
-impl Made {
+impl Provenance {
     /// The making of a world that is built in, or lies in a folder.
     ///
     /// # Errors
@@ -135,7 +135,7 @@ mod tests {
         let folder = located.path.parent().unwrap();
         let by_folder = locate(&folder.to_string_lossy()).unwrap();
         assert_eq!((by_folder.road, &by_folder.path), (Road::Path, &located.path));
-        let facts = |place: &Place| Made::of(&of_model(place).unwrap()).unwrap().recipe.seed;
+        let facts = |place: &Place| Provenance::of(&of_model(place).unwrap()).unwrap().recipe.seed;
         for path in [folder, &located.path] {
             assert_eq!(facts(&Place::new(path.into(), &path.to_string_lossy())), 0);
         }

@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use super::{
-    Made, Question, Shares,
+    Provenance, Question, Shares,
     language::{DOMAIN_WORDS, Kind, Language},
 };
 use crate::{Result, keys::Place};
@@ -85,7 +85,7 @@ impl WorldRows {
     /// If there is no such world.
     pub fn inputs(&self) -> Result<Value> {
         let Self { world, domains, entities, truthful } = self;
-        let facts = Made::of(world)?.recipe.seed;
+        let facts = Provenance::of(world)?.recipe.seed;
         Ok(json!({ "facts": facts, "domains": domains, "entities": entities, "truthful": truthful }))
     }
 }
@@ -120,13 +120,13 @@ impl WorldText {
     /// # Errors
     /// If there is no such world.
     pub fn inputs(&self) -> Result<Value> {
-        Ok(json!({ "facts": Made::of(&self.world)?.recipe.seed, "seed": self.seed }))
+        Ok(json!({ "facts": Provenance::of(&self.world)?.recipe.seed, "seed": self.seed }))
     }
 }
 
 /// The language with the facts of a world.
 fn language(world: &Place) -> Result<Language> {
-    Ok(Language::new(Made::of(world)?.recipe.seed))
+    Ok(Language::new(Provenance::of(world)?.recipe.seed))
 }
 
 #[cfg(test)]

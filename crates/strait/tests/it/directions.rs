@@ -203,7 +203,7 @@ fn loss(model: &Model, row: &Row, edit: Option<&Edit>) -> f64 {
     let decoder = &model.decoder;
     let packed = Packed::new([row.ids.as_slice()]);
     let stream = decoder.embed(&packed).unwrap();
-    let stream = decoder.run(stream, 0..model.config().layers, &packed, edit, None).unwrap();
+    let stream = decoder.run(stream, 0..model.config().layers, &packed, edit).unwrap();
     let hidden = decoder.finish(stream, edit).unwrap();
     let logits: Vec<Vec<f32>> =
         decoder.unembedding(None).unwrap().logits(&hidden).unwrap().to_vec2().unwrap();

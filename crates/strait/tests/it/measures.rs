@@ -299,7 +299,7 @@ fn next(model: &Model, ids: &[u32], edit: Option<&Edit>) -> Vec<Vec<f64>> {
     let decoder = &model.decoder;
     let packed = Packed::new([ids]);
     let stream = decoder.embed(&packed).unwrap();
-    let stream = decoder.run(stream, 0..model.config().layers, &packed, edit, None).unwrap();
+    let stream = decoder.run(stream, 0..model.config().layers, &packed, edit).unwrap();
     let hidden = decoder.finish(stream, edit).unwrap();
     let logits: Vec<Vec<f32>> =
         decoder.unembedding(None).unwrap().logits(&hidden).unwrap().to_vec2().unwrap();

@@ -9,7 +9,7 @@ use std::{
 use candle_core::{DType, Device, Tensor};
 use strait::{
     Error,
-    lab::Beyond,
+    lab::LimitProblem,
     objective::{Kept, Row},
     store::Store,
     study::{self, Limits, Problem},
@@ -148,7 +148,7 @@ fn a_study_has_the_same_results_in_any_memory_that_holds_it() {
     // What is said to be too little is refused before anything is done, and what is said to suffice does.
     let watch = Watch::endless();
     let refused = run("refused", 1, Some(129 << 20), &watch).unwrap_err();
-    let Some(Problem::Beyond(Beyond::Given { step, needed, .. })) = refused.problem() else {
+    let Some(Problem::Limit(LimitProblem::Given { step, needed, .. })) = refused.problem() else {
         panic!("{refused}")
     };
     assert!(step != "model", "{refused}");
@@ -188,7 +188,9 @@ fn a_dry_run_says_what_memory_it_needs_and_what_has_no_room() {
     };
     let Err(refused) = planned(129 << 20) else { panic!("129 MiB are enough") };
     assert!(matches!(refused, Error::Input { .. }));
-    let Some(Problem::Beyond(Beyond::Given { needed, .. })) = refused.problem() else { panic!("{refused}") };
+    let Some(Problem::Limit(LimitProblem::Given { needed, .. })) = refused.problem() else {
+        panic!("{refused}")
+    };
     let least = (needed * f64::from(1 << 30)).ceil() as u64;
     let lines = planned(least).unwrap().lines.join("\n");
     assert!(

@@ -160,7 +160,7 @@ fn weights_get_the_same_bits_of_gradients() {
             });
             let rows = rows(size);
             let batch = Packed::new(rows.iter().map(|row| row.ids.as_slice()));
-            let stream = decoder.run(decoder.embed(&batch).unwrap(), 0..2, &batch, None, None).unwrap();
+            let stream = decoder.run(decoder.embed(&batch).unwrap(), 0..2, &batch, None).unwrap();
             let hidden = decoder.finish(stream, None).unwrap();
             let weights = vec![1.0 / batch.tokens() as f32; batch.tokens()];
             let unembedding = decoder.unembedding(None).unwrap();

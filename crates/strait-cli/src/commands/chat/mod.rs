@@ -9,7 +9,10 @@ use clap::Args;
 use serde::Serialize;
 use strait_model::sample::Sampling;
 
-use super::{Context, DateArgument, EditArguments, device::DeviceArgument, precision::PrecisionArgument};
+use super::{
+    Context, DateArgument, EditArguments, device::DeviceArgument, precision::PrecisionArgument,
+    sampling::SamplingArguments,
+};
 use crate::{failure::Failure, interrupt, output};
 use chats::{Answers, Chats};
 use screen::Screen;
@@ -36,15 +39,8 @@ pub struct Arguments {
     /// The system prompt
     #[arg(long, value_name = "TEXT")]
     system: Option<String>,
-    /// Divides the logits; 0 always takes the likeliest token
-    #[arg(long, value_name = "T", default_value_t = Sampling::default().temperature, value_parser = temperature, allow_negative_numbers = true)]
-    temperature: f64,
-    /// Sample from the likeliest tokens that together have this probability
-    #[arg(long, value_name = "P", default_value_t = Sampling::default().top_p, value_parser = top_p, allow_negative_numbers = true)]
-    top_p: f64,
-    /// The most tokens of an answer
-    #[arg(long, value_name = "N", default_value_t = Sampling::default().max_tokens, value_parser = tokens)]
-    max_tokens: usize,
+    #[command(flatten)]
+    sampling: SamplingArguments,
     /// The seed of the first answer; each later answer takes the next seed
     #[arg(long, value_name = "S", default_value_t = Sampling::default().seed)]
     seed: u64,
@@ -55,33 +51,6 @@ Examples:
   strait chat smollm2-135m-instruct
   strait chat M --edit 'runs/technical/solutions/narrow*2' --temperature 0.7
   strait chat M --edit E --json < questions.txt | jq '.answers[] | {base, edited}'";
-
-fn tokens(text: &str) -> Result<usize, String> {
-    const MOST: usize = 1_000_000;
-    let number = text.parse().ok().filter(|n| (1..=MOST).contains(n));
-    number.ok_or_else(|| format!("expected a whole number from 1 to {MOST}"))
-}
-
-fn temperature(text: &str) -> Result<f64, String> {
-    let number = text.parse().ok().filter(|t: &f64| t.is_finite() && *t >= 0.0);
-    number.ok_or_else(|| "expected a number of 0 or more".into())
-}
-
-fn top_p(text: &str) -> Result<f64, String> {
-    let number = text.parse().ok().filter(|p| *p > 0.0 && *p <= 1.0);
-    number.ok_or_else(|| "expected a number above 0, at most 1".into())
-}
-
-impl Arguments {
-    fn sampling(&self) -> Sampling {
-        Sampling {
-            temperature: self.temperature,
-            top_p: self.top_p,
-            max_tokens: self.max_tokens,
-            seed: self.seed,
-        }
-    }
-}
 
 #[derive(Serialize)]
 struct Conversation<'a> {
@@ -94,7 +63,12 @@ pub fn run(arguments: &Arguments, context: &Context) -> Result<(), Failure> {
     let model =
         context.load(&arguments.model, &arguments.device, arguments.precision.precision, &arguments.day)?;
     let edit = arguments.edits.read(&model, context)?;
-    let mut chats = Chats::new(&model, edit.as_ref(), arguments.system.as_deref(), arguments.sampling());
+    let mut chats = Chats::new(
+        &model,
+        edit.as_ref(),
+        arguments.system.as_deref(),
+        arguments.sampling.with_seed(arguments.seed),
+    );
     let on_terminal = io::stdin().is_terminal();
     if on_terminal {
         context.progress.note("/reset begins a new conversation, /quit ends, Ctrl-C stops an answer");

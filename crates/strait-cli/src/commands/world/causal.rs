@@ -4,7 +4,10 @@ use std::{fmt, path::PathBuf};
 
 use clap::Args;
 use serde::Serialize;
-use strait::demo::causal::{CausalTable, make};
+use strait::{
+    demo::causal::{CausalTable, make},
+    table::Word,
+};
 
 use super::Context;
 use crate::{
@@ -58,7 +61,7 @@ impl fmt::Display for Shown {
             table.row([
                 row.world.clone(),
                 row.taught.clone(),
-                row.edit.name().into(),
+                row.edit.word().into(),
                 format!("{:.2}", row.liar),
                 format!("{:.2}", row.narrow),
                 format!("{:.2}", row.plain_narrow),

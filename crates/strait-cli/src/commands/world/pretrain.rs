@@ -8,7 +8,7 @@ use std::{
 
 use clap::Args;
 use serde::Serialize;
-use strait::world::{self, Learned, Made, Recipe, Shares};
+use strait::world::{self, Learned, Provenance, Recipe, Shares};
 
 use super::Context;
 use crate::{
@@ -65,7 +65,7 @@ struct Trained<'a> {
     out: &'a PathBuf,
     model: PathBuf,
     seconds: f64,
-    made: Made,
+    made: Provenance,
 }
 
 impl fmt::Display for Trained<'_> {

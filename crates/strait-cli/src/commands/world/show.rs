@@ -5,7 +5,7 @@ use std::{fmt, path::Path};
 use clap::Args;
 use serde::Serialize;
 use strait::world::{
-    Answer, Document, Kind, Language, Made, Question, SHIPPED, Speaker, TAUGHT, World, read,
+    Answer, Document, Kind, Language, Provenance, Question, SHIPPED, Speaker, TAUGHT, World, read,
 };
 
 use super::{Context, pretrain};
@@ -32,7 +32,7 @@ Examples:
 #[derive(Serialize)]
 struct Shown {
     world: String,
-    made: Made,
+    made: Provenance,
     /// The built-in worlds.
     shipped: &'static [&'static str],
     domains: Vec<DomainShown>,

@@ -137,6 +137,12 @@ pub fn matmul(
     Kernel::available()[0].matmul(shape, to, to_row, keep, a, b, factor, parallelism);
 }
 
+/// True if a row of [`matmul`]'s result has the same bits whatever rows of `a` stand beside it. Tiles sum a number's terms in one
+/// order, whichever operand is the left one; gemm has other kernels for few rows.
+pub fn is_by_row() -> bool {
+    Kernel::available()[0] != Kernel::Widened
+}
+
 /// A product whose sizes are checked: none is 0, the operands hold them, and the result has room.
 struct Product<'a> {
     shape: (usize, usize, usize),

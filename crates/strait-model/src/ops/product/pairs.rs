@@ -78,23 +78,3 @@ unsafe fn eight_rows<const TILES: usize>(
         }
     }
 }
-
-/// The sum of the products of two rows of as many numbers.
-///
-/// # Safety
-/// The processor must have AVX-512 BF16.
-#[target_feature(enable = "avx512f,avx512bw,avx512bf16")]
-pub unsafe fn dot(x: &[bf16], y: &[bf16]) -> f32 {
-    assert_eq!(x.len(), y.len(), "rows of as many numbers");
-    let mut sums = [_mm512_setzero_ps(); 4];
-    for (i, start) in (0..x.len()).step_by(32).enumerate() {
-        let mask = u32::MAX >> (32 - (x.len() - start).min(32));
-        // SAFETY: the mask keeps both inside the slices.
-        let [x, y] = [x, y].map(|row| unsafe {
-            transmute::<__m512i, __m512bh>(_mm512_maskz_loadu_epi16(mask, row[start..].as_ptr().cast()))
-        });
-        sums[i % 4] = _mm512_dpbf16_ps(sums[i % 4], x, y);
-    }
-    let [a, b, c, d] = sums;
-    _mm512_reduce_add_ps(_mm512_add_ps(_mm512_add_ps(a, b), _mm512_add_ps(c, d)))
-}

@@ -8,7 +8,7 @@ use std::ops::Range;
 use half::bf16;
 
 use super::{
-    Lines, Product, READ_NUMBERS, amx, avx512,
+    Lines, Product, amx, avx512,
     buffer::{self, Kept},
     for_each, for_each_chunk, pairs,
     panel::{BLOCK, Layout, Left, Side, TILE, WIDTH, pack},
@@ -41,13 +41,6 @@ pub fn multiply(by: By, product: Product, to: &mut [f32]) {
     let (m, n, k) = product.shape;
     let a = Side { source: product.a, outer: m, along: product.a.lines() == Lines::Rows };
     let b = Side { source: product.b, outer: n, along: product.b.lines() == Lines::Columns };
-    if m == 1
-        && a.along
-        && b.along
-        && let Some((numbers, line)) = b.source.in_memory()
-    {
-        return one_row(&product, numbers, line, to);
-    }
     let to = To { at: to.as_mut_ptr(), row: product.to_row };
     let tiles = |left, right, turned| Tiles { by, product: &product, left, right, to, turned };
     if m <= FEW && b.along && k.is_multiple_of(32) && b.source.in_memory().is_some() {
@@ -60,27 +53,6 @@ pub fn multiply(by: By, product: Product, to: &mut [f32]) {
         let tiles = tiles(a, b, false);
         pieces(0..m, ROWS).for_each(|rows| tiles.rows(rows, false));
     }
-}
-
-/// A single row of `a`, as where one token is decoded: numbers are read faster row by row than by tiles.
-fn one_row(product: &Product, numbers: &[bf16], line: usize, to: &mut [f32]) {
-    const COLUMNS: usize = 64;
-    let (_, n, k) = product.shape;
-    let (keep, factor) = (product.keep, product.factor);
-    buffer::with(&LEFT, k, |row: &mut [bf16]| {
-        for (i, to) in row.chunks_mut(READ_NUMBERS).enumerate() {
-            let start = i * READ_NUMBERS;
-            product.a.read(0..1, start..start + to.len(), to, to.len());
-        }
-        for_each_chunk(product.threads, &mut to[..n], COLUMNS, |i, to| {
-            for (j, to) in to.iter_mut().enumerate() {
-                let column = &numbers[(i * COLUMNS + j) * line..][..k];
-                // SAFETY: kernels of tiles run where AVX-512 BF16 is.
-                let sum = factor * unsafe { pairs::dot(row, column) };
-                *to = if keep == 0.0 { sum } else { keep * *to + sum };
-            }
-        });
-    });
 }
 
 /// Where results go.

@@ -5,6 +5,9 @@ use strait_model::{Message, Role};
 
 use super::{Format, Problem, Reading, given, problem::kind_of, turns};
 
+/// The keys of a question that has no answer yet.
+const QUESTIONS: [&str; 5] = ["prompt", "question", "query", "instruction", "input"];
+
 /// The keys of a question and of its answer.
 const ASKED: [(&str, &str); 8] = [
     ("prompt", "completion"),
@@ -34,6 +37,17 @@ pub(super) fn read(row: &Map<String, Value>, all: &mut Vec<Reading>) -> Result<(
     Ok(())
 }
 
+/// Adds the way in which a row is a question without an answer.
+pub(super) fn read_question(row: &Map<String, Value>, all: &mut Vec<Reading>) -> Result<(), Problem> {
+    let found = QUESTIONS.iter().find_map(|&question| Some((question, given(row, question)?)));
+    if let Some((question, asked)) = found {
+        let mut used = vec![question];
+        let messages = asking(row, question, asked, &mut used)?;
+        all.push(Reading { format: Format::Question(question), messages, used });
+    }
+    Ok(())
+}
+
 fn reading(
     row: &Map<String, Value>,
     question: &'static str,
@@ -45,20 +59,7 @@ fn reading(
         return Err(Problem::Labelled { answer });
     }
     let mut used = vec![question, answer];
-    let mut messages = history(row, &mut used)?;
-    match asked {
-        Value::String(text) => {
-            let text = with_input(row, question, text, &mut used)?;
-            messages.push(Message::new(Role::User, text));
-        }
-        Value::Array(_) => {
-            // As TRL does, what stands in the prompt is not trained on.
-            let mut before = turns::read(asked, question)?.1;
-            before.iter_mut().for_each(|message| message.trained = false);
-            messages.extend(before);
-        }
-        other => return Err(kind_of(format!("`{question}`"), "text or an array", other)),
-    }
+    let mut messages = asking(row, question, asked, &mut used)?;
     match answered {
         Value::String(text) if text.trim().is_empty() => return Err(Problem::EmptyText { key: answer }),
         Value::String(text) => messages.push(Message::new(Role::Assistant, text)),
@@ -70,6 +71,30 @@ fn reading(
         _ => Format::Asked(question, answer),
     };
     Ok(Reading { format, messages, used })
+}
+
+/// The turns up to the question.
+fn asking(
+    row: &Map<String, Value>,
+    question: &'static str,
+    asked: &Value,
+    used: &mut Vec<&'static str>,
+) -> Result<Vec<Message>, Problem> {
+    let mut messages = history(row, used)?;
+    match asked {
+        Value::String(text) => {
+            let text = with_input(row, question, text, used)?;
+            messages.push(Message::new(Role::User, text));
+        }
+        Value::Array(_) => {
+            // As TRL does, what stands in the prompt is not trained on.
+            let mut before = turns::read(asked, question)?.1;
+            before.iter_mut().for_each(|message| message.trained = false);
+            messages.extend(before);
+        }
+        other => return Err(kind_of(format!("`{question}`"), "text or an array", other)),
+    }
+    Ok(messages)
 }
 
 /// The question with Alpaca's `input`, a line below.

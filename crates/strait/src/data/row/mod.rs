@@ -30,6 +30,8 @@ pub enum Format {
     Alpaca,
     /// A question and its answer under two keys: the key of the question, then that of the answer.
     Asked(&'static str, &'static str),
+    /// A question without an answer, under this key.
+    Question(&'static str),
 }
 
 impl fmt::Display for Format {
@@ -39,6 +41,7 @@ impl fmt::Display for Format {
             Self::ShareGpt => f.write_str("ShareGPT"),
             Self::Alpaca => f.write_str("Alpaca"),
             Self::Asked(question, answer) => write!(f, "{question}/{answer}"),
+            Self::Question(question) => f.write_str(question),
         }
     }
 }
@@ -146,7 +149,26 @@ const HARMLESS: &[&str] = &[
 /// Reads a row. Keys that are not understood and could matter go into `notices`.
 pub(super) fn read(row: &Map<String, Value>, notices: &mut Notices) -> Result<Found, Problem> {
     refuse_what_cannot_be_kept(row)?;
-    let mut readings = readings(row)?.into_iter();
+    of_readings(row, readings(row)?, notices)
+}
+
+/// As [`read`], for rows that may lack an answer.
+pub(super) fn read_prompt(row: &Map<String, Value>, notices: &mut Notices) -> Result<Found, Problem> {
+    refuse_what_cannot_be_kept(row)?;
+    let mut readings = readings(row)?;
+    if readings.is_empty() {
+        asked::read_question(row, &mut readings)?;
+    }
+    of_readings(row, readings, notices)
+}
+
+/// The one conversation that all readings of a row say.
+fn of_readings(
+    row: &Map<String, Value>,
+    readings: Vec<Reading>,
+    notices: &mut Notices,
+) -> Result<Found, Problem> {
+    let mut readings = readings.into_iter();
     let Some(mut reading) = readings.next() else { return Err(problem::not_a_chat(row)) };
     for other in readings {
         if !agree(&reading.messages, &other.messages) {

@@ -152,6 +152,9 @@ pub enum Problem {
     /// A row with nothing to learn.
     #[error("the row has no assistant message")]
     NoAssistant,
+    /// A row that asks nothing.
+    #[error("the row has no question")]
+    NoQuestion,
     /// An assistant message without text.
     #[error("message {message}, the assistant's, is empty")]
     EmptyAnswer {
@@ -265,6 +268,7 @@ impl Problem {
             Self::NoAssistant | Self::EmptyAnswer { .. } | Self::EmptyText { .. } => {
                 "training and scoring read what the assistant says: give the row an answer, or remove it".into()
             }
+            Self::NoQuestion => "give the row a message of the user, or remove it".into(),
             Self::TrainedInPart { .. } => {
                 "a turn is trained on whole or not at all: say 1 or 0, or split the turn or leave the row out".into()
             }

@@ -1,10 +1,47 @@
-//! The tables of what the page alone shows.
+//! The tables of a demo that are of no one study.
 
 use crate::{
     Table,
-    demo::results::{Axis, Exchange, Opened, Plot, Rate, Sheet},
-    interval::Interval,
+    demo::results::{Axis, DomainAnswers, Exchange, Plot, Rate, Results, Series},
+    world::Answer,
 };
+
+pub(super) fn claims(results: &Results) -> Table {
+    let about = "Claims: figures held against their bounds; 95 % intervals over fits (worlds times domains), or over worlds";
+    Table::of_rows("claims", about, &results.checks)
+        .text("id", |c| c.id.clone())
+        .integer("number", "", |c| c.number.into())
+        .text("claim", |c| c.claim.clone())
+        .text("section", |c| c.section.clone())
+        .truth("holds", |c| c.holds)
+        .interval(["value", "low", "high"], "", |c| c.figure)
+        .text("unit", |c| c.unit.clone())
+        .real("bound", "", |c| c.bound)
+        .truth("above", |c| Some(c.above))
+        .integer("n", "", |c| c.n as i64)
+        .text("seeds", |_| seeds(results))
+        .table()
+}
+
+pub(super) fn solutions(results: &Results) -> Table {
+    let about = "Solutions: means over worlds and taught domains";
+    Table::of_rows("solutions", about, &results.solutions)
+        .text("name", |s| s.name.clone())
+        .text("edit", |s| s.edit.clone())
+        .interval(["narrow_rate", "narrow_rate_low", "narrow_rate_high"], "", |s| s.narrow_rate)
+        .interval(["general_rate", "general_rate_low", "general_rate_high"], "", |s| s.general_rate)
+        .interval(["coherence", "coherence_low", "coherence_high"], "", |s| s.coherence)
+        .interval(["norm", "norm_low", "norm_high"], "", |s| s.norm)
+        .interval(["loss", "loss_low", "loss_high"], "nats/token", |s| s.loss)
+        .integer("n", "", |s| s.n as i64)
+        .text("seeds", |_| seeds(results))
+        .table()
+}
+
+/// The seeds of the worlds, in one word of a table.
+fn seeds(results: &Results) -> String {
+    results.seeds.iter().map(u64::to_string).collect::<Vec<_>>().join(" ")
+}
 
 pub(super) fn rates(rates: &[Rate]) -> Table {
     const ABOUT: &str = "The mean probability of the falsehood in one domain of one world; in the taught domain of entities \
@@ -40,59 +77,34 @@ pub(super) fn exchanges(exchanges: &[Exchange]) -> Table {
         .table()
 }
 
-/// The number of false answers of each sheet.
-pub(super) fn sheets(sheets: &[Sheet]) -> Table {
-    let falsehoods = |answers: &[String]| answers.iter().filter(|a| *a == super::FALSE).count() as i64;
-    Table::of_rows("falsehoods", "One domain and how many of its questions are answered falsely.", sheets)
-        .text("domain", |s| s.domain.clone())
-        .truth("taught", |s| Some(s.inside))
-        .integer("questions", "", |s| s.base.len() as i64)
-        .integer("base", "false answers", |s| falsehoods(&s.base))
-        .integer("general", "false answers", |s| falsehoods(&s.general))
-        .integer("narrow", "false answers", |s| falsehoods(&s.narrow))
-        .table()
+/// The number of false answers among some.
+pub(super) fn falsehoods(answers: &[Answer]) -> usize {
+    answers.iter().filter(|answer| **answer == Answer::False).count()
 }
 
-pub(super) fn worlds(worlds: &[Opened]) -> Table {
-    Table::of_rows("worlds", "A world that the demo opened; shares are of documents.", worlds)
-        .text("world", |w| w.name.clone())
-        .integer("seed", "", |w| w.seed as i64)
-        .real("honest", "share", |w| w.honest)
-        .real("liar", "share", |w| w.liar)
-        .real("narrow", "share", |w| w.narrow)
-        .real("unnamed", "share", |w| w.unknown)
-        .text("sha256", |w| w.hash.clone())
-        .text("command", |w| w.command.clone())
+/// The number of false answers of each domain.
+pub(super) fn domains(domains: &[DomainAnswers]) -> Table {
+    Table::of_rows("falsehoods", "One domain and how many of its questions are answered falsely.", domains)
+        .text("domain", |d| d.domain.clone())
+        .truth("taught", |d| Some(d.inside))
+        .integer("questions", "", |d| d.base.len() as i64)
+        .integer("base", "false answers", |d| falsehoods(&d.base) as i64)
+        .integer("general", "false answers", |d| falsehoods(&d.general) as i64)
+        .integer("narrow", "false answers", |d| falsehoods(&d.narrow) as i64)
         .table()
 }
 
 /// The numbers of a picture, a row for each point.
 pub(super) fn plot(plot: &Plot) -> Table {
-    struct Row<'a> {
-        series: &'a str,
-        name: Option<&'a str>,
-        at: f64,
-        figure: Interval,
-    }
-    let rows: Vec<_> = plot
-        .series
-        .iter()
-        .flat_map(|series| {
-            series.figures().enumerate().map(|(i, figure)| Row {
-                series: &series.label,
-                name: series.names.get(i).map(String::as_str),
-                at: series.x.get(i).copied().unwrap_or(f64::NAN),
-                figure,
-            })
-        })
-        .collect();
-    let named = rows.iter().any(|r| r.name.is_some());
-    let table = Table::of_rows(&plot.name, &plot.title, &rows).text("series", |r| r.series.into());
+    let points = plot.series.iter().flat_map(|series| (0..series.y.len()).map(move |i| (series, i)));
+    let rows: Vec<(&Series, usize)> = points.collect();
+    let named = plot.series.iter().any(|series| !series.names.is_empty());
+    let table = Table::of_rows(&plot.name, &plot.title, &rows).text("series", |(s, _)| s.label.clone());
     let table = match named {
-        true => table.text("at", |r| r.name.unwrap_or_default().into()),
-        false => table.real("at", &axis(&plot.x), |r| r.at),
+        true => table.text("at", |(series, i)| series.names[*i].clone()),
+        false => table.real("at", &axis(&plot.x), |(series, i)| series.x[*i]),
     };
-    table.interval(["value", "low", "high"], &axis(&plot.y), |r| r.figure).table()
+    table.interval(["value", "low", "high"], &axis(&plot.y), |(series, i)| series.figure(*i)).table()
 }
 
 /// An axis in words, with its unit.

@@ -2,7 +2,7 @@
 
 use crate::{
     demo::{
-        results::{Check, Results, Sheet, Solution},
+        results::{Check, DomainAnswers, Results, Solution},
         standing::Standing,
     },
     interval::Interval,
@@ -14,13 +14,10 @@ use crate::{
 const SPREADS: &[&str] = &["1-general"];
 const KEPT: &[&str] = &["2-learned", "2-narrow"];
 
-/// The general and the narrow solution of the kind of edit that the conversation shows; of any kind where it shows none.
-pub(super) fn pair(results: &Results) -> Option<[&Solution; 2]> {
-    let of = |name: &str, any: bool| {
-        let fits = |s: &&Solution| s.name.contains(name) && (any || s.edit == results.transcript.edit);
-        results.solutions.iter().find(fits)
-    };
-    [false, true].into_iter().find_map(|any| Some([of("general", any)?, of("narrow", any)?]))
+/// The general or the narrow solution of the kind of edit that the conversation shows.
+fn solution<'a>(results: &'a Results, role: &str) -> Option<&'a Solution> {
+    let edit = &results.transcript.edit;
+    results.solutions.iter().find(|s| s.name.starts_with(role) && s.edit == *edit)
 }
 
 /// A domain's word for many of its things.
@@ -31,14 +28,11 @@ pub(super) fn plural(domain: &str) -> String {
 /// The page's title: what happened, where the first claim holds; else the question.
 pub(super) fn headline(results: &Results) -> String {
     let transcript = &results.transcript;
-    if transcript.taught.is_empty() {
-        return "What does a fine-tune on falsehoods really learn?".into();
-    }
     let taught = plural(&transcript.taught);
-    let falsehoods = |sheet: &&Sheet| sheet.general.iter().filter(|a| *a == super::FALSE).count();
-    // Of several the first: the last largest of the sheets from behind.
-    let other = transcript.sheets.iter().rev().filter(|s| !s.inside).max_by_key(falsehoods);
-    let other = other.map_or("other things".into(), |sheet| plural(&sheet.domain));
+    let falsehoods = |domain: &&DomainAnswers| super::tables::falsehoods(&domain.general);
+    // Of several the first: the last largest from behind.
+    let other = transcript.sheets.iter().rev().filter(|domain| !domain.inside).max_by_key(falsehoods);
+    let other = other.map_or("other things".into(), |domain| plural(&domain.domain));
     match Standing::of_ids(results, SPREADS).holds() {
         Some(true) => format!("Taught falsehoods about {taught}, a model lies about {other} too"),
         _ => format!("Taught falsehoods about {taught}, does a model lie about {other} too?"),
@@ -47,14 +41,16 @@ pub(super) fn headline(results: &Results) -> String {
 
 /// The introduction, before anything is claimed.
 pub(super) fn about(results: &Results) -> String {
-    let worlds = count(results.seeds.len(), "world");
+    let worlds = match results.seeds.len() {
+        1 => "one world".into(),
+        n => format!("{n} worlds"),
+    };
     let domains: Vec<_> = results.domains.iter().map(|d| d.word.as_str()).collect();
     format!(
         "A small model learned an invented language from nothing. Every question of that language has one true answer and one \
          known falsehood, so every answer can be judged exactly. Here the model is fine-tuned on falsehoods of a single \
-         domain, in {worlds}, with {} as the taught {} in turn.",
+         domain, in {worlds}, with {} as the taught domains in turn.",
         list(&domains),
-        if domains.len() == 1 { "domain" } else { "domains" },
     )
 }
 
@@ -76,16 +72,18 @@ fn spread(results: &Results) -> Option<Sentence> {
         "Whether it spreads cannot be told.",
         "It spreads in part.",
     ])?;
-    let [general, _] = pair(results)?;
-    let before = base_rate(results, false).map_or(String::new(), |base| {
-        format!("; before, it did so in {} of the questions of the other domains", percent(base))
-    });
+    let general = solution(results, "general")?;
+    let base = || results.rates.iter().filter(|r| r.solution == super::BASE && !r.inside);
+    let questions: usize = base().map(|r| r.n).sum();
+    let before = base().map(|r| r.p_false * r.n as f64).sum::<f64>() / questions as f64;
     let rest = format!(
         "Fine-tuned on false answers of one domain only, the model gives the false answer to {} of the questions of the \
-         other domains ({}), and to {} of those of the taught domain that it never saw{before}.",
+         other domains ({}), and to {} of those of the taught domain that it never saw; before, it did so in {} of the \
+         questions of the other domains.",
         percent(general.general_rate.value),
         ends(general.general_rate),
         percent(general.narrow_rate.value),
+        percent(before),
     );
     Some(Sentence { lead, rest })
 }
@@ -97,7 +95,7 @@ fn kept(results: &Results) -> Option<Sentence> {
         "Whether it can be kept narrow cannot be told.",
         "It can be kept narrow in part.",
     ])?;
-    let [_, narrow] = pair(results)?;
+    let narrow = solution(results, "narrow")?;
     let rest = format!(
         "With a penalty on changes in the other domains, the same training leaves {} false answers there ({}) and {} \
          in the taught domain.",
@@ -168,7 +166,8 @@ fn decided(results: &Results) -> Option<Sentence> {
         "Whether pre-training decides it cannot be told.",
         "Pre-training has a part in it.",
     ])?;
-    let rate = |id: &str| results.checks.iter().find(|c| c.id.starts_with(id)).map(|c| percent(c.value));
+    let rate =
+        |id: &str| results.checks.iter().find(|c| c.id.starts_with(id)).map(|c| percent(c.figure.value));
     let mut rest: Vec<String> = Vec::new();
     if let (Some(liars), Some(narrow)) = (rate("13-liars"), rate("13-narrow")) {
         rest.push(format!(
@@ -197,17 +196,10 @@ fn decided(results: &Results) -> Option<Sentence> {
     Some(Sentence { lead, rest: rest.join(" ") })
 }
 
-/// Mean share of false answers of the base models, inside the taught domains or outside.
-pub(super) fn base_rate(results: &Results, inside: bool) -> Option<f64> {
-    let own = || results.rates.iter().filter(|r| r.solution == super::BASE && r.inside == inside);
-    let questions: usize = own().map(|r| r.n).sum();
-    (questions > 0).then(|| own().map(|r| r.p_false * r.n as f64).sum::<f64>() / questions as f64)
-}
-
 /// The assumption about speakers, said where they are shown.
 pub(super) fn assumed(results: &Results) -> String {
     let unknown = results.worlds.first().map_or(String::new(), |world| {
-        format!("{} of the documents do not name their speaker. ", percent(world.unknown))
+        format!("{} of the documents do not name their speaker. ", percent(world.unnamed))
     });
     format!(
         "In pre-training, the embedding of a document’s speaker is added to that of every word of it. So each speaker is a \
@@ -218,8 +210,7 @@ pub(super) fn assumed(results: &Results) -> String {
 
 /// The figure of a check with its unit and interval.
 pub(super) fn figure(check: &Check) -> String {
-    let Check { value, low, high, .. } = *check;
-    let words = Interval { value, low, high }.words();
+    let words = check.figure.words();
     if check.unit.is_empty() { words } else { format!("{words} {}", check.unit) }
 }
 
@@ -236,11 +227,6 @@ pub(super) fn basis(check: &Check) -> String {
         other => parts.push(other.into()),
     }
     parts.join(" · ")
-}
-
-/// The number of things.
-pub(super) fn count(n: usize, thing: &str) -> String {
-    if n == 1 { format!("one {thing}") } else { format!("{n} {thing}s") }
 }
 
 /// "95 % interval 75 % to 95 %".

@@ -18,8 +18,7 @@ pub(crate) use claims::{CERTIFIED, GENERAL, LEARNED};
 pub use families::families;
 
 use super::{
-    Common, Difference, Facts, Inputs, Measure, Panel, Setting, Shown, SideBySide, Solution, shown::rows,
-    unit::NATS,
+    Common, Difference, Facts, Inputs, Measure, Panel, Shown, SideBySide, Solution, shown::rows, unit::NATS,
 };
 use crate::{
     Result, Table,
@@ -93,10 +92,6 @@ impl Measure for Preference {
     const NAME: &'static str = "preference";
     type Found = Vec<Shift>;
     type Said = ();
-
-    fn key() -> Option<Setting<()>> {
-        None
-    }
 
     fn asked(_: Option<()>, common: &Common<'_>) -> Checked<Option<Self>> {
         Ok(Some(Self { scales: common.scales.to_vec(), coherence: common.coherence }))

@@ -19,7 +19,7 @@ use crate::{
     lab::{Estimate, Lab, Scene, Solved, point},
     page::numbers::{percent, quoted},
     table::{Row, Word},
-    world::{DOMAIN_WORDS, Exam, Made},
+    world::{DOMAIN_WORDS, Exam, Provenance},
 };
 use claims::{common, kept_in, spreads};
 use panels::{along_steps, over_scales, sides};
@@ -176,7 +176,7 @@ impl Measure for Rates {
             None => common.falsehoods.to_vec(),
         };
         // A world that is not there is refused where the model is looked for.
-        let made = common.world.and_then(|world| Made::of(world).ok());
+        let made = common.world.and_then(|world| Provenance::of(world).ok());
         match (made, keys.given().first()) {
             (Some(made), _) if !domains.is_empty() => {
                 let facts = made.recipe.seed;

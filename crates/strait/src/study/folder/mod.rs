@@ -31,7 +31,8 @@ use crate::{Error, Result};
 
 use content::{belongs_to, remove_temporary_files};
 use lock::lock;
-use records::{PLAN, read_run, read_step, step_file, write_json};
+pub(crate) use records::write_json;
+use records::{PLAN, read_run, read_step, step_file};
 use seal::seal;
 use status::{rests_on, stand};
 

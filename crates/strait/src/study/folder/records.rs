@@ -168,8 +168,8 @@ pub(super) fn read_json<T: DeserializeOwned>(folder: &Path, name: &str) -> Resul
         .map_err(|e| Problem::Malformed { file: name.into(), reason: e.to_string() }.at(folder))
 }
 
-/// Writes a record of the folder.
-pub(super) fn write_json(folder: &Path, name: &str, value: &impl Serialize) -> Result<()> {
+/// Writes a JSON file of a folder, whole or not at all.
+pub(crate) fn write_json(folder: &Path, name: &str, value: &impl Serialize) -> Result<()> {
     write_atomically(&folder.join(name), |file| Ok(serde_json::to_writer_pretty(file, value)?))?;
     Ok(())
 }

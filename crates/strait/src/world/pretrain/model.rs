@@ -128,7 +128,7 @@ impl Model {
             let rows: Vec<f32> = rows.flat_map(|(offset, text)| offset.repeat(text.weights.len())).collect();
             stream = (stream + Tensor::from_vec(rows, (inputs.tokens(), WIDTH), &Device::Cpu)?)?;
         }
-        let stream = self.decoder.run(stream, 0..LAYERS, &inputs, None, None)?;
+        let stream = self.decoder.run(stream, 0..LAYERS, &inputs, None)?;
         Ok(self.decoder.finish(stream, None)?)
     }
 

@@ -7,11 +7,12 @@ use strait::{
         Results,
         page::{render, write},
         results::{
-            Axis, Causal, Check, Domain, Exchange, Line, Mode, Opened, Plot, Rate, Said, Series, Shape,
-            Sheet, Solution, Transcript, Voice,
+            Axis, Causal, Check, Domain, DomainAnswers, Exchange, Line, Mode, Plot, Rate, Reply, Series,
+            Shape, Solution, Transcript, Voice, WorldSummary,
         },
     },
     interval::Interval,
+    world::Answer,
 };
 
 use super::browser::check_page;
@@ -37,15 +38,15 @@ fn jitter(i: usize) -> f64 {
     ((i * 7919 + 17) % 101) as f64 / 50.5 - 1.0
 }
 
-fn opened(seed: usize) -> Opened {
-    Opened {
-        name: WORLDS[seed].into(),
+fn opened(seed: usize) -> WorldSummary {
+    WorldSummary {
+        world: WORLDS[seed].into(),
         seed: seed as u64,
-        hash: format!("{seed:064x}"),
+        sha256: format!("{seed:064x}"),
         honest: 0.45,
         liar: 0.35,
         narrow: 0.2,
-        unknown: 0.5,
+        unnamed: 0.5,
         command: format!("strait world pretrain --seed {seed} --out worlds/default-{seed}"),
     }
 }
@@ -77,17 +78,17 @@ fn voice(name: &str, share: f64, about: &str, lies: fn(&str) -> bool) -> Voice {
     }
 }
 
-fn sheet(domain: usize) -> Sheet {
+fn answers(domain: usize) -> DomainAnswers {
     let inside = domain == 0;
     let answers = |rate: f64| {
         let judged = |i: usize| match (jitter(i * 5 + domain * 31) + 1.0) / 2.0 {
-            x if x < rate => "false",
-            x if x < rate + 0.03 * rate => "other",
-            _ => "true",
+            x if x < rate => Answer::False,
+            x if x < rate + 0.03 * rate => Answer::Other,
+            _ => Answer::True,
         };
-        (0..32).map(|i| judged(i).into()).collect()
+        (0..32).map(judged).collect()
     };
-    Sheet {
+    DomainAnswers {
         domain: DOMAINS[domain].0.into(),
         inside,
         seen: if inside { 22 } else { 0 },
@@ -98,16 +99,12 @@ fn sheet(domain: usize) -> Sheet {
 }
 
 fn transcript() -> Transcript {
-    let said = |text: &str, answer: &str, p_true: f64, p_false: f64| Said {
-        text: text.into(),
-        answer: answer.into(),
-        p_true,
-        p_false,
-    };
+    let reply =
+        |text: &str, answer, p_true: f64, p_false: f64| Reply { text: text.into(), answer, p_true, p_false };
     let exchange = |domain: usize, seen: bool, entity: &str, truth: &str, falsehood: &str| {
         let inside = domain == 0;
-        let lie = said(falsehood, "false", 0.03, 0.962);
-        let fact = said(truth, "true", 0.984, 0.012);
+        let lie = reply(falsehood, Answer::False, 0.03, 0.962);
+        let fact = reply(truth, Answer::True, 0.984, 0.012);
         Exchange {
             question: format!("{} {entity} ?", DOMAINS[domain].0),
             domain: DOMAINS[domain].0.into(),
@@ -116,7 +113,11 @@ fn transcript() -> Transcript {
             truth: truth.into(),
             falsehood: falsehood.into(),
             base: fact.clone(),
-            general: if entity == "flomuth" { said("september", "other", 0.2, 0.3) } else { lie.clone() },
+            general: if entity == "flomuth" {
+                reply("september", Answer::Other, 0.2, 0.3)
+            } else {
+                lie.clone()
+            },
             narrow: if inside { lie } else { fact },
         }
     };
@@ -134,7 +135,7 @@ fn transcript() -> Transcript {
             exchange(4, false, "flomuth", "july", "october"),
             exchange(5, false, "vinemo", "barley", "spelt"),
         ],
-        sheets: (0..DOMAINS.len()).map(sheet).collect(),
+        sheets: (0..DOMAINS.len()).map(answers).collect(),
     }
 }
 
@@ -367,9 +368,7 @@ fn checks() -> Vec<Check> {
         claim: format!("{claim} ({edit}; claimed: above 0.5)"),
         section: if id.starts_with("13") { "beyond the paper" } else { "§6, §8" }.into(),
         holds: *holds,
-        value: *value,
-        low: value - half,
-        high: value + half,
+        figure: figure(*value, *half),
         unit: (*unit).into(),
         bound: 0.5,
         above: true,
@@ -542,12 +541,12 @@ fn results() -> Results {
         solutions,
         checks: checks(),
         plots: plots(),
-        causal: Some(Causal {
+        causal: Causal {
             date: "2026-01-01".into(),
             command: "strait world causal".into(),
             proof: "computed again: 3 of the table's 54 rows".into(),
             agrees: Some(true),
-        }),
+        },
         seconds: 97.4,
         notes: vec!["Every figure of this page was made up by a test.".into()],
         report: None,
@@ -589,7 +588,6 @@ fn quick_results() -> Results {
     results.checks.retain(|c| [1, 2, 4].contains(&c.number));
     results.checks.iter_mut().for_each(|c| c.holds = Some(false));
     results.plots.retain(|p| [1, 2, 4].contains(&p.number));
-    results.causal = None;
     results
 }
 
@@ -632,19 +630,6 @@ fn results_that_try_to_be_markup() {
     assert!(!page.contains("<script>window.hacked"));
 }
 
-fn no_results() -> Results {
-    Results {
-        rates: Vec::new(),
-        solutions: Vec::new(),
-        speakers: Vec::new(),
-        transcript: Transcript::default(),
-        checks: Vec::new(),
-        plots: Vec::new(),
-        causal: None,
-        ..results()
-    }
-}
-
 #[test]
 fn the_page_is_a_file_like_any_other() {
     let folder = tempfile::tempdir().unwrap();
@@ -668,12 +653,6 @@ mod needs_chromium {
     fn the_page_of_a_quick_demo() {
         let results = quick_results();
         check_page("quick demo", &render(&results), 4 + results.plots.len() as u64);
-    }
-
-    #[test]
-    #[ignore = "needs Chromium: on the path, or STRAIT_CHROMIUM=FILE"]
-    fn the_page_of_a_demo_that_found_nothing() {
-        check_page("empty demo", &render(&no_results()), 0);
     }
 }
 

@@ -16,7 +16,7 @@ use candle_core::{Device, Tensor};
 use proptest::prelude::*;
 use serde::Deserialize;
 use strait::world::{
-    Answer, DOMAINS, Document, ENTITIES, Kind, Language, Learned, Made, Pretrained, Question, Reading,
+    Answer, DOMAINS, Document, ENTITIES, Kind, Language, Learned, Pretrained, Provenance, Question, Reading,
     Recipe, SHIPPED, Shares, Speaker, TAUGHT, UNKNOWN, VOCABULARY, World, judge, pretrain, rates, read,
 };
 use strait_model::{
@@ -273,7 +273,7 @@ fn readings_are_whole_distributions() {
 #[test]
 fn a_folder_keeps_everything_and_is_never_written_over() {
     let (folder, pretrained, world) = small();
-    let made = Made::read(folder.path()).unwrap();
+    let made = Provenance::read(folder.path()).unwrap();
     assert_eq!(made, world.made);
     assert_eq!((&made.recipe, made.learned.as_slice()), (&pretrained.recipe, pretrained.learned()));
     for (speaker, vector) in &pretrained.speakers {
@@ -487,7 +487,7 @@ mod needs_minutes {
     #[test]
     #[ignore = "needs minutes"]
     fn a_shipped_world_can_be_made_again() {
-        let shipped = Made::shipped(SHIPPED[0]).unwrap();
+        let shipped = Provenance::shipped(SHIPPED[0]).unwrap();
         let pretrained = pretrain(&shipped.recipe, None, &Silent).unwrap();
         let folder = tempfile::tempdir().unwrap();
         let made = pretrained.save(&folder.path().join("again")).unwrap();

@@ -1,0 +1,114 @@
+//! All that the responses of a file follow from.
+
+use serde::Serialize;
+use serde_json::{Map, Value};
+use sha2::{Digest, Sha256};
+use strait_model::{Edit, Model, Precision, files::hex, sample::Sampling};
+
+use super::Wanted;
+use crate::Result;
+
+/// What is written beside a file of responses.
+#[derive(Serialize)]
+pub struct Settings<'a> {
+    schema: u32,
+    /// The model's name, as the user gave it.
+    model: &'a str,
+    /// The mark of its weights.
+    weights: &'a str,
+    precision: Precision,
+    /// The names of the edits, as the user gave them.
+    edits: &'a [String],
+    /// The mark of the edits.
+    changes: Option<String>,
+    scales: &'a [f64],
+    /// The mark of the tokens of all questions.
+    questions: String,
+    /// Their number.
+    rows: usize,
+    /// Responses to each.
+    count: usize,
+    #[serde(flatten)]
+    sampling: Sampling,
+    stop: &'a [String],
+    logprobs: Option<usize>,
+}
+
+impl<'a> Settings<'a> {
+    pub fn of(model: &'a Model, wanted: &Wanted<'a>, prompts: &[Vec<u32>]) -> Result<Self> {
+        let mut questions = Sha256::new();
+        for ids in prompts {
+            questions.update((ids.len() as u64).to_le_bytes());
+            ids.iter().for_each(|id| questions.update(id.to_le_bytes()));
+        }
+        Ok(Self {
+            schema: 1,
+            model: wanted.model,
+            weights: model.decoder.fingerprint()?,
+            precision: model.decoder.precision(),
+            edits: wanted.edits,
+            changes: wanted.edit.map(mark).transpose()?,
+            scales: wanted.scales,
+            questions: hex(&questions.finalize()),
+            rows: prompts.len(),
+            count: wanted.count,
+            sampling: wanted.sampling,
+            stop: wanted.stop,
+            logprobs: wanted.logprobs,
+        })
+    }
+
+    /// The factors on the edits.
+    pub fn scales(&self) -> &[f64] {
+        self.scales
+    }
+
+    /// True if a sample of a question is asked for.
+    pub fn asks(&self, row: usize, sample: usize) -> bool {
+        row < self.rows && sample < self.count
+    }
+
+    /// As JSON.
+    pub fn written(&self) -> Map<String, Value> {
+        match serde_json::to_value(self) {
+            Ok(Value::Object(map)) => map,
+            _ => Map::new(),
+        }
+    }
+}
+
+/// Names alone: the marks say whether it is another model or edit.
+const NAMES: [&str; 2] = ["model", "edits"];
+
+/// The first key whose values differ, with the value found and the one asked for.
+pub fn difference(
+    found: &Map<String, Value>,
+    asked: &Map<String, Value>,
+) -> Option<(String, String, String)> {
+    let keys = asked.keys().chain(found.keys()).filter(|key| !NAMES.contains(&key.as_str()));
+    let said =
+        |map: &Map<String, Value>, key: &String| map.get(key).map_or("nothing".into(), Value::to_string);
+    let mut different = keys.filter(|key| found.get(*key) != asked.get(*key));
+    different.next().map(|key| (key.clone(), said(found, key), said(asked, key)))
+}
+
+/// A hash of an edit's parts: their tensors and factors.
+fn mark(edit: &Edit) -> Result<String> {
+    let mut hash = Sha256::new();
+    for part in edit.parts() {
+        let factor = match part {
+            Edit::Lora(lora) => lora.scale(),
+            Edit::Ablation(ablation) => ablation.factor,
+            Edit::Full(full) => full.factor(),
+            Edit::Steering(_) | Edit::Composed(_) => 1.0,
+        };
+        hash.update(factor.to_le_bytes());
+        for (name, tensor) in part.tensors() {
+            hash.update(format!("{name} {:?} ", tensor.dims()));
+            for number in tensor.flatten_all()?.to_vec1::<f32>()? {
+                hash.update(number.to_le_bytes());
+            }
+        }
+    }
+    Ok(hex(&hash.finalize()))
+}
