@@ -82,6 +82,17 @@ fn scale(text: &str) -> Result<f64, String> {
     number.ok_or_else(|| "expected a number".into())
 }
 
+/// The factors in their order, each once, as answers under equal factors are equal; 1 where none is given.
+fn distinct(scales: &[f64]) -> Vec<f64> {
+    let mut distinct = Vec::new();
+    for &scale in scales {
+        if !distinct.contains(&scale) {
+            distinct.push(scale);
+        }
+    }
+    if distinct.is_empty() { vec![1.0] } else { distinct }
+}
+
 fn logprobs(text: &str) -> Result<usize, String> {
     let number = text.parse().ok().filter(|n| *n <= MOST_LOGPROBS);
     number.ok_or_else(|| format!("expected a whole number from 0 to {MOST_LOGPROBS}"))
@@ -137,12 +148,12 @@ pub fn run(arguments: &Arguments, context: &Context) -> Result<(), Failure> {
     let model =
         context.load(&arguments.model, &arguments.device, arguments.precision.precision, &arguments.day)?;
     let edit = arguments.edits.read(&model, context)?;
-    let scales = if arguments.scales.is_empty() { &[1.0] } else { &arguments.scales[..] };
+    let scales = distinct(&arguments.scales);
     let wanted = Wanted {
         model: &arguments.model,
         edits: &arguments.edits.names,
         edit: edit.as_ref(),
-        scales,
+        scales: &scales,
         prompts: &prompts,
         count: arguments.n,
         sampling: arguments.sampling.with_seed(arguments.seed),

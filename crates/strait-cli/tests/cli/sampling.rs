@@ -76,6 +76,18 @@ fn every_question_gets_its_answers() {
 }
 
 #[test]
+fn a_factor_given_twice_is_one() {
+    let place = place();
+    let vector = text(&steering(&place));
+    let more = ["--edit", &vector, "--scale", "2", "--scale", "2", "--max-tokens", "8", "--json"];
+    let found = place.run(asking("a.jsonl", &more)).json();
+    let answers = lines(&place.path("a.jsonl"));
+    assert_eq!(answers.len(), 3);
+    let tokens: u64 = answers.iter().map(|answer| answer["tokens"].as_u64().unwrap()).sum();
+    assert_eq!(found["tokens"], tokens);
+}
+
+#[test]
 fn scales_stops_and_logprobs() {
     let place = place();
     let vector = text(&steering(&place));

@@ -80,7 +80,7 @@ pub struct Wanted<'a> {
     pub edits: &'a [String],
     /// All edits as one.
     pub edit: Option<&'a Edit>,
-    /// The factors on it; every question is answered under each.
+    /// The factors on it, no two of them equal; every question is answered under each.
     pub scales: &'a [f64],
     /// The questions.
     pub prompts: &'a [Prompt],
