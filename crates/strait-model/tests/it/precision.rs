@@ -132,8 +132,7 @@ fn the_same_in_memory_and_in_the_file(path: &Path) {
         let batch = Packed::new([&ids[..]]);
         let all = [&stored, &copied].map(|decoder| {
             let stream = Var::from_tensor(&decoder.embed(&batch).unwrap()).unwrap();
-            let last =
-                decoder.run(stream.as_tensor().clone(), 0..weights.config().layers, &batch, None, None);
+            let last = decoder.run(stream.as_tensor().clone(), 0..weights.config().layers, &batch, None);
             let hidden = decoder.finish(last.unwrap().narrow(0, 0, 80).unwrap(), None).unwrap();
             let unembedding = decoder.unembedding(None).unwrap();
             let (losses, gradients) =
