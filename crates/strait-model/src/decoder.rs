@@ -247,7 +247,7 @@ impl Decoder {
         if let Some(&id) = batch.ids.iter().find(|&&id| id as usize >= rows) {
             return Err(Error::NoRow { id, rows });
         }
-        let embedded = self.embedding.looked_up(&batch.ids, self.precision)?;
+        let embedded = self.precision.look_up(&self.embedding, &batch.ids)?;
         match self.config.embedding_scale {
             1.0 => Ok(embedded),
             scale => Ok((embedded * scale)?),

@@ -162,7 +162,8 @@ impl Gguf {
         weights.par_chunks_mut(PIECE).enumerate().try_for_each(|(i, weights)| {
             let mut bytes = vec![0; bytes_of(weights.len())];
             self.file.read_at((info.offset + i * bytes_of(PIECE)) as u64, &mut bytes)?;
-            stored::widen(info.dtype, &bytes, 0..weights.len(), weights);
+            let count = weights.len();
+            stored::widen(info.dtype, std::iter::once(&bytes[..]), 0..count, weights, count);
             Ok::<_, Error>(())
         })?;
         Ok((info.shape.clone(), weights))

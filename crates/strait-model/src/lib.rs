@@ -23,6 +23,7 @@ pub mod source;
 mod stored;
 pub mod template;
 pub mod tokenizer;
+mod vectors;
 pub mod weights;
 
 pub use chat::{Answer, Chat};

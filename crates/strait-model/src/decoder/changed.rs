@@ -157,7 +157,7 @@ fn hash(name: &str, weight: &Weight) -> Result<[u8; 32]> {
             let [rows, width] = stored.dims();
             let mut numbers = vec![0f32; width];
             for row in 0..rows {
-                stored.widen(row, 0..width, &mut numbers);
+                stored.read(row..row + 1, 0..width, &mut numbers, width);
                 update(&numbers);
             }
         }

@@ -19,6 +19,8 @@ mod norm;
 mod precision;
 pub mod product;
 mod rope;
+#[cfg(test)]
+mod stored_tests;
 mod unembedding;
 mod weight;
 

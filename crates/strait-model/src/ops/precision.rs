@@ -54,6 +54,19 @@ impl Precision {
         }
     }
 
+    /// Some rows of a weight in f32, with the numbers that products see.
+    ///
+    /// # Errors
+    /// If it has no such rows.
+    pub(crate) fn look_up(self, weight: &Weight, rows: &[u32]) -> Result<Tensor> {
+        let found = weight.of_rows(rows)?;
+        match (weight, self) {
+            (Weight::Stored(_), Self::Bf16) => found.to_dtype(DType::BF16)?.to_dtype(DType::F32),
+            _ if found.dtype() == DType::BF16 => found.to_dtype(DType::F32),
+            _ => Ok(found),
+        }
+    }
+
     /// `to = keep * to + factor * a b`, as [`cpu::matmul`].
     #[allow(clippy::too_many_arguments)]
     pub(super) fn matmul(
@@ -116,17 +129,18 @@ impl Precision {
             let (x, weight) = (View::rows(x, inner), weight.rows(inner).t());
             return self.matmul(shape, y, out, 0.0, x, weight, 1.0, cpu::all_threads());
         }
+        let shape = (out, inner);
         match (self, weight) {
-            (Self::F32, Numbers::F32(weight)) => by_row::multiply((out, inner), x, weight, y),
-            (Self::F32, Numbers::Bf16(weight)) => by_row::multiply((out, inner), x, weight, y),
+            (Self::F32, Numbers::F32(weight)) => by_row::multiply(shape, x, &weight, y),
+            (Self::F32, Numbers::Bf16(weight)) => by_row::multiply(shape, x, &weight, y),
+            (Self::F32, Numbers::Stored(weight)) => by_row::multiply(shape, x, weight, y),
             (Self::Bf16, Numbers::F32(weight)) => {
-                by_row::multiply((out, inner), &rounded(x), &rounded(weight), y);
+                by_row::multiply(shape, &rounded(x), &&rounded(weight)[..], y);
             }
-            (Self::Bf16, Numbers::Bf16(weight)) => {
-                by_row::multiply((out, inner), &rounded(x), weight, y);
+            (Self::Bf16, Numbers::Bf16(weight)) => by_row::multiply(shape, &rounded(x), &weight, y),
+            (Self::Bf16, Numbers::Stored(weight)) => {
+                by_row::multiply(shape, &rounded(x), &StoredView::of(weight), y);
             }
-            (Self::F32, Numbers::Stored(weight)) => weight.by_row(x, y),
-            (Self::Bf16, Numbers::Stored(weight)) => weight.by_row(&rounded(x), y),
         }
     }
 

@@ -1,8 +1,7 @@
 //! Weights in memory and in files.
 
-use candle_core::{DType, Device, Result, Shape, Tensor};
+use candle_core::{Device, Result, Shape, Tensor};
 
-use super::Precision;
 use crate::stored::Stored;
 
 /// A weight: numbers in memory, or a frozen matrix that stays as its file has it.
@@ -89,16 +88,6 @@ impl Weight {
                 tensor.index_select(&Tensor::from_slice(rows, rows.len(), tensor.device())?, 0)
             }
             Self::Stored(stored) => stored.of_rows(&rows.iter().map(|&row| row as usize).collect::<Vec<_>>()),
-        }
-    }
-
-    /// As [`of_rows`](Self::of_rows), with the numbers that products of that precision see; those of bf16 are widened again.
-    pub(crate) fn looked_up(&self, rows: &[u32], precision: Precision) -> Result<Tensor> {
-        let found = self.of_rows(rows)?;
-        match (self, precision) {
-            (Self::Stored(_), Precision::Bf16) => found.to_dtype(DType::BF16)?.to_dtype(DType::F32),
-            _ if found.dtype() == DType::BF16 => found.to_dtype(DType::F32),
-            _ => Ok(found),
         }
     }
 }

@@ -1,168 +1,8 @@
-//! What the blocks of each type mean.
-//!
-//! Numbers are widened 32 at a time, in loops without branches, so that they vectorise; the arithmetic and its order are
-//! llama.cpp's, so that they come out the same to the last bit.
+//! Blocks of 32 numbers.
 
-use std::ops::Range;
+use super::block::{Block, GROUP, factor};
 
-use candle_core::quantized::GgmlDType;
-use half::{bf16, f16, slice::HalfFloatSliceExt};
-
-use super::k_blocks::{Q2K, Q3K, Q4K, Q5K, Q6K};
-use crate::ops::cpu::vectorised;
-
-/// Numbers that are widened at once.
-pub const GROUP: usize = 32;
-
-/// A type of blocks.
-pub trait Block {
-    /// Bytes of a block.
-    const BYTES: usize;
-    /// Groups of 32 numbers in a block.
-    const GROUPS: usize;
-    /// Where its factors stand, which are f16: all numbers are finite if they are.
-    const FACTORS: &'static [usize];
-
-    /// Writes a group of a block's numbers.
-    fn widen(block: &[u8], group: usize, to: &mut [f32; GROUP]);
-}
-
-/// Runs code on the type of blocks, or other code on a type of single numbers.
-macro_rules! on_blocks {
-    ($dtype:expr, $Block:ident => $on_blocks:expr, $other:pat => $on_numbers:expr) => {
-        match $dtype {
-            GgmlDType::Q4_0 => {
-                type $Block = Q4_0;
-                $on_blocks
-            }
-            GgmlDType::Q4_1 => {
-                type $Block = Q4_1;
-                $on_blocks
-            }
-            GgmlDType::Q5_0 => {
-                type $Block = Q5_0;
-                $on_blocks
-            }
-            GgmlDType::Q5_1 => {
-                type $Block = Q5_1;
-                $on_blocks
-            }
-            GgmlDType::Q8_0 => {
-                type $Block = Q8_0;
-                $on_blocks
-            }
-            GgmlDType::Q2K => {
-                type $Block = Q2K;
-                $on_blocks
-            }
-            GgmlDType::Q3K => {
-                type $Block = Q3K;
-                $on_blocks
-            }
-            GgmlDType::Q4K => {
-                type $Block = Q4K;
-                $on_blocks
-            }
-            GgmlDType::Q5K => {
-                type $Block = Q5K;
-                $on_blocks
-            }
-            GgmlDType::Q6K => {
-                type $Block = Q6K;
-                $on_blocks
-            }
-            $other => $on_numbers,
-        }
-    };
-}
-
-/// Writes some numbers of a row of blocks to `to`. The first is a multiple of 32.
-///
-/// # Panics
-/// If the row does not hold them, or `to` is of another length.
-pub fn widen(dtype: GgmlDType, row: &[u8], numbers: Range<usize>, to: &mut [f32]) {
-    assert_eq!(to.len(), numbers.len(), "numbers and room for them");
-    on_blocks!(dtype, B => vectorised!(of_blocks::<B>(row, numbers, to)), _ => of_numbers(dtype, row, numbers, to));
-}
-
-#[inline(always)]
-fn of_blocks<B: Block>(row: &[u8], numbers: Range<usize>, to: &mut [f32]) {
-    let (groups, rest) = to.as_chunks_mut::<GROUP>();
-    assert!(rest.is_empty() && numbers.start.is_multiple_of(GROUP), "whole groups");
-    for (i, to) in groups.iter_mut().enumerate() {
-        let group = numbers.start / GROUP + i;
-        B::widen(&row[group / B::GROUPS * B::BYTES..][..B::BYTES], group % B::GROUPS, to);
-    }
-}
-
-fn of_numbers(dtype: GgmlDType, row: &[u8], numbers: Range<usize>, to: &mut [f32]) {
-    let bytes = &row[numbers.start * dtype.type_size()..numbers.end * dtype.type_size()];
-    match dtype {
-        GgmlDType::F32 => convert(bytes, to, f32::from_le_bytes),
-        GgmlDType::BF16 => convert(bytes, to, |two| bf16::from_le_bytes(two).to_f32()),
-        GgmlDType::F16 => {
-            let mut short = [f16::ZERO; GROUP];
-            for (to, bytes) in to.chunks_mut(GROUP).zip(bytes.chunks(2 * GROUP)) {
-                let short = &mut short[..to.len()];
-                short.iter_mut().zip(bytes.as_chunks().0).for_each(|(x, &two)| *x = f16::from_le_bytes(two));
-                short.convert_to_f32_slice(to);
-            }
-        }
-        other => unreachable!("{other:?} is refused when a file is opened"),
-    }
-}
-
-fn convert<const N: usize>(bytes: &[u8], to: &mut [f32], number: impl Fn([u8; N]) -> f32) {
-    vectorised!({
-        for (to, &bytes) in to.iter_mut().zip(bytes.as_chunks::<N>().0) {
-            *to = number(bytes);
-        }
-    });
-}
-
-/// True if all numbers of a row are finite.
-pub fn is_finite(dtype: GgmlDType, row: &[u8]) -> bool {
-    on_blocks!(dtype, B => row.chunks_exact(B::BYTES).all(|block| {
-        B::FACTORS.iter().all(|&at| factor(block, at).is_finite())
-    }), _ => {
-        // A number is finite unless its exponent is all ones.
-        match dtype {
-            GgmlDType::F32 => row.as_chunks().0.iter().all(|&b| f32::from_le_bytes(b).is_finite()),
-            GgmlDType::BF16 => row.as_chunks().0.iter().all(|&b| bf16::from_le_bytes(b).is_finite()),
-            _ => row.as_chunks().0.iter().all(|&b| f16::from_le_bytes(b).is_finite()),
-        }
-    })
-}
-
-/// A factor of a block.
-#[inline(always)]
-pub fn factor(block: &[u8], at: usize) -> f32 {
-    // As the processor does it, and without a call, which would keep loops from being vectorised.
-    widened(u16::from_le_bytes([block[at], block[at + 1]]))
-}
-
-/// An f16 as f32.
-#[inline(always)]
-fn widened(bits: u16) -> f32 {
-    let (sign, rest) = (u32::from(bits & 0x8000) << 16, u32::from(bits & 0x7fff));
-    let magnitude = match rest {
-        // Infinities and NaN.
-        0x7c00.. => 0x7f80_0000 | (rest & 0x3ff) << 13,
-        // The exponent's bias is 112 more.
-        0x400.. => (rest << 13) + (112 << 23),
-        _ => (rest as f32 * f32::from_bits(0x3380_0000)).to_bits(),
-    };
-    f32::from_bits(sign | magnitude)
-}
-
-/// Blocks of 16 bytes of halves of bytes: the lower halves are the first 16 numbers.
-#[inline(always)]
-fn halves(bytes: &[u8], i: usize) -> u8 {
-    let byte = bytes[i % 16];
-    if i < 16 { byte & 15 } else { byte >> 4 }
-}
-
-/// Writes 32 numbers, each from the byte that `of` gives.
+/// Writes 32 numbers, each from its place.
 #[inline(always)]
 fn each(to: &mut [f32; GROUP], of: impl Fn(usize) -> f32) {
     for (i, to) in to.iter_mut().enumerate() {
@@ -170,10 +10,28 @@ fn each(to: &mut [f32; GROUP], of: impl Fn(usize) -> f32) {
     }
 }
 
-/// A fifth bit of each number.
+/// Four bits of each number: the lower halves of 16 bytes are the first 16 numbers.
 #[inline(always)]
-fn fifth(bits: &[u8], i: usize) -> u8 {
-    (bits[i / 8] >> (i % 8) & 1) << 4
+fn halves(bytes: &[u8]) -> [u8; GROUP] {
+    let bytes: &[u8; GROUP / 2] = bytes.try_into().expect("16 bytes");
+    let mut halves = [0; GROUP];
+    for i in 0..GROUP / 2 {
+        halves[i] = bytes[i] & 15;
+        halves[GROUP / 2 + i] = bytes[i] >> 4;
+    }
+    halves
+}
+
+/// The fifth bits of 32 numbers.
+#[inline(always)]
+fn fifths(bytes: &[u8]) -> u32 {
+    u32::from_le_bytes(bytes.try_into().expect("4 bytes"))
+}
+
+/// Five bits of a number.
+#[inline(always)]
+fn five(four: u8, fifths: u32, i: usize) -> i32 {
+    i32::from(four) | ((fifths >> i & 1) << 4) as i32
 }
 
 /// q d, with q from -8 to 7.
@@ -194,8 +52,8 @@ impl Block for Q4_0 {
 
     #[inline(always)]
     fn widen(block: &[u8], _: usize, to: &mut [f32; GROUP]) {
-        let (d, q) = (factor(block, 0), &block[2..18]);
-        each(to, |i| f32::from(halves(q, i) as i8 - 8) * d);
+        let (d, q) = (factor(block, 0), halves(&block[2..18]));
+        each(to, |i| f32::from(q[i] as i8 - 8) * d);
     }
 }
 
@@ -206,8 +64,8 @@ impl Block for Q4_1 {
 
     #[inline(always)]
     fn widen(block: &[u8], _: usize, to: &mut [f32; GROUP]) {
-        let (d, m, q) = (factor(block, 0), factor(block, 2), &block[4..20]);
-        each(to, |i| f32::from(halves(q, i)) * d + m);
+        let (d, m, q) = (factor(block, 0), factor(block, 2), halves(&block[4..20]));
+        each(to, |i| f32::from(q[i]) * d + m);
     }
 }
 
@@ -218,8 +76,8 @@ impl Block for Q5_0 {
 
     #[inline(always)]
     fn widen(block: &[u8], _: usize, to: &mut [f32; GROUP]) {
-        let (d, high, q) = (factor(block, 0), &block[2..6], &block[6..22]);
-        each(to, |i| f32::from((halves(q, i) | fifth(high, i)) as i8 - 16) * d);
+        let (d, fifths, q) = (factor(block, 0), fifths(&block[2..6]), halves(&block[6..22]));
+        each(to, |i| (five(q[i], fifths, i) - 16) as f32 * d);
     }
 }
 
@@ -230,8 +88,9 @@ impl Block for Q5_1 {
 
     #[inline(always)]
     fn widen(block: &[u8], _: usize, to: &mut [f32; GROUP]) {
-        let (d, m, high, q) = (factor(block, 0), factor(block, 2), &block[4..8], &block[8..24]);
-        each(to, |i| f32::from(halves(q, i) | fifth(high, i)) * d + m);
+        let (d, m, fifths, q) =
+            (factor(block, 0), factor(block, 2), fifths(&block[4..8]), halves(&block[8..24]));
+        each(to, |i| five(q[i], fifths, i) as f32 * d + m);
     }
 }
 

@@ -1,6 +1,6 @@
 //! Blocks of 256 numbers, whose groups have factors of their own in a few bits.
 
-use super::blocks::{Block, GROUP, factor};
+use super::block::{Block, GROUP, factor};
 
 /// Factors and offsets of 16 numbers each in four bits; q in two.
 pub struct Q2K;

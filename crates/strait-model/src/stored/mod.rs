@@ -3,11 +3,12 @@
 //! The system reads a mapped file when its numbers are first needed and may drop them again, so that a model takes the memory of
 //! its file, and none before it computes.
 
+mod block;
 mod blocks;
 mod k_blocks;
-mod rows;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
+mod widen;
 
 use std::{fmt, ops::Range, sync::Arc};
 
@@ -15,7 +16,7 @@ use candle_core::{Device, Result, Tensor, quantized::GgmlDType};
 use memmap2::Mmap;
 use rayon::prelude::*;
 
-pub(crate) use blocks::widen;
+pub(crate) use widen::widen;
 
 /// A matrix in a mapped file.
 #[derive(Clone)]
@@ -78,9 +79,13 @@ impl Stored {
         &self.file[self.offset..][row * bytes..][..bytes]
     }
 
-    /// Writes some numbers of a row to `to`, exactly as they are. The first is a multiple of 32.
-    pub fn widen(&self, row: usize, numbers: Range<usize>, to: &mut [f32]) {
-        widen(self.dtype, self.row(row), numbers, to);
+    /// Writes some numbers of each of some rows to `to`, exactly as they are and `to_row` apart. The first is a multiple of 32.
+    ///
+    /// # Panics
+    /// If the matrix does not hold them, or `to` has no room.
+    pub fn read(&self, rows: Range<usize>, numbers: Range<usize>, to: &mut [f32], to_row: usize) {
+        assert!(rows.len() <= to.len().div_ceil(to_row.max(1)), "rows and room for them");
+        widen(self.dtype, rows.map(|row| self.row(row)), numbers, to, to_row);
     }
 
     /// Some rows.
@@ -98,7 +103,7 @@ impl Stored {
         numbers
             .par_chunks_mut(self.width.max(1))
             .zip(rows)
-            .for_each(|(to, &row)| self.widen(row, 0..self.width, to));
+            .for_each(|(to, &row)| self.read(row..row + 1, 0..self.width, to, self.width));
         Tensor::from_vec(numbers, (rows.len(), self.width), &Device::Cpu)
     }
 
@@ -117,11 +122,11 @@ impl Stored {
     /// The place of the first number that is infinite or NaN, and the number.
     pub(crate) fn first_not_finite(&self) -> Option<(usize, f32)> {
         (0..self.rows).into_par_iter().find_map_first(|row| {
-            if blocks::is_finite(self.dtype, self.row(row)) {
+            if widen::is_finite(self.dtype, self.row(row)) {
                 return None;
             }
             let mut numbers = vec![0f32; self.width];
-            self.widen(row, 0..self.width, &mut numbers);
+            self.read(row..row + 1, 0..self.width, &mut numbers, self.width);
             let at = numbers.iter().position(|number| !number.is_finite())?;
             Some((row * self.width + at, numbers[at]))
         })

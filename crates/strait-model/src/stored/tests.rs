@@ -1,23 +1,14 @@
 use std::{io::Write, sync::Arc};
 
 use candle_core::quantized::GgmlDType;
-use gemm::Parallelism;
 use half::{bf16, f16};
 use memmap2::Mmap;
-use proptest::prelude::*;
 use rand::{Rng, RngCore, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
 use super::Stored;
-use crate::{
-    Precision,
-    ops::{
-        Linear, View, Weight, cpu, linear,
-        product::{Kernel, StoredView},
-    },
-};
 
-const TYPES: [GgmlDType; 13] = [
+pub const TYPES: [GgmlDType; 13] = [
     GgmlDType::F32,
     GgmlDType::F16,
     GgmlDType::BF16,
@@ -34,7 +25,7 @@ const TYPES: [GgmlDType; 13] = [
 ];
 
 /// Random blocks, whose factors are small numbers, of one type and shape.
-fn bytes(dtype: GgmlDType, seed: u64, (rows, width): (usize, usize)) -> Vec<u8> {
+pub fn bytes(dtype: GgmlDType, seed: u64, (rows, width): (usize, usize)) -> Vec<u8> {
     let mut rng = ChaCha8Rng::seed_from_u64(seed);
     let mut bytes = vec![0; rows * width / dtype.block_size() * dtype.type_size()];
     rng.fill_bytes(&mut bytes);
@@ -62,7 +53,7 @@ fn bytes(dtype: GgmlDType, seed: u64, (rows, width): (usize, usize)) -> Vec<u8> 
     bytes
 }
 
-fn stored(dtype: GgmlDType, seed: u64, shape: (usize, usize), paired: Option<usize>) -> Stored {
+pub fn stored(dtype: GgmlDType, seed: u64, shape: (usize, usize), paired: Option<usize>) -> Stored {
     let mut file = tempfile::tempfile().unwrap();
     file.write_all(&[0; 32]).unwrap();
     file.write_all(&bytes(dtype, seed, shape)).unwrap();
@@ -72,18 +63,13 @@ fn stored(dtype: GgmlDType, seed: u64, shape: (usize, usize), paired: Option<usi
 }
 
 /// All numbers, as candle dequantises them.
-fn by_candle(dtype: GgmlDType, bytes: &[u8], count: usize) -> Vec<f32> {
+pub fn by_candle(dtype: GgmlDType, bytes: &[u8], count: usize) -> Vec<f32> {
     let numbers = dtype.from_data(bytes.to_vec().into()).dequantize(count).unwrap();
     numbers.as_slice::<f32>().unwrap().to_vec()
 }
 
-fn bits(numbers: &[f32]) -> Vec<u32> {
+pub fn bits(numbers: &[f32]) -> Vec<u32> {
     numbers.iter().map(|x| x.to_bits()).collect()
-}
-
-fn random(seed: u64, count: usize) -> Vec<f32> {
-    let mut rng = ChaCha8Rng::seed_from_u64(seed);
-    (0..count).map(|_| rng.random_range(-1.0..1.0)).collect()
 }
 
 #[test]
@@ -95,7 +81,7 @@ fn pieces_are_those_of_the_whole() {
         for row in 0..5 {
             for (start, end) in [(0, 768), (32, 64), (224, 352), (736, 768), (640, 768)] {
                 let mut piece = vec![f32::NAN; end - start];
-                matrix.widen(row, start..end, &mut piece);
+                matrix.read(row..row + 1, start..end, &mut piece, end - start);
                 assert_eq!(bits(&piece), bits(&whole[row * 768..][start..end]), "{dtype:?}");
             }
         }
@@ -110,8 +96,7 @@ fn pieces_are_those_of_the_whole() {
 #[test]
 fn any_f16_is_a_factor() {
     for bits in 0..=u16::MAX {
-        let (expected, found) =
-            (f16::from_bits(bits).to_f32(), super::blocks::factor(&bits.to_le_bytes(), 0));
+        let (expected, found) = (f16::from_bits(bits).to_f32(), super::block::factor(&bits.to_le_bytes(), 0));
         assert!(expected.to_bits() == found.to_bits() || expected.is_nan() && found.is_nan(), "{bits:x}");
     }
 }
@@ -159,92 +144,5 @@ fn what_is_not_in_the_file_is_refused() {
         (32, (4, 64), Some(0)),
     ] {
         assert!(new(offset, shape, paired).is_none());
-    }
-}
-
-proptest! {
-    #![proptest_config(ProptestConfig::with_cases(48))]
-
-    /// Forwards and backwards, by every kernel: the product with blocks is that with their numbers in memory, to the last bit.
-    #[test]
-    fn products_are_those_of_the_widened_matrix(
-        dtype in 0..TYPES.len(), tokens in 1..90usize, rows in 2..300usize, blocks in 1..4usize, seed: u64,
-        first in 0..2usize,
-    ) {
-        let (dtype, width) = (TYPES[dtype], 256 * blocks);
-        let matrix = stored(dtype, seed, (rows, width), None);
-        let wide = by_candle(dtype, &bytes(dtype, seed, (rows, width)), rows * width);
-        let mut rounded = vec![bf16::ZERO; wide.len()];
-        crate::ops::product::round(&wide, &mut rounded);
-        let (view, all) = (StoredView::of(&matrix).from_row(first), &wide[first * width..]);
-        let rows = rows - first;
-        for backwards in [false, true] {
-            let (n, k) = if backwards { (width, rows) } else { (rows, width) };
-            let x = random(seed, tokens * k);
-            let a = View::rows(&x[..], k);
-            let b = if backwards { view } else { view.t() };
-            let (mut y, mut expected) = (vec![0f32; tokens * n], vec![0f32; tokens * n]);
-            for &kernel in Kernel::available() {
-                let of = View::rows(&rounded[first * width..], width);
-                let of = if backwards { of } else { of.t() };
-                let threads = cpu::all_threads();
-                kernel.matmul((tokens, n, k), &mut y, n, 0.0, &a, &b, 1.0, threads);
-                // From a view that does not lie in memory as the kernel would have it, as blocks do not.
-                let f32s = View::rows(all, width);
-                let f32s = if backwards { f32s } else { f32s.t() };
-                let in_memory = dtype == GgmlDType::BF16;
-                if in_memory {
-                    kernel.matmul((tokens, n, k), &mut expected, n, 0.0, &a, &of, 1.0, threads);
-                } else {
-                    kernel.matmul((tokens, n, k), &mut expected, n, 0.0, &a, &f32s, 1.0, threads);
-                }
-                prop_assert_eq!(bits(&y), bits(&expected));
-            }
-            let f32s = View::rows(all, width);
-            let f32s = if backwards { f32s } else { f32s.t() };
-            crate::ops::product::multiply_wide(
-                (tokens, n, k), &mut y, n, 0.0, a, b, 1.0, Parallelism::None);
-            cpu::matmul((tokens, n, k), &mut expected, n, 0.0, a, f32s, 1.0, Parallelism::None);
-            prop_assert_eq!(bits(&y), bits(&expected));
-        }
-    }
-
-    #[test]
-    fn few_rows_are_each_what_they_are_alone(
-        dtype in 0..TYPES.len(), count in 1..9usize, rows in 1..200usize, blocks in 1..4usize, seed: u64,
-    ) {
-        let (dtype, width) = (TYPES[dtype], 256 * blocks);
-        let matrix = stored(dtype, seed, (rows, width), None);
-        let wide = by_candle(dtype, &bytes(dtype, seed, (rows, width)), rows * width);
-        let (x, mut y) = (random(seed, count * width), vec![0f32; count * rows]);
-        matrix.by_row(&x, &mut y);
-        for i in 0..count {
-            let (x, mut alone) = (&x[i * width..][..width], vec![0f32; rows]);
-            matrix.by_row(x, &mut alone);
-            prop_assert_eq!(bits(&alone), bits(&y[i * rows..][..rows]));
-            for (row, y) in alone.iter().enumerate() {
-                let terms = x.iter().zip(&wide[row * width..]).map(|(&x, &w)| f64::from(x) * f64::from(w));
-                let (sum, size) = terms.fold((0.0, 0.0), |(sum, size), t| (sum + t, size + f64::abs(t)));
-                prop_assert!((f64::from(*y) - sum).abs() <= 1e-5 * size + 1e-12);
-            }
-        }
-    }
-}
-
-#[test]
-fn gradients_pass_through_blocks() {
-    let matrix = stored(GgmlDType::Q4K, 5, (300, 256), None);
-    let weight = Weight::Stored(matrix);
-    for precision in Precision::ALL {
-        let in_memory = Weight::Tensor(weight.tensor().unwrap());
-        let all = [weight.clone(), in_memory].map(|weight| {
-            let x = candle_core::Tensor::from_vec(random(7, 40 * 256), (40, 256), &candle_core::Device::Cpu);
-            let x = candle_core::Var::from_tensor(&x.unwrap()).unwrap();
-            let y = linear(&x, &Linear { weight, bias: None, precision }).unwrap();
-            let gradients = y.sqr().unwrap().sum_all().unwrap().backward().unwrap();
-            let gradient = gradients.get(&x).expect("a gradient").flatten_all().unwrap().to_vec1().unwrap();
-            (bits(&y.flatten_all().unwrap().to_vec1().unwrap()), bits(&gradient))
-        });
-        assert!(all[0] == all[1], "{precision:?}");
     }
 }

@@ -6,7 +6,10 @@ use gemm::Parallelism;
 use half::bf16;
 
 use super::{
-    super::cpu::{View, matmul},
+    super::{
+        by_row::Rows,
+        cpu::{View, matmul},
+    },
     Lines, READ_LINES, READ_NUMBERS, Source,
     buffer::{self, Kept},
     for_each_chunk,
@@ -19,6 +22,7 @@ const PIECE: usize = 1 << 22;
 
 thread_local! {
     static WIDE: Kept = Kept::default();
+    static ROUNDED: Kept = Kept::default();
 }
 
 /// A matrix in a file, from some row on, or the transpose of that.
@@ -59,16 +63,43 @@ impl Source for StoredView<'_> {
 
     fn read(&self, lines: Range<usize>, numbers: Range<usize>, to: &mut [bf16], to_line: usize) {
         let (count, length) = (lines.len(), numbers.len());
-        let mut wide = [0f32; READ_LINES * READ_NUMBERS];
-        for (to, line) in wide.chunks_exact_mut(READ_NUMBERS).zip(lines) {
-            self.matrix.widen(self.first + line, numbers.clone(), &mut to[..length]);
-        }
-        round_lines((count, length), &wide, READ_NUMBERS, to, to_line);
+        buffer::with(&WIDE, READ_LINES * READ_NUMBERS, |wide| {
+            let lines = self.first + lines.start..self.first + lines.end;
+            self.matrix.read(lines, numbers, wide, READ_NUMBERS);
+            round_lines((count, length), wide, READ_NUMBERS, to, to_line);
+        });
     }
 
     fn in_memory(&self) -> Option<(&[bf16], usize)> {
         let width = self.matrix.dims()[1];
         Some((&self.matrix.in_memory()?[self.first * width..], width))
+    }
+}
+
+/// Rows as they are.
+impl Rows for Stored {
+    type Number = f32;
+
+    fn with(&self, rows: Range<usize>, width: usize, f: impl FnOnce(&[f32])) {
+        buffer::with(&WIDE, rows.len() * width, |wide| {
+            self.read(rows, 0..width, wide, width);
+            f(wide);
+        });
+    }
+}
+
+/// Rounded rows.
+impl Rows for StoredView<'_> {
+    type Number = bf16;
+
+    fn with(&self, rows: Range<usize>, width: usize, f: impl FnOnce(&[bf16])) {
+        buffer::with(&ROUNDED, rows.len() * width, |rounded: &mut [bf16]| {
+            for first in (0..width).step_by(READ_NUMBERS) {
+                let numbers = first..width.min(first + READ_NUMBERS);
+                self.read(rows.clone(), numbers, &mut rounded[first..], width);
+            }
+            f(rounded);
+        });
     }
 }
 
@@ -93,10 +124,8 @@ pub fn multiply_wide(
         let width = numbers.len();
         buffer::with(&WIDE, lines.len() * width, |wide: &mut [f32]| {
             for_each_chunk(threads, wide, READ_LINES * width.max(1), |i, to| {
-                for (j, to) in to.chunks_mut(width.max(1)).enumerate() {
-                    let line = b.first + lines.start + i * READ_LINES + j;
-                    b.matrix.widen(line, numbers.clone(), to);
-                }
+                let first = b.first + lines.start + i * READ_LINES;
+                b.matrix.read(first..first + to.len() / width, numbers.clone(), to, width);
             });
             let view = View::rows(&*wide, width);
             let view = if b.turned { view.t() } else { view };

@@ -21,8 +21,10 @@ const DEPTH: usize = 768;
 const ROWS: usize = 672;
 /// Panels that are packed together: a line is then read in longer runs.
 const TOGETHER: usize = 4;
-/// Rows of `a` up to which a `b` that lies in memory is multiplied where it lies: packing it would not pay.
+/// Rows of `a` up to which a panel of `b` is read once and not transposed.
 const FEW: usize = 64;
+/// Tasks of each thread where columns are few.
+const TASKS: usize = 2;
 
 thread_local! {
     static LEFT: Kept = Kept::default();
@@ -38,20 +40,16 @@ pub enum By {
 
 /// `to = keep * to + factor * a b`, where the processor has what `by` says.
 pub fn multiply(by: By, product: Product, to: &mut [f32]) {
-    let (m, n, k) = product.shape;
+    let (m, n, _) = product.shape;
     let a = Side { source: product.a, outer: m, along: product.a.lines() == Lines::Rows };
     let b = Side { source: product.b, outer: n, along: product.b.lines() == Lines::Columns };
     let to = To { at: to.as_mut_ptr(), row: product.to_row };
     let tiles = |left, right, turned| Tiles { by, product: &product, left, right, to, turned };
-    if m <= FEW && b.along && k.is_multiple_of(32) && b.source.in_memory().is_some() {
-        // The product's transpose: b^T a^T. Rows that do not fill a panel are packed.
-        let whole = n - n % WIDTH;
-        let tiles = tiles(b, a, true);
-        tiles.rows(0..whole, true);
-        tiles.rows(whole..n, false);
+    if m <= FEW && b.along {
+        // The product's transpose: b^T a^T.
+        tiles(b, a, true).few_columns();
     } else {
-        let tiles = tiles(a, b, false);
-        pieces(0..m, ROWS).for_each(|rows| tiles.rows(rows, false));
+        tiles(a, b, false).all();
     }
 }
 
@@ -77,34 +75,53 @@ struct Tiles<'a> {
 }
 
 impl Tiles<'_> {
-    /// Computes these rows of the result, from where the left operand lies or from panels of it.
-    fn rows(&self, rows: Range<usize>, where_it_lies: bool) {
-        if rows.is_empty() {
-            return;
-        }
-        for depth in pieces(0..self.product.shape.2, DEPTH) {
-            if where_it_lies {
-                let (numbers, row) = self.left.source.in_memory().expect("an operand in memory");
-                let left = |first: usize| Left::in_memory(&numbers[first * row + depth.start..], row);
-                self.tasks(left, rows.clone(), depth.clone());
-                continue;
-            }
-            let panel = depth.len().div_ceil(32) * BLOCK;
-            buffer::with(&LEFT, rows.len().div_ceil(WIDTH) * panel, |packed: &mut [bf16]| {
-                for_each_chunk(self.product.threads, packed, TOGETHER * panel, |i, to| {
-                    let start = rows.start + i * TOGETHER * WIDTH;
-                    let rows = start..rows.end.min(start + TOGETHER * WIDTH);
-                    pack(&self.left, Layout::Left, rows, depth.clone(), to);
+    /// Computes the result, from panels of the left operand that are packed beforehand.
+    fn all(&self) {
+        for rows in pieces(0..self.left.outer, ROWS) {
+            for depth in pieces(0..self.product.shape.2, DEPTH) {
+                let panel = depth.len().div_ceil(32) * BLOCK;
+                buffer::with(&LEFT, rows.len().div_ceil(WIDTH) * panel, |packed: &mut [bf16]| {
+                    for_each_chunk(self.product.threads, packed, TOGETHER * panel, |i, to| {
+                        let start = rows.start + i * TOGETHER * WIDTH;
+                        let rows = start..rows.end.min(start + TOGETHER * WIDTH);
+                        pack(&self.left, Layout::Left, rows, depth.clone(), to);
+                    });
+                    let left =
+                        |first: usize| Left::packed(&packed[(first - rows.start) / WIDTH * panel..][..panel]);
+                    self.tasks(rows.clone(), |rows, columns| {
+                        self.task(rows, columns, depth.clone(), |rows, f| f(left(rows.start)));
+                    });
                 });
-                let left =
-                    |first: usize| Left::packed(&packed[(first - rows.start) / WIDTH * panel..][..panel]);
-                self.tasks(left, rows.clone(), depth.clone());
+            }
+        }
+    }
+
+    /// Computes a result of few columns: each panel of the left operand is used once, from where it lies or packed by the task.
+    fn few_columns(&self) {
+        let (Side { source, outer, .. }, k) = (self.left, self.product.shape.2);
+        let in_memory = source.in_memory().filter(|_| k.is_multiple_of(32));
+        for depth in pieces(0..k, DEPTH) {
+            let panel = depth.len().div_ceil(32) * BLOCK;
+            let left = |rows: Range<usize>, f: &dyn Fn(Left)| match in_memory {
+                Some((numbers, row)) if rows.len() == WIDTH => {
+                    f(Left::in_memory(&numbers[rows.start * row + depth.start..], row));
+                }
+                _ => buffer::with(&LEFT, panel, |packed: &mut [bf16]| {
+                    pack(&self.left, Layout::Left, rows, depth.clone(), packed);
+                    f(Left::packed(packed));
+                }),
+            };
+            let threads = self.product.threads;
+            let size = outer.div_ceil(TASKS * threads).next_multiple_of(WIDTH);
+            for_each(threads, outer.div_ceil(size), |i| {
+                let rows = i * size..outer.min((i + 1) * size);
+                self.task(rows, 0..self.right.outer, depth.clone(), left);
             });
         }
     }
 
-    /// Multiplies rows, whose panel that begins with a row is `left` of that row, with all columns.
-    fn tasks<'l>(&self, left: impl Fn(usize) -> Left<'l> + Sync, rows: Range<usize>, depth: Range<usize>) {
+    /// Divides rows, and all columns, between threads.
+    fn tasks(&self, rows: Range<usize>, task: impl Fn(Range<usize>, Range<usize>) + Send + Sync) {
         let threads = self.product.threads;
         let panels = self.right.outer.div_ceil(WIDTH);
         let together = (panels / (2 * threads)).clamp(1, TOGETHER);
@@ -112,41 +129,44 @@ impl Tiles<'_> {
         // Where columns are few, rows are divided too.
         let part_rows = rows.len().div_ceil((2 * threads).div_ceil(parts)).next_multiple_of(WIDTH);
         let row_parts = if threads == 1 { 1 } else { rows.len().div_ceil(part_rows) };
-        for_each(threads, parts * row_parts, |task| {
-            let start = task / row_parts * together * WIDTH;
+        for_each(threads, parts * row_parts, |i| {
+            let start = i / row_parts * together * WIDTH;
             let columns = start..self.right.outer.min(start + together * WIDTH);
             let rows = match row_parts {
                 1 => rows.clone(),
                 _ => {
-                    let start = rows.start + task % row_parts * part_rows;
+                    let start = rows.start + i % row_parts * part_rows;
                     start..rows.end.min(start + part_rows)
                 }
             };
-            self.task(&left, rows, columns, depth.clone());
+            task(rows, columns);
         });
     }
 
-    fn task<'l>(
+    /// Multiplies rows with columns. `with_left` runs a function on the panel of at most 32 rows.
+    fn task(
         &self,
-        left: &impl Fn(usize) -> Left<'l>,
         rows: Range<usize>,
         columns: Range<usize>,
         depth: Range<usize>,
+        with_left: impl Fn(Range<usize>, &dyn Fn(Left)),
     ) {
         let blocks = depth.len().div_ceil(32);
         let keep = if depth.start == 0 { self.product.keep } else { 1.0 };
         let panels = columns.len().div_ceil(WIDTH);
         buffer::with(&RIGHT, panels * blocks * BLOCK, |packed: &mut [bf16]| {
             pack(&self.right, Layout::Right, columns.clone(), depth, packed);
+            let packed = &*packed;
             // SAFETY: the caller of `multiply` knows that the processor has tiles.
             let tiles = (self.by == By::Amx).then(|| unsafe { amx::Tiles::configure() });
             for row in rows.clone().step_by(WIDTH) {
                 let rows = row..rows.end.min(row + WIDTH);
-                let left = left(row);
-                for (panel, column) in packed.chunks(blocks * BLOCK).zip(columns.clone().step_by(WIDTH)) {
-                    let columns = column..columns.end.min(column + WIDTH);
-                    self.block(tiles.as_ref(), blocks, left, panel, rows.clone(), columns, keep);
-                }
+                with_left(rows.clone(), &|left| {
+                    for (panel, column) in packed.chunks(blocks * BLOCK).zip(columns.clone().step_by(WIDTH)) {
+                        let columns = column..columns.end.min(column + WIDTH);
+                        self.block(tiles.as_ref(), blocks, left, panel, rows.clone(), columns, keep);
+                    }
+                });
             }
         });
     }
