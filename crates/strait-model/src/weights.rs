@@ -233,8 +233,8 @@ impl Weights {
         Ok(Tensor::from_vec(weights, shape, device)?)
     }
 
-    /// As [`tensor`](Self::tensor), in the form in which products of a precision take it: matrices for products in bf16 on the CPU
-    /// stay as their file has them, and so do those for products in f32 where [`in_place`](Self::in_place) was asked for.
+    /// As [`tensor`](Self::tensor), in the form in which products of a precision take it: on the CPU, matrices for products in bf16
+    /// stay as their file has them, and those for products in f32 where [`in_place`](Self::in_place) was asked for.
     ///
     /// # Errors
     /// As [`tensor`](Self::tensor).
@@ -246,8 +246,8 @@ impl Weights {
         precision: Precision,
     ) -> Result<Weight> {
         if device.is_cpu()
-            && (precision == Precision::Bf16 || self.in_place)
-            && let Some(stored) = self.stored_matrix(name, shape)?
+            && let Some(stored) = self.left_in_file(name, shape, precision)?
+            && stored.first_not_finite().is_none()
         {
             return Ok(Weight::Stored(stored));
         }
@@ -260,20 +260,39 @@ impl Weights {
         self
     }
 
-    /// A matrix where it lies; `None` where it cannot be used so, or [`tensor`](Self::tensor) has something to say against it.
+    /// Bytes of all weights in the form in which products of a precision take them on the CPU, in memory or in their file.
+    ///
+    /// # Errors
+    /// If a file cannot be mapped.
+    pub fn size(&self, precision: Precision) -> Result<u64> {
+        let bytes = |(name, shape): (String, Vec<usize>)| match self.left_in_file(&name, &shape, precision)? {
+            Some(stored) => Ok(stored.bytes() as u64),
+            None => Ok(precision.bytes(&shape)),
+        };
+        self.config.tensors().into_iter().map(bytes).sum()
+    }
+
+    /// A matrix that stays in its file for products of a precision.
+    fn left_in_file(&self, name: &str, shape: &[usize], precision: Precision) -> Result<Option<Stored>> {
+        match precision == Precision::Bf16 || self.in_place {
+            true => self.stored_matrix(name, shape),
+            false => Ok(None),
+        }
+    }
+
+    /// A matrix where it lies; `None` where it cannot be used so, or [`tensor`](Self::tensor) has something to say against its shape.
     fn stored_matrix(&self, name: &str, shape: &[usize]) -> Result<Option<Stored>> {
         let Some(own) = self.names.stored(name).filter(|_| !shape.contains(&0)) else { return Ok(None) };
-        let stored = match &self.source {
-            Source::Safetensors(folder) => folder.stored(&own, shape)?,
+        match &self.source {
+            Source::Safetensors(folder) => folder.stored(&own, shape),
             Source::Gguf(gguf) => {
                 let is_paired = self.config.architecture == Architecture::Llama && names::is_rotated(name);
                 match gguf.tensor(&own).filter(|tensor| tensor.shape == shape) {
-                    Some(tensor) => gguf.stored(tensor, is_paired.then_some(self.config.head_dim))?,
-                    None => None,
+                    Some(tensor) => gguf.stored(tensor, is_paired.then_some(self.config.head_dim)),
+                    None => Ok(None),
                 }
             }
-        };
-        Ok(stored.filter(|stored| stored.first_not_finite().is_none()))
+        }
     }
 
     /// The files' name of a weight.

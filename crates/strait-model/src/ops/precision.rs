@@ -5,7 +5,7 @@ use gemm::Parallelism;
 use half::bf16;
 use serde::{Deserialize, Serialize};
 
-use crate::{Config, stored::Stored};
+use crate::stored::Stored;
 
 use super::{
     by_row,
@@ -37,10 +37,10 @@ impl Precision {
         }
     }
 
-    /// Bytes of a model's weights as this precision keeps them.
-    pub fn bytes(self, config: &Config) -> u64 {
-        let bytes = |shape: &[usize]| if self == Self::Bf16 && shape.len() == 2 { 2 } else { 4 };
-        config.tensors().iter().map(|(_, shape)| bytes(shape) * shape.iter().product::<usize>() as u64).sum()
+    /// Bytes of a tensor in memory, as [`keep`](Self::keep) keeps it.
+    pub fn bytes(self, shape: &[usize]) -> u64 {
+        let number = if self == Self::Bf16 && shape.len() == 2 { 2 } else { 4 };
+        number * shape.iter().product::<usize>() as u64
     }
 
     /// A tensor as a model of this precision keeps it: frozen matrices are rounded, vectors and variables stay as they are.

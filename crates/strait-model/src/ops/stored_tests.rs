@@ -107,3 +107,25 @@ fn gradients_pass_through_blocks() {
         assert!(all[0] == all[1], "{precision:?}");
     }
 }
+
+/// A product in f32 widens so many numbers at once; where it cuts shows in no bit.
+#[test]
+fn products_in_f32_are_those_of_a_copy_however_they_are_cut() {
+    for (rows, width) in [(14_000, 512), (300, 30_720)] {
+        let matrix = stored(GgmlDType::Q8_0, 6, (rows, width), None);
+        let wide = by_candle(GgmlDType::Q8_0, &bytes(GgmlDType::Q8_0, 6, (rows, width)), rows * width);
+        for (tokens, threads) in [(1, Parallelism::None), (3, cpu::all_threads()), (70, cpu::all_threads())] {
+            for backwards in [false, true] {
+                let (n, k) = if backwards { (width, rows) } else { (rows, width) };
+                let x = random(7, tokens * k);
+                let a = View::rows(&x[..], k);
+                let (blocks, copy) = (StoredView::of(&matrix), View::rows(&wide[..], width));
+                let (blocks, copy) = if backwards { (blocks, copy) } else { (blocks.t(), copy.t()) };
+                let (mut y, mut expected) = (vec![0f32; tokens * n], vec![0f32; tokens * n]);
+                product::multiply_wide((tokens, n, k), &mut y, n, 0.0, a, blocks, 1.0, threads);
+                cpu::matmul((tokens, n, k), &mut expected, n, 0.0, a, copy, 1.0, threads);
+                assert!(bits(&y) == bits(&expected), "{tokens} x {n} x {k}");
+            }
+        }
+    }
+}

@@ -93,9 +93,9 @@ impl Suite {
         limits: Limits,
         progress: &dyn Progress,
     ) -> Result<SuiteOutcome> {
-        let planned = self.planned(out, progress)?;
-        let beside = limits.jobs.map_or(1, NonZeroUsize::get).min(planned.len().max(1));
-        let inputs = run_all(&planned, out, device, Shares::of(limits, beside), progress)?;
+        let shares = self.shares(limits);
+        let planned = self.planned(out, device, shares.limits, progress)?;
+        let inputs = run_all(&planned, out, device, shares, progress)?;
         let mut studies = Vec::new();
         for (((values, _), planned), input) in self.studies.iter().zip(&planned).zip(inputs) {
             let folder = out.join(&planned.study.name);
@@ -120,9 +120,8 @@ impl Suite {
         limits: Limits,
         progress: &dyn Progress,
     ) -> Result<Vec<DryRun>> {
-        let beside = limits.jobs.map_or(1, NonZeroUsize::get).min(self.studies.len().max(1));
-        let limits = Shares::of(limits, beside).limits;
-        let studies = self.planned(out, progress)?.into_iter();
+        let limits = self.shares(limits).limits;
+        let studies = self.planned(out, device, limits, progress)?.into_iter();
         let outlook = |planned: Planned| {
             let folder = out.join(&planned.study.name);
             outlook(planned, &folder, device, limits, progress)
@@ -130,11 +129,23 @@ impl Suite {
         studies.map(outlook).collect()
     }
 
+    /// The part of the machine that each study has.
+    fn shares(&self, limits: Limits) -> Shares {
+        let beside = limits.jobs.map_or(1, NonZeroUsize::get).min(self.studies.len().max(1));
+        Shares::of(limits, beside)
+    }
+
     /// The studies with their models found and their plans made.
-    fn planned(&self, out: &Path, progress: &dyn Progress) -> Result<Vec<Planned>> {
+    fn planned(
+        &self,
+        out: &Path,
+        device: &Device,
+        limits: Limits,
+        progress: &dyn Progress,
+    ) -> Result<Vec<Planned>> {
         let mut all: Vec<Planned> = Vec::new();
         for (_, file) in &self.studies {
-            let planned = Planned::new(file.clone(), progress)?;
+            let planned = Planned::new(file.clone(), device, limits, progress)?;
             if all.iter().any(|other| other.study.name == planned.study.name) {
                 return Err(Problem::SameName { name: planned.study.name }.at(out, None));
             }
