@@ -62,11 +62,13 @@ impl Stored {
         self.rows * self.row_bytes()
     }
 
+    #[inline(always)]
     fn row_bytes(&self) -> usize {
         self.width / self.dtype.block_size() * self.dtype.type_size()
     }
 
     /// The bytes of a row.
+    #[inline(always)]
     fn row(&self, row: usize) -> &[u8] {
         let row = match self.paired {
             Some(head) => {
@@ -85,7 +87,16 @@ impl Stored {
     /// If the matrix does not hold them, or `to` has no room.
     pub fn read(&self, rows: Range<usize>, numbers: Range<usize>, to: &mut [f32], to_row: usize) {
         assert!(rows.len() <= to.len().div_ceil(to_row.max(1)), "rows and room for them");
-        widen(self.dtype, rows.map(|row| self.row(row)), numbers, to, to_row);
+        widen(
+            self.dtype,
+            rows.map(
+                #[inline(always)]
+                |row| self.row(row),
+            ),
+            numbers,
+            to,
+            to_row,
+        );
     }
 
     /// Some rows.

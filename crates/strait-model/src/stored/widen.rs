@@ -72,14 +72,14 @@ pub fn widen<'a>(
     to: &mut [f32],
     to_row: usize,
 ) {
-    let rows = rows.zip(to.chunks_mut(to_row.max(1)));
+    let count = numbers.len();
     on_blocks!(dtype, B => vectorised!({
-        for (row, to) in rows {
-            of_blocks::<B>(row, numbers.clone(), &mut to[..numbers.len()]);
+        for (i, row) in rows.enumerate() {
+            of_blocks::<B>(row, numbers.clone(), &mut to[i * to_row..][..count]);
         }
     }), _ => {
-        for (row, to) in rows {
-            of_numbers(dtype, row, numbers.clone(), &mut to[..numbers.len()]);
+        for (i, row) in rows.enumerate() {
+            of_numbers(dtype, row, numbers.clone(), &mut to[i * to_row..][..count]);
         }
     });
 }

@@ -280,7 +280,51 @@ fn said(what: &str) -> Option<f64> {
 
 #[cfg(test)]
 mod tests {
+    use std::{path::Path, sync::Mutex};
+
+    use strait_model::{
+        Decoder,
+        ops::Weight,
+        progress::{Silent, Task, Unit},
+    };
+
     use super::*;
+
+    /// What was noted.
+    #[derive(Default)]
+    struct Notes(Mutex<String>);
+
+    impl Progress for Notes {
+        fn begin(&self, title: &str, total: Option<u64>, unit: Unit) -> Box<dyn Task> {
+            Silent.begin(title, total, unit)
+        }
+
+        fn note(&self, line: &str) {
+            *self.0.lock().unwrap() += line;
+        }
+    }
+
+    #[test]
+    fn copies_take_a_quarter_of_the_memory_at_most() {
+        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../strait-model/tests/fixtures/tiny/llama");
+        let copies = Weights::open(&path).unwrap().size(Precision::F32).unwrap();
+        for (precision, memory, stay) in [
+            (Precision::F32, 4 * copies, false),
+            (Precision::F32, 4 * copies - 4, true),
+            (Precision::Bf16, 4 * copies, true),
+        ] {
+            let notes = Notes::default();
+            let limits = Limits { jobs: None, memory: Some(memory) };
+            let weights = place(Weights::open(&path).unwrap(), &Device::Cpu, precision, limits, &notes);
+            let decoder = Decoder::new(&weights, &Device::Cpu, precision).unwrap();
+            let stored = decoder.weights().iter().any(|(_, weight)| matches!(weight, Weight::Stored(_)));
+            assert_eq!(stored, stay, "{precision:?} in {memory} bytes");
+            let bytes: usize = decoder.weights().iter().map(|(_, weight)| weight.bytes()).sum();
+            assert_eq!(bytes as u64, weights.size(precision).unwrap());
+            let note = notes.0.into_inner().unwrap();
+            assert_eq!(note.contains("stay in their file"), stay && precision == Precision::F32, "{note}");
+        }
+    }
 
     fn need(step: &str, rows: f64, working: f64) -> Need {
         Need { step: step.into(), rows: rows * GIB, held: 0.0, working: working * GIB }

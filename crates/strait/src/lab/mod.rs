@@ -21,8 +21,8 @@ pub use losses::{LossesOf, row_losses};
 pub(crate) use losses::{
     advance, differences, every_two, finite, losses_of, mean, response_tokens, weighted_mean,
 };
-pub(crate) use memory::{for_rows, place};
 pub use memory::{Budget, LimitProblem, Limits};
+pub(crate) use memory::{for_rows, place};
 pub(crate) use pairs::PairReading;
 pub use pairs::{Group, PairRows};
 pub use solution::{Planned, Scene, Solution, Solved, Trajectory, evenly};

@@ -8,56 +8,41 @@ use std::ops::Range;
 use half::bf16;
 
 use super::{
-    Lines, Product, amx, avx512,
+    Lines, Product, avx512,
     buffer::{self, Kept},
-    for_each, for_each_chunk, pairs,
-    panel::{BLOCK, Layout, Left, Side, TILE, WIDTH, pack},
+    for_each, for_each_chunk,
+    panel::{BLOCK, Layout, Left, Side, WIDTH, pack},
     pieces,
+    unit::{By, Sums, Unit},
 };
 
 /// The depth of a panel, as long as a panel of each operand fits in the first two caches with room to spare.
-const DEPTH: usize = 768;
+pub const DEPTH: usize = 768;
 /// Rows of the left operand that are packed at once: 1 MiB.
 const ROWS: usize = 672;
 /// Panels that are packed together: a line is then read in longer runs.
 const TOGETHER: usize = 4;
-/// Rows of `a` up to which a panel of `b` is read once and not transposed.
-const FEW: usize = 64;
-/// Tasks of each thread where columns are few.
-const TASKS: usize = 2;
 
 thread_local! {
     static LEFT: Kept = Kept::default();
     static RIGHT: Kept = Kept::default();
 }
 
-/// What multiplies tiles.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub enum By {
-    Amx,
-    Avx512,
-}
-
 /// `to = keep * to + factor * a b`, where the processor has what `by` says.
 pub fn multiply(by: By, product: Product, to: &mut [f32]) {
     let (m, n, _) = product.shape;
-    let a = Side { source: product.a, outer: m, along: product.a.lines() == Lines::Rows };
-    let b = Side { source: product.b, outer: n, along: product.b.lines() == Lines::Columns };
+    let left = Side { source: product.a, outer: m, along: product.a.lines() == Lines::Rows };
+    let right = Side { source: product.b, outer: n, along: product.b.lines() == Lines::Columns };
     let to = To { at: to.as_mut_ptr(), row: product.to_row };
-    let tiles = |left, right, turned| Tiles { by, product: &product, left, right, to, turned };
-    if m <= FEW && b.along {
-        // The product's transpose: b^T a^T.
-        tiles(b, a, true).few_columns();
-    } else {
-        tiles(a, b, false).all();
-    }
+    Tiles { by, product: &product, left, right, to }.all();
 }
 
 /// Where results go.
 #[derive(Clone, Copy)]
-struct To {
-    at: *mut f32,
-    row: usize,
+pub struct To {
+    pub at: *mut f32,
+    /// How far apart rows are.
+    pub row: usize,
 }
 
 // SAFETY: tasks write different blocks of what the caller of `multiply` has borrowed mutably.
@@ -70,8 +55,6 @@ struct Tiles<'a> {
     left: Side<'a>,
     right: Side<'a>,
     to: To,
-    /// True if it is the transpose of the product that is computed.
-    turned: bool,
 }
 
 impl Tiles<'_> {
@@ -89,34 +72,10 @@ impl Tiles<'_> {
                     let left =
                         |first: usize| Left::packed(&packed[(first - rows.start) / WIDTH * panel..][..panel]);
                     self.tasks(rows.clone(), |rows, columns| {
-                        self.task(rows, columns, depth.clone(), |rows, f| f(left(rows.start)));
+                        self.task(rows, columns, depth.clone(), &left);
                     });
                 });
             }
-        }
-    }
-
-    /// Computes a result of few columns: each panel of the left operand is used once, from where it lies or packed by the task.
-    fn few_columns(&self) {
-        let (Side { source, outer, .. }, k) = (self.left, self.product.shape.2);
-        let in_memory = source.in_memory().filter(|_| k.is_multiple_of(32));
-        for depth in pieces(0..k, DEPTH) {
-            let panel = depth.len().div_ceil(32) * BLOCK;
-            let left = |rows: Range<usize>, f: &dyn Fn(Left)| match in_memory {
-                Some((numbers, row)) if rows.len() == WIDTH => {
-                    f(Left::in_memory(&numbers[rows.start * row + depth.start..], row));
-                }
-                _ => buffer::with(&LEFT, panel, |packed: &mut [bf16]| {
-                    pack(&self.left, Layout::Left, rows, depth.clone(), packed);
-                    f(Left::packed(packed));
-                }),
-            };
-            let threads = self.product.threads;
-            let size = outer.div_ceil(TASKS * threads).next_multiple_of(WIDTH);
-            for_each(threads, outer.div_ceil(size), |i| {
-                let rows = i * size..outer.min((i + 1) * size);
-                self.task(rows, 0..self.right.outer, depth.clone(), left);
-            });
         }
     }
 
@@ -143,30 +102,28 @@ impl Tiles<'_> {
         });
     }
 
-    /// Multiplies rows with columns. `with_left` runs a function on the panel of at most 32 rows.
-    fn task(
+    /// Multiplies rows, whose panel that begins with a row is `left` of that row, with columns.
+    fn task<'l>(
         &self,
         rows: Range<usize>,
         columns: Range<usize>,
         depth: Range<usize>,
-        with_left: impl Fn(Range<usize>, &dyn Fn(Left)),
+        left: &impl Fn(usize) -> Left<'l>,
     ) {
         let blocks = depth.len().div_ceil(32);
         let keep = if depth.start == 0 { self.product.keep } else { 1.0 };
         let panels = columns.len().div_ceil(WIDTH);
         buffer::with(&RIGHT, panels * blocks * BLOCK, |packed: &mut [bf16]| {
             pack(&self.right, Layout::Right, columns.clone(), depth, packed);
-            let packed = &*packed;
-            // SAFETY: the caller of `multiply` knows that the processor has tiles.
-            let tiles = (self.by == By::Amx).then(|| unsafe { amx::Tiles::configure() });
+            // SAFETY: the processor has what `by` says.
+            let unit = unsafe { Unit::of(self.by) };
             for row in rows.clone().step_by(WIDTH) {
                 let rows = row..rows.end.min(row + WIDTH);
-                with_left(rows.clone(), &|left| {
-                    for (panel, column) in packed.chunks(blocks * BLOCK).zip(columns.clone().step_by(WIDTH)) {
-                        let columns = column..columns.end.min(column + WIDTH);
-                        self.block(tiles.as_ref(), blocks, left, panel, rows.clone(), columns, keep);
-                    }
-                });
+                let left = left(row);
+                for (panel, column) in packed.chunks(blocks * BLOCK).zip(columns.clone().step_by(WIDTH)) {
+                    let columns = column..columns.end.min(column + WIDTH);
+                    self.block(&unit, blocks, left, panel, rows.clone(), columns, keep);
+                }
             }
         });
     }
@@ -175,7 +132,7 @@ impl Tiles<'_> {
     #[allow(clippy::too_many_arguments)]
     fn block(
         &self,
-        tiles: Option<&amx::Tiles>,
+        unit: &Unit,
         blocks: usize,
         left: Left,
         right: &[bf16],
@@ -183,74 +140,18 @@ impl Tiles<'_> {
         columns: Range<usize>,
         keep: f32,
     ) {
-        let (height, width) = (rows.len().div_ceil(16), columns.len().div_ceil(16));
-        assert!(left.holds(blocks, height) && right.len() >= blocks * BLOCK, "panels of the depth");
         assert!(rows.end <= self.left.outer && columns.end <= self.right.outer, "a block of the result");
-        let multiply = |to: *mut f32, to_row: usize| {
-            // SAFETY: the assertions keep reads inside the panels, and `to` has room for the tiles, as said below.
-            unsafe {
-                match tiles {
-                    Some(tiles) => tiles.multiply(blocks, (height, width), left, right, to, to_row),
-                    None => pairs::multiply(blocks, (height, width), left, right, to, to_row),
-                }
-            }
-        };
-        let factor = self.product.factor;
-        let place = |row: usize, column: usize| {
-            let (i, j) = if self.turned { (column, row) } else { (row, column) };
-            // SAFETY: the result has this number, as its sizes are those of the outer operands.
-            unsafe { self.to.at.add(i * self.to.row + j) }
-        };
-        if !self.turned {
-            avx512::prefetch_for_writing(
-                place(rows.start, columns.start),
-                self.to.row,
-                rows.len(),
-                columns.len(),
-            );
+        let shape = (rows.len(), columns.len());
+        // SAFETY: the result has this number, as its sizes are those of the outer operands.
+        let to = unsafe { self.to.at.add(rows.start * self.to.row + columns.start) };
+        avx512::prefetch_for_writing(to, self.to.row, shape.0, shape.1);
+        if keep == 0.0 && self.product.factor == 1.0 && shape == (WIDTH, WIDTH) {
+            // SAFETY: the whole block lies in the result.
+            return unsafe { unit.multiply(blocks, left, right, to, self.to.row) };
         }
-        if !self.turned && keep == 0.0 && factor == 1.0 && rows.len() == WIDTH && columns.len() == WIDTH {
-            // The whole block lies in the result.
-            return multiply(place(rows.start, columns.start), self.to.row);
-        }
-        let mut result = Numbers::<BLOCK>::new();
-        multiply(result.at(), WIDTH);
-        if !self.turned {
-            let to = place(rows.start, columns.start);
-            // SAFETY: `result` is 32 x 32 numbers, and the block's rows and columns are in the result.
-            return unsafe {
-                avx512::add((rows.len(), columns.len()), result.at(), WIDTH, to, self.to.row, keep, factor);
-            };
-        }
-        let mut tile = Numbers::<{ TILE / 2 }>::new();
-        for row in (0..rows.len()).step_by(16) {
-            for column in (0..columns.len()).step_by(16) {
-                let shape = ((columns.len() - column).min(16), (rows.len() - row).min(16));
-                let to = place(rows.start + row, columns.start + column);
-                // SAFETY: a tile is 16 x 16 of the 32 x 32 numbers, and its rows and columns are in the result.
-                unsafe {
-                    avx512::transpose(
-                        result.at().add(row * WIDTH + column).cast(),
-                        WIDTH * 4,
-                        tile.at().cast(),
-                    );
-                    avx512::add(shape, tile.at(), 16, to, self.to.row, keep, factor);
-                }
-            }
-        }
-    }
-}
-
-/// Room for numbers, at a multiple of 64 bytes.
-#[repr(C, align(64))]
-struct Numbers<const N: usize>([std::mem::MaybeUninit<f32>; N]);
-
-impl<const N: usize> Numbers<N> {
-    fn new() -> Self {
-        Self([const { std::mem::MaybeUninit::uninit() }; N])
-    }
-
-    fn at(&mut self) -> *mut f32 {
-        self.0.as_mut_ptr().cast()
+        let mut sums = Sums::ZERO;
+        unit.accumulate(blocks, (shape.0.div_ceil(16), shape.1.div_ceil(16)), left, right, &mut sums);
+        // SAFETY: the block's rows and columns are in the result.
+        unsafe { sums.deliver(shape, to, self.to.row, keep, self.product.factor) };
     }
 }
