@@ -163,7 +163,7 @@ impl Gguf {
             let mut bytes = vec![0; bytes_of(weights.len())];
             self.file.read_at((info.offset + i * bytes_of(PIECE)) as u64, &mut bytes)?;
             let count = weights.len();
-            stored::widen(info.dtype, std::iter::once(&bytes[..]), 0..count, weights, count);
+            stored::widen(info.dtype, (1, |_| &bytes[..]), 0..count, weights, count);
             Ok::<_, Error>(())
         })?;
         Ok((info.shape.clone(), weights))

@@ -61,25 +61,25 @@ macro_rules! on_blocks {
     };
 }
 
-/// Writes some numbers of each of some rows to `to`, where they stand `to_row` apart. The first is a multiple of 32.
+/// Writes some numbers of each of `count` rows to `to`, where they stand `to_row` apart. The first is a multiple of 32.
 ///
 /// # Panics
 /// If a row does not hold them, or `to` has no room.
+#[inline(always)]
 pub fn widen<'a>(
     dtype: GgmlDType,
-    rows: impl Iterator<Item = &'a [u8]>,
+    (count, row): (usize, impl Fn(usize) -> &'a [u8]),
     numbers: Range<usize>,
     to: &mut [f32],
     to_row: usize,
 ) {
-    let count = numbers.len();
     on_blocks!(dtype, B => vectorised!({
-        for (i, row) in rows.enumerate() {
-            of_blocks::<B>(row, numbers.clone(), &mut to[i * to_row..][..count]);
+        for i in 0..count {
+            of_blocks::<B>(row(i), numbers.clone(), &mut to[i * to_row..][..numbers.len()]);
         }
     }), _ => {
-        for (i, row) in rows.enumerate() {
-            of_numbers(dtype, row, numbers.clone(), &mut to[i * to_row..][..count]);
+        for i in 0..count {
+            of_numbers(dtype, row(i), numbers.clone(), &mut to[i * to_row..][..numbers.len()]);
         }
     });
 }
