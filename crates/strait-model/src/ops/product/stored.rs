@@ -19,6 +19,9 @@ use crate::stored::Stored;
 
 /// Numbers that are widened at once for a product in f32: 16 MiB.
 const PIECE: usize = 1 << 22;
+/// Columns that are computed at once, at least: gemm sums products of 256 numbers or fewer, or of 64 columns or fewer, in another
+/// order.
+const COLUMNS: usize = 512;
 
 /// Lines that are widened before they are rounded: 4 KiB, which stay in the nearest cache.
 const WIDENED: usize = 8;
@@ -124,8 +127,10 @@ pub fn multiply_wide(
 ) {
     assert!(b.holds(k, n), "a matrix product reads outside its operands");
     let threads = if let Parallelism::Rayon(threads) = parallelism { threads.max(1) } else { 1 };
-    let most = (PIECE / k.max(1)).max(64) / 32 * 32;
-    for columns in super::pieces(0..n, most) {
+    let size = (PIECE / k.max(1)).max(COLUMNS) / 32 * 32;
+    let count = (n / size).max(1);
+    for piece in 0..count {
+        let columns = piece * size..if piece + 1 < count { (piece + 1) * size } else { n };
         let (lines, numbers) = if b.turned { (columns.clone(), 0..k) } else { (0..k, columns.clone()) };
         let width = numbers.len();
         buffer::with(&WIDE, lines.len() * width, |wide: &mut [f32]| {
