@@ -18,7 +18,7 @@ pub use packed::Packed;
 
 use std::{collections::HashMap, ops::Range, sync::Arc};
 
-use candle_core::{DType, Device, Shape, Tensor};
+use candle_core::{Device, Shape, Tensor, TensorId};
 
 use crate::{
     Config, Edit, Error, Result, Weights,
@@ -26,7 +26,7 @@ use crate::{
     edit::{self, Projection, Site},
     ops::{
         self, Adapter, AttentionShape, Block, BlockWeights, HeadChange, Linear, Precision, Product,
-        RopeTable, Span, Spans, Unembedding,
+        RopeTable, Span, Spans, Unembedding, Weight,
     },
 };
 use changed::Changed;
@@ -37,8 +37,8 @@ pub struct Decoder {
     config: Config,
     precision: Precision,
     /// All that follow, by name.
-    tensors: Vec<(String, Tensor)>,
-    embedding: Tensor,
+    weights: Vec<(String, Weight)>,
+    embedding: Weight,
     blocks: Vec<Arc<BlockWeights>>,
     norm: Tensor,
     unembedding: Unembedding,
@@ -74,13 +74,17 @@ fn block_weights(
     config: &Config,
     precision: Precision,
     layer: usize,
-    tensors: &HashMap<&str, &Tensor>,
+    weights: &HashMap<&str, &Weight>,
 ) -> Result<BlockWeights> {
-    let optional =
-        |rest: &str| tensors.get(format!("model.layers.{layer}.{rest}").as_str()).copied().cloned();
+    let weight = |rest: &str| weights.get(format!("model.layers.{layer}.{rest}").as_str()).copied();
+    let optional = |rest: &str| match weight(rest) {
+        Some(Weight::Tensor(tensor)) => Some(tensor.clone()),
+        _ => None,
+    };
     let tensor = |rest: &str| optional(rest).ok_or_else(|| no_tensor(rest));
     let projection = |p: Projection| {
-        let weight = tensor(&format!("{}.weight", p.path()))?;
+        let name = format!("{}.weight", p.path());
+        let weight = weight(&name).cloned().ok_or_else(|| no_tensor(&name))?;
         Ok(Linear { weight, bias: optional(&format!("{}.bias", p.path())), precision })
     };
     let after_attention = tensor("post_attention_layernorm.weight")?;
@@ -109,12 +113,13 @@ impl Decoder {
     /// # Errors
     /// If a tensor is missing, has another shape than the config says, or holds a number that is not finite.
     pub fn new(weights: &Weights, device: &Device, precision: Precision) -> Result<Self> {
-        let tensor = |name: &str, shape: &[usize]| weights.tensor(name, shape, device);
-        Self::from_tensors(weights.config().clone(), precision, tensor)
+        let weight = |name: &str, shape: &[usize]| weights.weight(name, shape, device, precision);
+        Self::from_weights(weights.config().clone(), precision, weight)
     }
 
     /// Builds the decoder from tensors that a function gives by their name, as Hugging Face has it, and shape; it is asked
-    /// for each once. Tensors that are variables, or made of some, get gradients; the others cost none.
+    /// for each once. Tensors that are variables, or made of some, get gradients; the others cost none, and are kept as the precision
+    /// has them.
     ///
     /// # Errors
     /// If the config describes no decoder, a tensor has another shape than was asked for, or what the function returns.
@@ -123,20 +128,26 @@ impl Decoder {
         precision: Precision,
         mut tensor: impl FnMut(&str, &[usize]) -> Result<Tensor>,
     ) -> Result<Self> {
+        Self::from_weights(config, precision, |name, shape| Ok(precision.keep(tensor(name, shape)?)?.into()))
+    }
+
+    fn from_weights(
+        config: Config,
+        precision: Precision,
+        mut weight: impl FnMut(&str, &[usize]) -> Result<Weight>,
+    ) -> Result<Self> {
         config.validate().map_err(candle_core::Error::wrap)?;
-        let (mut tensors, mut changed) = (Vec::new(), Changed::default());
+        let mut weights = Vec::new();
         for (name, shape) in config.tensors() {
-            let found = tensor(&name, &shape)?;
-            let (expected, got) = (Shape::from(shape), found.shape().clone());
+            let found = weight(&name, &shape)?;
+            let (expected, got) = (Shape::from(shape), found.shape());
             if got != expected {
                 return Err(candle_core::Error::UnexpectedShape { msg: name, expected, got }.into());
             }
-            let kept = precision.keep(found.clone())?;
-            changed.mark_rounded(&name, &found, &kept)?;
-            tensors.push((name, kept));
+            weights.push((name, found));
         }
-        let named: HashMap<&str, &Tensor> =
-            tensors.iter().map(|(name, tensor)| (name.as_str(), tensor)).collect();
+        let named: HashMap<&str, &Weight> =
+            weights.iter().map(|(name, weight)| (name.as_str(), weight)).collect();
         let weight = |name: &str| named.get(name).copied().cloned().ok_or_else(|| no_tensor(name));
         let embedding = weight(EMBEDDINGS)?;
         let head = if config.tied_embeddings { embedding.clone() } else { weight(HEAD)? };
@@ -144,7 +155,7 @@ impl Decoder {
             .map(|layer| block_weights(&config, precision, layer, &named).map(Arc::new))
             .collect::<Result<_>>()?;
         Ok(Self {
-            norm: weight(LAST_NORM)?,
+            norm: weight(LAST_NORM)?.tensor()?,
             embedding,
             blocks,
             unembedding: Unembedding { weight: head, precision, softcap: config.logit_softcap, change: None },
@@ -153,8 +164,8 @@ impl Decoder {
                 .local_rope
                 .as_ref()
                 .map(|rope| rope.inverse_frequencies(config.head_dim)),
-            tensors,
-            changed,
+            weights,
+            changed: Changed::default(),
             precision,
             config,
         })
@@ -175,14 +186,19 @@ impl Decoder {
         self.embedding.device()
     }
 
-    /// The embedding table, shape `(vocab, hidden_size)`, as its precision keeps it.
-    pub fn embeddings(&self) -> &Tensor {
+    /// The embedding table, shape `(vocab, hidden_size)`, as it is kept.
+    pub fn embeddings(&self) -> &Weight {
         &self.embedding
     }
 
-    /// All weights under the names of [`Config::tensors`], in that order, as its precision keeps them.
-    pub fn tensors(&self) -> &[(String, Tensor)] {
-        &self.tensors
+    /// All weights under the names of [`Config::tensors`], in that order, as they are kept.
+    pub fn weights(&self) -> &[(String, Weight)] {
+        &self.weights
+    }
+
+    /// What tells it from other decoders.
+    pub fn id(&self) -> TensorId {
+        self.norm.id()
     }
 
     /// The map from hidden states after the final norm to logits, with the change that an edit makes to it.
@@ -218,11 +234,7 @@ impl Decoder {
         if let Some(&id) = batch.ids.iter().find(|&&id| id as usize >= rows) {
             return Err(Error::NoRow { id, rows });
         }
-        let ids = Tensor::from_slice(&batch.ids, batch.tokens(), self.device())?;
-        let mut embedded = self.embedding.index_select(&ids, 0)?;
-        if embedded.dtype() == DType::BF16 {
-            embedded = embedded.to_dtype(DType::F32)?;
-        }
+        let embedded = self.precision.look_up(&self.embedding, &batch.ids)?;
         match self.config.embedding_scale {
             1.0 => Ok(embedded),
             scale => Ok((embedded * scale)?),

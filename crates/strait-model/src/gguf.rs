@@ -9,12 +9,16 @@ mod header;
 mod problem;
 mod types;
 
-use std::{borrow::Cow, path::Path};
+use std::{path::Path, sync::Arc};
 
 use candle_core::quantized::GgmlDType;
 use rayon::prelude::*;
 
-use crate::{Error, Result, files::OpenFile};
+use crate::{
+    Error, Result,
+    files::OpenFile,
+    stored::{self, Stored},
+};
 pub use header::Header;
 pub use problem::Problem;
 pub(crate) use types::{dtype_name, is_float};
@@ -158,9 +162,18 @@ impl Gguf {
         weights.par_chunks_mut(PIECE).enumerate().try_for_each(|(i, weights)| {
             let mut bytes = vec![0; bytes_of(weights.len())];
             self.file.read_at((info.offset + i * bytes_of(PIECE)) as u64, &mut bytes)?;
-            Ok::<_, Error>(dequantise_piece(info.dtype, &bytes, weights)?)
+            let count = weights.len();
+            stored::widen(info.dtype, (1, |_| &bytes[..]), 0..count, weights, count);
+            Ok::<_, Error>(())
         })?;
         Ok((info.shape.clone(), weights))
+    }
+
+    /// A matrix where it lies; `paired` as in [`Stored::new`].
+    pub(crate) fn stored(&self, tensor: &TensorInfo, paired: Option<usize>) -> Result<Option<Stored>> {
+        let &[rows, width] = &tensor.shape[..] else { return Ok(None) };
+        let map = Arc::clone(self.file.map()?);
+        Ok(Stored::new(map, tensor.offset, tensor.dtype, (rows, width), paired))
     }
 
     /// The text under `key`, if the key is there.
@@ -270,12 +283,4 @@ fn read_header(file: &OpenFile) -> Result<Result<Header, Problem>> {
         }
         read = read.saturating_mul(4);
     }
-}
-
-/// Turns whole blocks into weights.
-fn dequantise_piece(dtype: GgmlDType, bytes: &[u8], weights: &mut [f32]) -> candle_core::Result<()> {
-    let blocks = dtype.from_data(Cow::Borrowed(bytes));
-    let dequantised = blocks.dequantize(weights.len())?;
-    weights.copy_from_slice(dequantised.as_slice::<f32>()?);
-    Ok(())
 }

@@ -20,8 +20,10 @@ pub mod ops;
 pub mod progress;
 pub mod sample;
 pub mod source;
+mod stored;
 pub mod template;
 pub mod tokenizer;
+pub mod vectors;
 pub mod weights;
 
 pub use chat::{Answer, Chat};

@@ -22,7 +22,9 @@ use crate::{
     config::Architecture,
     files::{Identity, OpenFile, sha256_of},
     gguf::{dtype_name, is_float},
+    ops::{Precision, Weight},
     progress::{Progress, Unit},
+    stored::Stored,
 };
 use names::Names;
 pub use problem::Problem;
@@ -41,6 +43,7 @@ pub struct Weights {
     beside: Vec<(PathBuf, Option<Identity>)>,
     names: Names,
     source: Source,
+    in_place: bool,
 }
 
 #[derive(Debug)]
@@ -74,7 +77,14 @@ impl Weights {
         let config = Config::from_hf(&path.join("config.json"))?;
         let folder = Folder::open(path)?;
         let names = Names::of_folder(|name| folder.contains(name));
-        Ok(Self { path: path.into(), config, beside, names, source: Source::Safetensors(folder) })
+        Ok(Self {
+            path: path.into(),
+            config,
+            beside,
+            names,
+            source: Source::Safetensors(folder),
+            in_place: false,
+        })
     }
 
     fn open_gguf(path: &Path) -> Result<Self> {
@@ -84,7 +94,14 @@ impl Weights {
         }
         let config = Config::from_gguf(path, &gguf)?;
         let names = Names::of_gguf(config.architecture);
-        Ok(Self { path: path.into(), config, beside: Vec::new(), names, source: Source::Gguf(gguf) })
+        Ok(Self {
+            path: path.into(),
+            config,
+            beside: Vec::new(),
+            names,
+            source: Source::Gguf(gguf),
+            in_place: false,
+        })
     }
 
     /// The config that came with the weights.
@@ -214,6 +231,68 @@ impl Weights {
             Source::Gguf(gguf) => self.read_gguf(gguf, name, &stored, shape)?,
         };
         Ok(Tensor::from_vec(weights, shape, device)?)
+    }
+
+    /// As [`tensor`](Self::tensor), in the form in which products of a precision take it: on the CPU, matrices for products in bf16
+    /// stay as their file has them, and those for products in f32 where [`in_place`](Self::in_place) was asked for.
+    ///
+    /// # Errors
+    /// As [`tensor`](Self::tensor).
+    pub fn weight(
+        &self,
+        name: &str,
+        shape: &[usize],
+        device: &Device,
+        precision: Precision,
+    ) -> Result<Weight> {
+        if device.is_cpu()
+            && let Some(stored) = self.left_in_file(name, shape, precision)?
+            && stored.first_not_finite().is_none()
+        {
+            return Ok(Weight::Stored(stored));
+        }
+        Ok(precision.keep(self.tensor(name, shape, device)?)?.into())
+    }
+
+    /// Leaves matrices for products in f32 in their file, too: they take less memory, and products more time.
+    pub fn in_place(mut self) -> Self {
+        self.in_place = true;
+        self
+    }
+
+    /// Bytes of all weights in the form in which products of a precision take them on the CPU, in memory or in their file.
+    ///
+    /// # Errors
+    /// If a file cannot be mapped.
+    pub fn size(&self, precision: Precision) -> Result<u64> {
+        let bytes = |(name, shape): (String, Vec<usize>)| match self.left_in_file(&name, &shape, precision)? {
+            Some(stored) => Ok(stored.bytes() as u64),
+            None => Ok(precision.bytes(&shape)),
+        };
+        self.config.tensors().into_iter().map(bytes).sum()
+    }
+
+    /// A matrix that stays in its file for products of a precision.
+    fn left_in_file(&self, name: &str, shape: &[usize], precision: Precision) -> Result<Option<Stored>> {
+        match precision == Precision::Bf16 || self.in_place {
+            true => self.stored_matrix(name, shape),
+            false => Ok(None),
+        }
+    }
+
+    /// A matrix where it lies; `None` where it cannot be used so, or [`tensor`](Self::tensor) has something to say against its shape.
+    fn stored_matrix(&self, name: &str, shape: &[usize]) -> Result<Option<Stored>> {
+        let Some(own) = self.names.stored(name).filter(|_| !shape.contains(&0)) else { return Ok(None) };
+        match &self.source {
+            Source::Safetensors(folder) => folder.stored(&own, shape),
+            Source::Gguf(gguf) => {
+                let is_paired = self.config.architecture == Architecture::Llama && names::is_rotated(name);
+                match gguf.tensor(&own).filter(|tensor| tensor.shape == shape) {
+                    Some(tensor) => gguf.stored(tensor, is_paired.then_some(self.config.head_dim)),
+                    None => Ok(None),
+                }
+            }
+        }
     }
 
     /// The files' name of a weight.

@@ -124,7 +124,8 @@ impl Context {
     ) -> Result<Model, Failure> {
         let device = device.open()?;
         self.threads()?;
-        let mut model = Model::load(&locate(name, &*self.progress)?, &device, precision)?;
+        let mut model =
+            strait::lab::load(&locate(name, &*self.progress)?, &device, precision, &*self.progress)?;
         model.tokenizer.set_date(day.date);
         Ok(model)
     }

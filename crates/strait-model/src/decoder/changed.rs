@@ -1,7 +1,6 @@
 //! A decoder whose weights full fine-tunes have changed: made once an edit, and kept while the edit lives.
 
 use std::{
-    collections::HashMap,
     ops::Deref,
     sync::{Arc, Mutex, OnceLock, PoisonError, Weak},
 };
@@ -15,6 +14,7 @@ use crate::{
     Edit, Result,
     edit::{Full, Life, Opened, in_file},
     files::hex,
+    ops::Weight,
 };
 
 /// A decoder's record of full fine-tunes.
@@ -22,22 +22,9 @@ use crate::{
 pub(super) struct Changed {
     /// The fingerprint of the decoder's own weights.
     fingerprint: OnceLock<String>,
-    /// The hashes of weights whose numbers the decoder's precision has rounded, from before that.
-    rounded: HashMap<String, [u8; 32]>,
     /// The decoders that were made, each with the edits that it was made for. One whose edit is gone is let go at the next look,
     /// so that as many copies of the weights are in memory as full edits in use, and one more at most.
     kept: Mutex<Vec<Made>>,
-}
-
-impl Changed {
-    /// Keeps the hash of a weight that is kept with other numbers than it had, so that the fingerprint is that of the file
-    /// whatever the precision.
-    pub(super) fn mark_rounded(&mut self, name: &str, had: &Tensor, kept: &Tensor) -> Result<()> {
-        if kept.dtype() != had.dtype() && numbers(kept)? != numbers(had)? {
-            self.rounded.insert(name.into(), hash(name, had)?);
-        }
-        Ok(())
-    }
 }
 
 /// A decoder with the edits that it was made for.
@@ -87,10 +74,7 @@ impl Decoder {
             return Ok(known);
         }
         let hashes: Vec<_> = {
-            let own = self.tensors.par_iter().map(|(name, tensor)| match self.changed.rounded.get(name) {
-                Some(hash) => Ok(*hash),
-                None => hash(name, tensor),
-            });
+            let own = self.weights.par_iter().map(|(name, weight)| hash(name, weight));
             own.collect::<Result<_>>()?
         };
         let all = hashes.iter().fold(Sha256::new(), |all, one| all.chain_update(one));
@@ -103,7 +87,7 @@ impl Decoder {
     /// As [`Edit::check`]; if a full fine-tune was made from other weights; or if a table of an adapter's file is another than
     /// the model's.
     pub fn check(&self, opened: &Opened) -> Result<()> {
-        opened.check(&self.config, &self.tensors)?;
+        opened.check(&self.config, &self.weights)?;
         let own = |full: &Full| full.check_base(self.fingerprint()?);
         fulls(Some(&opened.edit)).try_for_each(own).map_err(in_file(&opened.path))
     }
@@ -114,9 +98,9 @@ impl Decoder {
     /// If a fine-tune was made from other weights.
     pub fn changed_tensors(&self, edit: &Edit) -> Result<Vec<(String, Tensor)>> {
         let mut tensors = self
-            .tensors
+            .weights
             .iter()
-            .map(|(name, own)| Ok((name.clone(), own.detach().to_dtype(DType::F32)?)))
+            .map(|(name, own)| Ok((name.clone(), own.tensor()?.detach().to_dtype(DType::F32)?)))
             .collect::<Result<Vec<_>>>()?;
         for full in fulls(Some(edit)) {
             full.check_base(self.fingerprint()?)?;
@@ -157,15 +141,26 @@ impl Decoder {
 /// Numbers that are hashed at once.
 const PIECE: usize = 1 << 14;
 
-fn hash(name: &str, tensor: &Tensor) -> Result<[u8; 32]> {
-    let mut hash = Sha256::new().chain_update(format!("{name} {:?} ", tensor.dims()));
-    for numbers in numbers(tensor)?.chunks(PIECE) {
-        let bytes: Vec<u8> = numbers.iter().flat_map(|number| number.to_le_bytes()).collect();
-        hash.update(bytes);
+fn hash(name: &str, weight: &Weight) -> Result<[u8; 32]> {
+    let mut hash = Sha256::new().chain_update(format!("{name} {:?} ", weight.dims()));
+    let mut update = |numbers: &[f32]| {
+        for numbers in numbers.chunks(PIECE) {
+            let bytes: Vec<u8> = numbers.iter().flat_map(|number| number.to_le_bytes()).collect();
+            hash.update(bytes);
+        }
+    };
+    match weight {
+        Weight::Tensor(tensor) => {
+            update(&tensor.detach().to_dtype(DType::F32)?.flatten_all()?.to_vec1::<f32>()?);
+        }
+        Weight::Stored(stored) => {
+            let [rows, width] = stored.dims();
+            let mut numbers = vec![0f32; width];
+            for row in 0..rows {
+                stored.read(row..row + 1, 0..width, &mut numbers, width);
+                update(&numbers);
+            }
+        }
     }
     Ok(hash.finalize().into())
-}
-
-fn numbers(tensor: &Tensor) -> Result<Vec<f32>> {
-    Ok(tensor.detach().to_dtype(DType::F32)?.flatten_all()?.to_vec1()?)
 }

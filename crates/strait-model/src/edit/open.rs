@@ -12,9 +12,7 @@ use super::{
     table::SavedTable,
     torch, vector,
 };
-use candle_core::Tensor;
-
-use crate::{Config, Error, Result, source::hub_id};
+use crate::{Config, Error, Result, ops::Weight, source::hub_id};
 
 /// The edit's file in a run folder.
 const RUN_FILE: &str = "edit.safetensors";
@@ -39,7 +37,7 @@ pub struct Opened {
 
 impl Opened {
     /// Checks that the edit fits a model's config, and that weights in its file are the model's own.
-    pub(crate) fn check(&self, config: &Config, weights: &[(String, Tensor)]) -> Result<()> {
+    pub(crate) fn check(&self, config: &Config, weights: &[(String, Weight)]) -> Result<()> {
         self.edit.check(config).map_err(in_file(&self.path))?;
         self.tables.iter().try_for_each(|table| table.check(weights)).map_err(in_file(&self.path))
     }

@@ -10,6 +10,7 @@ use super::{Problem, Site};
 use crate::{
     Result,
     config::{EMBEDDINGS, HEAD},
+    ops::Weight,
 };
 
 /// Rows that are compared at once.
@@ -28,14 +29,14 @@ pub(crate) struct SavedTable {
 
 impl SavedTable {
     /// Refuses a table that is not the model's; a head that is none of the model's weights is the embeddings.
-    pub(super) fn check(&self, weights: &[(String, Tensor)]) -> Result<()> {
+    pub(super) fn check(&self, weights: &[(String, Weight)]) -> Result<()> {
         let named = |name| weights.iter().find(|(own, _)| own == name).map(|(_, weight)| weight);
         let own = if self.site == Site::Head { named(HEAD) } else { None };
         let Some(model) = own.or_else(|| named(EMBEDDINGS)) else { return Ok(()) };
-        if self.values.dims() != model.dims() {
+        if self.values.dims() != model.dims().as_slice() {
             return Err(Problem::Size {
                 tensor: self.name.clone(),
-                expected: model.dims().to_vec(),
+                expected: model.dims(),
                 found: self.values.dims().to_vec(),
             }
             .into());
@@ -43,11 +44,13 @@ impl SavedTable {
         // Some rows at a time, so that no copy of the whole is made.
         let (rows, width) = model.dims2()?;
         for start in (0..rows).step_by(ROWS) {
-            let numbers = |table: &Tensor| -> Result<Vec<f32>> {
-                let part = table.narrow(0, start, ROWS.min(rows - start))?.to_device(&Device::Cpu)?;
-                Ok(part.to_dtype(DType::F32)?.flatten_all()?.to_vec1()?)
+            let count = ROWS.min(rows - start);
+            let numbers = |part: Tensor| -> Result<Vec<f32>> {
+                Ok(part.to_device(&Device::Cpu)?.to_dtype(DType::F32)?.flatten_all()?.to_vec1()?)
             };
-            let (ours, theirs) = (numbers(model)?, numbers(&self.values)?);
+            let part: Vec<u32> = (start as u32..(start + count) as u32).collect();
+            let (ours, theirs) =
+                (numbers(model.of_rows(&part)?)?, numbers(self.values.narrow(0, start, count)?)?);
             if let Some(at) = ours.iter().zip(&theirs).position(|(&a, &b)| !same(a, b)) {
                 let row = start + at / width;
                 return Err(Problem::OtherTable { tensor: self.name.clone(), row }.into());

@@ -1,16 +1,18 @@
 //! Files that must not change while they are read.
 //!
-//! Strangers' weights are not mapped into memory: where a mapped file is cut, the system ends the process. They are read
-//! at their places from one handle, which stays the same file whatever happens to its name, and what the system says of the
-//! file tells at the end whether someone wrote to it or put another in its place.
+//! They are read at their places from one handle, which stays the same file whatever happens to its name, and what the system
+//! says of the file tells at the end whether someone wrote to it or put another in its place. Weights that stay in their file are
+//! mapped into memory: where a mapped file is cut, the system ends the process.
 
 use std::{
     fs::{File, Metadata},
     io,
     path::{Path, PathBuf},
+    sync::{Arc, OnceLock},
     time::SystemTime,
 };
 
+use memmap2::Mmap;
 use sha2::{Digest, Sha256};
 
 use super::{START, StandIn, hex, open_regular, refuse_stand_in};
@@ -52,6 +54,7 @@ pub struct OpenFile {
     path: PathBuf,
     file: File,
     identity: Identity,
+    map: OnceLock<Arc<Mmap>>,
 }
 
 impl OpenFile {
@@ -62,7 +65,7 @@ impl OpenFile {
     pub fn open(path: &Path, read: &[StandIn]) -> Result<Self> {
         let file = open_regular(path)?;
         let identity = Identity::new(&file.metadata().map_err(Error::io(path, "open the file"))?);
-        let pinned = Self { path: path.into(), file, identity };
+        let pinned = Self { path: path.into(), file, identity, map: OnceLock::new() };
         refuse_stand_in(path, &pinned.start(START)?, read)?;
         Ok(pinned)
     }
@@ -97,6 +100,24 @@ impl OpenFile {
             io::ErrorKind::UnexpectedEof => self.changed(),
             _ => Error::io(&self.path, "read the file")(error),
         })
+    }
+
+    /// The file mapped into memory. If it is written to while it is mapped, its numbers change; if it is cut, the system ends the
+    /// process when they are read.
+    ///
+    /// # Errors
+    /// If it cannot be mapped, or has become shorter.
+    pub fn map(&self) -> Result<&Arc<Mmap>> {
+        if let Some(map) = self.map.get() {
+            return Ok(map);
+        }
+        // SAFETY: nothing here writes to the file. What others do to it is said above, and that any bytes are numbers keeps it from
+        // being worse.
+        let map = unsafe { Mmap::map(&self.file) }.map_err(Error::io(&self.path, "map the file"))?;
+        if map.len() as u64 != self.length() {
+            return Err(self.changed());
+        }
+        Ok(self.map.get_or_init(|| Arc::new(map)))
     }
 
     /// SHA-256 of the whole file, in lower-case hexadecimal. `seen` is called with the size of each piece read.

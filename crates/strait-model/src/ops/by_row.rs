@@ -1,13 +1,13 @@
 //! Products x W^T for few rows, each row by itself.
 
-use std::slice;
+use std::{ops::Range, slice};
 
 use half::bf16;
 use pulp::{Arch, Simd, WithSimd, bytemuck::cast_slice_mut};
 use rayon::prelude::*;
 
 /// A number of a weight as it is kept, widened while it is read.
-pub(super) trait Weight: Copy + Sync {
+pub(super) trait Weight: Copy + Send + Sync {
     /// A vector of those from `at` on.
     ///
     /// # Safety
@@ -48,6 +48,22 @@ impl Weight for bf16 {
     }
 }
 
+/// A matrix whose rows are multiplied some at a time.
+pub(super) trait Rows: Sync {
+    type Number: Weight;
+
+    /// Runs `f` on some rows of `width` numbers, one behind the other.
+    fn with(&self, rows: Range<usize>, width: usize, f: impl FnOnce(&[Self::Number]));
+}
+
+impl<T: Weight> Rows for &[T] {
+    type Number = T;
+
+    fn with(&self, rows: Range<usize>, width: usize, f: impl FnOnce(&[T])) {
+        f(&self[rows.start * width..rows.end * width]);
+    }
+}
+
 /// Products below this many multiplications are not worth a second thread.
 const WORTH_THREADS: usize = 1 << 18;
 
@@ -58,7 +74,7 @@ const TASKS: usize = 4;
 ///
 /// # Shapes
 /// - `x`: `(rows, inner)`; `weight`: `(out, inner)`; `y`: `(rows, out)`
-pub(super) fn multiply<T: Weight>((out, inner): (usize, usize), x: &[f32], weight: &[T], y: &mut [f32]) {
+pub(super) fn multiply((out, inner): (usize, usize), x: &[f32], weight: &impl Rows, y: &mut [f32]) {
     if out == 0 || inner == 0 {
         return;
     }
@@ -66,15 +82,19 @@ pub(super) fn multiply<T: Weight>((out, inner): (usize, usize), x: &[f32], weigh
         true => 1,
         false => TASKS * rayon::current_num_threads(),
     };
-    let width = out.div_ceil(tasks).next_multiple_of(BLOCK);
-    let mut parts: Vec<Vec<&mut [f32]>> = (0..out.div_ceil(width)).map(|_| Vec::new()).collect();
+    let size = out.div_ceil(tasks).next_multiple_of(BLOCK);
+    let mut parts: Vec<Vec<&mut [f32]>> = (0..out.div_ceil(size)).map(|_| Vec::new()).collect();
     for row in y.chunks_exact_mut(out) {
-        parts.iter_mut().zip(row.chunks_mut(width)).for_each(|(part, piece)| part.push(piece));
+        parts.iter_mut().zip(row.chunks_mut(size)).for_each(|(part, piece)| part.push(piece));
     }
-    let task = |(y, weight): (Vec<&mut [f32]>, &[T])| {
-        Arch::new().dispatch(Part { inner, x, weight, y });
-    };
-    parts.into_par_iter().zip(weight.par_chunks(width * inner)).for_each(task);
+    parts.into_par_iter().enumerate().for_each(|(part, mut y)| {
+        let rows = part * size..out.min((part + 1) * size);
+        for first in rows.clone().step_by(BLOCK) {
+            weight.with(first..rows.end.min(first + BLOCK), inner, |weight| {
+                Arch::new().dispatch(Part { inner, x, weight, y: &mut y, at: first - rows.start });
+            });
+        }
+    });
 }
 
 /// Rows of x, and rows of the weights, whose products are summed at once, in registers.
@@ -84,39 +104,37 @@ const W: usize = 4;
 /// Rows of the weights that stay in the nearest cache while all of x passes.
 const BLOCK: usize = 3 * W;
 
-/// All rows of x by some of the weights.
-struct Part<'a, T> {
+/// All rows of x by a block of the weights.
+struct Part<'a, 'y, T> {
     inner: usize,
     x: &'a [f32],
     weight: &'a [T],
-    y: Vec<&'a mut [f32]>,
+    y: &'a mut [&'y mut [f32]],
+    /// Where the block's products stand in the rows of y.
+    at: usize,
 }
 
-impl<T: Weight> WithSimd for Part<'_, T> {
+impl<T: Weight> WithSimd for Part<'_, '_, T> {
     type Output = ();
 
     #[inline(always)]
     fn with_simd<S: Simd>(mut self, simd: S) {
-        let (rows, out) = (self.y.len(), self.weight.len() / self.inner);
-        for block in (0..out).step_by(BLOCK) {
-            let end = (block + BLOCK).min(out);
-            let mut row = 0;
-            while row < rows {
-                row += match rows - row {
-                    X.. => self.rows::<S, X>(simd, row, block, end),
-                    2.. => self.rows::<S, 2>(simd, row, block, end),
-                    _ => self.rows::<S, 1>(simd, row, block, end),
-                };
-            }
+        let (rows, mut row) = (self.y.len(), 0);
+        while row < rows {
+            row += match rows - row {
+                X.. => self.rows::<S, X>(simd, row),
+                2.. => self.rows::<S, 2>(simd, row),
+                _ => self.rows::<S, 1>(simd, row),
+            };
         }
     }
 }
 
-impl<T: Weight> Part<'_, T> {
-    /// Some rows of x by the weights from `first` to `end`; gives the number of rows.
+impl<T: Weight> Part<'_, '_, T> {
+    /// Some rows of x by the block; gives the number of rows.
     #[inline(always)]
-    fn rows<S: Simd, const N: usize>(&mut self, simd: S, row: usize, first: usize, end: usize) -> usize {
-        let mut at = first;
+    fn rows<S: Simd, const N: usize>(&mut self, simd: S, row: usize) -> usize {
+        let (mut at, end) = (0, self.weight.len() / self.inner);
         while at + W <= end {
             self.tile::<S, N, W>(simd, row, at);
             at += W;
@@ -139,7 +157,7 @@ impl<T: Weight> Part<'_, T> {
         }
         let products = products(simd, x, w);
         for (y, products) in self.y[row..row + N].iter_mut().zip(products) {
-            y[at..at + M].copy_from_slice(&products);
+            y[self.at + at..][..M].copy_from_slice(&products);
         }
     }
 }

@@ -1,10 +1,11 @@
-//! Tools of the fused CPU operations: slices out of tensors, matrix products, and loops that the compiler can
-//! vectorise for the processor at hand.
+//! Tools of the fused CPU operations: slices out of tensors, matrix products, and functions that loops over them vectorise.
 
 use std::array::from_fn;
 
 use candle_core::{CpuStorage, Device, Layout, Result, Storage, Tensor, bail};
 use gemm::Parallelism;
+
+pub(crate) use crate::vectors::vectorised;
 
 /// The numbers of a contiguous f32 storage.
 pub fn slice<'a>(storage: &'a CpuStorage, layout: &Layout) -> Result<&'a [f32]> {
@@ -131,36 +132,6 @@ pub fn all_threads() -> Parallelism {
         1 => Parallelism::None,
         threads => Parallelism::Rayon(threads),
     }
-}
-
-/// Runs an expression compiled for the widest vectors that this processor has.
-///
-/// A closure that the compiler does not inline into the function of those vectors is compiled for the oldest processor, and no
-/// error says so. The macro marks the closure; closures inside it are marked by hand, and functions are
-/// `#[inline(always)]`.
-#[macro_export]
-macro_rules! vectorised {
-    ($body:expr) => {
-        $crate::ops::on_widest_vectors(
-            #[inline(always)]
-            || $body,
-        )
-    };
-}
-pub use vectorised;
-
-/// The function behind [`vectorised`].
-#[inline(always)]
-pub fn on_widest_vectors<R>(f: impl FnOnce() -> R) -> R {
-    struct Run<F>(F);
-    impl<R, F: FnOnce() -> R> pulp::NullaryFnOnce for Run<F> {
-        type Output = R;
-        #[inline(always)]
-        fn call(self) -> R {
-            (self.0)()
-        }
-    }
-    pulp::Arch::new().dispatch(Run(f))
 }
 
 /// Numbers of the widest vector there is.

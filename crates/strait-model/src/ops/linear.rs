@@ -2,7 +2,7 @@
 
 use candle_core::{CpuStorage, CustomOp1, CustomOp2, Layout, Result, Shape, Tensor};
 
-use super::{Precision, cpu, fused, precision::Numbers};
+use super::{Precision, Weight, cpu, fused, precision::Numbers};
 
 /// A linear projection. Weights that are variables get gradients, frozen ones cost none.
 ///
@@ -10,7 +10,7 @@ use super::{Precision, cpu, fused, precision::Numbers};
 #[derive(Clone, Debug)]
 pub struct Linear {
     /// Shape `(out, in)`.
-    pub weight: Tensor,
+    pub weight: Weight,
     /// Shape `(out)`.
     pub bias: Option<Tensor>,
     /// The precision of its products.
@@ -20,7 +20,7 @@ pub struct Linear {
 impl Linear {
     /// A projection without a bias.
     pub fn of(weight: &Tensor, precision: Precision) -> Self {
-        Self { weight: weight.clone(), bias: None, precision }
+        Self { weight: weight.clone().into(), bias: None, precision }
     }
 
     fn is_frozen(&self) -> bool {
@@ -79,12 +79,12 @@ pub fn linear(x: &Tensor, projection: &Linear) -> Result<Tensor> {
         x.contiguous()?.apply_op1(Frozen(projection.clone()))
     } else {
         let trained = Trained(projection.precision);
-        biased(x.contiguous()?.apply_op2(&projection.weight.contiguous()?, trained)?, projection)
+        biased(x.contiguous()?.apply_op2(&projection.weight.tensor()?.contiguous()?, trained)?, projection)
     }
 }
 
 fn plain(x: &Tensor, projection: &Linear) -> Result<Tensor> {
-    biased(projection.precision.composed(x, &projection.weight)?, projection)
+    biased(projection.precision.composed(x, &projection.weight.tensor()?)?, projection)
 }
 
 fn biased(y: Tensor, projection: &Linear) -> Result<Tensor> {
@@ -102,7 +102,7 @@ impl CustomOp1 for Frozen {
     }
 
     fn cpu_fwd(&self, x: &CpuStorage, layout: &Layout) -> Result<(CpuStorage, Shape)> {
-        let (tokens, out) = sizes(layout.shape(), self.0.weight.shape())?;
+        let (tokens, out) = sizes(layout.shape(), &self.0.weight.shape())?;
         let mut y = vec![0f32; tokens * out];
         self.0.multiply(cpu::slice(x, layout)?, 0.0, &mut y)?;
         Ok((CpuStorage::F32(y), (tokens, out).into()))
@@ -185,7 +185,7 @@ mod tests {
     #[test]
     fn fused_agrees_with_plain() {
         for bias in [None, Some(random(3, &[11]))] {
-            let projection = Linear { weight: random(2, &[11, 7]), bias, precision: Precision::F32 };
+            let projection = Linear { weight: random(2, &[11, 7]).into(), bias, precision: Precision::F32 };
             agree(&[random(1, &[5, 7])], |t| linear(&t[0], &projection), |t| plain(&t[0], &projection));
         }
     }

@@ -54,7 +54,7 @@ mod tests {
             for precision in Precision::ALL {
                 for weight in [&weight, &rounded] {
                     let bias = Some(random(3, &[out]));
-                    let projection = Linear { weight: weight.clone(), bias, precision };
+                    let projection = Linear { weight: weight.clone().into(), bias, precision };
                     let together = linear_by_row(&x, &projection).unwrap();
                     for row in 0..rows {
                         let alone = linear_by_row(&x.narrow(0, row, 1).unwrap(), &projection).unwrap();

@@ -22,11 +22,14 @@ mod norm;
 mod precision;
 pub mod product;
 mod rope;
+#[cfg(test)]
+mod stored_tests;
 mod unembedding;
+mod weight;
 
 pub use attention::{AttentionShape, PAGE, Pages, Span, Spans, attention, attention_in_pages};
 pub use block::{Adapter, Block, BlockWeights};
-pub use cpu::{View, on_widest_vectors, read, vectorised};
+pub use cpu::{View, read};
 pub use gated::gated;
 pub use gradients::backward;
 pub use linear::{Linear, linear};
@@ -37,6 +40,7 @@ pub use norm::rms_norm;
 pub use precision::{Operand, Precision};
 pub use rope::{RopeTable, rope};
 pub use unembedding::{HeadChange, Unembedding};
+pub use weight::Weight;
 
 use std::sync::OnceLock;
 

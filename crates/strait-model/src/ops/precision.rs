@@ -5,12 +5,13 @@ use gemm::Parallelism;
 use half::bf16;
 use serde::{Deserialize, Serialize};
 
-use crate::Config;
+use crate::stored::Stored;
 
 use super::{
     by_row,
     cpu::{self, View},
-    product,
+    product::{self, StoredView},
+    weight::Weight,
 };
 
 /// The precision of a model's matrix products. All else (residual stream, norms, softmax, losses, gradients, optimiser) is f32.
@@ -36,10 +37,10 @@ impl Precision {
         }
     }
 
-    /// Bytes of a model's weights as this precision keeps them.
-    pub fn bytes(self, config: &Config) -> u64 {
-        let bytes = |shape: &[usize]| if self == Self::Bf16 && shape.len() == 2 { 2 } else { 4 };
-        config.tensors().iter().map(|(_, shape)| bytes(shape) * shape.iter().product::<usize>() as u64).sum()
+    /// Bytes of a tensor in memory, as [`keep`](Self::keep) keeps it.
+    pub fn bytes(self, shape: &[usize]) -> u64 {
+        let number = if self == Self::Bf16 && shape.len() == 2 { 2 } else { 4 };
+        number * shape.iter().product::<usize>() as u64
     }
 
     /// A tensor as a model of this precision keeps it: frozen matrices are rounded, vectors and variables stay as they are.
@@ -50,6 +51,19 @@ impl Precision {
         match self {
             Self::Bf16 if tensor.rank() == 2 && !tensor.track_op() => tensor.to_dtype(DType::BF16),
             _ => Ok(tensor),
+        }
+    }
+
+    /// Some rows of a weight in f32, with the numbers that products see.
+    ///
+    /// # Errors
+    /// If it has no such rows.
+    pub(crate) fn look_up(self, weight: &Weight, rows: &[u32]) -> Result<Tensor> {
+        let found = weight.of_rows(rows)?;
+        match (weight, self) {
+            (Weight::Stored(_), Self::Bf16) => found.to_dtype(DType::BF16)?.to_dtype(DType::F32),
+            _ if found.dtype() == DType::BF16 => found.to_dtype(DType::F32),
+            _ => Ok(found),
         }
     }
 
@@ -73,10 +87,16 @@ impl Precision {
                 let b = View { numbers: &wide, row: b.row, column: b.column };
                 cpu::matmul(shape, to, to_row, keep, a, b, factor, threads);
             }
+            (Self::F32, Operand::Stored(b)) => {
+                product::multiply_wide(shape, to, to_row, keep, a, b, factor, threads);
+            }
             (Self::Bf16, Operand::F32(b)) => {
                 product::matmul(shape, to, to_row, keep, &a, &b, factor, threads);
             }
             (Self::Bf16, Operand::Bf16(b)) => {
+                product::matmul(shape, to, to_row, keep, &a, &b, factor, threads);
+            }
+            (Self::Bf16, Operand::Stored(b)) => {
                 product::matmul(shape, to, to_row, keep, &a, &b, factor, threads);
             }
         }
@@ -109,14 +129,17 @@ impl Precision {
             let (x, weight) = (View::rows(x, inner), weight.rows(inner).t());
             return self.matmul(shape, y, out, 0.0, x, weight, 1.0, cpu::all_threads());
         }
+        let shape = (out, inner);
         match (self, weight) {
-            (Self::F32, Numbers::F32(weight)) => by_row::multiply((out, inner), x, weight, y),
-            (Self::F32, Numbers::Bf16(weight)) => by_row::multiply((out, inner), x, weight, y),
+            (Self::F32, Numbers::F32(weight)) => by_row::multiply(shape, x, &weight, y),
+            (Self::F32, Numbers::Bf16(weight)) => by_row::multiply(shape, x, &weight, y),
+            (Self::F32, Numbers::Stored(weight)) => by_row::multiply(shape, x, weight, y),
             (Self::Bf16, Numbers::F32(weight)) => {
-                by_row::multiply((out, inner), &rounded(x), &rounded(weight), y);
+                by_row::multiply(shape, &rounded(x), &&rounded(weight)[..], y);
             }
-            (Self::Bf16, Numbers::Bf16(weight)) => {
-                by_row::multiply((out, inner), &rounded(x), weight, y);
+            (Self::Bf16, Numbers::Bf16(weight)) => by_row::multiply(shape, &rounded(x), &weight, y),
+            (Self::Bf16, Numbers::Stored(weight)) => {
+                by_row::multiply(shape, &rounded(x), &StoredView::of(weight), y);
             }
         }
     }
@@ -147,12 +170,16 @@ fn rounded(numbers: &[f32]) -> Vec<f32> {
 pub(super) enum Numbers<'a> {
     F32(&'a [f32]),
     Bf16(&'a [bf16]),
+    Stored(&'a Stored),
 }
 
 impl<'a> Numbers<'a> {
-    /// Runs `f` on those of a contiguous tensor on the CPU.
-    pub fn with<R>(tensor: &Tensor, f: impl FnOnce(Numbers) -> Result<R>) -> Result<R> {
-        let tensor = tensor.contiguous()?;
+    /// Runs `f` on those of a weight on the CPU.
+    pub fn with<R>(weight: &Weight, f: impl FnOnce(Numbers) -> Result<R>) -> Result<R> {
+        let tensor = match weight {
+            Weight::Tensor(tensor) => tensor.contiguous()?,
+            Weight::Stored(stored) => return f(Numbers::Stored(stored)),
+        };
         let (storage, layout) = tensor.storage_and_layout();
         let (Storage::Cpu(storage), Some((start, end))) = (&*storage, layout.contiguous_offsets()) else {
             bail!("a fused CPU operation got a weight of another device");
@@ -168,6 +195,7 @@ impl<'a> Numbers<'a> {
         match self {
             Self::F32(numbers) => numbers.len(),
             Self::Bf16(numbers) => numbers.len(),
+            Self::Stored(stored) => stored.dims().iter().product(),
         }
     }
 
@@ -176,6 +204,7 @@ impl<'a> Numbers<'a> {
         match self {
             Self::F32(numbers) => Operand::F32(View::rows(numbers, width)),
             Self::Bf16(numbers) => Operand::Bf16(View::rows(numbers, width)),
+            Self::Stored(stored) => Operand::Stored(StoredView::of(stored)),
         }
     }
 }
@@ -187,6 +216,8 @@ pub enum Operand<'a> {
     F32(View<'a>),
     /// Frozen weights of bf16.
     Bf16(View<'a, bf16>),
+    /// Frozen weights as their file has them.
+    Stored(StoredView<'a>),
 }
 
 impl<'a> Operand<'a> {
@@ -195,6 +226,7 @@ impl<'a> Operand<'a> {
         match self {
             Self::F32(view) => Self::F32(view.t()),
             Self::Bf16(view) => Self::Bf16(view.t()),
+            Self::Stored(view) => Self::Stored(view.t()),
         }
     }
 
@@ -203,6 +235,7 @@ impl<'a> Operand<'a> {
         match self {
             Self::F32(view) => Self::F32(View { numbers: &view.numbers[first * view.row..], ..view }),
             Self::Bf16(view) => Self::Bf16(View { numbers: &view.numbers[first * view.row..], ..view }),
+            Self::Stored(view) => Self::Stored(view.from_row(first)),
         }
     }
 }

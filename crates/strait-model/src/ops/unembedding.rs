@@ -2,13 +2,13 @@
 
 use candle_core::{Result, Tensor};
 
-use super::{Linear, Precision, Product, linear};
+use super::{Linear, Precision, Product, Weight, linear};
 
 /// From hidden states after the final norm to logits.
 #[derive(Clone, Debug)]
 pub struct Unembedding {
     /// Shape `(vocab, hidden_size)`.
-    pub weight: Tensor,
+    pub weight: Weight,
     /// The precision of its products.
     pub precision: Precision,
     /// Logits l become cap * tanh(l / cap) (Gemma 2).
@@ -42,7 +42,8 @@ impl Unembedding {
     /// As [`logits`](Self::logits), by a product of one's choice.
     pub(crate) fn logits_by(&self, product: Product, hidden: &Tensor) -> Result<Tensor> {
         let by = |x: &Tensor, weight: &Tensor| product(x, &Linear::of(weight, self.precision));
-        let mut logits = by(hidden, &self.weight)?;
+        let table = Linear { weight: self.weight.clone(), bias: None, precision: self.precision };
+        let mut logits = product(hidden, &table)?;
         if let Some(HeadChange { a, b }) = &self.change {
             logits = (logits + by(&by(hidden, a)?, b)?)?;
         }

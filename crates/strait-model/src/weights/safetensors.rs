@@ -3,19 +3,22 @@
 use std::{
     collections::{BTreeMap, HashMap},
     path::{Component, Path, PathBuf},
+    sync::Arc,
 };
 
+use candle_core::quantized::GgmlDType;
 use half::{bf16, f16};
 use rayon::prelude::*;
 use safetensors::{Dtype, tensor::Metadata};
 use serde::Deserialize;
 
-use super::{PIECE, Problem, check_finite, check_shape, fit::Stored};
+use super::{PIECE, Problem, check_finite, check_shape, fit};
 use crate::{
     Error, Result,
     config::read_bounded,
     files::{OpenFile, unfinished_beside},
     json,
+    stored::Stored,
 };
 
 const WHOLE: &str = "model.safetensors";
@@ -115,11 +118,11 @@ impl Folder {
     }
 
     /// All tensors.
-    pub(super) fn tensors(&self) -> Vec<Stored<'_>> {
+    pub(super) fn tensors(&self) -> Vec<fit::Stored<'_>> {
         let stored = self.index.iter().filter_map(|(name, &shard)| {
             let info = self.shards[shard].header.info(name)?;
             let read = matches!(info.dtype, Dtype::F32 | Dtype::F16 | Dtype::BF16 | Dtype::F64);
-            Some(Stored { name, shape: &info.shape, unread: (!read).then(|| info.dtype.to_string()) })
+            Some(fit::Stored { name, shape: &info.shape, unread: (!read).then(|| info.dtype.to_string()) })
         });
         stored.collect()
     }
@@ -156,6 +159,14 @@ impl Folder {
         files
     }
 
+    /// A matrix where it lies, if it is one of numbers that are read there.
+    pub(super) fn stored(&self, name: &str, shape: &[usize]) -> Result<Option<Stored>> {
+        match (self.index.get(name), shape) {
+            (Some(&shard), &[rows, width]) => self.shards[shard].stored(name, (rows, width)),
+            _ => Ok(None),
+        }
+    }
+
     /// A tensor's weights as f32; refuses other shapes than `shape`, and numbers that are not finite.
     pub(super) fn read(&self, name: &str, shape: &[usize]) -> Result<Vec<f32>> {
         match self.index.get(name) {
@@ -180,6 +191,20 @@ impl Shard {
         let file = OpenFile::open(path, &[])?;
         let (header, data) = read_header(&file)?.map_err(|problem| Error::input(path, problem))?;
         Ok(Self { file, header, data })
+    }
+
+    fn stored(&self, name: &str, (rows, width): (usize, usize)) -> Result<Option<Stored>> {
+        let Some(info) = self.header.info(name).filter(|info| info.shape == [rows, width]) else {
+            return Ok(None);
+        };
+        let dtype = match info.dtype {
+            Dtype::F32 => GgmlDType::F32,
+            Dtype::F16 => GgmlDType::F16,
+            Dtype::BF16 => GgmlDType::BF16,
+            _ => return Ok(None),
+        };
+        let offset = self.data as usize + info.data_offsets.0;
+        Ok(Stored::new(Arc::clone(self.file.map()?), offset, dtype, (rows, width), None))
     }
 
     fn read(&self, name: &str, shape: &[usize]) -> Result<Vec<f32>> {

@@ -64,7 +64,7 @@ fn write_adapter(case: &Value, decoder: &Decoder, folder: &Path) {
     let table = |name: &str| {
         let head = decoder.unembedding(None).unwrap().weight;
         let table = if name.contains("lm_head") { &head } else { decoder.embeddings() };
-        table.flatten_all().unwrap().to_vec1::<f32>().unwrap()
+        table.tensor().unwrap().flatten_all().unwrap().to_vec1::<f32>().unwrap()
     };
     let tensors = case["tensors"].as_object().unwrap().iter().map(|(name, spec)| {
         let shape: Vec<usize> = serde_json::from_value(spec[0].clone()).unwrap();

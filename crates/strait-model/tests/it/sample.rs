@@ -58,7 +58,7 @@ fn edits(decoder: &Decoder) -> Vec<Option<Arc<Edit>>> {
     let (blocks, ends) = (lora(sites.collect()), lora(vec![Site::Lookup, Site::Head]));
     let direction = random(&[config.hidden_size], 1.0);
     let ablation = Edit::Ablation(Ablation { layer: 1, direction, factor: 0.8 });
-    let deltas = decoder.tensors().iter().map(|(name, weight)| (name.clone(), random(weight.dims(), 0.05)));
+    let deltas = decoder.weights().iter().map(|(name, weight)| (name.clone(), random(&weight.dims(), 0.05)));
     let full = Edit::Full(Full::new(decoder.fingerprint().unwrap().into(), deltas.collect()));
     let all =
         Edit::composed([steering.clone(), blocks.clone(), full.clone(), ends.clone(), ablation.clone()]);

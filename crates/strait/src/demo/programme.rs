@@ -48,10 +48,10 @@ pub fn run(
     (threads, memory): (usize, Option<u64>),
     progress: &dyn Progress,
 ) -> Result<Vec<Found>> {
-    let planned = fits.iter().map(|fit| Planned::new(written(fit.study(out)?)?, &Silent));
-    let planned = planned.collect::<Result<Vec<_>>>()?;
-    let folder = out.join("studies");
     let shares = Shares::single(threads, memory);
+    let plan = |fit: &Fit| Planned::new(written(fit.study(out)?)?, &Device::Cpu, shares.limits, &Silent);
+    let planned = fits.iter().map(plan).collect::<Result<Vec<_>>>()?;
+    let folder = out.join("studies");
     say_time(&planned, &folder, &Device::Cpu, shares, progress)?;
     let inputs = run_all(&planned, &folder, &Device::Cpu, shares, &Quietly(progress))?;
     let read = |(fit, input): (&Fit, Option<Input>)| {

@@ -294,7 +294,7 @@ impl Estimate {
     /// # Errors
     /// If the memory that is given does not suffice for a step.
     pub fn budget(&self, limits: Limits) -> Result<Budget, LimitProblem> {
-        Budget::plan(self.work.weights(), &self.needs, limits, self.left)
+        Budget::plan(self.work.weights, &self.needs, limits, self.left)
     }
 
     /// The seconds of all that was added.
@@ -316,7 +316,7 @@ impl Estimate {
             "estimate: {} and {:.1} GiB of memory, of which the weights take {:.1}{beside}",
             duration(self.seconds),
             budget.peak() / GIB,
-            self.work.weights() / GIB,
+            self.work.weights / GIB,
         ))
     }
 }

@@ -2,7 +2,8 @@
 
 use std::num::NonZeroUsize;
 
-use strait_model::{Config, Precision};
+use candle_core::Device;
+use strait_model::{Precision, Weights, progress::Progress};
 
 /// Bytes of a GiB.
 pub(super) const GIB: f64 = (1_u64 << 30) as f64;
@@ -15,6 +16,9 @@ const THREADS_A_STEP: usize = 4;
 
 /// The part of the memory left on the machine that strait takes unasked.
 const UNASKED: f64 = 0.8;
+
+/// The part of the memory that copies of the weights may take.
+const COPIES: f64 = 0.25;
 
 /// Bytes for kept rows where nothing was planned and the machine does not say what memory it has left.
 const UNKNOWN: f64 = 4.0 * GIB;
@@ -154,12 +158,12 @@ impl Budget {
         Ok(budget)
     }
 
-    /// The plan of steps that do no more than hold a model.
+    /// The plan of steps that do no more than hold so many bytes of weights.
     ///
     /// # Errors
     /// If the memory that is given does not suffice for that.
-    pub fn of_weights(config: &Config, precision: Precision, limits: Limits) -> Result<Self, LimitProblem> {
-        Self::plan(precision.bytes(config) as f64, &[], limits, None)
+    pub fn of_weights(weights: u64, limits: Limits) -> Result<Self, LimitProblem> {
+        Self::plan(weights as f64, &[], limits, None)
     }
 
     fn most(&self, of: fn(&Need) -> f64) -> f64 {
@@ -269,6 +273,30 @@ impl Budget {
     }
 }
 
+/// Leaves the weights of products in f32 in their file where copies would take more than a quarter of the memory that is given, or
+/// of what the machine has left, and says so. The results are the same.
+pub(crate) fn place(
+    weights: Weights,
+    device: &Device,
+    precision: Precision,
+    limits: Limits,
+    progress: &dyn Progress,
+) -> Weights {
+    let tensors = weights.config().tensors();
+    let copies = tensors.iter().map(|(_, shape)| precision.bytes(shape) as f64).sum::<f64>();
+    let room = limits.memory.map(|given| given as f64).or_else(left).unwrap_or(f64::INFINITY);
+    if !device.is_cpu() || precision == Precision::Bf16 || copies <= COPIES * room {
+        return weights;
+    }
+    progress.note(&format!(
+        "memory: the weights stay in their file, since copies in f32 would take {:.2} of {:.2} GiB; the results are the same, but \
+         take longer",
+        copies / GIB,
+        room / GIB,
+    ));
+    weights.in_place()
+}
+
 /// The most steps that a line names.
 const NAMED: usize = 6;
 
@@ -296,7 +324,51 @@ fn said(what: &str) -> Option<f64> {
 
 #[cfg(test)]
 mod tests {
+    use std::{path::Path, sync::Mutex};
+
+    use strait_model::{
+        Decoder,
+        ops::Weight,
+        progress::{Silent, Task, Unit},
+    };
+
     use super::*;
+
+    /// What was noted.
+    #[derive(Default)]
+    struct Notes(Mutex<String>);
+
+    impl Progress for Notes {
+        fn begin(&self, title: &str, total: Option<u64>, unit: Unit) -> Box<dyn Task> {
+            Silent.begin(title, total, unit)
+        }
+
+        fn note(&self, line: &str) {
+            *self.0.lock().unwrap() += line;
+        }
+    }
+
+    #[test]
+    fn copies_take_a_quarter_of_the_memory_at_most() {
+        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../strait-model/tests/fixtures/tiny/llama");
+        let copies = Weights::open(&path).unwrap().size(Precision::F32).unwrap();
+        for (precision, memory, stay) in [
+            (Precision::F32, 4 * copies, false),
+            (Precision::F32, 4 * copies - 4, true),
+            (Precision::Bf16, 4 * copies, true),
+        ] {
+            let notes = Notes::default();
+            let limits = Limits { jobs: None, memory: Some(memory) };
+            let weights = place(Weights::open(&path).unwrap(), &Device::Cpu, precision, limits, &notes);
+            let decoder = Decoder::new(&weights, &Device::Cpu, precision).unwrap();
+            let stored = decoder.weights().iter().any(|(_, weight)| matches!(weight, Weight::Stored(_)));
+            assert_eq!(stored, stay, "{precision:?} in {memory} bytes");
+            let bytes: usize = decoder.weights().iter().map(|(_, weight)| weight.bytes()).sum();
+            assert_eq!(bytes as u64, weights.size(precision).unwrap());
+            let note = notes.0.into_inner().unwrap();
+            assert_eq!(note.contains("stay in their file"), stay && precision == Precision::F32, "{note}");
+        }
+    }
 
     fn need(step: &str, rows: f64, working: f64) -> Need {
         Need { step: step.into(), rows: rows * GIB, working: working * GIB, ..Need::default() }

@@ -12,15 +12,17 @@ mod work;
 use std::{collections::BTreeMap, sync::Arc};
 
 use candle_core::Device;
-use strait_model::{Edit, Model, Precision, decoder::first_changed_point, progress::Progress};
+use strait_model::{
+    Edit, Model, Precision, Weights, decoder::first_changed_point, progress::Progress, source::Located,
+};
 
 pub use estimate::{Estimate, duration, point};
 pub use losses::{LossesOf, row_losses};
 pub(crate) use losses::{
     advance, differences, every_two, finite, losses_of, mean, response_tokens, weighted_mean,
 };
-pub(crate) use memory::for_rows;
 pub use memory::{Budget, LimitProblem, Limits};
+pub(crate) use memory::{for_rows, place};
 pub(crate) use pairs::PairReading;
 pub use pairs::{Group, PairRows};
 pub use solution::{Planned, Scene, Solution, Solved, Trajectory, evenly};
@@ -34,6 +36,21 @@ use crate::{
     store::Store,
     world::locate,
 };
+
+/// Reads a model from where it was located. Where copies of its weights would take much of the machine's memory, they stay in their
+/// file.
+///
+/// # Errors
+/// As [`Model::load`].
+pub fn load(
+    located: &Located,
+    device: &Device,
+    precision: Precision,
+    progress: &dyn Progress,
+) -> Result<Model> {
+    let weights = place(Weights::open(&located.path)?, device, precision, Limits::default(), progress);
+    Ok(Model::of_weights(located, &weights, device, precision)?)
+}
 
 /// A model and rows, with what has been computed of them. Studies stand on it, and so can any program.
 ///
@@ -113,7 +130,7 @@ impl<'a> Lab<'a> {
     /// # Errors
     /// If the model cannot be found or read.
     pub fn open(model: &str, progress: &'a dyn Progress) -> Result<Self> {
-        let model = Model::load(&locate(model, progress)?, &Device::Cpu, Precision::F32)?;
+        let model = load(&locate(model, progress)?, &Device::Cpu, Precision::F32, progress)?;
         Ok(Self::new(Arc::new(model), progress))
     }
 

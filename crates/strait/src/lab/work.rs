@@ -1,7 +1,7 @@
 //! Multiply-adds and bytes of passes, which estimates add up.
 
 use strait_model::{
-    Config, Model, Precision,
+    Config, Model,
     edit::{Projection, Site},
     ops::LOGITS_HELD,
 };
@@ -14,7 +14,8 @@ use crate::{
 /// The sizes of a model's passes.
 pub(super) struct Work {
     pub config: Config,
-    pub precision: Precision,
+    /// Bytes of the weights, in memory or in their file.
+    pub weights: f64,
     /// True if blocks are composed of small operations, which keep all that they compute: on other devices than the CPU.
     pub composed: bool,
 }
@@ -22,13 +23,9 @@ pub(super) struct Work {
 impl Work {
     /// Those of a model.
     pub fn of(model: &Model) -> Self {
+        let bytes = model.decoder.weights().iter().map(|(_, weight)| weight.bytes() as f64);
         let composed = !model.decoder.device().is_cpu();
-        Self { config: model.config().clone(), precision: model.decoder.precision(), composed }
-    }
-
-    /// Bytes of the weights.
-    pub fn weights(&self) -> f64 {
-        self.precision.bytes(&self.config) as f64
+        Self { config: model.config().clone(), weights: bytes.sum(), composed }
     }
 
     /// Multiply-adds a token of so many blocks, forward.

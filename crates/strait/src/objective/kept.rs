@@ -137,7 +137,7 @@ impl Kept {
         title: &str,
         progress: &dyn Progress,
     ) -> Result<()> {
-        let of = Some(decoder.embeddings().id());
+        let of = Some(decoder.id());
         let same = self.of == of && self.point == point && self.asked == rows;
         if same && (self.hidden || !base_hidden) && self.is_whole() {
             return Ok(());
@@ -313,7 +313,7 @@ impl Kept {
         rows: &[usize],
         packed: &Packed,
     ) -> Result<Option<[Tensor; N]>> {
-        let of_it = self.of == Some(decoder.embeddings().id());
+        let of_it = self.of == Some(decoder.id());
         if !of_it || (parts.contains(&Part::Hidden) && !self.hidden) {
             return Ok(None);
         }

@@ -1,11 +1,12 @@
 //! A study with its model found and its plan made.
 
+use candle_core::Device;
 use strait_model::{Config, files::sha256_of, progress::Progress, source::Located};
 
 use super::{Plan, Problem, Study, StudyFile, results};
 use crate::{
     Error, Result,
-    lab::{Budget, Estimate, LimitProblem, Limits},
+    lab::{self, Budget, Estimate, LimitProblem, Limits},
     world::locate,
 };
 
@@ -23,13 +24,14 @@ pub(crate) struct Planned {
 }
 
 impl Planned {
-    pub fn new(file: StudyFile, progress: &dyn Progress) -> Result<Self> {
+    pub fn new(file: StudyFile, device: &Device, limits: Limits, progress: &dyn Progress) -> Result<Self> {
         let study = file.resolve()?;
         let located = locate(&study.model.path().to_string_lossy(), progress)?;
         let weights = strait_model::Weights::open(&located.path)?;
         weights.fit()?;
         let config = weights.config().clone();
         let study = study.fix_layers(config.layers)?;
+        let weights = lab::place(weights, device, study.precision, limits, progress);
         let hashes = weights.hashes(progress)?;
         let plan = Plan::of(&study, &hashes, |path| Ok(sha256_of(path, |_| ())?))?;
         Ok(Self { file, study, plan, located, config, weights, hashes })
@@ -51,9 +53,8 @@ impl Planned {
     /// # Errors
     /// If it does not.
     pub fn hold_weights(&self, limits: Limits) -> Result<()> {
-        Budget::of_weights(&self.config, self.study.precision, limits)
-            .map(drop)
-            .map_err(|problem| self.refused(problem))
+        let bytes = self.weights.size(self.study.precision)?;
+        Budget::of_weights(bytes, limits).map(drop).map_err(|problem| self.refused(problem))
     }
 
     pub fn preset_lines(&self) -> Vec<String> {

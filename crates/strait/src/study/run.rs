@@ -43,7 +43,7 @@ pub fn dry_run(
     limits: Limits,
     progress: &dyn Progress,
 ) -> Result<DryRun> {
-    let plan = Planned::new(StudyFile::read(file)?, progress)?;
+    let plan = Planned::new(StudyFile::read(file)?, device, limits, progress)?;
     let folder = out.map_or_else(|| default_folder(&plan.study.name), Path::to_path_buf);
     outlook(plan, &folder, device, limits, progress)
 }
@@ -97,7 +97,7 @@ pub fn run(
     limits: Limits,
     progress: &dyn Progress,
 ) -> Result<Outcome> {
-    let planned = Planned::new(StudyFile::read(file)?, progress)?;
+    let planned = Planned::new(StudyFile::read(file)?, device, limits, progress)?;
     let path = out.map_or_else(|| default_folder(&planned.study.name), Path::to_path_buf);
     complete(&planned, &path, device, limits, progress)?;
     outcome(&path)

@@ -95,9 +95,8 @@ impl Suite {
         limits: Limits,
         progress: &dyn Progress,
     ) -> Result<SuiteOutcome> {
-        let planned = self.planned(out, progress)?;
-        let beside = limits.jobs.map_or(1, NonZeroUsize::get).min(planned.len().max(1));
-        let shares = Shares::of(limits, beside);
+        let shares = self.shares(limits);
+        let planned = self.planned(out, device, shares.limits, progress)?;
         say_time(&planned, out, device, shares, progress)?;
         let inputs = run_all(&planned, out, device, shares, progress)?;
         let mut studies = Vec::new();
@@ -124,9 +123,8 @@ impl Suite {
         limits: Limits,
         progress: &dyn Progress,
     ) -> Result<Vec<DryRun>> {
-        let beside = limits.jobs.map_or(1, NonZeroUsize::get).min(self.studies.len().max(1));
-        let limits = Shares::of(limits, beside).limits;
-        let studies = self.planned(out, progress)?.into_iter();
+        let limits = self.shares(limits).limits;
+        let studies = self.planned(out, device, limits, progress)?.into_iter();
         let outlook = |planned: Planned| {
             let folder = out.join(&planned.study.name);
             outlook(planned, &folder, device, limits, progress)
@@ -134,11 +132,23 @@ impl Suite {
         studies.map(outlook).collect()
     }
 
+    /// The part of the machine that each study has.
+    fn shares(&self, limits: Limits) -> Shares {
+        let beside = limits.jobs.map_or(1, NonZeroUsize::get).min(self.studies.len().max(1));
+        Shares::of(limits, beside)
+    }
+
     /// The studies with their models found and their plans made.
-    fn planned(&self, out: &Path, progress: &dyn Progress) -> Result<Vec<Planned>> {
+    fn planned(
+        &self,
+        out: &Path,
+        device: &Device,
+        limits: Limits,
+        progress: &dyn Progress,
+    ) -> Result<Vec<Planned>> {
         let mut all: Vec<Planned> = Vec::new();
         for (_, file) in &self.studies {
-            let planned = Planned::new(file.clone(), progress)?;
+            let planned = Planned::new(file.clone(), device, limits, progress)?;
             if all.iter().any(|other| other.study.name == planned.study.name) {
                 return Err(Problem::SameName { name: planned.study.name }.at(out, None));
             }

@@ -2,7 +2,7 @@
 
 use candle_core::{Tensor, Var};
 use rayon::prelude::*;
-use strait_model::ops;
+use strait_model::{ops, vectorised};
 
 use crate::Result;
 
@@ -51,7 +51,7 @@ impl Parameter {
         Ok(ops::read(gradient, |numbers| {
             let pieces = self.gradient.par_chunks_mut(AT_ONCE).zip(numbers.par_chunks(AT_ONCE));
             pieces.for_each(|(sum, numbers)| {
-                ops::vectorised!({
+                vectorised!({
                     for (sum, g) in sum.iter_mut().zip(numbers) {
                         *sum += unit * g;
                     }
@@ -67,7 +67,7 @@ impl Parameter {
         let moments = self.first.par_chunks_mut(AT_ONCE).zip(self.second.par_chunks_mut(AT_ONCE));
         let numbers = values.par_chunks_mut(AT_ONCE).zip(self.gradient.par_chunks_mut(AT_ONCE));
         numbers.zip(moments).for_each(|((values, gradient), (first, second))| {
-            ops::vectorised!(step.take(values, gradient, first, second));
+            vectorised!(step.take(values, gradient, first, second));
         });
         Ok(self.var.set(&Tensor::from_vec(values, self.var.shape(), self.var.device())?)?)
     }

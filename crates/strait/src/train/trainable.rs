@@ -6,6 +6,7 @@ use rand_chacha::ChaCha8Rng;
 use strait_model::{
     Decoder, Edit,
     edit::{Adapter, Full, Lora, Site, SteeringVector},
+    ops::Weight,
 };
 
 use super::{EditKind, Settings, optimiser::Parameter};
@@ -17,13 +18,19 @@ pub struct Trainable {
     parameters: Vec<Parameter>,
 }
 
+/// The weights of a decoder, in memory.
+fn of_base(decoder: &Decoder) -> Result<Vec<(String, Tensor)>> {
+    let tensors = decoder.weights().iter().map(|(name, weight)| Ok((name.clone(), weight.tensor()?)));
+    tensors.collect()
+}
+
 /// The edit or decoder that the variables make up.
 enum Tuned {
     /// An edit of their tensors.
     Edit(Edit),
     /// A decoder whose weights they are: what is trained is W itself, so that weight decay shortens W and rounding is that of W, as
     /// in everybody's full fine-tunes. The edit is what W differs by from the base model's.
-    Weights { decoder: Box<Decoder>, base: Vec<(String, Tensor)>, fingerprint: String },
+    Weights { decoder: Box<Decoder>, base: Vec<(String, Weight)>, fingerprint: String },
 }
 
 impl Trainable {
@@ -53,7 +60,7 @@ impl Trainable {
                 }
                 Edit::Lora(Lora { adapters, rank: *rank, alpha: *alpha, rslora: *rslora, factor: 1.0 })
             }
-            EditKind::Full => return Self::weights(decoder, decoder.tensors()),
+            EditKind::Full => return Self::weights(decoder, &of_base(decoder)?),
         };
         edit.check(config)?;
         Self::from_edit(edit, decoder, residual_scale)
@@ -106,7 +113,7 @@ impl Trainable {
             Ok(parameter.var.as_tensor().clone())
         })?;
         let fingerprint = base.fingerprint()?.to_string();
-        let base = base.tensors().to_vec();
+        let base = base.weights().to_vec();
         Ok(Self { tuned: Tuned::Weights { decoder: Box::new(decoder), base, fingerprint }, parameters })
     }
 
@@ -157,10 +164,11 @@ impl Trainable {
             }
             Tuned::Edit(other) => Ok(other.clone()),
             Tuned::Weights { base, fingerprint, .. } => {
-                let delta = |(parameter, (name, base)): (&Parameter, &(String, Tensor))| {
+                let delta = |(parameter, (name, base)): (&Parameter, &(String, Weight))| {
                     Ok((
                         name.clone(),
-                        (parameter.var.as_detached_tensor() - base.detach().to_dtype(DType::F32)?)?,
+                        (parameter.var.as_detached_tensor()
+                            - base.tensor()?.detach().to_dtype(DType::F32)?)?,
                     ))
                 };
                 let deltas = self.parameters.iter().zip(base).map(delta).collect::<Result<_>>()?;

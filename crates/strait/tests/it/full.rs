@@ -108,7 +108,7 @@ fn a_full_fine_tune_learns_its_rows_and_is_gone_on_from() {
     let more = trained(&model, &train, Some(&first), &folder.path().join("more"));
     assert!(loss(&model, &train, Some(&more)) < loss(&model, &train, Some(&first)));
     let Edit::Full(full) = &more else { panic!() };
-    assert_eq!(full.deltas().len(), model.decoder.tensors().len());
+    assert_eq!(full.deltas().len(), model.decoder.weights().len());
     // The file is the edit, and the last checkpoint its twin.
     let path = folder.path().join("more");
     let read = |path: PathBuf| strait_model::edit::open(path.to_str().unwrap()).unwrap();
@@ -125,7 +125,7 @@ fn every_weight_gets_a_gradient_from_both_losses() {
     let fresh = Trainable::new(&settings(), &model.decoder, 1.0).unwrap();
     let moved = random_like(&fresh.frozen().unwrap(), 1, 0).unwrap().scaled(0.01).unwrap();
     let trainable = Trainable::from_edit(moved, &model.decoder, 1.0).unwrap();
-    assert_eq!(trainable.variables().count(), model.decoder.tensors().len());
+    assert_eq!(trainable.variables().count(), model.decoder.weights().len());
     let edited = trainable.on(&model.decoder);
     let rows = train.every_row();
     let (_, of_loss) = train.response_gradient(edited.0, &rows, edited.1, 0.1).unwrap();

@@ -57,7 +57,7 @@ impl Adapted<'_> {
         if let Some(dx) = &mut dx {
             self.linear.input_gradient(dy, keep, dx)?;
         }
-        if weight.track_op() {
+        if let Some(weight) = weight.in_memory().filter(|weight| weight.track_op()) {
             let mut dw = vec![0f32; weight.elem_count()];
             self.linear.weight_gradient(x, dy, &mut dw)?;
             gradients::give(weight, dw)?;
@@ -100,7 +100,7 @@ fn by(
     to: &mut [f32],
 ) -> Result<()> {
     let width = matrix.dim(1)?;
-    Numbers::with(matrix, |matrix| {
+    Numbers::with(&matrix.clone().into(), |matrix| {
         let matrix = if transposed { matrix.rows(width).t() } else { matrix.rows(width) };
         let x = cpu::View::rows(x, shape.2);
         precision.matmul(shape, to, shape.1, keep, x, matrix, factor, cpu::all_threads());

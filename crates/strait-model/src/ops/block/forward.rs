@@ -86,7 +86,7 @@ impl Block {
     }
 
     pub(super) fn out(&self, projection: Projection) -> Result<usize> {
-        self.weights.projections[projection as usize].weight.dim(0)
+        Ok(self.weights.projections[projection as usize].weight.dims2()?.0)
     }
 
     pub(super) fn norm(&self) -> Norm {

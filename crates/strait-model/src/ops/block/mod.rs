@@ -38,11 +38,12 @@ pub struct BlockWeights {
 }
 
 impl BlockWeights {
-    /// All its tensors.
+    /// All its tensors that are in memory.
     fn tensors(&self) -> impl Iterator<Item = &Tensor> {
         let norms = [&self.attention_norm, &self.mlp_norm].into_iter();
         let optional = [&self.q_norm, &self.k_norm, &self.attention_post_norm, &self.mlp_post_norm];
-        let projections = self.projections.iter().flat_map(|p| std::iter::once(&p.weight).chain(&p.bias));
+        let projections =
+            self.projections.iter().flat_map(|p| p.weight.in_memory().into_iter().chain(&p.bias));
         norms.chain(optional.into_iter().flatten()).chain(projections)
     }
 }

@@ -90,18 +90,19 @@ impl Loss<'_> {
         // A scalar whose gradient with respect to the hidden states is the one that is there already.
         let mut gradients = backward(&(hidden * slope.hidden)?.sum_all()?)?;
         if let Some(own) = slope.weight {
+            let weight = unembedding.weight.tensor()?;
             // A tied unembedding has one as the embedding table too.
-            let both = match gradients.get(&unembedding.weight) {
+            let both = match gradients.get(&weight) {
                 Some(other) => (other + own)?,
                 None => own,
             };
-            gradients.insert(&unembedding.weight, both);
+            gradients.insert(&weight, both);
         }
         Ok((values, gradients))
     }
 
     fn check(&self, hidden: &Tensor, unembedding: &Unembedding) -> Result<()> {
-        let (tokens, vocab) = (hidden.dim(0)?, unembedding.weight.dim(0)?);
+        let (tokens, vocab) = (hidden.dim(0)?, unembedding.weight.dims2()?.0);
         match self {
             Self::CrossEntropy(targets) => {
                 if targets.len() != tokens || targets.iter().any(|&t| t as usize >= vocab) {
@@ -112,7 +113,7 @@ impl Loss<'_> {
                 }
             }
             Self::Divergence { base, unembedding } => {
-                if hidden.dims() != base.dims() || unembedding.weight.dim(0)? != vocab {
+                if hidden.dims() != base.dims() || unembedding.weight.dims2()?.0 != vocab {
                     candle_core::bail!("KL: {:?} edited and {:?} base states", hidden.shape(), base.shape());
                 }
             }
@@ -140,7 +141,7 @@ impl Loss<'_> {
         let trained = unembedding.weight.track_op();
         let mut own = unembedding.clone();
         if trained {
-            own.weight = Var::from_tensor(&unembedding.weight.detach())?.into_inner();
+            own.weight = Var::from_tensor(&unembedding.weight.tensor()?.detach())?.into_inner().into();
         }
         let (mut values, mut of_hidden, mut of_weight) = (Vec::new(), Vec::new(), None::<Tensor>);
         for (start, rows) in pieces(hidden, unembedding)? {
@@ -155,7 +156,7 @@ impl Loss<'_> {
             };
             of_hidden.push(gradient(&states)?);
             if trained {
-                let more = gradient(&own.weight)?;
+                let more = gradient(&own.weight.tensor()?)?;
                 of_weight = Some(match of_weight {
                     Some(sum) => (sum + more)?,
                     None => more,
@@ -190,7 +191,7 @@ impl Narrowed<'_> {
 
 /// First row and number of rows of each piece whose logits are held at once.
 fn pieces(hidden: &Tensor, unembedding: &Unembedding) -> Result<impl Iterator<Item = (usize, usize)>> {
-    let (tokens, chunk) = (hidden.dim(0)?, chunk(unembedding.weight.dim(0)?));
+    let (tokens, chunk) = (hidden.dim(0)?, chunk(unembedding.weight.dims2()?.0));
     Ok((0..tokens).step_by(chunk).map(move |start| (start, chunk.min(tokens - start))))
 }
 
@@ -210,7 +211,7 @@ fn refuse_silence(unembedding: &Unembedding) -> Result<()> {
         candle_core::bail!("a LoRA on the head gets no gradient, so it cannot be trained");
     }
     let weight = &unembedding.weight;
-    if weight.track_op() && !weight.is_variable() {
+    if weight.track_op() && !weight.tensor()?.is_variable() {
         candle_core::bail!("an unembedding that is trained must be a variable itself");
     }
     if weight.track_op() && unembedding.change.is_some() {

@@ -215,7 +215,8 @@ impl Pass<'_> {
         });
         let as_tensor =
             |numbers: Vec<f32>, like: &Tensor| Tensor::from_vec(numbers, like.shape(), like.device());
-        let weight = of_weight.map(|numbers| as_tensor(numbers, weight)).transpose()?;
+        let of_weight = of_weight.map(|numbers| Tensor::from_vec(numbers, weight.shape(), weight.device()));
+        let weight = of_weight.transpose()?;
         Ok((losses, Slope { hidden: as_tensor(of_hidden, hidden)?, weight }))
     }
 

@@ -11,7 +11,12 @@ use crate::Precision;
 const WIDTH: usize = 8;
 
 fn unembedding(vocab: usize, softcap: Option<f64>) -> Unembedding {
-    Unembedding { weight: random(5, &[vocab, WIDTH]), precision: Precision::F32, softcap, change: None }
+    Unembedding {
+        weight: random(5, &[vocab, WIDTH]).into(),
+        precision: Precision::F32,
+        softcap,
+        change: None,
+    }
 }
 
 /// An unembedding with a change on the head, which is as large as the rest.
@@ -27,7 +32,7 @@ fn wide(tensor: &Tensor) -> Tensor {
 
 fn wide_unembedding(u: &Unembedding) -> Unembedding {
     let change = u.change.as_ref().map(|c| HeadChange { a: wide(&c.a), b: wide(&c.b) });
-    Unembedding { weight: wide(&u.weight), change, ..u.clone() }
+    Unembedding { weight: wide(&u.weight.tensor().unwrap()).into(), change, ..u.clone() }
 }
 
 /// Values and gradients with random weights: of the hidden states, and of an unembedding that is a variable.
@@ -35,7 +40,8 @@ fn all_of(loss: Loss<'_>, hidden: &Tensor, u: &Unembedding) -> Vec<Vec<f32>> {
     let hidden = Var::from_tensor(hidden).unwrap();
     let weights: Vec<f32> = random(99, &[hidden.dim(0).unwrap()]).to_vec1().unwrap();
     let (values, gradients) = loss.backward(&hidden, u, &weights).unwrap();
-    let own = [hidden.as_tensor(), &u.weight].into_iter().filter(|tensor| tensor.is_variable());
+    let weight = u.weight.tensor().unwrap();
+    let own = [hidden.as_tensor(), &weight].into_iter().filter(|tensor| tensor.is_variable());
     let numbers = |tensor: &Tensor| {
         let gradient = gradients.get(tensor).expect("every variable gets a gradient");
         gradient.to_dtype(DType::F32).unwrap().flatten_all().unwrap().to_vec1().unwrap()
@@ -111,8 +117,9 @@ fn an_unembedding_that_is_a_variable_gets_a_gradient() {
     let (targets, hidden, base) = (targets(1100, 53), random(1, &[1100, WIDTH]), random(2, &[1100, WIDTH]));
     for softcap in [None, Some(1.3)] {
         let frozen = &unembedding(53, softcap);
-        let weight = Var::from_tensor(&(&frozen.weight + random(8, &[53, WIDTH])).unwrap()).unwrap();
-        let u = Unembedding { weight: weight.into_inner(), ..frozen.clone() };
+        let weight =
+            Var::from_tensor(&(&frozen.weight.tensor().unwrap() + random(8, &[53, WIDTH])).unwrap()).unwrap();
+        let u = Unembedding { weight: weight.into_inner().into(), ..frozen.clone() };
         agree(Loss::CrossEntropy(&targets), &hidden, &u);
         agree(Loss::Divergence { base: &base, unembedding: frozen }, &hidden, &u);
     }
@@ -122,7 +129,7 @@ fn an_unembedding_that_is_a_variable_gets_a_gradient() {
 fn a_tied_unembedding_gets_both_its_gradients() {
     let table = Var::from_tensor(&random(5, &[53, WIDTH])).unwrap();
     let u = Unembedding {
-        weight: table.as_tensor().clone(),
+        weight: table.as_tensor().clone().into(),
         precision: Precision::F32,
         softcap: None,
         change: None,
@@ -158,11 +165,11 @@ fn what_would_get_no_gradient_in_silence_is_refused() {
     let mut u = changed(53, None);
     u.change.as_mut().unwrap().a = Var::from_tensor(&random(6, &[3, WIDTH])).unwrap().into_inner();
     assert!(error(&u).contains("LoRA on the head"));
-    let weight = Var::from_tensor(&unembedding(53, None).weight).unwrap();
+    let weight = Var::from_tensor(&unembedding(53, None).weight.tensor().unwrap()).unwrap();
     u = unembedding(53, None);
-    u.weight = (weight.as_tensor() * 2.0).unwrap();
+    u.weight = (weight.as_tensor() * 2.0).unwrap().into();
     assert!(error(&u).contains("a variable itself"));
-    u = Unembedding { weight: weight.into_inner(), ..changed(53, None) };
+    u = Unembedding { weight: weight.into_inner().into(), ..changed(53, None) };
     assert!(error(&u).contains("no low-rank change"));
 }
 

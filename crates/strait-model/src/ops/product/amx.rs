@@ -62,12 +62,21 @@ impl Tiles {
         Self(PhantomData)
     }
 
-    /// Writes the product of panels of `blocks` blocks to `to`, whose rows stand `to_row` numbers apart: one or two tiles of
-    /// 16 rows, and one or two of 16 columns.
+    /// Writes the product of panels of `blocks` blocks to `to`, whose rows stand `to_row` numbers apart: two tiles of 16 rows, and
+    /// two of 16 columns.
     ///
     /// # Safety
     /// The panels must hold as many blocks, of which there is at least one, and `to` have room for the tiles.
-    pub unsafe fn multiply(
+    pub unsafe fn multiply(&self, blocks: usize, left: Left, right: &[bf16], to: *mut f32, to_row: usize) {
+        // SAFETY: as the caller says, and the tiles are configured on this thread.
+        unsafe { from_zero(blocks, left, right, to, to_row) };
+    }
+
+    /// Adds the product of panels of `blocks` blocks to `to`: one or two tiles of 16 rows, and one or two of 16 columns.
+    ///
+    /// # Safety
+    /// As [`multiply`](Self::multiply).
+    pub unsafe fn accumulate(
         &self,
         blocks: usize,
         (rows, columns): (usize, usize),
@@ -102,7 +111,7 @@ macro_rules! kernel {
         unsafe fn $name(blocks: usize, left: Left, right: &[bf16], to: *mut f32, to_row: usize) {
             let first = left.numbers.as_ptr();
             // SAFETY: each round of the loop reads one block of both panels, and the loop goes round once for each.
-            // Prefetching beyond the end of the left panel does nothing. Nothing but `to` is written.
+            // Prefetching beyond the end of the left panel does nothing. Nothing but `to` is read besides, and nothing but it written.
             unsafe {
                 asm!(
                     $($zero,)*
@@ -136,7 +145,7 @@ macro_rules! kernel {
 }
 
 // The second cache is far away where another thread uses the core too: the left panel's block after the next is fetched.
-kernel!(two_by_two:
+kernel!(from_zero:
     ["tilezero tmm0", "tilezero tmm1", "tilezero tmm2", "tilezero tmm3"],
     ["tileloadd tmm4, [{a} + {a_row}]",
      "tileloadd tmm6, [{b} + {b_row}]",
@@ -167,8 +176,28 @@ kernel!(two_by_two:
      "tilestored [{c2} + {c_row}], tmm2",
      "tilestored [{c2} + {c_row} + 64], tmm3"]);
 
+// Sums go on from those in memory. What these read is in the nearest cache, or lies in memory as a model has it.
+kernel!(two_by_two:
+    ["tileloadd tmm0, [{c} + {c_row}]",
+     "tileloadd tmm1, [{c} + {c_row} + 64]",
+     "tileloadd tmm2, [{c2} + {c_row}]",
+     "tileloadd tmm3, [{c2} + {c_row} + 64]"],
+    ["tileloadd tmm4, [{a} + {a_row}]",
+     "tileloadd tmm6, [{b} + {b_row}]",
+     "tdpbf16ps tmm0, tmm4, tmm6",
+     "tileloadd tmm7, [{b} + {b_row} + 1024]",
+     "tdpbf16ps tmm1, tmm4, tmm7",
+     "tileloadd tmm5, [{a2} + {a_row}]",
+     "tdpbf16ps tmm2, tmm5, tmm6",
+     "tdpbf16ps tmm3, tmm5, tmm7"],
+    ["tilestored [{c} + {c_row}], tmm0",
+     "tilestored [{c} + {c_row} + 64], tmm1",
+     "tilestored [{c2} + {c_row}], tmm2",
+     "tilestored [{c2} + {c_row} + 64], tmm3"]);
+
 kernel!(one_by_two:
-    ["tilezero tmm0", "tilezero tmm1"],
+    ["tileloadd tmm0, [{c} + {c_row}]",
+     "tileloadd tmm1, [{c} + {c_row} + 64]"],
     ["tileloadd tmm4, [{a} + {a_row}]",
      "tileloadd tmm6, [{b} + {b_row}]",
      "tdpbf16ps tmm0, tmm4, tmm6",
@@ -178,7 +207,8 @@ kernel!(one_by_two:
      "tilestored [{c} + {c_row} + 64], tmm1"]);
 
 kernel!(two_by_one:
-    ["tilezero tmm0", "tilezero tmm2"],
+    ["tileloadd tmm0, [{c} + {c_row}]",
+     "tileloadd tmm2, [{c2} + {c_row}]"],
     ["tileloadd tmm4, [{a} + {a_row}]",
      "tileloadd tmm6, [{b} + {b_row}]",
      "tdpbf16ps tmm0, tmm4, tmm6",
@@ -188,7 +218,7 @@ kernel!(two_by_one:
      "tilestored [{c2} + {c_row}], tmm2"]);
 
 kernel!(one_by_one:
-    ["tilezero tmm0"],
+    ["tileloadd tmm0, [{c} + {c_row}]"],
     ["tileloadd tmm4, [{a} + {a_row}]",
      "tileloadd tmm6, [{b} + {b_row}]",
      "tdpbf16ps tmm0, tmm4, tmm6"],

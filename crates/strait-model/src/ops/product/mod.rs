@@ -10,15 +10,20 @@ mod amx;
 mod avx512;
 mod buffer;
 #[cfg(target_arch = "x86_64")]
+mod few;
+#[cfg(target_arch = "x86_64")]
 mod pairs;
 #[cfg(target_arch = "x86_64")]
 mod panel;
 mod round;
 mod source;
+mod stored;
 #[cfg(test)]
 mod tests;
 #[cfg(target_arch = "x86_64")]
 mod tiles;
+#[cfg(target_arch = "x86_64")]
+mod unit;
 mod widened;
 
 use std::{fmt, ops::Range, sync::OnceLock};
@@ -29,6 +34,8 @@ use rayon::prelude::*;
 pub use super::cpu::View;
 pub use round::{round, widen};
 pub use source::{Lines, READ_LINES, READ_NUMBERS, Source};
+pub use stored::StoredView;
+pub(crate) use stored::multiply_wide;
 
 /// Products of fewer multiplications are computed by one thread: waking another takes as long.
 const SMALL: usize = 1 << 19;
@@ -95,12 +102,21 @@ impl Kernel {
         match self {
             Kernel::Widened => widened::multiply(product, to),
             #[cfg(target_arch = "x86_64")]
-            Kernel::Amx => tiles::multiply(tiles::By::Amx, product, to),
+            Kernel::Amx => by_tiles(unit::By::Amx, product, to),
             #[cfg(target_arch = "x86_64")]
-            Kernel::Avx512 => tiles::multiply(tiles::By::Avx512, product, to),
+            Kernel::Avx512 => by_tiles(unit::By::Avx512, product, to),
             #[cfg(not(target_arch = "x86_64"))]
             Kernel::Amx | Kernel::Avx512 => unreachable!("available on x86-64 alone"),
         }
+    }
+}
+
+#[cfg(target_arch = "x86_64")]
+fn by_tiles(by: unit::By, product: Product, to: &mut [f32]) {
+    if few::is_of_few(&product) {
+        few::multiply(by, product, to);
+    } else {
+        tiles::multiply(by, product, to);
     }
 }
 

@@ -12,12 +12,12 @@ pub fn is_fast() -> bool {
     __cpuid(0).ecx == u32::from_le_bytes(*b"cAMD")
 }
 
-/// As [`super::amx::Tiles::multiply`].
+/// As [`super::amx::Tiles::accumulate`].
 ///
 /// # Safety
 /// As there, and the processor must have AVX-512 BF16.
 #[target_feature(enable = "avx512f,avx512bw,avx512bf16")]
-pub unsafe fn multiply(
+pub unsafe fn accumulate(
     blocks: usize,
     (rows, columns): (usize, usize),
     left: Left,
@@ -40,7 +40,7 @@ pub unsafe fn multiply(
 }
 
 /// # Safety
-/// As [`multiply`].
+/// As [`accumulate`].
 #[target_feature(enable = "avx512f,avx512bw,avx512bf16")]
 unsafe fn eight_rows<const TILES: usize>(
     blocks: usize,
@@ -50,6 +50,12 @@ unsafe fn eight_rows<const TILES: usize>(
     to_row: usize,
 ) {
     let mut sums = [[_mm512_setzero_ps(); TILES]; 8];
+    for (i, sums) in sums.iter_mut().enumerate() {
+        for (tile, sum) in sums.iter_mut().enumerate() {
+            // SAFETY: as the caller says.
+            *sum = unsafe { _mm512_loadu_ps(to.add(i * to_row + tile * 16)) };
+        }
+    }
     for block in 0..blocks {
         for pair in 0..16 {
             // SAFETY: as the caller says.

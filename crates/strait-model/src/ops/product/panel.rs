@@ -95,7 +95,7 @@ pub fn pack(side: &Side, layout: Layout, outer: Range<usize>, depth: Range<usize
 }
 
 /// A piece of a matrix, as whole blocks of 32 lines and 32 numbers, and how far apart its lines are.
-fn read<'a>(
+pub fn read<'a>(
     source: &'a dyn Source,
     lines: Range<usize>,
     numbers: Range<usize>,
