@@ -233,8 +233,9 @@ impl Weights {
         Ok(Tensor::from_vec(weights, shape, device)?)
     }
 
-    /// As [`tensor`](Self::tensor), in the form in which products of a precision take it: on the CPU, matrices for products in bf16
-    /// stay as their file has them, and those for products in f32 where [`in_place`](Self::in_place) was asked for.
+    /// As [`tensor`](Self::tensor), in the form in which products of a precision take it: a copy in that precision, or where
+    /// [`in_place`](Self::in_place) was asked for a matrix as its file has it. On the CPU, a copy in bf16 knows its file, whose
+    /// numbers the fingerprint is of.
     ///
     /// # Errors
     /// As [`tensor`](Self::tensor).
@@ -249,12 +250,12 @@ impl Weights {
             && let Some(stored) = self.left_in_file(name, shape, precision)?
             && stored.first_not_finite().is_none()
         {
-            return Ok(Weight::Stored(stored));
+            return Ok(Weight::Stored(if self.in_place { stored } else { stored.with_copy() }));
         }
         Ok(precision.keep(self.tensor(name, shape, device)?)?.into())
     }
 
-    /// Leaves matrices for products in f32 in their file, too: they take less memory, and products more time.
+    /// Leaves matrices in their file: they take less memory, and products more time.
     pub fn in_place(mut self) -> Self {
         self.in_place = true;
         self
@@ -266,13 +267,13 @@ impl Weights {
     /// If a file cannot be mapped.
     pub fn size(&self, precision: Precision) -> Result<u64> {
         let bytes = |(name, shape): (String, Vec<usize>)| match self.left_in_file(&name, &shape, precision)? {
-            Some(stored) => Ok(stored.bytes() as u64),
-            None => Ok(precision.bytes(&shape)),
+            Some(stored) if self.in_place || stored.in_memory().is_some() => Ok(stored.bytes() as u64),
+            _ => Ok(precision.bytes(&shape)),
         };
         self.config.tensors().into_iter().map(bytes).sum()
     }
 
-    /// A matrix that stays in its file for products of a precision.
+    /// A matrix in its file, where products of a precision need that.
     fn left_in_file(&self, name: &str, shape: &[usize], precision: Precision) -> Result<Option<Stored>> {
         match precision == Precision::Bf16 || self.in_place {
             true => self.stored_matrix(name, shape),

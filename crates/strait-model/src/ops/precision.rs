@@ -178,7 +178,7 @@ impl<'a> Numbers<'a> {
     pub fn with<R>(weight: &Weight, f: impl FnOnce(Numbers) -> Result<R>) -> Result<R> {
         let tensor = match weight {
             Weight::Tensor(tensor) => tensor.contiguous()?,
-            Weight::Stored(stored) => return f(Numbers::Stored(stored)),
+            Weight::Stored(stored) => return f(stored.copy().map_or(Numbers::Stored(stored), Numbers::Bf16)),
         };
         let (storage, layout) = tensor.storage_and_layout();
         let (Storage::Cpu(storage), Some((start, end))) = (&*storage, layout.contiguous_offsets()) else {

@@ -13,9 +13,11 @@ mod widen;
 use std::{fmt, ops::Range, sync::Arc};
 
 use candle_core::{Device, Result, Tensor, quantized::GgmlDType};
+use half::bf16;
 use memmap2::Mmap;
 use rayon::prelude::*;
 
+use crate::vectors::vectorised;
 pub(crate) use widen::widen;
 
 /// A matrix in a mapped file.
@@ -29,6 +31,8 @@ pub struct Stored {
     width: usize,
     /// Rows of a head whose rotary pairs the file has side by side; the matrix has the first of every pair before the second.
     paired: Option<usize>,
+    /// Its numbers rounded to bf16, in memory: products that round them need not widen them first.
+    copy: Option<Arc<[bf16]>>,
 }
 
 impl Stored {
@@ -44,7 +48,7 @@ impl Stored {
             && paired.is_none_or(|head| head >= 2 && head.is_multiple_of(2) && rows.is_multiple_of(head));
         let bytes = rows.checked_mul(width / dtype.block_size())?.checked_mul(dtype.type_size())?;
         let inside = offset.checked_add(bytes)? <= file.len();
-        (whole && inside).then_some(Self { file, offset, dtype, rows, width, paired })
+        (whole && inside).then_some(Self { file, offset, dtype, rows, width, paired, copy: None })
     }
 
     /// Rows and the numbers of each.
@@ -57,9 +61,41 @@ impl Stored {
         self.dtype
     }
 
-    /// Bytes that it takes.
+    /// Bytes that it takes: those of its copy, where it has one, since the system may then drop the file's.
     pub fn bytes(&self) -> usize {
+        self.copy.as_ref().map_or(self.file_bytes(), |copy| size_of_val(&copy[..]))
+    }
+
+    fn file_bytes(&self) -> usize {
         self.rows * self.row_bytes()
+    }
+
+    /// With a copy in memory of its numbers as bf16; without one where the file has them so.
+    pub(crate) fn with_copy(mut self) -> Self {
+        if self.in_memory().is_some() {
+            return self;
+        }
+        let mut copy = vec![bf16::ZERO; self.rows * self.width];
+        copy.par_chunks_mut(self.width.max(1)).enumerate().for_each_init(
+            || vec![0f32; self.width],
+            |wide, (row, to)| {
+                self.read(row..row + 1, 0..self.width, wide, self.width);
+                vectorised!({
+                    for (to, from) in to.iter_mut().zip(&*wide) {
+                        // To the nearest, of two as near the even one; there is no NaN among weights.
+                        let bits = from.to_bits();
+                        *to = bf16::from_bits(((bits + 0x7fff + (bits >> 16 & 1)) >> 16) as u16);
+                    }
+                });
+            },
+        );
+        self.copy = Some(copy.into());
+        self
+    }
+
+    /// The copy of [`with_copy`](Self::with_copy).
+    pub(crate) fn copy(&self) -> Option<&[bf16]> {
+        self.copy.as_deref()
     }
 
     #[inline(always)]
@@ -114,12 +150,12 @@ impl Stored {
     }
 
     /// The numbers as they lie, if they are bf16 and rows stand one behind the other.
-    pub(crate) fn in_memory(&self) -> Option<&[half::bf16]> {
+    pub(crate) fn in_memory(&self) -> Option<&[bf16]> {
         if self.dtype != GgmlDType::BF16 || self.paired.is_some() || cfg!(target_endian = "big") {
             return None;
         }
         // SAFETY: any two bytes are a bf16.
-        match unsafe { self.file[self.offset..][..self.bytes()].align_to() } {
+        match unsafe { self.file[self.offset..][..self.file_bytes()].align_to() } {
             ([], numbers, []) => Some(numbers),
             _ => None,
         }
