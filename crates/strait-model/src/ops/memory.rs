@@ -33,6 +33,9 @@ fn pool() -> MutexGuard<'static, Pool> {
     POOL.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
+/// Numbers from which on the pool pays: the allocator is quick with less, and threads would wait for each other at the pool.
+const POOLED: usize = 1 << 15;
+
 /// The size of the piece that so many numbers come in: sizes are few, so that pieces fit again.
 fn size(length: usize) -> usize {
     let step = (length.next_power_of_two() / 16).max(64);
@@ -103,7 +106,7 @@ impl Memory {
     /// Room for so many numbers.
     pub fn new(length: usize) -> Self {
         let size = size(length);
-        let taken = pool().take(size);
+        let taken = if size < POOLED { None } else { pool().take(size) };
         let mut numbers = taken.unwrap_or_else(|| vec![0f32; size]);
         if cfg!(debug_assertions) {
             // Who reads what it did not write is found out.
@@ -115,7 +118,9 @@ impl Memory {
 
 impl Drop for Memory {
     fn drop(&mut self) {
-        pool().give(std::mem::take(&mut self.numbers));
+        if self.numbers.len() >= POOLED {
+            pool().give(std::mem::take(&mut self.numbers));
+        }
     }
 }
 
