@@ -95,11 +95,11 @@ impl Drop for ActivationLimit {
     }
 }
 
-/// True if there is room to keep what is in use.
+/// True if there is room to keep more than what is in use.
 pub fn has_room() -> bool {
     let pool = pool();
     let all = pool.limits.iter().try_fold(0_usize, |sum, limit| limit.map(|limit| sum.saturating_add(limit)));
-    pool.limits.is_empty() || all.is_none_or(|all| pool.used <= all)
+    pool.limits.is_empty() || all.is_none_or(|all| pool.used < all)
 }
 
 impl Memory {
@@ -148,6 +148,20 @@ mod tests {
             let size = size(length);
             assert!(size >= length && size <= length + length / 8 + 64, "{size} for {length}");
         }
+    }
+
+    #[test]
+    fn limits_of_all_who_run_add_up() {
+        let none = ActivationLimit::new(Some(0));
+        assert!(!has_room());
+        let some = ActivationLimit::new(Some(1 << 40));
+        assert!(has_room());
+        drop(some);
+        assert!(!has_room());
+        let all = ActivationLimit::new(None);
+        assert!(has_room());
+        drop((none, all));
+        assert!(has_room());
     }
 
     #[test]

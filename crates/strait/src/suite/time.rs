@@ -9,7 +9,8 @@ use super::{Shares, each};
 use crate::{
     Result,
     lab::duration,
-    study::{Planned, State, seconds_left, status_of},
+    study::{Planned, Solution, State, seconds_left, status_of},
+    train::{Seeds, Settings},
 };
 
 /// Says how many studies are left and how long they take, by trials of their models. Of studies with the same steps, trained
@@ -52,9 +53,10 @@ pub(crate) fn say_time(
     Ok(())
 }
 
-/// True if two studies differ in their data alone.
+/// True if two studies differ in their data and seeds alone.
 fn takes_as_long(one: &Planned, other: &Planned) -> bool {
     let steps = |of: &Planned| of.plan.steps.iter().map(|step| step.name.clone()).collect::<Vec<_>>();
-    let trained = |of: &Planned| of.study.solutions.iter().map(|s| s.train.clone()).collect::<Vec<_>>();
+    let settings = |solution: &Solution| Settings { seeds: Seeds::default(), ..solution.train.clone() };
+    let trained = |of: &Planned| of.study.solutions.iter().map(settings).collect::<Vec<_>>();
     one.config == other.config && steps(one) == steps(other) && trained(one) == trained(other)
 }
