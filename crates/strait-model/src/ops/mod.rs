@@ -24,12 +24,13 @@ pub mod product;
 mod rope;
 #[cfg(test)]
 mod stored_tests;
+mod sums;
 mod unembedding;
 mod weight;
 
 pub use attention::{AttentionShape, PAGE, Pages, Span, Spans, attention, attention_in_pages};
 pub use block::{Adapter, Block, BlockWeights};
-pub use cpu::{View, read};
+pub use cpu::{View, read, write};
 pub use gated::gated;
 pub use gradients::backward;
 pub use linear::{Linear, linear};
@@ -39,6 +40,7 @@ pub use memory::ActivationLimit;
 pub use norm::rms_norm;
 pub use precision::{Operand, Precision};
 pub use rope::{RopeTable, rope};
+pub use sums::{dot, squared_distance};
 pub use unembedding::{HeadChange, Unembedding};
 pub use weight::Weight;
 
