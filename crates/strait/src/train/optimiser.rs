@@ -1,8 +1,11 @@
 //! AdamW with decoupled weight decay, its state in f32.
 
-use candle_core::{Tensor, Var};
+use candle_core::Var;
 use rayon::prelude::*;
-use strait_model::{ops, vectorised};
+use strait_model::{
+    ops::{self, Gradient},
+    vectorised,
+};
 
 use crate::Result;
 
@@ -28,7 +31,7 @@ pub struct Parameter {
     /// True if weight decay shortens it.
     pub decays: bool,
     /// Gradient of the running step, with respect to the tensor; none before its first micro-batch.
-    pub gradient: Option<Tensor>,
+    pub gradient: Option<Gradient>,
     /// First moment.
     pub first: Vec<f32>,
     /// Second moment.
@@ -45,11 +48,11 @@ impl Parameter {
     /// Adds a micro-batch's gradient with respect to the tensor.
     ///
     /// # Errors
-    /// If the gradient is of another shape.
-    pub fn accumulate(&mut self, gradient: &Tensor) -> Result<()> {
+    /// If a tensor operation fails.
+    pub fn accumulate(&mut self, gradient: Gradient) -> Result<()> {
         self.gradient = Some(match self.gradient.take() {
-            None => gradient.clone(),
-            Some(sum) => (sum + gradient)?,
+            None => gradient,
+            Some(sum) => sum.add(gradient)?,
         });
         Ok(())
     }
@@ -58,12 +61,12 @@ impl Parameter {
     fn step(&mut self, step: Step) -> Result<()> {
         let gradient = match self.gradient.take() {
             Some(gradient) => gradient,
-            None => self.var.zeros_like()?,
+            None => Gradient::Tensor(self.var.zeros_like()?),
         };
         let unit = self.unit as f32;
         let step = Step { unit, keep: if self.decays { step.keep } else { 1.0 }, ..step };
         let moments = self.first.par_chunks_mut(AT_ONCE).zip(self.second.par_chunks_mut(AT_ONCE));
-        Ok(ops::read(&gradient, |gradient| {
+        Ok(gradient.read(|gradient| {
             ops::write(&self.var, |values| {
                 let numbers = values.par_chunks_mut(AT_ONCE).zip(gradient.par_chunks(AT_ONCE));
                 numbers.zip(moments).for_each(|((values, gradient), (first, second))| {
@@ -114,7 +117,7 @@ impl Step {
 /// If a gradient cannot be read.
 pub fn gradient_norm(parameters: &[Parameter]) -> Result<f64> {
     let squared = |p: &Parameter| match &p.gradient {
-        Some(gradient) => Ok(p.unit.powi(2) * ops::read(gradient, |g| ops::dot(g, g))?),
+        Some(gradient) => Ok(p.unit.powi(2) * gradient.read(|g| ops::dot(g, g))?),
         None => Ok(0.0),
     };
     Ok(parameters.iter().map(squared).sum::<Result<f64>>()?.sqrt())
