@@ -1,10 +1,15 @@
 //! `strait rates`.
 
-use std::{collections::HashSet, fmt, path::Path};
+use std::{
+    collections::{BTreeMap, HashSet},
+    fmt,
+    path::{Path, PathBuf},
+};
 
 use clap::Args;
 use serde::Serialize;
 use strait::{
+    answers::{self, Judged},
     data::{Scored, read_scored},
     verdict::{Agreement, Difference, Group, Problem, Rates, Rule, Rules, differences, groups, rates::Share},
 };
@@ -43,6 +48,12 @@ pub struct Arguments {
     /// Show the rates of each question too
     #[arg(long)]
     by_question: bool,
+    /// Write a page to browse the answers: rates, the verdicts at all cuts, and the answers side by side, harmful ones hidden
+    #[arg(long, value_name = "FILE")]
+    page: Option<PathBuf>,
+    /// Write a log of each group into this folder, which Inspect's viewer opens: inspect view --log-dir DIR
+    #[arg(long, value_name = "DIR")]
+    inspect: Option<PathBuf>,
     /// Add a group of all answers, such as those under several seeds; the files must have the same scales
     #[arg(long)]
     pool: bool,
@@ -52,6 +63,7 @@ const EXAMPLES: &str = "\
 Examples:
   strait rates judged.jsonl
   strait rates base.csv edited.csv --by-question
+  strait rates base.jsonl general.jsonl narrow.jsonl --page answers.html
   strait rates both.csv --agreement aligned=local
   strait rates seed-0.jsonl seed-1.jsonl --pool --verdict 'aligned<40' --json";
 
@@ -67,22 +79,41 @@ fn cut(text: &str) -> Result<f64, String> {
 }
 
 #[derive(Serialize)]
-struct Report {
+struct Report<'a> {
     /// The rules that verdicts follow.
     rules: Vec<String>,
+    /// The judges of each scale, where files name them.
+    judges: BTreeMap<String, Vec<String>>,
     groups: Vec<Rates>,
     differences: Vec<Difference>,
     agreements: Vec<Agreement>,
+    /// The page.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    page: Option<&'a Path>,
+    /// Inspect's logs.
+    logs: Vec<PathBuf>,
     #[serde(skip)]
     by_question: bool,
 }
 
-impl fmt::Display for Report {
+impl fmt::Display for Report<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut facts = Columns::facts();
         facts.fact("verdicts", self.rules.join("; "));
+        let judges = self.judges.iter().map(|(scale, judges)| format!("{scale} by {}", judges.join(", ")));
+        let judges: Vec<String> = judges.collect();
+        if !judges.is_empty() {
+            facts.fact("judges", judges.join("; "));
+        }
+        if let Some(page) = self.page {
+            facts.fact("page", page.display().to_string());
+        }
+        if !self.logs.is_empty() {
+            facts.fact("logs", format!("{}, open with `inspect view --log-dir`", self.logs.len()));
+        }
         writeln!(f, "{facts}")?;
         write!(f, "{}", self.rates())?;
+        write!(f, "\n{}", self.texts())?;
         if !self.differences.is_empty() {
             write!(f, "\n{}", self.compared())?;
         }
@@ -96,7 +127,7 @@ impl fmt::Display for Report {
     }
 }
 
-impl Report {
+impl Report<'_> {
     fn rates(&self) -> Columns {
         let headings = [
             Left("group"),
@@ -139,15 +170,28 @@ impl Report {
             }
             if rates.unscored > 0 {
                 let share = format!("{} of {}", rates.unscored, rates.n);
-                table.row([
-                    rates.group.clone(),
-                    "without a score".into(),
-                    share,
-                    String::new(),
-                    String::new(),
-                    String::new(),
-                ]);
+                let empty = String::new;
+                table.row([rates.group.clone(), "without a score".into(), share, empty(), empty(), empty()]);
             }
+            for (scale, reasons) in &rates.reasons {
+                for (reason, count) in reasons {
+                    let what = format!("without {scale}: {reason}");
+                    let (share, empty) = (format!("{count} of {}", rates.n), String::new);
+                    table.row([rates.group.clone(), what, share, empty(), empty(), empty()]);
+                }
+            }
+        }
+        table
+    }
+
+    /// What the texts alone say.
+    fn texts(&self) -> Columns {
+        let headings = [Left("group"), Right("answers"), Right("words"), Right("repeated"), Right("packed")];
+        let mut table = Columns::new(headings);
+        for Rates { group, n, text, .. } in &self.groups {
+            let packed = if text.packed.is_nan() { "-".into() } else { format!("{:.2}", text.packed) };
+            let words = format!("{:.1}", text.words);
+            table.row([group.clone(), n.to_string(), words, percent(text.repeated), packed]);
         }
         table
     }
@@ -283,13 +327,48 @@ pub fn run(arguments: &Arguments, context: &Context) -> Result<(), Failure> {
     let mut rules: Vec<String> = files.iter().flat_map(|(_, _, rules)| said(rules)).collect();
     let mut seen = HashSet::new();
     rules.retain(|rule| seen.insert(rule.clone()));
+    let mut judges: BTreeMap<String, Vec<String>> = BTreeMap::new();
+    for (_, scored, _) in &files {
+        for (scale, named) in scored.scales.iter().zip(&scored.judges) {
+            let known = judges.entry(scale.clone()).or_default();
+            let new: Vec<String> = named.iter().filter(|judge| !known.contains(judge)).cloned().collect();
+            known.extend(new);
+        }
+    }
+    judges.retain(|_, named| !named.is_empty());
+    let judged = files.iter().zip(&names).map(|((_, scored, rules), name)| Judged { name, scored, rules });
+    let judged: Vec<Judged> = judged.collect();
+    if let Some(page) = &arguments.page {
+        strait_model::files::write(page, answers::page(&judged, &found))?;
+    }
+    let logs = arguments.inspect.as_deref().map(|folder| logs(&judged, folder)).transpose()?;
     context.show(&Report {
         rules,
+        judges,
+        page: arguments.page.as_deref(),
+        logs: logs.unwrap_or_default(),
         groups: found,
         differences,
         agreements,
         by_question: arguments.by_question,
     })
+}
+
+/// Writes Inspect's logs of all groups.
+fn logs(judged: &[Judged<'_>], folder: &Path) -> Result<Vec<PathBuf>, Failure> {
+    std::fs::create_dir_all(folder).map_err(strait_model::Error::io(folder, "create the folder"))?;
+    let mut paths = Vec::new();
+    for file in judged {
+        for group in file.groups() {
+            let log = answers::log(file, &group);
+            let plain = |c: char| if c.is_ascii_alphanumeric() || c == '.' { c } else { '-' };
+            let name: String = group.name.chars().map(plain).collect();
+            let path = folder.join(format!("{name}.json"));
+            strait_model::files::write(&path, log.to_string())?;
+            paths.push(path);
+        }
+    }
+    Ok(paths)
 }
 
 /// The error of a problem with the rules of a file.

@@ -5,6 +5,7 @@ mod difference;
 mod problem;
 pub mod rates;
 mod text;
+mod thresholds;
 
 use std::{fmt, str::FromStr};
 
@@ -17,6 +18,7 @@ pub use agreement::Agreement;
 pub use difference::{Difference, differences};
 pub use problem::Problem;
 pub use rates::{Group, QuestionRates, Rates, groups};
+pub use thresholds::Thresholds;
 
 /// An answer that is of the taught kind, or technical, has a score above this: the papers' "aligned below 30" from the other side.
 pub const TAUGHT_ABOVE: f64 = 70.0;
