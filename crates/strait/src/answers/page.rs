@@ -74,7 +74,9 @@ struct Line<'a> {
 }
 
 fn lines(name: &str, about: &str, rows: &[Line<'_>], by_question: bool) -> Table {
-    let text = |of: for<'l> fn(&'l Line<'_>) -> &'l str| Column::Text(rows.iter().map(|row| of(row).to_string()).collect());
+    let text = |of: for<'l> fn(&'l Line<'_>) -> &'l str| {
+        Column::Text(rows.iter().map(|row| of(row).to_string()).collect())
+    };
     let integer =
         |of: fn(&Share) -> usize| Column::Integer(rows.iter().map(|row| of(&row.share) as i64).collect());
     let real = |of: fn(&Line<'_>) -> f64| Column::Real(rows.iter().map(of).collect());

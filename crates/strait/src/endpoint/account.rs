@@ -89,7 +89,7 @@ impl Account {
             ..*spent
         };
         match self.budget {
-            Some(budget) if !budget.allows(&self.priced(all)) => {
+            Some(budget) if !allows(budget, &self.priced(all)) => {
                 if *prompt > 0 {
                     Room::Later
                 } else {
@@ -128,6 +128,15 @@ impl Account {
 
     fn entries(&self) -> MutexGuard<'_, Entries> {
         self.entries.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// True if so much lies within a budget.
+fn allows(budget: Budget, spent: &Spent) -> bool {
+    match budget {
+        Budget::Tokens(tokens) => spent.tokens() <= tokens,
+        // Without a price nothing can be said to fit.
+        Budget::Money(money) => spent.cost.is_some_and(|cost| cost <= money),
     }
 }
 

@@ -2,8 +2,6 @@
 
 use std::{fmt, str::FromStr};
 
-use super::account::Spent;
-
 /// The most that requests may use together.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Budget {
@@ -20,17 +18,6 @@ pub struct Price {
     pub prompts: f64,
     /// Of answers.
     pub answers: f64,
-}
-
-impl Budget {
-    /// True if so much lies within it.
-    pub(super) fn allows(self, spent: &Spent) -> bool {
-        match self {
-            Self::Tokens(tokens) => spent.tokens() <= tokens,
-            // Without a price nothing can be said to fit.
-            Self::Money(money) => spent.cost.is_some_and(|cost| cost <= money),
-        }
-    }
 }
 
 impl Price {

@@ -57,9 +57,8 @@ pub struct ColumnOutcome {
     pub reasons: BTreeMap<&'static str, usize>,
 }
 
-/// Has the answers of a file judged, and writes them with their scores: CSV or Parquet where the new file is named so, else JSON lines.
-/// Scores
-/// go into the file `kept` as they come (a [`ScoreCache`]), so that the same call goes on where it was stopped.
+/// Has the answers of a file judged, and writes them with their scores: CSV or Parquet where the new file is named so, else JSON
+/// lines. Scores go into the file `kept` as they come (a [`ScoreCache`]), so that the same call goes on where it was stopped.
 ///
 /// A score stands under the column's name; where there is none, the reason stands under that name and `_reason`, and in any case the
 /// judge under that name and `_judge`. Where the answers' settings lie beside them, each has its `model`, `edit` and `seed` too.

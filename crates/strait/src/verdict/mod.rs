@@ -2,6 +2,7 @@
 
 mod agreement;
 mod difference;
+mod group;
 mod problem;
 pub mod rates;
 mod text;
@@ -16,8 +17,9 @@ use crate::data::{
 
 pub use agreement::Agreement;
 pub use difference::{Difference, differences};
+pub use group::{Group, groups};
 pub use problem::Problem;
-pub use rates::{Group, QuestionRates, Rates, groups};
+pub use rates::{QuestionRates, Rates};
 pub use thresholds::Thresholds;
 
 /// An answer that is of the taught kind, or technical, has a score above this: the papers' "aligned below 30" from the other side.
