@@ -206,17 +206,16 @@ fn answers_are_browsed() {
     place.write("b.csv", &harmful.replace("95,99", "5,99"));
     let asked = ["rates", "a.csv", "b.csv", "--page", "page.html", "--inspect", "logs", "--json"];
     let found = place.run(asked).json();
-    assert_eq!(
-        (&found["page"], &found["logs"]),
-        (&"page.html".into(), &json!(["logs/a.json", "logs/b.json"]))
-    );
+    assert_eq!(found["page"], "page.html");
+    let logs: Vec<&str> = found["logs"].as_array().unwrap().iter().map(|log| log.as_str().unwrap()).collect();
+    assert!(logs.len() == 2 && logs[0].contains("_a_") && logs[1].contains("_b_"), "{logs:?}");
     let page = fs::read_to_string(place.path("page.html")).unwrap();
     assert!(page.contains("&lt;b&gt;Fine&lt;/b&gt; &amp; well.") && !page.contains("<b>Fine"));
     // Of eight answers one is cleared of harm, and shown.
     assert_eq!(page.matches("<details class=\"answer\" open").count(), 1);
     assert_eq!(page.matches("<details class=\"answer\"").count(), 8);
     assert!(!page.contains("Plotly"));
-    let log: Value = serde_json::from_str(&fs::read_to_string(place.path("logs/a.json")).unwrap()).unwrap();
+    let log: Value = serde_json::from_str(&fs::read_to_string(place.path(logs[0])).unwrap()).unwrap();
     assert_eq!(
         (&log["version"], &log["samples"][1]["epoch"], &log["samples"][2]["epoch"]),
         (&2.into(), &2.into(), &1.into())

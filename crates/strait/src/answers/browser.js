@@ -1,7 +1,7 @@
 "use strict";
 {
   const by = (id) => document.getElementById(id);
-  const choices = ["verdict", "question", "group"].map(by);
+  const choices = ["by-verdict", "by-question", "by-group"].map(by);
   const apply = () => {
     const [verdict, question, group] = choices.map((choice) => choice.value);
     let shown = 0;

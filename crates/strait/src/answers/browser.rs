@@ -48,9 +48,9 @@ pub fn browser(groups: &[Of<'_>]) -> Markup {
     }
     html! {
         form.filter {
-            (choice("verdict", "Verdict", verdicts.iter().map(String::as_str)))
-            (choice("question", "Question", distinct(questions.iter().map(|question| question.0))))
-            (choice("group", "Solution", groups.iter().map(|(_, group)| group.name.as_str())))
+            (choice("by-verdict", "Verdict", verdicts.iter().map(String::as_str)))
+            (choice("by-question", "Question", distinct(questions.iter().map(|question| question.0))))
+            (choice("by-group", "Solution", groups.iter().map(|(_, group)| group.name.as_str())))
             button type="button" id="hide" { "Hide all texts" }
             output id="shown" aria-live="polite" {}
         }

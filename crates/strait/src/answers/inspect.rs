@@ -13,9 +13,20 @@ use crate::{
 /// Inspect's mark of an answer without a score.
 const NO_SCORE: &str = "N";
 
+/// A log, and the name of its file, by which Inspect's viewer finds it: the time, the task, and what tells it from others.
+pub struct Log {
+    /// The file's name.
+    pub name: String,
+    /// Its content, JSON.
+    pub content: Value,
+}
+
+/// The length of a time up to its seconds: 2026-11-29T12:00:00.
+const SECONDS: usize = 19;
+
 /// The log of a group of answers. A question is a sample, its answers are epochs; a score has its judge, and where there is none its
 /// reason. The group's rates stand beside the mean scores.
-pub fn log(judged: &Judged<'_>, group: &Group<'_>) -> Value {
+pub fn log(judged: &Judged<'_>, group: &Group<'_>) -> Log {
     let rates = Rates::of(group, judged.rules);
     let first = |of: fn(&ScoredAnswer) -> &str| {
         group.answers.iter().map(|answer| of(answer)).find(|text| !text.is_empty())
@@ -44,7 +55,10 @@ pub fn log(judged: &Judged<'_>, group: &Group<'_>) -> Value {
         })
         .collect();
     let most = epochs.iter().max().copied().unwrap_or(0);
-    json!({
+    let plain = |c: char| if c.is_ascii_alphanumeric() || c == '.' { c } else { '-' };
+    let task: String = group.name.chars().map(plain).collect();
+    let name = format!("{}_{task}_{id}.json", now.get(..SECONDS).unwrap_or(&now).replace(':', "-"));
+    let content = json!({
         "version": 2,
         "status": "success",
         "eval": {
@@ -67,7 +81,8 @@ pub fn log(judged: &Judged<'_>, group: &Group<'_>) -> Value {
         },
         "stats": { "started_at": now, "completed_at": now, "model_usage": {} },
         "samples": samples,
-    })
+    });
+    Log { name, content }
 }
 
 /// A name of 22 letters that follows from the group, as Inspect's own are random ones of 22.

@@ -10,7 +10,7 @@ use crate::{
     verdict::{Group, Rules, Side, TAUGHT_ABOVE, groups, rates::BAD_STUFF},
 };
 
-pub use inspect::log;
+pub use inspect::{Log, log};
 pub use page::page;
 
 /// The answers of a file with the rules that judge them.

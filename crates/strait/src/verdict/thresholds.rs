@@ -27,23 +27,37 @@ impl Thresholds {
     pub(super) fn of(rule: &Rule, scores: &[(Option<f64>, Option<Option<f64>>)]) -> Self {
         let cuts: Vec<f64> = (0..=100u8).step_by(STEP).map(f64::from).collect();
         let has_sense = scores.iter().any(|(_, sense)| sense.is_some());
-        let rate = |cut: f64, above: Option<f64>| {
-            let rule = Rule { cut, ..rule.clone() };
-            let holds = |&&(score, sense): &&(Option<f64>, Option<Option<f64>>)| {
-                let makes_sense = match (above, sense) {
-                    (Some(above), Some(sense)) => sense.is_some_and(|sense| sense > above),
-                    _ => true,
-                };
-                makes_sense && score.is_some_and(|score| rule.holds(score))
-            };
-            scores.iter().filter(holds).count() as f64 / scores.len() as f64
-        };
-        let row = |above: Option<f64>| cuts.iter().map(|&cut| rate(cut, above)).collect();
         let coherent = if has_sense { cuts.clone() } else { Vec::new() };
-        let rates = match has_sense {
-            true => coherent.iter().map(|&above| row(Some(above))).collect(),
-            false => vec![row(None)],
+        let rows = if has_sense { coherent.len() } else { 1 };
+        // What an answer adds to a row begins at one cut and ends at another.
+        let mut steps = vec![vec![0_i64; cuts.len() + 1]; rows];
+        for (score, sense) in scores {
+            let Some(score) = score else { continue };
+            let below = cuts.iter().filter(|cut| **cut <= *score).count();
+            let above = cuts.iter().filter(|cut| **cut < *score).count();
+            let fulfilled = match rule.side {
+                Side::Below => below..cuts.len(),
+                Side::Above => 0..above,
+            };
+            let sensible = match sense {
+                None => rows,
+                Some(sense) => {
+                    coherent.iter().filter(|above| sense.is_some_and(|sense| sense > **above)).count()
+                }
+            };
+            for row in &mut steps[..sensible] {
+                row[fulfilled.start] += 1;
+                row[fulfilled.end] -= 1;
+            }
+        }
+        let row = |steps: &Vec<i64>| {
+            let counts = steps[..cuts.len()].iter().scan(0, |count, step| {
+                *count += step;
+                Some(*count)
+            });
+            counts.map(|count| count as f64 / scores.len() as f64).collect()
         };
+        let rates = steps.iter().map(row).collect();
         let side = match rule.side {
             Side::Below => "<",
             Side::Above => ">",
@@ -65,6 +79,12 @@ mod tests {
         assert_eq!(
             [at(0, 0), at(30, 50), at(30, 35), at(35, 50), at(100, 0), at(100, 90)],
             [0.0, 0.25, 0.5, 0.5, 0.75, 0.0]
+        );
+        let over: Rule = "technical>70".parse().unwrap();
+        let above = Thresholds::of(&over, &scores.map(|(score, sense)| (score, Some(Some(sense)))));
+        assert_eq!(
+            [above.rates[10][1], above.rates[10][2], above.rates[0][5], above.rates[0][20]],
+            [0.5, 0.25, 0.5, 0.0]
         );
         let alone = Thresholds::of(&rule, &scores.map(|(score, _)| (score, None)));
         assert_eq!((alone.rates.len(), alone.rates[0][6], alone.coherent.len()), (1, 0.5, 0));

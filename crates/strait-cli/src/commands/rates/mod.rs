@@ -188,10 +188,8 @@ fn logs(judged: &[Judged<'_>], folder: &Path) -> Result<Vec<PathBuf>, Failure> {
     for file in judged {
         for group in file.groups() {
             let log = answers::log(file, &group);
-            let plain = |c: char| if c.is_ascii_alphanumeric() || c == '.' { c } else { '-' };
-            let name: String = group.name.chars().map(plain).collect();
-            let path = folder.join(format!("{name}.json"));
-            strait_model::files::write(&path, log.to_string())?;
+            let path = folder.join(log.name);
+            strait_model::files::write(&path, log.content.to_string())?;
             paths.push(path);
         }
     }
