@@ -175,7 +175,7 @@ impl Fit {
         out.join("studies").join(self.name()).join("solutions").join(name)
     }
 
-    /// What claims know of it, by name. The first [`HOLES`] tell it apart and stand before the rows of its tables; then come its
+    /// The values that claims know it by. The first [`HOLES`] tell it apart and stand before the rows of its tables; then come its
     /// part, the name of its world without the seed, and the other domains.
     pub fn values(&self) -> Vec<(String, String)> {
         let Self { world, kind, part, .. } = *self;

@@ -33,7 +33,7 @@ pub type Worlds = BTreeMap<&'static str, World>;
 /// A study that was run.
 pub struct Study {
     pub fit: Fit,
-    /// What claims know of it.
+    /// The values that claims know it by.
     pub values: Vec<(String, String)>,
     pub tables: Vec<Table>,
 }

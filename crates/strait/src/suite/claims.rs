@@ -377,3 +377,52 @@ pub fn table(name: &str, checks: &[Check]) -> Table {
         .integer("n", "", |c| c.n as i64)
         .table()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const TEXT: &str = "agree = 'world'\n[[claim]]\ntitle = 'So it is'\ntable = 'rates'\ncolumn = 'rate'\n\
+        [[claim.part]]\nid = 'one'\nclaim = 'It is so'\nunit = 'share'\n";
+
+    fn judged(part: &str, values: &[(&str, f64)]) -> Check {
+        let claims = Claims::parse(&format!("{TEXT}{part}"), &[]).unwrap();
+        let study = |(world, rate): &(&str, f64)| {
+            let table = Table::new("rates", "").with_column("rate", "", Column::Real(vec![*rate]));
+            let table = table.with_column("twice", "", Column::Real(vec![2.0 * rate]));
+            (vec![("world".to_string(), world.to_string())], [table])
+        };
+        let studies: Vec<_> = values.iter().map(study).collect();
+        let studies: Vec<_> = studies.iter().map(|(values, tables)| (&values[..], &tables[..])).collect();
+        claims.checks(&studies).swap_remove(0)
+    }
+
+    #[track_caller]
+    fn check(above: f64, values: &[(&str, f64)], expected: Option<bool>) {
+        let check = judged(&format!("bound = {{ above = {above:?} }}"), values);
+        assert_eq!((check.holds, check.n), (expected, values.len()), "{check:?}");
+    }
+
+    #[test]
+    fn a_claim_needs_its_interval_and_every_group_on_its_side() {
+        let high = [("a", 0.8), ("a", 0.82), ("b", 0.85), ("b", 0.79)];
+        check(0.5, &high, Some(true));
+        check(0.9, &high, Some(false));
+        check(0.81, &high, None);
+        // One figure has no interval, and none has nothing.
+        check(0.5, &high[..1], None);
+        check(0.5, &[], None);
+        // Nine studies of one world outvote three of another in the interval, not in the verdict.
+        let mut split: Vec<(&str, f64)> = (0..20).map(|i| ("a", 1.0 + f64::from(i) / 100.0)).collect();
+        split.push(("b", -0.01));
+        check(0.0, &split, None);
+    }
+
+    #[test]
+    fn one_figure_predicts_another() {
+        let values = [("a", 0.1), ("b", 0.4), ("c", 0.2), ("d", 0.9), ("e", 0.3), ("f", 0.7), ("f", 0.8)];
+        let check = judged("bound = { above = 0.0 }\nagainst = { column = 'twice' }", &values);
+        assert_eq!((check.holds, check.n, check.figure.value), (Some(true), 6, 1.0), "{check:?}");
+        assert!(check.groups.means.is_empty());
+    }
+}

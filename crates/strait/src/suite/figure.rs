@@ -19,10 +19,10 @@ keys! {
         table: String = word(), left_out "the table around it says which";
         /// Its column.
         column: String = word(), left_out "the table around it says which";
-        /// What its rows have: a value or a list of values for each name of a column, or of a hole of the study; `{{NAME}}` is the
-        /// study's value of another hole. Where it says no table of its own, names that it lacks are those around it.
+        /// Its rows: a value or a list of values for each name of a column, or of a hole of the study; `{{NAME}}` is the study's value
+        /// of another hole. Where it says no table of its own, names that it lacks are those around it.
         rows: Values = values(ROWS), default Values::new();
-        /// What rows have that are left out, likewise.
+        /// Rows that are left out, likewise.
         without: Values = values(ROWS), default Values::new();
         /// The column along which the figure is a curve. Rows that are alike there count as one, by their mean.
         along: String = word(), left_out "all rows count as one";
@@ -199,5 +199,59 @@ impl FigureKeys {
         let own = all.into_iter().filter_map(|(other, combine)| Some((&other.as_ref()?.value, combine)));
         let own = own.filter(move |(other, _)| other.take.is_some() == figures);
         own.map(|(other, combine)| (CellKeys { take: other.take, ..other.within(&self.cells) }, combine))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{keys::parse, table::Column};
+
+    fn rates() -> Table {
+        let text = |words: [&str; 6]| Column::Text(words.map(String::from).into());
+        Table::new("rates", "")
+            .with_column(
+                "solution",
+                "",
+                text(["narrow", "narrow", "narrow", "general", "general", "general"]),
+            )
+            .with_column("domain", "", text(["herb", "star", "star", "herb", "star", "star"]))
+            .with_column("step", "", Column::Integer(vec![0, 10, 20, 0, 10, 20]))
+            .with_column("rate", "", Column::Real(vec![0.0, 0.25, 0.5, 0.5, 1.0, 0.25]))
+    }
+
+    #[track_caller]
+    fn check(figure: &str, expected: Option<f64>) {
+        let text = format!("table = 'rates'\ncolumn = 'rate'\n{figure}");
+        let figure: FigureKeys = parse(&text, "the figure").unwrap();
+        let holes = [("taught".to_string(), "herb".to_string())];
+        assert_eq!(figure.of((&holes, &[rates()])), expected, "{text}");
+    }
+
+    #[test]
+    fn a_figure_is_the_mean_of_its_rows() {
+        check("rows = { solution = 'general' }", Some(1.75 / 3.0));
+        check("rows = { solution = 'general', step = [0, 20] }", Some(0.375));
+        check("rows = { solution = 'general', domain = '{{taught}}' }", Some(0.5));
+        check("rows = { solution = 'general', taught = 'herb' }", Some(1.75 / 3.0));
+        check("rows = { solution = 'narrow' }\nwithout = { step = 0 }", Some(0.375));
+        for none in ["rows = { solution = 'other' }", "rows = { taught = 'star' }", "rows = { lack = 1 }"] {
+            check(none, None);
+        }
+    }
+
+    #[test]
+    fn a_curve_comes_to_a_figure() {
+        let narrow = "rows = { solution = 'narrow' }\nalong = 'step'\n";
+        for (take, expected) in [("first", 0.0), ("last", 0.5), ("above", 2.0 / 3.0), ("rise", 20.0)] {
+            check(&format!("{narrow}take = '{take}'"), Some(expected));
+        }
+        let general = "minus = { rows = { solution = 'general' } }\n";
+        check(&format!("{narrow}{general}take = 'first'"), Some(-0.5));
+        check(&format!("{narrow}{general}take = 'above'"), Some(1.0 / 3.0));
+        check(
+            &format!("{narrow}per = {{ rows = {{ step = 20 }}, take = 'last' }}\ntake = 'last'"),
+            Some(1.0),
+        );
     }
 }

@@ -48,7 +48,7 @@ pub use joined::{StudyTables, over_studies, write_into};
 pub(crate) use plot::looks;
 pub use plot::{Axis, Plot, Series, Shape};
 pub use problem::Problem;
-pub use standing::Standing;
+pub use standing::{Standing, verdict};
 pub use template::fill;
 pub(crate) use time::say_time;
 

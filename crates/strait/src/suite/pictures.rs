@@ -35,7 +35,7 @@ keys! {
         sides: (String, String) = pair(word(), "a list of two texts"), left_out "no words";
         /// The horizontal place of points: another figure. There is a point for each value of `agree`.
         against: FigureKeys = table(), left_out "places along curves";
-        /// What is drawn.
+        /// The series that are drawn.
         series: Vec<At<SeriesKeys>> = tables("claim.plot.series"), required;
         + figure: FigureKeys;
     }

@@ -73,7 +73,7 @@ impl Standing {
 }
 
 /// An answer in words.
-pub(super) fn verdict(holds: Option<bool>) -> &'static str {
+pub fn verdict(holds: Option<bool>) -> &'static str {
     match holds {
         Some(true) => "holds",
         Some(false) => "does not hold",
