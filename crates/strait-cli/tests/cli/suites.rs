@@ -36,13 +36,20 @@ without = { norm = 0 }
 take = \"above\"
 ";
 
+const BOUND: &str = "bound = { above = 0.5 }\n";
+
 #[test]
 fn a_suite_makes_claims_of_its_own() {
     let place = Place::new();
     small_suite(&place);
     let suite = fs::read_to_string(place.path("four.toml")).unwrap();
     let head = "each = \"steps\"\nagree = \"order\"\n";
-    place.write("four.toml", &format!("{head}{suite}{CLAIM}bound = {{ above = 0.5 }}\n[figures]\nloss = {{ table = \"efficiency\", column = \"loss\" }}\n"));
+    place.write(
+        "four.toml",
+        &format!(
+            "{head}{suite}{CLAIM}{BOUND}[figures]\nloss = {{ table = \"efficiency\", column = \"loss\" }}\n"
+        ),
+    );
     let said = place.run(["run", "four.toml"]);
     assert_eq!(said.code, Some(0), "{}", said.err);
     assert!(
@@ -60,7 +67,7 @@ fn a_suite_makes_claims_of_its_own() {
     );
     let tables = place.path("runs/four/tables");
     for (name, head) in
-        [("suite_claims", "id,number,claim"), ("gains-2", "series,at,"), ("figures", "steps,order,loss")]
+        [("suite_claims", "id,number,claim"), ("plot_gains-2", "series,at,"), ("figures", "steps,order,loss")]
     {
         let table = fs::read_to_string(tables.join(format!("{name}.csv"))).unwrap();
         assert!(table.starts_with(head), "{name}: {table}");
@@ -148,6 +155,7 @@ fn a_suite_that_does_not_fit_its_template_is_refused() {
         ("same", suite.replace("[0, 1]", "[\"1\", 1]"), "two of its studies are called `same-2-1`"),
         ("none", suite.replace("[2, 3]", "[]"), "at least one value"),
         ("each", format!("each = \"rank\"\n{suite}"), "the template has no hole `{{rank}}`"),
+        ("twice", suite.clone() + CLAIM + BOUND + CLAIM + BOUND, "`claim.part.id` holds `gain` twice"),
         ("bound", suite.clone() + CLAIM + "bound = { under = 0.5 }\n", "one number, `above` or `below`"),
         ("key", suite.replace("template =", "templates ="), "unknown key `templates`"),
     ] {

@@ -7,9 +7,8 @@ use super::{Problem, StudyTables, figure::FigureKeys, pictures::PlotKeys, plot::
 use crate::{
     Table,
     claim::Bound,
-    interval::{Interval, mean, rank_correlation},
-    keys::{self, At, Cell, Form, Kind, Shape, any_number, keys, tables, text, word},
-    page::words::distinct,
+    interval::{Interval, rank_correlation},
+    keys::{self, At, Cell, Checked, Form, Kind, Shape, any_number, keys, tables, text, word},
     table::Column,
 };
 
@@ -168,50 +167,39 @@ impl Serialize for Groups {
     }
 }
 
-/// Studies with the group of each.
-pub(super) type Studies<'a> = Vec<(&'a str, StudyTables<'a>)>;
-
-/// The studies of one value of the hole for each of whose values claims are judged alone; all, where there is no such hole.
-pub(super) struct Split<'a> {
-    /// The value, and its words.
-    pub each: Option<(&'a str, &'a str)>,
-    pub studies: Studies<'a>,
-}
-
 impl Claims {
-    /// The claims that a file makes about studies with these values of holes.
-    ///
-    /// # Errors
-    /// If it names a hole that there is not.
-    pub(super) fn of(keys: &ClaimsKeys, holes: &[(String, Vec<String>)]) -> Result<Self, Problem> {
-        let known = |name: &Option<At<String>>| match name {
-            None => Ok(None),
-            Some(At { value: name, .. }) => match holes.iter().find(|(known, _)| known == name) {
-                Some(hole) => Ok(Some(hole.clone())),
-                None => Err(Problem::NoHole { name: name.clone() }),
-            },
-        };
-        let each = known(&keys.each)?.map(|(hole, values)| {
-            (hole, distinct(values).into_iter().map(|value| (value.clone(), value)).collect())
-        });
-        let agree = known(&keys.agree)?.map(|(hole, _)| hole);
-        Ok(Self { each, agree, figures: keys.figures(), claims: claims(keys) })
-    }
-
     /// The claims of a text, judged alone for each of these values of the hole that it says; beside each stand the words for
     /// readers.
     ///
     /// # Errors
     /// If it is no list of claims.
-    pub fn parse(text: &str, each: &[(&str, &str)]) -> keys::Checked<Self> {
-        let keys: ClaimsKeys = keys::parse(text, "the claims")?;
+    pub fn parse(text: &str, each: &[(&str, &str)]) -> Checked<Self> {
         let each = each.iter().map(|(value, words)| (value.to_string(), words.to_string())).collect();
+        Self::of(&keys::parse(text, "the claims")?, each)
+    }
+
+    /// The claims of a file, judged alone for each of these values and their words.
+    ///
+    /// # Errors
+    /// If two parts or two pictures have one name.
+    pub(super) fn of(keys: &ClaimsKeys, each: Vec<(String, String)>) -> Checked<Self> {
+        let claims = keys.claim();
+        let parts = claims.iter().flat_map(|claim| claim.value.part.value.iter().map(|part| &part.value.id));
+        let plots = claims.iter().flat_map(|claim| claim.value.plot.iter().flat_map(|plots| &plots.value));
+        different("claim.part.id", parts)?;
+        different("claim.plot.name", plots.map(|plot| &plot.value.name))?;
+        let claim = |(keys, number): (At<ClaimKeys>, usize)| Claim {
+            number,
+            title: keys.value.title.value.clone(),
+            how: keys.value.how(),
+            keys: keys.value,
+        };
         let hole = |name: &Option<At<String>>| name.as_ref().map(|at| at.value.clone());
         Ok(Self {
             each: hole(&keys.each).map(|hole| (hole, each)),
             agree: hole(&keys.agree),
             figures: keys.figures(),
-            claims: claims(&keys),
+            claims: claims.into_iter().zip(1..).map(claim).collect(),
         })
     }
 
@@ -329,36 +317,17 @@ impl Claims {
     }
 }
 
-fn claims(keys: &ClaimsKeys) -> Vec<Claim> {
-    let claim = |(keys, number): (At<ClaimKeys>, usize)| Claim {
-        number,
-        title: keys.value.title.value.clone(),
-        how: keys.value.how(),
-        keys: keys.value,
-    };
-    keys.claim().into_iter().zip(1..).map(claim).collect()
-}
-
-/// A figure of every study that has it, with the study's group.
-pub(super) fn figures<'a>(figure: &FigureKeys, studies: &Studies<'a>) -> Vec<(&'a str, f64)> {
-    studies.iter().filter_map(|(group, study)| Some((*group, figure.of(*study)?))).collect()
-}
-
-/// The mean of every group, in the order in which groups first come.
-fn grouped(figures: &[(&str, f64)]) -> Vec<f64> {
-    let of = |group: &str| mean(figures.iter().filter(|(own, _)| *own == group).map(|(_, value)| *value));
-    distinct(figures.iter().map(|(group, _)| *group)).into_iter().map(of).collect()
-}
-
-/// The means of two figures in every group.
-pub(super) fn pairs(one: &FigureKeys, other: &FigureKeys, studies: &Studies<'_>) -> Vec<(f64, f64)> {
-    let both = studies.iter().filter_map(|(group, study)| Some((*group, one.of(*study)?, other.of(*study)?)));
-    let both: Vec<_> = both.collect();
-    let [one, other] = [
-        both.iter().map(|(group, one, _)| (*group, *one)).collect::<Vec<_>>(),
-        both.iter().map(|(group, _, other)| (*group, *other)).collect(),
-    ];
-    grouped(&one).into_iter().zip(grouped(&other)).collect()
+/// Refuses a name that stands twice.
+fn different<'a>(key: &str, names: impl Iterator<Item = &'a At<String>>) -> Checked<()> {
+    let mut known: Vec<&At<String>> = Vec::new();
+    for name in names {
+        if known.contains(&name) {
+            let (key, value) = (key.into(), format!("`{}`", name.value));
+            return Err(name.fault(keys::Problem::Repeated { key, value }));
+        }
+        known.push(name);
+    }
+    Ok(())
 }
 
 /// The checks as a table of this name.

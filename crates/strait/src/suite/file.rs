@@ -6,11 +6,12 @@ use super::{
     Problem, Suite,
     claims::{Claims, ClaimsKeys},
     figure::{Values, values},
-    template::{combinations, fill},
+    template::{combinations, fill, named},
 };
 use crate::{
-    Result,
+    Error, Result,
     keys::{self, At, Fault, Key, Keys, keys, table, text, word},
+    page::words::distinct,
     study::{StudyFile, text_of},
 };
 
@@ -64,8 +65,7 @@ impl Suite {
         if !is_suite(&text) {
             return Ok(None);
         }
-        let written: SuiteFile = keys::parse(&text, "the suite")
-            .map_err(|Fault { line, problem }| Problem::Keys(problem).at(path, line))?;
+        let written: SuiteFile = keys::parse(&text, "the suite").map_err(|fault| refused(fault, path))?;
         let SuiteKeys { template: At { value: template, .. }, values } = &written.suite.value;
         let template = path.parent().unwrap_or(Path::new("")).join(template);
         let lengths = values.value.iter().map(|(_, choices)| choices.len());
@@ -88,14 +88,25 @@ impl Suite {
             ));
             Ok((values, StudyFile::parse(&place, filled)?))
         };
-        let claims = Claims::of(&written.claims, &values.value).map_err(|problem| problem.at(path, None))?;
+        let claims = claims(&written.claims, &values.value, path)?;
         let studies = combinations(&values.value).into_iter().map(study).collect::<Result<_>>()?;
         Ok(Some(Self { name, title, about, studies, claims }))
     }
 }
 
-/// A value as a part of a study's name.
-fn named(value: &str) -> String {
-    let fits = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit();
-    value.to_lowercase().chars().map(|c| if fits(c) { c } else { '-' }).collect()
+/// The claims of a suite with these values of holes.
+fn claims(keys: &ClaimsKeys, holes: &Values, path: &Path) -> Result<Claims> {
+    let values = |name: &String| holes.iter().find(|(known, _)| known == name).map(|(_, values)| values);
+    for At { value: name, line } in [&keys.each, &keys.agree].into_iter().flatten() {
+        if values(name).is_none() {
+            return Err(Problem::NoHole { name: name.clone() }.at(path, Some(*line)));
+        }
+    }
+    let each = keys.each.as_ref().and_then(|name| values(&name.value)).into_iter().flatten();
+    let each = distinct(each).into_iter().map(|value| (value.clone(), value.clone())).collect();
+    Claims::of(keys, each).map_err(|fault| refused(fault, path))
+}
+
+fn refused(Fault { line, problem }: Fault, path: &Path) -> Error {
+    Problem::Keys(problem).at(path, line)
 }

@@ -14,6 +14,7 @@ mod page;
 mod pictures;
 mod plot;
 mod problem;
+mod split;
 mod standing;
 mod tables;
 mod template;
@@ -133,7 +134,9 @@ impl Suite {
             studies.push(Ended { study, values, folder, conclusion, input });
         }
         let found: Vec<StudyTables<'_>> = studies.iter().filter_map(Ended::tables).collect();
-        let (checks, plots) = (self.claims.checks(&found), self.claims.plots(&found));
+        let (checks, mut plots) = (self.claims.checks(&found), self.claims.plots(&found));
+        // No table of a study is called so.
+        plots.iter_mut().for_each(|plot| plot.name.insert_str(0, "plot_"));
         let claims = tables::over_all(&studies);
         let own = claims::table("suite_claims", &checks);
         let report = page::write(self, &studies, &claims, (&checks, &plots, &own), out)?;

@@ -1,13 +1,15 @@
 //! Pictures of a suite's claims, as data: figures of its studies as lines, bars or points.
 
 use super::{
-    claims::{Split, Studies, figures, pairs},
     figure::{Curve, FigureKeys},
     plot::{Axis, Plot, Series, Shape},
+    split::{Split, Studies, figures, pairs},
+    template::named,
 };
 use crate::{
     interval::Interval,
     keys::{At, choice, flag, keys, pair, table, tables, text, word},
+    study::name,
 };
 
 keys! {
@@ -15,8 +17,8 @@ keys! {
     /// of the picture.
     #[derive(Clone, Debug)]
     pub(crate) struct PlotKeys {
-        /// Names its table.
-        name: String = word(), required;
+        /// Names its table, `plot_NAME`.
+        name: String = name(), required;
         /// The title, a few words.
         title: String = word(), required;
         /// Its shape.
@@ -93,7 +95,7 @@ impl PlotKeys {
         let enough = if self.whole() { series.iter().all(is_drawn) } else { series.iter().any(is_drawn) };
         let (mut name, mut title) = (self.name.value.clone(), self.title.value.clone());
         if let (false, [Split { each: Some((value, words)), .. }]) = (self.beside(), part) {
-            (name, title) = (format!("{name}-{value}"), format!("{title} ({words})"));
+            (name, title) = (format!("{name}-{}", named(value)), format!("{title} ({words})"));
         }
         let (x, y) = (self.x().axis(), self.y().axis());
         let sides = self.sides.as_ref().map(|sides| sides.value.clone());
