@@ -6,7 +6,7 @@ use rand_chacha::ChaCha8Rng;
 use strait_model::{
     Decoder, Edit,
     edit::{Adapter, Full, Lora, Site, SteeringVector},
-    ops::Weight,
+    ops::{self, Weight},
 };
 
 use super::{EditKind, Settings, optimiser::Parameter};
@@ -141,7 +141,18 @@ impl Trainable {
     pub fn norm(&self) -> Result<f64> {
         match &self.tuned {
             Tuned::Edit(edit) => Ok(edit.norm()?),
-            Tuned::Weights { .. } => Ok(self.frozen()?.norm()?),
+            // Without the edit itself, which is as large as the model.
+            Tuned::Weights { base, .. } => {
+                let squared = |(p, (_, base)): (&Parameter, &(String, Weight))| {
+                    let base = base.tensor()?.detach();
+                    let squared = ops::read(&p.var, |values| {
+                        ops::read(&base, |base| ops::squared_distance(values, base))
+                    });
+                    Ok(squared??)
+                };
+                let squares = self.parameters.iter().zip(base).map(squared);
+                Ok(squares.sum::<Result<f64>>()?.sqrt())
+            }
         }
     }
 
