@@ -3,7 +3,13 @@
 use serde::{Serialize, Serializer, ser::SerializeMap};
 use serde_json::json;
 
-use super::{Problem, StudyTables, figure::FigureKeys, pictures::PlotKeys, plot::Plot};
+use super::{
+    StudyTables,
+    figure::FigureKeys,
+    pictures::PlotKeys,
+    plot::Plot,
+    split::{Split, figures, grouped, pairs},
+};
 use crate::{
     Table,
     claim::Bound,
