@@ -4,6 +4,7 @@
 //! hundreds of megabytes anew.
 
 use std::{
+    cell::RefCell,
     collections::BTreeMap,
     fmt,
     ops::{Deref, DerefMut},
@@ -34,8 +35,37 @@ fn pool() -> MutexGuard<'static, Pool> {
     POOL.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Numbers from which on the pool pays: the allocator is quick with less, and threads would wait for each other at the pool.
+/// Numbers from which on a piece comes from the pool of all threads; smaller ones are many, and threads would wait for each other.
 const POOLED: usize = 1 << 15;
+
+/// Numbers in small pieces that a thread keeps for itself at most.
+const OWN: usize = 1 << 20;
+
+/// The small pieces that a thread keeps and does not use at present.
+#[derive(Default)]
+struct Own {
+    free: BTreeMap<usize, Vec<Vec<f32>>>,
+    free_numbers: usize,
+}
+
+thread_local! {
+    static SMALL: RefCell<Own> = RefCell::default();
+}
+
+impl Own {
+    fn take(&mut self, size: usize) -> Option<Vec<f32>> {
+        let numbers = self.free.get_mut(&size)?.pop()?;
+        self.free_numbers -= size;
+        Some(numbers)
+    }
+
+    fn give(&mut self, numbers: Vec<f32>) {
+        if self.free_numbers + numbers.len() <= OWN {
+            self.free_numbers += numbers.len();
+            self.free.entry(numbers.len()).or_default().push(numbers);
+        }
+    }
+}
 
 /// The size of the piece that so many numbers come in: sizes are few, so that pieces fit again.
 fn size(length: usize) -> usize {
@@ -107,7 +137,10 @@ impl Memory {
     /// Room for so many numbers.
     pub fn new(length: usize) -> Self {
         let size = size(length);
-        let taken = if size < POOLED { None } else { pool().take(size) };
+        let taken = match size < POOLED {
+            true => SMALL.with_borrow_mut(|own| own.take(size)),
+            false => pool().take(size),
+        };
         let mut numbers = taken.unwrap_or_else(|| vec![0f32; size]);
         if cfg!(debug_assertions) {
             // Who reads what it did not write is found out.
@@ -133,8 +166,12 @@ impl From<&[f32]> for Memory {
 
 impl Drop for Memory {
     fn drop(&mut self) {
-        if self.numbers.len() >= POOLED {
-            pool().give(std::mem::take(&mut self.numbers));
+        let numbers = std::mem::take(&mut self.numbers);
+        if numbers.len() >= POOLED {
+            pool().give(numbers);
+        } else {
+            // A thread that ends keeps nothing.
+            SMALL.try_with(|own| own.borrow_mut().give(numbers)).ok();
         }
     }
 }
@@ -163,6 +200,16 @@ mod tests {
             let size = size(length);
             assert!(size >= length && size <= length + length / 8 + 64, "{size} for {length}");
         }
+    }
+
+    #[test]
+    fn a_thread_keeps_some_small_pieces() {
+        let mut own = Own::default();
+        assert!(own.take(64).is_none());
+        (0..3 * OWN / 1024).for_each(|_| own.give(vec![0.0; 1024]));
+        assert_eq!(own.free_numbers, OWN);
+        assert_eq!(own.take(1024).map(|numbers| numbers.len()), Some(1024));
+        assert!(own.take(64).is_none() && own.free_numbers == OWN - 1024);
     }
 
     #[test]
