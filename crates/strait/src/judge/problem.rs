@@ -60,6 +60,22 @@ pub enum Problem {
         /// The judge.
         judge: String,
     },
+    /// A judge of several scales that is no endpoint's.
+    #[error("the judge `{judge}` replies in JSON, for which there is no endpoint")]
+    NoEndpoint {
+        /// The judge.
+        judge: String,
+    },
+    /// More or fewer names of columns than a judge has scales.
+    #[error("the judge `{judge}` has {scales} scales, and {columns} columns are named")]
+    Columns {
+        /// The judge.
+        judge: String,
+        /// Its scales.
+        scales: usize,
+        /// The columns named.
+        columns: usize,
+    },
     /// A file of scores that something else wrote.
     #[error("these are no scores that strait kept")]
     NotScores,
@@ -93,6 +109,10 @@ impl error::Problem for Problem {
                 "name one of these, or the file with its prompt: `--prompts judges.yaml`, `--prompts questions.yaml`".into()
             }
             Self::NoModel { .. } => "name the model that is to judge: `--model M`".into(),
+            Self::NoEndpoint { .. } => {
+                "name the endpoint: `--endpoint URL`; for a local model, give each scale a prompt of its own".into()
+            }
+            Self::Columns { .. } => "give a name for each scale: `--judge ONE,OTHER=NAME,NAME`".into(),
             Self::NotScores => "choose another name with `--scores`, or move that file away".into(),
             Self::InUse => "wait for it, or choose another name with `--scores`".into(),
         }

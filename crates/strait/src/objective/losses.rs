@@ -21,7 +21,8 @@ impl Kept {
         rows: &[usize],
         edit: Option<&Edit>,
     ) -> Result<Vec<f32>> {
-        let Predictions { hidden, targets, unembedding } = self.predictions(decoder, rows, edit)?;
+        let edit = edit.map(Edit::detached);
+        let Predictions { hidden, targets, unembedding } = self.predictions(decoder, rows, edit.as_ref())?;
         Ok(Loss::CrossEntropy(&targets).values(&hidden, &unembedding)?)
     }
 

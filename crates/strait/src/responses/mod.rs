@@ -1,5 +1,6 @@
 //! Responses: answers sampled to questions, written one a line as they are done.
 
+mod endpoint;
 mod file;
 mod problem;
 mod settings;
@@ -17,6 +18,8 @@ use crate::{Error, Result, data::Prompt, lab};
 use file::ResponseFile;
 use settings::Settings;
 
+pub use endpoint::sample_from;
+pub use file::beside as settings_of;
 pub use problem::Problem;
 
 /// Answers that are computed at a time. The weights are read once for all of them, and beyond this they are no longer what is waited
@@ -57,6 +60,8 @@ pub enum Ended {
     Stop,
     /// It has as many tokens as were allowed.
     Limit,
+    /// The endpoint's filter ended it.
+    Filter,
 }
 
 /// The log-probability of a token in nats, before temperature and choice, and those of the likeliest tokens at its place.

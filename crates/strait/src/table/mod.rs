@@ -1,6 +1,7 @@
 //! A measure's result: named columns with units, written for notebooks and read back for the report.
 
 mod files;
+mod objects;
 mod row;
 
 use std::borrow::Cow;

@@ -162,18 +162,7 @@ impl Trainable {
     /// If a tensor cannot be copied.
     pub fn frozen(&self) -> Result<Edit> {
         match &self.tuned {
-            Tuned::Edit(Edit::Steering(s)) => {
-                Ok(Edit::Steering(SteeringVector { layer: s.layer, vector: s.vector.detach().copy()? }))
-            }
-            Tuned::Edit(Edit::Lora(lora)) => {
-                let mut lora = lora.clone();
-                for adapter in &mut lora.adapters {
-                    adapter.a = adapter.a.detach().copy()?;
-                    adapter.b = adapter.b.detach().copy()?;
-                }
-                Ok(Edit::Lora(lora))
-            }
-            Tuned::Edit(other) => Ok(other.clone()),
+            Tuned::Edit(edit) => Ok(edit.copied()?),
             Tuned::Weights { base, fingerprint, .. } => {
                 let delta = |(parameter, (name, base)): (&Parameter, &(String, Weight))| {
                     Ok((

@@ -7,7 +7,7 @@
 mod pass;
 mod token;
 
-use candle_core::{D, DType, Error, Result, Tensor, Var};
+use candle_core::{CpuStorage, CustomOp1, D, DType, Error, Layout, Result, Shape, Tensor, Var};
 
 use self::pass::{Pass, chunk};
 use super::{Gradient, Gradients, Unembedding, fused, gradients::backward_with};
@@ -89,8 +89,7 @@ impl Loss<'_> {
         };
         // A tied unembedding has one as the embedding table too.
         let own = slope.weight.map(|own| Ok::<_, Error>((unembedding.weight.tensor()?, own)));
-        // A scalar whose gradient with respect to the hidden states is the one that is there already.
-        let gradients = backward_with(&(hidden * slope.hidden)?.sum_all()?, own.transpose()?)?;
+        let gradients = backward_with(&from_here(hidden, slope.hidden)?, own.transpose()?)?;
         Ok((values, gradients))
     }
 
@@ -179,6 +178,32 @@ impl Narrowed<'_> {
                 (base.exp()? * (base - edited)?)?.sum(D::Minus1)
             }
         }
+    }
+}
+
+/// A scalar whose gradient with respect to the hidden states is the one that is there already.
+fn from_here(hidden: &Tensor, gradient: Tensor) -> Result<Tensor> {
+    match fused(hidden) {
+        true => hidden.apply_op1(Known(gradient)),
+        false => (hidden * gradient)?.sum_all(),
+    }
+}
+
+/// A gradient that is known, as an operation that has it.
+struct Known(Tensor);
+
+impl CustomOp1 for Known {
+    fn name(&self) -> &'static str {
+        "known gradient"
+    }
+
+    /// The scalar itself is not read.
+    fn cpu_fwd(&self, _: &CpuStorage, _: &Layout) -> Result<(CpuStorage, Shape)> {
+        Ok((CpuStorage::F32(vec![0.0]), Shape::from(())))
+    }
+
+    fn bwd(&self, _: &Tensor, _: &Tensor, _: &Tensor) -> Result<Option<Tensor>> {
+        Ok(Some(self.0.clone()))
     }
 }
 
