@@ -5,7 +5,7 @@ use serde_json::json;
 
 use super::{
     StudyTables,
-    figure::FigureKeys,
+    figure::{FigureKeys, inline},
     pictures::PlotKeys,
     plot::Plot,
     split::{Split, figures, grouped, pairs},
@@ -66,8 +66,8 @@ keys! {
         /// The meaning of the figure and its limits.
         reading: String = text(), left_out "that of the part before";
         /// Another figure. The claim is then on the rank correlation of the two, over the values of `agree`.
-        against: FigureKeys = keys::table(), left_out "the claim is on the figure itself";
-        + figure: FigureKeys;
+        against: FigureKeys = inline("a table with keys of a figure"), left_out "the claim is on the figure itself";
+        ..figure: FigureKeys;
     }
 }
 

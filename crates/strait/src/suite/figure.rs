@@ -38,9 +38,9 @@ keys! {
     pub(crate) struct FigureKeys {
         /// Cells that are taken away: at the same places of a curve, or as a figure where they say what they come to. Keys that
         /// they lack are the figure's own.
-        minus: CellKeys = table(), left_out "nothing is taken away";
+        minus: CellKeys = inline("a table with keys of a figure"), left_out "nothing is taken away";
         /// Cells by which the figure is then divided, likewise.
-        per: CellKeys = table(), left_out "it is not divided";
+        per: CellKeys = inline("a table with keys of a figure"), left_out "it is not divided";
         /// True: the logarithm of the values of its curve.
         log: bool = flag(), default false;
         + cells: CellKeys;
@@ -72,6 +72,13 @@ pub(super) type Values = Vec<(String, Vec<String>)>;
 
 /// Points of a curve: place and value.
 pub(crate) type Curve = Vec<(f64, f64)>;
+
+/// A table that stands behind its key, in words.
+pub(super) fn inline<T: Keys + 'static>(words: &str) -> Kind<T> {
+    let table = table::<T>();
+    let form = Form { words: words.into(), shapes: vec![Shape::Plain(table.form().schema())] };
+    Kind::new(form, move |cell| table.read(cell), |_| json!({}))
+}
 
 /// A value or a list of values for each of several names; the words show it by an example.
 pub(super) fn values(words: &'static str) -> Kind<Values> {

@@ -1,14 +1,14 @@
 //! Pictures of a suite's claims, as data: figures of its studies as lines, bars or points.
 
 use super::{
-    figure::{Curve, FigureKeys},
+    figure::{Curve, FigureKeys, inline},
     plot::{Axis, Plot, Series, Shape},
     split::{Split, Studies, figures, pairs},
     template::named,
 };
 use crate::{
     interval::Interval,
-    keys::{At, choice, flag, keys, pair, table, tables, text, word},
+    keys::{At, choice, flag, keys, pair, tables, text, word},
     study::name,
 };
 
@@ -24,9 +24,9 @@ keys! {
         /// Its shape.
         shape: Shape = choice(&SHAPES), required;
         /// The horizontal axis.
-        x: AxisKeys = table(), default AxisKeys::default();
+        x: AxisKeys = inline(AXIS), default AxisKeys::default();
         /// The vertical axis.
-        y: AxisKeys = table(), default AxisKeys::default();
+        y: AxisKeys = inline(AXIS), default AxisKeys::default();
         /// True: the values for each of which claims are judged alone stand beside each other in it, instead of in one each.
         beside: bool = flag(), default false;
         /// True: it is drawn only where all of its series have figures.
@@ -36,10 +36,10 @@ keys! {
         /// The meaning of a high figure and of a low one.
         sides: (String, String) = pair(word(), "a list of two texts"), left_out "no words";
         /// The horizontal place of points: another figure. There is a point for each value of `agree`.
-        against: FigureKeys = table(), left_out "places along curves";
+        against: FigureKeys = inline("a table with keys of a figure"), left_out "places along curves";
         /// The series that are drawn.
         series: Vec<At<SeriesKeys>> = tables("claim.plot.series"), required;
-        + figure: FigureKeys;
+        ..figure: FigureKeys;
     }
 }
 
@@ -51,7 +51,7 @@ keys! {
         label: String = text(), left_out "the value for which it is drawn";
         /// Its bars.
         bars: Vec<At<BarKeys>> = tables("claim.plot.series.bars"), default Vec::new();
-        + figure: FigureKeys;
+        ..figure: FigureKeys;
     }
 }
 
@@ -61,7 +61,7 @@ keys! {
     pub(crate) struct BarKeys {
         /// Its name.
         name: String = word(), required;
-        + figure: FigureKeys;
+        ..figure: FigureKeys;
     }
 }
 
@@ -75,6 +75,8 @@ keys! {
         unit: String = text(), default String::new();
     }
 }
+
+const AXIS: &str = "a table with `title` and `unit`";
 
 const SHAPES: [(&str, Shape); 3] =
     [("lines", Shape::Lines), ("bars", Shape::Bars), ("points", Shape::Points)];

@@ -34,10 +34,10 @@ fn page(keys: Vec<Key>) -> String {
 fn section(heading: &str, about: &str, place: &str, keys: Vec<Key>, page: &mut String) {
     writeln!(page, "\n## {heading}\n").unwrap();
     if !about.is_empty() {
-        let shared = if keys.iter().any(|key| key.shared) {
-            " Every key of `[train]` may stand here too, for this solution alone."
-        } else {
-            ""
+        let shared = match keys.iter().find(|key| key.shared).map(|key| key.name) {
+            None => "",
+            Some("minus") => " The keys of a figure may stand here too, `minus` and all that follow it in `[[claim]]`.",
+            Some(_) => " Every key of `[train]` may stand here too, for this solution alone.",
         };
         writeln!(page, "{about}{shared}\n").unwrap();
     }
