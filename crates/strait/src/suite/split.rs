@@ -28,6 +28,7 @@ pub fn grouped(figures: &[(&str, f64)]) -> Vec<f64> {
 pub fn pairs(one: &FigureKeys, other: &FigureKeys, studies: &Studies<'_>) -> Vec<(f64, f64)> {
     let both = |(group, study): &(_, StudyTables<'_>)| Some((*group, [one.of(*study)?, other.of(*study)?]));
     let both: Vec<_> = studies.iter().filter_map(both).collect();
-    let means = |place: usize| grouped(&both.iter().map(|(group, two)| (*group, two[place])).collect::<Vec<_>>());
+    let means =
+        |place: usize| grouped(&both.iter().map(|(group, two)| (*group, two[place])).collect::<Vec<_>>());
     means(0).into_iter().zip(means(1)).collect()
 }

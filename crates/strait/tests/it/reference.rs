@@ -36,7 +36,9 @@ fn section(heading: &str, about: &str, place: &str, keys: Vec<Key>, page: &mut S
     if !about.is_empty() {
         let shared = match keys.iter().find(|key| key.shared).map(|key| key.name) {
             None => "",
-            Some("minus") => " The keys of a figure may stand here too, `minus` and all that follow it in `[[claim]]`.",
+            Some("minus") => {
+                " The keys of a figure may stand here too, `minus` and all that follow it in `[[claim]]`."
+            }
             Some(_) => " Every key of `[train]` may stand here too, for this solution alone.",
         };
         writeln!(page, "{about}{shared}\n").unwrap();
