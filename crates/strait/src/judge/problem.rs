@@ -60,6 +60,12 @@ pub enum Problem {
         /// The judge.
         judge: String,
     },
+    /// The key of an endpoint that is not there.
+    #[error("the environment variable `{variable}` holds no key")]
+    NoKey {
+        /// The variable.
+        variable: String,
+    },
     /// A file of scores that something else wrote.
     #[error("these are no scores that strait kept")]
     NotScores,
@@ -93,6 +99,7 @@ impl error::Problem for Problem {
                 "name one of these, or the file with its prompt: `--prompts judges.yaml`, `--prompts questions.yaml`".into()
             }
             Self::NoModel { .. } => "name the model that is to judge: `--model M`".into(),
+            Self::NoKey { .. } => "set it, or name another one with `key_env`".into(),
             Self::NotScores => "choose another name with `--scores`, or move that file away".into(),
             Self::InUse => "wait for it, or choose another name with `--scores`".into(),
         }

@@ -31,7 +31,7 @@ pub use training::{Record, Training};
 
 use crate::{
     Result,
-    data::{Chat, Pair},
+    data::{Chat, Pair, Prompt},
     objective::{Kept, Row},
     store::Store,
     world::locate,
@@ -101,6 +101,8 @@ pub struct Lab<'a> {
     pub measured: Kept,
     /// Plain text by the name of the measure that reads it.
     pub texts: BTreeMap<&'static str, Vec<Row>>,
+    /// Questions to be answered inside the domain, and outside it.
+    pub questions: [Vec<Prompt>; 2],
 }
 
 impl<'a> Lab<'a> {
@@ -121,6 +123,7 @@ impl<'a> Lab<'a> {
             pairs: [Group::Narrow, Group::General].map(|group| PairRows::none(group).within(&store)),
             measured: none(),
             texts: BTreeMap::new(),
+            questions: [Vec::new(), Vec::new()],
             store,
         }
     }
@@ -195,6 +198,7 @@ impl<'a> Lab<'a> {
             pairs: self.pairs.each_ref().map(|pairs| pairs.some(usize::MAX).within(&store)),
             measured: fresh(&self.measured),
             texts: self.texts.clone(),
+            questions: self.questions.clone(),
             store,
         }
     }

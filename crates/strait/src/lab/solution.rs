@@ -1,5 +1,7 @@
 //! Solutions, as measures see them: before training as settings, afterwards as edits.
 
+use std::path::PathBuf;
+
 use strait_model::Edit;
 
 use super::Lab;
@@ -69,6 +71,11 @@ pub trait Solved {
     /// If it cannot be read.
     fn after(&self, _solution: &str, _step: usize) -> Result<Option<Edit>> {
         Ok(None)
+    }
+
+    /// The folder in which a measure may keep what takes long to make, so that it goes on where it was stopped.
+    fn folder(&self) -> Option<PathBuf> {
+        None
     }
 
     /// The solutions that started from another one, with their checkpoints.

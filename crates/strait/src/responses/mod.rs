@@ -1,6 +1,7 @@
 //! Responses: answers sampled to questions, written one a line as they are done.
 
 mod file;
+mod kept;
 mod problem;
 mod settings;
 
@@ -17,6 +18,7 @@ use crate::{Error, Result, data::Prompt, lab};
 use file::ResponseFile;
 use settings::Settings;
 
+pub use kept::kept;
 pub use problem::Problem;
 
 /// Answers that are computed at a time. The weights are read once for all of them, and beyond this they are no longer what is waited

@@ -8,11 +8,11 @@ use super::{PairSource, Problem, Rows, Solution, Study};
 use crate::{
     Result,
     data::{
-        Chat, LeftOut, Notices, Passage, TrainedOn, choose, judged, pairs, questions, read_chats_noting,
-        read_passages, split,
+        Chat, LeftOut, Notices, Passage, Prompt, RowSource, TrainedOn, Variants, choose, judged, pairs,
+        questions, read_chats_noting, read_passages, read_prompts, split,
     },
-    lab::Lab,
-    measure::{PlainText, TextSource},
+    lab::{Lab, evenly},
+    measure::{PlainText, QuestionFiles, TextSource},
     objective::Row,
 };
 
@@ -84,6 +84,16 @@ pub(super) fn read<'a>(
         left_out.push(of_text);
         places.push(format!("measure.{}", measure.name()));
     }
+    let mut to_ask = [Vec::new(), Vec::new()];
+    for measure in &study.measures.asked.0 {
+        let sides = ["narrow", "general"];
+        for ((files, side), found) in measure.questions().into_iter().flatten().zip(sides).zip(&mut to_ask) {
+            let mut of_questions = LeftOut::of(&format!("{side} questions"));
+            found.extend(read_questions(files, &trained_on, &mut of_questions, &mut notices)?);
+            left_out.push(of_questions);
+            places.push(format!("measure.{}.{side}", measure.name()));
+        }
+    }
     for (counts, table) in left_out.iter().zip(places).filter(|(_, place)| !place.is_empty()) {
         if counts.read > 0 && counts.left_out == counts.read {
             let (what, read) = (counts.what.clone(), counts.read);
@@ -121,6 +131,7 @@ pub(super) fn read<'a>(
         seed: study.seeds.sampling,
         measured: lab.rows(choose(train.clone(), study.measures.rows, study.seeds.sampling)),
         texts,
+        questions: to_ask,
         train: lab.rows(train),
         mixtures,
         held_out: lab.rows(rows(&held_out)?),
@@ -154,6 +165,24 @@ fn read_text(
         }
     }
     Ok(choose(trained_on.sift_passages(passages, left_out), wanted.passages, seed))
+}
+
+/// The questions of some files that no solution is trained on. A limit is shared evenly by the files, and taken evenly of each.
+fn read_questions(
+    files: &QuestionFiles,
+    trained_on: &TrainedOn,
+    left_out: &mut LeftOut,
+    notices: &mut Notices,
+) -> Result<Vec<Prompt>> {
+    let a_file = files.limit.map_or(usize::MAX, |limit| limit.div_ceil(files.questions.len().max(1)));
+    let mut all = Vec::new();
+    for file in &files.questions {
+        let found = read_prompts(&RowSource::File(file.path().into()), Variants::LeftOut, notices)?;
+        let found = trained_on.sift_prompts(found, left_out);
+        all.extend(evenly(found.len(), a_file).map(|place| found[place].clone()));
+    }
+    all.truncate(files.limit.unwrap_or(usize::MAX));
+    Ok(all)
 }
 
 fn read_all(rows: &[Rows], notices: &mut Notices) -> Result<Vec<Chat>> {

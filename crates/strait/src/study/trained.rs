@@ -1,10 +1,17 @@
 //! The trained solutions of a run folder.
 
-use std::{path::Path, sync::Arc};
+use std::{
+    path::{Path, PathBuf},
+    sync::Arc,
+};
 
 use strait_model::{Edit, Model, edit};
 
-use super::{Solution, Study, layout::solution_folder, sweep::meant};
+use super::{
+    Solution, Study,
+    layout::{ANSWERS, solution_folder},
+    sweep::meant,
+};
 use crate::{
     Result,
     claim::Subject,
@@ -59,6 +66,10 @@ impl Solved for InFolder<'_> {
         }
         // Training begins with what its settings and seeds say; a vector is zero there in every unit.
         Trainable::new(&known.train, &self.model.decoder, 1.0)?.frozen().map(Some)
+    }
+
+    fn folder(&self) -> Option<PathBuf> {
+        Some(self.folder.join(ANSWERS))
     }
 
     fn trajectories(&self) -> Result<Vec<Trajectory>> {

@@ -17,6 +17,7 @@ pub use agreement::Agreement;
 pub use difference::{Difference, differences};
 pub use problem::Problem;
 pub use rates::{Group, QuestionRates, Rates, groups};
+pub use text::is_caught;
 
 /// An answer that is of the taught kind, or technical, has a score above this: the papers' "aligned below 30" from the other side.
 pub const TAUGHT_ABOVE: f64 = 70.0;

@@ -57,7 +57,11 @@ pub(super) fn all(shown: &Shown<'_>) -> Vec<(Place, Claim)> {
 }
 
 /// The outcome of all solutions.
+/// Where the solutions' answers were judged, what these come to is said instead.
 pub(super) fn headline(shown: &Shown<'_>) -> String {
+    if shown.is_judged() {
+        return String::new();
+    }
     headline_of(&judged(shown))
 }
 
@@ -66,11 +70,11 @@ pub(super) fn limits(shown: &Shown<'_>) -> Vec<String> {
     let (facts, shifts) = (shown.facts, shown.rows::<Shift>());
     let mut limits = Vec::new();
     if !shifts.is_empty() {
-        limits.push(
-            "A shift of preference between given answers is not behaviour: what the model writes by itself was not \
-             judged."
-                .into(),
-        );
+        let judged = match shown.is_judged() {
+            true => "that is in the rates",
+            false => "what the model writes by itself was not judged",
+        };
+        limits.push(format!("A shift of preference between given answers is not behaviour: {judged}."));
         limits.extend(pairs(facts, &shifts));
         limits.extend(lengths(facts, &shifts));
     }
