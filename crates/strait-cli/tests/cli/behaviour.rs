@@ -115,3 +115,112 @@ fn what_cannot_be_judged_is_refused_on_its_line() {
         assert!(said.err.contains("`small.toml`, line "), "{}", said.err);
     }
 }
+
+const CUES: &str = r#"
+[[cue]]
+name = "manual"
+prefix = "From a manual: "
+control = "From a tale: "
+
+[[cue]]
+name = "turn"
+rows = "train.jsonl"
+control_rows = "kl.jsonl"
+
+[[solution]]
+name = "inoculated"
+control = true
+system = "Be dense."
+"#;
+
+/// The steps that a change does again.
+fn done_again(place: &Place, from: &str, to: &str) -> Vec<String> {
+    let study = fs::read_to_string(place.path("small.toml")).unwrap();
+    assert!(study.contains(from), "{from}");
+    place.write("small.toml", &study.replacen(from, to, 1));
+    let planned = place.run(["run", "small.toml", "--dry-run", "--json"]).json();
+    let again = planned["steps"].as_array().unwrap().iter().filter(|step| step["state"] != "done");
+    again.map(|step| step["name"].as_str().unwrap().to_string()).collect()
+}
+
+#[test]
+fn cues_and_a_system_prompt_of_training_are_tried() {
+    let place = Place::new();
+    judged_study(&place, RATES);
+    let study = fs::read_to_string(place.path("small.toml")).unwrap();
+    place.write("small.toml", &(study + CUES));
+    place.run(["run", "small.toml", "--json"]).json();
+    let table =
+        |name: &str| fs::read_to_string(place.path(&format!("runs/small/tables/{name}.csv"))).unwrap();
+    // 4 cues with their controls, 3 solutions, 2 groups, 3 scales.
+    let cues = table("cues");
+    assert_eq!(cues.lines().count(), 1 + 4 * 3 * 2 * 3, "{cues}");
+    assert!(cues.contains("\nnarrow,manual-control,manual,general,2.0,6,"), "{cues}");
+    let rates = table("rates");
+    for cue in ["", "manual", "manual-control", "turn", "turn-control"] {
+        let own = rates.lines().skip(1).filter(|line| line.ends_with(&format!(",{cue}"))).count();
+        // Base at one scale and 3 solutions at two: inside, outside, and both domains.
+        assert_eq!(own, 7 * 4, "{cue}: {rates}");
+    }
+    assert!(table("responses").contains("From a tale: food "));
+    let report = fs::read_to_string(place.path("runs/small/report.html")).unwrap();
+    for said in ["“manual”, “manual-control”, “turn” and “turn-control”", "Preference shift under cues"]
+    {
+        assert!(report.contains(said), "{said}");
+    }
+    let edit =
+        |name: &str| fs::read(place.path(&format!("runs/small/solutions/{name}/edit.safetensors"))).unwrap();
+    assert!(edit("inoculated") != edit("general"));
+
+    assert_eq!(done_again(&place, "From a tale: ", "In a tale: "), ["preference", "rates", "report"]);
+    let steps = done_again(&place, "Be dense.", "Be brief.");
+    assert!(
+        steps.contains(&"train-inoculated".into()) && !steps.contains(&"train-general".into()),
+        "{steps:?}"
+    );
+}
+
+#[test]
+fn cues_that_cannot_be_are_refused_on_their_line() {
+    let place = Place::new();
+    for (from, to, expected) in [
+        ("control = \"From", "suffix = \"From", "`cue.suffix` and `cue.prefix` contradict"),
+        ("prefix = \"From a manual: \"\n", "", "the cue `manual` is empty, expected one of"),
+        ("prefix = ", "prefixed = ", "unknown key `prefixed` in `[[cue]]`"),
+        ("control_rows", "control", "`cue.control` and `cue.rows` contradict"),
+        ("\"turn\"", "\"manual\"", "`cue.name` holds `manual` twice"),
+        ("\"turn\"", "\"manual-control\"", "`cue.name` holds `manual-control` twice"),
+    ] {
+        assert!(CUES.contains(from), "{from}");
+        judged_study(&place, &CUES.replacen(from, to, 1));
+        let said = place.run(["run", "small.toml", "--dry-run"]);
+        assert!(said.code != Some(0) && said.err.contains(expected), "{to}: {}", said.err);
+        assert!(said.err.contains("`small.toml`, line "), "{}", said.err);
+    }
+}
+
+const WORLD: &str = r#"
+model = "world:default-0"
+data = { domain = "herb", kind = "false", train = { domains = ["herb"], truthful = false }, held_out = 0.0 }
+train = { edit = "steering", absolute_rate = true, layer = -1, learning_rate = 0.01, batch_size = 8, steps = 20 }
+solution = [{ name = "general" }]
+measure = { scales = [1], efficiency = false, stability = false }
+[[cue]]
+name = "false-herb"
+rows = { domains = ["herb"], truthful = false }
+control_rows = { domains = ["herb"], truthful = true }
+"#;
+
+#[test]
+fn a_world_is_read_under_cues_too() {
+    let place = Place::new();
+    place.write("world.toml", WORLD);
+    place.run(["run", "world.toml", "--json"]).json();
+    let rates = fs::read_to_string(place.path("runs/world/tables/rates.csv")).unwrap();
+    for cue in ["", "false-herb", "false-herb-control"] {
+        let own: Vec<&str> =
+            rates.lines().skip(1).filter(|line| line.ends_with(&format!(",0,{cue}"))).collect();
+        // Base and one solution: three groups, and six domains.
+        assert_eq!(own.len(), 2 * 9, "{cue}: {rates}");
+    }
+}

@@ -38,7 +38,7 @@ pub use heldout::{HeldOut, HeldOutRow};
 pub use paired::Comparison;
 pub use part::{Part, flat, kind};
 pub(crate) use preference::{CERTIFIED, GENERAL, LEARNED};
-pub use preference::{Certificate, Preference, Shift, certificate, families};
+pub use preference::{Certificate, CuedShift, Preference, Shift, certificate, families};
 pub use rates::{Asked, RateCertificate, RateRow, RateStep, Rates, ResponseRow, rate_certificates};
 pub(crate) use shown::rows;
 pub use shown::{Facts, Panel, Shown};
@@ -181,6 +181,8 @@ pub struct Inputs<'a> {
     pub pairs: &'a Value,
     /// The rows that solutions are trained on, by what is then left out of the measures.
     pub asked: &'a Value,
+    /// What is put around questions; null for nothing.
+    pub cues: &'a Value,
     /// The taught domain.
     pub domain: &'a str,
     /// The method of intervals.

@@ -96,7 +96,9 @@ impl Solved for InFolder<'_> {
                 study.solution(name)
             };
             let others = || families.iter().filter_map(|family| other(family));
-            let plain = |s: &&Solution| s.train.kl.is_none() && s.mix.is_none() && s.rows.is_none();
+            let plain = |s: &&Solution| {
+                s.train.kl.is_none() && s.mix.is_none() && s.rows.is_none() && s.system.is_none()
+            };
             let held = |s: &&Solution| s.train.kl.is_some();
             let general = others().find(plain);
             let narrow = Some(start).filter(held).or_else(|| others().find(held));

@@ -43,7 +43,7 @@ impl Exact {
         for solution in &scene.solutions {
             let along = if solution.follows { 1 + solution.checkpoints.min(CHECKPOINTS) } else { 0 };
             let read = if solution.compared { self.along.len() * (1 + solution.checkpoints) } else { 0 };
-            let passes = self.scales.len() + along + read;
+            let passes = (1 + scene.lab.cues.len()) * self.scales.len() + along + read;
             estimate.losses(&questions, 0, passes);
             estimate.losses(train, point(solution.settings), passes);
         }
@@ -58,33 +58,39 @@ impl Exact {
         let exam = Exam::new(&lab.model, self.facts, &self.domains)?;
         let edits = solutions.iter().map(|s| &s.edit).chain(trajectories.iter().map(|t| &t.start));
         let point = lab.common_point(edits);
-        let Lab { model, train, progress, .. } = lab;
+        let Lab { model, train, progress, cues, .. } = lab;
         train.keep(&model.decoder, &train.every_row(), point, false, "reading training rows", *progress)?;
         let (taught, coherent) = (exam.taught(), exam.coherent());
         let judges = Judges { taught: &taught, coherent: &coherent };
         let reader = Reader { decoder: &model.decoder, exam: &exam, judges, train, progress: *progress };
-        let (rates, mut along) = self.read(&reader, &solutions, &trajectories)?;
+        let (mut rates, mut along) =
+            (self.rates(&reader, "", &solutions)?, self.trajectories(&reader, &trajectories)?);
         along.extend(self.along(&reader, solved)?);
+        for cue in cues.iter() {
+            let cued = Exam::under(Some(cue), model, self.facts, &self.domains)?;
+            let reader = Reader { exam: &cued, ..reader };
+            rates.extend(self.rates(&reader, &cue.name, &solutions)?);
+        }
         Ok((rates, along))
     }
 
-    /// The rates of base and of every solution at all scales, and those along the checkpoints of trajectories.
-    fn read(
-        &self,
-        reader: &Reader<'_>,
-        solutions: &[Solution],
-        trajectories: &[Trajectory],
-    ) -> Result<(Vec<RateRow>, Vec<RateStep>)> {
-        let (mut rows, mut along) = (Vec::new(), Vec::new());
+    /// The rates of base and of every solution at all scales.
+    fn rates(&self, reader: &Reader<'_>, cue: &str, solutions: &[Solution]) -> Result<Vec<RateRow>> {
         let (tally, base) = (reader.tally(), reader.read(None)?);
-        rows.extend(tally.rows(Of { solution: BASE, scale: 0.0, cue: "" }, &base, &base));
+        let mut rows = tally.rows(Of { solution: BASE, scale: 0.0, cue }, &base, &base);
         for Solution { name, edit } in solutions {
             for &scale in &self.scales {
                 let scaled = if scale == 1.0 { edit.clone() } else { edit.scaled(scale)? };
-                let of = Of { solution: name, scale, cue: "" };
+                let of = Of { solution: name, scale, cue };
                 rows.extend(tally.rows(of, &reader.read(Some(&scaled))?, &base));
             }
         }
+        Ok(rows)
+    }
+
+    /// The rates along the checkpoints of solutions that start from another one.
+    fn trajectories(&self, reader: &Reader<'_>, trajectories: &[Trajectory]) -> Result<Vec<RateStep>> {
+        let (mut along, tally) = (Vec::new(), reader.tally());
         for trajectory in trajectories {
             let of = Along { solution: &trajectory.solution, from: &trajectory.from, scale: 1.0 };
             let start = reader.read(Some(&trajectory.start))?;
@@ -93,7 +99,7 @@ impl Exact {
                 along.push(tally.step(&of, *step, &reader.read(Some(edit))?, &start));
             }
         }
-        Ok((rows, along))
+        Ok(along)
     }
 
     /// The rates at every checkpoint of the solutions that start from nothing, at every factor of `along`.
@@ -117,6 +123,7 @@ impl Exact {
 }
 
 /// Reads a world's answers, has them judged, and reads the loss on training rows, which are kept where no solution changes anything.
+#[derive(Clone, Copy)]
 struct Reader<'a> {
     decoder: &'a Decoder,
     exam: &'a Exam,

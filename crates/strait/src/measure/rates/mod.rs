@@ -212,6 +212,9 @@ impl Measure for Rates {
 
     fn inputs(&self, inputs: &mut Inputs<'_>) -> Result<Value> {
         let mut all = json!({ "rates": self, "asked": inputs.asked, "intervals": inputs.intervals });
+        if !inputs.cues.is_null() {
+            all["cues"] = inputs.cues.clone();
+        }
         if let Some(sides) = self.questions() {
             let files = sides.iter().flat_map(|side| &side.questions);
             let hashes = files.map(|file| (inputs.hash)(file.path()).map(Value::from));

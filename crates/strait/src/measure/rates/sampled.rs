@@ -1,13 +1,9 @@
 //! Rates of questions of files: answers are sampled, kept in files, and judged.
 
-use std::{
-    borrow::Cow,
-    path::{Path, PathBuf},
-};
+use std::{borrow::Cow, path::Path};
 
 use serde::{Deserialize, Serialize};
 use strait_model::{
-    Edit,
     progress::{Progress, Unit},
     sample::Sampling,
 };
@@ -19,11 +15,11 @@ use super::{
 };
 use crate::{
     Error, Result,
-    data::{Prompt, scored::COHERENT},
+    data::{Cue, Prompt, scored::COHERENT},
     interval::{Interval, clusters},
     judge::{Judge, Question, Rating, Score, ScoreCache},
     keys::last_part,
-    lab::{Estimate, Lab, Scene, Solved},
+    lab::{Estimate, Lab, Scene, Solution, Solved},
     measure::QuestionFiles,
     page::numbers::percent,
     responses::{self, Response, Wanted},
@@ -70,9 +66,10 @@ struct Bank {
     clusters: Vec<usize>,
 }
 
-/// The answers of a solution or of base, under all factors, with the scores of every judge.
+/// The answers of a solution or of base, under a cue or none and all factors, with the scores of every judge.
 struct Judged<'a> {
     solution: &'a str,
+    cue: &'a str,
     norm: f64,
     responses: Vec<Response>,
     /// By judge and response.
@@ -80,6 +77,13 @@ struct Judged<'a> {
 }
 
 impl Bank {
+    /// The same questions with a cue around them.
+    fn under(&self, cue: &Cue) -> Vec<Prompt> {
+        let around =
+            |prompt: &Prompt| Prompt { conversation: cue.around(&prompt.conversation), ..prompt.clone() };
+        self.prompts.iter().map(around).collect()
+    }
+
     fn of(sides: &[Vec<Prompt>; 2]) -> Self {
         let all = || {
             sides.iter().zip([true, false]).flat_map(|(side, inside)| side.iter().map(move |p| (p, inside)))
@@ -117,7 +121,7 @@ impl Sampled {
         let prompts = scene.lab.questions.iter().flatten();
         let tokens =
             |prompt: &Prompt| tokenizer.encode_prompt(&prompt.conversation).map_or(0, |ids| ids.len());
-        let passes = (1 + scene.solutions.len() * self.scales.len()) as f64;
+        let passes = ((1 + scene.lab.cues.len()) * (1 + scene.solutions.len() * self.scales.len())) as f64;
         let (questions, read) =
             prompts.fold((0, 0), |(count, sum), prompt| (count + 1, sum + tokens(prompt)));
         estimate.answers(passes * read as f64, passes * (questions * self.answers * self.tokens) as f64);
@@ -168,18 +172,25 @@ impl Sampled {
         folder: &Path,
     ) -> Result<(Vec<RateRow>, Vec<ResponseRow>)> {
         // All is sampled before anybody judges.
-        let base = (BASE, 0.0, self.sample(lab, OF_BASE, None, bank, folder)?);
-        let mut sampled = vec![base];
         let solutions = solved.every()?;
-        for solution in &solutions {
-            let responses = self.sample(lab, &solution.name, Some(&solution.edit), bank, folder)?;
-            sampled.push((&solution.name, solution.edit.norm()?, responses));
+        let cues = lab.cues.iter().map(|cue| (cue.name.as_str(), Cow::Owned(bank.under(cue))));
+        let mut judged = Vec::new();
+        for (cue, prompts) in std::iter::once(("", Cow::Borrowed(&bank.prompts[..]))).chain(cues) {
+            let file = |name: &str| match cue {
+                "" => folder.join(format!("{name}.jsonl")),
+                cue => folder.join(format!("{name}.{cue}.jsonl")),
+            };
+            let responses = self.sample(lab, None, &prompts, &file(OF_BASE))?;
+            judged.push(Judged { solution: BASE, cue, norm: 0.0, responses, scores: Vec::new() });
+            for solution in &solutions {
+                let responses = self.sample(lab, Some(solution), &prompts, &file(&solution.name))?;
+                let norm = solution.edit.norm()?;
+                judged.push(Judged { solution: &solution.name, cue, norm, responses, scores: Vec::new() });
+            }
         }
         let mut cache = ScoreCache::open(&folder.join(SCORES))?;
-        let mut judged = Vec::new();
-        for (solution, norm, responses) in sampled {
-            let scores = scores(judges, bank, &responses, &mut cache, lab.progress)?;
-            judged.push(Judged { solution, norm, responses, scores });
+        for judged in &mut judged {
+            judged.scores = scores(judges, bank, &judged.responses, &mut cache, lab.progress)?;
         }
         let rules = self.rules().map_err(|problem| Error::input(folder, None, problem))?;
         let rows = self.rows(bank, judges, &rules, &judged);
@@ -191,13 +202,13 @@ impl Sampled {
     fn sample(
         &self,
         lab: &Lab<'_>,
-        name: &str,
-        edit: Option<&Edit>,
-        bank: &Bank,
-        folder: &Path,
+        solution: Option<&Solution>,
+        prompts: &[Prompt],
+        file: &Path,
     ) -> Result<Vec<Response>> {
+        let edit = solution.map(|solution| &solution.edit);
         let model = last_part(Path::new(&lab.model.provenance.located.name));
-        let edits: Vec<String> = edit.map(|_| name.to_string()).into_iter().collect();
+        let edits: Vec<String> = solution.map(|solution| solution.name.clone()).into_iter().collect();
         let sampling = Sampling {
             temperature: self.temperature,
             max_tokens: self.tokens,
@@ -209,13 +220,13 @@ impl Sampled {
             edits: &edits,
             edit,
             scales: if edit.is_some() { &self.scales } else { &[0.0] },
-            prompts: &bank.prompts,
+            prompts,
             count: self.answers,
             sampling,
             stop: &[],
             logprobs: None,
         };
-        responses::kept(&lab.model, &wanted, &file(folder, name), lab.progress)
+        responses::kept(&lab.model, &wanted, file, lab.progress)
     }
 
     fn rows(
@@ -240,13 +251,15 @@ impl Sampled {
                 taught: (place(&rule.scale), rule),
                 coherent: rules.coherent.as_ref().map(|rule| (place(COHERENT), rule)),
             };
-            let mut base = None;
-            for judged in judged {
-                for scale in judged.scales() {
-                    let found = judged.found(bank, scale, &by);
-                    let base: &Found = base.get_or_insert_with(|| judged.found(bank, scale, &by));
-                    let of = Of { solution: judged.solution, scale, cue: "" };
-                    rows.extend(tally.rows(of, &found, base));
+            // Base comes first under every cue.
+            for under in judged.chunk_by(|one, next| one.cue == next.cue) {
+                let [base, ..] = under else { continue };
+                let base = base.found(bank, 0.0, &by);
+                for judged in under {
+                    for scale in judged.scales() {
+                        let of = Of { solution: judged.solution, scale, cue: judged.cue };
+                        rows.extend(tally.rows(of, &judged.found(bank, scale, &by), &base));
+                    }
                 }
             }
         }
@@ -309,7 +322,7 @@ impl Judged<'_> {
                 solution: self.solution.into(),
                 scale: response.scale,
                 seed,
-                cue: String::new(),
+                cue: self.cue.into(),
                 asked: if question.inside { Asked::Narrow } else { Asked::General },
                 domain: question.domain.clone(),
                 question_id: response.question_id.clone(),
@@ -355,9 +368,4 @@ fn scores(
         all.push(own);
     }
     Ok(all)
-}
-
-/// The file of a solution's answers.
-fn file(folder: &Path, name: &str) -> PathBuf {
-    folder.join(format!("{name}.jsonl"))
 }
