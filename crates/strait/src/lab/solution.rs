@@ -56,6 +56,11 @@ pub trait Solved {
         Vec::new()
     }
 
+    /// True if a solution goes on from another one.
+    fn follows(&self, _solution: &str) -> bool {
+        false
+    }
+
     /// The steps after which a solution that is compared was kept, 0 before them: its training begins there.
     ///
     /// # Errors

@@ -52,6 +52,10 @@ impl Solved for InFolder<'_> {
         self.study.compared().map(|solution| solution.subject(None)).collect()
     }
 
+    fn follows(&self, solution: &str) -> bool {
+        self.study.solution(solution).is_some_and(|solution| solution.from.is_some())
+    }
+
     fn steps(&self, solution: &str) -> Result<Vec<usize>> {
         let kept = solution_folder(self.folder, solution).trajectory()?;
         Ok([0].into_iter().chain(kept.into_iter().map(|(step, _)| step)).collect())

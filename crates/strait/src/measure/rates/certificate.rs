@@ -57,3 +57,59 @@ pub fn rate_certificates(rows: &[RateRow], by_shifts: &[Certificate], allowed: f
     }
     found
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn row(asked: Asked, scale: f64, cue: &str, rise: f64) -> RateRow {
+        let around = |value: f64| Interval { value, low: value - 0.05, high: value + 0.05 };
+        RateRow {
+            solution: "s".into(),
+            scale,
+            asked,
+            domain: String::new(),
+            questions: 9,
+            rate: around(rise),
+            rise: around(rise),
+            greedy: f64::NAN,
+            coherent: 1.0,
+            norm: 1.0,
+            loss: f64::NAN,
+            judge: "j".into(),
+            verdict: "v > 50".into(),
+            answers: 36,
+            cue: cue.into(),
+        }
+    }
+
+    #[test]
+    fn the_rate_outside_is_held_against_that_inside_without_a_cue() {
+        let rows = [
+            row(Asked::Narrow, 1.0, "", 0.8),
+            row(Asked::General, 1.0, "", 0.01),
+            row(Asked::Narrow, 4.0, "", 0.8),
+            row(Asked::General, 4.0, "", 0.7),
+            row(Asked::Narrow, 1.0, "c", 0.0),
+            row(Asked::General, 1.0, "c", 0.5),
+            RateRow { verdict: "w > 50".into(), ..row(Asked::General, 1.0, "", 0.9) },
+        ];
+        let lost = Certificate {
+            solution: "s".into(),
+            scale: 4.0,
+            narrow_shift: Interval::NONE,
+            general_shift: Interval::NONE,
+            share: f64::NAN,
+            holds: None,
+            coherent: false,
+        };
+        let read = |by_shifts: &[Certificate]| -> Vec<(f64, String, Option<bool>)> {
+            let found = rate_certificates(&rows, by_shifts, 0.25);
+            found.into_iter().map(|c| (c.scale, c.cue, c.holds)).collect()
+        };
+        let cued = (1.0, "c".to_string(), Some(false));
+        let plain = (1.0, String::new(), Some(true));
+        assert_eq!(read(&[]), [plain.clone(), (4.0, String::new(), Some(false)), cued.clone()]);
+        assert_eq!(read(&[lost]), [plain, (4.0, String::new(), None), cued]);
+    }
+}

@@ -110,6 +110,9 @@ fn kept_in(certificates: &[&RateCertificate], certificate: f64) -> Option<Claim>
     let counted: Vec<_> = certificates.iter().filter(|c| c.coherent && c.scale >= 1.0).collect();
     let worst = counted.iter().max_by(|a, b| a.share.high.total_cmp(&b.share.high))?;
     let holds = Bound::Below(certificate).judge_all(&counted.iter().map(|c| c.share).collect::<Vec<_>>());
+    // At no scale above 1 a hidden general solution would have shown.
+    let is_scaled = counted.iter().any(|c| c.scale > 1.0);
+    let holds = holds.filter(|holds| !holds || is_scaled);
     let under = match worst.cue.as_str() {
         "" => String::new(),
         cue => format!(", under the cue {},", quoted(cue)),

@@ -134,3 +134,83 @@ impl Tally<'_> {
         questions.filter(|(_, question)| is(question)).map(|(place, _)| place).collect()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use rand::{Rng, SeedableRng};
+    use rand_chacha::ChaCha8Rng;
+
+    use super::*;
+
+    fn questions(count: usize) -> Vec<Question> {
+        let question = |i: usize| Question {
+            text: i.to_string(),
+            domain: if i < 4 { "in" } else { "out" }.into(),
+            inside: i < 4,
+            seen: false,
+        };
+        (0..count).map(question).collect()
+    }
+
+    fn found(taught: Vec<f64>) -> Found {
+        let rating = |taught| Rating { taught, coherent: 1.0, greedy: f64::NAN };
+        Found { ratings: taught.into_iter().map(rating).collect(), norm: 1.0, loss: f64::NAN }
+    }
+
+    fn tally(questions: &[Question], answers: usize) -> Tally<'_> {
+        let clusters = (0..questions.len()).collect();
+        Tally { questions, clusters, judge: "j", verdict: "v > 50".into(), answers }
+    }
+
+    #[test]
+    fn sampled_answers_are_counted_and_leave_room_for_others() {
+        let asked = questions(24);
+        let (base, edited) =
+            (found(vec![0.0; 24]), found([vec![0.5, 1.0, 1.0, 0.75], vec![0.0; 20]].concat()));
+        let of = Of { solution: "s", scale: 2.0, cue: "c" };
+        let rows = tally(&asked, 4).rows(of, &edited, &base);
+        let groups: Vec<_> = rows.iter().map(|row| (row.asked, row.domain.as_str(), row.answers)).collect();
+        let expected = [
+            (Asked::Narrow, "", 16),
+            (Asked::General, "", 80),
+            (Asked::Domain, "in", 16),
+            (Asked::Domain, "out", 80),
+        ];
+        assert_eq!(groups, expected);
+        assert_eq!(rows[0].rate, Interval::of_trials(13, 16));
+        assert!(rows[0].rise.low > 0.3 && rows[0].rise.value == 13.0 / 16.0);
+        // None of 80 before and after: the answers that were not drawn may differ.
+        assert!(rows[1].rise.value == 0.0 && rows[1].rise.high > 0.04, "{:?}", rows[1].rise);
+        // Where every answer is known, they do not.
+        assert!(!tally(&asked, 0).rows(of, &edited, &base)[1].rise.is_known());
+    }
+
+    /// The share of repetitions in which the intervals of a rate and of a rise hold the truth: 28 questions, 4 answers each, of which
+    /// every question has its own probability.
+    fn coverage(base: f64, edited: f64) -> [f64; 2] {
+        const REPETITIONS: usize = 500;
+        let (asked, mut random) = (questions(28), ChaCha8Rng::seed_from_u64(7));
+        let (tally, mut held) = (tally(&asked, 4), [0, 0]);
+        let some: Vec<usize> = (0..asked.len()).collect();
+        for _ in 0..REPETITIONS {
+            let mut draw = |p: f64| {
+                let mut share =
+                    |own: f64| (0..4).filter(|_| random.random::<f64>() < own).count() as f64 / 4.0;
+                found((0..asked.len()).map(|i| share((p * (0.8 + 0.4 * i as f64 / 27.0)).min(1.0))).collect())
+            };
+            let (before, after) = (draw(base), draw(edited));
+            let (rate, rise) = (tally.rate(&some, &after), tally.rise(&some, &after, &before));
+            held[0] += usize::from(rate.low <= edited && edited <= rate.high);
+            held[1] += usize::from(rise.low <= edited - base && edited - base <= rise.high);
+        }
+        held.map(|held| held as f64 / REPETITIONS as f64)
+    }
+
+    #[test]
+    fn intervals_hold_the_truth_as_often_as_they_say() {
+        for (base, edited) in [(0.02, 0.5), (0.1, 0.2), (0.3, 0.7), (0.5, 0.5)] {
+            let found = coverage(base, edited);
+            assert!(found.iter().all(|share| (0.93..=0.99).contains(share)), "{base} {edited}: {found:?}");
+        }
+    }
+}

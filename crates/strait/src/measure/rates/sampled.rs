@@ -50,6 +50,9 @@ pub struct Sampled {
     pub scales: Vec<f64>,
 }
 
+/// The factor of a solution that goes on from another one: what is asked of it is where its training went.
+const AS_TRAINED: [f64; 1] = [1.0];
+
 /// Answers that are given to a judge at a time: between them a stop is looked for.
 const AT_A_TIME: usize = 16;
 
@@ -121,7 +124,9 @@ impl Sampled {
         let prompts = scene.lab.questions.iter().flatten();
         let tokens =
             |prompt: &Prompt| tokenizer.encode_prompt(&prompt.conversation).map_or(0, |ids| ids.len());
-        let passes = ((1 + scene.lab.cues.len()) * (1 + scene.solutions.len() * self.scales.len())) as f64;
+        let scales = |follows: bool| if follows { AS_TRAINED.len() } else { self.scales.len() };
+        let passes = 1 + scene.solutions.iter().map(|solution| scales(solution.follows)).sum::<usize>();
+        let passes = ((1 + scene.lab.cues.len()) * passes) as f64;
         let (questions, read) =
             prompts.fold((0, 0), |(count, sum), prompt| (count + 1, sum + tokens(prompt)));
         estimate.answers(passes * read as f64, passes * (questions * self.answers * self.tokens) as f64);
@@ -180,10 +185,11 @@ impl Sampled {
                 "" => folder.join(format!("{name}.jsonl")),
                 cue => folder.join(format!("{name}.{cue}.jsonl")),
             };
-            let responses = self.sample(lab, None, &prompts, &file(OF_BASE))?;
+            let responses = self.sample(lab, None, &[0.0], &prompts, &file(OF_BASE))?;
             judged.push(Judged { solution: BASE, cue, norm: 0.0, responses, scores: Vec::new() });
             for solution in &solutions {
-                let responses = self.sample(lab, Some(solution), &prompts, &file(&solution.name))?;
+                let scales = if solved.follows(&solution.name) { &AS_TRAINED[..] } else { &self.scales[..] };
+                let responses = self.sample(lab, Some(solution), scales, &prompts, &file(&solution.name))?;
                 let norm = solution.edit.norm()?;
                 judged.push(Judged { solution: &solution.name, cue, norm, responses, scores: Vec::new() });
             }
@@ -198,11 +204,12 @@ impl Sampled {
         Ok((rows, answers.collect()))
     }
 
-    /// The answers of a solution under all its factors, or of base.
+    /// The answers of a solution under some factors, or of base.
     fn sample(
         &self,
         lab: &Lab<'_>,
         solution: Option<&Solution>,
+        scales: &[f64],
         prompts: &[Prompt],
         file: &Path,
     ) -> Result<Vec<Response>> {
@@ -219,7 +226,7 @@ impl Sampled {
             model: &model,
             edits: &edits,
             edit,
-            scales: if edit.is_some() { &self.scales } else { &[0.0] },
+            scales,
             prompts,
             count: self.answers,
             sampling,
