@@ -2,6 +2,7 @@
 
 mod open_file;
 mod stand_in;
+mod tensors;
 
 use std::{
     fs::{File, Metadata, OpenOptions},
@@ -15,6 +16,7 @@ use tempfile::NamedTempFile;
 use crate::{Error, Result};
 pub use open_file::{Identity, OpenFile};
 pub use stand_in::{START, StandIn, open_data, open_real, refuse_stand_in, unfinished_beside};
+pub use tensors::{Entry, write_numbers, write_tensors};
 
 /// The beginning of temporary files' names: one that is left over belongs to a write that was cut off.
 pub const TEMPORARY_PREFIX: &str = ".strait-";

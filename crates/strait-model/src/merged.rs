@@ -7,13 +7,13 @@ use std::{collections::HashMap, io::Write, path::Path};
 
 use candle_core::{Device, Tensor};
 use safetensors::Dtype;
-use serde_json::{Map, Value, json};
+use serde_json::{Map, Value};
 
 use crate::{
     Decoder, Edit, Error, Precision, Result, Weights,
     config::HEAD,
     edit::{Full, Opened, Problem},
-    files::{self, read_regular, write_atomically, write_folder},
+    files::{self, Entry, read_regular, write_folder, write_numbers, write_tensors},
     json,
     source::{Located, identity},
 };
@@ -126,45 +126,16 @@ model = AutoModelForCausalLM.from_pretrained("PATH_OF_THIS_FOLDER")
     )
 }
 
-/// A tensor of the file that is written.
-struct Entry {
-    /// As the base model's file names it.
-    stored: String,
-    dtype: Dtype,
-    shape: Vec<usize>,
-    /// The weight that it is, where the text model has it.
-    weight: Option<String>,
-}
-
 /// Writes the weights with what the fine-tunes add, and beside them what has no part in the text model, as it is.
 fn write_weights(path: &Path, weights: &Weights, fulls: &[Full]) -> Result<()> {
-    let entries = entries(weights)?;
-    let mut header = Map::from_iter([("__metadata__".to_string(), json!({"format": "pt"}))]);
-    let mut offset = 0;
-    for Entry { stored, dtype, shape, .. } in &entries {
-        let end = offset + shape.iter().product::<usize>() * dtype.bitsize() / 8;
-        header.insert(
-            stored.clone(),
-            json!({"dtype": dtype.to_string(), "shape": shape, "data_offsets": [offset, end]}),
-        );
-        offset = end;
-    }
-    let mut header = Value::from(header).to_string().into_bytes();
-    header.resize(header.len().next_multiple_of(8), b' ');
-    write_atomically(path, |file| {
-        file.write_all(&(header.len() as u64).to_le_bytes())?;
-        file.write_all(&header)?;
-        // One tensor at a time, so that no second copy of the model is in memory.
-        for Entry { stored, shape, weight, .. } in &entries {
-            let Some(weight) = weight else {
-                file.write_all(&weights.bytes(stored).map_err(std::io::Error::other)?)?;
-                continue;
-            };
-            for value in changed(weights, weight, shape, fulls).map_err(std::io::Error::other)? {
-                file.write_all(&value.to_le_bytes())?;
-            }
+    let tensors = weights.config().tensors();
+    let entries = entries(weights, &tensors)?;
+    let metadata = Map::from_iter([("format".to_string(), "pt".into())]);
+    write_tensors(path, metadata, &entries, |index, file| match tensors.get(index) {
+        Some((name, shape)) => {
+            write_numbers(file, &changed(weights, name, shape, fulls).map_err(std::io::Error::other)?)
         }
-        Ok(())
+        None => file.write_all(&weights.bytes(&entries[index].name).map_err(std::io::Error::other)?),
     })
 }
 
@@ -177,20 +148,22 @@ fn changed(weights: &Weights, name: &str, shape: &[usize], fulls: &[Full]) -> Re
     Ok(tensor.flatten_all()?.to_vec1()?)
 }
 
-fn entries(weights: &Weights) -> Result<Vec<Entry>> {
+/// The tensors of the file under the names of the base model's: those of the text model, and behind them those beside it.
+fn entries(weights: &Weights, tensors: &[(String, Vec<usize>)]) -> Result<Vec<Entry>> {
     let idle = weights.fit()?;
-    let mut entries = Vec::new();
-    for (name, shape) in weights.config().tensors() {
-        let stored = weights.stored_name(&name).unwrap_or_else(|| name.clone());
-        entries.push(Entry { stored, dtype: Dtype::F32, shape, weight: Some(name) });
-    }
+    let changed = tensors.iter().map(|(name, shape)| Entry {
+        name: weights.stored_name(name).unwrap_or_else(|| name.clone()),
+        dtype: Dtype::F32,
+        shape: shape.clone(),
+    });
+    let mut entries: Vec<Entry> = changed.collect();
     let types: HashMap<String, (Dtype, Vec<usize>)> = weights.types();
     let mut others: Vec<&String> = idle.iter().collect();
     others.sort();
     // A head beside embeddings that are the head is no more what it was.
     for stored in others.into_iter().filter(|stored| !stored.ends_with(HEAD)) {
         if let Some((dtype, shape)) = types.get(stored) {
-            entries.push(Entry { stored: stored.clone(), dtype: *dtype, shape: shape.clone(), weight: None });
+            entries.push(Entry { name: stored.clone(), dtype: *dtype, shape: shape.clone() });
         }
     }
     Ok(entries)

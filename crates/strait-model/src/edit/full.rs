@@ -5,7 +5,11 @@ use std::{collections::HashMap, sync::Arc};
 use candle_core::{DType, Device, Tensor};
 
 use super::{Problem, check::check_size, times};
-use crate::{Config, Result, config::EMBEDDINGS, ops::cpu};
+use crate::{
+    Config, Result,
+    config::EMBEDDINGS,
+    ops::{self, cpu},
+};
 
 /// W <- W + factor * delta for every weight W of a model (paper §5.2). It changes the weights of just one model, and acts
 /// there before all other edits that it is composed with.
@@ -159,7 +163,5 @@ fn product(one: &Tensor, two: &Tensor) -> Result<f64> {
     }
     let at_hand = |tensor: &Tensor| tensor.detach().to_device(&Device::Cpu)?.to_dtype(DType::F32);
     let (one, two) = (at_hand(one)?, at_hand(two)?);
-    Ok(cpu::with_slices([&one, &two], |[one, two]| {
-        Ok(one.iter().zip(two).map(|(&a, &b)| f64::from(a) * f64::from(b)).sum())
-    })?)
+    Ok(cpu::with_slices([&one, &two], |[one, two]| Ok(ops::dot(one, two)))?)
 }

@@ -239,26 +239,47 @@ impl Edit {
     /// # Errors
     /// If the device has no room.
     pub fn to_device(&self, device: &Device) -> Result<Self> {
+        self.each(&|tensor| tensor.to_device(device), &|full| full.to_device(device))
+    }
+
+    /// The same edit, on the same numbers, with tensors that are no variables: a pass under it keeps nothing for a way back.
+    pub fn detached(&self) -> Self {
+        let detached = self.each(&|tensor| Ok(tensor.detach()), &|full| Ok(full.clone()));
+        detached.expect("neither of both fails")
+    }
+
+    /// The same edit, as far as possible on numbers of its own.
+    ///
+    /// # Errors
+    /// If a tensor cannot be copied.
+    pub fn copied(&self) -> Result<Self> {
+        self.each(&|tensor| tensor.detach().copy(), &|full| Ok(full.clone()))
+    }
+
+    /// The same edit with other tensors and other full fine-tunes.
+    fn each(
+        &self,
+        tensor: &impl Fn(&Tensor) -> candle_core::Result<Tensor>,
+        full: &impl Fn(&Full) -> Result<Full>,
+    ) -> Result<Self> {
         Ok(match self {
-            Self::Steering(steering) => Self::Steering(SteeringVector {
-                vector: steering.vector.to_device(device)?,
-                ..steering.clone()
-            }),
+            Self::Steering(steering) => {
+                Self::Steering(SteeringVector { vector: tensor(&steering.vector)?, ..steering.clone() })
+            }
             Self::Lora(lora) => {
                 let mut lora = lora.clone();
                 for adapter in &mut lora.adapters {
-                    adapter.a = adapter.a.to_device(device)?;
-                    adapter.b = adapter.b.to_device(device)?;
+                    adapter.a = tensor(&adapter.a)?;
+                    adapter.b = tensor(&adapter.b)?;
                 }
                 Self::Lora(lora)
             }
-            Self::Ablation(ablation) => Self::Ablation(Ablation {
-                direction: ablation.direction.to_device(device)?,
-                ..ablation.clone()
-            }),
-            Self::Full(full) => Self::Full(full.to_device(device)?),
+            Self::Ablation(ablation) => {
+                Self::Ablation(Ablation { direction: tensor(&ablation.direction)?, ..ablation.clone() })
+            }
+            Self::Full(one) => Self::Full(full(one)?),
             Self::Composed(edits) => {
-                Self::Composed(edits.iter().map(|e| e.to_device(device)).collect::<Result<_>>()?)
+                Self::Composed(edits.iter().map(|edit| edit.each(tensor, full)).collect::<Result<_>>()?)
             }
         })
     }

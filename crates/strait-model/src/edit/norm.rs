@@ -1,6 +1,8 @@
 //! Norms of edits and the angles between them, in f64.
 
 use candle_core::{DType, Tensor};
+use gemm::Parallelism;
+use rayon::prelude::*;
 
 use super::{Ablation, Adapter, Edit, Leaf, Lora, SteeringVector};
 use crate::{
@@ -109,7 +111,9 @@ impl Lora {
     /// # Errors
     /// If a tensor operation fails.
     pub fn norm(&self) -> Result<f64> {
-        root_of_squares(self.adapters.iter().map(|adapter| self.adapter_norm(adapter)))
+        // Adapters beside each other: each alone is too small for all threads.
+        let norms: Vec<_> = self.adapters.par_iter().map(|adapter| self.adapter_norm(adapter)).collect();
+        root_of_squares(norms.into_iter())
     }
 
     /// ||scale * B A||_F of one of its adapters.
@@ -134,7 +138,7 @@ impl Adapter {
         let (a2, b2) = (numbers(&other.a)?, numbers(&other.b)?);
         let product = |k: usize, one: View<f64>, two: View<f64>| {
             let mut product = vec![0.0; r1 * r2];
-            cpu::matmul((r1, r2, k), &mut product, r2, 0.0, one, two, 1.0, cpu::all_threads());
+            cpu::matmul((r1, r2, k), &mut product, r2, 0.0, one, two, 1.0, Parallelism::None);
             product
         };
         let of_a = product(input, View::rows(&a1, input), View::rows(&a2, input).t());

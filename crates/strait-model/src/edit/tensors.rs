@@ -5,19 +5,19 @@
 
 use std::{
     collections::HashMap,
-    io::{BufReader, Read, Write},
+    io::{BufReader, Read},
     path::Path,
 };
 
 use candle_core::{DType, Device, Tensor};
 use half::{bf16, f16};
 use safetensors::{Dtype, tensor::Metadata};
-use serde_json::{Map, Value, json};
+use serde_json::{Map, Value};
 
 use super::{Problem, problem::in_file};
 use crate::{
     Error, Result,
-    files::{open_real, write_atomically},
+    files::{Entry, open_real, write_numbers, write_tensors},
     json,
 };
 
@@ -34,30 +34,15 @@ pub(super) struct Contents {
 
 /// Writes the file as a whole or not at all. Values must be finite: what is saved can be opened.
 pub(super) fn write(path: &Path, metadata: Map<String, Value>, tensors: &[(String, Tensor)]) -> Result<()> {
-    let mut header = Map::new();
-    header.insert("__metadata__".into(), metadata.into());
-    let mut offset = 0;
-    for (name, tensor) in tensors {
-        finite_values(name, tensor).map_err(in_file(path))?;
-        let end = offset + tensor.elem_count() * size_of::<f32>();
-        header.insert(
-            name.clone(),
-            json!({"dtype": "F32", "shape": tensor.dims(), "data_offsets": [offset, end]}),
-        );
-        offset = end;
-    }
-    let mut header = Value::from(header).to_string().into_bytes();
-    header.resize(header.len().next_multiple_of(LENGTH_BYTES as usize), b' ');
-    write_atomically(path, |file| {
-        file.write_all(&(header.len() as u64).to_le_bytes())?;
-        file.write_all(&header)?;
-        // The values are taken again rather than kept, so that only one tensor is in memory twice.
-        for (name, tensor) in tensors {
-            for value in finite_values(name, tensor).map_err(std::io::Error::other)? {
-                file.write_all(&value.to_le_bytes())?;
-            }
-        }
-        Ok(())
+    let entry = |(name, tensor): &(String, Tensor)| {
+        finite_values(name, tensor)?;
+        Ok(Entry { name: name.clone(), dtype: Dtype::F32, shape: tensor.dims().to_vec() })
+    };
+    let entries = tensors.iter().map(entry).collect::<Result<Vec<_>>>().map_err(in_file(path))?;
+    // The values are taken again rather than kept, so that only one tensor is in memory twice.
+    write_tensors(path, metadata, &entries, |index, file| {
+        let (name, tensor) = &tensors[index];
+        write_numbers(file, &finite_values(name, tensor).map_err(std::io::Error::other)?)
     })
 }
 

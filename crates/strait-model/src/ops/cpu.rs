@@ -1,8 +1,8 @@
 //! Tools of the fused CPU operations: slices out of tensors, matrix products, and functions that loops over them vectorise.
 
-use std::array::from_fn;
+use std::{array::from_fn, cell::Cell};
 
-use candle_core::{CpuStorage, Device, Layout, Result, Storage, Tensor, bail};
+use candle_core::{CpuStorage, Device, InplaceOp1, Layout, Result, Storage, Tensor, Var, bail};
 use gemm::Parallelism;
 
 pub(crate) use crate::vectors::vectorised;
@@ -21,6 +21,38 @@ pub fn slice<'a>(storage: &'a CpuStorage, layout: &Layout) -> Result<&'a [f32]> 
 /// If the tensor cannot be brought to the CPU.
 pub fn read<R>(tensor: &Tensor, f: impl FnOnce(&[f32]) -> R) -> Result<R> {
     with_slices([&tensor.to_device(&Device::Cpu)?], |[numbers]| Ok(f(numbers)))
+}
+
+/// Runs `f` on the numbers of an f32 variable, which it may change; where the variable is on the CPU they are changed where they lie.
+///
+/// # Errors
+/// If the variable is of another type, or cannot be brought to the CPU and back.
+pub fn write(variable: &Var, f: impl FnOnce(&mut [f32])) -> Result<()> {
+    if variable.device().is_cpu() && variable.is_contiguous() {
+        return variable.inplace_op1(&InPlace(Cell::new(Some(f))));
+    }
+    let mut numbers = variable.flatten_all()?.to_vec1::<f32>()?;
+    f(&mut numbers);
+    variable.set(&Tensor::from_vec(numbers, variable.shape(), variable.device())?)
+}
+
+/// A function on the numbers of a tensor, as candle's operation.
+struct InPlace<F>(Cell<Option<F>>);
+
+impl<F: FnOnce(&mut [f32])> InplaceOp1 for InPlace<F> {
+    fn name(&self) -> &'static str {
+        "write"
+    }
+
+    fn cpu_fwd(&self, storage: &mut CpuStorage, layout: &Layout) -> Result<()> {
+        let (CpuStorage::F32(numbers), Some((start, end))) = (storage, layout.contiguous_offsets()) else {
+            bail!("only contiguous f32 variables are written to");
+        };
+        if let Some(f) = self.0.take() {
+            f(&mut numbers[start..end]);
+        }
+        Ok(())
+    }
 }
 
 /// Runs `f` on the numbers of contiguous f32 tensors on the CPU.

@@ -5,6 +5,7 @@
 
 use std::{
     collections::BTreeMap,
+    fmt,
     ops::{Deref, DerefMut},
     sync::{Mutex, MutexGuard, PoisonError},
 };
@@ -113,6 +114,20 @@ impl Memory {
             numbers.fill(f32::NAN);
         }
         Self { numbers, length }
+    }
+}
+
+impl fmt::Debug for Memory {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Memory").field("length", &self.length).finish_non_exhaustive()
+    }
+}
+
+impl From<&[f32]> for Memory {
+    fn from(numbers: &[f32]) -> Self {
+        let mut memory = Self::new(numbers.len());
+        memory.copy_from_slice(numbers);
+        memory
     }
 }
 

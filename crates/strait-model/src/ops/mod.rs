@@ -12,6 +12,7 @@ mod attention;
 mod block;
 mod by_row;
 pub(crate) mod cpu;
+mod embedding;
 mod gated;
 mod gradients;
 mod linear;
@@ -24,21 +25,23 @@ pub mod product;
 mod rope;
 #[cfg(test)]
 mod stored_tests;
+mod sums;
 mod unembedding;
 mod weight;
 
 pub use attention::{AttentionShape, PAGE, Pages, Span, Spans, attention, attention_in_pages};
 pub use block::{Adapter, Block, BlockWeights};
-pub use cpu::{View, read};
+pub use cpu::{View, read, write};
 pub use gated::gated;
-pub use gradients::backward;
+pub use gradients::{Gradient, Gradients, backward};
 pub use linear::{Linear, linear};
 pub use linear_by_row::linear_by_row;
 pub use loss::{LOGITS_HELD, Loss};
-pub use memory::ActivationLimit;
+pub use memory::{ActivationLimit, Memory};
 pub use norm::rms_norm;
 pub use precision::{Operand, Precision};
 pub use rope::{RopeTable, rope};
+pub use sums::{dot, squared_distance};
 pub use unembedding::{HeadChange, Unembedding};
 pub use weight::Weight;
 
@@ -97,7 +100,7 @@ mod test_support {
             let direction = random(99, value.dims());
             let gradients = super::backward(&(&value * direction).unwrap().sum_all().unwrap()).unwrap();
             let gradients: Vec<Tensor> =
-                vars.iter().map(|v| gradients.get(v).expect("every input gets a gradient").clone()).collect();
+                vars.iter().map(|v| gradients.get(v).expect("every input gets a gradient")).collect();
             (value, gradients)
         };
         let (value, gradients) = run(&fused);

@@ -10,6 +10,7 @@ use crate::stored::Stored;
 use super::{
     by_row,
     cpu::{self, View},
+    embedding::embedding,
     product::{self, StoredView},
     weight::Weight,
 };
@@ -59,6 +60,9 @@ impl Precision {
     /// # Errors
     /// If it has no such rows.
     pub(crate) fn look_up(self, weight: &Weight, rows: &[u32]) -> Result<Tensor> {
+        if let Some(table) = weight.in_memory().filter(|table| table.track_op()) {
+            return embedding(table, rows);
+        }
         let found = weight.of_rows(rows)?;
         match (weight, self) {
             (Weight::Stored(_), Self::Bf16) => found.to_dtype(DType::BF16)?.to_dtype(DType::F32),

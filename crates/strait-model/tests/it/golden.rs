@@ -2,13 +2,13 @@
 
 use std::path::{Path, PathBuf};
 
-use candle_core::{DType, Tensor, Var, backprop::GradStore};
+use candle_core::{DType, Tensor, Var};
 use serde::Deserialize;
 use strait_model::{
     Edit, Message, Model, Precision,
     decoder::Packed,
     edit::{Adapter, Lora, Projection, Site, SteeringVector},
-    ops::Loss,
+    ops::{Gradients, Loss},
     source::{Located, Road},
 };
 
@@ -79,7 +79,7 @@ fn last(stream: &Tensor) -> Vec<f32> {
 }
 
 /// Mean cross-entropy of the tokens from `prompt_tokens` on, and its gradients.
-fn response_loss(model: &Model, case: &Case, edit: Option<&Edit>) -> (f64, GradStore) {
+fn response_loss(model: &Model, case: &Case, edit: Option<&Edit>) -> (f64, Gradients) {
     let decoder = &model.decoder;
     let batch = Packed::new([case.ids.as_slice()]);
     let layers = model.config().layers;
@@ -164,8 +164,8 @@ fn check_gradients(model: &Model, case: &Case, layer: usize) {
     ]);
     let (loss, gradients) = response_loss(model, case, Some(&edit));
     near("response loss", loss, case.response_loss);
-    parallel("gradient of the steering vector", &vector(gradients.get(&v).unwrap()), &case.grad_steering);
-    parallel("gradient of rank-1 B", &vector(gradients.get(&b).unwrap()), &case.grad_rank1_b);
+    parallel("gradient of the steering vector", &vector(&gradients.get(&v).unwrap()), &case.grad_steering);
+    parallel("gradient of rank-1 B", &vector(&gradients.get(&b).unwrap()), &case.grad_rank1_b);
 }
 
 fn check_steered(model: &Model, case: &Case, layer: usize) {

@@ -141,7 +141,7 @@ fn the_same_in_memory_and_in_the_file(path: &Path) {
             let unembedding = decoder.unembedding(None).unwrap();
             let (losses, gradients) =
                 Loss::CrossEntropy(&ids[1..81]).backward(&hidden, &unembedding, &[0.1; 80]).unwrap();
-            (numbers(&stream), losses, numbers(gradients.get(&stream).unwrap()))
+            (numbers(&stream), losses, numbers(&gradients.get(&stream).unwrap()))
         });
         assert!(all.iter().all(|one| one.0 == all[0].0), "embeddings in {}", precision.name());
         assert!(all.iter().all(|one| one.1 == all[0].1), "losses in {}", precision.name());

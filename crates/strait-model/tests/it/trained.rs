@@ -2,8 +2,12 @@
 
 use std::collections::BTreeMap;
 
-use candle_core::{DType, Device, Tensor, Var, backprop::GradStore};
-use strait_model::{Config, Decoder, Precision, decoder::Packed, ops::Loss};
+use candle_core::{DType, Device, Tensor, Var};
+use strait_model::{
+    Config, Decoder, Precision,
+    decoder::Packed,
+    ops::{Gradients, Loss},
+};
 
 use crate::common::{mean_cross_entropy, small_config, small_decoder};
 
@@ -27,7 +31,7 @@ fn states(decoder: &Decoder) -> (Tensor, Vec<u32>) {
 }
 
 /// The gradients of the mean cross-entropy.
-fn gradients(decoder: &Decoder) -> GradStore {
+fn gradients(decoder: &Decoder) -> Gradients {
     let (hidden, targets) = states(decoder);
     let weights = vec![1.0 / targets.len() as f32; targets.len()];
     let unembedding = decoder.unembedding(None).unwrap();

@@ -142,7 +142,7 @@ fn gradients(model: &Model, texts: &[Vec<u32>], kind: Kind) -> Result<[Check; 2]
     let tokens: usize = kept.rows().iter().map(Row::response_tokens).sum();
     let (losses, found) = kept.response_gradient(decoder, &every_row, Some(&edit), 1.0 / tokens as f64)?;
     let without: Vec<&String> =
-        vars.iter().filter(|(_, var)| !has_gradient(found.get(var))).map(|(n, _)| n).collect();
+        vars.iter().filter(|(_, var)| !has_gradient(found.get(var).as_ref())).map(|(n, _)| n).collect();
     let reached = Check {
         name: format!("every tensor gets a gradient: {}", kind.words()),
         holds: Some(without.is_empty()),

@@ -387,7 +387,7 @@ impl Summed {
             for var in of_part() {
                 let (own, later) = rest.split_at_mut(var.elem_count());
                 if let Some(gradient) = gradients.get(var) {
-                    own.iter_mut().zip(numbers(gradient)?).for_each(|(sum, x)| *sum += x);
+                    own.iter_mut().zip(numbers(&gradient)?).for_each(|(sum, x)| *sum += x);
                 }
                 rest = later;
             }

@@ -1,10 +1,10 @@
 //! Losses of kept rows, and their gradients.
 
-use candle_core::{Tensor, backprop::GradStore};
+use candle_core::Tensor;
 use strait_model::{
     Decoder, Edit,
     decoder::Packed,
-    ops::{Loss, Unembedding},
+    ops::{Gradients, Loss, Unembedding},
 };
 
 use super::{Kept, kept::Part, packed};
@@ -21,7 +21,8 @@ impl Kept {
         rows: &[usize],
         edit: Option<&Edit>,
     ) -> Result<Vec<f32>> {
-        let Predictions { hidden, targets, unembedding } = self.predictions(decoder, rows, edit)?;
+        let edit = edit.map(Edit::detached);
+        let Predictions { hidden, targets, unembedding } = self.predictions(decoder, rows, edit.as_ref())?;
         Ok(Loss::CrossEntropy(&targets).values(&hidden, &unembedding)?)
     }
 
@@ -35,7 +36,7 @@ impl Kept {
         rows: &[usize],
         edit: Option<&Edit>,
         weight: f64,
-    ) -> Result<(Vec<f32>, GradStore)> {
+    ) -> Result<(Vec<f32>, Gradients)> {
         let Predictions { hidden, targets, unembedding } = self.predictions(decoder, rows, edit)?;
         let weights = vec![weight as f32; targets.len()];
         Ok(Loss::CrossEntropy(&targets).backward(&hidden, &unembedding, &weights)?)
@@ -62,7 +63,7 @@ impl Kept {
         rows: &[usize],
         (edited, edit): (&Decoder, Option<&Edit>),
         weight: f64,
-    ) -> Result<(Vec<f32>, GradStore)> {
+    ) -> Result<(Vec<f32>, Gradients)> {
         let both = self.both(base, edited, rows, edit, None)?;
         let every_token = both.packed.every_token();
         let mut weights = vec![0f32; both.packed.tokens()];

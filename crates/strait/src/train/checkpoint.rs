@@ -11,10 +11,14 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use candle_core::{Device, Tensor, safetensors as candle_safetensors};
-use safetensors::{Dtype, SafeTensors, tensor::TensorView};
+use candle_core::Tensor;
+use safetensors::{Dtype, SafeTensors};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
-use strait_model::files::{self, open_regular, read_regular};
+use serde_json::Map;
+use strait_model::{
+    files::{self, Entry, open_regular, read_regular, write_numbers, write_tensors},
+    ops,
+};
 
 use super::{optimiser::Parameter, record::StepRecord};
 use crate::{Error, Result, Table};
@@ -150,30 +154,21 @@ impl SolutionFolder {
     /// # Errors
     /// If the file system refuses.
     pub(super) fn save_state(&self, parameters: &[Parameter], step: usize, fingerprint: &str) -> Result<()> {
-        let mut parts: Vec<(String, Vec<usize>, Vec<u8>)> = Vec::new();
-        for p in parameters {
-            let values = p.var.flatten_all()?.to_vec1::<f32>()?;
-            for (kind, numbers) in [("value", &values), ("first", &p.first), ("second", &p.second)] {
-                let bytes = numbers.iter().flat_map(|x| x.to_le_bytes()).collect();
-                parts.push((format!("{kind}.{}", p.name), p.var.dims().to_vec(), bytes));
-            }
-        }
+        let entries: Vec<Entry> = parameters.iter().flat_map(entries).collect();
         let facts = StateFacts { step, fingerprint: fingerprint.to_string() };
-        let metadata = [(
-            "state".to_string(),
-            serde_json::to_string(&facts)
-                .map_err(std::io::Error::from)
-                .map_err(strait_model::Error::io(self.state(), "write the file"))?,
-        )];
-        let views = parts.iter().map(|(name, shape, bytes)| {
-            let view = TensorView::new(Dtype::F32, shape.clone(), bytes);
-            view.map(|view| (name.clone(), view))
-        });
-        let views = views.collect::<Result<Vec<_>, _>>().map_err(candle_core::Error::wrap)?;
-        let bytes = safetensors::serialize(views, Some(metadata.into_iter().collect()))
-            .map_err(candle_core::Error::wrap)?;
-        files::write(&self.state(), &bytes)?;
-        Ok(())
+        let facts = serde_json::to_string(&facts)
+            .map_err(std::io::Error::from)
+            .map_err(strait_model::Error::io(self.state(), "write the file"))?;
+        let metadata = Map::from_iter([("state".to_string(), facts.into())]);
+        Ok(write_tensors(&self.state(), metadata, &entries, |index, file| {
+            let p = &parameters[index / KINDS.len()];
+            match index % KINDS.len() {
+                0 => ops::read(p.var.as_tensor(), |values| write_numbers(file, values))
+                    .map_err(std::io::Error::other)?,
+                1 => write_numbers(file, &p.first),
+                _ => write_numbers(file, &p.second),
+            }
+        })?)
     }
 
     /// The step of the saved state, if it is of the run of that fingerprint.
@@ -191,22 +186,15 @@ impl SolutionFolder {
         if facts.fingerprint != fingerprint {
             return Ok(None);
         }
-        let Ok(tensors) = candle_safetensors::load_buffer(&bytes, &Device::Cpu) else { return Ok(None) };
-        let numbers = |kind: &str, p: &Parameter| -> Option<Vec<f32>> {
-            let tensor = tensors.get(&format!("{kind}.{}", p.name))?;
-            (tensor.dims() == p.var.dims())
-                .then(|| tensor.flatten_all()?.to_vec1::<f32>())
-                .and_then(|t| t.ok())
+        let Ok(tensors) = SafeTensors::deserialize(&bytes) else { return Ok(None) };
+        let entries = parameters.iter().flat_map(entries);
+        let Some(found) = entries.map(|entry| numbers(&tensors, &entry)).collect::<Option<Vec<_>>>() else {
+            return Ok(None);
         };
-        let mut found = Vec::new();
-        for p in parameters.iter() {
-            let all = (numbers("value", p), numbers("first", p), numbers("second", p));
-            let (Some(value), Some(first), Some(second)) = all else { return Ok(None) };
-            found.push((value, first, second));
-        }
-        for (p, (value, first, second)) in parameters.iter_mut().zip(found) {
-            p.var.set(&Tensor::from_vec(value, p.var.shape(), p.var.device())?)?;
-            (p.first, p.second) = (first, second);
+        for (p, [value, first, second]) in parameters.iter_mut().zip(found.as_chunks().0) {
+            p.var.set(&Tensor::from_iter(value.clone(), p.var.device())?.reshape(p.var.shape())?)?;
+            p.first = first.clone().collect();
+            p.second = second.clone().collect();
         }
         Ok(Some(facts.step))
     }
@@ -269,6 +257,25 @@ impl SolutionFolder {
         found.sort();
         Ok(found)
     }
+}
+
+/// The kinds of numbers that a state has of each parameter.
+const KINDS: [&str; 3] = ["value", "first", "second"];
+
+/// The tensors of a parameter in a state, in the order of [`KINDS`].
+fn entries(p: &Parameter) -> [Entry; KINDS.len()] {
+    let shape = p.var.dims();
+    KINDS.map(|kind| Entry { name: format!("{kind}.{}", p.name), dtype: Dtype::F32, shape: shape.to_vec() })
+}
+
+/// The numbers of a tensor, if the file has it in that type and shape.
+fn numbers<'a>(
+    tensors: &SafeTensors<'a>,
+    entry: &Entry,
+) -> Option<impl ExactSizeIterator<Item = f32> + Clone + use<'a>> {
+    let view = tensors.tensor(&entry.name).ok()?;
+    let is_it = view.dtype() == entry.dtype && view.shape() == entry.shape;
+    is_it.then(|| view.data().as_chunks().0.iter().map(|&bytes| f32::from_le_bytes(bytes)))
 }
 
 fn copy(from: &Path, to: &Path) -> Result<()> {

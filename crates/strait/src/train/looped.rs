@@ -114,13 +114,11 @@ pub struct Keeping<'a> {
 pub fn step<L: Learner>(learner: &mut L, step: usize) -> Result<L::Line> {
     let loss = learner.gradient(step)?;
     let StepSettings { adamw, rate, clip } = learner.step_settings(step);
-    let gradient_norm = optimiser::gradient_norm(learner.parameters());
+    let gradient_norm = optimiser::gradient_norm(learner.parameters())?;
     let taken = Taken { step: step + 1, rate, loss, gradient_norm };
     learner.look(&taken)?;
-    if let Some(largest) = clip {
-        optimiser::clip(learner.parameters(), gradient_norm, largest);
-    }
-    optimiser::adamw(learner.parameters(), adamw, rate, step)?;
+    let shortened = clip.map_or(1.0, |largest| optimiser::clipped(gradient_norm, largest));
+    optimiser::adamw(learner.parameters(), adamw, rate, step, shortened)?;
     learner.line(taken)
 }
 

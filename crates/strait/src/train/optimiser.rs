@@ -1,8 +1,11 @@
 //! AdamW with decoupled weight decay, its state in f32.
 
-use candle_core::{Tensor, Var};
+use candle_core::Var;
 use rayon::prelude::*;
-use strait_model::{ops, vectorised};
+use strait_model::{
+    ops::{self, Gradient},
+    vectorised,
+};
 
 use crate::Result;
 
@@ -27,8 +30,8 @@ pub struct Parameter {
     pub unit: f64,
     /// True if weight decay shortens it.
     pub decays: bool,
-    /// Gradient of the running step, with respect to tensor / unit.
-    pub gradient: Vec<f32>,
+    /// Gradient of the running step, with respect to the tensor; none before its first micro-batch.
+    pub gradient: Option<Gradient>,
     /// First moment.
     pub first: Vec<f32>,
     /// Second moment.
@@ -39,37 +42,38 @@ impl Parameter {
     /// A parameter with no history, which decays.
     pub fn new(name: String, var: Var, unit: f64) -> Self {
         let zeros = vec![0f32; var.elem_count()];
-        Self { name, var, unit, decays: true, gradient: zeros.clone(), first: zeros.clone(), second: zeros }
+        Self { name, var, unit, decays: true, gradient: None, first: zeros.clone(), second: zeros }
     }
 
     /// Adds a micro-batch's gradient with respect to the tensor.
     ///
     /// # Errors
-    /// If the gradient cannot be read.
-    pub fn accumulate(&mut self, gradient: &Tensor) -> Result<()> {
-        let unit = self.unit as f32;
-        Ok(ops::read(gradient, |numbers| {
-            let pieces = self.gradient.par_chunks_mut(AT_ONCE).zip(numbers.par_chunks(AT_ONCE));
-            pieces.for_each(|(sum, numbers)| {
-                vectorised!({
-                    for (sum, g) in sum.iter_mut().zip(numbers) {
-                        *sum += unit * g;
-                    }
-                });
-            });
-        })?)
+    /// If a tensor operation fails.
+    pub fn accumulate(&mut self, gradient: Gradient) -> Result<()> {
+        self.gradient = Some(match self.gradient.take() {
+            None => gradient,
+            Some(sum) => sum.add(gradient)?,
+        });
+        Ok(())
     }
 
-    /// One step of AdamW; clears the gradient.
+    /// One step of AdamW; forgets the gradient.
     fn step(&mut self, step: Step) -> Result<()> {
-        let mut values = self.var.flatten_all()?.to_vec1::<f32>()?;
-        let step = Step { unit: self.unit as f32, keep: if self.decays { step.keep } else { 1.0 }, ..step };
+        let gradient = match self.gradient.take() {
+            Some(gradient) => gradient,
+            None => Gradient::Tensor(self.var.zeros_like()?),
+        };
+        let unit = self.unit as f32;
+        let step = Step { unit, keep: if self.decays { step.keep } else { 1.0 }, ..step };
         let moments = self.first.par_chunks_mut(AT_ONCE).zip(self.second.par_chunks_mut(AT_ONCE));
-        let numbers = values.par_chunks_mut(AT_ONCE).zip(self.gradient.par_chunks_mut(AT_ONCE));
-        numbers.zip(moments).for_each(|((values, gradient), (first, second))| {
-            vectorised!(step.take(values, gradient, first, second));
-        });
-        Ok(self.var.set(&Tensor::from_vec(values, self.var.shape(), self.var.device())?)?)
+        Ok(gradient.read(|gradient| {
+            ops::write(&self.var, |values| {
+                let numbers = values.par_chunks_mut(AT_ONCE).zip(gradient.par_chunks(AT_ONCE));
+                numbers.zip(moments).for_each(|((values, gradient), (first, second))| {
+                    vectorised!(step.take(values, gradient, first, second));
+                });
+            })
+        })??)
     }
 }
 
@@ -80,6 +84,8 @@ const AT_ONCE: usize = 1 << 16;
 #[derive(Clone, Copy)]
 struct Step {
     unit: f32,
+    /// What clipping leaves of a gradient.
+    shortened: f32,
     /// What weight decay leaves of a value.
     keep: f32,
     betas: (f32, f32),
@@ -92,43 +98,53 @@ struct Step {
 
 impl Step {
     #[inline(always)]
-    fn take(self, values: &mut [f32], gradient: &mut [f32], first: &mut [f32], second: &mut [f32]) {
+    fn take(self, values: &mut [f32], gradient: &[f32], first: &mut [f32], second: &mut [f32]) {
         let (beta1, beta2) = self.betas;
         let moments = first.iter_mut().zip(second);
         for ((value, g), (first, second)) in values.iter_mut().zip(gradient).zip(moments) {
-            *first = beta1 * *first + (1.0 - beta1) * *g;
-            *second = beta2 * *second + (1.0 - beta2) * *g * *g;
+            let g = self.unit * g * self.shortened;
+            *first = beta1 * *first + (1.0 - beta1) * g;
+            *second = beta2 * *second + (1.0 - beta2) * g * g;
             let change = *first / (second.sqrt() / self.correction + self.epsilon);
             *value = self.keep * *value - self.unit * self.rate * change;
-            *g = 0.0;
         }
     }
 }
 
-/// Norm of all gradients together.
-pub fn gradient_norm(parameters: &[Parameter]) -> f64 {
-    let sum = |numbers: &[f32]| numbers.iter().map(|&g| g as f64 * g as f64).sum::<f64>();
-    // Pieces are added in their order, so that the sum does not depend on the number of threads.
-    let of_pieces = parameters.par_iter().flat_map_iter(|p| p.gradient.chunks(AT_ONCE).map(sum));
-    of_pieces.collect::<Vec<_>>().into_iter().sum::<f64>().sqrt()
-}
-
-/// Shortens the gradients together to norm `largest`, as PyTorch's `clip_grad_norm_` does.
-pub fn clip(parameters: &mut [Parameter], norm: f64, largest: f64) {
-    let factor = (largest / (norm + 1e-6)) as f32;
-    if factor < 1.0 {
-        parameters.par_iter_mut().for_each(|p| p.gradient.iter_mut().for_each(|g| *g *= factor));
-    }
-}
-
-/// One AdamW step, `step` counted from 0; clears the gradients.
+/// Norm of the gradients of all parameters together, each with respect to tensor / unit.
 ///
 /// # Errors
-/// If a tensor cannot be written.
-pub fn adamw(parameters: &mut [Parameter], settings: AdamW, rate: f64, step: usize) -> Result<()> {
+/// If a gradient cannot be read.
+pub fn gradient_norm(parameters: &[Parameter]) -> Result<f64> {
+    let squared = |p: &Parameter| match &p.gradient {
+        Some(gradient) => Ok(p.unit.powi(2) * gradient.read(|g| ops::dot(g, g))?),
+        None => Ok(0.0),
+    };
+    Ok(parameters.iter().map(squared).sum::<Result<f64>>()?.sqrt())
+}
+
+/// The factor that shortens gradients of that norm to norm `largest`, as PyTorch's `clip_grad_norm_` does; 1 for shorter ones.
+pub fn clipped(norm: f64, largest: f64) -> f32 {
+    let factor = (largest / (norm + 1e-6)) as f32;
+    // Not `min`, which would make 1 of NaN.
+    if factor < 1.0 { factor } else { 1.0 }
+}
+
+/// One AdamW step, `step` counted from 0, with gradients of which clipping leaves `shortened`; forgets the gradients.
+///
+/// # Errors
+/// If a tensor cannot be read or written.
+pub fn adamw(
+    parameters: &mut [Parameter],
+    settings: AdamW,
+    rate: f64,
+    step: usize,
+    shortened: f32,
+) -> Result<()> {
     let (beta1, beta2) = settings.betas;
     let step = Step {
         unit: 1.0,
+        shortened,
         keep: (1.0 - rate * settings.weight_decay) as f32,
         betas: (beta1 as f32, beta2 as f32),
         rate: (rate / (1.0 - beta1.powi(step as i32 + 1))) as f32,

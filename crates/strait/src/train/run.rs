@@ -1,7 +1,6 @@
 //! The training of an edit on rows: response loss and KL penalty, checkpoints, and the edit at its end.
 
-use candle_core::backprop::GradStore;
-use strait_model::{Decoder, Edit, progress::Progress};
+use strait_model::{Decoder, Edit, ops::Gradients, progress::Progress};
 
 use super::{
     Order, Settings, SolutionFolder, Trainable,
@@ -179,12 +178,12 @@ impl Learner for EditLearner<'_, '_> {
             let (losses, gradients) =
                 data.train.response_gradient(edited, rows, edit, 1.0 / response_tokens)?;
             found.response += sum(&losses) / response_tokens;
-            accumulate(self.trainable.parameters(), &gradients)?;
+            accumulate(self.trainable.parameters(), gradients)?;
             if let Some(kl) = data.kl.filter(|_| !kl_rows.is_empty()) {
                 let edited = self.trainable.on(decoder);
                 let (losses, gradients) = kl.kl_gradient(decoder, kl_rows, edited, weight / kl_tokens)?;
                 found.kl += sum(&losses) / kl_tokens;
-                accumulate(self.trainable.parameters(), &gradients)?;
+                accumulate(self.trainable.parameters(), gradients)?;
             }
         }
         Ok(found)
@@ -250,9 +249,9 @@ fn sum(losses: &[f32]) -> f64 {
 }
 
 /// Adds gradients to those of the parameters.
-pub(crate) fn accumulate(parameters: &mut [Parameter], gradients: &GradStore) -> Result<()> {
+pub(crate) fn accumulate(parameters: &mut [Parameter], mut gradients: Gradients) -> Result<()> {
     for p in parameters {
-        if let Some(gradient) = gradients.get(&p.var) {
+        if let Some(gradient) = gradients.take(&p.var)? {
             p.accumulate(gradient)?;
         }
     }

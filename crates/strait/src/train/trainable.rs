@@ -6,7 +6,7 @@ use rand_chacha::ChaCha8Rng;
 use strait_model::{
     Decoder, Edit,
     edit::{Adapter, Full, Lora, Site, SteeringVector},
-    ops::Weight,
+    ops::{self, Weight},
 };
 
 use super::{EditKind, Settings, optimiser::Parameter};
@@ -141,7 +141,18 @@ impl Trainable {
     pub fn norm(&self) -> Result<f64> {
         match &self.tuned {
             Tuned::Edit(edit) => Ok(edit.norm()?),
-            Tuned::Weights { .. } => Ok(self.frozen()?.norm()?),
+            // Without the edit itself, which is as large as the model.
+            Tuned::Weights { base, .. } => {
+                let squared = |(p, (_, base)): (&Parameter, &(String, Weight))| {
+                    let base = base.tensor()?.detach();
+                    let squared = ops::read(&p.var, |values| {
+                        ops::read(&base, |base| ops::squared_distance(values, base))
+                    });
+                    Ok(squared??)
+                };
+                let squares = self.parameters.iter().zip(base).map(squared);
+                Ok(squares.sum::<Result<f64>>()?.sqrt())
+            }
         }
     }
 
@@ -151,18 +162,7 @@ impl Trainable {
     /// If a tensor cannot be copied.
     pub fn frozen(&self) -> Result<Edit> {
         match &self.tuned {
-            Tuned::Edit(Edit::Steering(s)) => {
-                Ok(Edit::Steering(SteeringVector { layer: s.layer, vector: s.vector.detach().copy()? }))
-            }
-            Tuned::Edit(Edit::Lora(lora)) => {
-                let mut lora = lora.clone();
-                for adapter in &mut lora.adapters {
-                    adapter.a = adapter.a.detach().copy()?;
-                    adapter.b = adapter.b.detach().copy()?;
-                }
-                Ok(Edit::Lora(lora))
-            }
-            Tuned::Edit(other) => Ok(other.clone()),
+            Tuned::Edit(edit) => Ok(edit.copied()?),
             Tuned::Weights { base, fingerprint, .. } => {
                 let delta = |(parameter, (name, base)): (&Parameter, &(String, Weight))| {
                     Ok((

@@ -166,7 +166,7 @@ fn weights_get_the_same_bits_of_gradients() {
             let unembedding = decoder.unembedding(None).unwrap();
             let loss = Loss::CrossEntropy(batch.ids());
             let (_, gradients) = loss.backward(&hidden, &unembedding, &weights).unwrap();
-            vars.iter().map(|var| bits(gradients.get(var).unwrap())).collect::<Vec<_>>()
+            vars.iter().map(|var| bits(&gradients.get(var).unwrap())).collect::<Vec<_>>()
         });
     }
 }

@@ -58,12 +58,12 @@ impl Adapted<'_> {
             self.linear.input_gradient(dy, keep, dx)?;
         }
         if let Some(weight) = weight.in_memory().filter(|weight| weight.track_op()) {
-            let mut dw = vec![0f32; weight.elem_count()];
+            let mut dw = Memory::new(weight.elem_count());
             self.linear.weight_gradient(x, dy, &mut dw)?;
             gradients::give(weight, dw)?;
         }
         if let Some(bias) = bias.as_ref().filter(|bias| bias.track_op()) {
-            gradients::give(bias, sum_of_rows(dy, bias.elem_count()))?;
+            gradients::give(bias, sum_of_rows(dy, bias.elem_count())[..].into())?;
         }
         for (adapter, down) in self.adapters.iter().zip(downs) {
             let ((rank, inner), out) = (adapter.a.dims2()?, adapter.b.dim(0)?);
@@ -109,8 +109,8 @@ fn by(
 }
 
 /// `factor * left^T right` of rows of these widths.
-fn outer(precision: Precision, (m, n): (usize, usize), left: &[f32], right: &[f32], factor: f32) -> Vec<f32> {
-    let mut to = vec![0f32; m * n];
+fn outer(precision: Precision, (m, n): (usize, usize), left: &[f32], right: &[f32], factor: f32) -> Memory {
+    let mut to = Memory::new(m * n);
     let (left_rows, right_rows) = (cpu::View::rows(left, m).t(), cpu::View::rows(right, n).into());
     let shape = (m, n, left.len() / m);
     precision.matmul(shape, &mut to, n, 0.0, left_rows, right_rows, factor, cpu::all_threads());

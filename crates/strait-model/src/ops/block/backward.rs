@@ -121,7 +121,7 @@ impl Block {
         if !weight.track_op() {
             return Ok(());
         }
-        gradients::give(weight, self.norm().weight_gradient(x, weight.elem_count(), dy))
+        gradients::give(weight, self.norm().weight_gradient(x, weight.elem_count(), dy)[..].into())
     }
 }
 

@@ -7,10 +7,10 @@
 mod pass;
 mod token;
 
-use candle_core::{D, DType, Result, Tensor, Var, backprop::GradStore};
+use candle_core::{CpuStorage, CustomOp1, D, DType, Error, Layout, Result, Shape, Tensor, Var};
 
 use self::pass::{Pass, chunk};
-use super::{Unembedding, backward, fused};
+use super::{Gradient, Gradients, Unembedding, fused, gradients::backward_with};
 
 /// Logits that a loss holds at once: 64 MiB. KL holds as many of the base model.
 pub const LOGITS_HELD: usize = 1 << 24;
@@ -34,7 +34,7 @@ struct Slope {
     /// With respect to the hidden states.
     hidden: Tensor,
     /// With respect to the unembedding, where that is a variable.
-    weight: Option<Tensor>,
+    weight: Option<Gradient>,
 }
 
 impl Loss<'_> {
@@ -75,7 +75,7 @@ impl Loss<'_> {
         hidden: &Tensor,
         unembedding: &Unembedding,
         weights: &[f32],
-    ) -> Result<(Vec<f32>, GradStore)> {
+    ) -> Result<(Vec<f32>, Gradients)> {
         self.check(hidden, unembedding)?;
         if weights.len() != hidden.dim(0)? {
             candle_core::bail!("{} weights for the losses of {} tokens", weights.len(), hidden.dim(0)?);
@@ -87,17 +87,9 @@ impl Loss<'_> {
             }
             false => self.composed_back(hidden, unembedding, weights)?,
         };
-        // A scalar whose gradient with respect to the hidden states is the one that is there already.
-        let mut gradients = backward(&(hidden * slope.hidden)?.sum_all()?)?;
-        if let Some(own) = slope.weight {
-            let weight = unembedding.weight.tensor()?;
-            // A tied unembedding has one as the embedding table too.
-            let both = match gradients.get(&weight) {
-                Some(other) => (other + own)?,
-                None => own,
-            };
-            gradients.insert(&weight, both);
-        }
+        // A tied unembedding has one as the embedding table too.
+        let own = slope.weight.map(|own| Ok::<_, Error>((unembedding.weight.tensor()?, own)));
+        let gradients = backward_with(&from_here(hidden, slope.hidden)?, own.transpose()?)?;
         Ok((values, gradients))
     }
 
@@ -163,7 +155,7 @@ impl Loss<'_> {
                 });
             }
         }
-        Ok((values, Slope { hidden: Tensor::cat(&of_hidden, 0)?, weight: of_weight }))
+        Ok((values, Slope { hidden: Tensor::cat(&of_hidden, 0)?, weight: of_weight.map(Gradient::Tensor) }))
     }
 }
 
@@ -186,6 +178,32 @@ impl Narrowed<'_> {
                 (base.exp()? * (base - edited)?)?.sum(D::Minus1)
             }
         }
+    }
+}
+
+/// A scalar whose gradient with respect to the hidden states is the one that is there already.
+fn from_here(hidden: &Tensor, gradient: Tensor) -> Result<Tensor> {
+    match fused(hidden) {
+        true => hidden.apply_op1(Known(gradient)),
+        false => (hidden * gradient)?.sum_all(),
+    }
+}
+
+/// A gradient that is known, as an operation that has it.
+struct Known(Tensor);
+
+impl CustomOp1 for Known {
+    fn name(&self) -> &'static str {
+        "known gradient"
+    }
+
+    /// The scalar itself is not read.
+    fn cpu_fwd(&self, _: &CpuStorage, _: &Layout) -> Result<(CpuStorage, Shape)> {
+        Ok((CpuStorage::F32(vec![0.0]), Shape::from(())))
+    }
+
+    fn bwd(&self, _: &Tensor, _: &Tensor, _: &Tensor) -> Result<Option<Tensor>> {
+        Ok(Some(self.0.clone()))
     }
 }
 

@@ -7,7 +7,7 @@ use gemm::Parallelism;
 use rayon::prelude::*;
 
 use super::{
-    super::{HeadChange, Precision, Unembedding, cpu, precision::Numbers as Kept},
+    super::{Gradient, HeadChange, Memory, Precision, Unembedding, cpu, precision::Numbers as Kept},
     LOGITS_HELD, Loss, Slope, token,
 };
 
@@ -138,11 +138,12 @@ impl Numbers<'_> {
         }
     }
 
-    /// Adds the contribution of some tokens to d loss / d weight.
+    /// Adds the contribution of some tokens to d loss / d weight; what stands there before the first tokens is not read.
     fn add_weight_gradient(&self, tokens: Range<usize>, d_logits: &[f32], to: &mut [f32]) {
+        let keep = if tokens.start == 0 { 0.0 } else { 1.0 };
         let (width, vocab, n) = (self.width, self.vocab(), tokens.len());
         let (d, x) = (cpu::View::rows(d_logits, vocab).t(), cpu::View::rows(self.rows(tokens), width).into());
-        self.precision.matmul((vocab, width, n), to, width, 1.0, d, x, 1.0, cpu::all_threads());
+        self.precision.matmul((vocab, width, n), to, width, keep, d, x, 1.0, cpu::all_threads());
     }
 }
 
@@ -190,7 +191,7 @@ impl Pass<'_> {
     ) -> Result<(Vec<f32>, Slope)> {
         let (edited, weight) = (self.edited, &unembedding.weight);
         let mut of_hidden = vec![0f32; edited.hidden.len()];
-        let mut of_weight = weight.track_op().then(|| vec![0f32; edited.weight.len()]);
+        let mut of_weight = weight.track_op().then(|| Memory::new(edited.weight.len()));
         let width = edited.width;
         let times = |rows: &mut [f32], width: usize, weights: &[f32]| {
             for (row, weight) in rows.chunks_exact_mut(width).zip(weights) {
@@ -213,11 +214,8 @@ impl Pass<'_> {
                 }
             }
         });
-        let as_tensor =
-            |numbers: Vec<f32>, like: &Tensor| Tensor::from_vec(numbers, like.shape(), like.device());
-        let of_weight = of_weight.map(|numbers| Tensor::from_vec(numbers, weight.shape(), weight.device()));
-        let weight = of_weight.transpose()?;
-        Ok((losses, Slope { hidden: as_tensor(of_hidden, hidden)?, weight }))
+        let hidden = Tensor::from_vec(of_hidden, hidden.shape(), hidden.device())?;
+        Ok((losses, Slope { hidden, weight: of_weight.map(Gradient::Numbers) }))
     }
 
     /// Cross-entropies of all tokens, tile by tile: no logit goes to memory and back.
@@ -271,10 +269,10 @@ impl Pass<'_> {
         let (tokens, vocab, cap) = (self.edited.tokens(), self.edited.vocab(), self.edited.softcap);
         let chunk = chunk(vocab).min(tokens).max(1);
         let mut losses = vec![0f32; tokens];
-        let mut logits = vec![0f32; chunk * vocab];
+        let mut logits = Memory::new(chunk * vocab);
         let mut base_logits = match self.reference {
-            Reference::Base(_) => logits.clone(),
-            Reference::Targets(_) => Vec::new(),
+            Reference::Base(_) => Memory::new(chunk * vocab),
+            Reference::Targets(_) => Memory::new(0),
         };
         for (losses, start) in losses.chunks_mut(chunk).zip((0..).step_by(chunk)) {
             let chunk = start..start + losses.len();

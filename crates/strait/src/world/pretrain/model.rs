@@ -103,7 +103,7 @@ impl Model {
         let (hidden, targets) = (self.hidden(batch)?, targets(batch));
         let unembedding = self.decoder.unembedding(None)?;
         let (losses, gradients) = Loss::CrossEntropy(&targets).backward(&hidden, &unembedding, &weights)?;
-        accumulate(&mut self.parameters, &gradients)?;
+        accumulate(&mut self.parameters, gradients)?;
         Ok(losses.iter().zip(weights).map(|(&loss, weight)| f64::from(loss * weight)).sum())
     }
 
