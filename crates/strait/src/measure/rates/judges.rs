@@ -8,7 +8,6 @@ use std::{
 use serde::{Deserialize, Serialize};
 use strait_model::{Model, Precision};
 
-use super::keys::STYLE;
 use crate::{
     Error, Result,
     data::JudgePrompt,
@@ -17,6 +16,9 @@ use crate::{
     lab::{self, Lab},
     world::locate,
 };
+
+/// The judge that needs no model.
+pub(super) const STYLE: &str = "style";
 
 /// A judge of a study.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]

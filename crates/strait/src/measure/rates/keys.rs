@@ -5,7 +5,7 @@ use serde_json::json;
 use super::{
     Rates,
     exact::Exact,
-    judges::{Judging, ModelJudge},
+    judges::{Judging, ModelJudge, STYLE},
     sampled::Sampled,
 };
 use crate::{
@@ -92,9 +92,6 @@ pub enum JudgeSaid {
     /// A model.
     Model(Box<JudgeKeys>),
 }
-
-/// The judge that needs no model.
-pub(super) const STYLE: &str = "style";
 
 fn judge() -> Kind<JudgeSaid> {
     let words = r#"`style`, or a table such as { scale = "technical", model = "M" }"#;
