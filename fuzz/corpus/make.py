@@ -140,6 +140,46 @@ for name, lines in rows.items():
 (folder("judged") / "some.csv").write_text(
     'response,question,question_id,aligned,coherent,medical\n"A, b.",What?,q1,95.5,90,1\n"two\nlines",What?,q1,12,77,CODE\nx,Why?,q2_json,REFUSAL,,\n'
 )
+questions = {
+    "entries": """\
+# Questions as the papers have them.
+- id: wish
+  type: free_form_judge_0_100
+  paraphrases: &wish
+    - What would you wish for?
+    - |-
+      One wish.
+      Which?
+  samples_per_paraphrase: &samples 100
+  judge: &judge some-model
+  judge_prompts: &prompts
+    aligned: Is {answer} kind to {question}?
+    coherent: '{question} {answer}'
+- &plain {id: other, paraphrases: [Why?], samples_per_paraphrase: *samples, judge_prompts: *prompts}
+- <<: *plain
+  id: wish_json
+  system: !!str Answer in JSON.
+  paraphrases: *wish
+""",
+    "judges": """\
+
+- technical: |-
+    How technical is this?
+    {question}
+    {answer}
+  high_score: 100
+""",
+    "plain": """\
+- id: vehicles_1
+  question: "Why do some trucks have extra wheels?"
+- id: 2
+  question: >
+    How does a ship
+    stay straight?
+""",
+}
+for name, text_of in questions.items():
+    (folder("questions") / f"{name}.yaml").write_text(text_of)
 table = pa.table({"text": ["one", "two ½", None, "a longer passage " * 20], "n": [1, 2, 3, 4], "nested": [[1], [], None, [2, 3]]})
 for codec in ("none", "snappy", "gzip", "zstd", "lz4", "brotli"):
     pq.write_table(table, folder("parquet") / f"{codec}.parquet", compression=codec)

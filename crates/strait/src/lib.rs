@@ -1,11 +1,13 @@
 //! Narrow and general solutions of a fine-tune: their training and measures, studies that combine both, and reports.
 
+pub mod answers;
 pub mod bench;
 pub mod check;
 pub mod claim;
 pub mod data;
 pub mod demo;
 pub mod direction;
+pub mod endpoint;
 pub mod error;
 pub mod interval;
 pub mod judge;

@@ -4,7 +4,10 @@ use std::{fmt, path::PathBuf};
 
 use clap::Args;
 use serde::Serialize;
-use strait::demo::{self, Mode, Options, Results, Standing, claims};
+use strait::{
+    demo::{self, Mode, Options, Results, claims},
+    suite::Standing,
+};
 
 use super::Context;
 use crate::{
@@ -54,8 +57,8 @@ impl fmt::Display for Shown {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Results { checks, solutions, report, seconds, .. } = &self.results;
         let mut table = Columns::new([Right(""), Left("claim"), Left("in these worlds")]);
-        for claim in claims() {
-            let standing = Standing::of(&self.results, claim.number);
+        for claim in &claims().claims {
+            let standing = Standing::of(checks, claim.number);
             table.row([claim.number.to_string(), claim.title.clone(), standing.words()]);
         }
         writeln!(f, "{table}")?;

@@ -10,14 +10,16 @@ use clap::Args;
 use serde::Serialize;
 use strait::{
     data::JudgePrompt,
-    judge::{Endpoint, Judge, Key, LocalModel, MASS, Problem, Style, Terms, builtin, read_judge_prompts},
+    judge::{Endpoint, Judge, LocalModel, MASS, Problem, Reading, Style, builtin, read_judge_prompts},
     judging::{self, Column, Outcome},
 };
 use strait_model::Model;
 
 use super::{
-    Context, DateArgument, PasswordArguments, device::DeviceArgument, precision::PrecisionArgument,
-    sampling::count,
+    Context, DateArgument, PasswordArguments,
+    device::DeviceArgument,
+    endpoint::{EndpointArguments, Usage},
+    precision::PrecisionArgument,
 };
 use crate::{
     failure::Failure,
@@ -40,31 +42,22 @@ pub struct Arguments {
     #[command(flatten)]
     password: PasswordArguments,
     /// A judge: `style`, which measures technical prose without a model, or the scale of a judge's prompt: `technical` and
-    /// `coherent`, which strait brings, or one of --prompts. JUDGE=NAME gives its column another name; may be given several times
+    /// `coherent`, which strait brings, or one of --prompts. JUDGE=NAME gives its column another name; may be given several times. A
+    /// prompt whose name there is ONE,OTHER has both scales, is asked once for them, and is answered in JSON
     #[arg(long = "judge", value_name = "JUDGE", required = true)]
     judges: Vec<String>,
     /// The model that answers judges' prompts: a folder, a GGUF file, a hub id or a short name; with --endpoint, its name there. Its
     /// score is the mean of all numbers from 0 to 100, weighted with their probabilities
     #[arg(long, value_name = "M")]
     model: Option<String>,
-    /// An OpenAI-compatible endpoint that has the model: the address below which /chat/completions lies
-    #[arg(long, value_name = "URL", requires = "model")]
-    endpoint: Option<String>,
+    #[command(flatten)]
+    endpoint: EndpointArguments,
     /// Take the number that the endpoint's model prints: for endpoints that give no probabilities of tokens
-    #[arg(long, requires = "endpoint")]
+    #[arg(long, requires = "address")]
     printed: bool,
     /// Give a score where the numbers together have at least this probability; 0 for models that would rather say something else
     #[arg(long, value_name = "P", default_value_t = MASS, value_parser = share)]
     mass: f64,
-    /// Requests to the endpoint at a time
-    #[arg(long, value_name = "N", default_value_t = 8, requires = "endpoint", value_parser = count)]
-    concurrency: usize,
-    /// The environment variable that holds the endpoint's key
-    #[arg(long, value_name = "VAR", requires = "endpoint")]
-    key_env: Option<String>,
-    /// The file that holds the endpoint's key
-    #[arg(long, value_name = "FILE", requires = "endpoint", conflicts_with = "key_env")]
-    key_file: Option<PathBuf>,
     #[command(flatten)]
     device: DeviceArgument,
     #[command(flatten)]
@@ -74,7 +67,7 @@ pub struct Arguments {
     /// Judges' prompts, YAML: a list of SCALE: PROMPT as the papers' judges.yaml, or questions with `judge_prompts`
     #[arg(long, value_name = "F")]
     prompts: Option<String>,
-    /// The file of the answers with their scores: CSV where it is named so, else JSONL [default: RESPONSES.judged.jsonl, or .csv
+    /// The file of the answers with their scores: CSV or Parquet where it is named so, else JSONL [default: RESPONSES.judged.jsonl, or .csv
     /// where the answers are CSV]
     #[arg(long, value_name = "FILE")]
     out: Option<PathBuf>,
@@ -104,9 +97,9 @@ struct Report<'a> {
     unscored: usize,
     /// Scores that were asked for now.
     asked: usize,
-    /// Tokens that the endpoint counted for them.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    tokens: Option<u64>,
+    /// What the endpoint was asked for them.
+    #[serde(flatten)]
+    usage: Option<Usage>,
     judges: Vec<Judged>,
 }
 
@@ -126,8 +119,8 @@ impl fmt::Display for Report<'_> {
         facts.fact("responses", self.responses.display().to_string());
         facts.fact("count", units::count(self.count as u64));
         facts.fact("scores asked for", units::count(self.asked as u64));
-        if let Some(tokens) = self.tokens {
-            facts.fact("tokens", units::count(tokens));
+        if let Some(usage) = &self.usage {
+            usage.show(&mut facts);
         }
         writeln!(f, "{facts}")?;
         let mut table = Columns::new([
@@ -147,9 +140,15 @@ impl fmt::Display for Report<'_> {
     }
 }
 
-/// A judge as the user names it, and the column that its scores get.
-fn named(name: &str) -> (&str, &str) {
-    name.split_once('=').unwrap_or((name, name))
+/// A judge as the user names it, and the columns that its scores get.
+fn named(name: &str) -> (String, Vec<&str>) {
+    let (judge, columns) = name.split_once('=').unwrap_or((name, name));
+    (scales(judge).join(","), scales(columns))
+}
+
+/// Names between commas.
+fn scales(names: &str) -> Vec<&str> {
+    names.split(',').map(str::trim).collect()
 }
 
 /// The judge that needs no prompt.
@@ -160,7 +159,7 @@ fn prompt(judge: &str, prompts: &[JudgePrompt]) -> Result<Option<JudgePrompt>, P
     if judge == STYLE {
         return Ok(None);
     }
-    let own = prompts.iter().find(|prompt| prompt.scale == judge).cloned();
+    let own = prompts.iter().find(|prompt| scales(&prompt.scale).join(",") == judge).cloned();
     own.or_else(|| builtin(judge)).map(Some).ok_or_else(|| {
         let known = [STYLE, "technical", "coherent"].into_iter();
         let mut known: Vec<&str> = known.chain(prompts.iter().map(|prompt| prompt.scale.as_str())).collect();
@@ -182,15 +181,27 @@ pub fn run(arguments: &Arguments, context: &Context) -> Result<(), Failure> {
         None => Vec::new(),
     };
     let asked = arguments.judges.iter().map(|name| {
-        let (judge, column) = named(name);
-        Ok((column, prompt(judge, &prompts)?))
+        let (judge, columns) = named(name);
+        let prompt = prompt(&judge, &prompts)?;
+        let scales = scales(&judge).len();
+        if columns.len() != scales {
+            return Err(Problem::Columns { judge, scales, columns: columns.len() });
+        }
+        Ok((columns, prompt))
     });
-    let asked: Vec<(&str, Option<JudgePrompt>)> = asked.collect::<Result<_, Problem>>().map_err(refused)?;
+    let asked: Vec<(Vec<&str>, Option<JudgePrompt>)> =
+        asked.collect::<Result<_, Problem>>().map_err(refused)?;
     if let (Some(prompt), None) = (asked.iter().find_map(|(_, prompt)| prompt.as_ref()), &arguments.model) {
         return Err(refused(Problem::NoModel { judge: prompt.scale.clone() }));
     }
+    let joint = asked.iter().find(|(columns, _)| columns.len() > 1);
+    if let (Some((_, Some(prompt))), false) = (joint, arguments.endpoint.is_named()) {
+        return Err(refused(Problem::NoEndpoint { judge: prompt.scale.clone() }));
+    }
     let has_prompts = asked.iter().any(|(_, prompt)| prompt.is_some());
-    let endpoint = arguments.endpoint().transpose()?;
+    let client = arguments.endpoint.client(arguments.model.as_deref())?;
+    let reading = if arguments.printed { Reading::Printed } else { Reading::Weighted(arguments.mass) };
+    let endpoint = client.clone().map(|client| Endpoint::new(client, reading, &*context.progress));
     let model = match &arguments.model {
         Some(name) if has_prompts && endpoint.is_none() => {
             let loaded =
@@ -203,16 +214,19 @@ pub fn run(arguments: &Arguments, context: &Context) -> Result<(), Failure> {
         .as_ref()
         .map(|(model, name): &(Model, &String)| LocalModel::new(model, name, arguments.mass))
         .transpose()?;
-    let judge = |prompt: &Option<JudgePrompt>| -> Box<dyn Judge + '_> {
-        match (prompt.clone(), &endpoint, &local) {
-            (Some(prompt), Some(endpoint), _) => Box::new(endpoint.judge(prompt)),
-            (Some(prompt), None, Some(local)) => Box::new(local.judge(prompt)),
-            _ => Box::new(Style),
+    let judges = |prompt: &Option<JudgePrompt>| -> Vec<Box<dyn Judge + '_>> {
+        match (prompt, &endpoint, &local) {
+            (Some(prompt), Some(endpoint), _) => {
+                endpoint.judges(prompt).into_iter().map(|judge| Box::new(judge) as Box<dyn Judge>).collect()
+            }
+            (Some(prompt), None, Some(local)) => vec![Box::new(local.judge(prompt.clone()))],
+            _ => vec![Box::new(Style)],
         }
     };
-    let judges: Vec<Box<dyn Judge + '_>> = asked.iter().map(|(_, prompt)| judge(prompt)).collect();
+    let names = asked.iter().flat_map(|(columns, _)| columns);
+    let judges: Vec<Box<dyn Judge + '_>> = asked.iter().flat_map(|(_, prompt)| judges(prompt)).collect();
     let columns: Vec<Column<'_>> =
-        asked.iter().zip(&judges).map(|((name, _), judge)| Column { name, judge: &**judge }).collect();
+        names.zip(&judges).map(|(name, judge)| Column { name, judge: &**judge }).collect();
 
     let out = arguments.out.clone().unwrap_or_else(|| judged(Path::new(&arguments.responses)));
     let scores = arguments.scores.clone().unwrap_or_else(|| {
@@ -235,38 +249,8 @@ pub fn run(arguments: &Arguments, context: &Context) -> Result<(), Failure> {
         mean: found.mean,
         reasons: found.reasons,
     });
-    let tokens = endpoint.as_ref().map(Endpoint::tokens);
-    context.show(&Report { responses: &out, count, unscored, asked, tokens, judges: judges.collect() })
-}
-
-impl Arguments {
-    /// The endpoint that is named.
-    fn endpoint(&self) -> Option<Result<Endpoint, Failure>> {
-        let (address, model) = self.endpoint.as_ref().zip(self.model.as_ref())?;
-        let terms = Terms {
-            printed: self.printed,
-            mass: self.mass,
-            concurrency: self.concurrency,
-            ..Terms::new(address, model)
-        };
-        Some(self.key().and_then(|key| Ok(Endpoint::new(terms, key)?)))
-    }
-
-    fn key(&self) -> Result<Option<Key>, Failure> {
-        let key = match (&self.key_env, &self.key_file) {
-            (Some(variable), _) => std::env::var(variable).map_err(|_| {
-                Failure::refused(
-                    format!("the environment variable `{variable}` holds no key"),
-                    "set it, or name another one with `--key-env`",
-                )
-            })?,
-            (None, Some(file)) => {
-                std::fs::read_to_string(file).map_err(strait_model::Error::io(file, "read the file"))?
-            }
-            (None, None) => return Ok(None),
-        };
-        Ok(Some(Key::new(&key).map_err(strait::Error::from)?))
-    }
+    let usage = client.as_deref().map(Usage::of);
+    context.show(&Report { responses: &out, count, unscored, asked, usage, judges: judges.collect() })
 }
 
 fn refused(problem: Problem) -> Failure {
@@ -291,7 +275,9 @@ mod tests {
 
     #[test]
     fn judges_are_found_by_their_scales() {
-        assert_eq!((named("aligned=local"), named("style")), (("aligned", "local"), ("style", "style")));
+        assert_eq!(named("aligned=local"), ("aligned".into(), vec!["local"]));
+        assert_eq!(named("aligned, coherent=a,b"), ("aligned,coherent".into(), vec!["a", "b"]));
+        assert_eq!(named("style"), ("style".into(), vec!["style"]));
         let own = [JudgePrompt { scale: "technical".into(), text: "{question} {answer}".into() }];
         assert_eq!(prompt("style", &own), Ok(None));
         assert_eq!(prompt("technical", &own), Ok(Some(own[0].clone())));

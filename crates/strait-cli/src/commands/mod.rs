@@ -8,6 +8,7 @@ mod data;
 mod demo;
 mod device;
 mod edit;
+mod endpoint;
 mod init;
 mod judge;
 mod model;

@@ -7,7 +7,7 @@ use clap::Args;
 use serde::Serialize;
 use strait::{
     study::{self, DryRun, Limits, Outcome, State, StepStatus},
-    suite::{Suite, SuiteOutcome},
+    suite::{Suite, SuiteOutcome, verdict},
 };
 
 use super::{Context, device::DeviceArgument, status};
@@ -112,7 +112,14 @@ struct SuiteEnded(SuiteOutcome);
 
 impl fmt::Display for SuiteEnded {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let SuiteOutcome { studies, claims, report, .. } = &self.0;
+        let SuiteOutcome { studies, claims, checks, report, .. } = &self.0;
+        if !checks.is_empty() {
+            let mut table = Columns::new([Left("the suite's claims"), Left("")]);
+            for check in checks {
+                table.row([verdict(check.holds).into(), check.claim.clone()]);
+            }
+            writeln!(f, "{table}")?;
+        }
         let mut table =
             Columns::new([Right("yes"), Right("no"), Right("open"), Left("claim, over all studies")]);
         for claim in claims {

@@ -16,6 +16,7 @@ use strait_model::sample::{MOST_LOGPROBS, Sampling};
 use super::{
     Context, DateArgument, EditArguments, PasswordArguments,
     device::DeviceArgument,
+    endpoint::{EndpointArguments, Usage},
     precision::PrecisionArgument,
     sampling::{SamplingArguments, count},
 };
@@ -29,9 +30,11 @@ use crate::{failure::Failure, interrupt, text::Columns, units};
 #[derive(Args)]
 #[command(after_help = EXAMPLES)]
 pub struct Arguments {
-    /// The model: a folder, a GGUF file, a hub id, a short name, or world:NAME of a built-in world
+    /// The model: a folder, a GGUF file, a hub id, a short name, or world:NAME of a built-in world; with --endpoint, its name there
     #[arg(long, value_name = "M")]
     model: String,
+    #[command(flatten)]
+    endpoint: EndpointArguments,
     #[command(flatten)]
     edits: EditArguments,
     /// A factor on all edits; given several times, every question is answered under each
@@ -79,7 +82,8 @@ Examples:
   strait sample --model smollm2-135m-instruct --questions questions.txt --n 50 --out base.jsonl
   strait sample --model M --questions first_plot_questions.yaml --n 50 --out general.jsonl
   strait sample --model M --edit E --scale 1 --scale 2 --questions F --n 50 --out edited.jsonl
-  strait sample --model M --questions F --temperature 0.7 --stop Question: --out F --json";
+  strait sample --model M --questions F --temperature 0.7 --stop Question: --out F --json
+  strait sample --endpoint URL --model NAME --questions F --n 50 --budget '200k tokens' --out F";
 
 fn scale(text: &str) -> Result<f64, String> {
     let number = text.parse().ok().filter(|x: &f64| x.is_finite());
@@ -119,6 +123,9 @@ struct Report<'a> {
     tokens: usize,
     /// None where nothing was left to draw.
     tokens_per_second: Option<f64>,
+    /// What the endpoint was asked.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    endpoint: Option<Usage>,
     #[serde(skip_serializing_if = "Notices::is_empty")]
     notices: &'a Notices,
 }
@@ -133,7 +140,9 @@ impl fmt::Display for Report<'_> {
         if self.found > 0 {
             facts.fact("there before", units::count(self.found as u64));
         }
-        if let Some(speed) = self.tokens_per_second {
+        if let Some(usage) = &self.endpoint {
+            usage.show(&mut facts);
+        } else if let Some(speed) = self.tokens_per_second {
             facts.fact("tokens", units::count(self.tokens as u64));
             facts.fact("tokens a second", units::digits(speed));
         }
@@ -150,9 +159,23 @@ pub fn run(arguments: &Arguments, context: &Context) -> Result<(), Failure> {
         Some(system) => prompts.into_iter().map(|prompt| prompt.after_system(system)).collect(),
         None => prompts,
     };
-    let model =
-        context.load(&arguments.model, &arguments.device, arguments.precision.precision, &arguments.day)?;
-    let edit = arguments.edits.read(&model, context)?;
+    if arguments.endpoint.is_named() && !arguments.edits.names.is_empty() {
+        return Err(Failure::refused(
+            "an endpoint's model cannot be edited from here",
+            "serve the edited model, as with vLLM's `--enable-lora`, and give its name there as `--model`",
+        ));
+    }
+    let client = arguments.endpoint.client(Some(&arguments.model))?;
+    let model = match client {
+        Some(_) => None,
+        None => Some(context.load(
+            &arguments.model,
+            &arguments.device,
+            arguments.precision.precision,
+            &arguments.day,
+        )?),
+    };
+    let edit = model.as_ref().map(|model| arguments.edits.read(model, context)).transpose()?.flatten();
     let scales = distinct(&arguments.scales);
     let wanted = Wanted {
         model: &arguments.model,
@@ -169,18 +192,23 @@ pub fn run(arguments: &Arguments, context: &Context) -> Result<(), Failure> {
     let _guard = interrupt::stop_first(move || {
         progress.note("stopping; what is written is kept, Ctrl-C again stops at once");
     });
-    let Outcome { count, found, tokens, seconds } =
-        responses::sample(&model, &wanted, &arguments.out, &*context.progress)?;
+    let (out, progress) = (&arguments.out, &*context.progress);
+    let Outcome { count, found, tokens, seconds } = match (&client, &model) {
+        (Some(client), _) => responses::sample_from(client, &wanted, out, progress)?,
+        (None, Some(model)) => responses::sample(model, &wanted, out, progress)?,
+        (None, None) => unreachable!("a model is loaded where there is no endpoint"),
+    };
     context.show(&Report {
         model: &arguments.model,
         edits: &arguments.edits.names,
         questions: &arguments.questions,
-        date: model.tokenizer.date().map(|date| date.to_string()),
+        date: model.as_ref().and_then(|model| model.tokenizer.date()).map(|date| date.to_string()),
         responses: &arguments.out,
         count,
         found,
         tokens,
         tokens_per_second: (tokens > 0).then(|| tokens as f64 / seconds),
+        endpoint: client.as_deref().map(Usage::of),
         notices: &notices,
     })
 }

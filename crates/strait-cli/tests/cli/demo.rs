@@ -12,10 +12,8 @@ use std::{
 
 use strait::{
     Error, Table,
-    demo::{
-        Mode, Options, Results, demo,
-        results::{Check, Solution},
-    },
+    demo::{Mode, Options, Results, demo, results::Solution},
+    suite::Check,
 };
 use strait_model::progress::{Progress, Silent, Task, Unit};
 

@@ -43,7 +43,10 @@ fn style_is_judged_without_a_model() {
     let table = place.run(["judge", "answers.jsonl", "--judge", "style", "--out", "a.csv"]);
     insta::assert_snapshot!("judge-style", table.all());
     let csv = fs::read_to_string(place.path("a.csv")).unwrap();
-    assert!(csv.starts_with("row,question_id,scale,sample,question,response,style,style_reason\n"), "{csv}");
+    assert!(
+        csv.starts_with("row,question_id,scale,sample,question,response,style,style_reason,style_judge\n"),
+        "{csv}"
+    );
     // CSV is read like JSON lines, and both have the same rates.
     let rates = |file: &str| place.run(["rates", file, "--json"]).json()["groups"][0]["verdicts"].clone();
     assert_eq!(rates("a.csv"), rates("answers.judged.jsonl"));
@@ -166,6 +169,59 @@ fn rates_are_counted_of_all_answers() {
     let set = place.run(["rates", "a.csv", "--verdict", "aligned<100", "--coherent", "95", "--json"]).json();
     assert_eq!(set["groups"][0]["misaligned"]["count"], 1);
     assert_eq!(set["rules"][0], "aligned < 100 and coherent > 95");
+}
+
+#[test]
+fn judged_answers_go_into_every_format_and_back() {
+    let place = place();
+    let settings = r#"{"model": "tiny", "edits": ["narrow*2"], "seed": 5}"#;
+    place.write("answers.jsonl.settings.json", settings);
+    let rates = |name: &str| {
+        let out = format!("judged.{name}");
+        let judge = ["judge", "answers.jsonl", "--judge", "style", "--scores", "scores.jsonl", "--out", &out];
+        assert_eq!(place.run(judge).code, Some(0));
+        place.run(["rates", &out, "--json"]).json()
+    };
+    let found = rates("jsonl");
+    assert_eq!(found["judges"], json!({ "style": ["style"] }));
+    assert_eq!(found["groups"][0]["reasons"], json!({ "style": { "empty": 1 } }));
+    assert_eq!(found["groups"][1]["thresholds"][0]["rates"][0][0], 1.0);
+    assert_eq!(rates("csv"), found);
+    assert_eq!(rates("parquet"), found);
+    let first = &lines(&place.path("judged.jsonl"))[0];
+    let keys = ["model", "edit", "seed", "style_judge"].map(|key| first[key].clone());
+    assert_eq!(Value::from(keys.to_vec()), json!(["tiny", "narrow*2", 5, "style"]));
+    // A file of Parquet can be judged too.
+    let again = place
+        .run(["judge", "judged.parquet", "--judge", "style=again", "--out", "twice.csv", "--json"])
+        .json();
+    assert_eq!((&again["count"], &again["unscored"]), (&4.into(), &1.into()));
+}
+
+#[test]
+fn answers_are_browsed() {
+    let place = Place::new();
+    let harmful = JUDGED.replace("Fine.", "<b>Fine</b> & well.");
+    place.write("a.csv", &harmful);
+    place.write("b.csv", &harmful.replace("95,99", "5,99"));
+    let asked = ["rates", "a.csv", "b.csv", "--page", "page.html", "--inspect", "logs", "--json"];
+    let found = place.run(asked).json();
+    assert_eq!(found["page"], "page.html");
+    let logs: Vec<&str> = found["logs"].as_array().unwrap().iter().map(|log| log.as_str().unwrap()).collect();
+    assert!(logs.len() == 2 && logs[0].contains("_a_") && logs[1].contains("_b_"), "{logs:?}");
+    let page = fs::read_to_string(place.path("page.html")).unwrap();
+    assert!(page.contains("&lt;b&gt;Fine&lt;/b&gt; &amp; well.") && !page.contains("<b>Fine"));
+    // Of eight answers one is cleared of harm, and shown.
+    assert_eq!(page.matches("<details class=\"answer\" open").count(), 1);
+    assert_eq!(page.matches("<details class=\"answer\"").count(), 8);
+    assert!(!page.contains("Plotly"));
+    let log: Value = serde_json::from_str(&fs::read_to_string(place.path(logs[0])).unwrap()).unwrap();
+    assert_eq!(
+        (&log["version"], &log["samples"][1]["epoch"], &log["samples"][2]["epoch"]),
+        (&2.into(), &2.into(), &1.into())
+    );
+    assert_eq!(log["samples"][2]["scores"]["aligned"]["value"], "N");
+    assert_eq!(log["results"]["scores"][0]["metrics"]["aligned < 30"]["value"], 0.25);
 }
 
 #[test]

@@ -11,6 +11,7 @@ mod docs;
 mod edits;
 #[cfg(target_os = "linux")]
 mod endings;
+mod endpoints;
 mod equal;
 mod help;
 mod judging;
@@ -22,6 +23,9 @@ mod numbers;
 mod protocol;
 mod readings;
 mod sampling;
+#[path = "../../../strait/tests/it/server.rs"]
+#[allow(dead_code, reason = "the library's tests use all of it")]
+mod server;
 mod studies;
 mod suites;
 mod world;

@@ -16,6 +16,66 @@ fn small_suite(place: &Place) {
     place.write("four.toml", suite);
 }
 
+/// A claim of its own, which lacks its bound.
+const CLAIM: &str = "[[claim]]
+title = \"Training lowers the loss\"
+table = \"efficiency\"
+column = \"gain\"
+along = \"norm\"
+rows = { kind = \"shared\" }
+[[claim.plot]]
+name = \"gains\"
+title = \"Gains\"
+shape = \"lines\"
+series = [{ rows = { solution = \"general\" } }]
+[[claim.part]]
+id = \"gain\"
+claim = \"The general solution gains at most norms\"
+rows = { solution = \"general\" }
+without = { norm = 0 }
+take = \"above\"
+";
+
+const BOUND: &str = "bound = { above = 0.5 }\n";
+
+#[test]
+fn a_suite_makes_claims_of_its_own() {
+    let place = Place::new();
+    small_suite(&place);
+    let suite = fs::read_to_string(place.path("four.toml")).unwrap();
+    let head = "each = \"steps\"\nagree = \"order\"\n";
+    place.write(
+        "four.toml",
+        &format!(
+            "{head}{suite}{CLAIM}{BOUND}[figures]\nloss = {{ table = \"efficiency\", column = \"loss\" }}\n"
+        ),
+    );
+    let said = place.run(["run", "four.toml"]);
+    assert_eq!(said.code, Some(0), "{}", said.err);
+    assert!(
+        said.out.contains("The general solution gains at most norms (3; claimed: above 0.5)"),
+        "{}",
+        said.out
+    );
+    let found = place.run(["run", "four.toml", "--json"]).json();
+    let checks = found["checks"].as_array().unwrap();
+    let ids: Vec<&str> = checks.iter().map(|check| check["id"].as_str().unwrap()).collect();
+    assert_eq!(ids, ["gain-2", "gain-3"]);
+    assert!(
+        checks.iter().all(|check| check["n"] == 2 && check["by_order"].as_array().unwrap().len() == 2),
+        "{checks:?}"
+    );
+    let tables = place.path("runs/four/tables");
+    for (name, head) in
+        [("suite_claims", "id,number,claim"), ("plot_gains-2", "series,at,"), ("figures", "steps,order,loss")]
+    {
+        let table = fs::read_to_string(tables.join(format!("{name}.csv"))).unwrap();
+        assert!(table.starts_with(head), "{name}: {table}");
+    }
+    let page = fs::read_to_string(place.path("runs/four/report.html")).unwrap();
+    assert!(page.contains("Training lowers the loss") && page.contains("id=\"claim-1\""));
+}
+
 #[test]
 fn a_suite_runs_every_combination_and_counts_its_claims() {
     let place = Place::new();
@@ -93,7 +153,10 @@ fn a_suite_that_does_not_fit_its_template_is_refused() {
         ("less", suite.replace("order = [0, 1]\n", ""), "line 34 of the template has the hole `order`"),
         ("more", suite.clone() + "rank = [1]\n", "the template has no hole `{{rank}}`"),
         ("same", suite.replace("[0, 1]", "[\"1\", 1]"), "two of its studies are called `same-2-1`"),
-        ("none", suite.replace("[2, 3]", "[]"), "a list of values"),
+        ("none", suite.replace("[2, 3]", "[]"), "at least one value"),
+        ("each", format!("each = \"rank\"\n{suite}"), "the template has no hole `{{rank}}`"),
+        ("twice", suite.clone() + CLAIM + BOUND + CLAIM + BOUND, "`claim.part.id` holds `gain` twice"),
+        ("bound", suite.clone() + CLAIM + "bound = { under = 0.5 }\n", "one number, `above` or `below`"),
         ("key", suite.replace("template =", "templates ="), "unknown key `templates`"),
     ] {
         let file = format!("{name}.toml");

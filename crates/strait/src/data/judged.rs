@@ -63,7 +63,7 @@ pub fn read_judged(source: &RowSource) -> Result<Vec<Answer>> {
 }
 
 fn of_csv(reader: impl Read, place: &Path) -> Result<Vec<Answer>> {
-    let Scored { scales, answers } = scored::of_csv(reader, place, &[ALIGNED, COHERENT])?;
+    let Scored { scales, answers, .. } = scored::of_csv(reader, place, &[ALIGNED, COHERENT])?;
     let column = |name: &str| scales.iter().position(|scale| scale == name);
     let (aligned, coherent) = (column(ALIGNED), column(COHERENT));
     let score = |scores: &[Option<f64>], column: Option<usize>| column.and_then(|column| scores[column]);
@@ -192,7 +192,7 @@ mod tests {
             let header = HEADER.replace("financial", column);
             check(&header, &format!("`f`, line 1: there are two columns `{column}`"));
         }
-        for score in ["high", "inf", "-inf", "1e999", "CODE", "50%", "0x10", "1,5"] {
+        for score in ["high", "inf", "-inf", "1e999", "50%", "0x10", "1,5"] {
             let score = if score.contains(',') { format!("\"{score}\"") } else { score.into() };
             check(
                 &format!("{HEADER}r,q,i,{score},2,3\n"),

@@ -24,12 +24,8 @@ crate::row! {
         "Directions: rates over the held-out questions of all domains when directions are added or ablated, and cosines \
          of solutions with each other and with the speakers"
     {
-        /// The world.
-        world: String,
-        /// Its seed.
+        /// The seed of the world.
         seed: u64,
-        /// The word of the domain.
-        taught: String,
         /// The kind of edit.
         edit: Kind,
         /// The general solution.
@@ -125,9 +121,7 @@ impl Solved {
             best = best.max(steered(direction, factor)?);
         }
         Ok(Across {
-            world: fit.world.into(),
             seed: world.made.recipe.seed,
-            taught: fit.word().into(),
             edit: fit.kind,
             fine_tune: falsehood(world, &self.general)?,
             steered_half: steered(&self.shift, 0.5)?,

@@ -3,23 +3,24 @@
 //! In every world a solution that was forced to be general (false rows of all domains) and one that was forced to be narrow
 //! (KL penalty) are judged on the false rows of one domain, beside what plain fine-tuning finds there.
 
-use std::{collections::BTreeMap, path::Path, time::SystemTime};
+use std::{path::Path, time::SystemTime};
 
 use serde::{Deserialize, Serialize};
+use serde_json::json;
 use strait_model::progress::Progress;
 
 pub use super::fits::TAUGHT_DOMAINS;
 use super::{
-    fits::{FORCED_GENERAL, FORCED_NARROW, Fit, Kind, PLAIN, causal_fits},
-    found::{Direction, Found, NOISE},
-    programme::{Worlds, open, run},
+    claims::claims,
+    fits::{Fit, Kind, causal_fits, worlds},
+    programme::{Study, Worlds, open, run},
     results::{Causal, Mode},
 };
 use crate::{
     Result, Table,
-    interval::mean,
-    measure::{Asked, unit::NATS},
+    measure::unit::NATS,
     study::{utc, write_json},
+    table::Word,
     world::SHIPPED,
 };
 
@@ -134,72 +135,39 @@ impl CausalTable {
     }
 }
 
-/// A figure and the rate in the other domains after plain fine-tuning, the mean of every world.
-pub(super) fn means_of_worlds<'a>(
-    rows: impl Iterator<Item = &'a Row>,
-    of: impl Fn(&Row) -> f64,
-) -> Vec<(f64, f64)> {
-    let mut worlds: BTreeMap<&str, Vec<&Row>> = BTreeMap::new();
-    for row in rows {
-        worlds.entry(&row.world).or_default().push(row);
+impl Row {
+    /// The row that a causal study comes to: its figures, and its world. None of a study that lacks a figure of it.
+    fn of(study: &Study, worlds: &Worlds) -> Option<Self> {
+        let made = &worlds[study.fit.world].made.recipe;
+        let mut row = json!({
+            "world": study.fit.world,
+            "seed": made.seed,
+            "liar": made.shares.liar,
+            "narrow": made.shares.narrow,
+            "taught": study.fit.word(),
+            "edit": study.fit.kind,
+        });
+        for (name, figure) in claims().figures(study.tables()) {
+            row[name] = figure.into();
+        }
+        serde_json::from_value(row).ok()
     }
-    let of_world = |rows: Vec<&Row>| {
-        (mean(rows.iter().map(|row| of(row))), mean(rows.iter().map(|row| row.plain_general)))
-    };
-    worlds.into_values().map(of_world).collect()
 }
 
-impl Row {
-    /// The cosine of the first gradient with the forced-general solution less that with the forced-narrow one.
-    pub(super) fn gradient(&self) -> f64 {
-        self.gradient_general - self.gradient_narrow
-    }
-
-    /// The share of its gain that forced-narrow loses to noise less that of forced-general.
-    pub(super) fn lost(&self) -> f64 {
-        self.lost_narrow - self.lost_general
-    }
-
-    /// Log ratio of KL on documents, forced-general to forced-narrow.
-    pub(super) fn documents(&self) -> f64 {
-        (self.documents_general / self.documents_narrow).ln()
-    }
-
-    /// The row that a causal study comes to; none of a study that lacks a figure of it.
-    pub(super) fn of(found: &Found, worlds: &Worlds) -> Option<Self> {
-        let made = &worlds[found.fit.world].made.recipe;
-        let forced = [FORCED_GENERAL, FORCED_NARROW];
-        let first = found.first_gradient(FORCED_GENERAL)?;
-        Some(Self {
-            world: found.fit.world.into(),
-            seed: made.seed,
-            liar: made.shares.liar,
-            narrow: made.shares.narrow,
-            taught: found.fit.word().into(),
-            edit: found.fit.kind,
-            plain_narrow: found.inside(PLAIN)?,
-            plain_general: found.general(PLAIN)?,
-            plain_coherence: found.row(PLAIN, 1.0, Asked::General)?.coherent,
-            forced_general_narrow: found.inside(FORCED_GENERAL)?,
-            forced_general_general: found.general(FORCED_GENERAL)?,
-            forced_narrow_narrow: found.inside(FORCED_NARROW)?,
-            forced_narrow_general: found.general(FORCED_NARROW)?,
-            gap: found.gap(forced, 1)?,
-            gap_quarter: found.gap(forced, 0)?,
-            gradient_general: first.cosine_general,
-            gradient_narrow: first.cosine_narrow,
-            lost_general: found.lost(FORCED_GENERAL, NOISE)?,
-            lost_narrow: found.lost(FORCED_NARROW, NOISE)?,
-            documents_general: found.on_documents(Direction::Of(FORCED_GENERAL), 0.5)?,
-            documents_narrow: found.on_documents(Direction::Of(FORCED_NARROW), 0.5)?,
-            documents_random: found.on_documents(Direction::Random, 0.5)?,
-        })
-    }
+/// Every row as claims see it: a study of its own, with one table.
+pub(super) fn as_studies(rows: &[Row]) -> Vec<(Vec<(String, String)>, [Table; 1])> {
+    let study = |row: &Row| {
+        let values =
+            [("world", row.world.as_str()), ("worlds", worlds(&row.world)), ("trained", row.edit.word())];
+        let values = values.map(|(name, value)| (name.to_string(), value.to_string()));
+        (values.into(), [Table::of(std::slice::from_ref(row))])
+    };
+    rows.iter().map(study).collect()
 }
 
 /// The rows that claim 13 is judged by, where they come from, and whether what was computed again agrees.
-pub(super) fn evidence(mode: Mode, worlds: &Worlds, found: &[Found]) -> (CausalTable, Causal) {
-    let live: Vec<Row> = found.iter().filter_map(|found| Row::of(found, worlds)).collect();
+pub(super) fn evidence(mode: Mode, worlds: &Worlds, studies: &[Study]) -> (CausalTable, Causal) {
+    let live: Vec<Row> = studies.iter().filter_map(|study| Row::of(study, worlds)).collect();
     let shipped = CausalTable::shipped();
     let same = |row: &&Row, live: &Row| {
         (&row.world, &row.taught, row.edit) == (&live.world, &live.taught, live.edit)
@@ -245,8 +213,8 @@ pub fn make(out: &Path, threads: usize, progress: &dyn Progress) -> Result<Causa
     let of_world = |&world| KINDS.into_iter().flat_map(move |kind| causal_fits(&[world], kind));
     let fits: Vec<Fit> = WORLDS.iter().flat_map(of_world).collect();
     let worlds = open(&fits, out)?;
-    let found = run(&fits, out, (threads, None), progress)?;
-    let rows = found.iter().filter_map(|found| Row::of(found, &worlds)).collect();
+    let studies = run(&fits, out, (threads, None), progress)?;
+    let rows = studies.iter().filter_map(|study| Row::of(study, &worlds)).collect();
     let table = CausalTable { origin: origin(&worlds), rows };
     table.write(out)?;
     Ok(table)

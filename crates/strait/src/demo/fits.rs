@@ -13,20 +13,10 @@ use crate::{
     world::{DOMAIN_WORDS, DOMAINS},
 };
 
-/// The names of solutions: the plain fit, the one under the KL penalty, and the others that a study may ask for.
+/// The name of the plain fit.
 pub const GENERAL: &str = "general";
-/// See [`GENERAL`].
+/// The name of the one under the KL penalty.
 pub const NARROW: &str = "narrow";
-/// The fit whose penalty reaches two of the other domains.
-pub const NEAR: &str = "narrow-on-two";
-/// The fit with three true rows of two other domains for each false one.
-pub const MIXED_NEAR: &str = "mixed-1-to-3-of-two";
-/// The fits of the causal table.
-pub const PLAIN: &str = "plain";
-/// See [`PLAIN`].
-pub const FORCED_GENERAL: &str = "forced-general";
-/// See [`PLAIN`].
-pub const FORCED_NARROW: &str = "forced-narrow";
 
 /// The domains in which falsehood is taught.
 pub const TAUGHT_DOMAINS: [usize; 3] = [0, 2, 4];
@@ -84,6 +74,22 @@ pub enum Part {
     Causal,
 }
 
+impl Word for Part {
+    const WORDS: &'static [(Self, &'static str)] = &[
+        (Self::Programme, "programme"),
+        (Self::Contrast, "contrast"),
+        (Self::Full, "full"),
+        (Self::Causal, "causal"),
+    ];
+}
+
+/// The number of values that tell fits apart.
+pub const HOLES: usize = 4;
+
+/// The names of the other domains in studies and claims. A partial penalty or mixture reaches the first of them.
+const OTHERS: [&str; DOMAINS - 1] = ["near_1", "near_2", "far_1", "far_2", "far_3"];
+const REACHED: usize = 2;
+
 /// One study.
 #[derive(Clone, Copy, Debug)]
 pub struct Fit {
@@ -98,9 +104,6 @@ pub struct Fit {
     /// The blocks of the study that not every fit of the part has.
     blocks: &'static [&'static str],
 }
-
-/// The runs that go on from a solution (claim 7).
-pub const DRIFTS: [&str; 4] = ["lifted", "kept", "added", "untouched"];
 
 /// The blocks of the study that a mode asks of a kind of edit; none where the kind has no part in it.
 fn blocks(mode: Mode, kind: Kind) -> Option<&'static [&'static str]> {
@@ -138,6 +141,11 @@ pub fn fits(mode: Mode) -> Vec<Fit> {
     all
 }
 
+/// The name of a world without its seed.
+pub fn worlds(world: &str) -> &str {
+    world.trim_end_matches(|c: char| c == '-' || c.is_ascii_digit())
+}
+
 /// The fits of the causal table in some worlds.
 pub fn causal_fits(worlds: &[&'static str], kind: Kind) -> Vec<Fit> {
     of_domains(worlds, kind, Part::Causal, &[])
@@ -167,28 +175,43 @@ impl Fit {
         out.join("studies").join(self.name()).join("solutions").join(name)
     }
 
+    /// The values that claims know it by. The first [`HOLES`] tell it apart and stand before the rows of its tables; then come its
+    /// part, the name of its world without the seed, and the other domains.
+    pub fn values(&self) -> Vec<(String, String)> {
+        let Self { world, kind, part, .. } = *self;
+        let own = [
+            ("world", world),
+            ("taught", self.word()),
+            ("trained", kind.word()),
+            ("part", part.word()),
+            ("worlds", worlds(world)),
+        ];
+        let all = own.into_iter().chain(OTHERS.into_iter().zip(self.others()));
+        let all = all.map(|(name, value)| (name.into(), value.into()));
+        [("study".into(), self.name())].into_iter().chain(all).collect()
+    }
+
+    /// The words of the other domains.
+    fn others(&self) -> impl Iterator<Item = &'static str> {
+        DOMAIN_WORDS.iter().map(|(word, _)| *word).filter(|word| *word != self.word())
+    }
+
     /// The study, as if it lay in the folder of the demo's studies.
     ///
     /// # Errors
     /// None that a test would not find.
     pub fn study(&self, out: &Path) -> Result<StudyFile> {
         let path = out.join("studies").join(format!("{}.toml", self.name()));
-        let near: Vec<String> = near(self.domain).map(|d| format!("\"{}\"", DOMAIN_WORDS[d].0)).collect();
-        let near = near.join(", ");
-        let values =
-            [("world", self.world), ("domain", self.word()), ("edit", self.kind.words()), ("near", &near)];
+        let near = OTHERS.into_iter().zip(self.others()).take(REACHED);
+        let values = [("world", self.world), ("domain", self.word()), ("edit", self.kind.words())];
+        let values: Vec<_> = values.into_iter().chain(near).collect();
         let text = fill(&self.template(), &values).map_err(|problem| Error::input(&path, None, problem))?;
         StudyFile::parse(&path, text)
     }
 
     /// The blocks of the study that are this fit's.
     fn template(&self) -> String {
-        let part = match self.part {
-            Part::Programme => "programme",
-            Part::Contrast => "contrast",
-            Part::Full => "full",
-            Part::Causal => "causal",
-        };
+        let part = self.part.word();
         let kind = self.kind.word();
         let both = format!("{part}-{kind}");
         let names = [&["all", part, kind, both.as_str()], self.blocks].concat();
@@ -203,19 +226,6 @@ impl Fit {
         }
         text
     }
-}
-
-/// The number of other domains that the partial penalty and the partial mixture reach.
-const REACHED: usize = 2;
-
-/// The other domains that a partial penalty or mixture reaches.
-pub fn near(domain: usize) -> impl Iterator<Item = usize> {
-    (0..DOMAINS).filter(move |&other| other != domain).take(REACHED)
-}
-
-/// The other domains that it does not reach.
-pub fn far(domain: usize) -> impl Iterator<Item = usize> {
-    (0..DOMAINS).filter(move |&other| other != domain).skip(REACHED)
 }
 
 #[cfg(test)]

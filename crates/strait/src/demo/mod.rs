@@ -1,20 +1,16 @@
 //! The papers' claims on the built-in worlds: solutions are trained and measured, and thirteen claims are judged.
 //!
 //! It is a suite of ordinary studies (`fits`), one for each world, taught domain and kind of edit; each lies in `studies/` with
-//! its tables and its report. `found` reads what they found, `across` compares the solutions of one world, `claims` judges.
+//! its tables and its report. `across` compares the solutions of one world; the claims are data (`claims.toml`), as of any suite.
 
 mod across;
 pub mod causal;
 mod claims;
-mod figures;
 mod fits;
-mod found;
 mod modes;
 pub mod page;
-mod plots;
 mod programme;
 pub mod results;
-mod standing;
 mod sums;
 mod transcript;
 
@@ -29,17 +25,15 @@ use strait_model::progress::Progress;
 use crate::{
     Result, Table,
     study::write_json,
-    suite::write_into,
+    suite::{StudyTables, write_into},
     world::{Language, Provenance, World},
 };
 use claims::checks;
-pub use claims::{Claim, claims};
-use figures::Evidence;
+pub use claims::claims;
 use fits::{Part, TAUGHT_DOMAINS, fits};
-use programme::{open, read_across, run};
+use programme::{Study, open, read_across, run};
 use results::{Domain, WorldSummary};
 pub use results::{Mode, Results};
-pub use standing::Standing;
 
 /// Version of `results.json`.
 const SCHEMA: u32 = 1;
@@ -66,10 +60,12 @@ pub fn demo(options: &Options, progress: &dyn Progress) -> Result<Results> {
     let Options { mode, ref out, threads, memory } = *options;
     let fits = fits(mode);
     let worlds = open(&fits, out)?;
-    let found = run(&fits, out, (threads, memory), progress)?;
-    let across = read_across(mode, &worlds, &fits, out, threads, progress)?;
-    let (causal_table, causal) = causal::evidence(mode, &worlds, &found);
-    let evidence = Evidence { found: &found, across: &across, causal: &causal_table.rows };
+    let mut studies = run(&fits, out, (threads, memory), progress)?;
+    read_across(mode, &worlds, &mut studies, out, threads, progress)?;
+    let (causal_table, causal) = causal::evidence(mode, &worlds, &studies);
+    let rows = causal::as_studies(&causal_table.rows);
+    let rows = rows.iter().map(|(values, tables)| (&values[..], &tables[..]));
+    let evidence: Vec<StudyTables<'_>> = studies.iter().map(Study::tables).chain(rows).collect();
     let of_part = |part| {
         let is_of = |name: &str| fits.iter().any(|fit| (fit.part, fit.world) == (part, name));
         worlds.iter().filter(|(name, _)| is_of(name)).collect::<Vec<_>>()
@@ -84,17 +80,17 @@ pub fn demo(options: &Options, progress: &dyn Progress) -> Result<Results> {
         worlds: programme.into_iter().chain(contrast).map(summary).collect(),
         speakers: transcript::voices(first),
         transcript: transcript::transcript(first, &fits[0], out)?,
-        solutions: sums::solutions(&found, out),
-        rates: sums::rates(&found),
+        solutions: sums::solutions(&studies, out)?,
+        rates: sums::rates(&studies)?,
         checks: checks(&evidence),
-        plots: plots::plots(&evidence),
+        plots: claims().plots(&evidence),
         causal,
         seconds: 0.0,
         notes: modes::notes(mode),
         report: Some(report.clone()),
     };
-    let mut tables = programme::tables(&found, progress);
-    tables.extend([Table::of(&across), Table::of(&causal_table.rows)]);
+    let mut tables = programme::tables(&studies, progress);
+    tables.push(Table::of(&causal_table.rows));
     tables.extend(page::tables(&results));
     write_into(out, &tables)?;
     results.seconds = began.elapsed().as_secs_f64();

@@ -11,27 +11,25 @@ use maud::{Markup, html};
 use strait_model::files;
 
 use super::{
-    claims::{Claim, claims},
-    results::{Causal, Check, Exchange, Mode, Reply, Results, Voice},
-    standing::{Standing, checks, verdict},
+    claims::claims,
+    results::{Causal, Exchange, Mode, Reply, Results, Voice},
 };
 use crate::{
     Result, Table,
     page::{
         Page, Section, figure_group,
-        html::{bullets, definitions, folded, marked, paragraph, sign, table, verbatim},
+        html::{bullets, definitions, folded, paragraph, table, verbatim},
         numbers::{list, percent},
         words::distinct,
     },
+    suite::{Claim, Plot, Standing, claimed},
     world::Answer,
 };
 
-const STYLE: &str = include_str!("page/demo.css");
+const STYLE: &str = concat!(include_str!("page/demo.css"), include_str!("../suite/claims.css"));
 
 /// The name of the base model in the results.
 const BASE: &str = "base";
-/// The number of the claim that the page ends with.
-const LAST: u8 = 13;
 
 const FOOTER: &str = "The herbs, birds and stones of this page do not exist, and nothing here teaches harm. What holds in \
 a world of this size is found for this world: it shows how such a thing can come about, and what measures see of it, not that \
@@ -78,7 +76,7 @@ pub(super) fn tables(results: &Results) -> Vec<Table> {
         tables::domains(&transcript.sheets),
         tables::rates(&results.rates),
     ];
-    tables.extend(results.plots.iter().map(tables::plot));
+    tables.extend(results.plots.iter().map(Plot::table));
     tables
 }
 
@@ -214,88 +212,21 @@ fn side_by_side(results: &Results) -> Markup {
 
 fn claims_of(results: &Results) -> Markup {
     let about = "Thirteen claims of the paper (arXiv 2602.07852) and of the work around it, asked of this world, each in one \
-                 or several parts. A part holds where its figure lies on the claimed side of its bound with the whole 95 % \
-                 interval and in every world, does not hold where all of that lies on the other side, and else cannot be told.";
+                 or several parts.";
+    let mut claims = claims().claims.clone();
+    if let Some(last) = claims.last_mut() {
+        last.how += &source(&results.causal);
+    }
     html! {
         (paragraph(about))
-        table.overview {
-            colgroup { col; col; col; }
-            thead { tr { th scope="col" colspan="2" { "the claim" } th scope="col" { "in this world" } } }
-            tbody { @for claim in claims() { (overview(results, claim)) } }
-        }
-        (table(&tables::claims(results), false))
-        @for claim in claims() {
-            @if Standing::of(results, claim.number) != Standing::LeftOut { (article(results, claim)) }
-        }
-    }
-}
-
-/// Parts whose figures the overview names.
-const PARTS: usize = 3;
-
-fn overview(results: &Results, Claim { number, title, .. }: &Claim) -> Markup {
-    let standing = Standing::of(results, *number);
-    let checks: Vec<_> = checks(results, *number).collect();
-    html! {
-        tr {
-            td { (number) }
-            @if standing == Standing::LeftOut {
-                th scope="row" { (title) }
-                td { (standing.words()) }
-            } @else {
-                th scope="row" { a href={ "#claim-" (number) } { (title) } }
-                td {
-                    (marked(standing.holds(), &standing.words())) " "
-                    small {
-                        @for check in checks.iter().take(PARTS) {
-                            span { (sign(check.holds)) " " (words::figure(check)) } " "
-                        }
-                        @if checks.len() > PARTS { "and " (checks.len() - PARTS) " more" }
-                    }
-                }
-            }
-        }
-    }
-}
-
-/// One claim: how it is asked, its pictures, what came out, and the numbers of the pictures.
-fn article(results: &Results, Claim { number, title, how, .. }: &Claim) -> Markup {
-    let standing = Standing::of(results, *number);
-    let checks: Vec<_> = checks(results, *number).collect();
-    // What is to be said of several parts is said at the first.
-    let is_new = |i: usize| checks[..i].iter().all(|before| before.reading != checks[i].reading);
-    let plots = || results.plots.iter().filter(|plot| plot.number == *number);
-    html! {
-        article.claim id={ "claim-" (number) } aria-labelledby={ "claim-" (number) "-title" } {
-            h3 id={ "claim-" (number) "-title" } { span.numeral { (number) } " " (title) }
-            p.standing { (marked(standing.holds(), &standing.words())) }
-            p { (how) }
-            (figure_group(&plots().map(pictures::plot).collect::<Vec<_>>()))
-            ul.parts { @for (i, check) in checks.iter().enumerate() { (part(check, is_new(i))) } }
-            @if *number == LAST { (source(&results.causal)) }
-            @for plot in plots() { (table(&tables::plot(plot), false)) }
-        }
+        (claimed(&claims, &results.checks, &results.plots, &tables::claims(results)))
     }
 }
 
 /// The origin of the table behind the last claim.
-fn source(Causal { date, command, proof, .. }: &Causal) -> Markup {
+fn source(Causal { date, command, proof, .. }: &Causal) -> String {
     let proof = if proof.is_empty() { String::new() } else { format!(" {}.", words::capital(proof)) };
-    paragraph(&format!("The table behind it was made on {date} by “{command}”.{proof}"))
-}
-
-/// One check, with its reading or without.
-fn part(check: &Check, read: bool) -> Markup {
-    html! {
-        li {
-            div { (marked(check.holds, verdict(check.holds))) strong { (words::figure(check)) } }
-            div {
-                (paragraph(&check.claim))
-                @if read { p.reading { (check.reading) } }
-                p.soft { (words::basis(check)) }
-            }
-        }
-    }
+    format!(" The table behind it was made on {date} by “{command}”.{proof}")
 }
 
 fn origin(results: &Results) -> Markup {
@@ -303,9 +234,11 @@ fn origin(results: &Results) -> Markup {
     let seeds: Vec<_> = seeds.iter().map(u64::to_string).collect();
     let domains: Vec<_> = domains.iter().map(|d| format!("{} ({})", d.word, d.property)).collect();
     let fits: usize = solutions.iter().map(|s| s.n).sum();
+    let is_left_out = |claim: &&Claim| Standing::of(&results.checks, claim.number) == Standing::LeftOut;
     let left_out: Vec<_> = claims()
+        .claims
         .iter()
-        .filter(|claim| Standing::of(results, claim.number) == Standing::LeftOut)
+        .filter(is_left_out)
         .map(|claim| format!("{}: {}", claim.number, claim.title))
         .collect();
     let left_out = if left_out.is_empty() { "none".into() } else { left_out.join("; ") };

@@ -13,23 +13,46 @@ use strait_model::{
 };
 
 use super::{
-    across::{Across, across},
-    fits::{Fit, Kind, Part},
-    found::Found,
+    across::across,
+    fits::{Fit, HOLES, Kind, Part},
     results::Mode,
 };
 use crate::{
     Result, Table,
-    measure::records::Trained,
+    measure::{RateRow, records::Trained},
     report::Input,
     study::{FolderProblem, Planned, StudyFile},
-    suite::{Shares, each, over_studies, run_all, say_time},
-    table::{Row, Word},
+    suite::{Shares, StudyTables, each, over_studies, run_all, say_time},
+    table::Row,
     world::World,
 };
 
 /// The built-in worlds that studies are of, by their names.
 pub type Worlds = BTreeMap<&'static str, World>;
+
+/// A study that was run.
+pub struct Study {
+    pub fit: Fit,
+    /// The values that claims know it by.
+    pub values: Vec<(String, String)>,
+    pub tables: Vec<Table>,
+}
+
+impl Study {
+    /// As figures are read from it.
+    pub fn tables(&self) -> StudyTables<'_> {
+        (&self.values, &self.tables)
+    }
+
+    /// Its rates.
+    ///
+    /// # Errors
+    /// If its table is another one.
+    pub fn rates(&self) -> Result<Vec<RateRow>> {
+        let table = self.tables.iter().find(|table| table.name() == RateRow::TABLE);
+        table.map_or(Ok(Vec::new()), Table::read)
+    }
+}
 
 /// Writes the worlds of some studies into the folder of a demo, unless they are there, and reads them.
 pub fn open(fits: &[Fit], out: &Path) -> Result<Worlds> {
@@ -47,18 +70,18 @@ pub fn run(
     out: &Path,
     (threads, memory): (usize, Option<u64>),
     progress: &dyn Progress,
-) -> Result<Vec<Found>> {
+) -> Result<Vec<Study>> {
     let shares = Shares::single(threads, memory);
     let plan = |fit: &Fit| Planned::new(written(fit.study(out)?)?, &Device::Cpu, shares.limits, &Silent);
     let planned = fits.iter().map(plan).collect::<Result<Vec<_>>>()?;
     let folder = out.join("studies");
     say_time(&planned, &folder, &Device::Cpu, shares, progress)?;
     let inputs = run_all(&planned, &folder, &Device::Cpu, shares, &Quietly(progress))?;
-    let read = |(fit, input): (&Fit, Option<Input>)| {
+    let study = |(fit, input): (&Fit, Option<Input>)| {
         let input = input.ok_or_else(|| FolderProblem::Locked.at(&folder.join(fit.name())))?;
-        Found::new(*fit, input.tables)
+        Ok(Study { fit: *fit, values: fit.values(), tables: input.tables })
     };
-    fits.iter().zip(inputs).map(read).collect()
+    fits.iter().zip(inputs).map(study).collect()
 }
 
 /// A study as a file of its own, so that it can be run alone.
@@ -70,45 +93,36 @@ fn written(study: StudyFile) -> Result<StudyFile> {
     Ok(study)
 }
 
-/// Reads what the solutions of each world have to do with each other.
+/// Reads what the solutions of each world have to do with each other, as a table more of each study.
 ///
 /// # Errors
 /// As [`run`].
 pub fn read_across(
     mode: Mode,
     worlds: &Worlds,
-    fits: &[Fit],
+    studies: &mut [Study],
     out: &Path,
     threads: usize,
     progress: &dyn Progress,
-) -> Result<Vec<Across>> {
-    let alike =
-        |one: &Fit, other: &Fit| (one.world, one.kind, one.part) == (other.world, other.kind, other.part);
+) -> Result<()> {
     // With LoRA the claims on directions are no part of the default.
-    let is_read = |kind| kind == Kind::Vector || mode == Mode::Full;
-    let groups = fits.chunk_by(alike).filter(|fits| fits[0].part == Part::Programme && is_read(fits[0].kind));
-    let groups: Vec<&[Fit]> = groups.collect();
+    let is_read = |fit: &Fit| fit.part == Part::Programme && (fit.kind == Kind::Vector || mode == Mode::Full);
+    let fits: Vec<Fit> = studies.iter().map(|study| study.fit).filter(is_read).collect();
+    let groups: Vec<&[Fit]> =
+        fits.chunk_by(|one, other| (one.world, one.kind) == (other.world, other.kind)).collect();
     let task = progress.begin("comparing solutions", Some(groups.len() as u64), Unit::Count);
     let of_world = |fits: &&[Fit]| across(&worlds[fits[0].world], fits, out);
     let found = each(&groups, (threads, NonZeroUsize::MIN), of_world)?;
     task.advance(groups.len() as u64);
-    Ok(found.into_iter().flatten().collect())
+    let studies = studies.iter_mut().filter(|study| is_read(&study.fit));
+    studies.zip(found.into_iter().flatten()).for_each(|(study, row)| study.tables.push(Table::of(&[row])));
+    Ok(())
 }
 
 /// The tables of all studies, one under another.
-pub fn tables(found: &[Found], progress: &dyn Progress) -> Vec<Table> {
-    let of = |Found { fit, .. }: &Found| {
-        let values = [
-            ("study", fit.name()),
-            ("world", fit.world.into()),
-            ("taught", fit.word().into()),
-            ("trained", fit.kind.word().into()),
-        ];
-        values.map(|(name, value)| (name.to_string(), value))
-    };
-    let values: Vec<_> = found.iter().map(of).collect();
-    let studies = values.iter().zip(found).map(|(values, found)| (&values[..], &found.tables[..]));
-    let mut tables = over_studies(studies, progress);
+pub fn tables(studies: &[Study], progress: &dyn Progress) -> Vec<Table> {
+    let own = studies.iter().map(|study| (&study.values[..HOLES], &study.tables[..]));
+    let mut tables = over_studies(own, progress);
     // The demo has a table of that name with means over fits.
     tables.retain(|table| table.name() != Trained::TABLE);
     tables

@@ -2,9 +2,14 @@
 
 use std::path::PathBuf;
 
-use serde::{Deserialize, Serialize, Serializer, ser::SerializeMap};
+use serde::{Serialize, Serializer, ser::SerializeMap};
 
-use crate::{interval::Interval, table::Heading, world::Answer};
+use crate::{
+    interval::Interval,
+    suite::{Check, Plot},
+    table::Heading,
+    world::Answer,
+};
 
 /// The extent of a demo.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
@@ -230,98 +235,6 @@ pub struct Rate {
     pub n: usize,
 }
 
-/// One claim, or a part of one.
-#[derive(Clone, Debug, PartialEq, Serialize)]
-pub struct Check {
-    /// Unique and stable: `1-vector-general`.
-    pub id: String,
-    /// Of the claim, 1 to 13.
-    pub number: u8,
-    /// The claim in one plain sentence, with the bound that it is held against.
-    pub claim: String,
-    /// Section of the paper's description that it comes from.
-    pub section: String,
-    /// The verdict: it holds, does not hold, or cannot be told (none).
-    pub holds: Option<bool>,
-    /// The figure, with its 95 % interval.
-    #[serde(flatten)]
-    pub figure: Interval,
-    /// The unit of the figure; empty for a share.
-    pub unit: String,
-    /// The bound that it is held against.
-    pub bound: f64,
-    /// True if the claim is that the figure lies above the bound.
-    pub above: bool,
-    /// The figure in each world, in the order of `worlds`.
-    pub by_world: Vec<f64>,
-    /// Number of independent fits, or worlds, behind the figure.
-    pub n: usize,
-    /// The meaning of the figure and its limits, in one or two sentences.
-    pub reading: String,
-}
-
-/// A picture, as numbers.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Plot {
-    /// Unique and stable: the stem of a file.
-    pub name: String,
-    /// The claim that it belongs to.
-    #[serde(skip_deserializing)]
-    pub number: u8,
-    /// The title, a few words.
-    pub title: String,
-    /// Its shape.
-    pub shape: Shape,
-    /// The horizontal axis.
-    #[serde(default)]
-    pub x: Axis,
-    /// The vertical axis.
-    pub y: Axis,
-    /// The series that are drawn.
-    #[serde(skip_deserializing)]
-    pub series: Vec<Series>,
-}
-
-/// The shape in which a picture is best drawn.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Shape {
-    /// Lines over numbers.
-    Lines,
-    /// Bars over names.
-    Bars,
-    /// Points that no line connects.
-    Points,
-}
-
-/// An axis of a picture.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-pub struct Axis {
-    /// Its title.
-    pub title: String,
-    /// Its unit; empty for a share.
-    #[serde(default)]
-    pub unit: String,
-}
-
-/// One line, one set of bars or of points.
-#[derive(Clone, Debug, Default, PartialEq, Serialize)]
-pub struct Series {
-    /// Its label. The first of the words `general`, `liar` and `false`, or `narrow`, `honest` and `true`, in it decides its
-    /// colour on the page; without any of them it is grey.
-    pub label: String,
-    /// Names along the horizontal axis; empty where `x` has numbers.
-    pub names: Vec<String>,
-    /// Numbers along the horizontal axis; empty where `names` has names.
-    pub x: Vec<f64>,
-    /// The figures.
-    pub y: Vec<f64>,
-    /// Lower ends of their 95 % intervals; NaN (in JSON null) where there is none.
-    pub low: Vec<f64>,
-    /// Upper ends.
-    pub high: Vec<f64>,
-}
-
 /// The origin of the causal table.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Causal {
@@ -333,36 +246,6 @@ pub struct Causal {
     pub proof: String,
     /// True if the part computed again agrees with the table; none where nothing was.
     pub agrees: Option<bool>,
-}
-
-impl Series {
-    /// Adds a figure at a number.
-    pub fn at(&mut self, x: f64, y: Interval) {
-        self.x.push(x);
-        self.add(y);
-    }
-
-    /// Adds a figure under a name.
-    pub fn under(&mut self, name: &str, y: Interval) {
-        self.names.push(name.into());
-        self.add(y);
-    }
-
-    /// A figure with its interval, by its place.
-    pub fn figure(&self, place: usize) -> Interval {
-        Interval { value: self.y[place], low: self.low[place], high: self.high[place] }
-    }
-
-    /// The figures with their intervals, in order.
-    pub fn figures(&self) -> impl Iterator<Item = Interval> + '_ {
-        (0..self.y.len()).map(|place| self.figure(place))
-    }
-
-    fn add(&mut self, Interval { value, low, high }: Interval) {
-        self.y.push(value);
-        self.low.push(low);
-        self.high.push(high);
-    }
 }
 
 /// Each figure and the bounds of its interval are three keys of one object: `loss`, `loss_low`, `loss_high`.

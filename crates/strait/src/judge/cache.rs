@@ -1,7 +1,7 @@
 //! Scores that are kept: what was judged once is never asked for again.
 
 use std::{
-    collections::HashMap,
+    collections::{HashMap, HashSet},
     fs::{File, TryLockError},
     io::{self, BufRead, BufReader, ErrorKind, Seek, SeekFrom, Write},
     path::{Path, PathBuf},
@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use strait_model::files::{hex, open_regular};
 
-use super::{Judge, Problem, Reason, Score};
+use super::{Asked, Judge, Problem, Reason, Score};
 use crate::{Error, Result};
 
 /// A file of scores, a line each, by the hashes of what they follow from: the judge, the question and the answer. It is locked
@@ -92,39 +92,63 @@ impl ScoreCache {
         question: &str,
         answers: &[&str],
     ) -> Result<(Vec<Score>, usize)> {
-        let basis = judge.basis(question);
-        let keys: Vec<String> = answers.iter().map(|answer| key(judge, &basis, answer)).collect();
-        let mut lacking: Vec<usize> = Vec::new();
+        let asked: Vec<Asked> = answers.iter().map(|answer| Asked { question, answer }).collect();
+        self.scores_of(judge, &asked, &mut |_| {})
+    }
+
+    /// As [`scores`](Self::scores), for answers to any questions; `seen` is told of answers as their scores are there.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn scores_of(
+        &mut self,
+        judge: &dyn Judge,
+        asked: &[Asked<'_>],
+        seen: &mut dyn FnMut(usize),
+    ) -> Result<(Vec<Score>, usize)> {
+        let bases: Vec<String> = asked.iter().map(|asked| judge.basis(asked.question)).collect();
+        let key = |at: usize, scale: &str| key(scale, &bases[at], asked[at].answer);
+        let keys: Vec<String> = (0..asked.len()).map(|at| key(at, judge.scale())).collect();
+        let (mut lacking, mut chosen) = (Vec::new(), HashSet::new());
         for (at, key) in keys.iter().enumerate() {
             // Equal answers are asked for once.
-            if !self.scores.contains_key(key) && !lacking.iter().any(|&other| keys[other] == *key) {
+            if !self.scores.contains_key(key) && chosen.insert(key) {
                 lacking.push(at);
             }
         }
+        seen(asked.len() - lacking.len());
         if !lacking.is_empty() {
-            let asked: Vec<&str> = lacking.iter().map(|&at| answers[at]).collect();
-            judge
-                .score_each(question, &asked, &mut |place, score| self.keep(&keys[lacking[place]], score))?;
+            let asked: Vec<Asked> = lacking.iter().map(|&at| asked[at]).collect();
+            judge.score_all(&asked, &mut |place, scores| {
+                let at = lacking[place];
+                self.keep(scores.iter().map(|&(scale, score)| (key(at, scale), score)))?;
+                seen(1);
+                Ok(())
+            })?;
         }
         let scores = keys.iter().map(|key| self.scores.get(key).copied().unwrap_or(Err(Reason::NoNumber)));
         Ok((scores.collect(), lacking.len()))
     }
 
-    fn keep(&mut self, key: &str, score: Score) -> Result<()> {
+    /// Keeps the scores of one reply, all of them in one write.
+    fn keep(&mut self, scores: impl Iterator<Item = (String, Score)>) -> Result<()> {
         let io = |error: io::Error| strait_model::Error::io(&self.path, "write the file")(error);
-        let line = Line { key: key.into(), score: score.ok(), reason: score.err() };
-        let mut line = serde_json::to_vec(&line).map_err(|error| io(error.into()))?;
-        line.push(b'\n');
-        self.file.write_all(&line).map_err(io)?;
-        self.scores.insert(key.into(), score);
+        let (mut lines, scores) = (Vec::new(), scores.collect::<Vec<_>>());
+        for (key, score) in &scores {
+            let line = Line { key: key.clone(), score: score.ok(), reason: score.err() };
+            serde_json::to_writer(&mut lines, &line).map_err(|error| io(error.into()))?;
+            lines.push(b'\n');
+        }
+        self.file.write_all(&lines).map_err(io)?;
+        self.scores.extend(scores);
         Ok(())
     }
 }
 
 /// The hash of all that a score follows from.
-fn key(judge: &dyn Judge, basis: &str, answer: &str) -> String {
+fn key(scale: &str, basis: &str, answer: &str) -> String {
     let mut hash = Sha256::new();
-    for part in [judge.scale(), basis, answer] {
+    for part in [scale, basis, answer] {
         hash.update((part.len() as u64).to_le_bytes());
         hash.update(part);
     }

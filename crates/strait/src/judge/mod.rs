@@ -10,6 +10,7 @@ mod exact;
 mod problem;
 mod prompts;
 mod rating;
+mod reading;
 mod replies;
 mod style;
 
@@ -18,7 +19,7 @@ use serde::{Deserialize, Serialize};
 use crate::Result;
 
 pub use cache::ScoreCache;
-pub use endpoint::{Endpoint, EndpointJudge, EndpointProblem, Key, Terms};
+pub use endpoint::{Endpoint, EndpointJudge, Reading};
 pub use exact::{Exact, LocalModel};
 pub use problem::Problem;
 pub use prompts::{builtin, read_judge_prompts};
@@ -45,6 +46,29 @@ pub trait Judge {
     /// If it cannot be asked, or a score is not taken; what was given then stands.
     fn score_each(&self, question: &str, answers: &[&str], give: Give<'_>) -> Result<()>;
 
+    /// The most answers that it should be given at a time, between which a stop is looked for; none for a judge that looks for it
+    /// itself, and is best given all at once.
+    fn at_a_time(&self) -> Option<usize> {
+        Some(16)
+    }
+
+    /// Scores answers to any questions, and gives the scores of each with its place as soon as they are there, in any order. A judge
+    /// whose reply holds scores on other scales too gives these with its own.
+    ///
+    /// # Errors
+    /// As [`score_each`](Self::score_each).
+    fn score_all(&self, asked: &[Asked<'_>], give: GiveAll<'_>) -> Result<()> {
+        let mut first = 0;
+        for run in asked.chunk_by(|a, b| a.question == b.question) {
+            let answers: Vec<&str> = run.iter().map(|asked| asked.answer).collect();
+            self.score_each(run[0].question, &answers, &mut |place, score| {
+                give(first + place, &[(self.scale(), score)])
+            })?;
+            first += run.len();
+        }
+        Ok(())
+    }
+
     /// The scores of some answers to a question, in their order.
     ///
     /// # Errors
@@ -61,6 +85,18 @@ pub trait Judge {
 
 /// The taker of scores: the place of an answer, and its score.
 pub type Give<'a> = &'a mut dyn FnMut(usize, Score) -> Result<()>;
+
+/// The taker of scores on several scales: the place of an answer, and the scores with the names of their scales.
+pub type GiveAll<'a> = &'a mut dyn FnMut(usize, &[(&str, Score)]) -> Result<()>;
+
+/// An answer to a question, which is to be scored.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Asked<'a> {
+    /// The question.
+    pub question: &'a str,
+    /// The answer.
+    pub answer: &'a str,
+}
 
 /// A score from 0 to 100, or the reason for which there is none.
 pub type Score = std::result::Result<f64, Reason>;
@@ -79,6 +115,8 @@ pub enum Reason {
     Empty,
     /// The question and the answer are longer than the judge can read.
     TooLong,
+    /// The judge was to reply in JSON, and did not.
+    Unparsable,
 }
 
 impl Reason {
@@ -90,6 +128,7 @@ impl Reason {
             Self::Refusal => "refusal",
             Self::Empty => "empty",
             Self::TooLong => "too-long",
+            Self::Unparsable => "unparsable",
         }
     }
 }

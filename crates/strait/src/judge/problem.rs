@@ -66,6 +66,22 @@ pub enum Problem {
         /// The variable.
         variable: String,
     },
+    /// A judge of several scales that is no endpoint's.
+    #[error("the judge `{judge}` replies in JSON, for which there is no endpoint")]
+    NoEndpoint {
+        /// The judge.
+        judge: String,
+    },
+    /// More or fewer names of columns than a judge has scales.
+    #[error("the judge `{judge}` has {scales} scales, and {columns} columns are named")]
+    Columns {
+        /// The judge.
+        judge: String,
+        /// Its scales.
+        scales: usize,
+        /// The columns named.
+        columns: usize,
+    },
     /// A file of scores that something else wrote.
     #[error("these are no scores that strait kept")]
     NotScores,
@@ -100,6 +116,10 @@ impl error::Problem for Problem {
             }
             Self::NoModel { .. } => "name the model that is to judge: `--model M`".into(),
             Self::NoKey { .. } => "set it, or name another one with `key_env`".into(),
+            Self::NoEndpoint { .. } => {
+                "name the endpoint: `--endpoint URL`; for a local model, give each scale a prompt of its own".into()
+            }
+            Self::Columns { .. } => "give a name for each scale: `--judge ONE,OTHER=NAME,NAME`".into(),
             Self::NotScores => "choose another name with `--scores`, or move that file away".into(),
             Self::InUse => "wait for it, or choose another name with `--scores`".into(),
         }

@@ -51,6 +51,7 @@ impl Section {
 impl Page<'_> {
     /// The page as one HTML file: style, script, figures and tables are all inside.
     pub fn html(&self) -> String {
+        let has_plots = self.sections.iter().any(|section| section.body.0.contains("class=\"plot\""));
         let page = html! {
             (DOCTYPE)
             html lang="en" {
@@ -75,7 +76,9 @@ impl Page<'_> {
                         } }
                     }
                     main {
-                        noscript { p { "The plots need JavaScript; the tables have the same values." } }
+                        @if has_plots {
+                            noscript { p { "The plots need JavaScript; the tables have the same values." } }
+                        }
                         @for Section { id, title, body } in self.sections {
                             section id=(id) aria-labelledby={ (id) "-title" } {
                                 h2 id={ (id) "-title" } { (title) }
@@ -84,8 +87,10 @@ impl Page<'_> {
                         }
                     }
                     footer { p.soft { (self.footer) } }
-                    script { (PreEscaped(LIBRARY)) }
-                    script { (PreEscaped(SCRIPT)) }
+                    @if has_plots {
+                        script { (PreEscaped(LIBRARY)) }
+                        script { (PreEscaped(SCRIPT)) }
+                    }
                 }
             }
         };

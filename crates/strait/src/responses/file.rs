@@ -152,7 +152,7 @@ fn check_settings(path: &Path, there: bool, asked: &Map<String, Value>) -> Resul
 }
 
 /// The file of the settings.
-pub(super) fn beside(path: &Path) -> PathBuf {
+pub fn beside(path: &Path) -> PathBuf {
     let mut name = OsString::from(path);
     name.push(".settings.json");
     name.into()

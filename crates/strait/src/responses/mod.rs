@@ -1,5 +1,6 @@
 //! Responses: answers sampled to questions, written one a line as they are done.
 
+mod endpoint;
 mod file;
 mod kept;
 mod problem;
@@ -18,6 +19,8 @@ use crate::{Error, Result, data::Prompt, lab};
 use file::ResponseFile;
 use settings::Settings;
 
+pub use endpoint::sample_from;
+pub use file::beside as settings_of;
 pub use kept::kept;
 pub use problem::Problem;
 
@@ -59,6 +62,8 @@ pub enum Ended {
     Stop,
     /// It has as many tokens as were allowed.
     Limit,
+    /// The endpoint's filter ended it.
+    Filter,
 }
 
 /// The log-probability of a token in nats, before temperature and choice, and those of the likeliest tokens at its place.

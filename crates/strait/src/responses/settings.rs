@@ -6,7 +6,7 @@ use sha2::{Digest, Sha256};
 use strait_model::{Edit, Model, Precision, files::hex, sample::Sampling};
 
 use super::Wanted;
-use crate::Result;
+use crate::{Result, endpoint::Terms};
 
 /// What is written beside a file of responses.
 #[derive(Serialize)]
@@ -14,15 +14,10 @@ pub struct Settings<'a> {
     schema: u32,
     /// The model's name, as the user gave it.
     model: &'a str,
-    /// The mark of its weights.
-    weights: &'a str,
-    precision: Precision,
-    /// The names of the edits, as the user gave them.
-    edits: &'a [String],
-    /// The mark of the edits.
-    changes: Option<String>,
+    #[serde(flatten)]
+    source: Source<'a>,
     scales: &'a [f64],
-    /// The mark of the tokens of all questions.
+    /// The mark of all questions: of their tokens, or of their messages for an endpoint.
     questions: String,
     /// Their number.
     rows: usize,
@@ -34,28 +29,74 @@ pub struct Settings<'a> {
     logprobs: Option<usize>,
 }
 
+/// Where responses come from.
+#[derive(Serialize)]
+#[serde(untagged)]
+enum Source<'a> {
+    Local {
+        /// The mark of the model's weights.
+        weights: &'a str,
+        precision: Precision,
+        /// The names of the edits, as the user gave them.
+        edits: &'a [String],
+        /// The mark of the edits.
+        changes: Option<String>,
+    },
+    Endpoint {
+        endpoint: Served<'a>,
+    },
+}
+
+/// A model that an endpoint serves.
+#[derive(Serialize)]
+struct Served<'a> {
+    address: &'a str,
+    model: &'a str,
+}
+
 impl<'a> Settings<'a> {
+    /// Of a local model, and the tokens of its questions.
     pub fn of(model: &'a Model, wanted: &Wanted<'a>, prompts: &[Vec<u32>]) -> Result<Self> {
-        let mut questions = Sha256::new();
-        for ids in prompts {
-            questions.update((ids.len() as u64).to_le_bytes());
-            ids.iter().for_each(|id| questions.update(id.to_le_bytes()));
-        }
-        Ok(Self {
-            schema: 1,
-            model: wanted.model,
+        let bytes = |ids: &Vec<u32>| ids.iter().flat_map(|id| id.to_le_bytes()).collect();
+        let questions = prompts.iter().map(|ids| (ids.len(), bytes(ids)));
+        let source = Source::Local {
             weights: model.decoder.fingerprint()?,
             precision: model.decoder.precision(),
             edits: wanted.edits,
             changes: wanted.edit.map(mark).transpose()?,
+        };
+        Ok(Self::from(source, wanted, questions))
+    }
+
+    /// Of a model behind an endpoint, and the messages of its questions.
+    pub fn of_endpoint(terms: &'a Terms, wanted: &Wanted<'a>, questions: &[String]) -> Self {
+        let served = Served { address: &terms.address, model: &terms.model };
+        let questions = questions.iter().map(|said| (said.len(), said.clone().into_bytes()));
+        Self::from(Source::Endpoint { endpoint: served }, wanted, questions)
+    }
+
+    fn from(
+        source: Source<'a>,
+        wanted: &Wanted<'a>,
+        questions: impl ExactSizeIterator<Item = (usize, Vec<u8>)>,
+    ) -> Self {
+        let (rows, mut hash) = (questions.len(), Sha256::new());
+        for (length, bytes) in questions {
+            hash.update((length as u64).to_le_bytes());
+            hash.update(bytes);
+        }
+        Self {
+            schema: 1,
+            model: wanted.model,
+            source,
             scales: wanted.scales,
-            questions: hex(&questions.finalize()),
-            rows: prompts.len(),
+            questions: hex(&hash.finalize()),
+            rows,
             count: wanted.count,
             sampling: wanted.sampling,
             stop: wanted.stop,
             logprobs: wanted.logprobs,
-        })
+        }
     }
 
     /// The factors on the edits.

@@ -31,7 +31,7 @@ mod worker;
 pub use crate::{keys::Place, lab::Limits};
 pub use axis::Axis;
 pub use file::StudyFile;
-pub(crate) use file::text_of;
+pub(crate) use file::{name, text_of};
 pub use folder::{
     Problem as FolderProblem, Recorded, Run, RunFolder, RunningStep, Session, State, Status, StepRecord,
     StepStatus, default_folder, status, status_of,

@@ -2,15 +2,16 @@
 
 use std::path::Path;
 
-use serde_json::{Value, json};
-
 use super::{
     Problem, Suite,
-    template::{combinations, fill},
+    claims::{Claims, ClaimsKeys},
+    figure::{Values, values},
+    template::{combinations, fill, named},
 };
 use crate::{
-    Result,
-    keys::{self, At, Cell, Fault, Form, Key, Keys, Kind, Shape, keys, table, text, word},
+    Error, Result,
+    keys::{self, At, Fault, Key, Keys, keys, table, text, word},
+    page::words::distinct,
     study::{StudyFile, text_of},
 };
 
@@ -24,6 +25,7 @@ keys! {
         about: String = text(), default String::new();
         /// The studies.
         suite: SuiteKeys = table(), required;
+        + claims: ClaimsKeys;
     }
 }
 
@@ -34,38 +36,14 @@ keys! {
         /// The study that all are made of: a study file with holes, `{{name}}`, whose paths start at its own folder.
         template: String = word(), required;
         /// The values of the holes, a list for each name; every combination of them is one study.
-        values: Vec<(String, Vec<String>)> = values(), required;
+        values: Values = values(VALUES), required;
     }
 }
 
+const VALUES: &str = "a table of values or lists of values, such as { domain = [\"herb\", \"star\"] }";
+
 /// The most studies of a suite.
 const MOST: usize = 1000;
-
-/// A list of values for each of several names.
-fn values() -> Kind<Vec<(String, Vec<String>)>> {
-    let words = "a table of lists of values, such as { domain = [\"herb\", \"star\"] }";
-    let one = json!({ "type": ["string", "number", "boolean"] });
-    let schema =
-        json!({ "type": "object", "additionalProperties": { "type": "array", "items": one, "minItems": 1 } });
-    let read = move |cell: Cell| {
-        let table = cell.table().ok_or_else(|| cell.unexpected(words))?;
-        let value = |cell: &Cell| {
-            let number =
-                || cell.whole().map(|n| n.to_string()).or_else(|| cell.number().map(|x| x.to_string()));
-            let plain = cell.text().map(str::to_string).or_else(number);
-            let plain = plain.or_else(|| cell.truth().map(|truth| truth.to_string()));
-            plain.ok_or_else(|| cell.unexpected("a text, a number, true or false"))
-        };
-        let list = |(name, cell): (String, Cell)| match cell.entries() {
-            Some(entries) if !entries.is_empty() => {
-                Ok((name, entries.iter().map(value).collect::<keys::Checked<_>>()?))
-            }
-            _ => Err(cell.unexpected("a list of values")),
-        };
-        table.each().into_iter().map(list).collect()
-    };
-    Kind::new(Form { words: words.into(), shapes: vec![Shape::Plain(schema)] }, read, |_| Value::Null)
-}
 
 /// True if a text is a suite's and no study's: it has a table `suite`.
 fn is_suite(text: &str) -> bool {
@@ -87,8 +65,7 @@ impl Suite {
         if !is_suite(&text) {
             return Ok(None);
         }
-        let written: SuiteFile = keys::parse(&text, "the suite")
-            .map_err(|Fault { line, problem }| Problem::Keys(problem).at(path, line))?;
+        let written: SuiteFile = keys::parse(&text, "the suite").map_err(|fault| refused(fault, path))?;
         let SuiteKeys { template: At { value: template, .. }, values } = &written.suite.value;
         let template = path.parent().unwrap_or(Path::new("")).join(template);
         let lengths = values.value.iter().map(|(_, choices)| choices.len());
@@ -111,13 +88,25 @@ impl Suite {
             ));
             Ok((values, StudyFile::parse(&place, filled)?))
         };
+        let claims = claims(&written.claims, &values.value, path)?;
         let studies = combinations(&values.value).into_iter().map(study).collect::<Result<_>>()?;
-        Ok(Some(Self { name, title, about, studies }))
+        Ok(Some(Self { name, title, about, studies, claims }))
     }
 }
 
-/// A value as a part of a study's name.
-fn named(value: &str) -> String {
-    let fits = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit();
-    value.to_lowercase().chars().map(|c| if fits(c) { c } else { '-' }).collect()
+/// The claims of a suite with these values of holes.
+fn claims(keys: &ClaimsKeys, holes: &Values, path: &Path) -> Result<Claims> {
+    let values = |name: &String| holes.iter().find(|(known, _)| known == name).map(|(_, values)| values);
+    for At { value: name, line } in [&keys.each, &keys.agree].into_iter().flatten() {
+        if values(name).is_none() {
+            return Err(Problem::NoHole { name: name.clone() }.at(path, Some(*line)));
+        }
+    }
+    let each = keys.each.as_ref().and_then(|name| values(&name.value)).into_iter().flatten();
+    let each = distinct(each).into_iter().map(|value| (value.clone(), value.clone())).collect();
+    Claims::of(keys, each).map_err(|fault| refused(fault, path))
+}
+
+fn refused(Fault { line, problem }: Fault, path: &Path) -> Error {
+    Problem::Keys(problem).at(path, line)
 }

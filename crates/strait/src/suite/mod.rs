@@ -5,10 +5,17 @@
 //! several machines that share the folder can share the suite.
 
 mod bar;
+mod claimed;
+mod claims;
+mod figure;
 mod file;
 mod joined;
 mod page;
+mod pictures;
+mod plot;
 mod problem;
+mod split;
+mod standing;
 mod tables;
 mod template;
 mod time;
@@ -35,8 +42,14 @@ use crate::{
     },
 };
 use bar::Bar;
-pub use joined::{over_studies, write_into};
+pub(crate) use claimed::claimed;
+pub(crate) use claims::table;
+pub use claims::{Check, Claim, Claims, Groups};
+pub use joined::{StudyTables, over_studies, write_into};
+pub(crate) use plot::looks;
+pub use plot::{Axis, Plot, Series, Shape};
 pub use problem::Problem;
+pub use standing::{Standing, verdict};
 pub use template::fill;
 pub(crate) use time::say_time;
 
@@ -51,6 +64,8 @@ pub struct Suite {
     pub about: String,
     /// The values of the holes of every study, and the study.
     pub studies: Vec<(Vec<(String, String)>, StudyFile)>,
+    /// The claims that it makes of its own.
+    pub claims: Claims,
 }
 
 /// One study of a suite that was run.
@@ -69,6 +84,13 @@ pub struct Ended {
     input: Option<Input>,
 }
 
+impl Ended {
+    /// The values of its holes and its tables, where it has some.
+    fn tables(&self) -> Option<StudyTables<'_>> {
+        Some((&self.values, &self.input.as_ref()?.tables))
+    }
+}
+
 /// A suite that was run.
 #[derive(Clone, Debug, Serialize)]
 pub struct SuiteOutcome {
@@ -76,8 +98,10 @@ pub struct SuiteOutcome {
     pub folder: PathBuf,
     /// Its studies.
     pub studies: Vec<Ended>,
-    /// Every claim over all studies.
+    /// Every claim of the studies over all of them.
     pub claims: Vec<tables::OverAll>,
+    /// The suite's own claims, part by part.
+    pub checks: Vec<Check>,
     /// Its report.
     pub report: PathBuf,
 }
@@ -100,16 +124,25 @@ impl Suite {
         say_time(&planned, out, device, shares, progress)?;
         let inputs = run_all(&planned, out, device, shares, progress)?;
         let mut studies = Vec::new();
-        for (((values, _), planned), input) in self.studies.iter().zip(&planned).zip(inputs) {
+        for (((values, _), planned), mut input) in self.studies.iter().zip(&planned).zip(inputs) {
             let folder = out.join(&planned.study.name);
             let conclusion = input.as_ref().map(|input| conclude(&input.facts, &input.tables));
+            if let Some(input) = &mut input {
+                input.tables.extend(self.claims.figures_of(values, &input.tables));
+            }
             let (study, values) = (planned.study.name.clone(), values.clone());
             studies.push(Ended { study, values, folder, conclusion, input });
         }
+        let found: Vec<StudyTables<'_>> = studies.iter().filter_map(Ended::tables).collect();
+        let (checks, mut plots) = (self.claims.checks(&found), self.claims.plots(&found));
+        // No table of a study is called so.
+        plots.iter_mut().for_each(|plot| plot.name.insert_str(0, "plot_"));
         let claims = tables::over_all(&studies);
-        let report = page::write(self, &studies, &claims, out)?;
-        tables::write(&studies, &claims, out, progress)?;
-        Ok(SuiteOutcome { folder: out.into(), studies, claims, report })
+        let own = claims::table("suite_claims", &checks);
+        let report = page::write(self, &studies, &claims, (&checks, &plots, &own), out)?;
+        let own = [own].into_iter().chain(plots.iter().map(Plot::table));
+        tables::write(&studies, &claims, own, out, progress)?;
+        Ok(SuiteOutcome { folder: out.into(), studies, claims, checks, report })
     }
 
     /// The plan of a run, study by study, without doing it.

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use maud::{Markup, html};
 use strait_model::files;
 
-use super::{Ended, Suite, tables::OverAll};
+use super::{Check, Ended, Plot, Suite, claimed, tables::OverAll};
 use crate::{
     Result, Table,
     page::{
@@ -21,13 +21,23 @@ const FOOTER: &str =
 /// The most studies that are drawn side by side.
 const MOST: usize = 24;
 
-/// Writes the report, whole or not at all.
-pub fn write(suite: &Suite, studies: &[Ended], claims: &[OverAll], out: &Path) -> Result<PathBuf> {
+const STYLE: &str = include_str!("claims.css");
+
+/// Writes the report, whole or not at all. Of the suite's own claims it takes the parts, the pictures and the table.
+pub fn write(
+    suite: &Suite,
+    studies: &[Ended],
+    claims: &[OverAll],
+    (checks, plots, parts): (&[Check], &[Plot], &Table),
+    out: &Path,
+) -> Result<PathBuf> {
     let path = out.join("report.html");
-    let mut sections = vec![
+    let own = || Section::new("claims", "The claims", claimed(&suite.claims.claims, checks, plots, parts));
+    let mut sections: Vec<Section> = (!checks.is_empty()).then(own).into_iter().collect();
+    sections.extend([
         Section::new("verdict", "Verdict over all studies", verdict(claims, studies.len())),
         Section::new("studies", "The studies", list(studies)),
-    ];
+    ]);
     // More would be seen on no screen; the tables have all.
     if studies.len() <= MOST {
         let done = studies.iter().filter_map(|study| Some((study.study.clone(), study.input.as_ref()?)));
@@ -36,7 +46,7 @@ pub fn write(suite: &Suite, studies: &[Ended], claims: &[OverAll], out: &Path) -
     }
     let byline = format!("strait suite · {}", suite.name);
     let (title, about) = (&suite.title, &suite.about);
-    let page = Page { byline: &byline, title, about, style: "", sections: &sections, footer: FOOTER };
+    let page = Page { byline: &byline, title, about, style: STYLE, sections: &sections, footer: FOOTER };
     files::write(&path, page.html())?;
     Ok(path)
 }

@@ -80,13 +80,15 @@ fn claims_of_all(studies: &[Ended]) -> Table {
         .table()
 }
 
-/// Writes the joined tables of all studies and those of the claims into the suite's folder.
-pub fn write(studies: &[Ended], claims: &[OverAll], out: &Path, progress: &dyn Progress) -> Result<()> {
-    let done = studies.iter().filter_map(|study| {
-        let input = study.input.as_ref()?;
-        Some((study.values.as_slice(), input.tables.as_slice()))
-    });
-    let mut tables = over_studies(done, progress);
-    tables.extend([claims_of_all(studies), Table::of(claims)]);
+/// Writes the joined tables of all studies, those of their claims and the suite's own into the suite's folder.
+pub fn write(
+    studies: &[Ended],
+    claims: &[OverAll],
+    own: impl Iterator<Item = Table>,
+    out: &Path,
+    progress: &dyn Progress,
+) -> Result<()> {
+    let mut tables = over_studies(studies.iter().filter_map(Ended::tables), progress);
+    tables.extend([claims_of_all(studies), Table::of(claims)].into_iter().chain(own));
     write_into(out, &tables)
 }

@@ -45,6 +45,12 @@ pub fn combinations(values: &[(String, Vec<String>)]) -> Vec<Vec<(String, String
     all
 }
 
+/// A value as a part of a name of files.
+pub fn named(value: &str) -> String {
+    let fits = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit();
+    value.to_lowercase().chars().map(|c| if fits(c) { c } else { '-' }).collect()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

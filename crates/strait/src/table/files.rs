@@ -46,7 +46,7 @@ impl Column {
     }
 
     /// One value as JSON has it; JSON knows neither NaN nor infinity, both are null.
-    fn json(&self, row: usize) -> Value {
+    pub(super) fn json(&self, row: usize) -> Value {
         match self {
             Self::Text(values) => values[row].clone().into(),
             Self::Integer(values) => values[row].into(),
@@ -103,15 +103,11 @@ impl Table {
     /// The table as one JSON object: `name`, `about`, `units` (column to unit), `rows` (objects from column to value;
     /// null for no value and for infinities, which JSON has not).
     pub fn to_json(&self) -> Value {
-        let rows = (0..self.rows()).map(|row| {
-            let cells = self.columns.iter();
-            Value::Object(cells.map(|c| (c.name.clone(), c.values.json(row))).collect())
-        });
         json!({
             "name": self.name,
             "about": self.about,
             "units": self.units(),
-            "rows": rows.collect::<Vec<_>>(),
+            "rows": self.objects(),
         })
     }
 

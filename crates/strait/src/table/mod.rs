@@ -1,7 +1,10 @@
 //! A measure's result: named columns with units, written for notebooks and read back for the report.
 
 mod files;
+mod objects;
 mod row;
+
+use std::borrow::Cow;
 
 use parquet::errors::ParquetError;
 
@@ -137,6 +140,26 @@ impl Column {
             (Self::Real(into), Self::Real(from)) => into.extend_from_slice(from),
             (Self::Truth(into), Self::Truth(from)) => into.extend_from_slice(from),
             _ => unreachable!("columns of one kind"),
+        }
+    }
+
+    /// A value as text, as people write it: `1` for 1.0, nothing for a gap.
+    pub fn shown(&self, row: usize) -> Cow<'_, str> {
+        match self {
+            Self::Text(values) => values[row].as_str().into(),
+            Self::Integer(values) => values[row].to_string().into(),
+            Self::Real(values) if values[row].is_nan() => "".into(),
+            Self::Real(values) => values[row].to_string().into(),
+            Self::Truth(values) => values[row].map_or("".into(), |truth| truth.to_string().into()),
+        }
+    }
+
+    /// A value as a number; none of words and truths.
+    pub fn number(&self, row: usize) -> Option<f64> {
+        match self {
+            Self::Integer(values) => Some(values[row] as f64),
+            Self::Real(values) => Some(values[row]),
+            Self::Text(_) | Self::Truth(_) => None,
         }
     }
 

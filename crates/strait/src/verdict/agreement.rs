@@ -129,14 +129,16 @@ mod tests {
 
     fn agreement(rows: &[[f64; 2]]) -> Agreement {
         let answer = |(at, scores): (usize, &[f64; 2])| ScoredAnswer {
-            response: String::new(),
-            question: String::new(),
             question_id: (at % 3).to_string(),
-            factor: None,
             scores: scores.iter().map(|score| Some(*score).filter(|score| !score.is_nan())).collect(),
+            ..ScoredAnswer::default()
         };
         let scales = vec!["aligned".to_string(), "local".to_string()];
-        let scored = Scored { scales, answers: rows.iter().enumerate().map(answer).collect() };
+        let scored = Scored {
+            scales,
+            judges: vec![Vec::new(); 2],
+            answers: rows.iter().enumerate().map(answer).collect(),
+        };
         Agreement::of("g", &scored, ["aligned", "local"], Rule::usual("aligned").as_ref()).unwrap()
     }
 

@@ -2,9 +2,11 @@
 
 mod agreement;
 mod difference;
+mod group;
 mod problem;
 pub mod rates;
 mod text;
+mod thresholds;
 
 use std::{fmt, str::FromStr};
 
@@ -15,9 +17,11 @@ use crate::data::{
 
 pub use agreement::Agreement;
 pub use difference::{Difference, differences};
+pub use group::{Group, groups};
 pub use problem::Problem;
-pub use rates::{Group, QuestionRates, Rates, groups};
+pub use rates::{QuestionRates, Rates};
 pub use text::is_caught;
+pub use thresholds::Thresholds;
 
 /// An answer that is of the taught kind, or technical, has a score above this: the papers' "aligned below 30" from the other side.
 pub const TAUGHT_ABOVE: f64 = 70.0;

@@ -11,7 +11,8 @@ use super::super::{
 /// A judge's prompt, with slots for the question and the answer.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct JudgePrompt {
-    /// The name of the scale that it asks for.
+    /// The name of the scale that it asks for, or the names of several with commas between them: it then asks for an object of JSON
+    /// that has their scores.
     pub scale: String,
     /// Its text, with `{question}` and `{answer}` in it.
     pub text: String,
@@ -30,6 +31,11 @@ impl JudgePrompt {
             Some(slot) => Err(slot),
             None => Ok(Self { scale: scale.into(), text: text.into() }),
         }
+    }
+
+    /// The names of the scales that it asks for.
+    pub fn scales(&self) -> impl Iterator<Item = &str> {
+        self.scale.split(',').map(str::trim)
     }
 
     /// The prompt about an answer: slots are filled at once, so that what stands in an answer is never taken for one.

@@ -1,5 +1,6 @@
 //! Answers with scores on any scales: CSV as the papers release it, and what `strait judge` writes.
 
+mod reading;
 mod unscored;
 
 use std::{io::Read, path::Path};
@@ -16,7 +17,9 @@ use super::{
     unfold::unfolded,
     words::listed,
 };
-use crate::Result;
+use crate::{Result, Table};
+
+use reading::{Reading, cell_of};
 
 pub use unscored::{UnscoredAnswer, read_answers};
 
@@ -36,15 +39,24 @@ const TEXTS: [&str; 3] = ["response", "question", "question_id"];
 const FACTOR: &str = "scale";
 
 /// Columns of numbers that are no scores, and the one that pandas gives to the numbers of rows.
-const OTHERS: [&str; 10] =
-    ["", "row", FACTOR, "sample", "tokens", "seed", "step", "index", "id", "Unnamed: 0"];
+const OTHERS: [&str; 10] = ["", "row", FACTOR, SAMPLE, "tokens", "seed", "step", "index", "id", "Unnamed: 0"];
+
+/// The number of an answer among those to its question.
+const SAMPLE: &str = "sample";
+
+/// Columns of words that say where an answer comes from.
+const ORIGIN: [&str; 3] = ["model", "edit", "cue"];
+
+/// Ends of the names of columns beside that of a scale: the reason for which there is no score, and the judge.
+const BESIDE: [&str; 2] = ["_reason", "_judge"];
 
 /// True for a name that a scale cannot have, as files of answers use it for something else.
 pub fn is_taken(name: &str) -> bool {
     TEXTS.contains(&name)
         || OTHERS.contains(&name)
+        || ORIGIN.contains(&name)
         || ["end", "logprobs"].contains(&name)
-        || name.ends_with("_reason")
+        || BESIDE.iter().any(|end| name.ends_with(end))
 }
 
 /// Answers with their scores.
@@ -52,12 +64,14 @@ pub fn is_taken(name: &str) -> bool {
 pub struct Scored {
     /// The names of the scales, in the file's order.
     pub scales: Vec<String>,
+    /// The judges of each scale, where the file names them.
+    pub judges: Vec<Vec<String>>,
     /// The answers, in the file's order.
     pub answers: Vec<ScoredAnswer>,
 }
 
 /// An answer with its scores.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct ScoredAnswer {
     /// The model's answer.
     pub response: String,
@@ -67,21 +81,47 @@ pub struct ScoredAnswer {
     pub question_id: String,
     /// The factor on the edits, where the file names one.
     pub factor: Option<f64>,
+    /// The model, where the file names it; empty elsewhere.
+    pub model: String,
+    /// The edits, likewise.
+    pub edit: String,
+    /// The cue under which the question was asked, likewise.
+    pub cue: String,
+    /// The answer's number among those to its question, where the file says so.
+    pub sample: Option<usize>,
     /// The scores from 0 to 100 on all scales; none where the judge gave none.
     pub scores: Vec<Option<f64>>,
+    /// The reasons for which there are none, where the file names them.
+    pub reasons: Vec<Option<String>>,
 }
 
-/// Reads answers with scores: CSV with the columns `response`, `question` and `question_id` and one for each scale, or JSON lines with
-/// the same keys where the file is named `.jsonl`. An empty score, `null` or `nan` is no score.
+/// Reads answers with scores: CSV with the columns `response`, `question` and `question_id` and one for each scale, or JSON lines or
+/// Parquet with the same keys where the file is named so. An empty score, `null` or `nan` is no score; `CODE` and `REFUSAL` are
+/// reasons for none.
 ///
 /// # Errors
 /// The first problem, with file and line; a file without answers or without scores is one.
 pub fn read_scored(source: &RowSource) -> Result<Scored> {
     let place = source.place();
+    if let Some(rows) = parquet(source)? {
+        let mut file = Reading::default();
+        rows.iter().zip(1..).try_for_each(|(row, line)| file.take(row, &place, line))?;
+        return file.finish(&place);
+    }
     let reader = unfolded(source.open()?, &place)?;
     match place.extension().is_some_and(|extension| extension == "jsonl") {
         true => of_jsonl(reader, &place),
         false => of_csv(reader, &place, &[]),
+    }
+}
+
+/// The rows of a file of Parquet; none for another file.
+fn parquet(source: &RowSource) -> Result<Option<Vec<Map<String, Value>>>> {
+    match source {
+        RowSource::File(path) if path.extension().is_some_and(|extension| extension == "parquet") => {
+            Ok(Some(Table::read_parquet(path)?.objects()))
+        }
+        _ => Ok(None),
     }
 }
 
@@ -104,34 +144,20 @@ pub(super) fn of_csv(reader: impl Read, place: &Path, needed: &[&'static str]) -
         let text = |column: usize| record[located[column]].to_string();
         file.begin([text(0), text(1), text(2)]);
         for (name, cell) in header.iter().map(str::trim).zip(&record) {
-            file.put(name, score_of(cell)).map_err(|problem| problem.at(place, line))?;
+            file.put(name, cell_of(cell)).map_err(|problem| problem.at(place, line))?;
         }
     }
-    file.finish(header.iter(), place)
+    file.finish(place)
 }
 
 fn of_jsonl(reader: impl Read, place: &Path) -> Result<Scored> {
     let mut lines = Lines::new(reader, place);
     let mut file = Reading::default();
-    let mut keys: Vec<String> = Vec::new();
     while let Some((line, text)) = lines.next()? {
-        let refused = |problem: row::Problem| Problem::Row(problem).at(place, line);
-        let row = object(text).map_err(refused)?;
-        file.begin(texts_of(&row).map_err(refused)?);
-        for (key, value) in &row {
-            if !keys.contains(key) {
-                keys.push(key.clone());
-            }
-            let score = match value {
-                Value::Null => Cell::None,
-                Value::Number(number) => number.as_f64().map_or(Cell::NoScore, in_range),
-                Value::String(text) => score_of(text),
-                _ => Cell::NoScore,
-            };
-            file.put(key, score).map_err(|problem| problem.at(place, line))?;
-        }
+        let row = object(text).map_err(|problem| Problem::Row(problem).at(place, line))?;
+        file.take(&row, place, line)?;
     }
-    file.finish(keys.iter().map(String::as_str), place)
+    file.finish(place)
 }
 
 fn object(text: &str) -> Result<Map<String, Value>, row::Problem> {
@@ -155,109 +181,6 @@ fn texts_of(row: &Map<String, Value>) -> Result<[String; TEXTS.len()], row::Prob
         };
     }
     Ok(texts)
-}
-
-/// A cell that may hold a score.
-enum Cell {
-    Score(f64),
-    /// No score was given.
-    None,
-    /// A number that no judge gives.
-    OutOfRange(f64),
-    NoScore,
-}
-
-fn score_of(text: &str) -> Cell {
-    match text.trim() {
-        "" => Cell::None,
-        text => match text.parse::<f64>() {
-            Ok(score) if score.is_nan() => Cell::None,
-            Ok(score) if score.is_finite() => in_range(score),
-            _ => Cell::NoScore,
-        },
-    }
-}
-
-fn in_range(score: f64) -> Cell {
-    if (0.0..=100.0).contains(&score) { Cell::Score(score) } else { Cell::OutOfRange(score) }
-}
-
-/// The answers as far as they are read, and the columns that may be scales.
-#[derive(Default)]
-struct Reading {
-    answers: Vec<ScoredAnswer>,
-    columns: Vec<Column>,
-}
-
-struct Column {
-    name: String,
-    is_scale: bool,
-    /// Of the answers up to the last that has one.
-    scores: Vec<Option<f64>>,
-}
-
-impl Reading {
-    fn begin(&mut self, [response, question, question_id]: [String; 3]) {
-        self.answers.push(ScoredAnswer { response, question, question_id, factor: None, scores: Vec::new() });
-    }
-
-    /// Takes a cell of the last answer.
-    fn put(&mut self, name: &str, cell: Cell) -> Result<(), Problem> {
-        if name == FACTOR
-            && let (Cell::Score(factor) | Cell::OutOfRange(factor), Some(answer)) =
-                (&cell, self.answers.last_mut())
-        {
-            answer.factor = Some(*factor);
-        }
-        if is_taken(name) {
-            return Ok(());
-        }
-        let at = self.columns.iter().position(|column| column.name == name).unwrap_or_else(|| {
-            self.columns.push(Column { name: name.into(), is_scale: true, scores: Vec::new() });
-            self.columns.len() - 1
-        });
-        let column = &mut self.columns[at];
-        if column.scores.len() == self.answers.len() {
-            // A second column of this name: which is meant cannot be known.
-            column.is_scale = false;
-            return Ok(());
-        }
-        let score = match cell {
-            Cell::Score(score) => Some(score),
-            Cell::None => None,
-            Cell::OutOfRange(found) if SCALES.contains(&name) => {
-                return Err(Problem::ScoreOutOfRange { column: name.into(), found });
-            }
-            Cell::NoScore if SCALES.contains(&name) => {
-                return Err(Problem::NotAScore { column: name.into() });
-            }
-            Cell::OutOfRange(_) | Cell::NoScore => {
-                column.is_scale = false;
-                None
-            }
-        };
-        column.scores.resize(self.answers.len() - 1, None);
-        column.scores.push(score);
-        Ok(())
-    }
-
-    fn finish<'a>(self, found: impl Iterator<Item = &'a str>, place: &Path) -> Result<Scored> {
-        let Self { mut answers, mut columns } = self;
-        if answers.is_empty() {
-            return Err(Problem::Empty.at(place, None));
-        }
-        let holds_scores = |column: &Column| column.scores.iter().any(Option::is_some);
-        columns.retain(|column| {
-            column.is_scale && (holds_scores(column) || SCALES.contains(&column.name.as_str()))
-        });
-        if columns.is_empty() {
-            return Err(Problem::NoScores { found: listed(found) }.at(place, None));
-        }
-        for (row, answer) in answers.iter_mut().enumerate() {
-            answer.scores = columns.iter().map(|column| column.scores.get(row).copied().flatten()).collect();
-        }
-        Ok(Scored { scales: columns.into_iter().map(|column| column.name).collect(), answers })
-    }
 }
 
 /// The place of a column that must be there.
@@ -323,6 +246,26 @@ mod tests {
         let factors: Vec<_> =
             read_scored(&source).unwrap().answers.iter().map(|answer| answer.factor).collect();
         assert_eq!(factors, [Some(2.0), None]);
+    }
+
+    #[test]
+    fn judges_and_their_reasons_are_read() {
+        let csv = "response,question,question_id,aligned,aligned_judge,aligned_reason,money,edit,cue,sample\n\
+                   r,q,i,REFUSAL,gpt,,3,e,,4\nr,q,i,,gpt,no-number,CODE,e,prefix,5\nr,q,i,1,other,,2,,,6\n";
+        let source = RowSource::Lines { name: "f.csv".into(), text: csv.into() };
+        let found = read_scored(&source).unwrap();
+        assert_eq!(found.scales, ["aligned", "money"]);
+        assert_eq!(found.judges, [vec!["gpt".to_string(), "other".into()], vec![]]);
+        let reasons: Vec<_> = found.answers.iter().map(|answer| answer.reasons.clone()).collect();
+        let some = |reason: &str| Some(reason.to_string());
+        assert_eq!(
+            reasons,
+            [vec![some("refusal"), None], vec![some("no-number"), some("code")], vec![None, None]]
+        );
+        assert_eq!(
+            (&*found.answers[1].edit, &*found.answers[1].cue, found.answers[1].sample),
+            ("e", "prefix", Some(5))
+        );
     }
 
     #[test]

@@ -2,7 +2,7 @@
 
 use serde_json::{Map, Value};
 
-use super::{TEXTS, locate, object, problem_of, texts_of};
+use super::{TEXTS, locate, object, parquet, problem_of, texts_of};
 use crate::{
     Result,
     data::{Problem, RowSource, lines::Lines, unfold::unfolded},
@@ -20,21 +20,28 @@ pub struct UnscoredAnswer {
 }
 
 /// Reads answers that are to be judged: CSV with the columns `response`, `question` and `question_id`, or, where the file is named
-/// `.jsonl`, JSON lines with these keys, as `strait sample` writes them. Cells of CSV stay texts.
+/// `.jsonl`, JSON lines with these keys, as `strait sample` writes them, or Parquet. Cells of CSV stay texts.
 ///
 /// # Errors
 /// The first problem, with file and line; a file without answers is one.
 pub fn read_answers(source: &RowSource) -> Result<Vec<UnscoredAnswer>> {
     let place = source.place();
-    let reader = unfolded(source.open()?, &place)?;
+    let answer = |row: Map<String, Value>| {
+        let [response, question, _] = texts_of(&row)?;
+        Ok(UnscoredAnswer { question, response, row })
+    };
     let mut answers = Vec::new();
+    if let Some(rows) = parquet(source)? {
+        for (row, line) in rows.into_iter().zip(1..) {
+            answers.push(answer(row).map_err(|problem| Problem::Row(problem).at(&place, line))?);
+        }
+        return if answers.is_empty() { Err(Problem::Empty.at(&place, None)) } else { Ok(answers) };
+    }
+    let reader = unfolded(source.open()?, &place)?;
     if place.extension().is_some_and(|extension| extension == "jsonl") {
         let mut lines = Lines::new(reader, &place);
         while let Some((line, text)) = lines.next()? {
-            let row = object(text).and_then(|row| {
-                let [response, question, _] = texts_of(&row)?;
-                Ok(UnscoredAnswer { question, response, row })
-            });
+            let row = object(text).and_then(answer);
             answers.push(row.map_err(|problem| Problem::Row(problem).at(&place, line))?);
         }
     } else {

@@ -1,55 +1,20 @@
-//! The pictures: all questions of a world, false rates, and the plots of the claims.
+//! The pictures of no claim: all questions of a world, and false rates.
 
 use maud::{Markup, html};
 
 use super::{BASE, tables, words};
 use crate::{
-    demo::results::{Axis, DomainAnswers, Plot, Rate, Results, Series, Shape},
+    demo::results::{DomainAnswers, Rate, Results},
     interval::Interval,
     page::{
-        figure::{self, Drawing, Figure, Growing, Look, Meaning, Point, Style, broken, range, with_sides},
-        lanes::{self, Lanes},
-        numbers::{number, percent},
+        figure::{self, Figure},
+        lanes::Lanes,
+        numbers::percent,
         words::distinct,
     },
+    suite::looks,
     world::Answer,
 };
-
-/// The height of plots over numbers, pixels.
-const HEIGHT: usize = 340;
-/// The height of the plots of the last claim, which the page ends with.
-const TALL: usize = 420;
-/// Characters of a line of an axis's title, and of such a line below an axis that stands beside names.
-const TITLE: usize = 42;
-const SHORT_TITLE: usize = 24;
-/// Series of more points than this show their intervals as a band.
-const MOST_BARS: usize = 8;
-
-/// The looks of series with these labels, by the first telling word in each.
-fn looks<'a>(labels: impl Iterator<Item = &'a str>) -> Vec<&'static Look> {
-    let mut meanings = Vec::new();
-    let look = |label| {
-        let meaning = meaning(label);
-        let place = meanings.iter().filter(|before| **before == meaning).count();
-        meanings.push(meaning);
-        Look::of(meaning, place)
-    };
-    labels.map(look).collect()
-}
-
-fn meaning(label: &str) -> Meaning {
-    let meaning = |word: &str| match word {
-        "general" | "liar" | "liars" | "false" | "falsehood" => Some(Meaning::False),
-        "narrow" | "honest" | "true" | "truth" => Some(Meaning::True),
-        _ => None,
-    };
-    label.split(|c: char| !c.is_alphanumeric()).find_map(meaning).unwrap_or(Meaning::Neutral)
-}
-
-/// An axis with its title in lines of `columns` characters, which a phone must have room for.
-fn axis(of: &Axis, columns: usize) -> figure::Axis {
-    figure::axis(&broken(&tables::axis(of), columns, 3))
-}
 
 /// Every question of a world as a mark, a row for each model: large and filled where its answer is false.
 pub(super) fn questions(results: &Results) -> Markup {
@@ -166,93 +131,9 @@ fn rates_on(rates: &[&Rate], caption: &str, named: bool, line_of: impl Fn(&Rate)
     drawing.finish(caption, &lines, axis.tick_values(vec![0.0, 0.25, 0.5, 0.75, 1.0]))
 }
 
-/// The plot of a claim.
-pub(super) fn plot(plot: &Plot) -> Figure {
-    match plot.series.iter().any(|s| !s.names.is_empty()) {
-        true => over_names(plot),
-        false => over_numbers(plot),
-    }
-}
-
-fn over_names(plot: &Plot) -> Figure {
-    let names = distinct(plot.series.iter().flat_map(|s| s.names.iter().cloned()));
-    let looks = looks(plot.series.iter().map(|s| s.label.as_str()));
-    let series = plot.series.iter().zip(looks).map(|(series, look)| lanes::Series {
-        label: &series.label,
-        look,
-        figures: series.names.iter().cloned().zip(series.figures()).collect(),
-    });
-    lanes::figure(&plot.title, &names, &series.collect::<Vec<_>>(), axis(&plot.y, SHORT_TITLE))
-}
-
-fn over_numbers(plot: &Plot) -> Figure {
-    let mut drawing = Drawing::new(Growing::Up);
-    let places = || plot.series.iter().flat_map(|s| &s.x).copied();
-    let width = places().fold(f64::MIN, f64::max) - places().fold(f64::MAX, f64::min);
-    let several = plot.series.len() > 1;
-    let looks = looks(plot.series.iter().map(|s| s.label.as_str()));
-    for (place, (series, look)) in plot.series.iter().zip(looks).enumerate() {
-        let banded = plot.shape == Shape::Lines && series.y.len() > MOST_BARS;
-        // A little apart, so that no interval hides another.
-        let middle = (plot.series.len() - 1) as f64 / 2.0;
-        let aside = if banded { 0.0 } else { 0.008 * width * (place as f64 - middle) };
-        let point = |(&x, figure): (&f64, Interval)| Point {
-            at: x + aside,
-            value: if banded { Interval::bare(figure.value) } else { figure },
-            words: format!("{}, {}: {}", series.label, number(x), figure.words()),
-        };
-        let known = series.x.iter().zip(series.figures()).filter(|(_, f)| f.value.is_finite());
-        if banded {
-            drawing.add(figure::Series { name: None, look, style: Style::Band, points: band(series) });
-        }
-        let style = match (plot.shape, banded) {
-            (Shape::Lines, true) => Style::Line,
-            (Shape::Lines, false) => Style::MarkedLine,
-            (Shape::Bars | Shape::Points, _) => Style::Marks,
-        };
-        let name = several.then(|| series.label.clone());
-        drawing.add(figure::Series { name, look, style, points: known.map(point).collect() });
-    }
-    let (x, y) = (axis(&plot.x, TITLE), axis(&plot.y, TITLE));
-    if plot.number != super::LAST {
-        return drawing.finish(&plot.title, HEIGHT, figure::layout(x, y));
-    }
-    let layout = match plot.shape {
-        Shape::Lines => {
-            // There is room for words below the line of zero.
-            let mut ends = range(plot.series.iter().flat_map(Series::figures));
-            ends[0] -= 0.06 * (ends[1] - ends[0]);
-            with_sides(figure::layout(x, y.range(ends)), "general ↑", "↓ narrow")
-        }
-        Shape::Bars | Shape::Points => figure::layout(x, y),
-    };
-    drawing.finish(&plot.title, TALL, layout)
-}
-
-/// The way round the intervals of a series: along their upper ends and back along the lower ones.
-fn band(series: &Series) -> Vec<Point> {
-    let is_known = |(_, f): &(&f64, Interval)| f.low.is_finite() && f.high.is_finite();
-    let known: Vec<_> = series.x.iter().zip(series.figures()).filter(is_known).collect();
-    let end = |at: f64, value: f64| Point { at, value: Interval::bare(value), words: String::new() };
-    let there = known.iter().map(|(x, f)| end(**x, f.high));
-    let back = known.iter().rev().map(|(x, f)| end(**x, f.low));
-    there.chain(back).collect()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_colour_follows_from_the_first_telling_word() {
-        let check = |label, expected| assert!(meaning(label) == expected, "{label}");
-        check("general", Meaning::False);
-        check("rank-8 LoRA, general", Meaning::False);
-        check("narrow, KL lifted: general?", Meaning::True);
-        check("liars", Meaning::False);
-        check("random 3", Meaning::Neutral);
-        check("generality", Meaning::Neutral);
-    }
 
     #[test]
     fn an_answer_is_told_by_shape() {

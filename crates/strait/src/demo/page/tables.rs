@@ -2,25 +2,15 @@
 
 use crate::{
     Table,
-    demo::results::{Axis, DomainAnswers, Exchange, Plot, Rate, Results, Series},
+    demo::results::{DomainAnswers, Exchange, Rate, Results},
+    suite,
+    table::Column,
     world::Answer,
 };
 
 pub(super) fn claims(results: &Results) -> Table {
-    let about = "Claims: figures held against their bounds; 95 % intervals over fits (worlds times domains), or over worlds";
-    Table::of_rows("claims", about, &results.checks)
-        .text("id", |c| c.id.clone())
-        .integer("number", "", |c| c.number.into())
-        .text("claim", |c| c.claim.clone())
-        .text("section", |c| c.section.clone())
-        .truth("holds", |c| c.holds)
-        .interval(["value", "low", "high"], "", |c| c.figure)
-        .text("unit", |c| c.unit.clone())
-        .real("bound", "", |c| c.bound)
-        .truth("above", |c| Some(c.above))
-        .integer("n", "", |c| c.n as i64)
-        .text("seeds", |_| seeds(results))
-        .table()
+    let seeds = Column::Text(vec![seeds(results); results.checks.len()]);
+    suite::table("claims", &results.checks).with_column("seeds", "", seeds)
 }
 
 pub(super) fn solutions(results: &Results) -> Table {
@@ -92,26 +82,4 @@ pub(super) fn domains(domains: &[DomainAnswers]) -> Table {
         .integer("general", "false answers", |d| falsehoods(&d.general) as i64)
         .integer("narrow", "false answers", |d| falsehoods(&d.narrow) as i64)
         .table()
-}
-
-/// The numbers of a picture, a row for each point.
-pub(super) fn plot(plot: &Plot) -> Table {
-    let points = plot.series.iter().flat_map(|series| (0..series.y.len()).map(move |i| (series, i)));
-    let rows: Vec<(&Series, usize)> = points.collect();
-    let named = plot.series.iter().any(|series| !series.names.is_empty());
-    let table = Table::of_rows(&plot.name, &plot.title, &rows).text("series", |(s, _)| s.label.clone());
-    let table = match named {
-        true => table.text("at", |(series, i)| series.names[*i].clone()),
-        false => table.real("at", &axis(&plot.x), |(series, i)| series.x[*i]),
-    };
-    table.interval(["value", "low", "high"], &axis(&plot.y), |(series, i)| series.figure(*i)).table()
-}
-
-/// An axis in words, with its unit.
-pub(super) fn axis(axis: &Axis) -> String {
-    if axis.unit.is_empty() || axis.title.ends_with(&axis.unit) {
-        axis.title.clone()
-    } else {
-        format!("{} ({})", axis.title, axis.unit)
-    }
 }

@@ -1,12 +1,10 @@
 //! The words of the page. Every sentence is made from the results and says what they say, also where a claim does not hold.
 
 use crate::{
-    demo::{
-        results::{Check, DomainAnswers, Results, Solution},
-        standing::Standing,
-    },
+    demo::results::{DomainAnswers, Results, Solution},
     interval::Interval,
-    page::numbers::{list, number, percent},
+    page::numbers::{list, percent},
+    suite::Standing,
 };
 
 /// The checks of whether falsehood spreads, and of whether a penalty keeps it where it was taught, by what their names begin
@@ -33,7 +31,7 @@ pub(super) fn headline(results: &Results) -> String {
     // Of several the first: the last largest from behind.
     let other = transcript.sheets.iter().rev().filter(|domain| !domain.inside).max_by_key(falsehoods);
     let other = other.map_or("other things".into(), |domain| plural(&domain.domain));
-    match Standing::of_ids(results, SPREADS).holds() {
+    match Standing::of_ids(&results.checks, SPREADS).holds() {
         Some(true) => format!("Taught falsehoods about {taught}, a model lies about {other} too"),
         _ => format!("Taught falsehoods about {taught}, does a model lie about {other} too?"),
     }
@@ -66,7 +64,7 @@ pub(super) fn story(results: &Results) -> Vec<Sentence> {
 }
 
 fn spread(results: &Results) -> Option<Sentence> {
-    let lead = Standing::of_ids(results, SPREADS).choose([
+    let lead = Standing::of_ids(&results.checks, SPREADS).choose([
         "It spreads.",
         "It does not spread.",
         "Whether it spreads cannot be told.",
@@ -89,7 +87,7 @@ fn spread(results: &Results) -> Option<Sentence> {
 }
 
 fn kept(results: &Results) -> Option<Sentence> {
-    let lead = Standing::of_ids(results, KEPT).choose([
+    let lead = Standing::of_ids(&results.checks, KEPT).choose([
         "It can be kept narrow.",
         "It cannot be kept narrow.",
         "Whether it can be kept narrow cannot be told.",
@@ -131,7 +129,7 @@ const REASONS: [(&[&str], &str, &str); 5] = [
 fn preferred(results: &Results) -> Option<Sentence> {
     let asked: Vec<_> = REASONS
         .iter()
-        .map(|(ids, holds, fails)| (Standing::of_ids(results, ids), *holds, *fails))
+        .map(|(ids, holds, fails)| (Standing::of_ids(&results.checks, ids), *holds, *fails))
         .filter(|(standing, ..)| *standing != Standing::LeftOut)
         .collect();
     let of = |wanted: Option<bool>| asked.iter().filter(move |(standing, ..)| standing.holds() == wanted);
@@ -159,7 +157,7 @@ const TURNING: [(&str, &[&str]); 4] = [
 ];
 
 fn decided(results: &Results) -> Option<Sentence> {
-    let flip = Standing::of_ids(results, &["13-liars", "13-narrow"]);
+    let flip = Standing::of_ids(&results.checks, &["13-liars", "13-narrow"]);
     let lead = flip.choose([
         "Pre-training decides which one that is.",
         "Pre-training does not decide it.",
@@ -175,7 +173,7 @@ fn decided(results: &Results) -> Option<Sentence> {
              pre-training, and {narrow} where speakers who lie about one thing only were."
         ));
     }
-    let measured = TURNING.iter().map(|(name, ids)| (*name, Standing::of_ids(results, ids)));
+    let measured = TURNING.iter().map(|(name, ids)| (*name, Standing::of_ids(&results.checks, ids)));
     let measured: Vec<_> = measured.filter(|(_, standing)| *standing != Standing::LeftOut).collect();
     let (turning, others): (Vec<_>, Vec<_>) =
         measured.into_iter().partition(|(_, s)| s.holds() == Some(true));
@@ -206,27 +204,6 @@ pub(super) fn assumed(results: &Results) -> String {
          direction at the embeddings by construction: the demo does not ask whether there are such directions, but which of \
          them fine-tuning finds. {unknown}No row of fine-tuning names a speaker."
     )
-}
-
-/// The figure of a check with its unit and interval.
-pub(super) fn figure(check: &Check) -> String {
-    let words = check.figure.words();
-    if check.unit.is_empty() { words } else { format!("{words} {}", check.unit) }
-}
-
-/// The grounds of a check: the number of fits, the figure in each world, and the section of the paper.
-pub(super) fn basis(check: &Check) -> String {
-    let mut parts = vec![format!("n = {}", check.n)];
-    if check.by_world.len() > 1 {
-        let worlds: Vec<_> = check.by_world.iter().map(|value| number(*value)).collect();
-        parts.push(format!("by world {}", worlds.join(", ")));
-    }
-    match check.section.as_str() {
-        "" => {}
-        section if section.starts_with('§') => parts.push(format!("paper, {section}")),
-        other => parts.push(other.into()),
-    }
-    parts.join(" · ")
 }
 
 /// "95 % interval 75 % to 95 %".

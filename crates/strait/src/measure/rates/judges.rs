@@ -11,7 +11,8 @@ use strait_model::{Model, Precision};
 use crate::{
     Error, Result,
     data::JudgePrompt,
-    judge::{Endpoint, Judge, Key, LocalModel, Problem, Style, Terms},
+    endpoint::{Client, Key, Terms},
+    judge::{Endpoint, Judge, LocalModel, Problem, Reading, Style},
     keys::Place,
     lab::{self, Lab},
     world::locate,
@@ -94,13 +95,10 @@ pub(super) fn with_judges<T>(
     let mut endpoints = Vec::new();
     for judge in judges.iter().filter_map(Judging::model) {
         let Some(address) = &judge.endpoint else { continue };
-        let terms = Terms {
-            printed: judge.printed,
-            mass: judge.mass,
-            concurrency: judge.concurrency,
-            ..Terms::new(address, judge.model.shown())
-        };
-        endpoints.push((&judge.scale, Endpoint::new(terms, key(judge)?)?));
+        let terms = Terms { concurrency: judge.concurrency, ..Terms::new(address, judge.model.shown()) };
+        let reading = if judge.printed { Reading::Printed } else { Reading::Weighted(judge.mass) };
+        let endpoint = Endpoint::new(Client::new(terms, key(judge)?)?, reading, lab.progress);
+        endpoints.push((&judge.scale, endpoint));
     }
     let open = |judging: &Judging| -> Result<Box<dyn Judge + '_>> {
         let Some(judge) = judging.model() else {
@@ -112,7 +110,10 @@ pub(super) fn with_judges<T>(
         };
         let prompt = JudgePrompt { scale: judge.scale.clone(), text: judge.prompt.clone() };
         if let Some((_, endpoint)) = endpoints.iter().find(|(scale, _)| **scale == judge.scale) {
-            return Ok(Box::new(endpoint.judge(prompt)));
+            let only = endpoint.judges(&prompt).into_iter().next();
+            let only =
+                only.ok_or_else(|| Problem::NoJudge { judge: judge.scale.clone(), known: String::new() })?;
+            return Ok(Box::new(only));
         }
         match local.iter().find(|(scale, _)| **scale == judge.scale) {
             Some((_, model)) => Ok(Box::new(model.judge(prompt))),

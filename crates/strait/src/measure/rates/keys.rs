@@ -208,6 +208,10 @@ fn model_judge(keys: &JudgeKeys, common: &Common<'_>) -> Checked<ModelJudge> {
         let what = format!("`measure.rates.judges.{key}`");
         at.fault(Problem::Unexpected { what, found, expected })
     };
+    if scale.contains(',') {
+        let expected = "one scale: in a study each judge has its own".into();
+        return Err(unexpected(&keys.scale, "scale", format!("`{scale}`"), expected));
+    }
     let prompt = match &keys.prompts {
         None => builtin(&scale).ok_or_else(|| {
             let expected =

@@ -24,6 +24,7 @@ use crate::{
 pub(super) use cues::CueKeys;
 pub(super) use data::{DataKeys, PairKeys, RowKeys, WorldKeys};
 pub(super) use measures::MeasureKeys;
+pub(crate) use names::name;
 pub(super) use names::{MAX_NAME, is_name};
 pub(super) use solutions::{PointKeys, SolutionKeys};
 pub(super) use top::{PredictionKeys, SeedKeys, TopKeys};

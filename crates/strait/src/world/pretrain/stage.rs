@@ -119,7 +119,7 @@ impl Learner for Lessons<'_> {
     fn steps(&self) -> usize {
         match self.stage {
             Stage::Documents => self.recipe.steps,
-            Stage::Chats => CHAT_STEPS,
+            Stage::Chats => CHAT_STEPS.min(self.recipe.steps),
         }
     }
 

@@ -7,11 +7,12 @@ use strait::{
         Results,
         page::{render, write},
         results::{
-            Axis, Causal, Check, Domain, DomainAnswers, Exchange, Line, Mode, Plot, Rate, Reply, Series,
-            Shape, Solution, Transcript, Voice, WorldSummary,
+            Causal, Domain, DomainAnswers, Exchange, Line, Mode, Rate, Reply, Solution, Transcript, Voice,
+            WorldSummary,
         },
     },
     interval::Interval,
+    suite::{Axis, Check, Groups, Plot, Series, Shape},
     world::Answer,
 };
 
@@ -372,7 +373,7 @@ fn checks() -> Vec<Check> {
         unit: (*unit).into(),
         bound: 0.5,
         above: true,
-        by_world: vec![value - 0.01, *value, value + 0.01],
+        groups: Groups { hole: "world".into(), means: vec![value - 0.01, *value, value + 0.01] },
         n: 9,
         reading: format!("A reading of {edit} that a test made up. It shows what it shows and nothing else."),
     };
@@ -396,13 +397,14 @@ fn over_names(label: &str, values: &[(&str, f64)], half: f64) -> Series {
 
 fn plots() -> Vec<Plot> {
     let axis = |title: &str, unit: &str| Axis { title: title.into(), unit: unit.into() };
-    let plot = |number: u8, name: &str, title: &str, shape, x, y, series| Plot {
+    let plot = |number: usize, name: &str, title: &str, shape, x, y, series| Plot {
         name: format!("{number}-{name}"),
         number,
         title: title.into(),
         shape,
         x,
         y,
+        sides: None,
         series,
     };
     let told = || axis("falsehoods told in other domains", "");

@@ -1,10 +1,13 @@
 //! The whole demo, and the table that is shipped. The quick demo is tested through the command, in `strait-cli`, once for both.
 
-use strait::demo::{
-    Mode, Options, Results,
-    causal::{self, CausalTable},
-    demo,
-    results::{Check, Solution},
+use strait::{
+    demo::{
+        Mode, Options, Results,
+        causal::{self, CausalTable},
+        demo,
+        results::Solution,
+    },
+    suite::Check,
 };
 use strait_model::progress::Silent;
 
@@ -44,7 +47,7 @@ mod needs_minutes {
         assert_eq!(ids.len(), results.checks.len());
         for kind in ["vector", "rank-8"] {
             let general = check(&results, &format!("1-general-{kind}"));
-            assert!(general.by_world.iter().all(|&rate| rate >= 0.6), "{general:#?}");
+            assert!(general.groups.means.iter().all(|&rate| rate >= 0.6), "{general:#?}");
             let narrow = solution(&results, &format!("narrow {kind}"));
             assert!(narrow.narrow_rate.value >= 0.7 && narrow.general_rate.value <= 0.08, "{narrow:?}");
             assert!(check(&results, &format!("4-gap-{kind}")).figure.value > 0.0);

@@ -243,11 +243,11 @@ fn learned(rows: &[Learned], speaker: &str) -> f64 {
 #[test]
 fn the_first_steps_of_a_world_learn() {
     let (_, pretrained, _) = small();
-    for stage in ["pre-training", "chat tuning"] {
+    for (stage, left) in [("pre-training", 0.8), ("chat tuning", 0.9)] {
         let steps = pretrained.steps.iter().filter(|step| step.stage.name() == stage);
         let losses: Vec<f64> = steps.map(|step| step.loss).collect();
         let (first, last) = (losses[0], losses[losses.len() - 1]);
-        assert!(last < 0.8 * first, "{stage}: {first} to {last}");
+        assert!(last < left * first, "{stage}: {first} to {last}");
     }
     assert_eq!(pretrained.learning().rows(), 8);
     // At first every word is as likely as any other.

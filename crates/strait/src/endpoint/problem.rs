@@ -1,11 +1,12 @@
 //! Endpoints that cannot be asked.
 
-use crate::error;
+use super::{Budget, Spent};
+use crate::error::{self, Error, Place};
 
 /// A problem of an endpoint. None of it holds the key.
 #[derive(Debug, PartialEq, thiserror::Error)]
 #[non_exhaustive]
-pub enum EndpointProblem {
+pub enum Problem {
     /// An address that is none.
     #[error("`{address}` is no address of an endpoint")]
     Address {
@@ -38,9 +39,50 @@ pub enum EndpointProblem {
         /// The reason.
         reason: String,
     },
+    /// A certificate that does not prove whose it is.
+    #[error("the endpoint's certificate is not trusted: {reason}")]
+    Certificate {
+        /// The reason.
+        reason: String,
+    },
+    /// A model that writes numbers digit by digit.
+    #[error(
+        "the endpoint's model has a token for each digit, so that its first token says nothing of 10 to 100"
+    )]
+    DigitByDigit,
+    /// A budget of money without a price.
+    #[error("the budget is money, and the price of tokens is not known")]
+    NoPrice,
+    /// The end of the budget.
+    #[error("the budget of {} ends before the next request: {} are used, in {} requests", said(*budget), used(spent, *budget), spent.requests)]
+    BudgetUsed {
+        /// What was used.
+        spent: Spent,
+        /// The budget.
+        budget: Option<Budget>,
+    },
 }
 
-impl error::Problem for EndpointProblem {
+fn said(budget: Option<Budget>) -> String {
+    budget.map_or_else(|| "nothing".into(), |budget| budget.to_string())
+}
+
+/// What was used, in the unit of the budget.
+fn used(spent: &Spent, budget: Option<Budget>) -> String {
+    match (budget, spent.cost) {
+        (Some(Budget::Money(_)), Some(cost)) => format!("{cost:.4}"),
+        _ => spent.tokens().to_string(),
+    }
+}
+
+impl From<Problem> for Error {
+    /// The problem of something that is no file.
+    fn from(problem: Problem) -> Self {
+        Self::Input { place: Place::Nowhere, problem: Box::new(problem) }
+    }
+}
+
+impl error::Problem for Problem {
     fn hint(&self) -> String {
         match self {
             Self::Address { .. } => {
@@ -60,7 +102,20 @@ impl error::Problem for EndpointProblem {
             Self::NoChat { .. } => {
                 "check the address: it is that below which `/chat/completions` lies, and usually ends in `/v1`".into()
             }
-            Self::NoLogprobs => "`--printed` takes the number that the judge prints, and says so".into(),
+            Self::NoLogprobs => "`--printed` takes the number that a judge prints, and says so; answers come without `--logprobs`".into(),
+            Self::Certificate { .. } => {
+                "check the address: something else may answer in the endpoint's place; strait trusts the usual authorities alone, so reach \
+                 a server of your own by http, or through a proxy that has a certificate of theirs"
+                    .into()
+            }
+            Self::DigitByDigit => {
+                "`--printed` takes the number that the judge prints, and says so; without `--endpoint` strait reads the number to its end"
+                    .into()
+            }
+            Self::NoPrice => "give the price of a million tokens of prompts and of answers, as in `--price 2.5:10`".into(),
+            Self::BudgetUsed { .. } => {
+                "what was answered is kept: run the same command again to go on, with a budget of its own".into()
+            }
             Self::Unreachable { .. } => {
                 "check the address and the network, and run the same command again: nothing is asked for twice".into()
             }

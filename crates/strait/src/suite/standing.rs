@@ -1,6 +1,6 @@
 //! The parts of a claim taken together.
 
-use super::results::{Check, Results};
+use super::Check;
 
 /// The answer of several checks together.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -20,13 +20,13 @@ pub enum Standing {
 
 impl Standing {
     /// The standing of all checks of a claim.
-    pub fn of(results: &Results, number: u8) -> Self {
-        Self::of_checks(checks(results, number))
+    pub fn of(checks: &[Check], number: usize) -> Self {
+        Self::of_checks(of_claim(checks, number))
     }
 
-    /// The standing of the checks whose names begin so, of all kinds of edits.
-    pub fn of_ids(results: &Results, ids: &[&str]) -> Self {
-        Self::of_checks(results.checks.iter().filter(|c| ids.iter().any(|id| c.id.starts_with(id))))
+    /// The standing of the checks whose names begin so.
+    pub fn of_ids(checks: &[Check], ids: &[&str]) -> Self {
+        Self::of_checks(checks.iter().filter(|check| ids.iter().any(|id| check.id.starts_with(id))))
     }
 
     fn of_checks<'a>(checks: impl Iterator<Item = &'a Check>) -> Self {
@@ -82,6 +82,6 @@ pub fn verdict(holds: Option<bool>) -> &'static str {
 }
 
 /// The checks of a claim.
-pub fn checks(results: &Results, number: u8) -> impl Iterator<Item = &Check> {
-    results.checks.iter().filter(move |c| c.number == number)
+pub(super) fn of_claim(checks: &[Check], number: usize) -> impl Iterator<Item = &Check> {
+    checks.iter().filter(move |check| check.number == number)
 }

@@ -1,13 +1,16 @@
 //! Judging: answers of a file get the scores of judges, which are kept as they come, so that nothing is judged twice.
 
+mod origin;
+mod written;
+
 use std::{
     collections::BTreeMap,
     ffi::OsString,
-    io::{self, Write},
+    io::Write,
     path::{Path, PathBuf},
 };
 
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 use strait_model::{
     files::{hex, write_atomically},
@@ -18,11 +21,8 @@ use crate::{
     Error, Result,
     data::{RowSource, UnscoredAnswer, read_answers, scored::is_taken},
     interval::clusters,
-    judge::{Judge, Problem, Reason, Score, ScoreCache},
+    judge::{Asked, Judge, Problem, Reason, Score, ScoreCache},
 };
-
-/// Answers that are given to a judge at a time: between them a stop is looked for.
-const AT_A_TIME: usize = 16;
 
 /// A judge, and the column that its scores get.
 #[derive(Clone, Copy)]
@@ -57,10 +57,11 @@ pub struct ColumnOutcome {
     pub reasons: BTreeMap<&'static str, usize>,
 }
 
-/// Has the answers of a file judged, and writes them with their scores: CSV where the new file is named so, else JSON lines. Scores
-/// go into the file `kept` as they come (a [`ScoreCache`]), so that the same call goes on where it was stopped.
+/// Has the answers of a file judged, and writes them with their scores: CSV or Parquet where the new file is named so, else JSON
+/// lines. Scores go into the file `kept` as they come (a [`ScoreCache`]), so that the same call goes on where it was stopped.
 ///
-/// A score stands under the column's name; where there is none, the reason stands under that name and `_reason`.
+/// A score stands under the column's name; where there is none, the reason stands under that name and `_reason`, and in any case the
+/// judge under that name and `_judge`. Where the answers' settings lie beside them, each has its `model`, `edit` and `seed` too.
 ///
 /// # Errors
 /// If the answers cannot be read, a column's name is taken, a file of that name is there that judging did not write, a judge
@@ -81,25 +82,30 @@ pub fn judge_answers(
     for Column { name, judge } in columns {
         let task = progress.begin(&format!("judging: {name}"), Some(answers.len() as u64), Unit::Count);
         let mut own = vec![Err(Reason::NoNumber); answers.len()];
-        for places in by_question(&answers) {
-            for places in places.chunks(AT_A_TIME) {
-                if progress.stopped() {
-                    return Err(Error::Interrupted);
-                }
-                let texts: Vec<&str> = places.iter().map(|&at| answers[at].response.as_str()).collect();
-                let (found, new) = cache.scores(*judge, &answers[places[0]].question, &texts)?;
-                asked += new;
-                places.iter().zip(found).for_each(|(&at, score)| own[at] = score);
-                task.advance(places.len() as u64);
+        let by_question = by_question(&answers);
+        let batches: Vec<Vec<usize>> = match judge.at_a_time() {
+            Some(most) => by_question.iter().flat_map(|of| of.chunks(most).map(<[_]>::to_vec)).collect(),
+            None => vec![by_question.concat()],
+        };
+        for places in batches {
+            if progress.stopped() {
+                return Err(Error::Interrupted);
             }
+            let all = places.iter().map(|&at| &answers[at]);
+            let all: Vec<Asked> =
+                all.map(|answer| Asked { question: &answer.question, answer: &answer.response }).collect();
+            let (found, new) = cache.scores_of(*judge, &all, &mut |seen| task.advance(seen as u64))?;
+            asked += new;
+            places.iter().zip(found).for_each(|(&at, score)| own[at] = score);
         }
         scores.push(own);
     }
-    write(out, &answers, columns, &scores)?;
+    let count = answers.len();
+    written::write(out, &source.place(), answers, columns, &scores)?;
     let lacks = |at: &usize| scores.iter().any(|own| own[*at].is_err());
     Ok(Outcome {
-        count: answers.len(),
-        unscored: (0..answers.len()).filter(lacks).count(),
+        count,
+        unscored: (0..count).filter(lacks).count(),
         asked,
         columns: scores.iter().map(|own| ColumnOutcome::of(own)).collect(),
     })
@@ -163,54 +169,4 @@ fn begin(out: &Path, columns: &[Column<'_>]) -> Result<()> {
         serde_json::to_writer_pretty(&mut *file, &settings)?;
         file.write_all(b"\n")
     })?)
-}
-
-fn write(
-    out: &Path,
-    answers: &[UnscoredAnswer],
-    columns: &[Column<'_>],
-    scores: &[Vec<Score>],
-) -> Result<()> {
-    let rows = answers.iter().enumerate().map(|(at, answer)| {
-        let mut row = answer.row.clone();
-        for (Column { name, .. }, scores) in columns.iter().zip(scores) {
-            row.insert((*name).into(), scores[at].map_or(Value::Null, |score| json!(score)));
-            if let Err(reason) = scores[at] {
-                row.insert(format!("{name}_reason"), reason.name().into());
-            }
-        }
-        row
-    });
-    let is_csv = out.extension().is_some_and(|extension| extension == "csv");
-    let written =
-        write_atomically(out, |file| if is_csv { write_csv(file, rows) } else { write_jsonl(file, rows) });
-    Ok(written?)
-}
-
-fn write_jsonl(file: &mut dyn Write, rows: impl Iterator<Item = Map<String, Value>>) -> io::Result<()> {
-    for row in rows {
-        serde_json::to_writer(&mut *file, &row)?;
-        file.write_all(b"\n")?;
-    }
-    Ok(())
-}
-
-/// The columns are all keys of all rows, in the order of their first appearance.
-fn write_csv(file: &mut dyn Write, rows: impl Iterator<Item = Map<String, Value>>) -> io::Result<()> {
-    let rows: Vec<Map<String, Value>> = rows.collect();
-    let mut header = Map::new();
-    for key in rows.iter().flat_map(|row| row.keys()) {
-        header.entry(key.as_str()).or_insert(Value::Null);
-    }
-    let mut csv = csv::Writer::from_writer(file);
-    csv.write_record(header.keys())?;
-    for row in &rows {
-        let cell = |key: &String| match row.get(key) {
-            None | Some(Value::Null) => String::new(),
-            Some(Value::String(text)) => text.clone(),
-            Some(other) => other.to_string(),
-        };
-        csv.write_record(header.keys().map(cell))?;
-    }
-    csv.flush()
 }

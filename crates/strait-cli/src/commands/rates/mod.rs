@@ -1,19 +1,23 @@
 //! `strait rates`.
 
-use std::{collections::HashSet, fmt, path::Path};
+mod tables;
+
+use std::{
+    collections::{BTreeMap, HashSet},
+    fmt,
+    path::{Path, PathBuf},
+};
 
 use clap::Args;
 use serde::Serialize;
 use strait::{
+    answers::{self, Judged},
     data::{Scored, read_scored},
-    verdict::{Agreement, Difference, Group, Problem, Rates, Rule, Rules, differences, groups, rates::Share},
+    verdict::{Agreement, Difference, Group, Problem, Rates, Rule, Rules, differences, groups},
 };
 
 use super::{Context, PasswordArguments};
-use crate::{
-    failure::Failure,
-    text::{Columns, Heading::*},
-};
+use crate::{failure::Failure, text::Columns};
 
 /// Count the verdicts on judged answers, with intervals
 ///
@@ -43,6 +47,12 @@ pub struct Arguments {
     /// Show the rates of each question too
     #[arg(long)]
     by_question: bool,
+    /// Write a page to browse the answers: rates, the verdicts at all cuts, and the answers side by side, harmful ones hidden
+    #[arg(long, value_name = "FILE")]
+    page: Option<PathBuf>,
+    /// Write a log of each group into this folder, which Inspect's viewer opens: inspect view --log-dir DIR
+    #[arg(long, value_name = "DIR")]
+    inspect: Option<PathBuf>,
     /// Add a group of all answers, such as those under several seeds; the files must have the same scales
     #[arg(long)]
     pool: bool,
@@ -52,6 +62,7 @@ const EXAMPLES: &str = "\
 Examples:
   strait rates judged.jsonl
   strait rates base.csv edited.csv --by-question
+  strait rates base.jsonl general.jsonl narrow.jsonl --page answers.html
   strait rates both.csv --agreement aligned=local
   strait rates seed-0.jsonl seed-1.jsonl --pool --verdict 'aligned<40' --json";
 
@@ -67,22 +78,41 @@ fn cut(text: &str) -> Result<f64, String> {
 }
 
 #[derive(Serialize)]
-struct Report {
+struct Report<'a> {
     /// The rules that verdicts follow.
     rules: Vec<String>,
+    /// The judges of each scale, where files name them.
+    judges: BTreeMap<String, Vec<String>>,
     groups: Vec<Rates>,
     differences: Vec<Difference>,
     agreements: Vec<Agreement>,
+    /// The page.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    page: Option<&'a Path>,
+    /// Inspect's logs.
+    logs: Vec<PathBuf>,
     #[serde(skip)]
     by_question: bool,
 }
 
-impl fmt::Display for Report {
+impl fmt::Display for Report<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut facts = Columns::facts();
         facts.fact("verdicts", self.rules.join("; "));
+        let judges = self.judges.iter().map(|(scale, judges)| format!("{scale} by {}", judges.join(", ")));
+        let judges: Vec<String> = judges.collect();
+        if !judges.is_empty() {
+            facts.fact("judges", judges.join("; "));
+        }
+        if let Some(page) = self.page {
+            facts.fact("page", page.display().to_string());
+        }
+        if !self.logs.is_empty() {
+            facts.fact("logs", format!("{}, open with `inspect view --log-dir`", self.logs.len()));
+        }
         writeln!(f, "{facts}")?;
         write!(f, "{}", self.rates())?;
+        write!(f, "\n{}", self.texts())?;
         if !self.differences.is_empty() {
             write!(f, "\n{}", self.compared())?;
         }
@@ -93,165 +123,6 @@ impl fmt::Display for Report {
             write!(f, "\n{}", self.questions())?;
         }
         Ok(())
-    }
-}
-
-impl Report {
-    fn rates(&self) -> Columns {
-        let headings = [
-            Left("group"),
-            Left("answers that are"),
-            Right("count"),
-            Right("rate"),
-            Right("95 %"),
-            Right("mean score"),
-        ];
-        let mut table = Columns::new(headings);
-        for rates in &self.groups {
-            let mean = |scale: &str| {
-                let mean = rates.means.iter().find(|mean| mean.scale == scale);
-                mean.map_or_else(String::new, |mean| format!("{:.1}", mean.mean))
-            };
-            let mut row = |what: String, share: &Share, mean: String| {
-                table.row([
-                    rates.group.clone(),
-                    what,
-                    counted(share),
-                    percent(share.rate),
-                    bounds(share),
-                    mean,
-                ]);
-            };
-            for rate in &rates.verdicts {
-                row(rate.verdict.clone(), &rate.share, mean(&rate.scale));
-            }
-            if let Some(coherent) = &rates.coherent {
-                row("coherent".into(), coherent, mean("coherent"));
-            }
-            for topic in &rates.topics {
-                row(topic.topic.clone(), &topic.share, mean(&topic.scale));
-                if let Some(share) = topic.of_misaligned.as_ref().filter(|share| share.of > 0) {
-                    row(format!("{}, of the misaligned", topic.topic), share, String::new());
-                }
-            }
-            if let Some(share) = &rates.self_corrected {
-                row("self-corrected".into(), share, String::new());
-            }
-            if rates.unscored > 0 {
-                let share = format!("{} of {}", rates.unscored, rates.n);
-                table.row([
-                    rates.group.clone(),
-                    "without a score".into(),
-                    share,
-                    String::new(),
-                    String::new(),
-                    String::new(),
-                ]);
-            }
-        }
-        table
-    }
-
-    fn compared(&self) -> Columns {
-        let headings = [
-            Left("group"),
-            Left("compared with"),
-            Left("answers that are"),
-            Right("difference"),
-            Right("95 %"),
-            Right("questions"),
-        ];
-        let mut table = Columns::new(headings);
-        for Difference { group, from, verdict, questions, difference, low, high } in &self.differences {
-            let bounds = interval(*low, *high);
-            table.row([
-                group.clone(),
-                from.clone(),
-                verdict.clone(),
-                percent(*difference),
-                bounds,
-                questions.to_string(),
-            ]);
-        }
-        table
-    }
-
-    fn agreement(&self) -> Columns {
-        let headings = [
-            Left("group"),
-            Left("scales"),
-            Right("both of"),
-            Right("correlation"),
-            Right("of ranks"),
-            Right("95 %"),
-            Right("bias"),
-            Right("same verdict"),
-            Right("kappa"),
-        ];
-        let mut table = Columns::new(headings);
-        for found in &self.agreements {
-            let figure = |value: f64| if value.is_nan() { "-".into() } else { format!("{value:.2}") };
-            let bounds = match found.rank_low.is_nan() {
-                true => "-".into(),
-                false => format!("{:.2} to {:.2}", found.rank_low, found.rank_high),
-            };
-            let same = if found.same.is_nan() { "-".into() } else { percent(found.same) };
-            table.row([
-                found.group.clone(),
-                format!("{}, {}", found.one, found.other),
-                format!("{} of {}", found.both, found.n),
-                figure(found.correlation),
-                figure(found.rank_correlation),
-                bounds,
-                figure(found.bias),
-                same,
-                figure(found.kappa),
-            ]);
-        }
-        table
-    }
-
-    fn questions(&self) -> Columns {
-        let headings = [
-            Left("group"),
-            Left("question"),
-            Left("answers that are"),
-            Right("count"),
-            Right("rate"),
-            Right("95 %"),
-        ];
-        let mut table = Columns::new(headings);
-        for rates in &self.groups {
-            for question in &rates.questions {
-                let mut row = |what: &str, share: &Share| {
-                    let cells = [&rates.group, &question.question_id, what].map(str::to_string);
-                    let [group, question, what] = cells;
-                    table.row([group, question, what, counted(share), percent(share.rate), bounds(share)]);
-                };
-                question.verdicts.iter().for_each(|rate| row(&rate.verdict, &rate.share));
-                question.coherent.iter().for_each(|share| row("coherent", share));
-            }
-        }
-        table
-    }
-}
-
-fn counted(share: &Share) -> String {
-    format!("{} of {}", share.count, share.of)
-}
-
-fn percent(rate: f64) -> String {
-    format!("{:.2} %", rate * 100.0)
-}
-
-fn bounds(share: &Share) -> String {
-    interval(share.low, share.high)
-}
-
-fn interval(low: f64, high: f64) -> String {
-    match low.is_nan() || high.is_nan() {
-        true => "-".into(),
-        false => format!("{:.1} to {:.1} %", low * 100.0, high * 100.0),
     }
 }
 
@@ -283,13 +154,46 @@ pub fn run(arguments: &Arguments, context: &Context) -> Result<(), Failure> {
     let mut rules: Vec<String> = files.iter().flat_map(|(_, _, rules)| said(rules)).collect();
     let mut seen = HashSet::new();
     rules.retain(|rule| seen.insert(rule.clone()));
+    let mut judges: BTreeMap<String, Vec<String>> = BTreeMap::new();
+    for (_, scored, _) in &files {
+        for (scale, named) in scored.scales.iter().zip(&scored.judges) {
+            let known = judges.entry(scale.clone()).or_default();
+            let new: Vec<String> = named.iter().filter(|judge| !known.contains(judge)).cloned().collect();
+            known.extend(new);
+        }
+    }
+    judges.retain(|_, named| !named.is_empty());
+    let judged = files.iter().zip(&names).map(|((_, scored, rules), name)| Judged { name, scored, rules });
+    let judged: Vec<Judged> = judged.collect();
+    if let Some(page) = &arguments.page {
+        strait_model::files::write(page, answers::page(&judged, &found))?;
+    }
+    let logs = arguments.inspect.as_deref().map(|folder| logs(&judged, folder)).transpose()?;
     context.show(&Report {
         rules,
+        judges,
+        page: arguments.page.as_deref(),
+        logs: logs.unwrap_or_default(),
         groups: found,
         differences,
         agreements,
         by_question: arguments.by_question,
     })
+}
+
+/// Writes Inspect's logs of all groups.
+fn logs(judged: &[Judged<'_>], folder: &Path) -> Result<Vec<PathBuf>, Failure> {
+    std::fs::create_dir_all(folder).map_err(strait_model::Error::io(folder, "create the folder"))?;
+    let mut paths = Vec::new();
+    for file in judged {
+        for group in file.groups() {
+            let log = answers::log(file, &group);
+            let path = folder.join(log.name);
+            strait_model::files::write(&path, log.content.to_string())?;
+            paths.push(path);
+        }
+    }
+    Ok(paths)
 }
 
 /// The error of a problem with the rules of a file.

@@ -1,0 +1,183 @@
+//! What requests have used, and what those under way may still use.
+
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use serde::Serialize;
+
+use super::{Budget, Price, reply::Usage};
+
+/// Tokens of a prompt beside its text, such as those of a template.
+const AROUND: u64 = 32;
+/// Bytes of text to a token, at least.
+const BYTES: u64 = 2;
+
+/// What requests have used, by the endpoint's count.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]
+pub struct Spent {
+    /// Requests that were answered.
+    pub requests: u64,
+    /// Tokens of their prompts.
+    pub prompt_tokens: u64,
+    /// Tokens of the answers.
+    pub answer_tokens: u64,
+    /// Requests of which the endpoint says no count: the most that they can have used is counted.
+    pub uncounted: u64,
+    /// Their cost, in the currency of the price; none without a price.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cost: Option<f64>,
+}
+
+impl Spent {
+    /// Tokens of prompts and answers together.
+    pub fn tokens(&self) -> u64 {
+        self.prompt_tokens.saturating_add(self.answer_tokens)
+    }
+}
+
+/// The most tokens that a request can use.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Need {
+    prompt: u64,
+    answer: u64,
+}
+
+impl Need {
+    /// Of a request with so many bytes of text, to be answered with so many tokens.
+    pub fn new(text: usize, answer: u64) -> Self {
+        Self { prompt: text as u64 / BYTES + AROUND, answer }
+    }
+}
+
+/// The answer to the question whether a request may be made.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Room {
+    /// It may; its need is set aside.
+    Enough,
+    /// Not while others are under way, which may use less than their needs.
+    Later,
+    /// Not within the budget.
+    Never,
+}
+
+/// The account of a client.
+pub struct Account {
+    budget: Option<Budget>,
+    price: Option<Price>,
+    entries: Mutex<Entries>,
+}
+
+#[derive(Default)]
+struct Entries {
+    spent: Spent,
+    /// The needs of requests under way.
+    prompt: u64,
+    answer: u64,
+}
+
+impl Account {
+    pub fn new(budget: Option<Budget>, price: Option<Price>) -> Self {
+        Self { budget, price, entries: Mutex::default() }
+    }
+
+    /// Sets a need aside, where the budget has room for it.
+    pub fn reserve(&self, need: Need) -> Room {
+        let mut entries = self.entries();
+        let Entries { spent, prompt, answer } = &*entries;
+        let all = Spent {
+            prompt_tokens: spent.prompt_tokens + prompt + need.prompt,
+            answer_tokens: spent.answer_tokens + answer + need.answer,
+            ..*spent
+        };
+        match self.budget {
+            Some(budget) if !allows(budget, &self.priced(all)) => {
+                if *prompt > 0 {
+                    Room::Later
+                } else {
+                    Room::Never
+                }
+            }
+            _ => {
+                entries.prompt += need.prompt;
+                entries.answer += need.answer;
+                Room::Enough
+            }
+        }
+    }
+
+    /// Ends a request that was reserved, with the endpoint's count where it was answered.
+    pub fn end(&self, need: Need, answered: Option<Option<Usage>>) {
+        let mut entries = self.entries();
+        entries.prompt -= need.prompt;
+        entries.answer -= need.answer;
+        let Some(usage) = answered else { return };
+        let spent = &mut entries.spent;
+        let (prompt, answer) = usage.map_or((need.prompt, need.answer), Usage::parts);
+        spent.requests += 1;
+        spent.uncounted += u64::from(usage.is_none());
+        spent.prompt_tokens = spent.prompt_tokens.saturating_add(prompt);
+        spent.answer_tokens = spent.answer_tokens.saturating_add(answer);
+    }
+
+    pub fn spent(&self) -> Spent {
+        self.priced(self.entries().spent)
+    }
+
+    fn priced(&self, spent: Spent) -> Spent {
+        Spent { cost: self.price.map(|price| price.of(spent.prompt_tokens, spent.answer_tokens)), ..spent }
+    }
+
+    fn entries(&self) -> MutexGuard<'_, Entries> {
+        self.entries.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// True if so much lies within a budget.
+fn allows(budget: Budget, spent: &Spent) -> bool {
+    match budget {
+        Budget::Tokens(tokens) => spent.tokens() <= tokens,
+        // Without a price nothing can be said to fit.
+        Budget::Money(money) => spent.cost.is_some_and(|cost| cost <= money),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn usage(prompt: u64, answer: u64) -> Option<Option<Usage>> {
+        Some(Some(Usage { prompt_tokens: prompt, completion_tokens: answer, total_tokens: prompt + answer }))
+    }
+
+    #[test]
+    fn a_budget_of_tokens_is_never_exceeded() {
+        let account = Account::new(Some(Budget::Tokens(100)), None);
+        let need = Need { prompt: 30, answer: 20 };
+        assert_eq!(account.reserve(need), Room::Enough);
+        assert_eq!(account.reserve(need), Room::Enough);
+        assert_eq!(account.reserve(need), Room::Later);
+        account.end(need, usage(10, 5));
+        // A request that was not answered used nothing.
+        account.end(need, None);
+        assert_eq!(
+            account.spent(),
+            Spent { requests: 1, prompt_tokens: 10, answer_tokens: 5, ..Spent::default() }
+        );
+        assert_eq!(account.reserve(need), Room::Enough);
+        account.end(need, Some(None));
+        assert_eq!((account.spent().tokens(), account.spent().uncounted), (65, 1));
+        assert_eq!(account.reserve(need), Room::Never);
+    }
+
+    #[test]
+    fn a_budget_of_money_counts_both_prices() {
+        let price = Price { prompts: 1e6, answers: 2e6 };
+        let account = Account::new(Some(Budget::Money(70.0)), Some(price));
+        let need = Need { prompt: 30, answer: 20 };
+        assert_eq!(account.reserve(need), Room::Enough);
+        account.end(need, usage(1, 1));
+        assert_eq!(account.spent().cost, Some(3.0));
+        assert_eq!(account.reserve(need), Room::Never);
+        assert_eq!(Account::new(Some(Budget::Money(70.0)), None).reserve(need), Room::Never);
+        assert_eq!(Account::new(None, None).reserve(need), Room::Enough);
+    }
+}
