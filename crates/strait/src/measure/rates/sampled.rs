@@ -137,7 +137,7 @@ impl Sampled {
         let [inside, outside] = scene.lab.questions.each_ref().map(Vec::len);
         let answers = (inside.min(outside) * self.answers).max(1);
         let none = Interval::of_trials(0, answers).high;
-        let apart = |points: f64| (TOLD * 0.5 / (points * points)).ceil();
+        let apart = |points: f64| (TOLD * AT_A_HALF / (points * points)).ceil();
         vec![format!(
             "rates: {inside} questions inside and {outside} outside, {} answers to each; of {answers} answers, none is a rate of at \
              most {}, and two rates near a half are told apart four times of five where they lie {} apart. A difference of \
@@ -145,7 +145,7 @@ impl Sampled {
              that more questions tell more than more answers.",
             self.answers,
             percent(none),
-            percent((TOLD * 0.5 / answers as f64).sqrt().min(1.0)),
+            percent((TOLD * AT_A_HALF / answers as f64).sqrt().min(1.0)),
             percent(0.1),
             apart(0.1),
             percent(0.2),
@@ -277,6 +277,8 @@ impl Sampled {
 /// 2 (z of 95 % + z of 80 %)²: that over the square of a difference is, times p (1 - p), the number of answers by which an interval of
 /// 95 % keeps off zero four times of five.
 const TOLD: f64 = 2.0 * 7.849;
+/// p (1 - p) of a rate of a half, where it is largest.
+const AT_A_HALF: f64 = 0.25;
 
 /// The rules of a verdict, each with the place of its judge.
 struct By<'a> {
