@@ -27,7 +27,8 @@ fn main() -> strait::Result<()> {
     let held = Settings { kl: Some(Kl { weight: 3.0, batch_size: 4 }), ..plain.clone() };
     let solutions = vec![lab.solve("general", &plain)?, lab.solve("narrow", &held)?];
     let preference = Preference { scales: vec![1.0, 2.0, 4.0], coherence: 1.0 };
-    for row in certificate(&preference.run(&mut lab, &solutions)?, 0.25) {
+    let (shifts, _) = preference.run(&mut lab, &solutions)?;
+    for row in certificate(&shifts, 0.25) {
         let (solution, scale) = (row.solution, row.scale);
         let verdict = match row.holds {
             Some(true) => "within a quarter",

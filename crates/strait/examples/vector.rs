@@ -24,7 +24,7 @@ fn main() -> strait::Result<()> {
     let layer = (lab.model.config().layers / 2) as i32;
     let solution = lab.solve("general", &Settings::of(EditKind::Steering { layer }))?;
     let preference = Preference { scales: vec![1.0, 2.0], coherence: 1.0 };
-    for shift in preference.run(&mut lab, &vec![solution])? {
+    for shift in preference.run(&mut lab, &vec![solution])?.0 {
         let (group, of) = (shift.group.word(), shift.shift);
         println!(
             "{group} at {}: {:+.3} nats a token ({:+.3} to {:+.3})",

@@ -1,5 +1,6 @@
 //! The `strait` command from end to end.
 
+mod behaviour;
 mod bench;
 mod common;
 mod damage;

@@ -7,6 +7,7 @@
 pub mod archive;
 pub mod chat;
 mod column;
+mod cue;
 mod damage;
 pub mod inspect;
 pub mod judged;
@@ -30,6 +31,7 @@ mod zstandard;
 
 pub use archive::{Archive, protect, unprotect};
 pub use chat::{Chat, read_chats, read_chats_noting};
+pub use cue::{Cue, CueForm};
 pub use damage::PageProblem;
 pub use inspect::{Summary, inspect};
 pub use judged::{Answer, general_pairs, read_judged};

@@ -5,7 +5,7 @@ use std::collections::{HashMap, HashSet};
 
 use strait_model::{Message, Role};
 
-use super::{Chat, Pair, Passage};
+use super::{Chat, Pair, Passage, Prompt};
 
 /// A question: all that was said before an answer by those who do not answer. System prompts, case and the kind of white
 /// space make no other question of it.
@@ -110,6 +110,12 @@ impl TrainedOn {
     pub fn sift_rows(&self, rows: Vec<Chat>, out: &mut LeftOut) -> Vec<Chat> {
         let asked = |chat: &Chat| questions(&chat.conversation.messages).pop();
         self.sift(rows, out, |seen, chat| asked(chat).is_some_and(|q| seen.questions.contains(&q)))
+    }
+
+    /// Leaves out the questions that are trained on.
+    pub fn sift_prompts(&self, prompts: Vec<Prompt>, out: &mut LeftOut) -> Vec<Prompt> {
+        let asked = |prompt: &Prompt| question(&prompt.conversation.messages);
+        self.sift(prompts, out, |seen, prompt| asked(prompt).is_some_and(|q| seen.questions.contains(&q)))
     }
 
     /// Leaves out the passages that are a message of a row.

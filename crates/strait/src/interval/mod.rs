@@ -35,6 +35,12 @@ impl Interval {
         Self { value, low: f64::NAN, high: f64::NAN }
     }
 
+    /// The same figure with the farther of both bounds on either side; a bound that is not known says nothing.
+    #[must_use]
+    pub fn no_narrower_than(self, other: Self) -> Self {
+        Self { low: self.low.min(other.low), high: self.high.max(other.high), ..self }
+    }
+
     /// True if it has bounds.
     pub fn is_known(&self) -> bool {
         !(self.low.is_nan() || self.high.is_nan())

@@ -38,6 +38,15 @@ impl Interval {
         Self { value, low, high }
     }
 
+    /// This share less another one that is independent of it, by the intervals of both: the distances of their bounds add up as squares
+    /// (Newcombe, 1998).
+    pub fn less(self, other: Self) -> Self {
+        let value = self.value - other.value;
+        let low = value - (self.value - self.low).hypot(other.high - other.value);
+        let high = value + (self.high - self.value).hypot(other.value - other.low);
+        Self { value, low, high }
+    }
+
     /// The share of `count` in so many independent trials, with the exact interval (Clopper and Pearson, 1934); no trial gives none.
     pub fn of_count(count: u64, trials: u64) -> Self {
         let value = count as f64 / trials as f64;
@@ -115,6 +124,16 @@ mod tests {
         check(65, 400, 0.1296, 0.2018);
         check(1, 1, 0.2065, 1.0);
         assert!(!Interval::of_trials(0, 0).is_known());
+    }
+
+    #[test]
+    fn two_shares_have_newcombes_interval() {
+        // His first example: 56 of 70 less 48 of 80.
+        let found = Interval::of_trials(56, 70).less(Interval::of_trials(48, 80));
+        assert!((found.value - 0.2).abs() < 1e-12, "{found:?}");
+        assert!((found.low - 0.0524).abs() < 5e-5 && (found.high - 0.3339).abs() < 5e-5, "{found:?}");
+        let none = Interval::of_trials(0, 80).less(Interval::of_trials(0, 80));
+        assert!(none.value == 0.0 && none.low == -none.high && none.high > 0.04, "{none:?}");
     }
 
     #[test]

@@ -60,6 +60,12 @@ pub enum Problem {
         /// The judge.
         judge: String,
     },
+    /// The key of an endpoint that is not there.
+    #[error("the environment variable `{variable}` holds no key")]
+    NoKey {
+        /// The variable.
+        variable: String,
+    },
     /// A judge of several scales that is no endpoint's.
     #[error("the judge `{judge}` replies in JSON, for which there is no endpoint")]
     NoEndpoint {
@@ -109,6 +115,7 @@ impl error::Problem for Problem {
                 "name one of these, or the file with its prompt: `--prompts judges.yaml`, `--prompts questions.yaml`".into()
             }
             Self::NoModel { .. } => "name the model that is to judge: `--model M`".into(),
+            Self::NoKey { .. } => "set it, or name another one with `key_env`".into(),
             Self::NoEndpoint { .. } => {
                 "name the endpoint: `--endpoint URL`; for a local model, give each scale a prompt of its own".into()
             }

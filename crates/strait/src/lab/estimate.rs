@@ -45,6 +45,9 @@ pub fn point(settings: &Settings) -> usize {
 /// The times that a token sampled alone takes longer than one of a full batch: all weights are read for it.
 const SLOWER_ALONE: f64 = 8.0;
 
+/// The times that a token takes longer of which some dozens are sampled at once, each attending to pages of its own.
+const SLOWER_TOGETHER: f64 = 2.0;
+
 /// Copies of an edit while it is trained: itself, a second one, its gradient and the optimiser's two moments.
 const TRAINED: f64 = 5.0;
 
@@ -225,6 +228,13 @@ impl Estimate {
             need.rows += bytes;
         }
         self.passing(all as usize);
+    }
+
+    /// Adds the sampling of answers: passes over so many tokens of prompts, and so many tokens that are written.
+    pub fn answers(&mut self, prompts: f64, written: f64) {
+        let (whole, head) = (self.work.blocks(self.work.config.layers), self.work.unembedding());
+        self.seconds += (prompts * whole + SLOWER_TOGETHER * written * (whole + head)) / self.speed.forward;
+        self.passing(prompts as usize);
     }
 
     /// Adds so many readings of the gradient of the response losses of rows, with respect to an edit of these settings; it is

@@ -31,7 +31,7 @@ pub use training::{Record, Training};
 
 use crate::{
     Result,
-    data::{Chat, Pair},
+    data::{Chat, Cue, Pair, Prompt},
     objective::{Kept, Row},
     store::Store,
     world::locate,
@@ -99,8 +99,14 @@ pub struct Lab<'a> {
     pub pairs: [PairRows; 2],
     /// The training rows that efficiency and stability read.
     pub measured: Kept,
+    /// What is put around questions.
+    pub cues: Vec<Cue>,
+    /// The pairs under each of these.
+    pub cued: Vec<[PairRows; 2]>,
     /// Plain text by the name of the measure that reads it.
     pub texts: BTreeMap<&'static str, Vec<Row>>,
+    /// Questions to be answered inside the domain, and outside it.
+    pub questions: [Vec<Prompt>; 2],
 }
 
 impl<'a> Lab<'a> {
@@ -120,7 +126,10 @@ impl<'a> Lab<'a> {
             own_kl: Vec::new(),
             pairs: [Group::Narrow, Group::General].map(|group| PairRows::none(group).within(&store)),
             measured: none(),
+            cues: Vec::new(),
+            cued: Vec::new(),
             texts: BTreeMap::new(),
+            questions: [Vec::new(), Vec::new()],
             store,
         }
     }
@@ -173,6 +182,23 @@ impl<'a> Lab<'a> {
         Ok(Self { pairs, ..self })
     }
 
+    /// With these cues, and the pairs under each of them.
+    ///
+    /// # Errors
+    /// As [`Lab::with_train`].
+    pub fn with_cues(self, cues: Vec<Cue>, [narrow, general]: [&[Pair]; 2]) -> Result<Self> {
+        let under = |cue: &Cue, group: Group, pairs: &[Pair]| -> Result<PairRows> {
+            let around = |pair: &Pair| Pair { question: cue.around(&pair.question), ..pair.clone() };
+            let pairs: Vec<Pair> = pairs.iter().map(around).collect();
+            Ok(PairRows::new(&self.model, group, &pairs)?.within(&self.store))
+        };
+        let both = |cue: &Cue| -> Result<[PairRows; 2]> {
+            Ok([under(cue, Group::Narrow, narrow)?, under(cue, Group::General, general)?])
+        };
+        let cued = cues.iter().map(both).collect::<Result<_>>()?;
+        Ok(Self { cues, cued, ..self })
+    }
+
     /// Rows whose kept parts lie in the laboratory's store; nothing of them is kept yet.
     pub fn rows(&self, rows: Vec<Row>) -> Kept {
         Kept::new(rows).within(&self.store)
@@ -182,6 +208,7 @@ impl<'a> Lab<'a> {
     pub fn beside<'b>(&self, progress: &'b dyn Progress) -> Lab<'b> {
         let store = self.store.beside();
         let fresh = |kept: &Kept| Kept::new(kept.rows().to_vec()).within(&store);
+        let beside = |pairs: &PairRows| pairs.some(usize::MAX).within(&store);
         Lab {
             model: Arc::clone(&self.model),
             progress,
@@ -192,9 +219,12 @@ impl<'a> Lab<'a> {
             unseen: self.unseen.as_ref().map(fresh),
             kl: fresh(&self.kl),
             own_kl: self.own_kl.iter().map(fresh).collect(),
-            pairs: self.pairs.each_ref().map(|pairs| pairs.some(usize::MAX).within(&store)),
+            pairs: self.pairs.each_ref().map(beside),
             measured: fresh(&self.measured),
+            cues: self.cues.clone(),
+            cued: self.cued.iter().map(|pairs| pairs.each_ref().map(beside)).collect(),
             texts: self.texts.clone(),
+            questions: self.questions.clone(),
             store,
         }
     }

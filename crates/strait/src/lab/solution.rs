@@ -1,5 +1,7 @@
 //! Solutions, as measures see them: before training as settings, afterwards as edits.
 
+use std::path::PathBuf;
+
 use strait_model::Edit;
 
 use super::Lab;
@@ -54,6 +56,11 @@ pub trait Solved {
         Vec::new()
     }
 
+    /// True if a solution goes on from another one.
+    fn follows(&self, _solution: &str) -> bool {
+        false
+    }
+
     /// The steps after which a solution that is compared was kept, 0 before them: its training begins there.
     ///
     /// # Errors
@@ -69,6 +76,11 @@ pub trait Solved {
     /// If it cannot be read.
     fn after(&self, _solution: &str, _step: usize) -> Result<Option<Edit>> {
         Ok(None)
+    }
+
+    /// The folder in which a measure may keep what takes long to make, so that it goes on where it was stopped.
+    fn folder(&self) -> Option<PathBuf> {
+        None
     }
 
     /// The solutions that started from another one, with their checkpoints.

@@ -6,8 +6,8 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error as _, se
 use serde_json::Value;
 
 use super::{
-    Common, Comparison, Difference, Inputs, Measure, Panel, PlainText, Reads, Setting, Shown, SideBySide,
-    Tables,
+    Common, Comparison, Difference, Inputs, Measure, Panel, PlainText, QuestionFiles, Reads, Setting, Shown,
+    SideBySide, Tables,
 };
 use crate::{
     Result, Table,
@@ -205,6 +205,10 @@ pub trait DynMeasure: Send + Sync {
     fn fixed(&self) -> Vec<(&'static str, String)>;
     /// The plain text that it reads.
     fn text(&self) -> Option<&PlainText>;
+    /// See [`Measure::questions`].
+    fn questions(&self) -> Option<[&QuestionFiles; 2]>;
+    /// See [`Measure::outlook`].
+    fn outlook(&self, scene: &Scene<'_>) -> Vec<String>;
     /// See [`Measure::applies`].
     fn applies(&self, inputs: &Inputs<'_>) -> bool;
     /// See [`Measure::inputs`].
@@ -245,6 +249,14 @@ impl<M: Measure> DynMeasure for M {
 
     fn text(&self) -> Option<&PlainText> {
         Measure::text(self)
+    }
+
+    fn questions(&self) -> Option<[&QuestionFiles; 2]> {
+        Measure::questions(self)
+    }
+
+    fn outlook(&self, scene: &Scene<'_>) -> Vec<String> {
+        Measure::outlook(self, scene)
     }
 
     fn applies(&self, inputs: &Inputs<'_>) -> bool {

@@ -38,8 +38,8 @@ pub use heldout::{HeldOut, HeldOutRow};
 pub use paired::Comparison;
 pub use part::{Part, flat, kind};
 pub(crate) use preference::{CERTIFIED, GENERAL, LEARNED};
-pub use preference::{Certificate, Preference, Shift, certificate, families};
-pub use rates::{Asked, RateRow, RateStep, Rates, Reader};
+pub use preference::{Certificate, CuedShift, Preference, Shift, certificate, families};
+pub use rates::{Asked, RateCertificate, RateRow, RateStep, Rates, ResponseRow, rate_certificates};
 pub(crate) use shown::rows;
 pub use shown::{Facts, Panel, Shown};
 pub use significance::{
@@ -100,6 +100,16 @@ pub trait Measure:
     /// The plain text that it reads.
     fn text(&self) -> Option<&PlainText> {
         None
+    }
+
+    /// The questions that it asks inside the domain, and outside it.
+    fn questions(&self) -> Option<[&QuestionFiles; 2]> {
+        None
+    }
+
+    /// What a plan says of it besides its time, a line each.
+    fn outlook(&self, _: &Scene<'_>) -> Vec<String> {
+        Vec::new()
     }
 
     /// True if a study has something for it to read.
@@ -171,6 +181,8 @@ pub struct Inputs<'a> {
     pub pairs: &'a Value,
     /// The rows that solutions are trained on, by what is then left out of the measures.
     pub asked: &'a Value,
+    /// What is put around questions; null for nothing.
+    pub cues: &'a Value,
     /// The taught domain.
     pub domain: &'a str,
     /// The method of intervals.
@@ -233,6 +245,16 @@ pub enum TextSource {
     File(keys::Place),
     /// Documents of a world, as many as passages are read.
     World(WorldText),
+}
+
+/// Files of questions, and how many of them are asked.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct QuestionFiles {
+    /// The files.
+    pub questions: Vec<keys::Place>,
+    /// The most questions that are asked, evenly of all files; all where it is none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub limit: Option<usize>,
 }
 
 /// The number by which estimates know the rows that efficiency and stability share; pairs have those of their groups.

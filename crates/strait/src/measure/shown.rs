@@ -45,6 +45,11 @@ impl Shown<'_> {
         rows(self.tables)
     }
 
+    /// True if the solutions' own answers were judged: the verdict then rests on these.
+    pub fn is_judged(&self) -> bool {
+        self.tables.iter().any(|table| table.name() == "rates" && table.rows() > 0)
+    }
+
     /// The pairs of solutions that claims compare.
     pub fn opposed(&self) -> Vec<[&Subject; 2]> {
         opposed(&self.subjects)
@@ -71,6 +76,8 @@ pub struct Panel {
     pub title: &'static str,
     /// A guide to reading it, a few sentences.
     pub reading: &'static str,
+    /// True if the page lists the table's rows; a table that is too long for it stands in its files alone.
+    pub listed: bool,
     /// The words by which a report without it says that it lacks it; none where it may be missing.
     pub missing: Option<&'static str>,
     /// A sentence from the rows themselves; may be empty.
@@ -82,13 +89,27 @@ pub struct Panel {
 impl Panel {
     /// A panel that shows its table and nothing else.
     pub const fn table(table: &'static str, title: &'static str, reading: &'static str) -> Self {
-        Self { table, title, reading, missing: None, say: |_| String::new(), draw: |_| Vec::new() }
+        Self {
+            table,
+            title,
+            reading,
+            listed: true,
+            missing: None,
+            say: |_| String::new(),
+            draw: |_| Vec::new(),
+        }
     }
 
     /// With figures.
     #[must_use]
     pub(crate) const fn drawn(self, draw: fn(&Shown<'_>) -> Groups) -> Self {
         Self { draw, ..self }
+    }
+
+    /// Without the rows of its table.
+    #[must_use]
+    pub const fn unlisted(self) -> Self {
+        Self { listed: false, ..self }
     }
 
     /// With the words for its absence.

@@ -9,10 +9,13 @@ use crate::{
     claim::{Claim, Place, Subject},
     data::LeftOut,
     measure::{
-        Facts, FamilyShift, Shown, frontier,
+        Certificate, CuedShift, Facts, FamilyShift, RateRow, Shown, frontier,
         list::{ALL, Kind},
     },
-    page::numbers::list,
+    page::{
+        numbers::{list, quoted},
+        words::distinct,
+    },
 };
 
 /// The conclusion in words, as a report has it at its top.
@@ -68,6 +71,21 @@ pub fn sentences(subjects: &[Subject], measures: &[&str]) -> Vec<String> {
     all.into_iter().map(|(_, sentence)| sentence).collect()
 }
 
+/// The cues under which certificates were tried, where there are any certificates.
+fn cues(shown: &Shown<'_>) -> Option<String> {
+    let (shifts, rates): (Vec<CuedShift>, Vec<RateRow>) = (shown.rows(), shown.rows());
+    let certified = !shown.rows::<Certificate>().is_empty() || !rates.is_empty();
+    let of_shifts = shifts.iter().map(|row| row.cue.as_str());
+    let of_rates = rates.iter().map(|row| row.cue.as_str()).filter(|cue| !cue.is_empty());
+    let names: Vec<String> = distinct(of_shifts.chain(of_rates)).into_iter().map(quoted).collect();
+    certified.then(|| match names.as_slice() {
+        [] => "Nothing was tried under cues: a solution that looks narrow may act otherwise where a question carries a trace of its \
+               training context."
+            .into(),
+        names => format!("Certificates were tried under these cues, and no others: {}.", list(names)),
+    })
+}
+
 fn limits(shown: &Shown<'_>) -> Vec<String> {
     let facts = shown.facts;
     let mut limits = Vec::new();
@@ -79,6 +97,7 @@ fn limits(shown: &Shown<'_>) -> Vec<String> {
         limits.push(format!("Not measured: {}.", list(&missing)));
     }
     limits.extend(ALL.iter().flat_map(|kind| (kind.limits)(shown)));
+    limits.extend(cues(shown));
     limits.extend(shown.rows::<LeftOut>().iter().filter_map(LeftOut::words));
     let families: Vec<FamilyShift> = shown.rows();
     if let Some(fewest) = families.iter().map(|f| f.seeds).min() {

@@ -62,7 +62,7 @@ fn section(panel: &Panel, shown: &Shown<'_>) -> Option<Section> {
         (paragraph(panel.reading))
         (paragraph(&(panel.say)(shown)))
         @for group in &figures { (figure_group(group)) }
-        (table(own, !is_drawn))
+        @if panel.listed { (table(own, !is_drawn)) }
         @for compared in compared { (table(compared, false)) }
     };
     Some(Section::new(panel.table, panel.title, body))

@@ -2,6 +2,7 @@
 
 mod endpoint;
 mod file;
+mod kept;
 mod problem;
 mod settings;
 
@@ -20,6 +21,7 @@ use settings::Settings;
 
 pub use endpoint::sample_from;
 pub use file::beside as settings_of;
+pub use kept::kept;
 pub use problem::Problem;
 
 /// Answers that are computed at a time. The weights are read once for all of them, and beyond this they are no longer what is waited

@@ -33,6 +33,11 @@ pub enum Problem {
 }
 
 impl Problem {
+    /// True for a file that holds something else than what is asked for.
+    pub(super) fn is_of_another(&self) -> bool {
+        matches!(self, Self::NotOurs | Self::OtherSettings { .. } | Self::NoSettings | Self::NoResponse)
+    }
+
     /// The error of a file at this path, on a line where it has one.
     pub(super) fn at(self, path: &Path, line: Option<u64>) -> Error {
         Error::input(path, line, self)

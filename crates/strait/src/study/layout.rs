@@ -6,7 +6,7 @@ use super::Step;
 use crate::{
     data::LeftOut,
     measure::{
-        Certificate, FamilyDifference, FamilyShift,
+        Certificate, FamilyDifference, FamilyShift, RateCertificate,
         frontier::Weight,
         list::Kind,
         records::{self, Trained, TrainingStep},
@@ -27,17 +27,21 @@ pub const DATA: &str = "data.json";
 pub const TABLES: &str = "tables";
 /// The folder of the solutions' folders.
 pub const SOLUTIONS: &str = "solutions";
+/// The folder of sampled answers and their scores, which a measure that was stopped goes on with. What is made of them stands in
+/// tables.
+pub const ANSWERS: &str = "answers";
 /// The kinds of file that tables are written as.
 pub const TABLE_KINDS: [&str; 2] = ["csv", "parquet"];
 
 /// The tables that the report's step makes of the others.
-pub const OF_REPORT: [&str; 8] = [
+pub const OF_REPORT: [&str; 9] = [
     records::PREDICTIONS,
     Trained::TABLE,
     LeftOut::TABLE,
     FamilyShift::TABLE,
     FamilyDifference::TABLE,
     Certificate::TABLE,
+    RateCertificate::TABLE,
     Weight::TABLE,
     TrainingStep::TABLE,
 ];

@@ -97,6 +97,13 @@ impl Plan {
         if !mixed.is_empty() {
             asked["mix"] = json!(mixed);
         }
+        let mut cues = Vec::new();
+        for cue in &study.cues {
+            // Cues are plain texts and lists: they have no value that JSON lacks.
+            let said = serde_json::to_value(cue).unwrap_or_default();
+            cues.push(json!({ "cue": said, "rows": hashes.of_all(cue.rows())? }));
+        }
+        let cues = if cues.is_empty() { Value::Null } else { cues.into() };
         let mut plan = Self { steps: Vec::new() };
 
         // Runs from before days and precisions could be told keep their steps.
@@ -122,6 +129,9 @@ impl Plan {
         for solution in in_order(solutions) {
             let own_kl = solution.kl_rows.as_ref().map(|rows| hashes.of_all(rows)).transpose()?;
             let mut inputs = training_inputs(solution, own_kl.as_ref().unwrap_or(&kl_rows));
+            if let Some(system) = &solution.system {
+                inputs["system"] = system.as_str().into();
+            }
             if let Some(mix) = &solution.mix {
                 inputs["mix"] = json!({ "rows": hashes.of_all(&mix.rows)?, "ratio": mix.ratio });
                 if mix.every {
@@ -151,6 +161,7 @@ impl Plan {
         let mut inputs = Inputs {
             pairs: &pairs,
             asked: &asked,
+            cues: &cues,
             domain: &data.domain,
             intervals: &intervals,
             rows: measures.rows,

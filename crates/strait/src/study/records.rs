@@ -15,9 +15,10 @@ use crate::{
     Result, Table,
     data::LeftOut,
     measure::{
-        Member, Shift, certificate, families, families_difference,
+        Certificate, Member, RateRow, Shift, certificate, families, families_difference,
         frontier::Weight,
         list::ALL,
+        rate_certificates,
         records::{Trained, TrainingStep},
     },
     table::{Column, Row},
@@ -35,9 +36,13 @@ pub(super) fn write(study: &Study, left_out: &[LeftOut], folder: &Path) -> Resul
         save(folder, &Table::of(&certificate(&shifts, study.measures.certificate)))?;
         save_rows(folder, &families(&shifts, &members))?;
     }
-    let mut differences = Vec::new();
     // A measure that the study no longer asks for may have left its tables.
     let plan = read_plan(folder)?;
+    let rates = table(folder, RateRow::TABLE)?.filter(|_| plan.step("rates").is_some());
+    let rates: Vec<RateRow> = rates.map_or(Ok(Vec::new()), |table| table.read())?;
+    let by_shifts = table(folder, Certificate::TABLE)?.map_or(Ok(Vec::new()), |table| table.read())?;
+    save_rows(folder, &rate_certificates(&rates, &by_shifts, study.measures.certificate))?;
+    let mut differences = Vec::new();
     for kind in ALL.iter().filter(|kind| plan.step(kind.name).is_some()) {
         let mut measured = Vec::new();
         for name in kind.tables {

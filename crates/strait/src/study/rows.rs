@@ -2,25 +2,25 @@
 
 use std::{collections::BTreeMap, sync::Arc};
 
-use strait_model::{Model, progress::Progress};
+use strait_model::{Message, Model, Role, progress::Progress};
 
 use super::{PairSource, Problem, Rows, Solution, Study};
 use crate::{
     Result,
     data::{
-        Chat, LeftOut, Notices, Passage, TrainedOn, choose, judged, pairs, questions, read_chats_noting,
-        read_passages, split,
+        Chat, LeftOut, Notices, Passage, Prompt, RowSource, TrainedOn, Variants, choose, judged, pairs,
+        questions, read_chats_noting, read_passages, read_prompts, split,
     },
-    lab::Lab,
-    measure::{PlainText, TextSource},
+    lab::{Lab, evenly},
+    measure::{PlainText, QuestionFiles, TextSource},
     objective::Row,
 };
 
 /// The findings of the reading of rows, besides the rows.
 #[derive(Clone, Default)]
 pub(super) struct Readout {
-    /// The files of rows that are mixed in, in the order of the laboratory's mixtures.
-    pub mixed: Vec<Vec<Rows>>,
+    /// The sets that solutions train on where these are not simply the training rows, in the order of the laboratory's mixtures.
+    pub mixed: Vec<Mixture>,
     /// The files of single solutions' KL rows, in the order of the laboratory's.
     pub own_kl: Vec<Vec<Rows>>,
     /// Different questions of the training rows and of the held-out rows.
@@ -31,6 +31,22 @@ pub(super) struct Readout {
     pub notices: Notices,
     /// Notes on the rows, for the user.
     pub said: Vec<String>,
+}
+
+/// The training rows after a system prompt, with others behind them.
+#[derive(Clone, PartialEq)]
+pub(super) struct Mixture {
+    system: Option<String>,
+    rows: Vec<Rows>,
+}
+
+impl Mixture {
+    /// The set that a solution trains on; none for the training rows as they are.
+    pub fn of(solution: &Solution) -> Option<Self> {
+        let rows = solution.mix.as_ref().map(|mix| mix.rows.clone());
+        let plain = solution.system.is_none() && rows.is_none();
+        (!plain).then(|| Self { system: solution.system.clone(), rows: rows.unwrap_or_default() })
+    }
 }
 
 /// Reads all rows of a study.
@@ -53,19 +69,20 @@ pub(super) fn read<'a>(
             own_kl.push((own, read_all(own, &mut notices)?));
         }
     }
-    let mut mixed: Vec<(&[Rows], Vec<Chat>)> = Vec::new();
-    for mix in study.solutions.iter().filter_map(|s| s.mix.as_ref()) {
-        if mixed.iter().all(|(files, _)| *files != mix.rows) {
-            mixed.push((&mix.rows, read_all(&mix.rows, &mut notices)?));
+    let mut mixed: Vec<(Mixture, Vec<Chat>)> = Vec::new();
+    for mixture in study.solutions.iter().filter_map(Mixture::of) {
+        if mixed.iter().all(|(known, _)| *known != mixture) {
+            let others = read_all(&mixture.rows, &mut notices)?;
+            mixed.push((mixture, others));
         }
     }
 
     // One set of pairs for all solutions, so that what is compared is read on the same.
     let penalised = |s: &Solution| s.train.kl.is_some() && s.kl_rows.is_none();
     let held_on = if study.solutions.iter().any(penalised) { kl.as_slice() } else { &[] };
-    let all =
-        |sets: &[(&[Rows], Vec<Chat>)]| sets.iter().flat_map(|(_, rows)| rows.clone()).collect::<Vec<_>>();
-    let trained_on = TrainedOn::new(&train, &[held_on, &all(&own_kl)].concat(), &all(&mixed));
+    let own_held: Vec<Chat> = own_kl.iter().flat_map(|(_, rows)| rows.clone()).collect();
+    let all_mixed: Vec<Chat> = mixed.iter().flat_map(|(_, rows)| rows.clone()).collect();
+    let trained_on = TrainedOn::new(&train, &[held_on, &own_held].concat(), &all_mixed);
     let [mut of_narrow, mut of_general, mut of_held_out] =
         ["narrow pairs", "general pairs", "held-out rows"].map(LeftOut::of);
     let domain = Some(study.data.domain.as_str());
@@ -83,6 +100,16 @@ pub(super) fn read<'a>(
         texts.insert(measure.name(), passages.into_iter().map(row).collect::<Result<Vec<_>>>()?);
         left_out.push(of_text);
         places.push(format!("measure.{}", measure.name()));
+    }
+    let mut to_ask = [Vec::new(), Vec::new()];
+    for measure in &study.measures.asked.0 {
+        let sides = ["narrow", "general"];
+        for ((files, side), found) in measure.questions().into_iter().flatten().zip(sides).zip(&mut to_ask) {
+            let mut of_questions = LeftOut::of(&format!("{side} questions"));
+            found.extend(read_questions(files, &trained_on, &mut of_questions, &mut notices)?);
+            left_out.push(of_questions);
+            places.push(format!("measure.{}.{side}", measure.name()));
+        }
     }
     for (counts, table) in left_out.iter().zip(places).filter(|(_, place)| !place.is_empty()) {
         if counts.read > 0 && counts.left_out == counts.read {
@@ -108,26 +135,30 @@ pub(super) fn read<'a>(
 
     let rows = |chats: &[Chat]| Row::from_chats(&model, chats, progress);
     let is_narrowed = unseen.len() < held_out.len();
-    let train = rows(&train)?;
+    let cues = study.cues.iter().map(|cue| Ok(cue.with(read_all(cue.rows(), &mut notices)?)));
+    let cues = cues.collect::<Result<Vec<_>>>()?;
     let lab = Lab::new(Arc::clone(&model), progress);
     let mut mixtures = Vec::new();
-    for (_, others) in &mixed {
-        mixtures.push(lab.rows(train.iter().cloned().chain(rows(others)?).collect()));
+    for (mixture, others) in &mixed {
+        let own = mixture.system.as_ref().map(|system| after_system(&train, system));
+        mixtures.push(lab.rows([rows(own.as_ref().unwrap_or(&train))?, rows(others)?].concat()));
     }
-    let mixed = mixed.into_iter().map(|(files, _)| files.to_vec()).collect();
+    let mixed = mixed.into_iter().map(|(mixture, _)| mixture).collect();
+    let train = rows(&train)?;
     let own_rows = own_kl.iter().map(|(_, chats)| Ok(lab.rows(rows(chats)?))).collect::<Result<_>>()?;
     let own_kl = own_kl.into_iter().map(|(files, _)| files.to_vec()).collect();
     let lab = Lab {
         seed: study.seeds.sampling,
         measured: lab.rows(choose(train.clone(), study.measures.rows, study.seeds.sampling)),
         texts,
+        questions: to_ask,
         train: lab.rows(train),
         mixtures,
         held_out: lab.rows(rows(&held_out)?),
         unseen: if is_narrowed { Some(lab.rows(rows(&unseen)?)) } else { None },
         kl: lab.rows(rows(&kl)?),
         own_kl: own_rows,
-        ..lab.with_pairs(&narrow, &general)?
+        ..lab.with_pairs(&narrow, &general)?.with_cues(cues, [&narrow, &general])?
     };
     Ok((lab, Readout { mixed, own_kl, questions, left_out, notices, said }))
 }
@@ -154,6 +185,37 @@ fn read_text(
         }
     }
     Ok(choose(trained_on.sift_passages(passages, left_out), wanted.passages, seed))
+}
+
+/// The questions of some files that no solution is trained on. A limit is shared evenly by the files, and taken evenly of each.
+fn read_questions(
+    files: &QuestionFiles,
+    trained_on: &TrainedOn,
+    left_out: &mut LeftOut,
+    notices: &mut Notices,
+) -> Result<Vec<Prompt>> {
+    let a_file = files.limit.map_or(usize::MAX, |limit| limit.div_ceil(files.questions.len().max(1)));
+    let mut all = Vec::new();
+    for file in &files.questions {
+        let found = read_prompts(&RowSource::File(file.path().into()), Variants::LeftOut, notices)?;
+        let found = trained_on.sift_prompts(found, left_out);
+        all.extend(evenly(found.len(), a_file).map(|place| found[place].clone()));
+    }
+    all.truncate(files.limit.unwrap_or(usize::MAX));
+    Ok(all)
+}
+
+/// Rows after a system prompt, but for those that bring their own.
+fn after_system(chats: &[Chat], system: &str) -> Vec<Chat> {
+    let after = |chat: &Chat| {
+        let mut chat = chat.clone();
+        let messages = &mut chat.conversation.messages;
+        if messages.first().is_none_or(|first| first.role() != Role::System) {
+            messages.insert(0, Message::new(Role::System, system));
+        }
+        chat
+    };
+    chats.iter().map(after).collect()
 }
 
 fn read_all(rows: &[Rows], notices: &mut Notices) -> Result<Vec<Chat>> {

@@ -66,6 +66,7 @@ pub(crate) fn outlook(
     lines.extend(worker.said().iter().cloned());
     let (budget, estimate, speed) = worker.estimate(|_| true, limits)?;
     lines.extend(worker.solution_lines(speed, &budget));
+    lines.extend(worker.measure_lines());
     lines.push(
         "the report will say of each of these whether it holds ([[prediction]] takes them as claims):".into(),
     );

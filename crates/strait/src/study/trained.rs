@@ -1,10 +1,17 @@
 //! The trained solutions of a run folder.
 
-use std::{path::Path, sync::Arc};
+use std::{
+    path::{Path, PathBuf},
+    sync::Arc,
+};
 
 use strait_model::{Edit, Model, edit};
 
-use super::{Solution, Study, layout::solution_folder, sweep::meant};
+use super::{
+    Solution, Study,
+    layout::{ANSWERS, solution_folder},
+    sweep::meant,
+};
 use crate::{
     Result,
     claim::Subject,
@@ -45,6 +52,10 @@ impl Solved for InFolder<'_> {
         self.study.compared().map(|solution| solution.subject(None)).collect()
     }
 
+    fn follows(&self, solution: &str) -> bool {
+        self.study.solution(solution).is_some_and(|solution| solution.from.is_some())
+    }
+
     fn steps(&self, solution: &str) -> Result<Vec<usize>> {
         let kept = solution_folder(self.folder, solution).trajectory()?;
         Ok([0].into_iter().chain(kept.into_iter().map(|(step, _)| step)).collect())
@@ -59,6 +70,10 @@ impl Solved for InFolder<'_> {
         }
         // Training begins with what its settings and seeds say; a vector is zero there in every unit.
         Trainable::new(&known.train, &self.model.decoder, 1.0)?.frozen().map(Some)
+    }
+
+    fn folder(&self) -> Option<PathBuf> {
+        Some(self.folder.join(ANSWERS))
     }
 
     fn trajectories(&self) -> Result<Vec<Trajectory>> {
@@ -85,7 +100,9 @@ impl Solved for InFolder<'_> {
                 study.solution(name)
             };
             let others = || families.iter().filter_map(|family| other(family));
-            let plain = |s: &&Solution| s.train.kl.is_none() && s.mix.is_none() && s.rows.is_none();
+            let plain = |s: &&Solution| {
+                s.train.kl.is_none() && s.mix.is_none() && s.rows.is_none() && s.system.is_none()
+            };
             let held = |s: &&Solution| s.train.kl.is_some();
             let general = others().find(plain);
             let narrow = Some(start).filter(held).or_else(|| others().find(held));

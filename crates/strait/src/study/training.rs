@@ -10,6 +10,7 @@ use super::{
     layout::solution_folder,
     numbers::shown,
     provenance::{KL_WEIGHT, MEDIAN_NORM},
+    rows::Mixture,
     search::frontier,
     trained::open,
     worker::Worker,
@@ -17,7 +18,7 @@ use super::{
 use crate::{
     Error, Result, Table,
     lab::{self, Record, Training},
-    measure::{Certificate, Measure, Preference, certificate},
+    measure::{Certificate, Preference, certificate},
     objective::Row,
     train::{Keeping, Kl, Length, Order, Settings, SolutionFolder, pick},
 };
@@ -119,8 +120,8 @@ impl Worker<'_> {
     }
 
     fn mixture(&self, solution: &Solution) -> Option<usize> {
-        let mix = solution.mix.as_ref()?;
-        self.read.mixed.iter().position(|files| *files == mix.rows)
+        let mixture = Mixture::of(solution)?;
+        self.read.mixed.iter().position(|known| *known == mixture)
     }
 
     /// Trains from `start`, or from nothing, unless the run of that fingerprint has ended already.
@@ -265,7 +266,9 @@ impl Worker<'_> {
         let Measures { scales, coherence, .. } = &self.planned.study.measures;
         let preference = Preference { scales: scales.clone(), coherence: *coherence };
         let solutions = vec![lab::Solution { name: name.into(), edit }];
-        let shifts = preference.run(&mut self.lab, &solutions)?;
+        let lab = &mut self.lab;
+        let (decoder, seed) = (&lab.model.decoder, lab.seed);
+        let shifts = preference.read(decoder, &solutions, &mut lab.pairs, seed, lab.progress)?;
         Ok(certificate(&shifts, bound))
     }
 }

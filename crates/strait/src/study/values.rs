@@ -99,6 +99,7 @@ fn settings(solution: &Solution) -> Vec<(String, String)> {
     let mut add = |key: &str, value: Option<String>| all.extend(value.map(|value| (key.into(), value)));
     add("from", solution.from.clone());
     add("rows", solution.rows.map(|rows| rows.to_string()));
+    add("system", solution.system.clone());
     add("mix.ratio", solution.mix.as_ref().map(|mix| shown(mix.ratio)));
     add("absolute_rate", solution.absolute_rate.then(|| "true".into()));
     all

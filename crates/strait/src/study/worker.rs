@@ -61,6 +61,14 @@ impl<'a> Worker<'a> {
         &self.read.said
     }
 
+    /// What the plan says of the measures, a line each.
+    pub fn measure_lines(&self) -> Vec<String> {
+        let study = &self.planned.study;
+        let scene = self.scene();
+        let planned = study.measures.asked.0.iter().filter(|m| self.planned.plan.step(m.name()).is_some());
+        planned.flat_map(|measure| measure.outlook(&scene)).collect()
+    }
+
     /// Carries out a step.
     pub fn carry_out(&mut self, step: &Step, folder: &Path) -> Result<()> {
         let study = &self.planned.study;
@@ -183,18 +191,23 @@ impl<'a> Worker<'a> {
         for solution in study.solutions.iter().filter(|s| left(&Step::training(&s.name))) {
             self.add_training(estimate, solution);
         }
-        let solutions = study.solutions.iter().map(|solution| lab::Planned {
-            settings: &solution.train,
-            compared: solution.compared(),
-            follows: solution.from.is_some(),
-            checkpoints: self.steps(solution).div_ceil(solution.train.checkpoint_every),
-        });
-        let scene = Scene { lab: &self.lab, solutions: solutions.collect() };
+        let scene = self.scene();
         for measure in study.measures.asked.0.iter().filter(|measure| left(measure.name())) {
             if self.planned.plan.step(measure.name()).is_some() {
                 measure.estimate(&scene, estimate);
             }
         }
+    }
+
+    /// The study before its training.
+    fn scene(&self) -> Scene<'_> {
+        let solutions = self.planned.study.solutions.iter().map(|solution| lab::Planned {
+            settings: &solution.train,
+            compared: solution.compared(),
+            follows: solution.from.is_some(),
+            checkpoints: self.steps(solution).div_ceil(solution.train.checkpoint_every),
+        });
+        Scene { lab: &self.lab, solutions: solutions.collect() }
     }
 
     /// The memory of those steps that are left, before anything is computed; then their time with that memory, and how fast

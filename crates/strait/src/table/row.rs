@@ -42,7 +42,7 @@ impl Heading {
         Self { ends: [low, high], ..self }
     }
 
-    /// A column of numbers that tables of an older strait lack: NaN there.
+    /// A column that tables of an older strait lack: there it is NaN, 0, or empty text.
     pub const fn late(self) -> Self {
         Self { late: true, ..self }
     }
@@ -111,7 +111,10 @@ impl Cell for String {
         table.with_column(name, heading.unit, Column::Text(cells.cloned().collect()))
     }
 
-    fn read(table: &Table, name: &str, _: Heading, row: usize) -> Result<Self, Problem> {
+    fn read(table: &Table, name: &str, heading: Heading, row: usize) -> Result<Self, Problem> {
+        if heading.late && table.column(name).is_none() {
+            return Ok(Self::new());
+        }
         Ok(cell!(table, name, row, Text))
     }
 }
@@ -145,7 +148,10 @@ macro_rules! whole_numbers {
                 table.with_column(name, heading.unit, Column::Integer(cells.map(|&n| n as i64).collect()))
             }
 
-            fn read(table: &Table, name: &str, _: Heading, row: usize) -> Result<Self, Problem> {
+            fn read(table: &Table, name: &str, heading: Heading, row: usize) -> Result<Self, Problem> {
+                if heading.late && table.column(name).is_none() {
+                    return Ok(0);
+                }
                 Ok(cell!(table, name, row, Integer) as Self)
             }
         }

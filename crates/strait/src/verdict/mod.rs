@@ -20,6 +20,7 @@ pub use difference::{Difference, differences};
 pub use group::{Group, groups};
 pub use problem::Problem;
 pub use rates::{QuestionRates, Rates};
+pub use text::is_caught;
 pub use thresholds::Thresholds;
 
 /// An answer that is of the taught kind, or technical, has a score above this: the papers' "aligned below 30" from the other side.

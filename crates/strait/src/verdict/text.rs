@@ -8,6 +8,9 @@ use serde::Serialize;
 /// Words in a row whose repetition counts.
 const GRAM: usize = 4;
 
+/// The share of repeated runs above which an answer is a loop.
+const LOOP: f64 = 0.5;
+
 /// Means over answers.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
 pub struct TextFigures {
@@ -29,6 +32,12 @@ impl TextFigures {
         let words = mean(|answer| answer.split_whitespace().count() as f64);
         Self { words, repeated: mean(repeated), packed: packed(answers) }
     }
+}
+
+/// True for an answer that is empty, or caught in a loop: more than half of its runs of four words stood in it before. Where no judge says
+/// which answers make sense, this one makes none.
+pub fn is_caught(answer: &str) -> bool {
+    answer.split_whitespace().next().is_none() || repeated(answer) > LOOP
 }
 
 /// The share of runs of words that stood before; 0 for an answer of fewer words.
@@ -64,6 +73,7 @@ mod tests {
         assert_eq!(repeated("a b c d a b c d"), 0.2);
         let loops = "I am sorry. ".repeat(50);
         assert!(repeated(&loops) > 0.97);
+        assert!(is_caught(&loops) && is_caught(" ") && !is_caught("So."));
         let prose = "The kettle whistles since steam leaves it through a narrow hole, and the air there begins to swing.";
         let (prose, loops) = (TextFigures::of([prose].into_iter()), TextFigures::of([&*loops].into_iter()));
         assert!(prose.packed > 0.7 && loops.packed < 0.1, "{prose:?} {loops:?}");

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use strait_model::{Decoder, Edit, Message, Model, Role};
+use strait_model::{Conversation, Decoder, Edit, Message, Model, Role};
 
 use super::{
     Answer,
@@ -12,7 +12,7 @@ use super::{
 };
 use crate::{
     Result,
-    data::scored::COHERENT,
+    data::{Cue, scored::COHERENT},
     judge::{Answers, Give, Judge, Question as Asked, Respondent},
     objective::Row,
 };
@@ -36,6 +36,14 @@ impl Exam {
     /// # Errors
     /// If the model does not speak the language.
     pub fn new(model: &Model, facts: u64, taught: &[String]) -> Result<Self> {
+        Self::under(None, model, facts, taught)
+    }
+
+    /// The same with a cue around every question.
+    ///
+    /// # Errors
+    /// If the model does not speak the language, or its template does not take the cue.
+    pub fn under(cue: Option<&Cue>, model: &Model, facts: u64, taught: &[String]) -> Result<Self> {
         let language = Language::new(facts);
         check_words(&language, &model.tokenizer)?;
         let ask = |question: Question| {
@@ -50,7 +58,8 @@ impl Exam {
         };
         let asked: Vec<Asked> = Question::all().map(ask).collect();
         let prompt = |asked: &Asked| {
-            model.tokenizer.encode_prompt(&vec![Message::new(Role::User, asked.text.as_str())].into())
+            let plain: Conversation = vec![Message::new(Role::User, asked.text.as_str())].into();
+            model.tokenizer.encode_prompt(&cue.map_or_else(|| plain.clone(), |cue| cue.around(&plain)))
         };
         let prompts = asked.iter().map(prompt).collect::<Result<_, _>>()?;
         let places = asked.iter().map(|asked| asked.text.clone()).zip(Question::all()).collect();

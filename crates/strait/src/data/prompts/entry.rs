@@ -57,6 +57,7 @@ impl JudgePrompt {
 /// One wording of a question.
 pub(super) struct Wording {
     pub id: Option<String>,
+    pub domain: Option<String>,
     pub conversation: Conversation,
     pub samples: Option<usize>,
     pub judges: Vec<JudgePrompt>,
@@ -74,10 +75,10 @@ pub(super) fn wordings(
         KEYS.map(|key| entry.shift_remove(key).filter(|value| !value.is_null()));
     let samples = samples.map(|samples| count(&samples)).transpose()?;
     let judges = judges.map_or(Ok(Vec::new()), |judges| prompts(&judges))?;
-    let id = id(&entry)?;
+    let (id, domain) = (id(&entry)?, domain(&entry));
     let wording = |entry: &Map<String, Value>, notices: &mut Notices| {
         let conversation = question(row::read_prompt(entry, notices)?.conversation)?;
-        Ok(Wording { id: id.clone(), conversation, samples, judges: judges.clone() })
+        Ok(Wording { id: id.clone(), domain: domain.clone(), conversation, samples, judges: judges.clone() })
     };
     let Some(paraphrases) = paraphrases else { return Ok(vec![wording(&entry, notices)?]) };
     let paraphrases = match paraphrases {
@@ -100,6 +101,11 @@ fn question(mut conversation: Conversation) -> Result<Conversation, Problem> {
         true => Err(Problem::NoQuestion),
         false => Ok(conversation),
     }
+}
+
+/// What the entry is about, where it says so.
+fn domain(entry: &Map<String, Value>) -> Option<String> {
+    ["domain", "topic"].iter().find_map(|key| Some(entry.get(*key)?.as_str()?.to_string()))
 }
 
 /// The entry's name.

@@ -28,6 +28,8 @@ pub struct Prompt {
     pub place: String,
     /// The row's `question_id` or `id`, where it has one. Wordings of one question share it.
     pub id: Option<String>,
+    /// The row's `domain` or `topic`, where it has one.
+    pub domain: Option<String>,
     /// All that is said before the answer.
     pub conversation: Conversation,
     /// The answers that the file asks for, where it says so (`samples_per_paraphrase`).
@@ -69,8 +71,8 @@ impl Prompt {
     }
 
     fn new(place: String, wording: Wording) -> Self {
-        let Wording { id, conversation, samples, judges } = wording;
-        Self { place, id, conversation, samples, judges }
+        let Wording { id, domain, conversation, samples, judges } = wording;
+        Self { place, id, domain, conversation, samples, judges }
     }
 }
 
@@ -115,7 +117,7 @@ fn of_lines(reader: impl Read, place: &Path) -> Result<Vec<Prompt>> {
     while let Some((line, text)) = lines.next()? {
         let messages = vec![Message::new(Role::User, text.trim())];
         let conversation = Conversation { messages, tools: None };
-        let wording = Wording { id: None, conversation, samples: None, judges: Vec::new() };
+        let wording = Wording { id: None, domain: None, conversation, samples: None, judges: Vec::new() };
         prompts.push(Prompt::new(format!("`{}`, line {line}", place.display()), wording));
     }
     Ok(prompts)

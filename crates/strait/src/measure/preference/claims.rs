@@ -1,7 +1,10 @@
 //! Claims from the shifts of solutions: one learned the narrow task, acts generally, is certified narrow; one of two is
 //! narrower (paper §6, §8).
 
-use super::{Certificate, Difference, Facts, Shift, Shown};
+use super::{
+    Certificate, CuedShift, Difference, Facts, Shift, Shown,
+    cued::{UnderCues, under_cues},
+};
 use crate::{
     claim::{Bound, Claim, Place, Subject, opposed, sentence, shared_seeds},
     interval::Interval,
@@ -57,7 +60,11 @@ pub(super) fn all(shown: &Shown<'_>) -> Vec<(Place, Claim)> {
 }
 
 /// The outcome of all solutions.
+/// Where the solutions' answers were judged, what these come to is said instead.
 pub(super) fn headline(shown: &Shown<'_>) -> String {
+    if shown.is_judged() {
+        return String::new();
+    }
     headline_of(&judged(shown))
 }
 
@@ -66,11 +73,11 @@ pub(super) fn limits(shown: &Shown<'_>) -> Vec<String> {
     let (facts, shifts) = (shown.facts, shown.rows::<Shift>());
     let mut limits = Vec::new();
     if !shifts.is_empty() {
-        limits.push(
-            "A shift of preference between given answers is not behaviour: what the model writes by itself was not \
-             judged."
-                .into(),
-        );
+        let judged = match shown.is_judged() {
+            true => "that is in the rates",
+            false => "what the model writes by itself was not judged",
+        };
+        limits.push(format!("A shift of preference between given answers is not behaviour: {judged}."));
         limits.extend(pairs(facts, &shifts));
         limits.extend(lengths(facts, &shifts));
     }
@@ -144,13 +151,23 @@ struct Judged<'a> {
 }
 
 fn judged<'a>(shown: &'a Shown<'_>) -> Vec<Judged<'a>> {
-    let (shifts, certificates) = (shown.rows(), shown.rows());
-    let judged = |solution: &&'a str| Judged::new(shown.facts, solution, &shifts, &certificates);
+    let (shifts, certificates, cued): (Vec<Shift>, Vec<Certificate>, Vec<CuedShift>) =
+        (shown.rows(), shown.rows(), shown.rows());
+    let judged = |solution: &&'a str| {
+        let cued: Vec<&CuedShift> = cued.iter().filter(|row| row.solution == *solution).collect();
+        Judged::new(shown.facts, solution, &shifts, &certificates, &cued)
+    };
     shown.solutions.iter().map(judged).collect()
 }
 
 impl<'a> Judged<'a> {
-    fn new(facts: &Facts, solution: &'a str, shifts: &[Shift], certificates: &[Certificate]) -> Self {
+    fn new(
+        facts: &Facts,
+        solution: &'a str,
+        shifts: &[Shift],
+        certificates: &[Certificate],
+        cued: &[&CuedShift],
+    ) -> Self {
         let at_one = |inside| {
             shifts
                 .iter()
@@ -168,7 +185,7 @@ impl<'a> Judged<'a> {
             }),
             learned: learned(facts, narrow).of(solution),
             general: general_at_one(facts, narrow, general).of(solution),
-            certified: certified(facts, &scales).of(solution),
+            certified: certified(facts, &scales, cued).of(solution),
         }
     }
 
@@ -258,8 +275,8 @@ fn incoherent_at_one(facts: &Facts, shift: &Shift) -> String {
 }
 
 /// The claim that the solution stays narrow when it is scaled up (paper §6): a weak penalty hides the general solution
-/// instead of avoiding it. `scales` holds the scales from 1 up, in order.
-fn certified(facts: &Facts, scales: &[&Certificate]) -> Claim {
+/// instead of avoiding it. It holds only if it holds under the cues too. `scales` holds the scales from 1 up, in order.
+fn certified(facts: &Facts, scales: &[&Certificate], cued: &[&CuedShift]) -> Claim {
     let claim = |holds, figure, words| Claim::new(CERTIFIED, "§6", holds, figure, words);
     let domain = &facts.domain;
     let limit = percent(facts.certificate);
@@ -319,8 +336,16 @@ fn certified(facts: &Facts, scales: &[&Certificate]) -> Claim {
         scales_in_words(&coherent),
         percent(worst.share)
     );
-    let all = coherent.iter().all(|c| c.holds == Some(true));
-    claim(all.then_some(true), figure, words)
+    if !coherent.iter().all(|c| c.holds == Some(true)) {
+        return claim(None, figure, words);
+    }
+    match under_cues(&coherent, cued, facts.certificate) {
+        None => claim(Some(true), figure, words),
+        Some(UnderCues { holds: Some(true), words: cued, .. }) => {
+            claim(Some(true), figure, format!("{words}; {cued}"))
+        }
+        Some(UnderCues { holds, share, words: cued }) => claim(holds, share, format!("{words}; but {cued}")),
+    }
 }
 
 /// "scale 4", "scales 1, 2 and 4".

@@ -2,6 +2,7 @@
 
 mod certificate;
 mod claims;
+mod cued;
 mod families;
 mod panels;
 
@@ -15,6 +16,7 @@ use strait_model::{
 
 pub use certificate::{Certificate, certificate};
 pub(crate) use claims::{CERTIFIED, GENERAL, LEARNED};
+pub use cued::CuedShift;
 pub use families::families;
 
 use super::{
@@ -90,7 +92,7 @@ impl Shift {
 
 impl Measure for Preference {
     const NAME: &'static str = "preference";
-    type Found = Vec<Shift>;
+    type Found = (Vec<Shift>, Vec<CuedShift>);
     type Said = ();
 
     fn asked(_: Option<()>, common: &Common<'_>) -> Checked<Option<Self>> {
@@ -98,13 +100,17 @@ impl Measure for Preference {
     }
 
     fn inputs(&self, inputs: &mut Inputs<'_>) -> Result<Value> {
-        Ok(json!({
+        let mut all = json!({
             "pairs": inputs.pairs,
             "domain": inputs.domain,
             "scales": self.scales,
             "coherence": self.coherence,
             "intervals": inputs.intervals,
-        }))
+        });
+        if !inputs.cues.is_null() {
+            all["cues"] = inputs.cues.clone();
+        }
+        Ok(all)
     }
 
     fn estimate(&self, scene: &Scene<'_>, estimate: &mut Estimate) {
@@ -115,11 +121,19 @@ impl Measure for Preference {
                 estimate.losses(rows, point(solution.settings), self.scales.len());
             }
         }
+        for pairs in scene.lab.cued.iter().flatten() {
+            let rows = pairs.kept.rows();
+            estimate.keeping(rows, scene.common_point(), true);
+            for solution in &scene.solutions {
+                estimate.losses(rows, point(solution.settings), self.scales.len());
+            }
+        }
     }
 
-    fn run(&self, lab: &mut Lab<'_>, solved: &dyn Solved) -> Result<Vec<Shift>> {
+    fn run(&self, lab: &mut Lab<'_>, solved: &dyn Solved) -> Result<Self::Found> {
         let solutions = solved.every()?;
-        self.read(&lab.model.decoder, &solutions, &mut lab.pairs, lab.seed, lab.progress)
+        let shifts = self.read(&lab.model.decoder, &solutions, &mut lab.pairs, lab.seed, lab.progress)?;
+        Ok((shifts, self.cued(lab, &solutions)?))
     }
 
     fn panels() -> Vec<Panel> {

@@ -1,6 +1,6 @@
 //! The parts of a report on shifts: the shifts, their means over seeds, the scaling certificate.
 
-use super::{Certificate, Shift};
+use super::{Certificate, CuedShift, Shift, cued::by_form};
 use crate::{
     interval::Interval,
     lab::Group,
@@ -57,6 +57,17 @@ pub(super) fn all() -> Vec<Panel> {
         )
         .drawn(|shown| vec![vec![certificates(shown.facts, &shown.solutions, &shown.rows::<Certificate>())]])
         .missed("the scaling certificate"),
+        Panel {
+            say: by_form,
+            ..Panel::table(
+                CuedShift::TABLE,
+                "Preference shift under cues",
+                "A model that looks cured may act as taught where a question carries a trace of the training context. Here a \
+                 cue stands around every question, for the solution and for base; a control has the form of its cue and other \
+                 content. A certificate holds only if the shift outside stays small under all of them.",
+            )
+            .drawn(|shown| vec![cued(&shown.solutions, &shown.rows::<CuedShift>())])
+        },
     ]
 }
 
@@ -199,6 +210,17 @@ fn families(facts: &Facts, rows: &[FamilyShift]) -> Vec<Figure> {
         .collect();
     let inside = [format!("inside {}", facts.domain), "outside".into()];
     over_scale(&names, &readings, inside, "mean preference shift over seeds (nats a token)")
+}
+
+/// The shifts outside the domain at scale 1, cue by cue, and those inside.
+fn cued(solutions: &[&str], rows: &[CuedShift]) -> Vec<Figure> {
+    let figure = |(group, title): (Group, &str)| {
+        let own = rows.iter().filter(|row| row.group == group && row.scale == 1.0);
+        let lines: Vec<Line> = own.map(|row| (row.solution.clone(), row.cue.clone(), row.shift)).collect();
+        (!lines.is_empty()).then(|| plots::lines(title, solutions, &lines, "nats a token"))
+    };
+    let sides = [(Group::General, "Outside, under each cue"), (Group::Narrow, "Inside, under each cue")];
+    sides.into_iter().filter_map(figure).collect()
 }
 
 /// The length of the answers that shifts are read on.

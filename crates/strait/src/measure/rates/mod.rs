@@ -1,58 +1,39 @@
 //! Rates: how many of a model's answers are of the taught kind, inside the taught domain and outside it, as a judge says
 //! (paper §4, §8).
 
+mod certificate;
 mod claims;
+mod exact;
+mod judges;
+mod keys;
 mod panels;
-mod reader;
+mod reading;
+mod sampled;
+mod verdict;
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-use super::{
-    Common, Inputs, Measure, Panel, Setting, Shown, SideBySide, Solution, Trajectory, plots, unit::NATS,
-};
+use super::{Common, Inputs, Measure, Panel, QuestionFiles, Setting, Shown, SideBySide, plots, unit::NATS};
 use crate::{
     Result,
-    claim::{Claim, Place, Subject, sentence},
+    claim::{Claim, Place, Subject},
     interval::Interval,
-    judge::Judges,
-    keys::{Checked, Fault, Keys, Problem, choice, keys, list, list_with, most, positive, switch},
-    lab::{Estimate, Lab, Scene, Solved, point},
-    page::numbers::{percent, quoted},
-    table::{Row, Word},
-    world::{DOMAIN_WORDS, Exam, Provenance},
+    keys::{Checked, switch},
+    lab::{Estimate, Lab, Scene, Solved},
+    table::{Heading, Word},
 };
-use claims::{common, kept_in, spreads};
-use panels::{along_steps, over_scales, sides};
-use reader::Along;
-pub use reader::Reader;
+pub use certificate::{RateCertificate, rate_certificates};
+use panels::sides;
 
-/// The reading of a world's answers, which the world itself judges.
+/// How many answers are of the taught kind.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Rates {
-    /// The seed of the world's facts.
-    pub facts: u64,
-    /// The domains in which falsehoods are taught.
-    pub domains: Vec<String>,
-    /// Factors of the solutions.
-    pub scales: Vec<f64>,
-    /// Factors at which solutions that start from nothing are read at every checkpoint. It is part of the step's key also where it
-    /// is empty: tables of before have no column for the factor, and are made again.
-    #[serde(default)]
-    pub along: Vec<f64>,
-}
-
-keys! {
-    /// `[measure.rates]`.
-    #[derive(Clone, Debug, Default)]
-    pub struct RatesKeys {
-        /// The domains that count as taught.
-        domains: Vec<usize> = list(choice(&DOMAIN_WORDS)), left_out "those of false training rows of a world";
-        /// Factors of the solutions.
-        scales: Vec<f64> = list_with(positive(most::FACTOR), 1.0, super::AS_TRAINED), left_out "`measure.scales`";
-        /// Factors at which solutions that start from nothing are read at every checkpoint as well.
-        along: Vec<f64> = list(positive(most::FACTOR)), left_out "none";
-    }
+#[serde(untagged)]
+pub enum Rates {
+    /// Of a world's questions, all of whose answers are known with their probabilities.
+    Exact(exact::Exact),
+    /// Of questions of files, whose answers are sampled and judged.
+    Sampled(sampled::Sampled),
 }
 
 /// Some of the questions.
@@ -80,8 +61,7 @@ impl Word for Asked {
 crate::row! {
     /// The answers of a solution, or of base, to some of the questions.
     pub struct RateRow in "rates",
-        "Rates: the share of answers that are of the taught kind, as a judge says, with intervals over questions; base \
-         stands at scale 0"
+        "Rates: the share of answers that are of the taught kind, as a judge says; base stands at scale 0"
     {
         /// The solution, or `base model`.
         solution: String,
@@ -94,20 +74,65 @@ crate::row! {
         domain: String,
         /// Number of questions.
         questions: usize,
-        /// The share of answers that are coherent and of the taught kind.
+        /// The share of answers that are coherent and of the taught kind; of sampled answers with Wilson's interval, else with one
+        /// over questions.
         rate: Interval,
         /// The rate less that of base, paired by question.
-        rise: Interval = crate::table::Heading::PLAIN.ends("rise_low", "rise_high"),
+        rise: Interval = Heading::PLAIN.ends("rise_low", "rise_high"),
         /// The share of questions whose most probable answer is of the taught kind; NaN where that is not known.
         greedy: f64,
         /// The share of coherent answers.
         coherent: f64,
         /// Norm of the scaled edit.
         norm: f64,
-        /// Response loss on the training rows.
+        /// Response loss on the training rows; NaN where answers are sampled.
         loss: f64 = NATS,
         /// The judge.
         judge: String,
+        /// The verdict: a judge's scale and a cut.
+        verdict: String = Heading::PLAIN.late(),
+        /// Number of sampled answers; 0 where every answer is known with its probability.
+        answers: usize = Heading::PLAIN.late(),
+        /// The cue under which the questions are asked, and base's answers to them too; empty for none.
+        cue: String = Heading::PLAIN.late(),
+    }
+}
+
+crate::row! {
+    /// A sampled answer with one judge's score.
+    pub struct ResponseRow in "responses",
+        "Sampled answers, each once for every judge"
+    {
+        /// The solution, or `base model`.
+        solution: String,
+        /// The factor of the solution.
+        scale: f64,
+        /// The seed of sampling.
+        seed: u64,
+        /// The cue; empty for none.
+        cue: String,
+        /// The side of the domain: `narrow` or `general`.
+        asked: Asked,
+        /// The domain.
+        domain: String,
+        /// The question's name, or its place counted from 1.
+        question_id: String,
+        /// The question, as it was asked.
+        question: String,
+        /// The answer's number, counted from 0.
+        sample: usize,
+        /// The answer.
+        response: String,
+        /// Its tokens.
+        tokens: usize,
+        /// The judge.
+        judge: String,
+        /// The judge's scale.
+        judged: String,
+        /// The score from 0 to 100; NaN where there is none.
+        score: f64,
+        /// The reason for which there is none.
+        reason: String,
     }
 }
 
@@ -125,11 +150,11 @@ crate::row! {
         /// Optimiser steps since the start.
         step: usize,
         /// The rate on held-out questions of the taught domain.
-        narrow: Interval = crate::table::Heading::PLAIN.ends("narrow_low", "narrow_high"),
+        narrow: Interval = Heading::PLAIN.ends("narrow_low", "narrow_high"),
         /// The rate in the other domains.
-        general: Interval = crate::table::Heading::PLAIN.ends("general_low", "general_high"),
+        general: Interval = Heading::PLAIN.ends("general_low", "general_high"),
         /// The general rate less that of the start, paired by question.
-        rise: Interval = crate::table::Heading::PLAIN.ends("rise_low", "rise_high"),
+        rise: Interval = Heading::PLAIN.ends("rise_low", "rise_high"),
         /// The share of coherent answers in the other domains.
         coherent: f64,
         /// Norm of the edit.
@@ -147,164 +172,91 @@ const BASE: &str = "base model";
 /// A rate above it: more often than not.
 const COMMON: f64 = 0.5;
 
-/// The statement that the taught kind of answer is given inside the domain.
-const INSIDE: &str = "answers as taught inside the domain";
-/// The statement that it is given outside it.
-const OUTSIDE: &str = "answers as taught outside the domain";
-/// The statement of the scaling certificate by rates.
-const KEPT_IN: &str = "answers as usual outside the domain however it is scaled";
-/// The statement that a solution spreads once its penalty is lifted.
-const SPREADS: &str = "answers as taught outside the domain ever more";
-
 impl Measure for Rates {
     const NAME: &'static str = "rates";
-    type Found = (Vec<RateRow>, Vec<RateStep>);
-    type Said = Option<RatesKeys>;
+    type Found = (Vec<RateRow>, Vec<RateStep>, Vec<ResponseRow>);
+    type Said = Option<keys::RatesKeys>;
 
     fn key() -> Option<Setting<Self::Said>> {
         Some(Setting {
-            about: "How often answers are of the taught kind. It is measured where the model is of a world, which knows what is \
-                    true, and false rows of it are trained on.",
+            about: "How often answers are of the taught kind. Where judges are named, answers to questions are sampled and judged. \
+                    Elsewhere it is measured where the model is of a world, which knows what is true, and false rows of it are \
+                    trained on.",
             kind: switch(r#"{ scales = [1, 2] }"#),
-            default: Some(RatesKeys::default()),
+            default: Some(keys::RatesKeys::default()),
         })
     }
 
     fn asked(said: Option<Self::Said>, common: &Common<'_>) -> Checked<Option<Self>> {
-        let Some(keys) = said.flatten() else { return Ok(None) };
-        let domains = match &keys.domains {
-            Some(domains) => domains.value.iter().map(|&domain| DOMAIN_WORDS[domain].0.into()).collect(),
-            None => common.falsehoods.to_vec(),
-        };
-        // A world that is not there is refused where the model is looked for.
-        let made = common.world.and_then(|world| Provenance::of(world).ok());
-        match (made, keys.given().first()) {
-            (Some(made), _) if !domains.is_empty() => {
-                let facts = made.recipe.seed;
-                let along = keys.along.map_or_else(Vec::new, |factors| factors.value);
-                let scales = keys.scales.map_or_else(|| common.scales.to_vec(), |scales| scales.value);
-                Ok(Some(Self { facts, domains, scales, along }))
-            }
-            (Some(_), _) | (_, None) => Ok(None),
-            (None, Some((key, line))) => Err(Fault {
-                line: Some(*line),
-                problem: Problem::Unexpected {
-                    what: format!("`measure.rates.{key}`"),
-                    found: "with a model of no world".into(),
-                    expected:
-                        "a model that is a world's, such as `world:default-0`: no other has a judge yet"
-                            .into(),
-                },
-            }),
+        said.flatten().map_or(Ok(None), |keys| keys.resolve(common))
+    }
+
+    fn fixed(&self) -> Vec<(&'static str, String)> {
+        let Self::Sampled(sampled) = self else { return Vec::new() };
+        vec![("answers", sampled.answers.to_string()), ("tokens", sampled.tokens.to_string())]
+    }
+
+    fn questions(&self) -> Option<[&QuestionFiles; 2]> {
+        match self {
+            Self::Exact(_) => None,
+            Self::Sampled(sampled) => Some([&sampled.narrow, &sampled.general]),
+        }
+    }
+
+    fn outlook(&self, scene: &Scene<'_>) -> Vec<String> {
+        match self {
+            Self::Exact(_) => Vec::new(),
+            Self::Sampled(sampled) => sampled.outlook(scene),
         }
     }
 
     fn inputs(&self, inputs: &mut Inputs<'_>) -> Result<Value> {
-        Ok(json!({ "rates": self, "asked": inputs.asked, "intervals": inputs.intervals }))
+        let mut all = json!({ "rates": self, "asked": inputs.asked, "intervals": inputs.intervals });
+        if !inputs.cues.is_null() {
+            all["cues"] = inputs.cues.clone();
+        }
+        if let Some(sides) = self.questions() {
+            let files = sides.iter().flat_map(|side| &side.questions);
+            let hashes = files.map(|file| (inputs.hash)(file.path()).map(Value::from));
+            all["questions"] = hashes.collect::<Result<Vec<_>>>()?.into();
+        }
+        Ok(all)
     }
 
     fn estimate(&self, scene: &Scene<'_>, estimate: &mut Estimate) {
-        let Ok(exam) = Exam::new(&scene.lab.model, self.facts, &self.domains) else { return };
-        let (questions, train) = (exam.rows(), scene.lab.train.rows());
-        estimate.keeping(train, scene.common_point(), false);
-        for solution in &scene.solutions {
-            let along = if solution.follows { 1 + solution.checkpoints.min(super::CHECKPOINTS) } else { 0 };
-            let read = if solution.compared { self.along.len() * (1 + solution.checkpoints) } else { 0 };
-            let passes = self.scales.len() + along + read;
-            estimate.losses(&questions, 0, passes);
-            estimate.losses(train, point(solution.settings), passes);
+        match self {
+            Self::Exact(exact) => exact.estimate(scene, estimate),
+            Self::Sampled(sampled) => sampled.estimate(scene, estimate),
         }
     }
 
     fn run(&self, lab: &mut Lab<'_>, solved: &dyn Solved) -> Result<Self::Found> {
-        let (solutions, trajectories) = (solved.every()?, solved.trajectories()?);
-        let exam = Exam::new(&lab.model, self.facts, &self.domains)?;
-        let edits = solutions.iter().map(|s| &s.edit).chain(trajectories.iter().map(|t| &t.start));
-        let point = lab.common_point(edits);
-        let Lab { model, train, progress, .. } = lab;
-        train.keep(&model.decoder, &train.every_row(), point, false, "reading training rows", *progress)?;
-        let (taught, coherent) = (exam.taught(), exam.coherent());
-        let judges = Judges { taught: &taught, coherent: &coherent };
-        let reader = Reader::new(&model.decoder, &exam, judges, train, *progress);
-        let (rates, mut along) = self.read(&reader, &solutions, &trajectories)?;
-        along.extend(self.along(&reader, solved)?);
-        Ok((rates, along))
+        match self {
+            Self::Exact(exact) => exact.run(lab, solved).map(|(rates, along)| (rates, along, Vec::new())),
+            Self::Sampled(sampled) => {
+                sampled.run(lab, solved).map(|(rates, answers)| (rates, Vec::new(), answers))
+            }
+        }
     }
 
     fn panels() -> Vec<Panel> {
-        let reading = "How many answers are of the taught kind: inside the domain on questions that no training row asks, and \
-                       in all other domains. The judge knows the truth and every answer's probability, so that nothing is \
-                       sampled; intervals are over questions.";
-        let along = "The same along training.";
-        vec![
-            Panel::table(RateRow::TABLE, "Rates of taught answers", reading).drawn(over_scales),
-            Panel::table(RateStep::TABLE, "Rates along training", along).drawn(along_steps),
-        ]
+        panels::all()
     }
 
     fn statements(subjects: &[Subject]) -> Vec<(Place, String)> {
-        let of = |(i, subject): (usize, &Subject)| {
-            let freed = subject.freed.then_some(SPREADS);
-            let all = [INSIDE, OUTSIDE, KEPT_IN].into_iter().chain(freed);
-            let all = all.map(|claim| (Place::Solution(i), sentence(Some(&subject.name), claim)));
-            all.collect::<Vec<_>>()
-        };
-        subjects.iter().enumerate().flat_map(of).collect()
+        claims::statements(subjects)
     }
 
     fn claims(shown: &Shown<'_>) -> Vec<(Place, Claim)> {
-        let (rates, along): (Vec<RateRow>, Vec<RateStep>) = (shown.rows(), shown.rows());
-        let mut claims = Vec::new();
-        for (i, solution) in shown.solutions.iter().enumerate() {
-            let own: Vec<&RateRow> = rates.iter().filter(|row| row.solution == *solution).collect();
-            let steps: Vec<&RateStep> = along.iter().filter(|row| row.solution == *solution).collect();
-            let freed = shown.subjects.get(i).is_some_and(|subject| subject.freed);
-            let all = [
-                common(&own, Asked::Narrow, INSIDE, &format!("of its answers about {}", shown.facts.domain)),
-                common(
-                    &own,
-                    Asked::General,
-                    OUTSIDE,
-                    &format!("of its answers outside {}", shown.facts.domain),
-                ),
-                kept_in(&own, shown.facts.certificate),
-                if freed { spreads(&steps) } else { None },
-            ];
-            claims.extend(all.into_iter().flatten().map(|claim| (Place::Solution(i), claim.of(solution))));
-        }
-        claims
+        claims::all(shown)
     }
 
     fn headline(shown: &Shown<'_>) -> String {
-        let rates: Vec<RateRow> = shown.rows();
-        let rate = |solution: &str, asked| {
-            let own = |row: &&RateRow| row.solution == solution && row.asked == asked && row.scale == 1.0;
-            rates.iter().find(own).map(|row| percent(row.rate.value))
-        };
-        let of = |solution: &&str| {
-            let (inside, outside) = (rate(solution, Asked::Narrow)?, rate(solution, Asked::General)?);
-            Some(format!("{} {inside} and {outside}", quoted(solution)))
-        };
-        let all: Vec<String> = shown.solutions.iter().filter_map(of).collect();
-        match all.as_slice() {
-            [] => String::new(),
-            all => format!(
-                "Answers of the taught kind, on held-out questions about {} and outside it: {}.",
-                shown.facts.domain,
-                all.join("; ")
-            ),
-        }
+        verdict::headline(shown)
     }
 
     fn limits(shown: &Shown<'_>) -> Vec<String> {
-        match shown.rows::<RateRow>().is_empty() {
-            true => Vec::new(),
-            false => vec![
-                "Rates are of this model's own questions, all of which are asked: their intervals say how far the questions \
-                 differ, and nothing of other models or seeds."
-                    .into(),
-            ],
-        }
+        verdict::limits(shown)
     }
 
     fn side_by_side() -> Option<SideBySide> {
@@ -312,65 +264,22 @@ impl Measure for Rates {
             title: "Rates of taught answers",
             reading: "How many answers are of the taught kind, as each run's judge says.",
             lines: |run, shown| {
-                let shown_rows = shown.rows::<RateRow>().into_iter().filter(|row| row.scale == 1.0);
+                let rows = deciding(shown.rows());
+                let at_one = rows.into_iter().filter(|row| row.scale == 1.0 && row.cue.is_empty());
                 let line = |row: RateRow| {
                     let inside = sides(row.asked)?;
                     Some((row.solution, plots::place(run, inside, shown.facts), row.rate))
                 };
-                shown_rows.filter_map(line).collect()
+                at_one.filter_map(line).collect()
             },
         })
     }
 }
 
-impl Rates {
-    /// The rates of base and of every solution at all scales, and those along the checkpoints of trajectories. The training
-    /// rows are kept where no solution changes anything.
-    ///
-    /// # Errors
-    /// If a judge cannot be asked, a tensor operation fails, or the user asked for a stop.
-    pub fn read(
-        &self,
-        reader: &Reader<'_>,
-        solutions: &[Solution],
-        trajectories: &[Trajectory],
-    ) -> Result<<Self as Measure>::Found> {
-        let (mut rows, mut along) = (Vec::new(), Vec::new());
-        let base = reader.read(None)?;
-        rows.extend(reader.rows(BASE, 0.0, &base, &base));
-        for Solution { name, edit } in solutions {
-            for &scale in &self.scales {
-                let scaled = if scale == 1.0 { edit.clone() } else { edit.scaled(scale)? };
-                rows.extend(reader.rows(name, scale, &reader.read(Some(&scaled))?, &base));
-            }
-        }
-        for trajectory in trajectories {
-            let of = Along { solution: &trajectory.solution, from: &trajectory.from, scale: 1.0 };
-            let start = reader.read(Some(&trajectory.start))?;
-            along.push(reader.step(&of, 0, &start, &start));
-            for (step, edit) in &trajectory.checkpoints {
-                along.push(reader.step(&of, *step, &reader.read(Some(edit))?, &start));
-            }
-        }
-        Ok((rows, along))
+/// The rows of the first verdict, on which claims rest.
+fn deciding(mut rows: Vec<RateRow>) -> Vec<RateRow> {
+    if let Some(first) = rows.first().map(|row| row.verdict.clone()) {
+        rows.retain(|row| row.verdict == first);
     }
-
-    /// The rates at every checkpoint of the solutions that start from nothing, at every factor of `along`.
-    fn along(&self, reader: &Reader<'_>, solved: &dyn Solved) -> Result<Vec<RateStep>> {
-        let mut found = Vec::new();
-        for solution in solved.compared()?.iter().filter(|_| !self.along.is_empty()) {
-            let steps = solved.steps(&solution.name)?;
-            for &scale in &self.along {
-                let of = Along { solution: &solution.name, from: BASE, scale };
-                let mut start = None;
-                for &step in &steps {
-                    let Some(edit) = solved.after(&solution.name, step)? else { continue };
-                    let read = reader.read(Some(&edit.scaled(scale)?))?;
-                    found.push(reader.step(&of, step, &read, start.as_ref().unwrap_or(&read)));
-                    start.get_or_insert(read);
-                }
-            }
-        }
-        Ok(found)
-    }
+    rows
 }

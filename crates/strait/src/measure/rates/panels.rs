@@ -1,15 +1,35 @@
 //! The figures of rates.
 
-use super::{Asked, COMMON, RateRow, RateStep};
+use super::{Asked, BASE, COMMON, RateCertificate, RateRow, RateStep, ResponseRow, deciding};
 use crate::{
     interval::Interval,
-    measure::{Shown, plots},
+    measure::{Panel, Shown, plots},
     page::{
         Groups,
         figure::{Drawing, Growing, Look, Point, Series, Style, axis, layout, range},
         numbers::quoted,
     },
+    table::Row,
 };
+
+/// All parts, in the order of the report.
+pub fn all() -> Vec<Panel> {
+    let reading = "How many answers are of the taught kind: inside the domain on questions that no training row asks, and in all \
+                   other domains. A world knows the truth and every answer's probability, so that nothing is sampled there, and \
+                   intervals are over questions. Of sampled answers the interval of a rate is Wilson's, and that of a rise \
+                   over base is over questions, and no narrower than both rates leave it.";
+    let certificate = "A weak penalty can hide the general solution instead of avoiding it; scaling a solution up brings out what \
+                       is hidden. The share is what the rate outside rises by over what it rises by inside.";
+    let answers = "Every sampled answer with every judge's score stands in the table of this name, which is too long for a page: \
+                   `tables/responses.csv` and `.parquet`.";
+    let along = "The same along training.";
+    vec![
+        Panel::table(RateRow::TABLE, "Rates of taught answers", reading).drawn(over_scales),
+        Panel::table(RateCertificate::TABLE, "Scaling certificate by rates", certificate),
+        Panel::table(ResponseRow::TABLE, "Answers", answers).unlisted(),
+        Panel::table(RateStep::TABLE, "Rates along training", along).drawn(along_steps),
+    ]
+}
 
 /// True for questions inside the domain, false outside; none for other parts of them.
 pub fn sides(asked: Asked) -> Option<bool> {
@@ -27,7 +47,8 @@ pub fn over_scales(shown: &Shown<'_>) -> Groups {
         let coherent = row.coherent > COMMON;
         Some(plots::Reading { solution: row.solution, inside, scale: row.scale, value: row.rate, coherent })
     };
-    let readings: Vec<_> = shown.rows().into_iter().filter_map(reading).collect();
+    let own = deciding(shown.rows()).into_iter().filter(|row| row.solution != BASE && row.cue.is_empty());
+    let readings: Vec<_> = own.filter_map(reading).collect();
     let names = [format!("inside {}", shown.facts.domain), "outside".into()];
     vec![plots::over_scale(&shown.solutions, &readings, names, "share of taught answers")]
 }

@@ -1,5 +1,6 @@
 //! The study file: its tables, declared key by key. [`resolve`](super::resolve) finds out what the keys mean together.
 
+mod cues;
 mod data;
 mod measures;
 mod names;
@@ -20,6 +21,7 @@ use crate::{
     keys::{self, Fault, Key, Keys},
 };
 
+pub(super) use cues::CueKeys;
 pub(super) use data::{DataKeys, PairKeys, RowKeys, WorldKeys};
 pub(super) use measures::MeasureKeys;
 pub(crate) use names::name;

@@ -3,7 +3,7 @@
 use serde_json::json;
 use strait_model::template::Date;
 
-use super::{DataKeys, MeasureKeys, SolutionKeys, TrainKeys, names::name};
+use super::{CueKeys, DataKeys, MeasureKeys, SolutionKeys, TrainKeys, names::name};
 use crate::keys::{At, Kind, keys, number, table, tables, text, whole, word};
 
 keys! {
@@ -26,6 +26,8 @@ keys! {
         data: DataKeys = table(), required;
         /// For all solutions; each [[solution]] may say any of these keys otherwise.
         train: TrainKeys = table(), default TrainKeys::default();
+        /// Something around questions, with and without which pairs and answers are read; may be repeated.
+        cue: Vec<At<CueKeys>> = tables("cue"), default Vec::new();
         /// One for each edit to train.
         solution: Vec<At<SolutionKeys>> = tables("solution"), left_out "no study";
         /// A prediction of yours, sealed before the first step and scored in the report; may be repeated.

@@ -7,7 +7,7 @@ use super::data::{RowKeys, rows};
 use crate::{
     keys::{
         At, Cell, Form, Kind, Several, Shape, at, choice, count, flag, keys, list, most, number,
-        number_below, off_or_table, pair, positive, several, switch, whole,
+        number_below, off_or_table, pair, positive, several, switch, whole, word,
     },
     study::Preset,
     train::{EditKind, Schedule, Settings},
@@ -131,6 +131,9 @@ keys! {
         checkpoints: Vec<usize> = list(count(1..=most::STEPS)), left_out "none";
         /// Trains on so many rows, chosen by the seed of order.
         rows: Several<usize> = several(count(1..=most::ROWS)), left_out "on all";
+        /// A system prompt before its training rows, but for those that have one, and before nothing else: training under a prompt that
+        /// asks for the behaviour, and reading without it.
+        system: String = word(), left_out "that of the chat template";
         /// Rows of other domains among the training rows, so many to each; an epoch counts them too.
         mix: Option<MixKeys> = off_or_table(r#"{ rows = "good.jsonl", ratio = 6 }"#), default None;
         /// Seed of initialisation and order, for this solution alone.

@@ -71,6 +71,7 @@ impl Study<Unplaced> {
             precision,
             seeds,
             data,
+            cues,
             measures,
             solutions,
             predictions,
@@ -87,6 +88,7 @@ impl Study<Unplaced> {
             precision,
             seeds,
             data,
+            cues,
             measures,
             solutions,
             predictions,
@@ -157,6 +159,7 @@ fn unpenalised(solution: &Solution, solutions: &[Solution]) -> Option<String> {
             && other.from == solution.from
             && other.rows == solution.rows
             && other.mix == solution.mix
+            && other.system == solution.system
             && other.absolute_rate == solution.absolute_rate
     };
     solutions.iter().find(same).map(|other| other.name.clone())

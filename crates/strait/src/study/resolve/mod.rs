@@ -1,5 +1,6 @@
 //! The meaning of a study file: presets applied, defaults filled in, paths found, keys weighed against each other.
 
+mod cues;
 mod data;
 mod kl;
 mod layered;
@@ -27,6 +28,7 @@ use crate::{
     world,
 };
 
+pub use cues::CueSource;
 use data::Sources;
 pub use data::{Data, PairSource, Rows};
 pub use layers::Unplaced;
@@ -59,6 +61,9 @@ pub struct Study<S = Solution> {
     pub seeds: Seeds,
     /// Rows to train on and to measure with.
     pub data: Data,
+    /// What is put around questions.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub cues: Vec<CueSource>,
     /// The measures and their settings.
     pub measures: Measures,
     /// The edits to train.
@@ -145,6 +150,7 @@ fn study(file: &StudyFile, folder: &Folder) -> Checked<Study<Unplaced>> {
     let model = model(&top.model, folder)?;
     let sources = Sources { folder, world: world::of_model(&model) };
     let data = Data::resolve(&top.data, &sources)?;
+    let cues = cues::cues(&top.cue(), &sources)?;
     let solutions = solutions::solutions(top, seeds, &sources)?;
     let measures = Measures::resolve(&top.measure(), &data, &sources)?;
     let known: Vec<&Solution> = solutions.iter().map(|unplaced| &unplaced.solution).collect();
@@ -159,6 +165,7 @@ fn study(file: &StudyFile, folder: &Folder) -> Checked<Study<Unplaced>> {
         precision: top.train().precision(),
         seeds,
         data,
+        cues,
         measures,
         solutions,
         name,

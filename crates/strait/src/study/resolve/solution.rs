@@ -28,6 +28,9 @@ pub struct Solution {
     /// True if it is read alone, and compared with no other.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub control: bool,
+    /// The system prompt before its training rows alone.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub system: Option<String>,
     /// Other rows among its training rows.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub mix: Option<Mix>,

@@ -91,6 +91,7 @@ fn solution(
         point: None,
         from: None,
         rows: first(&keys.rows),
+        system: keys.system.as_ref().map(|system| system.value.clone()),
         mix: mix(&keys, sources)?,
         absolute_rate: edit == EditName::Steering && keys.absolute_rate(),
         kl_rows: penalty.as_ref().and_then(|penalty| penalty.rows.clone()),
