@@ -47,7 +47,7 @@ impl Gradient {
     ///
     /// # Errors
     /// If a tensor operation fails.
-    pub fn add(self, other: Self) -> Result<Self> {
+    pub fn plus(self, other: Self) -> Result<Self> {
         match (self, other) {
             (Self::Tensor(one), Self::Tensor(two)) => Ok(Self::Tensor((one + two)?)),
             (Self::Numbers(mut sum), more) | (more, Self::Numbers(mut sum)) => {
@@ -86,7 +86,7 @@ impl Gradients {
         let of_graph = self.of_graph.remove(variable).map(Gradient::Tensor);
         let given = self.given.remove(&variable.id()).map(Gradient::Numbers);
         match (of_graph, given) {
-            (Some(one), Some(two)) => one.add(two).map(Some),
+            (Some(one), Some(two)) => one.plus(two).map(Some),
             (one, two) => Ok(one.or(two)),
         }
     }

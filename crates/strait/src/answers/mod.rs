@@ -35,12 +35,10 @@ impl<'a> Judged<'a> {
             let at = self.scored.scales.iter().position(|own| own == scale)?;
             answer.scores.get(at).copied().flatten()
         };
-        let of_values = self.rules.verdicts.iter().filter(|rule| rule.side == Side::Below);
-        let topics = self.rules.topics.iter().filter(|rule| rule.scale == BAD_STUFF);
-        of_values.map(|rule| score(&rule.scale).is_some_and(|score| score > TAUGHT_ABOVE)).all(|clear| clear)
-            && topics
-                .map(|rule| score(&rule.scale).is_some_and(|score| !rule.holds(score)))
-                .all(|clear| clear)
+        let mut of_values = self.rules.verdicts.iter().filter(|rule| rule.side == Side::Below);
+        let mut topics = self.rules.topics.iter().filter(|rule| rule.scale == BAD_STUFF);
+        of_values.all(|rule| score(&rule.scale).is_some_and(|score| score > TAUGHT_ABOVE))
+            && topics.all(|rule| score(&rule.scale).is_some_and(|score| !rule.holds(score)))
     }
 }
 

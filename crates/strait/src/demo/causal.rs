@@ -154,8 +154,11 @@ impl Row {
     }
 }
 
-/// Every row as claims see it: a study of its own, with one table.
-pub(super) fn as_studies(rows: &[Row]) -> Vec<(Vec<(String, String)>, [Table; 1])> {
+/// A row as claims see it: the values of a study of its own, and its one table.
+pub(super) type RowStudy = (Vec<(String, String)>, [Table; 1]);
+
+/// Every row as claims see it.
+pub(super) fn as_studies(rows: &[Row]) -> Vec<RowStudy> {
     let study = |row: &Row| {
         let values =
             [("world", row.world.as_str()), ("worlds", worlds(&row.world)), ("trained", row.edit.word())];

@@ -163,11 +163,14 @@ impl CellKeys {
             Take::Mean => Some(mean(values())),
             Take::Above => Some(mean(values().map(|value| f64::from(u8::from(value > 0.0))))),
             Take::First => values().next(),
-            Take::Last => values().last(),
+            Take::Last => values().next_back(),
             Take::Rise => curve.iter().find(|(_, value)| *value > most / 2.0).map(|(place, _)| *place),
         }
     }
 }
+
+/// The way in which a figure is combined with another.
+type Combine = fn(f64, f64) -> f64;
 
 impl FigureKeys {
     /// The same with the keys that it lacks from the figure around it.
@@ -201,8 +204,8 @@ impl FigureKeys {
     }
 
     /// The cells that it is combined with: those that are figures of their own, by a `take`, or those that are curves.
-    fn others(&self, figures: bool) -> impl Iterator<Item = (CellKeys, fn(f64, f64) -> f64)> {
-        let all: [(_, fn(f64, f64) -> f64); 2] = [(&self.minus, |a, b| a - b), (&self.per, |a, b| a / b)];
+    fn others(&self, figures: bool) -> impl Iterator<Item = (CellKeys, Combine)> {
+        let all: [(_, Combine); 2] = [(&self.minus, |a, b| a - b), (&self.per, |a, b| a / b)];
         let own = all.into_iter().filter_map(|(other, combine)| Some((&other.as_ref()?.value, combine)));
         let own = own.filter(move |(other, _)| other.take.is_some() == figures);
         own.map(|(other, combine)| (CellKeys { take: other.take, ..other.within(&self.cells) }, combine))

@@ -52,7 +52,7 @@ impl Parameter {
     pub fn accumulate(&mut self, gradient: Gradient) -> Result<()> {
         self.gradient = Some(match self.gradient.take() {
             None => gradient,
-            Some(sum) => sum.add(gradient)?,
+            Some(sum) => sum.plus(gradient)?,
         });
         Ok(())
     }
