@@ -16,8 +16,8 @@ use strait_model::{
     source::{Located, Road},
 };
 
-/// Repetitions of an experiment: with 500 the share that holds the truth would itself be uncertain by two points.
-const TIMES: usize = 2000;
+/// Repetitions of an experiment: with 500 the share that holds the truth would itself be uncertain by two points, with these by one and a half.
+const TIMES: usize = 1000;
 
 /// The share of repetitions whose interval of the first verdict holds its true rate.
 fn coverage(truth: f64, mut draw: impl FnMut() -> Scored) -> f64 {
