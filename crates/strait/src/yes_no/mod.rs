@@ -82,7 +82,8 @@ impl Replies {
         let most = f64::from(logits.iter().copied().fold(f32::NEG_INFINITY, f32::max));
         let exp = |id: u32| (f64::from(logits[id as usize]) - most).exp();
         let all: f64 = logits.iter().map(|&logit| (f64::from(logit) - most).exp()).sum();
-        let [yes, no] = self.tokens.each_ref().map(|tokens| tokens.iter().map(|(id, _)| exp(*id)).sum::<f64>());
+        let [yes, no] =
+            self.tokens.each_ref().map(|tokens| tokens.iter().map(|(id, _)| exp(*id)).sum::<f64>());
         Reading { log_odds: yes.ln() - no.ln(), mass: (yes + no) / all }
     }
 }

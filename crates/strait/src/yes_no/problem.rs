@@ -31,9 +31,13 @@ pub enum Problem {
 impl error::Problem for Problem {
     fn hint(&self) -> String {
         let hint = match self {
-            Self::NoToken { .. } => "name two words that are one token each with `--yes` and `--no`, as the model's language has them",
+            Self::NoToken { .. } => {
+                "name two words that are one token each with `--yes` and `--no`, as the model's language has them"
+            }
             Self::SameWords { .. } => "name two words with `--yes` and `--no`",
-            Self::OtherAnswer { .. } => "write one of both words as the row's `answer`, or leave the answer away",
+            Self::OtherAnswer { .. } => {
+                "write one of both words as the row's `answer`, or leave the answer away"
+            }
         };
         hint.into()
     }

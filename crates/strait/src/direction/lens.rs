@@ -14,7 +14,8 @@ pub enum Pull {
 }
 
 impl Word for Pull {
-    const WORDS: &'static [(Self, &'static str)] = &[(Self::Promoted, "promoted"), (Self::Demoted, "demoted")];
+    const WORDS: &'static [(Self, &'static str)] =
+        &[(Self::Promoted, "promoted"), (Self::Demoted, "demoted")];
 }
 
 crate::row! {
@@ -51,7 +52,8 @@ pub fn tokens(model: &Model, direction: &SteeringVector, count: usize) -> Result
     let logits: Vec<f32> = unembedding.logits(&decoder.finish(stream, None)?)?.flatten_all()?.to_vec1()?;
     let mean = logits.iter().map(|&logit| f64::from(logit)).sum::<f64>() / logits.len() as f64;
     // Tables of embeddings may have more rows than there are tokens.
-    let mut ids: Vec<u32> = (0..logits.len() as u32).filter(|&id| model.tokenizer.token(id).is_some()).collect();
+    let mut ids: Vec<u32> =
+        (0..logits.len() as u32).filter(|&id| model.tokenizer.token(id).is_some()).collect();
     ids.sort_by(|&a, &b| logits[b as usize].total_cmp(&logits[a as usize]));
     let row = |pull: Pull, (rank, id): (usize, u32)| {
         Ok(DirectionToken {

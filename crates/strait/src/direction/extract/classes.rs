@@ -6,7 +6,7 @@ use rand::{SeedableRng, seq::index};
 use rand_chacha::ChaCha8Rng;
 use strait_model::{Message, Model, Role};
 
-use super::Problem;
+use super::problem::{FEWEST, Problem};
 use crate::{
     Error, Result,
     data::{Pair, Scored, ScoredAnswer, judged::COHERENT_ABOVE, scored::COHERENT},
@@ -16,9 +16,6 @@ use crate::{
     objective::Row,
     verdict::{self, Rule, Side},
 };
-
-/// The fewest answers of each class: two in either half of them.
-pub const FEWEST: usize = 4;
 
 /// Rows of the taught class and of the other one, as many of each.
 #[derive(Clone, Debug)]

@@ -8,6 +8,7 @@ use super::{
 };
 use crate::{
     Result,
+    direction::cosine,
     interval::{Interval, mean},
     table::Word,
 };
@@ -37,7 +38,7 @@ pub struct Divisions {
 /// A direction at one layer, and what speaks for it.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Contrast {
-    /// The direction.
+    /// The direction; zero where the means of both classes differ by no more than rounding.
     pub vector: Vec<f64>,
     /// The mean cosine of the directions of two random halves of the rows; its interval is over questions.
     pub reliability: Interval,
@@ -45,6 +46,9 @@ pub struct Contrast {
     /// by its part along the component. The labels as they are count as one of them.
     pub p: f64,
 }
+
+/// Means of the same numbers differ by no more than this share of the largest of them.
+const ROUNDING: f64 = 1e-12;
 
 /// Rows of coefficients that are multiplied at once.
 const AT_ONCE: usize = 256;
@@ -68,8 +72,13 @@ impl Divisions {
     /// # Errors
     /// If a tensor operation fails.
     pub fn contrast(&self, rows: Vec<f32>, width: usize, method: Method) -> Result<Contrast> {
+        let largest = rows.iter().fold(0f32, |largest, x| largest.max(x.abs()));
         let rows = Tensor::from_vec(rows, (self.arrangement.rows(), width), &Device::Cpu)?;
         let rows = Rows::new(rows.to_dtype(DType::F64)?, self, method)?;
+        let difference = self.observed.matmul(&rows.centred)?.abs()?.max_all()?.to_scalar::<f64>()?;
+        if difference <= ROUNDING * f64::from(largest) {
+            return Ok(Contrast { vector: vec![0.0; width], reliability: Interval::NONE, p: f64::NAN });
+        }
         let vector = rows.directions(&self.observed)?;
         Ok(Contrast {
             reliability: self.reliability(&rows)?,
@@ -84,7 +93,7 @@ impl Divisions {
             let halves = std::iter::once(whole).chain(without);
             let all: Vec<Coefficients> = halves.flat_map(|both| both.iter().cloned()).collect();
             let found = rows.directions(&matrix(&all)?)?.to_vec2::<f64>()?;
-            cosines.push(found.chunks_exact(2).map(|both| super::cosine(&both[0], &both[1])).collect());
+            cosines.push(found.chunks_exact(2).map(|both| cosine(&both[0], &both[1])).collect());
         }
         let over_splits = |place: usize| mean(cosines.iter().map(|split| split[place]));
         let groups = self.splits.first().map_or(0, |split| split.without.len());

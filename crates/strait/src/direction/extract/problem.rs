@@ -2,14 +2,16 @@
 
 use crate::error::{self, Place};
 
+/// The fewest answers of each class: two in either half of them.
+pub const FEWEST: usize = 4;
+
 /// A problem of a direction.
 #[derive(Debug, PartialEq, thiserror::Error)]
 #[non_exhaustive]
 pub enum Problem {
     /// Classes that are too small to compare.
     #[error(
-        "{taught} answers are of the taught class and {other} of the other, and {} of each are the fewest to compare",
-        super::FEWEST
+        "{taught} answers are of the taught class and {other} of the other, and {FEWEST} of each are the fewest to compare"
     )]
     TooFew {
         /// Answers of the taught class.
@@ -47,20 +49,20 @@ pub enum Problem {
         /// The last one.
         last: i32,
     },
-    /// An edit that is more than directions.
-    #[error("the edit is more than steering vectors, and so has no directions to read")]
-    NoDirections,
 }
 
 impl error::Problem for Problem {
     fn hint(&self) -> String {
         let hint = match self {
-            Self::TooFew { .. } => "sample and judge more answers, give more files, or move the cuts of the classes",
+            Self::TooFew { .. } => {
+                "sample and judge more answers, give more files, or move the cuts of the classes"
+            }
             Self::Overlap { .. } => "move the cuts apart, so that no answer is of both classes",
             Self::NoVerdict { .. } => "name the taught class, as in `--class 'money>50'`",
-            Self::NoLength { .. } => "look at the files: the answers of both classes are the same to the model",
+            Self::NoLength { .. } => {
+                "look at the files: the answers of both classes are the same to the model"
+            }
             Self::NoLayer { .. } => "name one of these layers, or none for all of them",
-            Self::NoDirections => "give a file of directions, such as `strait direction extract` writes, or a steering vector",
         };
         hint.into()
     }

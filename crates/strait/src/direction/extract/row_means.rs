@@ -8,8 +8,10 @@ use std::{
 
 use strait_model::Decoder;
 
-use super::reading::{Condition, Tokens, row_sums};
-use crate::Result;
+use crate::{
+    Result,
+    direction::reading::{Condition, Tokens, row_sums},
+};
 
 /// The mean of the stream over the tokens of every row, after some blocks.
 ///

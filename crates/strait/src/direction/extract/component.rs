@@ -5,9 +5,9 @@ use candle_core::{D, Tensor};
 use crate::Result;
 
 /// The most passes over the items.
-const PASSES: usize = 500;
+const PASSES: usize = 200;
 /// Components that turn by less than this share of their length in a pass stand still.
-const STILL: f64 = 1e-9;
+const STILL: f64 = 1e-7;
 
 /// The first principal component, about zero, of some selections of items: by power iteration from `means`, to whose side it
 /// points and whose length it has. Where a mean is zero or no number, so is its component.
@@ -57,7 +57,7 @@ mod tests {
         let found = leading(&items, &there, &means).unwrap().to_vec2::<f64>().unwrap();
         let root = 2f64.sqrt();
         for (found, expected) in found.concat().iter().zip([-root, 0.0, -2.0, -2.0]) {
-            assert!((found - expected).abs() < 1e-6, "{found:?}");
+            assert!((found - expected).abs() < 1e-5, "{found:?}");
         }
     }
 

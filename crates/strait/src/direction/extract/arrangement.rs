@@ -177,7 +177,10 @@ impl Arrangement {
                     self.coefficients(|row| there(row).then(|| self.class(row)))
                 })
             };
-            Halves { whole: of(None), without: (0..questions.min(GROUPS)).map(|left| of(Some(left))).collect() }
+            Halves {
+                whole: of(None),
+                without: (0..questions.min(GROUPS)).map(|left| of(Some(left))).collect(),
+            }
         };
         (0..SPLITS).map(|_| split()).collect()
     }
@@ -230,7 +233,8 @@ mod tests {
             assert_eq!(whole[0][..7].iter().filter(|x| **x != 0.0).count(), 3);
             assert_eq!(without.len(), 6, "as many as questions");
             // The last question has two pairs; without it both are gone.
-            let left = |halves: &[Coefficients; 2]| halves.iter().all(|half| half[5] == 0.0 && half[6] == 0.0);
+            let left =
+                |halves: &[Coefficients; 2]| halves.iter().all(|half| half[5] == 0.0 && half[6] == 0.0);
             assert_eq!(without.iter().filter(|halves| left(halves)).count(), 1);
         }
     }

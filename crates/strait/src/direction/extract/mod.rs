@@ -1,5 +1,13 @@
 //! Extraction: from two classes of rows to a direction at every layer (paper §13.1).
 
+mod arrangement;
+mod classes;
+mod component;
+mod contrast;
+mod problem;
+mod provenance;
+mod row_means;
+
 use candle_core::{Device, Tensor};
 use rayon::prelude::*;
 use strait_model::{
@@ -8,10 +16,15 @@ use strait_model::{
     progress::{Progress, Unit},
 };
 
-use super::{
-    Arrangement, Classes, Condition, Contrast, Divisions, Method, Problem, RowMeans, Shuffled, Tokens, cosine,
-};
+use super::{Condition, Tokens, cosine};
 use crate::{Result, interval::Interval, lab::advance, table::Heading};
+
+pub use arrangement::{Arrangement, SHUFFLES, SPLITS, Shuffled};
+pub use classes::{ClassRules, Classes};
+pub use contrast::{Contrast, Divisions, Method};
+pub use problem::{FEWEST, Problem};
+pub use provenance::{Made, NamedFile};
+pub use row_means::RowMeans;
 
 /// The way in which a direction is extracted.
 #[derive(Clone, Debug)]
@@ -59,13 +72,26 @@ crate::row! {
     }
 }
 
+impl ExtractedDirection {
+    /// One at a layer of which nothing is known yet.
+    pub fn unread(layer: i32) -> Self {
+        let (layer, nan) = (layer.into(), f64::NAN);
+        Self { layer, norm: nan, reliability: Interval::NONE, p: nan, cosine_next: nan }
+    }
+}
+
 impl Extraction<'_> {
     /// Reads every row in one pass and makes a direction at each layer of them.
     ///
     /// # Errors
     /// If the model does not have the layer, a reading is no number, the classes have the same mean at a layer, or the user asked
     /// for a stop.
-    pub fn extract(&self, decoder: &Decoder, classes: &Classes, progress: &dyn Progress) -> Result<Extracted> {
+    pub fn extract(
+        &self,
+        decoder: &Decoder,
+        classes: &Classes,
+        progress: &dyn Progress,
+    ) -> Result<Extracted> {
         let layers = self.layers(decoder)?;
         let count = 2 * classes.count() as u64;
         let task = progress.begin("reading answers", Some(count), Unit::Count);
@@ -86,7 +112,7 @@ impl Extraction<'_> {
         let found = contrasts(&sides, &divisions, self.method, progress)?;
 
         let direction = |(&layer, of): (&i32, &Contrast)| {
-            if of.vector.iter().all(|x| *x == 0.0 || x.is_nan()) {
+            if of.vector.iter().all(|x| *x == 0.0) {
                 return Err(Problem::NoLength { layer }.into());
             }
             let numbers: Vec<f32> = of.vector.iter().map(|x| *x as f32).collect();
