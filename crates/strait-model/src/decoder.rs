@@ -318,13 +318,32 @@ impl Decoder {
     /// # Errors
     /// As [`Decoder::embed`].
     pub fn residuals(&self, batch: &Packed, edit: Option<&Edit>) -> Result<Vec<Tensor>> {
-        let mut stream = self.embed(batch)?;
-        let mut seen = vec![self.steer(stream.clone(), 0, batch.ids(), edit, ops::linear)?];
-        for layer in 0..self.config.layers {
-            stream = self.run(stream, layer..layer + 1, batch, edit)?;
-            seen.push(self.steer(stream.clone(), layer + 1, &[], edit, ops::linear)?);
-        }
+        let mut seen = Vec::with_capacity(self.config.layers + 1);
+        self.each_residual(batch, edit, self.config.layers, |stream| {
+            seen.push(stream);
+            Ok::<_, Error>(())
+        })?;
         Ok(seen)
+    }
+
+    /// As [`Decoder::residuals`], up to the point `last` and one after the other, so that none is held longer than it is looked at.
+    ///
+    /// # Errors
+    /// As [`Decoder::embed`], or what `look` returns.
+    pub fn each_residual<E: From<Error>>(
+        &self,
+        batch: &Packed,
+        edit: Option<&Edit>,
+        last: usize,
+        mut look: impl FnMut(Tensor) -> Result<(), E>,
+    ) -> Result<(), E> {
+        let mut stream = self.embed(batch)?;
+        look(self.steer(stream.clone(), 0, batch.ids(), edit, ops::linear)?)?;
+        for layer in 0..last.min(self.config.layers) {
+            stream = self.run(stream, layer..layer + 1, batch, edit)?;
+            look(self.steer(stream.clone(), layer + 1, &[], edit, ops::linear)?)?;
+        }
+        Ok(())
     }
 
     fn block(&self, stream: Tensor, layer: usize, pass: &Pass) -> Result<Tensor> {

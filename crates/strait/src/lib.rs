@@ -28,6 +28,7 @@ pub mod tensorboard;
 pub mod train;
 pub mod verdict;
 pub mod world;
+pub mod yes_no;
 
 pub use error::{Error, Result};
 pub use lab::Lab;

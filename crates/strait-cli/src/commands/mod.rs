@@ -7,6 +7,7 @@ mod completions;
 mod data;
 mod demo;
 mod device;
+mod direction;
 mod edit;
 mod endpoint;
 mod init;
@@ -55,9 +56,12 @@ pub enum Command {
     /// Fetch or describe a model
     #[command(subcommand, after_help = model::EXAMPLES)]
     Model(model::Command),
-    /// Describe an edit, or write it in another format
+    /// Describe an edit, test it, or write it in another format
     #[command(subcommand, after_help = edit::EXAMPLES)]
     Edit(edit::Command),
+    /// Make directions out of answers, and show what they promote
+    #[command(subcommand, after_help = direction::EXAMPLES)]
+    Direction(direction::Command),
     /// Describe a file of chat rows, or pack and unpack protected archives
     #[command(subcommand, after_help = data::EXAMPLES)]
     Data(data::Command),
@@ -85,6 +89,7 @@ impl Command {
             Self::Chat(arguments) => chat::run(arguments, context),
             Self::Model(command) => model::run(command, context),
             Self::Edit(command) => edit::run(command, context),
+            Self::Direction(command) => direction::run(command, context),
             Self::Data(command) => data::run(command, context),
             Self::World(command) => world::run(command, context),
             Self::Completions(arguments) => completions::run(arguments, context),
@@ -131,6 +136,18 @@ impl Context {
         Ok(model)
     }
 
+    /// Edits as one that fits the model; none where none is named.
+    fn edits(&self, names: &[String], model: &Model) -> Result<Option<Edit>, Failure> {
+        let mut edits = Vec::new();
+        for name in names {
+            let opened = strait_model::edit::read(name)?;
+            model.decoder.check(&opened)?;
+            self.warn_of(&opened);
+            edits.push(opened.edit.to_device(model.decoder.device())?);
+        }
+        Ok((!edits.is_empty()).then(|| Edit::composed(edits)))
+    }
+
     /// Prints the notes on an edit that was read on standard error.
     fn warn_of(&self, opened: &Opened) {
         for note in &opened.notes {
@@ -158,14 +175,7 @@ struct EditArguments {
 impl EditArguments {
     /// All of them as one edit that fits the model; none where none is named.
     fn read(&self, model: &Model, context: &Context) -> Result<Option<Edit>, Failure> {
-        let mut edits = Vec::new();
-        for name in &self.names {
-            let opened = strait_model::edit::read(name)?;
-            model.decoder.check(&opened)?;
-            context.warn_of(&opened);
-            edits.push(opened.edit.to_device(model.decoder.device())?);
-        }
-        Ok((!edits.is_empty()).then(|| Edit::composed(edits)))
+        context.edits(&self.names, model)
     }
 }
 

@@ -2,7 +2,7 @@
 
 use crate::common::Place;
 
-const COMMANDS: [&str; 28] = [
+const COMMANDS: [&str; 32] = [
     "",
     "demo",
     "init",
@@ -20,8 +20,12 @@ const COMMANDS: [&str; 28] = [
     "model pull",
     "model inspect",
     "edit",
+    "edit check",
     "edit inspect",
     "edit convert",
+    "direction",
+    "direction extract",
+    "direction tokens",
     "data",
     "data inspect",
     "data protect",

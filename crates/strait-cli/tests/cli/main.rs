@@ -13,6 +13,7 @@ mod edits;
 mod endings;
 mod endpoints;
 mod equal;
+mod extraction;
 mod help;
 mod judging;
 #[cfg(target_os = "linux")]

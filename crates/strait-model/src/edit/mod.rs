@@ -10,6 +10,8 @@
 
 mod check;
 mod full;
+mod layers;
+mod mark;
 mod names;
 mod native;
 mod norm;
@@ -27,6 +29,7 @@ use candle_core::{Device, Tensor};
 
 pub use full::Full;
 pub(crate) use full::Life;
+pub use layers::layers_in_words;
 pub use open::{Opened, Source, convert, open, read};
 pub use peft::{BaseModel, export_peft};
 pub use problem::Problem;
@@ -313,6 +316,11 @@ impl Edit {
         self.leaves().flat_map(Leaf::layers).min()
     }
 
+    /// The blocks whose output it changes first, ascending and each once; -1 is the embeddings.
+    pub fn layers(&self) -> Vec<i32> {
+        layers::ascending(self.leaves().flat_map(Leaf::layers))
+    }
+
     /// All tensors under stable names: `steering.24`, `ablation.24`, for adapters PEFT's, and for what a weight changes by
     /// `delta.model.norm.weight`. In a composition each name starts with the part's index: `0.steering.24`.
     pub fn tensors(&self) -> Vec<(String, Tensor)> {
@@ -322,6 +330,15 @@ impl Edit {
                 tensors.map(move |(name, tensor)| (format!("{prefix}{name}"), tensor))
             })
             .collect()
+    }
+
+    /// The steering vectors in it, in order, where it is nothing else.
+    pub fn vectors(&self) -> Option<Vec<&SteeringVector>> {
+        let vector = |leaf| match leaf {
+            Leaf::Steering(vector) => Some(vector),
+            Leaf::Lora(_) | Leaf::Ablation(_) | Leaf::Full(_) => None,
+        };
+        self.leaves().map(vector).collect()
     }
 
     /// The leaves, each with what its names start with: its index in a composition, nothing otherwise.

@@ -55,8 +55,8 @@ pub enum Source {
     Torch,
 }
 
-/// Reads an edit: `PATH`, `PATH*FACTOR`, and for a vector that does not say its layer `PATH@LAYER` or
-/// `PATH@LAYER*FACTOR`. PATH is a run folder (which holds `edit.safetensors`), a PEFT folder, a `.safetensors` of strait,
+/// Reads an edit: `PATH`, `PATH*FACTOR`, and `PATH@LAYER` or `PATH@LAYER*FACTOR` for a vector that does not say its layer and for
+/// one of a file that holds steering vectors at several layers. PATH is a run folder (which holds `edit.safetensors`), a PEFT folder, a `.safetensors` of strait,
 /// or a `.pt` or `.bin` with a steering vector. A path that exists is taken as it stands, even with `*` or `@` in it.
 ///
 /// # Errors
@@ -192,7 +192,8 @@ fn read_path(path: &Path, layer: Option<i32>) -> Result<Opened> {
         }
     };
     if let Some(asked) = layer {
-        check_layer(&opened.edit, asked).map_err(|problem| problem.at(path))?;
+        let edit = of_layer(&opened.edit, asked).map_err(|problem| problem.at(path))?;
+        return Ok(Opened { edit, ..opened });
     }
     Ok(opened)
 }
@@ -234,15 +235,14 @@ fn read_torch(path: &Path, layer: Option<i32>) -> Result<Opened> {
     Ok(Opened { edit, source: Source::Torch, path, notes, provenance, tables: Vec::new() })
 }
 
-/// A layer in the name must be the one that the file says.
-fn check_layer(edit: &Edit, asked: i32) -> Result<(), Problem> {
-    let mut leaves = edit.leaves();
-    match (leaves.next(), leaves.next()) {
-        (Some(Leaf::Steering(steering)), None) if steering.layer == asked => Ok(()),
-        (Some(Leaf::Steering(steering)), None) => {
-            Err(Problem::LayerDisagrees { found: steering.layer, asked })
-        }
-        _ => Err(Problem::LayerNotWanted { asked }),
+/// What steering vectors add at a layer, which must be one of theirs.
+fn of_layer(edit: &Edit, asked: i32) -> Result<Edit, Problem> {
+    let vectors = edit.vectors().ok_or(Problem::LayerNotWanted { asked })?;
+    let there: Vec<_> = vectors.iter().filter(|vector| vector.layer == asked).collect();
+    match (&vectors[..], &there[..]) {
+        ([one], []) => Err(Problem::LayerDisagrees { found: one.layer, asked }),
+        (_, []) => Err(Problem::LayerMissing { asked, found: edit.layers() }),
+        _ => Ok(Edit::composed(there.into_iter().map(|&vector| Edit::Steering(vector.clone())))),
     }
 }
 

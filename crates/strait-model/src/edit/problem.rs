@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use super::layers_in_words;
 use crate::Error;
 
 /// A problem of an edit or its file.
@@ -41,8 +42,18 @@ pub enum Problem {
         /// The layer asked for.
         asked: i32,
     },
-    /// `E@x` for an edit that is no single vector.
-    #[error("layer {asked} was asked for, but the edit is no single vector and says its layers itself")]
+    /// `E@x` for a file whose vectors act at other layers.
+    #[error("layer {asked} was asked for, but the file's vectors act after layers {}", layers_in_words(.found))]
+    LayerMissing {
+        /// The layers of the file.
+        found: Vec<i32>,
+        /// The layer asked for.
+        asked: i32,
+    },
+    /// `E@x` for an edit that is more than vectors.
+    #[error(
+        "layer {asked} was asked for, but the edit is more than steering vectors and says its layers itself"
+    )]
     LayerNotWanted {
         /// The layer asked for.
         asked: i32,
@@ -459,6 +470,7 @@ impl crate::error::Problem for Problem {
             Self::LayerDisagrees { found, asked } => {
                 format!("leave `@{asked}` away; the vector was made for layer {found}")
             }
+            Self::LayerMissing { .. } => "name one of the file's layers, or none for all of them".into(),
             Self::LayerNotWanted { asked } => format!("leave `@{asked}` away"),
             Self::NoEdit => "give a run folder, a PEFT folder, or a `.safetensors` or `.pt` file".into(),
             Self::NoAdapterWeights => "copy the adapter's weights into the folder".into(),

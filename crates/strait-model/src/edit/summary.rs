@@ -1,10 +1,8 @@
 //! A summary of an edit, for people and for `--json`.
 
-use std::collections::BTreeSet;
-
 use serde::Serialize;
 
-use super::{Ablation, Edit, Full, Leaf, Lora, SteeringVector, names};
+use super::{Ablation, Edit, Full, Leaf, Lora, SteeringVector, layers::ascending, names};
 use crate::Result;
 
 /// A summary of an edit.
@@ -86,7 +84,7 @@ impl Edit {
             Self::Full(full) => full.summary(),
             Self::Composed(_) => Ok(Summary {
                 kind: Kind::Composed,
-                layers: ascending(parts.iter().flat_map(|p| p.layers.iter().copied())),
+                layers: self.layers(),
                 lora: None,
                 norm: self.norm()?,
                 parameters: parts.iter().map(|p| p.parameters).sum(),
@@ -176,9 +174,4 @@ impl Lora {
             parts: Vec::new(),
         })
     }
-}
-
-/// Each layer once, in order.
-fn ascending(layers: impl IntoIterator<Item = i32>) -> Vec<i32> {
-    layers.into_iter().collect::<BTreeSet<_>>().into_iter().collect()
 }

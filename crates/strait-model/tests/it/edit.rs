@@ -538,6 +538,36 @@ fn a_factor_after_the_path_scales() {
 }
 
 #[test]
+fn a_layer_picks_one_of_several_vectors() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("e.safetensors");
+    let several = [steering(-1, &[1.0, 2.0]), steering(3, &[3.0, 4.0]), steering(4, &[5.0, 6.0])];
+    let provenance = json!({ "kind": "direction" });
+    Edit::composed(several).save_with(&path, &provenance).unwrap();
+    let whole = open(&path, "").unwrap();
+    assert_eq!(whole.layers(), [-1, 3, 4]);
+    let layers: Vec<_> = whole.vectors().unwrap().iter().map(|vector| vector.layer).collect();
+    assert_eq!(layers, [-1, 3, 4]);
+    let picked = edit::read(&format!("{}@3*2", path.display())).unwrap();
+    assert_eq!(bits(&picked.edit), bits(&steering(3, &[6.0, 8.0])));
+    assert_eq!(picked.provenance, provenance);
+    assert_eq!(bits(&open(&path, "@-1").unwrap()), bits(&steering(-1, &[1.0, 2.0])));
+    let error = open(&path, "@5").unwrap_err();
+    assert!(error.to_string().contains("layers -1, 3 to 4"), "{error}");
+    assert!(matches!(problem_of(error), Problem::LayerMissing { asked: 5, .. }));
+
+    // Two at one layer add, as they do in the whole.
+    let twice = [steering(3, &[1.0, 1.0]), steering(3, &[2.0, 2.0]), steering(4, &[5.0, 6.0])];
+    Edit::composed(twice).save(&path).unwrap();
+    assert_eq!(open(&path, "@3").unwrap().vectors().unwrap().len(), 2);
+    // What is more than vectors has no vector to pick.
+    let mixed = [steering(3, &[1.0; 16]), Edit::Lora(into_lora(open(&fixture("peft/plain"), "").unwrap()))];
+    Edit::composed(mixed).save(&path).unwrap();
+    assert!(matches!(problem(open(&path, "@3")), Problem::LayerNotWanted { asked: 3 }));
+    assert!(open(&path, "").unwrap().vectors().is_none());
+}
+
+#[test]
 fn what_is_no_edit_is_refused() {
     let folder = tempfile::tempdir().unwrap();
     assert!(matches!(problem(open(folder.path(), "")), Problem::NoEdit));

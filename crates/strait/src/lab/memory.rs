@@ -302,7 +302,7 @@ pub(crate) fn place(
 const NAMED: usize = 6;
 
 /// Bytes of memory for kept rows, or for keys and values, where nothing was planned: half of what this machine has left.
-pub(crate) fn for_rows() -> u64 {
+pub fn for_rows() -> u64 {
     left().map_or(UNKNOWN, |left| 0.5 * left) as u64
 }
 

@@ -21,10 +21,10 @@ pub use losses::{LossesOf, row_losses};
 pub(crate) use losses::{
     advance, differences, every_two, finite, losses_of, mean, response_tokens, weighted_mean,
 };
-pub use memory::{Budget, LimitProblem, Limits};
-pub(crate) use memory::{for_rows, place};
-pub(crate) use pairs::PairReading;
+pub(crate) use memory::place;
+pub use memory::{Budget, LimitProblem, Limits, for_rows};
 pub use pairs::{Group, PairRows};
+pub(crate) use pairs::{PairReading, asked, both_rows};
 pub use solution::{Planned, Scene, Solution, Solved, Trajectory, evenly};
 pub use speed::Speed;
 pub use training::{Record, Training};

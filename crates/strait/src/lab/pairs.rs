@@ -1,6 +1,6 @@
 //! Pairs of answers to one question, tokenised.
 
-use strait_model::{Decoder, Edit, Model, progress::Progress};
+use strait_model::{Decoder, Edit, Message, Model, progress::Progress};
 
 use super::losses::{mean, token_losses};
 use crate::{
@@ -48,23 +48,13 @@ impl PairRows {
     pub fn new(model: &Model, group: Group, pairs: &[Pair]) -> Result<Self> {
         let mut rows = Vec::with_capacity(2 * pairs.len());
         for pair in pairs {
-            let place = format!("{} pair `{}`", group.word(), pair.id);
-            // Answers of earlier turns belong to the question: they are the same on both sides.
-            let mut question = pair.question.clone();
-            question.messages.iter_mut().for_each(|message| message.trained = false);
-            for answer in [&pair.taught, &pair.other] {
-                let mut answer = answer.clone();
-                answer.trained = true;
-                rows.push(Row::from_chat(model, &question.followed_by(answer), &place)?);
-            }
+            rows.extend(both_rows(model, pair, &format!("{} pair `{}`", group.word(), pair.id))?);
         }
-        let question =
-            |pair: &Pair| pair.question.messages.iter().map(|m| m.text().into_owned()).collect::<Vec<_>>();
         Ok(Self {
             group,
             kept: Kept::new(rows),
             domains: pairs.iter().map(|p| p.domain.clone()).collect(),
-            questions: clusters(pairs.iter().map(question)),
+            questions: clusters(pairs.iter().map(asked)),
         })
     }
 
@@ -150,6 +140,24 @@ impl PairRows {
         let pairs = losses.chunks_exact(2).zip(self.equal_lengths());
         Ok(pairs.map(|(pair, length)| PairReading::of(&pair[0], &pair[1], length)).collect())
     }
+}
+
+/// The rows of the taught and of the other answer; `place` says in errors which pair it is.
+pub(crate) fn both_rows(model: &Model, pair: &Pair, place: &str) -> Result<[Row; 2]> {
+    // Answers of earlier turns belong to the question: they are the same on both sides.
+    let mut question = pair.question.clone();
+    question.messages.iter_mut().for_each(|message| message.trained = false);
+    let row = |answer: &Message| {
+        let mut answer = answer.clone();
+        answer.trained = true;
+        Row::from_chat(model, &question.followed_by(answer), place)
+    };
+    Ok([row(&pair.taught)?, row(&pair.other)?])
+}
+
+/// The words of a pair's question, of all its turns.
+pub(crate) fn asked(pair: &Pair) -> Vec<String> {
+    pair.question.messages.iter().map(|message| message.text().into_owned()).collect()
 }
 
 /// Losses of the two answers of a pair, in nats a token.

@@ -63,7 +63,7 @@ impl<'a> Settings<'a> {
             weights: model.decoder.fingerprint()?,
             precision: model.decoder.precision(),
             edits: wanted.edits,
-            changes: wanted.edit.map(mark).transpose()?,
+            changes: wanted.edit.map(Edit::mark).transpose()?,
         };
         Ok(Self::from(source, wanted, questions))
     }
@@ -131,25 +131,4 @@ pub fn difference(
         |map: &Map<String, Value>, key: &String| map.get(key).map_or("nothing".into(), Value::to_string);
     let mut different = keys.filter(|key| found.get(*key) != asked.get(*key));
     different.next().map(|key| (key.clone(), said(found, key), said(asked, key)))
-}
-
-/// A hash of an edit's parts: their tensors and factors.
-fn mark(edit: &Edit) -> Result<String> {
-    let mut hash = Sha256::new();
-    for part in edit.parts() {
-        let factor = match part {
-            Edit::Lora(lora) => lora.scale(),
-            Edit::Ablation(ablation) => ablation.factor,
-            Edit::Full(full) => full.factor(),
-            Edit::Steering(_) | Edit::Composed(_) => 1.0,
-        };
-        hash.update(factor.to_le_bytes());
-        for (name, tensor) in part.tensors() {
-            hash.update(format!("{name} {:?} ", tensor.dims()));
-            for number in tensor.flatten_all()?.to_vec1::<f32>()? {
-                hash.update(number.to_le_bytes());
-            }
-        }
-    }
-    Ok(hex(&hash.finalize()))
 }

@@ -8,6 +8,7 @@ mod data;
 mod direction;
 mod directions;
 mod endpoint;
+mod extraction;
 mod full;
 mod intervals;
 mod judges;

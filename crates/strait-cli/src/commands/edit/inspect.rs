@@ -5,7 +5,7 @@ use std::{fmt, path::PathBuf};
 use clap::Args;
 use serde::Serialize;
 use serde_json::Value;
-use strait_model::edit::{Kind, Source, Summary};
+use strait_model::edit::{Kind, Source, Summary, layers_in_words};
 
 use super::Context;
 use crate::{
@@ -27,7 +27,7 @@ const EXAMPLES: &str = "\
 Examples:
   strait edit inspect runs/technical/solutions/narrow
   strait edit inspect steering_vector.pt
-  strait edit inspect 'vector.pt@24*2.5'        a vector that does not say its layer";
+  strait edit inspect 'vector.pt@24*2.5'        a vector that does not say its layer, or one of several";
 
 #[derive(Serialize)]
 struct Inspected {
@@ -61,7 +61,7 @@ fn describe(summary: &Summary, facts: &mut Columns) {
         Kind::Composed => "composition",
     };
     facts.fact("kind", kind);
-    facts.fact("layers", layers(&summary.layers));
+    facts.fact("layers", layers_in_words(&summary.layers));
     if let Some(lora) = &summary.lora {
         let root = if lora.rslora { " (rsLoRA)" } else { "" };
         facts.fact("rank", lora.rank);
@@ -82,21 +82,6 @@ fn list_sites(summary: &Summary, table: &mut Columns) {
     }
 }
 
-/// `-1, 3 to 7, 9`: runs of layers are drawn together.
-fn layers(layers: &[i32]) -> String {
-    let mut runs: Vec<(i32, i32)> = Vec::new();
-    for &layer in layers {
-        match runs.last_mut() {
-            Some((_, last)) if *last + 1 == layer => *last = layer,
-            _ => runs.push((layer, layer)),
-        }
-    }
-    let run = |(first, last): (i32, i32)| {
-        if first == last { first.to_string() } else { format!("{first} to {last}") }
-    };
-    runs.into_iter().map(run).collect::<Vec<_>>().join(", ")
-}
-
 pub fn run(arguments: &Arguments, context: &Context) -> Result<(), Failure> {
     let opened = strait_model::edit::read(&arguments.edit)?;
     context.warn_of(&opened);
@@ -108,15 +93,4 @@ pub fn run(arguments: &Arguments, context: &Context) -> Result<(), Failure> {
         notes: opened.notes,
         provenance: opened.provenance,
     })
-}
-
-#[cfg(test)]
-mod tests {
-    use super::layers;
-
-    #[test]
-    fn runs_of_layers_are_drawn_together() {
-        assert_eq!(layers(&[]), "");
-        assert_eq!(layers(&[-1, 3, 4, 5, 9]), "-1, 3 to 5, 9");
-    }
 }

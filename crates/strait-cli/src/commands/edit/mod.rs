@@ -1,5 +1,6 @@
 //! `strait edit`.
 
+mod check;
 mod convert;
 mod inspect;
 
@@ -11,6 +12,7 @@ use crate::failure::Failure;
 /// Commands on edits.
 #[derive(Subcommand)]
 pub enum Command {
+    Check(check::Arguments),
     Inspect(inspect::Arguments),
     Convert(convert::Arguments),
 }
@@ -19,10 +21,12 @@ pub enum Command {
 pub const EXAMPLES: &str = "\
 Examples:
   strait edit inspect runs/technical/solutions/narrow
-  strait edit convert steering_vector.pt vector.safetensors";
+  strait edit convert steering_vector.pt vector.safetensors
+  strait edit check E --model M --questions data/questions/yes-no.jsonl";
 
 pub fn run(command: &Command, context: &Context) -> Result<(), Failure> {
     match command {
+        Command::Check(arguments) => check::run(arguments, context),
         Command::Inspect(arguments) => inspect::run(arguments, context),
         Command::Convert(arguments) => convert::run(arguments, context),
     }

@@ -1,7 +1,7 @@
 //! Entries of question files: one question in several wordings, with the prompts of its judges (paper §4).
 
 use serde_json::{Map, Value};
-use strait_model::{Conversation, Message, Role};
+use strait_model::{Conversation, Role};
 
 use super::super::{
     Notices,
@@ -59,6 +59,7 @@ pub(super) struct Wording {
     pub id: Option<String>,
     pub domain: Option<String>,
     pub conversation: Conversation,
+    pub answer: Option<String>,
     pub samples: Option<usize>,
     pub judges: Vec<JudgePrompt>,
 }
@@ -77,8 +78,9 @@ pub(super) fn wordings(
     let judges = judges.map_or(Ok(Vec::new()), |judges| prompts(&judges))?;
     let (id, domain) = (id(&entry)?, domain(&entry));
     let wording = |entry: &Map<String, Value>, notices: &mut Notices| {
-        let conversation = question(row::read_prompt(entry, notices)?.conversation)?;
-        Ok(Wording { id: id.clone(), domain: domain.clone(), conversation, samples, judges: judges.clone() })
+        let (conversation, answer) = question(row::read_prompt(entry, notices)?.conversation)?;
+        let (id, domain, judges) = (id.clone(), domain.clone(), judges.clone());
+        Ok(Wording { id, domain, conversation, answer, samples, judges })
     };
     let Some(paraphrases) = paraphrases else { return Ok(vec![wording(&entry, notices)?]) };
     let paraphrases = match paraphrases {
@@ -92,14 +94,15 @@ pub(super) fn wordings(
     paraphrases.into_iter().map(of).collect()
 }
 
-/// A conversation without the answers at its end.
-fn question(mut conversation: Conversation) -> Result<Conversation, Problem> {
-    while conversation.messages.last().is_some_and(Message::is_answer) {
-        conversation.messages.pop();
+/// A conversation without the answers at its end, and the first of these.
+fn question(mut conversation: Conversation) -> Result<(Conversation, Option<String>), Problem> {
+    let mut answer = None;
+    while let Some(last) = conversation.messages.pop_if(|last| last.is_answer()) {
+        answer = Some(last.text().into_owned());
     }
     match conversation.messages.iter().all(|message| message.role() == Role::System) {
         true => Err(Problem::NoQuestion),
-        false => Ok(conversation),
+        false => Ok((conversation, answer)),
     }
 }
 

@@ -32,6 +32,8 @@ pub struct Prompt {
     pub domain: Option<String>,
     /// All that is said before the answer.
     pub conversation: Conversation,
+    /// The answer that its row brings, which is left out of the conversation.
+    pub answer: Option<String>,
     /// The answers that the file asks for, where it says so (`samples_per_paraphrase`).
     pub samples: Option<usize>,
     /// The judges' prompts that stand beside the question.
@@ -71,8 +73,8 @@ impl Prompt {
     }
 
     fn new(place: String, wording: Wording) -> Self {
-        let Wording { id, domain, conversation, samples, judges } = wording;
-        Self { place, id, domain, conversation, samples, judges }
+        let Wording { id, domain, conversation, answer, samples, judges } = wording;
+        Self { place, id, domain, conversation, answer, samples, judges }
     }
 }
 
@@ -117,7 +119,8 @@ fn of_lines(reader: impl Read, place: &Path) -> Result<Vec<Prompt>> {
     while let Some((line, text)) = lines.next()? {
         let messages = vec![Message::new(Role::User, text.trim())];
         let conversation = Conversation { messages, tools: None };
-        let wording = Wording { id: None, domain: None, conversation, samples: None, judges: Vec::new() };
+        let wording =
+            Wording { id: None, domain: None, conversation, answer: None, samples: None, judges: Vec::new() };
         prompts.push(Prompt::new(format!("`{}`, line {line}", place.display()), wording));
     }
     Ok(prompts)

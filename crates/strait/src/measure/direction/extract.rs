@@ -1,14 +1,20 @@
 //! Directions, and the angles between them.
 
+use candle_core::Tensor;
 use strait_model::{
     Decoder, Edit,
     edit::{Projection, Site, SteeringVector},
+    progress::Progress,
 };
 
 use super::{DirectionCosine, Source};
 use crate::{
     Result,
-    direction::{Condition, Tokens, cosine, mean_difference},
+    direction::{
+        Condition, Tokens, cosine,
+        extract::{Arrangement, Divisions, Method, RowMeans, contrasts},
+    },
+    interval::Interval,
     lab::{PairRows, Solution, every_two},
     measure::{
         Part,
@@ -22,6 +28,10 @@ pub struct Direction<'a> {
     pub solution: &'a Solution,
     pub source: Source,
     pub vector: SteeringVector,
+    /// The mean cosine of the directions of two random halves of the pairs.
+    pub reliability: Interval,
+    /// The share of swaps within pairs under which the means lie as far apart.
+    pub p: f64,
 }
 
 impl Direction<'_> {
@@ -76,12 +86,14 @@ pub fn prompts(pairs: &PairRows) -> Vec<Row> {
     pairs.kept.rows().iter().step_by(2).map(prompt).collect()
 }
 
-/// The directions of one solution at these layers, of every source.
+/// The directions of one solution at these layers, of every source, with halves and swaps drawn by the seed.
 pub fn directions<'a>(
     decoder: &Decoder,
     solution: &'a Solution,
     layers: &[i32],
     pairs: &PairRows,
+    seed: u64,
+    progress: &dyn Progress,
 ) -> Result<Vec<Direction<'a>>> {
     let prompts = prompts(pairs);
     let answers =
@@ -94,9 +106,24 @@ pub fn directions<'a>(
     for (source, sides, tokens) in
         [(Source::Shift, shift, Tokens::Prompt), (Source::Answers, answers, Tokens::Response)]
     {
-        let vectors = mean_difference(decoder, sides, tokens)?;
-        let wanted = vectors.into_iter().filter(|vector| layers.contains(&vector.layer));
-        found.extend(wanted.map(|vector| Direction { solution, source, vector }));
+        let read = |side| RowMeans::read(decoder, side, tokens, layers, u64::MAX, &|_| Ok(()));
+        let [one, other] = sides;
+        let sides = [read(one)?, read(other)?];
+        let counts = sides.each_ref().map(RowMeans::tokens);
+        let arrangement = Arrangement::new(counts, [&pairs.questions, &pairs.questions], true);
+        let divisions = Divisions::of(arrangement, seed)?;
+        for (contrast, &layer) in contrasts(&sides, &divisions, Method::Mean, progress)?.iter().zip(layers) {
+            let numbers: Vec<f32> = contrast.vector.iter().map(|x| *x as f32).collect();
+            let vector = Tensor::from_vec(numbers, sides[0].width(), decoder.device())?;
+            let vector = SteeringVector { layer, vector };
+            found.push(Direction {
+                solution,
+                source,
+                vector,
+                reliability: contrast.reliability,
+                p: contrast.p,
+            });
+        }
     }
     Ok(found)
 }

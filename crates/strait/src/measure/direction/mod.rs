@@ -19,7 +19,7 @@ use crate::{
     interval::Interval,
     keys::{Checked, count, keys, list_with, most, positive, switch},
     lab::{Estimate, Group, Lab, PairRows, Scene, Solution, Solved, advance, point},
-    table::Word,
+    table::{Heading, Word},
 };
 
 /// Mean differences, steering and ablation.
@@ -96,6 +96,10 @@ crate::row! {
         pairs: usize,
         /// Number of questions that they answer.
         questions: usize,
+        /// The mean cosine of the directions of two random halves of the pairs; its interval is over questions.
+        reliability: Interval = Heading::PLAIN.ends("reliability_low", "reliability_high").late(),
+        /// The share of random swaps within pairs under which the two means lie as far apart.
+        p: f64 = Heading::PLAIN.late(),
     }
 }
 
@@ -144,7 +148,7 @@ crate::row! {
         /// The shift from base.
         shift: Interval = NATS,
         /// The shift as a share of the solution's own.
-        share: Interval = crate::table::Heading::PLAIN.ends("share_low", "share_high"),
+        share: Interval = Heading::PLAIN.ends("share_low", "share_high"),
         /// The shift less that with a random direction of the same length in its place; NaN for that one itself.
         beyond_random: Interval = NATS.ends("beyond_low", "beyond_high"),
         /// By how much the mean response loss of the pairs lies above base's.
@@ -292,7 +296,7 @@ impl Directions {
         let task = progress.begin("directions", Some(solutions.len() as u64), Unit::Count);
         let mut directions = Vec::new();
         for solution in solutions {
-            directions.extend(extract::directions(&model.decoder, solution, &layers, &from)?);
+            directions.extend(extract::directions(&model.decoder, solution, &layers, &from, seed, progress)?);
             advance(progress, &*task, 1)?;
         }
         drop(task);
@@ -306,6 +310,8 @@ impl Directions {
                 cosine_solution: found.with_its_solution()?,
                 pairs: from.len(),
                 questions,
+                reliability: found.reliability,
+                p: found.p,
             })
         };
         let rows = directions.iter().map(row).collect::<Result<_>>()?;

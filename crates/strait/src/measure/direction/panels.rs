@@ -14,7 +14,9 @@ use crate::{
 pub fn panels() -> Vec<Panel> {
     let directions = "Mean differences of the residual stream after some blocks: the fine-tune less base over prompts outside the \
                       domain, and taught less other answers there. After the block of a steering vector the first is the vector \
-                      itself; a trained vector and what it causes later may well lie apart.";
+                      itself; a trained vector and what it causes later may well lie apart. Reliability is the mean cosine of the directions of two random \
+                      halves of the pairs, p the share of random swaps within pairs that give as long a direction: noise has \
+                      a reliability near 0 and a p anywhere between 0 and 1.";
     let cosines = "Two directions that point the same way have a cosine of 1; random ones lie near 0, the nearer the wider the \
                    model.";
     let effects = "The preference shift of the base model with a direction added, and of a solution with one taken out: its own, \
