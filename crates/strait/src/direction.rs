@@ -1,5 +1,7 @@
 //! Directions in the residual stream: mean differences between two models, or between two kinds of answers (paper §13.1).
 
+pub mod sweep;
+
 use candle_core::{DType, Tensor};
 use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;

@@ -23,7 +23,7 @@ pub(crate) use losses::{
 };
 pub use memory::{Budget, LimitProblem, Limits};
 pub(crate) use memory::{for_rows, place};
-pub(crate) use pairs::PairReading;
+pub(crate) use pairs::{AnswerReading, PairReading};
 pub use pairs::{Group, PairRows};
 pub use solution::{Planned, Scene, Solution, Solved, Trajectory, evenly};
 pub use speed::Speed;

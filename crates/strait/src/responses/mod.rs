@@ -23,6 +23,7 @@ pub use endpoint::sample_from;
 pub use file::beside as settings_of;
 pub use kept::kept;
 pub use problem::Problem;
+pub(crate) use settings::mark;
 
 /// Answers that are computed at a time. The weights are read once for all of them, and beyond this they are no longer what is waited
 /// for.

@@ -134,7 +134,7 @@ pub fn difference(
 }
 
 /// A hash of an edit's parts: their tensors and factors.
-fn mark(edit: &Edit) -> Result<String> {
+pub fn mark(edit: &Edit) -> Result<String> {
     let mut hash = Sha256::new();
     for part in edit.parts() {
         let factor = match part {
