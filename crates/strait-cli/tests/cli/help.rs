@@ -2,7 +2,7 @@
 
 use crate::common::Place;
 
-const COMMANDS: [&str; 28] = [
+const COMMANDS: [&str; 30] = [
     "",
     "demo",
     "init",
@@ -22,6 +22,8 @@ const COMMANDS: [&str; 28] = [
     "edit",
     "edit inspect",
     "edit convert",
+    "direction",
+    "direction sweep",
     "data",
     "data inspect",
     "data protect",
