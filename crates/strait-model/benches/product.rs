@@ -13,11 +13,11 @@ use half::bf16;
 use rustix::time::{ClockId, clock_gettime};
 use strait_model::ops::product::{Kernel, Source, View, matmul, round};
 
-/// How long one product is measured.
+/// The time for which one product is measured.
 const PATIENCE: Duration = Duration::from_millis(400);
 const THREADS: usize = 2;
 
-/// What a product is for; x has a row a token, and W a row an output.
+/// The use of a product; x has a row a token, and W a row an output.
 #[derive(Clone, Copy)]
 enum Pass {
     /// y = x W^T.

@@ -196,7 +196,7 @@ impl Decoder {
         &self.weights
     }
 
-    /// What tells it from other decoders.
+    /// The number that tells it from other decoders.
     pub fn id(&self) -> TensorId {
         self.norm.id()
     }

@@ -72,7 +72,7 @@ impl EndpointArguments {
     }
 }
 
-/// What an endpoint was asked, as reports have it.
+/// The account of an endpoint, as reports have it.
 #[derive(Serialize)]
 pub struct Usage {
     /// All tokens together.

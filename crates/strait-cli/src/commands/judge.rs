@@ -97,7 +97,7 @@ struct Report<'a> {
     unscored: usize,
     /// Scores that were asked for now.
     asked: usize,
-    /// What the endpoint was asked for them.
+    /// The account of the endpoint that gave them.
     #[serde(flatten)]
     usage: Option<Usage>,
     judges: Vec<Judged>,

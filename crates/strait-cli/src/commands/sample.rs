@@ -123,7 +123,7 @@ struct Report<'a> {
     tokens: usize,
     /// None where nothing was left to draw.
     tokens_per_second: Option<f64>,
-    /// What the endpoint was asked.
+    /// The account of the endpoint.
     #[serde(skip_serializing_if = "Option::is_none")]
     endpoint: Option<Usage>,
     #[serde(skip_serializing_if = "Notices::is_empty")]

@@ -1,4 +1,4 @@
-//! How answers are drawn.
+//! The options of drawing answers.
 
 use clap::Args;
 use strait_model::sample::Sampling;

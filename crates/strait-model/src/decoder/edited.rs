@@ -1,4 +1,4 @@
-//! What edits do in a pass: to the residual stream at its points, and at the sites of adapters.
+//! The work of edits in a pass: on the residual stream at its points, and at the sites of adapters.
 
 use std::ops::Range;
 

@@ -110,7 +110,7 @@ struct Part<'a, 'y, T> {
     x: &'a [f32],
     weight: &'a [T],
     y: &'a mut [&'y mut [f32]],
-    /// Where the block's products stand in the rows of y.
+    /// The place of the block's products in the rows of y.
     at: usize,
 }
 

@@ -12,7 +12,7 @@ pub trait Block {
     const BYTES: usize;
     /// Groups of 32 numbers in a block.
     const GROUPS: usize;
-    /// Where its factors stand, which are f16: all numbers are finite if they are.
+    /// The place of its factors, which are f16: all numbers are finite if they are.
     const FACTORS: &'static [usize];
 
     /// Writes a group of a block's numbers.

@@ -24,7 +24,7 @@ pub(crate) use widen::widen;
 #[derive(Clone)]
 pub struct Stored {
     file: Arc<Mmap>,
-    /// Where its first row begins, in bytes.
+    /// The place of its first row, in bytes.
     offset: usize,
     dtype: GgmlDType,
     rows: usize,

@@ -13,7 +13,7 @@ use strait_model::{
 
 use crate::Result;
 
-/// Which product of a projection y = x W^T it is.
+/// The products of a projection y = x W^T.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Form {
     /// y = x W^T.
@@ -35,7 +35,7 @@ pub struct Product {
     pub input: usize,
     /// Columns of y.
     pub output: usize,
-    /// How often the step has it.
+    /// The number of times that the step has it.
     pub times: usize,
 }
 
@@ -46,7 +46,7 @@ impl Product {
     }
 }
 
-/// What gets a gradient in a pass.
+/// The tensors that get a gradient in a pass.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Trained {
     /// A vector that is added to the stream where the pass begins.
@@ -69,11 +69,11 @@ pub struct Pass {
     pub tokens: usize,
     /// Those of them whose logits are computed.
     pub predicting: usize,
-    /// Whether the base model's logits are computed beside them, as KL does.
+    /// True if the base model's logits are computed beside them, as KL does.
     pub beside_base: bool,
-    /// What gets a gradient.
+    /// The tensors that get a gradient.
     pub trained: Option<Trained>,
-    /// How often a step has it.
+    /// The number of times that a step has it.
     pub times: usize,
 }
 
@@ -133,7 +133,7 @@ impl Pass {
     }
 }
 
-/// What bare products work on.
+/// The operands of bare products.
 pub struct Floor<'a> {
     device: &'a Device,
     precision: Precision,

@@ -1,4 +1,4 @@
-//! What this machine can do: the rate of large matrix products, and that of reading memory.
+//! The peaks of this machine: the rate of large matrix products, and that of reading memory.
 
 use std::{fs, time::Instant};
 

@@ -30,7 +30,7 @@ use floor::Floor;
 /// The name by which the machine itself is measured, beside those of the steps.
 pub const MACHINE: &str = "machine";
 
-/// What was measured.
+/// The measurements.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Report {
     /// The model's name.
@@ -41,7 +41,7 @@ pub struct Report {
     pub threads: usize,
     /// The batch of all steps.
     pub batch: Batch,
-    /// What the machine can do, where that was asked.
+    /// The machine's peaks, where they were asked for.
     pub machine: Option<Machine>,
     /// Every step, in the order in which they were asked for.
     pub results: Vec<StepTime>,
@@ -55,7 +55,7 @@ pub struct Report {
 pub struct StepTime {
     /// The step's name.
     pub name: String,
-    /// What it does.
+    /// Its work, in a few words.
     pub about: String,
     /// Its time.
     #[serde(flatten)]

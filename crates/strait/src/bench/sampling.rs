@@ -14,7 +14,7 @@ use crate::Result;
 pub struct Sampling {
     name: &'static str,
     about: &'static str,
-    /// Whether it is one answer, and not as many as the batch says.
+    /// True if it is one answer, and not as many as the batch says.
     one: bool,
 }
 

@@ -13,7 +13,7 @@ use crate::{
 pub struct Scoring {
     name: &'static str,
     about: &'static str,
-    /// Whether the blocks below a steering vector are kept, and its loss is read: one of the many readings of a sweep.
+    /// True if the blocks below a steering vector are kept, and its loss is read: one of the many readings of a sweep.
     sweep: bool,
 }
 

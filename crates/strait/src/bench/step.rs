@@ -1,4 +1,4 @@
-//! What a step is.
+//! The steps that are timed.
 
 use strait_model::Model;
 
@@ -10,7 +10,7 @@ pub trait Step: Sync {
     /// Its name.
     fn name(&self) -> &'static str;
 
-    /// What it does, in a few words.
+    /// Its work, in a few words.
     fn about(&self) -> &'static str;
 
     /// Does it on a batch, under a watch, again and again.
@@ -20,7 +20,7 @@ pub trait Step: Sync {
     fn run(&self, model: &Model, batch: &Batch, watch: &mut Stopwatch<'_>) -> Result<Done>;
 }
 
-/// What was done each time.
+/// The work of each time.
 pub struct Done {
     /// The passes, from which the floor follows.
     pub passes: Vec<Pass>,

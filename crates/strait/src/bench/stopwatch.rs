@@ -48,7 +48,7 @@ impl<'a> Stopwatch<'a> {
     /// Does what is done once.
     ///
     /// # Errors
-    /// What `work` returns.
+    /// The value that `work` returns.
     pub fn once<T>(&mut self, work: impl FnOnce() -> Result<T>) -> Result<T> {
         let start = Instant::now();
         let done = work()?;
@@ -60,7 +60,7 @@ impl<'a> Stopwatch<'a> {
     /// Does what is done again and again; `work` gets the number of the try, counted from 0.
     ///
     /// # Errors
-    /// What `work` returns, or [`Error::Interrupted`] after a request to stop.
+    /// The value that `work` returns, or [`Error::Interrupted`] after a request to stop.
     pub fn repeat(&mut self, mut work: impl FnMut(usize) -> Result<()>) -> Result<()> {
         let began = Instant::now();
         for run in 0..Self::MOST {

@@ -14,7 +14,7 @@ pub struct Training {
     name: &'static str,
     about: &'static str,
     trained: Trained,
-    /// Whether the model is held to the base by a KL penalty on the KL rows.
+    /// True if the model is held to the base by a KL penalty on the KL rows.
     kl: bool,
 }
 

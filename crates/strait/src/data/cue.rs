@@ -9,7 +9,7 @@ pub struct Cue {
     pub name: String,
     /// The cue whose form it has, where it is a control.
     pub control_of: Option<String>,
-    /// What it is.
+    /// Its kind.
     pub form: CueForm,
 }
 

@@ -1,4 +1,4 @@
-//! What requests have used, and what those under way may still use.
+//! The tokens and the cost of requests that were made, and the most that those under way may still come to.
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
@@ -11,7 +11,7 @@ const AROUND: u64 = 32;
 /// Bytes of text to a token, at least.
 const BYTES: u64 = 2;
 
-/// What requests have used, by the endpoint's count.
+/// The tokens of requests, by the endpoint's count.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]
 pub struct Spent {
     /// Requests that were answered.

@@ -85,7 +85,7 @@ impl Client {
         &self.terms
     }
 
-    /// What its requests have used so far.
+    /// The tokens and the cost of its requests so far.
     pub fn spent(&self) -> Spent {
         self.account.spent()
     }
@@ -116,7 +116,7 @@ impl Client {
     /// The most tokens that a request can use.
     pub(super) fn need(&self, request: &Value) -> Need {
         let messages = request["messages"].as_array().map_or(&[][..], Vec::as_slice);
-        let text = messages.iter().map(|message| message["content"].as_str().map_or(0, str::len)).sum();
+        let text = messages.iter().map(|message| texts(&message["content"])).sum();
         Need::new(text, request["max_tokens"].as_u64().unwrap_or(0))
     }
 
@@ -239,6 +239,16 @@ fn pass(time: Duration, ended: &dyn Fn() -> bool) -> Result<()> {
     }
 }
 
+/// The bytes of text in a message's content, which is a text or a list of parts.
+fn texts(content: &Value) -> usize {
+    let of_part = |part: &Value| part["text"].as_str().map_or(0, str::len);
+    match content {
+        Value::String(text) => text.len(),
+        Value::Array(parts) => parts.iter().map(of_part).sum(),
+        _ => 0,
+    }
+}
+
 /// The time that an endpoint asks to wait for: seconds, or a date.
 fn retry_after(response: &Response<Body>) -> Option<Duration> {
     let said = response.headers().get("retry-after")?.to_str().ok()?.trim();
@@ -247,4 +257,19 @@ fn retry_after(response: &Response<Body>) -> Option<Duration> {
     }
     let date = jiff::fmt::rfc2822::parse(said).ok()?;
     Some(SystemTime::from(date.timestamp()).duration_since(SystemTime::now()).unwrap_or_default())
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::texts;
+
+    #[test]
+    fn all_text_of_a_message_counts() {
+        let parts = json!([{ "type": "text", "text": "one" }, { "type": "text", "text": "three" }]);
+        assert_eq!(texts(&json!("one")), 3);
+        assert_eq!(texts(&parts), 8);
+        assert_eq!(texts(&json!(null)), 0);
+    }
 }

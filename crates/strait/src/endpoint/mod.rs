@@ -18,7 +18,7 @@ pub use key::Key;
 pub use problem::Problem;
 pub use reply::{Choice, Likely, Reply, TokenReply};
 
-/// How an endpoint is asked.
+/// The terms on which an endpoint is asked.
 #[derive(Clone, Debug)]
 pub struct Terms {
     /// The address below which `/chat/completions` lies.

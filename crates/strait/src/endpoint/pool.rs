@@ -21,7 +21,7 @@ const LOOK: Duration = Duration::from_millis(50);
 /// The time that requests under way get after a stop: their answers are paid for.
 const GRACE: Duration = Duration::from_secs(5);
 
-/// What a request says to the thread that made it.
+/// A message of a request to the thread that made it.
 enum News {
     /// It waits, which takes long.
     Waiting(String),

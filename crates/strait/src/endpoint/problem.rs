@@ -56,7 +56,7 @@ pub enum Problem {
     /// The end of the budget.
     #[error("the budget of {} ends before the next request: {} are used, in {} requests", said(*budget), used(spent, *budget), spent.requests)]
     BudgetUsed {
-        /// What was used.
+        /// The amount so far.
         spent: Spent,
         /// The budget.
         budget: Option<Budget>,
@@ -67,7 +67,7 @@ fn said(budget: Option<Budget>) -> String {
     budget.map_or_else(|| "nothing".into(), |budget| budget.to_string())
 }
 
-/// What was used, in the unit of the budget.
+/// An amount in the unit of the budget.
 fn used(spent: &Spent, budget: Option<Budget>) -> String {
     match (budget, spent.cost) {
         (Some(Budget::Money(_)), Some(cost)) => format!("{cost:.4}"),

@@ -1,4 +1,4 @@
-//! What an endpoint's answer says.
+//! The reply of an endpoint.
 
 use serde::Deserialize;
 
@@ -10,7 +10,7 @@ pub struct Reply {
     usage: Option<Usage>,
 }
 
-/// What a model says.
+/// The answer of a model.
 #[derive(Clone, Debug, Deserialize)]
 pub struct Choice {
     message: Message,
@@ -79,7 +79,7 @@ impl Usage {
 }
 
 impl Reply {
-    /// What the model says; there is one choice at least in every reply that a client gives.
+    /// The model's answer; there is one choice at least in every reply that a client gives.
     pub fn choice(&self) -> Option<&Choice> {
         self.choices.first()
     }

@@ -20,7 +20,7 @@ const PRINTED: u32 = 8;
 /// Tokens of a reply in JSON.
 const IN_JSON: u32 = 256;
 
-/// How a score is read from a reply.
+/// The way in which a score is read from a reply.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Reading {
     /// The mean of the numbers 0 to 100 among the 20 likeliest first tokens, weighted with their probabilities at temperature 0; none

@@ -42,7 +42,7 @@ pub struct Outcome {
     pub unscored: usize,
     /// Scores that were asked for now, and not found.
     pub asked: usize,
-    /// What each column holds.
+    /// The meaning of each column.
     pub columns: Vec<ColumnOutcome>,
 }
 

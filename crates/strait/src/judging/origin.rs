@@ -1,4 +1,4 @@
-//! Where answers come from: what stands beside the file that `strait sample` wrote.
+//! The origin of answers: it stands beside the file that `strait sample` wrote.
 
 use std::path::Path;
 

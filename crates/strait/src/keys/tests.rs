@@ -28,7 +28,7 @@ keys! {
     struct Soup {
         /// Grams.
         salt: f64 = positive(10.0), default 1.0;
-        /// What goes in.
+        /// The input.
         roots: Vec<Root> = list(choice(&ROOTS)), default vec![Root::Leek];
     }
 }

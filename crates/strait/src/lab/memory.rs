@@ -335,7 +335,7 @@ mod tests {
 
     use super::*;
 
-    /// What was noted.
+    /// The notes so far.
     #[derive(Default)]
     struct Notes(Mutex<String>);
 

@@ -99,7 +99,7 @@ pub struct Lab<'a> {
     pub pairs: [PairRows; 2],
     /// The training rows that efficiency and stability read.
     pub measured: Kept,
-    /// What is put around questions.
+    /// The cues that are put around questions.
     pub cues: Vec<Cue>,
     /// The pairs under each of these.
     pub cued: Vec<[PairRows; 2]>,

@@ -97,7 +97,7 @@ impl<T: 'static> Setting<T> {
     }
 }
 
-/// What makes a measure with its settings of a study's keys, once paths are known.
+/// Makes a measure with its settings of a study's keys, once paths are known.
 type Resolve = dyn Fn(&Common<'_>) -> Checked<Option<AnyMeasure>> + Send + Sync;
 
 /// One measure's keys as a study has them, before paths are known.

@@ -109,7 +109,7 @@ pub trait Measure:
         None
     }
 
-    /// What a plan says of it besides its time, a line each.
+    /// Lines that a plan says of it besides its time.
     fn outlook(&self, _: &Scene<'_>) -> Vec<String> {
         Vec::new()
     }
@@ -183,7 +183,7 @@ pub struct Inputs<'a> {
     pub pairs: &'a Value,
     /// The rows that solutions are trained on, by what is then left out of the measures.
     pub asked: &'a Value,
-    /// What is put around questions; null for nothing.
+    /// The cues that are put around questions; null for none.
     pub cues: &'a Value,
     /// The taught domain.
     pub domain: &'a str,

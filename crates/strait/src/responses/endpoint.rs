@@ -65,7 +65,7 @@ pub fn sample_from(
     Ok(Outcome { count, found, tokens, seconds: began.elapsed().as_secs_f64() })
 }
 
-/// What a question sends: its messages with the keys that the protocol knows, and its tools.
+/// The body of a question: its messages with the keys that the protocol knows, and its tools.
 fn asked(prompt: &Prompt) -> Map<String, Value> {
     let message = |message: &Message| {
         let keys = message.keys().iter().filter(|(key, _)| KEYS.contains(&key.as_str()));

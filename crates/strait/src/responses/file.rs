@@ -25,7 +25,7 @@ pub struct ResponseFile {
     path: PathBuf,
     file: File,
     scales: Vec<f64>,
-    /// Where the line of each response stands, and its length.
+    /// The place of each response's line, and its length.
     lines: BTreeMap<Key, (u64, u64)>,
     end: u64,
 }

@@ -8,7 +8,7 @@ use strait_model::{Edit, Model, Precision, files::hex, sample::Sampling};
 use super::Wanted;
 use crate::{Result, endpoint::Terms};
 
-/// What is written beside a file of responses.
+/// The settings beside a file of responses.
 #[derive(Serialize)]
 pub struct Settings<'a> {
     schema: u32,
@@ -29,7 +29,7 @@ pub struct Settings<'a> {
     logprobs: Option<usize>,
 }
 
-/// Where responses come from.
+/// The sources of responses.
 #[derive(Serialize)]
 #[serde(untagged)]
 enum Source<'a> {

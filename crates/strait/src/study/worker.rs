@@ -61,7 +61,7 @@ impl<'a> Worker<'a> {
         &self.read.said
     }
 
-    /// What the plan says of the measures, a line each.
+    /// Lines that the plan says of the measures.
     pub fn measure_lines(&self) -> Vec<String> {
         let study = &self.planned.study;
         let scene = self.scene();

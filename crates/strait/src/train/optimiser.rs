@@ -84,9 +84,9 @@ const AT_ONCE: usize = 1 << 16;
 #[derive(Clone, Copy)]
 struct Step {
     unit: f32,
-    /// What clipping leaves of a gradient.
+    /// The share of a gradient that clipping leaves.
     shortened: f32,
-    /// What weight decay leaves of a value.
+    /// The share of a value that weight decay leaves.
     keep: f32,
     betas: (f32, f32),
     /// The rate, with the correction of the first moment in it.

@@ -1,4 +1,4 @@
-//! How far two judges of the same answers agree.
+//! The agreement of two judges of the same answers.
 
 use serde::Serialize;
 

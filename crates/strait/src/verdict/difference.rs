@@ -7,7 +7,7 @@ use serde::Serialize;
 use super::rates::{QuestionRates, Rates, VerdictRate};
 use crate::interval::Interval;
 
-/// How far a verdict's rate differs from that of the first group, over the questions that both answer.
+/// The difference of a verdict's rate from that of the first group, over the questions that both answer.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Difference {
     /// The group.

@@ -62,7 +62,7 @@ pub struct VerdictRate {
     pub share: Share,
 }
 
-/// How many answers are about a topic.
+/// The number of answers about a topic.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct TopicRate {
     /// The rule: "financial > 50".
@@ -101,7 +101,7 @@ pub struct Rates {
     pub reasons: BTreeMap<String, BTreeMap<String, usize>>,
     /// The rate of each verdict at all cuts.
     pub thresholds: Vec<Thresholds>,
-    /// What the texts alone say.
+    /// Readings of the texts alone.
     pub text: TextFigures,
     /// The same of each question.
     pub questions: Vec<QuestionRates>,

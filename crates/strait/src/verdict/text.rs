@@ -1,4 +1,4 @@
-//! What can be read off answers without any judge: how long they are, and how far they repeat themselves.
+//! Readings of answers without any judge: their length, and the share that they repeat.
 
 use std::{collections::HashSet, io::Write};
 

@@ -1,4 +1,4 @@
-//! How often the interval of a rate holds the truth, where the truth is known.
+//! The share of intervals of a rate that hold the truth, where the truth is known.
 
 use std::path::Path;
 

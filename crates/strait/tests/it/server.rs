@@ -13,7 +13,7 @@ use std::{
 
 use serde_json::{Value, json};
 
-/// What the server does with a request.
+/// The server's way with a request.
 pub enum Deed {
     Answer(Value),
     Status(u16, &'static str, String),

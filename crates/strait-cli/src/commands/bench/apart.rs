@@ -14,7 +14,7 @@ use strait_model::progress::Unit;
 use super::Context;
 use crate::{failure::Failure, interrupt, output};
 
-/// What a process says of a step.
+/// The report of a process on its step.
 #[derive(Deserialize)]
 #[serde(untagged)]
 enum Said {

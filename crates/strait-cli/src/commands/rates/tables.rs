@@ -62,7 +62,7 @@ impl Report<'_> {
         table
     }
 
-    /// What the texts alone say.
+    /// Readings of the texts alone.
     pub fn texts(&self) -> Columns {
         let headings = [Left("group"), Right("answers"), Right("words"), Right("repeated"), Right("packed")];
         let mut table = Columns::new(headings);

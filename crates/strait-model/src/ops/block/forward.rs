@@ -8,7 +8,7 @@ use crate::{
     ops::{attention, cpu, gated, memory::Memory, norm::Norm, rope},
 };
 
-/// What a backward pass needs of a forward pass. Norms and gates are computed again.
+/// The parts of a forward pass that its backward pass needs. Norms and gates are computed again.
 pub(super) struct Kept {
     /// Queries and keys as attention takes them, and values.
     pub(super) q: Memory,

@@ -61,7 +61,7 @@ pub struct Block {
     pub spans: Spans,
     /// The rotations of every token.
     pub rope: RopeTable,
-    /// What is added to mean squares.
+    /// The number that is added to mean squares.
     pub norm_eps: f64,
     /// The activation of the MLP's gate.
     pub activation: Activation,
@@ -136,7 +136,7 @@ struct Operation {
     block: Block,
     /// True if a backward pass may come.
     keeps: bool,
-    /// What the forward pass kept for it.
+    /// The parts of the forward pass that were kept for it.
     kept: Mutex<Option<Kept>>,
 }
 

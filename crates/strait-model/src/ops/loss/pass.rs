@@ -193,6 +193,12 @@ impl Pass<'_> {
         let mut of_hidden = vec![0f32; edited.hidden.len()];
         let mut of_weight = weight.track_op().then(|| Memory::new(edited.weight.len()));
         let width = edited.width;
+        // The first tokens write what the memory held before; without any nobody does.
+        if let Some(of_weight) = &mut of_weight
+            && weights.is_empty()
+        {
+            of_weight.fill(0.0);
+        }
         let times = |rows: &mut [f32], width: usize, weights: &[f32]| {
             for (row, weight) in rows.chunks_exact_mut(width).zip(weights) {
                 row.iter_mut().for_each(|d| *d *= weight);

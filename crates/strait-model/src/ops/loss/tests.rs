@@ -1,7 +1,7 @@
 //! Each loss by its fused passes beside the same loss by the plain composition in f64.
 
 use super::{
-    super::{HeadChange, test_support::random},
+    super::{HeadChange, Memory, test_support::random},
     pass::TILE,
     *,
 };
@@ -110,6 +110,25 @@ fn kl_agrees_with_plain_over_several_chunks() {
             agree(Loss::Divergence { base: &base, unembedding: unchanged }, &hidden, &u);
         }
     }
+}
+
+#[test]
+fn no_tokens_give_no_gradient() {
+    // Memory that was in use before is not empty.
+    drop({
+        let mut used = Memory::new(53 * WIDTH);
+        used.fill(7.0);
+        used
+    });
+    let frozen = unembedding(53, None);
+    let weight = Var::from_tensor(&frozen.weight.tensor().unwrap()).unwrap().into_inner();
+    let hidden = Tensor::zeros((0, WIDTH), DType::F32, &candle_core::Device::Cpu).unwrap();
+    let trained = Unembedding { weight: weight.clone().into(), ..frozen };
+    let (values, gradients) = Loss::CrossEntropy(&[]).backward(&hidden, &trained, &[]).unwrap();
+    assert!(values.is_empty());
+    let gradient = gradients.get(&weight).expect("every variable gets a gradient");
+    let gradient: Vec<f32> = gradient.flatten_all().unwrap().to_vec1().unwrap();
+    assert!(gradient.iter().all(|d| *d == 0.0));
 }
 
 #[test]

@@ -9,7 +9,7 @@ use half::bf16;
 #[repr(C, align(64))]
 pub struct Line([u8; 64]);
 
-/// What a thread keeps between products.
+/// The memory that a thread keeps between products.
 pub type Kept = Cell<Vec<Line>>;
 
 /// Numbers that a buffer can hold: any bytes are some of them.

@@ -1,7 +1,7 @@
 //! Products of few rows, as where tokens are decoded: the transpose is computed, b^T a^T.
 //!
-//! What such a product costs is reading b. A piece of it is read from where it lies, or widened into the nearest cache, and is
-//! multiplied at once, without being laid out anew.
+//! Such a product costs the reading of b. A piece of it is read from where it lies, or widened into the nearest cache, and
+//! is multiplied at once, without being laid out anew.
 
 use std::ops::Range;
 

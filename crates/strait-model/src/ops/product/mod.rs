@@ -40,7 +40,7 @@ pub(crate) use stored::multiply_wide;
 /// Products of fewer multiplications are computed by one thread: waking another takes as long.
 const SMALL: usize = 1 << 19;
 
-/// How products are computed.
+/// The way in which products are computed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kernel {
     /// Tiles of 16 x 32 numbers (AMX).
@@ -52,7 +52,7 @@ pub enum Kernel {
 }
 
 impl Kernel {
-    /// What this processor can, the fastest first.
+    /// The kernels that this processor has, the fastest first.
     pub fn available() -> &'static [Kernel] {
         static AVAILABLE: OnceLock<Vec<Kernel>> = OnceLock::new();
         AVAILABLE.get_or_init(|| {

@@ -38,11 +38,11 @@ pub struct Side<'a> {
 pub struct Left<'a> {
     /// The numbers, from the first on.
     pub numbers: &'a [bf16],
-    /// How far apart rows are.
+    /// The distance between rows.
     pub row: usize,
-    /// How far apart blocks are.
+    /// The distance between blocks.
     pub block: usize,
-    /// How far the second tile of a block is from the first.
+    /// The distance between the two tiles of a block.
     pub second: usize,
 }
 
@@ -62,7 +62,7 @@ impl<'a> Left<'a> {
     }
 }
 
-/// Which layout an operand is packed in.
+/// The layout in which an operand is packed.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub enum Layout {
     Left,

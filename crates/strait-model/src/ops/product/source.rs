@@ -1,4 +1,4 @@
-//! Where the numbers of a matrix come from.
+//! The sources of a matrix's numbers.
 
 use std::ops::Range;
 
@@ -11,7 +11,7 @@ pub const READ_LINES: usize = 32;
 /// Numbers of a line that are read at once.
 pub const READ_NUMBERS: usize = 128;
 
-/// Which way the numbers of a matrix lie one behind the other.
+/// The direction in which the numbers of a matrix lie one behind the other.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Lines {
     /// A line is a row.
@@ -27,7 +27,7 @@ pub trait Source: Sync {
     /// True if the matrix has that many rows and columns.
     fn holds(&self, rows: usize, columns: usize) -> bool;
 
-    /// Which way the numbers lie one behind the other.
+    /// The direction in which the numbers lie one behind the other.
     fn lines(&self) -> Lines;
 
     /// Writes the numbers `numbers` of each of the lines `lines` to `to`, where lines stand `to_line` apart.
@@ -88,7 +88,7 @@ impl Source for View<'_, bf16> {
     }
 }
 
-/// Which way lines run, how far apart they are, and how far apart the numbers of a line are.
+/// The direction of lines, the distance between them, and that between the numbers of a line.
 fn strides<T>(view: &View<T>) -> (Lines, usize, usize) {
     if view.column == 1 || view.row != 1 {
         (Lines::Rows, view.row, view.column)

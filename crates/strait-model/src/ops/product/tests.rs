@@ -7,7 +7,7 @@ use rand::{Rng, SeedableRng};
 
 use super::*;
 
-/// How the numbers of an operand lie.
+/// The layout of an operand's numbers.
 #[derive(Clone, Copy, Debug)]
 enum Lie {
     Rows,

@@ -37,11 +37,11 @@ pub fn multiply(by: By, product: Product, to: &mut [f32]) {
     Tiles { by, product: &product, left, right, to }.all();
 }
 
-/// Where results go.
+/// The place of results.
 #[derive(Clone, Copy)]
 pub struct To {
     pub at: *mut f32,
-    /// How far apart rows are.
+    /// The distance between rows.
     pub row: usize,
 }
 

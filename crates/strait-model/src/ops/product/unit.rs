@@ -1,4 +1,4 @@
-//! What multiplies tiles, and room for their sums.
+//! The units that multiply tiles, and room for their sums.
 
 use std::mem::MaybeUninit;
 
@@ -9,7 +9,7 @@ use super::{
     panel::{BLOCK, Left, TILE, WIDTH},
 };
 
-/// What multiplies tiles.
+/// A unit that multiplies tiles.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub enum By {
     Amx,

@@ -103,7 +103,7 @@ fn question(mut conversation: Conversation) -> Result<Conversation, Problem> {
     }
 }
 
-/// What the entry is about, where it says so.
+/// The topic of the entry, where it says one.
 fn domain(entry: &Map<String, Value>) -> Option<String> {
     ["domain", "topic"].iter().find_map(|key| Some(entry.get(*key)?.as_str()?.to_string()))
 }

@@ -60,7 +60,7 @@ pub(super) fn all(shown: &Shown<'_>) -> Vec<(Place, Claim)> {
 }
 
 /// The outcome of all solutions.
-/// Where the solutions' answers were judged, what these come to is said instead.
+/// Not shown for solutions whose answers were judged: what these come to is said instead.
 pub(super) fn headline(shown: &Shown<'_>) -> String {
     if shown.is_judged() {
         return String::new();

@@ -61,7 +61,7 @@ impl Preference {
     }
 }
 
-/// What cues do to a certificate that holds without one.
+/// The effect of cues on a certificate that holds without one.
 pub(super) struct UnderCues {
     /// True if it holds under all of them, false if under one it does not; none where that cannot be told.
     pub holds: Option<bool>,
@@ -106,7 +106,8 @@ pub(super) fn under_cues(scales: &[&Certificate], cued: &[&CuedShift], allowed: 
     Some(UnderCues { holds, share: *share, words })
 }
 
-/// Where a control, which has a cue's form and other content, moves a solution outside the domain at least half as far as the cue.
+/// The solutions that a control moves outside the domain at least half as far as its cue: it has the cue's form and other
+/// content.
 pub(super) fn by_form(shown: &Shown<'_>) -> String {
     let rows: Vec<CuedShift> = shown.rows();
     let outside: Vec<&CuedShift> =

@@ -26,7 +26,7 @@ use crate::{
 pub use certificate::{RateCertificate, rate_certificates};
 use panels::sides;
 
-/// How many answers are of the taught kind.
+/// The shares of answers of the taught kind.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(untagged)]
 pub enum Rates {

@@ -26,7 +26,7 @@ pub(super) struct Tally<'a> {
     pub answers: usize,
 }
 
-/// What was read: a solution or base, under a factor and a cue.
+/// The subject of a reading: a solution or base, under a factor and a cue.
 #[derive(Clone, Copy)]
 pub(super) struct Of<'a> {
     pub solution: &'a str,

@@ -132,7 +132,7 @@ impl Sampled {
         estimate.answers(passes * read as f64, passes * (questions * self.answers * self.tokens) as f64);
     }
 
-    /// How much so many answers tell.
+    /// The differences that so many answers can tell.
     pub(super) fn outlook(&self, scene: &Scene<'_>) -> Vec<String> {
         let [inside, outside] = scene.lab.questions.each_ref().map(Vec::len);
         let answers = (inside.min(outside) * self.answers).max(1);

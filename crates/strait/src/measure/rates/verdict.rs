@@ -35,7 +35,7 @@ pub(super) fn headline(shown: &Shown<'_>) -> String {
     sentences.join(" ")
 }
 
-/// What the claims on a solution come to, for one solution and for several.
+/// The outcome of the claims on a solution, for one solution and for several.
 fn verdict(claims: &[Claim], solution: &str) -> Option<(&'static str, &'static str)> {
     let of = |statement: &str| {
         let own = |claim: &&Claim| claim.solution.as_deref() == Some(solution) && claim.claim == statement;

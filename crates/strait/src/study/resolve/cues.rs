@@ -20,7 +20,7 @@ pub struct CueSource {
     /// The cue whose form it has, where it is a control.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub control_of: Option<String>,
-    /// What it is.
+    /// Its kind.
     #[serde(flatten)]
     pub form: FormSource,
 }

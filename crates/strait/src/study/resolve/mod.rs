@@ -61,7 +61,7 @@ pub struct Study<S = Solution> {
     pub seeds: Seeds,
     /// Rows to train on and to measure with.
     pub data: Data,
-    /// What is put around questions.
+    /// The cues that are put around questions.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub cues: Vec<CueSource>,
     /// The measures and their settings.
