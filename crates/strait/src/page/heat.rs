@@ -21,9 +21,9 @@ pub(crate) struct Heat {
 /// A cell of a heat map.
 #[derive(Clone)]
 pub(crate) struct Cell {
-    /// What stands in it.
+    /// The words in it.
     pub words: String,
-    /// What is shown at the pointer.
+    /// The words at the pointer.
     pub title: String,
     /// Its figure as a share of the farthest one, from -1 to 1.
     pub warmth: f64,

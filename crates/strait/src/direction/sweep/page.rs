@@ -126,7 +126,7 @@ pub(crate) fn bars(rows: &[Ablated]) -> Groups {
     vec![[Group::Narrow, Group::General].into_iter().filter_map(figure).collect()]
 }
 
-/// Where a direction is taken out, in words.
+/// The place at which a direction is taken out, in words.
 pub(crate) fn place(row: &Ablated) -> String {
     match row.mode {
         Mode::Own => "each layer its own".into(),

@@ -20,7 +20,7 @@ pub struct Removal {
     pub layer: i32,
 }
 
-/// What directions are taken out of.
+/// A model that directions are taken out of.
 #[derive(Clone, Copy, Debug)]
 pub struct Of<'a> {
     /// Its name.

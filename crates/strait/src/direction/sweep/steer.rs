@@ -126,7 +126,7 @@ impl Sweep {
     }
 }
 
-/// What a cell does to the pairs of one group.
+/// The effect of a cell on the pairs of one group.
 struct Found<'a> {
     cell: &'a Cell,
     shifts: Vec<f64>,

@@ -1,5 +1,6 @@
 //! Readings of pairs under many edits that begin alike: what lies below the first difference is computed once.
 
+use serde::Serialize;
 use strait_model::{Decoder, Edit, decoder::first_changed_point};
 
 use super::Notebook;
@@ -26,7 +27,7 @@ impl Variant {
 }
 
 /// Passes of a batch through a block.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Blocks {
     /// Those that were made.
     pub run: usize,
@@ -41,10 +42,10 @@ impl std::ops::AddAssign for Blocks {
     }
 }
 
-/// Variants whose readings are kept at a time: what a stop may cost.
+/// Variants whose readings are kept at a time, and which a stop may cost.
 const KEPT_AT_ONCE: usize = 8;
 
-/// What is read of pairs.
+/// Readings of pairs.
 pub(crate) struct Swept {
     /// Under the common edit.
     pub common: Vec<PairReading>,

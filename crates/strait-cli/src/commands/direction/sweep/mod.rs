@@ -1,38 +1,29 @@
 //! `strait direction sweep`.
 
-use std::{
-    fmt,
-    path::{Path, PathBuf},
-};
+mod shown;
+
+use std::path::{Path, PathBuf};
 
 use clap::{Args, builder::PossibleValuesParser};
-use serde::Serialize;
-use serde_json::{Map, Value};
 use strait::{
     Table,
     data::pairs::{Pair, read_pairs},
-    direction::sweep::{
-        self, Ablated, Bench, Blocks, Mode, Notebook, Of, Set, Steered, SteeredDomain, Sweep,
-    },
-    interval::Interval,
+    direction::sweep::{self, Bench, Blocks, Mode, Notebook, Of, Set, Sweep},
     lab::{Group, PairRows},
-    table::Word,
 };
 use strait_model::Model;
+
+use shown::{Found, Report};
 
 use super::super::{
     Context, DateArgument, EditArguments, PasswordArguments, device::DeviceArgument,
     precision::PrecisionArgument,
 };
-use crate::{
-    failure::Failure,
-    text::{Columns, Heading::*},
-    units,
-};
+use crate::{failure::Failure, units};
 
 /// Add directions to a model at every layer by every factor, or take them out of an edit
 ///
-/// What comes of it is read by pairs of answers to the same questions: how much likelier the taught answers become than the other
+/// The effect is read by pairs of answers to the same questions: how much likelier the taught answers become than the other
 /// ones, beside random directions of the same length. Layers are counted from 0; -1 is the embeddings. With --out a sweep that was
 /// stopped goes on where it was.
 #[derive(Args)]
@@ -132,142 +123,6 @@ fn nats(text: &str) -> Result<f64, String> {
     nats.ok_or_else(|| "expected a number greater than 0".into())
 }
 
-#[derive(Serialize)]
-struct Report<'a> {
-    model: &'a str,
-    edits: &'a [String],
-    directions: &'a [String],
-    /// Pairs inside the domain, and outside.
-    pairs: [usize; 2],
-    /// A row a direction, layer, factor and side of the domain.
-    steering: Vec<Map<String, Value>>,
-    /// A row a domain, where a direction shifts most.
-    domains: Vec<Map<String, Value>>,
-    /// A row a direction, mode, layer and side of the domain.
-    ablation: Vec<Map<String, Value>>,
-    /// Passes of a batch through a block: made, and needed above each first difference.
-    blocks: Counted,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    report: Option<PathBuf>,
-    #[serde(skip)]
-    shown: Found,
-}
-
-#[derive(Serialize)]
-struct Counted {
-    run: usize,
-    needed: usize,
-}
-
-/// The rows of all tables.
-struct Found {
-    steered: Vec<Steered>,
-    domains: Vec<SteeredDomain>,
-    ablated: Vec<Ablated>,
-    blocks: Blocks,
-}
-
-impl fmt::Display for Report<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let mut facts = Columns::facts();
-        facts.fact("model", self.model);
-        facts.fact("edit", if self.edits.is_empty() { "none".into() } else { self.edits.join(" + ") });
-        facts.fact("pairs", format!("{} inside the domain, {} outside", self.pairs[0], self.pairs[1]));
-        facts.fact("shifts", "nats a token");
-        if let Some(report) = &self.report {
-            facts.fact("report", report.display().to_string());
-        }
-        writeln!(f, "{facts}")?;
-        let Found { steered, domains, ablated, .. } = &self.shown;
-        if !steered.is_empty() {
-            let mut table = Columns::new([
-                Left("direction"),
-                Right("layer"),
-                Right("factor"),
-                Left("group"),
-                Right("shift"),
-                Left("interval"),
-                Right("random"),
-                Right("loss rise"),
-                Left("coherent"),
-            ]);
-            for row in steered {
-                table.row([
-                    row.direction.clone(),
-                    row.layer.to_string(),
-                    row.factor.to_string(),
-                    row.group.word().into(),
-                    figure(row.shift.value),
-                    interval(row.shift),
-                    figure(row.random.value),
-                    figure(row.loss_rise),
-                    yes(row.coherent),
-                ]);
-            }
-            writeln!(f, "{table}")?;
-            let mut table = Columns::new([
-                Left("most at"),
-                Left("group"),
-                Left("domain"),
-                Right("shift"),
-                Left("interval"),
-            ]);
-            for row in domains {
-                let at = format!("{}, layer {}, times {}", row.direction, row.layer, row.factor);
-                table.row([
-                    at,
-                    row.group.word().into(),
-                    row.domain.clone(),
-                    figure(row.shift.value),
-                    interval(row.shift),
-                ]);
-            }
-            write!(f, "{table}")?;
-        }
-        if !ablated.is_empty() {
-            let mut table = Columns::new([
-                Left("direction"),
-                Left("mode"),
-                Right("layer"),
-                Left("group"),
-                Right("shift left"),
-                Right("gone"),
-                Left("interval"),
-                Right("gone, random"),
-                Left("coherent"),
-            ]);
-            for row in ablated {
-                let layer = if row.layer.is_nan() { "each".into() } else { row.layer.to_string() };
-                table.row([
-                    row.direction.clone(),
-                    row.mode.word().into(),
-                    layer,
-                    row.group.word().into(),
-                    figure(row.shift.value),
-                    figure(row.removed.value),
-                    interval(row.removed),
-                    figure(row.random_removed.value),
-                    yes(row.coherent),
-                ]);
-            }
-            write!(f, "{table}")?;
-        }
-        Ok(())
-    }
-}
-
-fn figure(value: f64) -> String {
-    if value.is_nan() { "-".into() } else { format!("{value:.3}") }
-}
-
-fn interval(found: Interval) -> String {
-    if found.is_known() { format!("{:.3} to {:.3}", found.low, found.high) } else { "-".into() }
-}
-
-fn yes(holds: bool) -> String {
-    if holds { "yes" } else { "no" }.into()
-}
-
 pub fn run(arguments: &Arguments, context: &Context) -> Result<(), Failure> {
     let inside = pairs(arguments, "--taught", &arguments.taught, "--other", &arguments.other)?;
     let outside = pairs(
@@ -335,7 +190,7 @@ pub fn run(arguments: &Arguments, context: &Context) -> Result<(), Failure> {
         steering: Table::of(&found.steered).objects(),
         domains: Table::of(&found.domains).objects(),
         ablation: Table::of(&found.ablated).objects(),
-        blocks: Counted { run: found.blocks.run, needed: found.blocks.needed },
+        blocks: found.blocks,
         report,
         shown: found,
     })
