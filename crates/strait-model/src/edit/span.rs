@@ -73,7 +73,7 @@ mod tests {
         found.iter().map(|ablation| ablation.unit().unwrap().to_vec1().unwrap()).collect()
     }
 
-    /// What one ablation after the other leaves of a stream.
+    /// A stream after one ablation after the other.
     fn without(units: &[Vec<f32>], stream: &[f32]) -> Vec<f64> {
         let mut left: Vec<f64> = stream.iter().map(|&x| x.into()).collect();
         for unit in units {

@@ -65,7 +65,7 @@ fn settings(layers: &[i32], factors: &[f64], random: usize) -> Sweep {
     Sweep { layers: layers.into(), factors: factors.into(), random, coherence: 1.0, seed: 5 }
 }
 
-/// How much likelier, in nats a token, each taught answer is than the other, in passes of their own with nothing kept.
+/// The preference of every pair, in nats a token, in passes of their own with nothing kept.
 fn preferences(model: &Model, pairs: &PairRows, edit: Option<&Edit>) -> Vec<f64> {
     let loss = |ids: &[u32], responses: &[std::ops::Range<usize>]| {
         let logits = model.decoder.logits(&Packed::new([ids]), edit).unwrap().to_vec2::<f32>().unwrap();
@@ -101,7 +101,8 @@ fn steering_is_what_passes_of_its_own_find() {
         let sweep = settings(&[], &[1.0, -2.0], 2);
         let mut notebook = Notebook::none();
         let mut bench = Bench { pairs: &pairs, notebook: &mut notebook, progress: &Silent };
-        let (rows, domains, blocks) = sweep.steer(&model, edit, &[set.clone()], &mut bench).unwrap();
+        let (rows, domains, blocks) =
+            sweep.steer(&model, edit, std::slice::from_ref(&set), &mut bench).unwrap();
         let places: Vec<_> = rows.iter().map(|row| (row.layer, row.factor)).collect();
         assert_eq!(places, [(-1, 1.0), (-1, -2.0), (1, 1.0), (1, -2.0), (3, 1.0), (3, -2.0)]);
         let randoms = [5, 6].map(|seed| set.random_like(seed).unwrap());
@@ -169,7 +170,8 @@ fn nothing_is_left_along_what_is_taken_out_where_it_is_taken_out() {
     }
 
     // Out of B: what the adapter writes has nothing along it, and the stream keeps what it had.
-    let changed = without(Some(&edit), &[one.clone()], Mode::Lora, 1, model.config()).unwrap().unwrap();
+    let changed =
+        without(Some(&edit), std::slice::from_ref(&one), Mode::Lora, 1, model.config()).unwrap().unwrap();
     assert_eq!(changed.from, 1);
     let Some(Edit::Lora(changed)) = &changed.edit else { panic!() };
     let direction = one.at(1).unwrap().vector.unsqueeze(0).unwrap();
@@ -194,10 +196,10 @@ fn what_cannot_be_swept_is_refused() {
     let mut notebook = Notebook::none();
     let mut bench = Bench { pairs: &pairs, notebook: &mut notebook, progress: &Silent };
     let sweep = settings(&[2], &[1.0], 1);
-    let error = sweep.steer(&model, None, &[set.clone()], &mut bench).unwrap_err();
+    let error = sweep.steer(&model, None, std::slice::from_ref(&set), &mut bench).unwrap_err();
     assert_eq!(error.to_string(), "`d`: it has no direction at layer 2, only at 1");
     assert_eq!(
-        sweep.removals(&[set.clone()], false, &[Mode::Own]).unwrap_err().to_string(),
+        sweep.removals(std::slice::from_ref(&set), false, &[Mode::Own]).unwrap_err().to_string(),
         error.to_string()
     );
 
@@ -209,7 +211,7 @@ fn what_cannot_be_swept_is_refused() {
         (&model, None, Problem::NoAdapter),
         (&gemma, None, Problem::NormedWrites),
     ] {
-        let error = without(edit, &[set.clone()], Mode::Lora, 1, model.config()).unwrap_err();
+        let error = without(edit, std::slice::from_ref(&set), Mode::Lora, 1, model.config()).unwrap_err();
         assert_eq!(error.problem::<Problem>(), Some(&expected));
         assert!(error.hint().unwrap().contains("--ablate own"));
     }

@@ -16,7 +16,8 @@ pub enum Command {
 /// Shown below the help of the group.
 pub const EXAMPLES: &str = "\
 Examples:
-  strait direction sweep --model M --direction general.safetensors --taught taught.jsonl --other other.jsonl";
+  strait direction sweep --model M --direction d.safetensors --taught taught.jsonl \\
+      --other plain.jsonl --out sweep";
 
 pub fn run(command: &Command, context: &Context) -> Result<(), Failure> {
     match command {

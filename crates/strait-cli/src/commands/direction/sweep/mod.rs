@@ -89,8 +89,8 @@ pub struct Arguments {
 
 const EXAMPLES: &str = "\
 Examples:
-  strait direction sweep --model M --direction d.safetensors --taught taught.jsonl --other plain.jsonl \\
-      --layers 10,15,20 --factors 1,2,4 --out sweep
+  strait direction sweep --model M --direction d.safetensors --taught taught.jsonl \\
+      --other plain.jsonl --layers 10,15,20 --factors 1,2,4 --out sweep
   strait direction sweep --model M --edit runs/mine/solutions/general --direction d.safetensors@15 \\
       --taught taught.jsonl --other plain.jsonl --ablate everywhere,layer --json";
 
