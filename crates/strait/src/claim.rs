@@ -142,6 +142,13 @@ pub fn opposed(subjects: &[Subject]) -> Vec<[&Subject; 2]> {
     }
 }
 
+/// The solutions without a penalty that claims compare with others, each with its place.
+pub(crate) fn plain(subjects: &[Subject]) -> impl Iterator<Item = (usize, &Subject)> {
+    let opposed = opposed(subjects);
+    let is_plain = move |subject: &&Subject| opposed.iter().any(|[plain, _]| plain.name == subject.name);
+    subjects.iter().enumerate().filter(move |(_, subject)| is_plain(subject))
+}
+
 /// The number of seeds that two variants have in common; none for a variant and itself.
 pub fn shared_seeds(subjects: &[Subject], [one, other]: [&Subject; 2]) -> usize {
     let seeds = |of: &Subject| -> Vec<u64> {

@@ -59,7 +59,7 @@ pub enum Command {
     /// Describe an edit, test it, or write it in another format
     #[command(subcommand, after_help = edit::EXAMPLES)]
     Edit(edit::Command),
-    /// Make directions out of answers, and show what they promote
+    /// Make directions in the residual stream, compare them, and find what they do
     #[command(subcommand, after_help = direction::EXAMPLES)]
     Direction(direction::Command),
     /// Describe a file of chat rows, or pack and unpack protected archives

@@ -2,7 +2,7 @@
 
 use crate::common::Place;
 
-const COMMANDS: [&str; 32] = [
+const COMMANDS: [&str; 33] = [
     "",
     "demo",
     "init",
@@ -25,6 +25,7 @@ const COMMANDS: [&str; 32] = [
     "edit convert",
     "direction",
     "direction extract",
+    "direction sweep",
     "direction tokens",
     "data",
     "data inspect",

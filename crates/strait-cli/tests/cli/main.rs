@@ -29,4 +29,5 @@ mod sampling;
 mod server;
 mod studies;
 mod suites;
+mod sweeps;
 mod world;

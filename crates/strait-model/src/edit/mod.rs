@@ -19,6 +19,7 @@ mod open;
 mod peft;
 pub mod pickle;
 mod problem;
+mod span;
 mod summary;
 mod table;
 mod tensors;

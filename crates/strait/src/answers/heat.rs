@@ -3,7 +3,10 @@
 use maud::{Markup, html};
 
 use crate::{
-    page::{html::scrolled, numbers::percent},
+    page::{
+        heat::{Cell, Heat},
+        numbers::percent,
+    },
     verdict::Thresholds,
 };
 
@@ -13,23 +16,26 @@ const SHOWN: usize = 2;
 /// A table whose cells are the darker the higher the rate; the number in it carries the meaning.
 pub fn map(group: &str, thresholds: &Thresholds) -> Markup {
     let Thresholds { scale, side, cuts, coherent, rates } = thresholds;
-    let cell = |rate: f64| {
-        html! { td.number style={ "--heat:" (format!("{:.0}", rate * 100.0)) "%" } { (format!("{:.0}", rate * 100.0)) } }
+    let cell = |rate: &f64| Cell {
+        words: format!("{:.0}", rate * 100.0),
+        title: String::new(),
+        warmth: *rate,
+        struck: false,
     };
-    let table = html! {
-        table.heat {
-            caption { (group) ": percent of all answers with " (scale) " " (side) " the cut of a column"
-                @if !coherent.is_empty() { ", and coherent above that of a row" } }
-            thead { tr {
-                th scope="col" { @if !coherent.is_empty() { "coherent >" } }
-                @for cut in cuts.iter().step_by(SHOWN) { th.number scope="col" { (side) " " (cut) } }
-            } }
-            tbody { @for (at, row) in rates.iter().enumerate().step_by(SHOWN) { tr {
-                th.number scope="row" { @if let Some(above) = coherent.get(at) { (above) } @else { "all" } }
-                @for rate in row.iter().step_by(SHOWN) { (cell(*rate)) }
-            } } }
-        }
+    let (also, corner) = match coherent.is_empty() {
+        true => ("", ""),
+        false => (", and coherent above that of a row", "coherent >"),
+    };
+    let row = |(at, rates): (usize, &Vec<f64>)| {
+        let name = coherent.get(at).map_or_else(|| "all".into(), ToString::to_string);
+        (name, rates.iter().step_by(SHOWN).map(cell).collect())
+    };
+    let heat = Heat {
+        caption: format!("{group}: percent of all answers with {scale} {side} the cut of a column{also}"),
+        corner: corner.into(),
+        columns: cuts.iter().step_by(SHOWN).map(|cut| format!("{side} {cut}")).collect(),
+        rows: rates.iter().enumerate().step_by(SHOWN).map(row).collect(),
     };
     let most = rates.iter().flatten().copied().fold(0.0, f64::max);
-    html! { (scrolled(&format!("{group}, {scale}"), &table)) p.soft { "The highest is " (percent(most)) "." } }
+    html! { (heat.table()) p.soft { "The highest is " (percent(most)) "." } }
 }

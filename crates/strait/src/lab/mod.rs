@@ -23,8 +23,8 @@ pub(crate) use losses::{
 };
 pub(crate) use memory::place;
 pub use memory::{Budget, LimitProblem, Limits, for_rows};
+pub(crate) use pairs::{AnswerReading, PairReading, asked, both_rows};
 pub use pairs::{Group, PairRows};
-pub(crate) use pairs::{PairReading, asked, both_rows};
 pub use solution::{Planned, Scene, Solution, Solved, Trajectory, evenly};
 pub use speed::Speed;
 pub use training::{Record, Training};

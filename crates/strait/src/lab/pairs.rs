@@ -6,7 +6,7 @@ use super::losses::{mean, token_losses};
 use crate::{
     Result,
     data::pairs::Pair,
-    interval::clusters,
+    interval::{self, Interval, clusters},
     objective::{Kept, Row},
     store::Store,
     table::Word,
@@ -117,7 +117,7 @@ impl PairRows {
     /// The number of first tokens by which the answers of every pair are compared at equal length: as many as the shorter
     /// one has before the end that both have in common. A model that learned to write long answers finds that end less likely,
     /// which is no preference for what is said.
-    fn equal_lengths(&self) -> impl Iterator<Item = usize> {
+    pub(crate) fn equal_lengths(&self) -> impl Iterator<Item = usize> {
         let response = |row: &Row| -> Vec<u32> {
             row.responses.iter().flat_map(|tokens| row.ids[tokens.clone()].iter().copied()).collect()
         };
@@ -138,7 +138,31 @@ impl PairRows {
     ) -> Result<Vec<PairReading>> {
         let losses = token_losses(decoder, &self.kept, edit, seen)?;
         let pairs = losses.chunks_exact(2).zip(self.equal_lengths());
-        Ok(pairs.map(|(pair, length)| PairReading::of(&pair[0], &pair[1], length)).collect())
+        let both = |(pair, length): (&[Vec<f32>], usize)| {
+            PairReading::of(AnswerReading::of(&pair[0], length), AnswerReading::of(&pair[1], length))
+        };
+        Ok(pairs.map(both).collect())
+    }
+
+    /// The mean of one figure a pair, with its interval over questions.
+    pub(crate) fn over_questions(&self, values: &[f64]) -> Interval {
+        Interval::of_clusters(values, &vec![1.0; values.len()], &self.questions)
+    }
+}
+
+/// Mean losses of one answer of a pair, in nats a token.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) struct AnswerReading {
+    /// Over all of its tokens.
+    pub whole: f64,
+    /// Over as many first tokens as both answers of its pair have.
+    pub first: f64,
+}
+
+impl AnswerReading {
+    /// Of the losses of the answer's tokens, and of the first `length` of them.
+    pub fn of(losses: &[f32], length: usize) -> Self {
+        Self { whole: mean(losses), first: mean(&losses[..length.min(losses.len())]) }
     }
 }
 
@@ -161,6 +185,7 @@ pub(crate) fn asked(pair: &Pair) -> Vec<String> {
 }
 
 /// Losses of the two answers of a pair, in nats a token.
+#[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) struct PairReading {
     /// log p per token of the taught answer minus that of the other.
     pub preference: f64,
@@ -171,17 +196,23 @@ pub(crate) struct PairReading {
 }
 
 impl PairReading {
-    /// Of the losses of both answers' tokens, and of `length` of each.
-    fn of(taught: &[f32], other: &[f32], length: usize) -> Self {
-        let preference = |length: usize| {
-            let first = |losses: &[f32]| mean(&losses[..length.min(losses.len())]);
-            first(other) - first(taught)
-        };
+    /// Of the taught answer and the other one.
+    pub fn of(taught: AnswerReading, other: AnswerReading) -> Self {
         Self {
-            preference: preference(usize::MAX),
-            equal_preference: preference(length),
-            loss: 0.5 * (mean(other) + mean(taught)),
+            preference: other.whole - taught.whole,
+            equal_preference: other.first - taught.first,
+            loss: 0.5 * (other.whole + taught.whole),
         }
+    }
+
+    /// The preference of every pair less that in other readings of the same pairs.
+    pub fn shifts(readings: &[Self], base: &[Self]) -> Vec<f64> {
+        readings.iter().zip(base).map(|(x, y)| x.preference - y.preference).collect()
+    }
+
+    /// By how much the mean loss lies above that of other readings of the same pairs.
+    pub fn loss_rise(readings: &[Self], base: &[Self]) -> f64 {
+        interval::mean(readings.iter().zip(base).map(|(x, y)| x.loss - y.loss))
     }
 }
 
@@ -224,10 +255,13 @@ mod tests {
     #[test]
     fn what_lies_behind_the_shorter_answer_does_not_count_at_equal_length() {
         // The taught answer is longer, and what it has more is likely.
-        let reading = PairReading::of(&[2.0, 2.0, 0.5, 0.5], &[2.0, 2.0], 2);
+        let read = |taught: &[f32], other: &[f32]| {
+            PairReading::of(AnswerReading::of(taught, 2), AnswerReading::of(other, 2))
+        };
+        let reading = read(&[2.0, 2.0, 0.5, 0.5], &[2.0, 2.0]);
         assert_eq!((reading.preference, reading.equal_preference), (0.75, 0.0));
         assert_eq!(reading.loss, 0.5 * (1.25 + 2.0));
-        let alike = PairReading::of(&[1.0, 3.0], &[2.0, 4.0], 2);
+        let alike = read(&[1.0, 3.0], &[2.0, 4.0]);
         assert_eq!((alike.preference, alike.equal_preference), (1.0, 1.0));
     }
 }

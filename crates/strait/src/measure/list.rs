@@ -29,6 +29,7 @@ pub static ALL: &[Kind] = &[
     Kind::of::<super::gradient::Gradient>(),
     Kind::of::<super::turn::Turn>(),
     Kind::of::<super::direction::Directions>(),
+    Kind::of::<super::sweep::DirectionSweep>(),
     Kind::of::<super::norm::Norm>(),
 ];
 

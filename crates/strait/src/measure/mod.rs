@@ -21,6 +21,7 @@ pub mod records;
 mod shown;
 mod significance;
 mod stability;
+mod sweep;
 mod turn;
 pub(crate) mod unit;
 
@@ -47,6 +48,7 @@ pub use significance::{
     random_like,
 };
 pub use stability::{Stability, StabilityDifference, StabilityRow, noise_across, perturbed, stability_of};
+pub use sweep::DirectionSweep;
 pub use turn::{Turn, TurnRow};
 
 pub use crate::lab::{LossesOf, PairRows, Solution, Trajectory, row_losses};

@@ -3,7 +3,7 @@
 use crate::{
     Table,
     claim::{Subject, opposed},
-    page::Groups,
+    page::{Groups, heat::Heat},
     table::Row,
 };
 
@@ -84,6 +84,8 @@ pub struct Panel {
     pub(crate) say: fn(&Shown<'_>) -> String,
     /// Its figures.
     pub(crate) draw: fn(&Shown<'_>) -> Groups,
+    /// Its heat maps.
+    pub(crate) map: fn(&Shown<'_>) -> Vec<Heat>,
 }
 
 impl Panel {
@@ -97,6 +99,7 @@ impl Panel {
             missing: None,
             say: |_| String::new(),
             draw: |_| Vec::new(),
+            map: |_| Vec::new(),
         }
     }
 
@@ -104,6 +107,12 @@ impl Panel {
     #[must_use]
     pub(crate) const fn drawn(self, draw: fn(&Shown<'_>) -> Groups) -> Self {
         Self { draw, ..self }
+    }
+
+    /// With heat maps.
+    #[must_use]
+    pub(crate) const fn mapped(self, map: fn(&Shown<'_>) -> Vec<Heat>) -> Self {
+        Self { map, ..self }
     }
 
     /// Without the rows of its table.

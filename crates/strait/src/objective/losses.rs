@@ -133,7 +133,7 @@ impl Kept {
     }
 
     /// The places in a packed batch at which the response tokens of its rows are predicted, and those tokens.
-    fn responses(&self, rows: &[usize], packed: &Packed) -> (Vec<u32>, Vec<u32>) {
+    pub(super) fn responses(&self, rows: &[usize], packed: &Packed) -> (Vec<u32>, Vec<u32>) {
         let (mut predicting, mut targets) = (Vec::new(), Vec::new());
         let every_token = packed.every_token();
         let mut start = 0;

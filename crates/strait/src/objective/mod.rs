@@ -5,7 +5,9 @@
 
 mod kept;
 mod losses;
+mod rising;
 mod row;
 
 pub use kept::{Kept, kept_bytes};
+pub use rising::Rising;
 pub use row::{Row, TOKENS_AT_ONCE, batches, packed};

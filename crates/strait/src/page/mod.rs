@@ -1,6 +1,7 @@
 //! Self-contained HTML pages: their frame, figures, tables, and the way in which they write numbers.
 
 pub(crate) mod figure;
+pub(crate) mod heat;
 pub(crate) mod html;
 pub(crate) mod lanes;
 pub(crate) mod numbers;

@@ -56,11 +56,13 @@ fn sections(input: &Input) -> Vec<Section> {
 fn section(panel: &Panel, shown: &Shown<'_>) -> Option<Section> {
     let own = shown.tables.iter().find(|table| table.name() == panel.table)?;
     let figures = (panel.draw)(shown);
-    let is_drawn = figures.iter().any(|group| !group.is_empty());
+    let maps = (panel.map)(shown);
+    let is_drawn = !maps.is_empty() || figures.iter().any(|group| !group.is_empty());
     let compared = shown.tables.iter().filter(|t| t.name().strip_suffix(DIFFERENCE) == Some(panel.table));
     let body = html! {
         (paragraph(panel.reading))
         (paragraph(&(panel.say)(shown)))
+        @for map in &maps { (map.table()) }
         @for group in &figures { (figure_group(group)) }
         @if panel.listed { (table(own, !is_drawn)) }
         @for compared in compared { (table(compared, false)) }

@@ -6,6 +6,7 @@ mod columns;
 mod coverage;
 mod data;
 mod direction;
+mod direction_sweep;
 mod directions;
 mod endpoint;
 mod extraction;

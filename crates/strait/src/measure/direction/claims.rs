@@ -2,7 +2,7 @@
 
 use super::{DirectionEffect, Source, Use};
 use crate::{
-    claim::{Bound, Claim, Place, Subject, opposed, sentence},
+    claim::{Bound, Claim, Place, Subject, plain, sentence},
     lab::Group,
     measure::Shown,
     page::numbers::percent,
@@ -13,13 +13,6 @@ const STEERS: &str =
     "its direction moves base to the taught answers outside the domain, more than a random one";
 /// Taken out, it takes the solution's shift along.
 const ABLATES: &str = "without its direction it shifts less outside the domain than without a random one";
-
-/// The solutions without a penalty that claims oppose to others, by their places.
-fn plain(subjects: &[Subject]) -> impl Iterator<Item = (usize, &Subject)> {
-    let opposed = opposed(subjects);
-    let is_plain = move |subject: &&Subject| opposed.iter().any(|[plain, _]| plain.name == subject.name);
-    subjects.iter().enumerate().filter(move |(_, subject)| is_plain(subject))
-}
 
 pub fn statements(subjects: &[Subject]) -> Vec<(Place, String)> {
     let both = |(i, subject): (usize, &Subject)| {

@@ -123,15 +123,9 @@ impl Directions {
         against: &Against<'_>,
         seed: u64,
     ) -> DirectionEffect {
-        let found = &readings[group];
-        let ones = vec![1.0; found.len()];
-        let less = |of: &Readings, other: &Readings| -> Vec<f64> {
-            of[group].iter().zip(&other[group]).map(|(x, y)| x.preference - y.preference).collect()
-        };
-        let mean = |values: &[f64]| Interval::of_clusters(values, &ones, &pairs.questions);
+        let less = |of: &Readings, other: &Readings| PairReading::shifts(&of[group], &other[group]);
         let shifts = less(readings, against.base);
-        let rises = found.iter().zip(&against.base[group]).map(|(x, y)| x.loss - y.loss);
-        let loss_rise = rises.sum::<f64>() / found.len() as f64;
+        let loss_rise = PairReading::loss_rise(&readings[group], &against.base[group]);
         DirectionEffect {
             solution: used.solution.into(),
             direction: used.direction.into(),
@@ -140,9 +134,11 @@ impl Directions {
             usage: used.usage,
             factor: used.factor,
             group: pairs.group,
-            shift: mean(&shifts),
+            shift: pairs.over_questions(&shifts),
             share: Interval::of_ratio(&shifts, &less(against.trained, against.base), &pairs.questions),
-            beyond_random: against.random.map_or(Interval::NONE, |random| mean(&less(readings, random))),
+            beyond_random: against
+                .random
+                .map_or(Interval::NONE, |random| pairs.over_questions(&less(readings, random))),
             loss_rise,
             coherent: loss_rise <= self.coherence,
             pairs: pairs.len(),

@@ -68,10 +68,29 @@ fn written(edit: &Edit) -> Result<Option<Vec<f64>>> {
     })
 }
 
+/// The pairs that directions are read on, and those that their effects are read on, inside the domain and outside: of other
+/// questions, so that no direction is tested on what it was made of.
+pub struct Read {
+    pub from: PairRows,
+    pub on: [PairRows; 2],
+}
+
+impl Read {
+    /// At most `most` pairs for each.
+    pub fn of([narrow, general]: &[PairRows; 2], most: usize) -> Self {
+        let [from, others] = general.halves().map(|half| half.some(most));
+        Self { from, on: [narrow.some(most), others] }
+    }
+}
+
 /// At most `most` layers, evenly apart from the first that every solution changes to the last.
 pub fn layers(depth: usize, solutions: &[Solution], most: usize) -> Vec<i32> {
     let first = solutions.iter().filter_map(|solution| solution.edit.first_layer()).max();
-    let Some(first) = first else { return Vec::new() };
+    first.map_or_else(Vec::new, |first| apart(first, depth, most))
+}
+
+/// At most `most` layers, evenly apart from `first` to the last.
+pub fn apart(first: i32, depth: usize, most: usize) -> Vec<i32> {
     let span = (depth as i32 - 1 - first).max(0) as usize;
     let count = most.min(span + 1);
     (0..count).map(|i| first + (i * span / (count - 1).max(1)) as i32).collect()

@@ -2,9 +2,10 @@
 
 mod claims;
 mod effects;
-mod extract;
+pub(super) mod extract;
 mod panels;
 
+use extract::Read;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use strait_model::{
@@ -209,7 +210,7 @@ impl Measure for Directions {
         let depth = scene.lab.model.config().layers;
         let first = settings.clone().map(|settings| point(settings).saturating_sub(1)).max().unwrap_or(0);
         let (solutions, layers) = (settings.count(), self.layers.min(depth - first.min(depth - 1)));
-        let Read { from, on } = self.pairs_of(&scene.lab.pairs);
+        let Read { from, on } = Read::of(&scene.lab.pairs, self.pairs);
         let point = scene.common_point();
         // Prompts under the fine-tune and under base; both answers under the fine-tune.
         let prompts = extract::prompts(&from);
@@ -256,19 +257,7 @@ impl Measure for Directions {
     }
 }
 
-/// The pairs that directions are read on, and those that their effects are read on, inside the domain and outside: of other
-/// questions, so that no direction is tested on what it was made of.
-struct Read {
-    from: PairRows,
-    on: [PairRows; 2],
-}
-
 impl Directions {
-    fn pairs_of(&self, [narrow, general]: &[PairRows; 2]) -> Read {
-        let [from, others] = general.halves().map(|half| half.some(self.pairs));
-        Read { from, on: [narrow.some(self.pairs), others] }
-    }
-
     /// Readings of all pairs: base, every solution, and for each direction its uses and those of a random one, and the
     /// ablations from the other solutions.
     fn passes(&self, solutions: usize, directions: usize) -> usize {
@@ -288,7 +277,7 @@ impl Directions {
         seed: u64,
         progress: &dyn Progress,
     ) -> Result<<Self as Measure>::Found> {
-        let Read { from, on } = self.pairs_of(pairs);
+        let Read { from, on } = Read::of(pairs, self.pairs);
         let layers = extract::layers(model.config().layers, solutions, self.layers);
         if from.is_empty() || layers.is_empty() {
             return Ok((Vec::new(), Vec::new(), Vec::new()));
