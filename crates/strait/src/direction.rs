@@ -1,5 +1,12 @@
 //! Directions in the residual stream: mean differences between two models, or between two kinds of answers (paper §13.1).
 
+mod eigen;
+pub mod files;
+pub mod geometry;
+pub mod pca;
+mod problem;
+pub mod trajectory;
+
 use candle_core::{DType, Tensor};
 use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
@@ -14,6 +21,7 @@ use crate::{
     Result,
     objective::{Row, TOKENS_AT_ONCE},
 };
+pub use problem::Problem;
 
 /// Over which tokens of a row a mean is taken.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -7,6 +7,7 @@ mod completions;
 mod data;
 mod demo;
 mod device;
+mod direction;
 mod edit;
 mod endpoint;
 mod init;
@@ -58,6 +59,9 @@ pub enum Command {
     /// Describe an edit, or write it in another format
     #[command(subcommand, after_help = edit::EXAMPLES)]
     Edit(edit::Command),
+    /// Compare directions, and follow them through training
+    #[command(subcommand, after_help = direction::EXAMPLES)]
+    Direction(direction::Command),
     /// Describe a file of chat rows, or pack and unpack protected archives
     #[command(subcommand, after_help = data::EXAMPLES)]
     Data(data::Command),
@@ -85,6 +89,7 @@ impl Command {
             Self::Chat(arguments) => chat::run(arguments, context),
             Self::Model(command) => model::run(command, context),
             Self::Edit(command) => edit::run(command, context),
+            Self::Direction(command) => direction::run(command, context),
             Self::Data(command) => data::run(command, context),
             Self::World(command) => world::run(command, context),
             Self::Completions(arguments) => completions::run(arguments, context),
