@@ -2,7 +2,7 @@
 
 use crate::common::Place;
 
-const COMMANDS: [&str; 33] = [
+const COMMANDS: [&str; 35] = [
     "",
     "demo",
     "init",
@@ -27,6 +27,8 @@ const COMMANDS: [&str; 33] = [
     "direction extract",
     "direction sweep",
     "direction tokens",
+    "direction compare",
+    "direction pca",
     "data",
     "data inspect",
     "data protect",
@@ -63,7 +65,7 @@ fn every_command_shows_examples() {
 #[test]
 fn no_command_is_missing_from_these_tests() {
     let place = Place::new();
-    for group in ["", "model", "edit", "data", "world"] {
+    for group in ["", "model", "edit", "direction", "data", "world"] {
         let said = place.run(group.split_whitespace().chain(["--help"]));
         let listed = said
             .out
@@ -83,7 +85,9 @@ fn no_command_is_missing_from_these_tests() {
 fn the_book_names_every_command() {
     let page = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/src/commands.md");
     let page = std::fs::read_to_string(page).unwrap();
-    for command in COMMANDS.iter().filter(|command| !["", "model", "edit", "data", "world"].contains(command))
+    for command in COMMANDS
+        .iter()
+        .filter(|command| !["", "model", "edit", "direction", "data", "world"].contains(command))
     {
         assert!(page.contains(&format!("`strait {command}")), "{command}");
     }

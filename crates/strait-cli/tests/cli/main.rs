@@ -6,6 +6,7 @@ mod common;
 mod damage;
 mod data;
 mod demo;
+mod directions;
 mod disasters;
 mod docs;
 mod edits;

@@ -31,7 +31,7 @@ use candle_core::{Device, Tensor};
 pub use full::Full;
 pub(crate) use full::Life;
 pub use layers::layers_in_words;
-pub use open::{Opened, Source, convert, open, read};
+pub use open::{Opened, Source, convert, open, read, read_unplaced};
 pub use peft::{BaseModel, export_peft};
 pub use problem::Problem;
 pub(crate) use problem::in_file;

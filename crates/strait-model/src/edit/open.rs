@@ -17,6 +17,8 @@ use crate::{Config, Error, Result, ops::Weight, source::hub_id};
 /// The edit's file in a run folder.
 const RUN_FILE: &str = "edit.safetensors";
 const BASE_MODEL: &str = "base_model";
+/// The layer of a vector that has none.
+const NOWHERE: i32 = -1;
 
 /// An edit as read, with its origin and notes on it.
 #[derive(Clone, Debug)]
@@ -31,6 +33,8 @@ pub struct Opened {
     pub notes: Vec<String>,
     /// The origin of the edit by its file; null where the file does not say.
     pub provenance: Value,
+    /// False for a vector of which neither the file nor the name says the layer: see [`read_unplaced`].
+    pub placed: bool,
     /// Weights of the model that the file holds as well.
     tables: Vec<SavedTable>,
 }
@@ -70,8 +74,21 @@ pub fn open(spec: &str) -> Result<Edit> {
 /// # Errors
 /// As [`open`].
 pub fn read(spec: &str) -> Result<Opened> {
+    read_spec(spec, false)
+}
+
+/// As [`read`], for whoever asks for lengths and angles alone: a vector that does not say its layer is read too. The layer
+/// that it then has means nothing, and [`Opened::placed`] is false.
+///
+/// # Errors
+/// As [`read`], but for a layer that is not said.
+pub fn read_unplaced(spec: &str) -> Result<Opened> {
+    read_spec(spec, true)
+}
+
+fn read_spec(spec: &str, unplaced: bool) -> Result<Opened> {
     let Spec { path, layer, factor } = Spec::parse(spec)?;
-    let mut opened = read_path(&path, layer)?;
+    let mut opened = read_path(&path, layer, unplaced)?;
     opened.edit.check_alone().map_err(in_file(&path))?;
     opened.edit = opened.edit.scaled(factor)?;
     if opened.edit.changes_nothing()? {
@@ -176,14 +193,14 @@ fn parse_layer(text: &str) -> Result<i32, Problem> {
     }
 }
 
-fn read_path(path: &Path, layer: Option<i32>) -> Result<Opened> {
+fn read_path(path: &Path, layer: Option<i32>, unplaced: bool) -> Result<Opened> {
     let metadata = path.metadata().map_err(Error::io(path, "open the edit"))?;
     let opened = if metadata.is_dir() {
         read_folder(path)?
     } else {
         match extension(path).as_str() {
             "safetensors" => read_native(path)?,
-            "pt" | "pth" | "bin" => return read_torch(path, layer),
+            "pt" | "pth" | "bin" => return read_torch(path, layer, unplaced),
             "gguf" => return Err(Problem::Gguf.at(path)),
             other => {
                 let extension = other.into();
@@ -213,6 +230,7 @@ fn read_folder(path: &Path) -> Result<Opened> {
         path: path.into(),
         notes,
         provenance: base_model.map_or(Value::Null, |name| json!({ BASE_MODEL: name })),
+        placed: true,
         tables,
     })
 }
@@ -225,14 +243,18 @@ fn read_native(path: &Path) -> Result<Opened> {
         path: path.into(),
         notes: Vec::new(),
         provenance,
+        placed: true,
         tables: Vec::new(),
     })
 }
 
-fn read_torch(path: &Path, layer: Option<i32>) -> Result<Opened> {
-    let (edit, notes) = vector::from_torch(torch::read(path)?, layer).map_err(in_file(path))?;
+fn read_torch(path: &Path, layer: Option<i32>, unplaced: bool) -> Result<Opened> {
+    let value = torch::read(path)?;
+    let placed = layer.is_some() || vector::layer(&value).map_err(|p| p.at(path))?.is_some();
+    let layer = if unplaced && !placed { Some(NOWHERE) } else { layer };
+    let (edit, notes) = vector::from_torch(value, layer).map_err(in_file(path))?;
     let (path, provenance) = (path.into(), Value::Null);
-    Ok(Opened { edit, source: Source::Torch, path, notes, provenance, tables: Vec::new() })
+    Ok(Opened { edit, source: Source::Torch, path, notes, provenance, placed, tables: Vec::new() })
 }
 
 /// What steering vectors add at a layer, which must be one of theirs.

@@ -50,7 +50,8 @@ pub(super) fn from_torch(value: torch::Value, asked: Option<i32>) -> Result<(Edi
     }
 }
 
-fn layer(value: &torch::Value) -> Result<Option<i32>, Problem> {
+/// The layer that a dict says.
+pub(super) fn layer(value: &torch::Value) -> Result<Option<i32>, Problem> {
     let Some(layer) = value.get(LAYER).map(whole_number(LAYER)).transpose()? else {
         return Ok(None);
     };
