@@ -160,7 +160,7 @@ impl EditArguments {
     fn read(&self, model: &Model, context: &Context) -> Result<Option<Edit>, Failure> {
         let mut edits = Vec::new();
         for name in &self.names {
-            let opened = strait_model::edit::read(name)?;
+            let opened = strait_model::edit::read_for(name, model.decoder.config())?;
             model.decoder.check(&opened)?;
             context.warn_of(&opened);
             edits.push(opened.edit.to_device(model.decoder.device())?);

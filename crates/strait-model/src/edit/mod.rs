@@ -10,6 +10,8 @@
 
 mod check;
 mod full;
+mod gguf;
+mod join;
 mod names;
 mod native;
 mod norm;
@@ -17,6 +19,7 @@ mod open;
 mod peft;
 pub mod pickle;
 mod problem;
+mod spectrum;
 mod summary;
 mod table;
 mod tensors;
@@ -27,11 +30,12 @@ use candle_core::{Device, Tensor};
 
 pub use full::Full;
 pub(crate) use full::Life;
-pub use open::{Opened, Source, convert, open, read};
+pub use gguf::Problem as GgufProblem;
+pub use open::{Opened, Source, convert, is_file_name, open, read, read_for};
 pub use peft::{BaseModel, export_peft};
 pub use problem::Problem;
 pub(crate) use problem::in_file;
-pub use summary::{Kind, LoraSummary, SiteSummary, Summary};
+pub use summary::{Kind, LoraSummary, SiteSummary, Spectrum, Summary, WholeSpectrum};
 
 pub use crate::config::Projection;
 use crate::{Config, Result};
@@ -210,7 +214,8 @@ impl Edit {
     }
 
     /// The same edit, `factor` times as strong. A vector is multiplied; a LoRA and a full fine-tune remember the factor, and so
-    /// does an ablation, which takes out that much of what lies along its direction.
+    /// does an ablation, which takes out that much of what lies along its direction. Of a composition that adds something, what
+    /// it adds is scaled: an ablation behind it takes out what it did, since more than all there is no taking out.
     ///
     /// # Errors
     /// If the factor is not finite.
@@ -229,7 +234,12 @@ impl Edit {
             }
             Self::Full(full) => Self::Full(full.scaled(factor)),
             Self::Composed(edits) => {
-                Self::Composed(edits.iter().map(|e| e.scaled(factor)).collect::<Result<_>>()?)
+                let adds = self.leaves().any(|leaf| !matches!(leaf, Leaf::Ablation(_)));
+                let scaled = |edit: &Self| match edit {
+                    Self::Ablation(_) if adds => Ok(edit.clone()),
+                    other => other.scaled(factor),
+                };
+                Self::Composed(edits.iter().map(scaled).collect::<Result<_>>()?)
             }
         })
     }

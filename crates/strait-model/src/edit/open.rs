@@ -6,17 +6,19 @@ use serde::Serialize;
 use serde_json::{Value, json};
 
 use super::{
-    BaseModel, Edit, Leaf, Lora, Problem, native,
+    BaseModel, Edit, Leaf, Lora, Problem, gguf, native,
     peft::{self, Imported},
     problem::in_file,
     table::SavedTable,
     torch, vector,
 };
-use crate::{Config, Error, Result, ops::Weight, source::hub_id};
+use crate::{Config, Error, Result, config::Architecture, ops::Weight, source::hub_id};
 
 /// The edit's file in a run folder.
 const RUN_FILE: &str = "edit.safetensors";
 const BASE_MODEL: &str = "base_model";
+/// Endings of files that strait does not write.
+const NOT_WRITTEN: [&str; 5] = ["pt", "pth", "bin", "ckpt", "json"];
 
 /// An edit as read, with its origin and notes on it.
 #[derive(Clone, Debug)]
@@ -33,11 +35,16 @@ pub struct Opened {
     pub provenance: Value,
     /// Weights of the model that the file holds as well.
     tables: Vec<SavedTable>,
+    /// The family of models that it is for, where its file has to say it.
+    architecture: Option<Architecture>,
 }
 
 impl Opened {
     /// Checks that the edit fits a model's config, and that weights in its file are the model's own.
     pub(crate) fn check(&self, config: &Config, weights: &[(String, Weight)]) -> Result<()> {
+        if let Some(own) = self.architecture {
+            gguf::check_architecture(own, config).map_err(|problem| Error::input(&self.path, problem))?;
+        }
         self.edit.check(config).map_err(in_file(&self.path))?;
         self.tables.iter().try_for_each(|table| table.check(weights)).map_err(in_file(&self.path))
     }
@@ -53,11 +60,13 @@ pub enum Source {
     Peft,
     /// PyTorch's `.pt` or `.bin`.
     Torch,
+    /// A control vector or LoRA adapter of llama.cpp.
+    Gguf,
 }
 
 /// Reads an edit: `PATH`, `PATH*FACTOR`, and for a vector that does not say its layer `PATH@LAYER` or
 /// `PATH@LAYER*FACTOR`. PATH is a run folder (which holds `edit.safetensors`), a PEFT folder, a `.safetensors` of strait,
-/// or a `.pt` or `.bin` with a steering vector. A path that exists is taken as it stands, even with `*` or `@` in it.
+/// a `.gguf` of llama.cpp, or a `.pt` or `.bin` with a steering vector. A path that exists is taken as it stands, even with `*` or `@` in it.
 ///
 /// # Errors
 /// If there is no such file, or it holds no edit that strait can run.
@@ -70,8 +79,20 @@ pub fn open(spec: &str) -> Result<Edit> {
 /// # Errors
 /// As [`open`].
 pub fn read(spec: &str) -> Result<Opened> {
+    read_with(spec, None)
+}
+
+/// As [`read`], for a model at hand: an adapter in a GGUF file may need to know it.
+///
+/// # Errors
+/// As [`open`], and if the adapter is for models of another architecture.
+pub fn read_for(spec: &str, model: &Config) -> Result<Opened> {
+    read_with(spec, Some(model))
+}
+
+fn read_with(spec: &str, model: Option<&Config>) -> Result<Opened> {
     let Spec { path, layer, factor } = Spec::parse(spec)?;
-    let mut opened = read_path(&path, layer)?;
+    let mut opened = read_path(&path, layer, model)?;
     opened.edit.check_alone().map_err(in_file(&path))?;
     opened.edit = opened.edit.scaled(factor)?;
     if opened.edit.changes_nothing()? {
@@ -80,18 +101,21 @@ pub fn read(spec: &str) -> Result<Opened> {
     Ok(opened)
 }
 
-/// Reads the edit `from` and writes it to `to`: a `.safetensors` file, or a folder for a PEFT adapter. Returns what was
-/// read.
+/// Reads the edit `from` and writes it to `to`: a `.safetensors` file, a `.gguf` file of llama.cpp for the given model, or a folder
+/// for a PEFT adapter. Returns what was read.
 ///
 /// # Errors
-/// If it cannot be read or written, or if `to` is a folder and the edit is more than LoRAs. Full fine-tunes become folders with
-/// the model that they were made from: see [`crate::merged`].
-pub fn convert(from: &str, to: &Path) -> Result<Opened> {
-    let mut opened = read(from)?;
+/// If it cannot be read or written; if `to` is a folder and the edit is more than LoRAs; or if `to` is a GGUF file and no model is
+/// given. What becomes a folder with the whole model: see [`crate::merged`].
+pub fn convert(from: &str, to: &Path, model: Option<&Config>) -> Result<Opened> {
+    let mut opened = read_with(from, model)?;
     match extension(to).as_str() {
         "safetensors" => opened.edit.save_with(to, &opened.provenance)?,
-        "gguf" => return Err(Problem::Gguf.at(to)),
-        other @ ("pt" | "pth" | "bin" | "ckpt" | "json") => {
+        "gguf" => match model {
+            Some(model) => gguf::write(&opened.edit, to, model)?,
+            None => return Err(Error::input(to, gguf::Problem::ModelNeeded)),
+        },
+        other if NOT_WRITTEN.contains(&other) => {
             let extension = other.into();
             return Err(Problem::OutputExtension { extension }.at(to));
         }
@@ -116,6 +140,12 @@ pub fn convert(from: &str, to: &Path) -> Result<Opened> {
         ));
     }
     Ok(opened)
+}
+
+/// True if an edit written there is a file; otherwise it is a folder.
+pub fn is_file_name(to: &Path) -> bool {
+    let extension = extension(to);
+    matches!(extension.as_str(), "safetensors" | "gguf") || NOT_WRITTEN.contains(&extension.as_str())
 }
 
 /// An edit as LoRAs, where it is nothing else.
@@ -176,7 +206,7 @@ fn parse_layer(text: &str) -> Result<i32, Problem> {
     }
 }
 
-fn read_path(path: &Path, layer: Option<i32>) -> Result<Opened> {
+fn read_path(path: &Path, layer: Option<i32>, model: Option<&Config>) -> Result<Opened> {
     let metadata = path.metadata().map_err(Error::io(path, "open the edit"))?;
     let opened = if metadata.is_dir() {
         read_folder(path)?
@@ -184,7 +214,7 @@ fn read_path(path: &Path, layer: Option<i32>) -> Result<Opened> {
         match extension(path).as_str() {
             "safetensors" => read_native(path)?,
             "pt" | "pth" | "bin" => return read_torch(path, layer),
-            "gguf" => return Err(Problem::Gguf.at(path)),
+            "gguf" => read_gguf(path, model)?,
             other => {
                 let extension = other.into();
                 return Err(Problem::Extension { extension }.at(path));
@@ -213,7 +243,14 @@ fn read_folder(path: &Path) -> Result<Opened> {
         notes,
         provenance: base_model.map_or(Value::Null, |name| json!({ BASE_MODEL: name })),
         tables,
+        architecture: None,
     })
+}
+
+fn read_gguf(path: &Path, model: Option<&Config>) -> Result<Opened> {
+    let gguf::Imported { edit, architecture, notes, provenance } = gguf::read(path, model)?;
+    let (path, source) = (path.into(), Source::Gguf);
+    Ok(Opened { edit, source, path, notes, provenance, tables: Vec::new(), architecture })
 }
 
 fn read_native(path: &Path) -> Result<Opened> {
@@ -225,13 +262,15 @@ fn read_native(path: &Path) -> Result<Opened> {
         notes: Vec::new(),
         provenance,
         tables: Vec::new(),
+        architecture: None,
     })
 }
 
 fn read_torch(path: &Path, layer: Option<i32>) -> Result<Opened> {
     let (edit, notes) = vector::from_torch(torch::read(path)?, layer).map_err(in_file(path))?;
     let (path, provenance) = (path.into(), Value::Null);
-    Ok(Opened { edit, source: Source::Torch, path, notes, provenance, tables: Vec::new() })
+    let source = Source::Torch;
+    Ok(Opened { edit, source, path, notes, provenance, tables: Vec::new(), architecture: None })
 }
 
 /// A layer in the name must be the one that the file says.

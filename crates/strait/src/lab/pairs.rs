@@ -6,7 +6,7 @@ use super::losses::{mean, token_losses};
 use crate::{
     Result,
     data::pairs::Pair,
-    interval::clusters,
+    interval::{Interval, clusters},
     objective::{Kept, Row},
     store::Store,
     table::Word,
@@ -136,6 +136,27 @@ impl PairRows {
             let same_end = taught.iter().rev().zip(other.iter().rev()).take_while(|(a, b)| a == b).count();
             let shorter = taught.len().min(other.len());
             shorter.saturating_sub(same_end).max(1).min(shorter)
+        })
+    }
+
+    /// Reads the preference shift from the base model, in nats a token: a mean over questions.
+    ///
+    /// # Errors
+    /// If a tensor operation fails.
+    pub(super) fn shift(
+        &self,
+        base: &Decoder,
+    ) -> Result<impl Fn(&Decoder, Option<&Edit>) -> Result<f64> + '_> {
+        let preferences = |decoder: &Decoder, edit: Option<&Edit>| -> Result<Vec<f64>> {
+            let readings = self.readings(decoder, edit, &|_| Ok(()))?;
+            Ok(readings.iter().map(|reading| reading.preference).collect())
+        };
+        let before = preferences(base, None)?;
+        Ok(move |decoder: &Decoder, edit: Option<&Edit>| {
+            let after = preferences(decoder, edit)?;
+            let shifts: Vec<f64> = after.iter().zip(&before).map(|(after, before)| after - before).collect();
+            let ones = vec![1.0; shifts.len()];
+            Ok(Interval::of_clusters(&shifts, &ones, &self.questions).value)
         })
     }
 
