@@ -59,13 +59,35 @@ def gguf(kind):
     }
     if kind == "gpt2":
         keys["tokenizer.ggml.merges"] = strings(["a b"])
-    tensors = [("token_embd.weight", (4, 8), 0, 0), ("output_norm.weight", (4,), 0, 128)]
+    gguf_file(kind, keys, [("token_embd.weight", (4, 8), 0, 0), ("output_norm.weight", (4,), 0, 128)], 36)
+
+
+def gguf_file(stem, keys, tensors, numbers):
+    """A file of so many numbers, whose tensors are (name, shape innermost first, type, offset)."""
     head = b"GGUF" + struct.pack("<IQQ", 3, len(tensors), len(keys))
     head += b"".join(text(key) + value for key, value in keys.items())
     for name, shape, dtype, offset in tensors:
         head += text(name) + struct.pack("<I", len(shape)) + struct.pack(f"<{len(shape)}Q", *shape) + struct.pack("<IQ", dtype, offset)
     head += b"\0" * (-len(head) % 32)
-    (folder("gguf") / f"{kind}.gguf").write_bytes(head + np.arange(36, dtype="<f4").tobytes())
+    (folder("gguf") / f"{stem}.gguf").write_bytes(head + np.arange(numbers, dtype="<f4").tobytes())
+
+
+word_of = lambda value: struct.pack("<I", 8) + text(value)
+gguf_file(
+    "control",
+    {"general.architecture": word_of("controlvector"), "controlvector.model_hint": word_of("llama"), "controlvector.layer_count": struct.pack("<Ii", 5, 2)},
+    [("direction.1", (4,), 0, 0), ("direction.2", (4,), 0, 32)],
+    12,
+)
+gguf_file(
+    "adapter",
+    {
+        "general.architecture": word_of("llama"), "general.type": word_of("adapter"), "adapter.type": word_of("lora"),
+        "adapter.lora.alpha": struct.pack("<If", 6, 2.0), "llama.rope.dimension_count": struct.pack("<II", 4, 4),
+    },
+    [("blk.0.attn_k.weight.lora_a", (4, 2), 0, 0), ("blk.0.attn_k.weight.lora_b", (2, 4), 0, 32)],
+    16,
+)
 
 
 gguf("gpt2")

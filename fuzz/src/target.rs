@@ -87,6 +87,7 @@ fn gguf(bytes: &[u8], scratch: &Path) {
         use_tokenizer(&tokenizer);
     }
     let _ = Weights::open(&path);
+    let _ = edit::read(&path.to_string_lossy());
 }
 
 /// A model of one block of width 4.

@@ -45,6 +45,20 @@ pub enum Architecture {
 }
 
 impl Architecture {
+    /// All families.
+    pub(crate) const ALL: [Self; 5] = [Self::Llama, Self::Qwen2, Self::Qwen3, Self::Gemma2, Self::Gemma3];
+
+    /// The family's name in llama.cpp's files (`general.architecture`).
+    pub(crate) fn gguf_name(self) -> &'static str {
+        match self {
+            Self::Llama => "llama",
+            Self::Qwen2 => "qwen2",
+            Self::Qwen3 => "qwen3",
+            Self::Gemma2 => "gemma2",
+            Self::Gemma3 => "gemma3",
+        }
+    }
+
     /// True if the model is a Gemma: norms multiply by 1 + w, each sublayer has a norm after it too, and embeddings are
     /// scaled.
     pub fn is_gemma(self) -> bool {

@@ -8,6 +8,7 @@
 mod header;
 mod problem;
 mod types;
+mod write;
 
 use std::{path::Path, sync::Arc};
 
@@ -22,6 +23,7 @@ use crate::{
 pub use header::Header;
 pub use problem::Problem;
 pub(crate) use types::{dtype_name, is_float};
+pub(crate) use write::{Entry, write};
 
 /// Longest key and longest tensor name that the format allows, in bytes.
 const MAX_NAME: u64 = 65_535;

@@ -6,6 +6,7 @@
 mod fit;
 mod names;
 mod problem;
+mod rotary;
 mod safetensors;
 
 use std::{
@@ -27,7 +28,9 @@ use crate::{
     stored::Stored,
 };
 use names::Names;
+pub(crate) use names::{in_gguf, is_rotated};
 pub use problem::Problem;
+pub(crate) use rotary::{pair_rotary_halves, split_rotary_pairs};
 use safetensors::Folder;
 
 /// Weights converted or checked by one task.
@@ -349,22 +352,6 @@ impl Weights {
         }
         Ok(weights)
     }
-}
-
-/// Puts the rows of each head into the order of Hugging Face: the first of every rotary pair, then the second of each.
-/// Files for llama.cpp have the two of a pair side by side.
-///
-/// # Shapes
-/// - `weights`, result: `(heads * head_dim, row)`
-fn split_rotary_pairs(weights: &[f32], head_dim: usize, row: usize) -> Vec<f32> {
-    let mut split = Vec::with_capacity(weights.len());
-    for head in weights.chunks_exact(head_dim * row) {
-        for side in [0, 1] {
-            let rows = head.chunks_exact(row).skip(side).step_by(2);
-            rows.for_each(|row| split.extend_from_slice(row));
-        }
-    }
-    split
 }
 
 fn file_name(path: &Path) -> String {

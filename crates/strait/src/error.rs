@@ -37,6 +37,9 @@ pub enum Error {
     /// A kind of edit that training does not know.
     #[error("cannot train {0}")]
     CannotTrain(String),
+    /// An edit that holds no directions, where such are taken out.
+    #[error("{0} has no directions that could be projected out")]
+    NoDirections(&'static str),
     /// The loss is not finite, or far above where it began.
     #[error(
         "training diverged at step {step}: loss {loss}, gradient norm {gradient_norm}, on training rows {rows:?} \
@@ -113,6 +116,9 @@ impl Error {
             Self::Model(error) => error.hint(),
             Self::Row { source, .. } => source.hint(),
             Self::Input { problem, .. } => Some(problem.hint()),
+            Self::NoDirections(_) => {
+                Some("give steering vectors or ablations, such as a file that `strait direction` writes".into())
+            }
             Self::CannotTrain(_) => Some("train a steering vector, a LoRA or a full fine-tune".into()),
             // Nothing has been changed before the first step.
             Self::Diverged { step: 1, loss, .. } if loss.is_nan() => Some(

@@ -140,7 +140,7 @@ impl Context {
     fn edits(&self, names: &[String], model: &Model) -> Result<Option<Edit>, Failure> {
         let mut edits = Vec::new();
         for name in names {
-            let opened = strait_model::edit::read(name)?;
+            let opened = strait_model::edit::read_for(name, model.decoder.config())?;
             model.decoder.check(&opened)?;
             self.warn_of(&opened);
             edits.push(opened.edit.to_device(model.decoder.device())?);

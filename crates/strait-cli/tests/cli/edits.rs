@@ -80,3 +80,39 @@ fn a_full_fine_tune_becomes_a_whole_model() {
     let refused = place.run(["score", "--model", "model", "--edit", &edit, "--data", &rows]);
     assert!(refused.err.contains("other weights than this model's"), "{}", refused.err);
 }
+
+#[test]
+fn an_edit_goes_to_llama_cpp_and_back() {
+    let place = Place::new();
+    let model = text(&tiny("llama"));
+    let vector = strait_model::Edit::Steering(strait_model::edit::SteeringVector {
+        layer: 2,
+        vector: candle_core::Tensor::arange(1f32, 33f32, &candle_core::Device::Cpu).unwrap(),
+    });
+    vector.save(&place.path("vector.safetensors")).unwrap();
+    let unnamed = place.run(["edit", "convert", "vector.safetensors", "vector.gguf"]);
+    assert_eq!(unnamed.code, Some(1));
+    insta::assert_snapshot!("gguf-without-its-model", unnamed.all());
+    let said = place.run(["edit", "convert", "vector.safetensors", "vector.gguf", "--model", &model]);
+    assert_eq!((said.code, said.out.as_str()), (Some(0), "wrote `vector.gguf`\n"), "{}", said.err);
+    let found = place.run(["edit", "inspect", "vector.gguf", "--json"]).json();
+    assert_eq!((&found["source"], &found["layers"]), (&json!("gguf"), &json!([2])));
+    assert_eq!(found["provenance"]["model_hint"], "llama");
+    let rows = text(&tiny("../../../../strait/tests/fixtures/train/rows.jsonl"));
+    let loss = |edit: &str| {
+        place.run(["score", "--model", &model, "--edit", edit, "--data", &rows, "--json"]).json()["loss"]
+            .clone()
+    };
+    assert_eq!(loss("vector.gguf"), loss("vector.safetensors"));
+    assert_eq!(loss("vector.gguf*0.5"), loss("vector.safetensors*0.5"));
+
+    let adapter = text(&tiny("../edit/peft/plain"));
+    let found = place.run(["edit", "inspect", &adapter]);
+    insta::assert_snapshot!("inspect-spectra", found.all());
+    let found = place.run(["edit", "inspect", &adapter, "--json"]).json();
+    let site = &found["sites"][0];
+    for figure in ["stable_rank", "effective_rank", "spectrum_entropy", "spectrum_flatness"] {
+        assert!(site[figure].is_number(), "{figure} in {site}");
+    }
+    assert_eq!(site["singular_values"].as_array().unwrap().len() as u64, found["rank"].as_u64().unwrap());
+}

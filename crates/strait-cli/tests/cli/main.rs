@@ -20,6 +20,7 @@ mod judging;
 #[cfg(target_os = "linux")]
 mod junk;
 mod leaks;
+mod mitigation;
 mod models;
 mod numbers;
 mod protocol;

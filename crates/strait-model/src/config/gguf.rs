@@ -41,17 +41,11 @@ const SWITCHES_NOT_COMPUTED: [(&str, bool); 2] =
 pub(super) fn read(path: &Path, gguf: &Gguf) -> Result<Config> {
     let name = gguf.string(ARCHITECTURE_KEY)?;
     let name = name.ok_or_else(|| Error::input(path, Problem::Missing { key: ARCHITECTURE_KEY.into() }))?;
-    let architecture = match name {
-        "llama" => Architecture::Llama,
-        "qwen2" => Architecture::Qwen2,
-        "qwen3" => Architecture::Qwen3,
-        "gemma2" => Architecture::Gemma2,
-        "gemma3" => Architecture::Gemma3,
-        other => {
-            let (key, found) = (ARCHITECTURE_KEY, other.into());
-            return Err(Error::input(path, Problem::Architecture { key, found, supported: &SUPPORTED }));
-        }
-    };
+    let of_name = |known: &Architecture| known.gguf_name() == name;
+    let architecture = Architecture::ALL.into_iter().find(of_name).ok_or_else(|| {
+        let (key, found) = (ARCHITECTURE_KEY, name.into());
+        Error::input(path, Problem::Architecture { key, found, supported: &SUPPORTED })
+    })?;
     Metadata { path, gguf, name, architecture }.config()
 }
 

@@ -10,6 +10,8 @@
 
 mod check;
 mod full;
+mod gguf;
+mod join;
 mod layers;
 mod mark;
 mod names;
@@ -20,6 +22,7 @@ mod peft;
 pub mod pickle;
 mod problem;
 mod span;
+mod spectrum;
 mod summary;
 mod table;
 mod tensors;
@@ -30,12 +33,13 @@ use candle_core::{Device, Tensor};
 
 pub use full::Full;
 pub(crate) use full::Life;
+pub use gguf::Problem as GgufProblem;
 pub use layers::layers_in_words;
-pub use open::{Opened, Source, convert, open, read, read_unplaced};
+pub use open::{Opened, Source, convert, is_file_name, open, read, read_for, read_unplaced};
 pub use peft::{BaseModel, export_peft};
 pub use problem::Problem;
 pub(crate) use problem::in_file;
-pub use summary::{Kind, LoraSummary, SiteSummary, Summary};
+pub use summary::{Kind, LoraSummary, SiteSummary, Spectrum, Summary, WholeSpectrum};
 
 pub use crate::config::Projection;
 use crate::{Config, Result};
@@ -214,7 +218,8 @@ impl Edit {
     }
 
     /// The same edit, `factor` times as strong. A vector is multiplied; a LoRA and a full fine-tune remember the factor, and so
-    /// does an ablation, which takes out that much of what lies along its direction.
+    /// does an ablation, which takes out that much of what lies along its direction. Of a composition that adds something, what
+    /// it adds is scaled: an ablation behind it takes out what it did, since more than all there is no taking out.
     ///
     /// # Errors
     /// If the factor is not finite.
@@ -233,7 +238,12 @@ impl Edit {
             }
             Self::Full(full) => Self::Full(full.scaled(factor)),
             Self::Composed(edits) => {
-                Self::Composed(edits.iter().map(|e| e.scaled(factor)).collect::<Result<_>>()?)
+                let adds = self.leaves().any(|leaf| !matches!(leaf, Leaf::Ablation(_)));
+                let scaled = |edit: &Self| match edit {
+                    Self::Ablation(_) if adds => Ok(edit.clone()),
+                    other => other.scaled(factor),
+                };
+                Self::Composed(edits.iter().map(scaled).collect::<Result<_>>()?)
             }
         })
     }

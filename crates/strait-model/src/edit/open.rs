@@ -6,19 +6,21 @@ use serde::Serialize;
 use serde_json::{Value, json};
 
 use super::{
-    BaseModel, Edit, Leaf, Lora, Problem, native,
+    BaseModel, Edit, Leaf, Lora, Problem, gguf, native,
     peft::{self, Imported},
     problem::in_file,
     table::SavedTable,
     torch, vector,
 };
-use crate::{Config, Error, Result, ops::Weight, source::hub_id};
+use crate::{Config, Error, Result, config::Architecture, ops::Weight, source::hub_id};
 
 /// The edit's file in a run folder.
 const RUN_FILE: &str = "edit.safetensors";
 const BASE_MODEL: &str = "base_model";
 /// The layer of a vector that has none.
 const NOWHERE: i32 = -1;
+/// Endings of files that strait does not write.
+const NOT_WRITTEN: [&str; 5] = ["pt", "pth", "bin", "ckpt", "json"];
 
 /// An edit as read, with its origin and notes on it.
 #[derive(Clone, Debug)]
@@ -37,11 +39,16 @@ pub struct Opened {
     pub placed: bool,
     /// Weights of the model that the file holds as well.
     tables: Vec<SavedTable>,
+    /// The family of models that it is for, where its file has to say it.
+    architecture: Option<Architecture>,
 }
 
 impl Opened {
     /// Checks that the edit fits a model's config, and that weights in its file are the model's own.
     pub(crate) fn check(&self, config: &Config, weights: &[(String, Weight)]) -> Result<()> {
+        if let Some(own) = self.architecture {
+            gguf::check_architecture(own, config).map_err(|problem| Error::input(&self.path, problem))?;
+        }
         self.edit.check(config).map_err(in_file(&self.path))?;
         self.tables.iter().try_for_each(|table| table.check(weights)).map_err(in_file(&self.path))
     }
@@ -57,11 +64,14 @@ pub enum Source {
     Peft,
     /// PyTorch's `.pt` or `.bin`.
     Torch,
+    /// A control vector or LoRA adapter of llama.cpp.
+    Gguf,
 }
 
 /// Reads an edit: `PATH`, `PATH*FACTOR`, and `PATH@LAYER` or `PATH@LAYER*FACTOR` for a vector that does not say its layer and for
-/// one of a file that holds steering vectors at several layers. PATH is a run folder (which holds `edit.safetensors`), a PEFT folder, a `.safetensors` of strait,
-/// or a `.pt` or `.bin` with a steering vector. A path that exists is taken as it stands, even with `*` or `@` in it.
+/// one of a file that holds steering vectors at several layers. PATH is a run folder (which holds `edit.safetensors`), a PEFT
+/// folder, a `.safetensors` of strait, a `.gguf` of llama.cpp, or a `.pt` or `.bin` with a steering vector. A path that exists is
+/// taken as it stands, even with `*` or `@` in it.
 ///
 /// # Errors
 /// If there is no such file, or it holds no edit that strait can run.
@@ -74,7 +84,15 @@ pub fn open(spec: &str) -> Result<Edit> {
 /// # Errors
 /// As [`open`].
 pub fn read(spec: &str) -> Result<Opened> {
-    read_spec(spec, false)
+    read_with(spec, None, false)
+}
+
+/// As [`read`], for a model at hand: an adapter in a GGUF file may need to know it.
+///
+/// # Errors
+/// As [`open`], and if the adapter is for models of another architecture.
+pub fn read_for(spec: &str, model: &Config) -> Result<Opened> {
+    read_with(spec, Some(model), false)
 }
 
 /// As [`read`], for whoever asks for lengths and angles alone: a vector that does not say its layer is read too. The layer
@@ -83,12 +101,12 @@ pub fn read(spec: &str) -> Result<Opened> {
 /// # Errors
 /// As [`read`], but for a layer that is not said.
 pub fn read_unplaced(spec: &str) -> Result<Opened> {
-    read_spec(spec, true)
+    read_with(spec, None, true)
 }
 
-fn read_spec(spec: &str, unplaced: bool) -> Result<Opened> {
+fn read_with(spec: &str, model: Option<&Config>, unplaced: bool) -> Result<Opened> {
     let Spec { path, layer, factor } = Spec::parse(spec)?;
-    let mut opened = read_path(&path, layer, unplaced)?;
+    let mut opened = read_path(&path, layer, model, unplaced)?;
     opened.edit.check_alone().map_err(in_file(&path))?;
     opened.edit = opened.edit.scaled(factor)?;
     if opened.edit.changes_nothing()? {
@@ -97,18 +115,21 @@ fn read_spec(spec: &str, unplaced: bool) -> Result<Opened> {
     Ok(opened)
 }
 
-/// Reads the edit `from` and writes it to `to`: a `.safetensors` file, or a folder for a PEFT adapter. Returns what was
-/// read.
+/// Reads the edit `from` and writes it to `to`: a `.safetensors` file, a `.gguf` file of llama.cpp for the given model, or a folder
+/// for a PEFT adapter. Returns what was read.
 ///
 /// # Errors
-/// If it cannot be read or written, or if `to` is a folder and the edit is more than LoRAs. Full fine-tunes become folders with
-/// the model that they were made from: see [`crate::merged`].
-pub fn convert(from: &str, to: &Path) -> Result<Opened> {
-    let mut opened = read(from)?;
+/// If it cannot be read or written; if `to` is a folder and the edit is more than LoRAs; or if `to` is a GGUF file and no model is
+/// given. What becomes a folder with the whole model: see [`crate::merged`].
+pub fn convert(from: &str, to: &Path, model: Option<&Config>) -> Result<Opened> {
+    let mut opened = read_with(from, model)?;
     match extension(to).as_str() {
         "safetensors" => opened.edit.save_with(to, &opened.provenance)?,
-        "gguf" => return Err(Problem::Gguf.at(to)),
-        other @ ("pt" | "pth" | "bin" | "ckpt" | "json") => {
+        "gguf" => match model {
+            Some(model) => gguf::write(&opened.edit, to, model)?,
+            None => return Err(Error::input(to, gguf::Problem::ModelNeeded)),
+        },
+        other if NOT_WRITTEN.contains(&other) => {
             let extension = other.into();
             return Err(Problem::OutputExtension { extension }.at(to));
         }
@@ -133,6 +154,12 @@ pub fn convert(from: &str, to: &Path) -> Result<Opened> {
         ));
     }
     Ok(opened)
+}
+
+/// True if an edit written there is a file; otherwise it is a folder.
+pub fn is_file_name(to: &Path) -> bool {
+    let extension = extension(to);
+    matches!(extension.as_str(), "safetensors" | "gguf") || NOT_WRITTEN.contains(&extension.as_str())
 }
 
 /// An edit as LoRAs, where it is nothing else.
@@ -193,7 +220,7 @@ fn parse_layer(text: &str) -> Result<i32, Problem> {
     }
 }
 
-fn read_path(path: &Path, layer: Option<i32>, unplaced: bool) -> Result<Opened> {
+fn read_path(path: &Path, layer: Option<i32>, model: Option<&Config>, unplaced: bool) -> Result<Opened> {
     let metadata = path.metadata().map_err(Error::io(path, "open the edit"))?;
     let opened = if metadata.is_dir() {
         read_folder(path)?
@@ -201,7 +228,7 @@ fn read_path(path: &Path, layer: Option<i32>, unplaced: bool) -> Result<Opened> 
         match extension(path).as_str() {
             "safetensors" => read_native(path)?,
             "pt" | "pth" | "bin" => return read_torch(path, layer, unplaced),
-            "gguf" => return Err(Problem::Gguf.at(path)),
+            "gguf" => read_gguf(path, model)?,
             other => {
                 let extension = other.into();
                 return Err(Problem::Extension { extension }.at(path));
@@ -232,7 +259,15 @@ fn read_folder(path: &Path) -> Result<Opened> {
         provenance: base_model.map_or(Value::Null, |name| json!({ BASE_MODEL: name })),
         placed: true,
         tables,
+        architecture: None,
     })
+}
+
+fn read_gguf(path: &Path, model: Option<&Config>) -> Result<Opened> {
+    let gguf::Imported { edit, architecture, notes, provenance } = gguf::read(path, model)?;
+    let (path, source) = (path.into(), Source::Gguf);
+    let tables = Vec::new();
+    Ok(Opened { edit, source, path, notes, provenance, placed: true, tables, architecture })
 }
 
 fn read_native(path: &Path) -> Result<Opened> {
@@ -245,6 +280,7 @@ fn read_native(path: &Path) -> Result<Opened> {
         provenance,
         placed: true,
         tables: Vec::new(),
+        architecture: None,
     })
 }
 
@@ -254,7 +290,8 @@ fn read_torch(path: &Path, layer: Option<i32>, unplaced: bool) -> Result<Opened>
     let layer = if unplaced && !placed { Some(NOWHERE) } else { layer };
     let (edit, notes) = vector::from_torch(value, layer).map_err(in_file(path))?;
     let (path, provenance) = (path.into(), Value::Null);
-    Ok(Opened { edit, source: Source::Torch, path, notes, provenance, placed, tables: Vec::new() })
+    let (source, tables) = (Source::Torch, Vec::new());
+    Ok(Opened { edit, source, path, notes, provenance, placed, tables, architecture: None })
 }
 
 /// What steering vectors add at a layer, which must be one of theirs.

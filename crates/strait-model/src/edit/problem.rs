@@ -82,11 +82,6 @@ pub enum Problem {
         /// One of the files.
         found: String,
     },
-    /// A control vector or LoRA of llama.cpp.
-    #[error(
-        "edits in GGUF files, control vectors and LoRA adapters of llama.cpp, are not read or written yet"
-    )]
-    Gguf,
     /// A kind of file that strait does not write.
     #[error("strait writes no edit to a file that ends in `.{extension}`")]
     OutputExtension {
@@ -362,17 +357,6 @@ pub enum Problem {
         "a full fine-tune becomes a folder with a whole model, which takes the model that it was made from"
     )]
     ModelNeeded,
-    /// A folder with a whole model, of an edit that is no full fine-tune.
-    #[error(
-        "a folder with a whole model is written of full fine-tunes, and this edit is more or less than one"
-    )]
-    NotFull,
-    /// A folder for a whole model in which something lies.
-    #[error("something lies in the folder already")]
-    Occupied,
-    /// A full fine-tune of a model in a GGUF file, which is to become a folder.
-    #[error("the model is a GGUF file, and transformers' folders are made from folders")]
-    BaseIsGguf,
     /// A LoRA on the embeddings, to be written for PEFT without the table that it needs.
     #[error(
         "PEFT keeps a LoRA on the embeddings' stream as a change of each token's, which takes the model's embedding table"
@@ -472,20 +456,17 @@ impl crate::error::Problem for Problem {
             }
             Self::LayerMissing { .. } => "name one of the file's layers, or none for all of them".into(),
             Self::LayerNotWanted { asked } => format!("leave `@{asked}` away"),
-            Self::NoEdit => "give a run folder, a PEFT folder, or a `.safetensors` or `.pt` file".into(),
+            Self::NoEdit => "give a run folder, a PEFT folder, or a `.safetensors`, `.gguf` or `.pt` file".into(),
             Self::NoAdapterWeights => "copy the adapter's weights into the folder".into(),
             Self::Extension { .. } => {
-                "give a run folder, a PEFT folder, or a `.safetensors`, `.pt` or `.bin` file".into()
+                "give a run folder, a PEFT folder, or a `.safetensors`, `.gguf`, `.pt` or `.bin` file".into()
             }
             Self::OtherWeights { .. } => {
                 "PEFT reads one file: load and save the adapter with the tool that wrote it, as one `adapter_model.safetensors`"
                     .into()
             }
-            Self::Gguf => {
-                "give the PEFT folder, `.safetensors` or `.pt` file that it was made from".into()
-            }
             Self::OutputExtension { .. } => {
-                "name a `.safetensors` file, or a folder for a PEFT adapter".into()
+                "name a `.safetensors` or `.gguf` file, or a folder for a PEFT adapter".into()
             }
             Self::HeaderSize { .. } | Self::Header(_) | Self::FileSize { .. } => {
                 "the file is cut off or damaged: copy or download it again".into()
@@ -544,10 +525,10 @@ impl crate::error::Problem for Problem {
                  `print` of the adapted model shows"
             ),
             Self::ModelNeeded => "name it: `--model M`".into(),
-            Self::NotFull => "leave `--model` away".into(),
-            Self::BaseIsGguf => "write a `.safetensors` file instead, or train from the model's folder".into(),
-            Self::NotPeft { .. } | Self::EmbeddingsNeeded => "write a `.safetensors` file instead".into(),
-            Self::Occupied | Self::FolderTaken { .. } => "name a new folder".into(),
+            Self::NotPeft { .. } | Self::EmbeddingsNeeded => {
+                "write a `.safetensors` file instead, or a whole model: `--model M`".into()
+            }
+            Self::FolderTaken { .. } => "name a new folder".into(),
             Self::NoVector { .. } => {
                 "give a steering vector; for a LoRA adapter give its folder, which holds `adapter_config.json`".into()
             }

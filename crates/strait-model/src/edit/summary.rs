@@ -65,6 +65,39 @@ pub struct SiteSummary {
     pub site: String,
     /// Norm of the change there.
     pub norm: f64,
+    /// The spectrum of the change, of matrices and where it was asked for.
+    #[serde(flatten, skip_serializing_if = "Option::is_none")]
+    pub spectrum: Option<Spectrum>,
+}
+
+/// The spectrum of the change of one matrix. No threshold on these figures carries over from one way of training to another.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Spectrum {
+    /// ||D||_F^2 / s_1^2 of the change D with the largest singular value s_1: from 1 to its rank.
+    pub stable_rank: f64,
+    /// The whole spectrum, where it is known: of a LoRA's matrices, whose rank is small.
+    #[serde(flatten, skip_serializing_if = "Option::is_none")]
+    pub whole: Option<WholeSpectrum>,
+}
+
+/// All singular values of a change.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct WholeSpectrum {
+    /// exp of the entropy: the number of equal singular values that would be as spread out (Roy and Vetterli 2007).
+    pub effective_rank: f64,
+    /// Entropy in nats of the singular values as shares of their sum.
+    pub spectrum_entropy: f64,
+    /// Geometric over arithmetic mean of the squared singular values, as many as the adapter's rank: 1 where all are equal, 0
+    /// where one is zero.
+    pub spectrum_flatness: f64,
+    /// The singular values, the largest first; the scale is in them.
+    pub singular_values: Vec<f64>,
+}
+
+impl SiteSummary {
+    fn new(site: String, norm: f64) -> Self {
+        Self { site, norm, spectrum: None }
+    }
 }
 
 impl Edit {
@@ -108,7 +141,7 @@ impl Leaf<'_> {
 
 impl Full {
     fn summary(&self) -> Result<Summary> {
-        let sites = self.norms()?.into_iter().map(|(site, norm)| SiteSummary { site, norm }).collect();
+        let sites = self.norms()?.into_iter().map(|(site, norm)| SiteSummary::new(site, norm)).collect();
         Ok(Summary {
             kind: Kind::Full,
             layers: ascending(Leaf::Full(self).layers()),
@@ -130,7 +163,7 @@ impl Ablation {
             lora: None,
             norm,
             parameters: self.direction.elem_count(),
-            sites: vec![SiteSummary { site: names::ablation(self.layer), norm }],
+            sites: vec![SiteSummary::new(names::ablation(self.layer), norm)],
             parts: Vec::new(),
         }
     }
@@ -145,7 +178,7 @@ impl SteeringVector {
             lora: None,
             norm,
             parameters: self.vector.elem_count(),
-            sites: vec![SiteSummary { site: names::steering(self.layer), norm }],
+            sites: vec![SiteSummary::new(names::steering(self.layer), norm)],
             parts: Vec::new(),
         })
     }
@@ -156,7 +189,7 @@ impl Lora {
         let sites = self
             .adapters
             .iter()
-            .map(|adapter| Ok(SiteSummary { site: adapter.site.module(), norm: self.adapter_norm(adapter)? }))
+            .map(|adapter| Ok(SiteSummary::new(adapter.site.module(), self.adapter_norm(adapter)?)))
             .collect::<Result<_>>()?;
         Ok(Summary {
             kind: Kind::Lora,

@@ -9,7 +9,7 @@ use super::{
     types::supported_type, wrong_kind,
 };
 
-const MAGIC: [u8; 4] = *b"GGUF";
+pub(super) const MAGIC: [u8; 4] = *b"GGUF";
 /// Longest header that is read, in bytes. The largest vocabularies in use take a tenth of it.
 const MAX_HEADER: usize = 1 << 28;
 /// Bytes of the shortest metadata entry: key length, value type, one byte of value.
@@ -17,7 +17,7 @@ const MIN_ENTRY: u64 = 8 + 4 + 1;
 /// Bytes of the shortest tensor entry: name length, number of dimensions, type, offset.
 const MIN_TENSOR: u64 = 8 + 4 + 4 + 8;
 const ALIGNMENT_KEY: &str = "general.alignment";
-const DEFAULT_ALIGNMENT: u64 = 32;
+pub(super) const DEFAULT_ALIGNMENT: u64 = 32;
 
 /// The parsed header of a GGUF file: everything but the weights.
 #[derive(Debug, Clone, PartialEq)]

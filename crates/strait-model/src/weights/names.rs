@@ -82,6 +82,11 @@ impl Names {
     }
 }
 
+/// llama.cpp's name of a weight that has the same in all architectures: of a projection or a table.
+pub(crate) fn in_gguf(name: &str) -> Option<String> {
+    Names::of_gguf(Architecture::Llama).stored(name)
+}
+
 /// `name` with the start that is in the table replaced.
 fn replaced(name: &str, table: &[Pair]) -> Option<String> {
     table.iter().find_map(|(from, to)| Some(format!("{to}{}", name.strip_prefix(from)?)))
@@ -93,6 +98,6 @@ pub(super) fn is_norm(name: &str) -> bool {
 }
 
 /// True if the rows of the tensor with Hugging Face's name are rotated in pairs.
-pub(super) fn is_rotated(name: &str) -> bool {
+pub(crate) fn is_rotated(name: &str) -> bool {
     name.ends_with("q_proj.weight") || name.ends_with("k_proj.weight")
 }

@@ -240,7 +240,7 @@ fn loras_that_act_together_are_exported_as_one() {
         Edit::Lora(lora(&decoder, &[UP, down, Site::Lookup], 3, 2.0, true)).scaled(-0.5).unwrap(),
     ]);
     edit.save(&from).unwrap();
-    edit::convert(from.to_str().unwrap(), &to).unwrap();
+    edit::convert(from.to_str().unwrap(), &to, None).unwrap();
     let config: Value = serde_json::from_slice(&fs::read(to.join("adapter_config.json")).unwrap()).unwrap();
     assert_eq!(
         (&config["r"], &config["lora_alpha"], &config["use_rslora"]),

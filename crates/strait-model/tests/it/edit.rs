@@ -575,7 +575,7 @@ fn what_is_no_edit_is_refused() {
     assert!(matches!(&missing, Error::Io { path, .. } if path.ends_with("none.pt")));
     for (name, expected) in [("v.gguf", "GGUF"), ("v.npy", ".npy")] {
         let path = folder.path().join(name);
-        fs::write(&path, "x").unwrap();
+        fs::write(&path, "no such file").unwrap();
         let error = open(&path, "").unwrap_err();
         assert!(error.to_string().contains(expected), "{error}");
         assert!(error.hint().is_some());
@@ -845,7 +845,7 @@ fn an_export_of_embeddings_needs_their_table() {
 
     let native = folder.path().join("e.safetensors");
     Edit::Lora(both).save(&native).unwrap();
-    let refused = problem(convert(native.to_str().unwrap(), &folder.path().join("other")));
+    let refused = problem(convert(native.to_str().unwrap(), &folder.path().join("other"), None));
     assert!(matches!(refused, Problem::EmbeddingsNeeded));
     // Read back it is one of the table, as PEFT has it.
     let back = into_lora(open(&path, "").unwrap());
@@ -894,27 +894,27 @@ fn converting_between_files() {
     let at = |name: &str| folder.path().join(name);
     let spec = |path: &Path, suffix: &str| format!("{}{suffix}", path.display());
 
-    convert(&spec(&fixture("torch/bare.pt"), "@12*2"), &at("v.safetensors")).unwrap();
+    convert(&spec(&fixture("torch/bare.pt"), "@12*2"), &at("v.safetensors"), None).unwrap();
     let vector = open(&fixture("torch/bare.pt"), "@12*2").unwrap();
     assert_eq!(bits(&open(&at("v.safetensors"), "").unwrap()), bits(&vector));
 
-    convert(&spec(&fixture("peft/rslora"), "*0.5"), &at("l.safetensors")).unwrap();
-    convert(&spec(&at("l.safetensors"), ""), &at("peft")).unwrap();
+    convert(&spec(&fixture("peft/rslora"), "*0.5"), &at("l.safetensors"), None).unwrap();
+    convert(&spec(&at("l.safetensors"), ""), &at("peft"), None).unwrap();
     let back = edit::read(at("peft").to_str().unwrap()).unwrap();
     assert_eq!(back.provenance, json!({"base_model": "example/tiny-llama"}), "the model's name goes along");
     let original = into_lora(open(&fixture("peft/rslora"), "*0.5").unwrap());
     assert_equal_deltas(&into_lora(back.edit), &original, 1e-6);
 
-    let refused = problem(convert(&spec(&at("v.safetensors"), ""), &at("out")));
+    let refused = problem(convert(&spec(&at("v.safetensors"), ""), &at("out"), None));
     assert!(matches!(refused, Problem::NotPeft { kind: "a steering vector" }));
     Edit::composed([vector.clone(), vector]).save(&at("c.safetensors")).unwrap();
-    let refused = problem(convert(&spec(&at("c.safetensors"), ""), &at("out")));
+    let refused = problem(convert(&spec(&at("c.safetensors"), ""), &at("out"), None));
     assert!(matches!(refused, Problem::NotPeft { kind: "a composition of edits that are not all LoRAs" }));
     ablation(2, &[1.0], 1.0).save(&at("a.safetensors")).unwrap();
-    let refused = problem(convert(&spec(&at("a.safetensors"), ""), &at("out")));
+    let refused = problem(convert(&spec(&at("a.safetensors"), ""), &at("out"), None));
     assert!(matches!(refused, Problem::NotPeft { kind: "an ablation" }));
     for (name, expected) in [("out.pt", ".pt"), ("out.gguf", "GGUF")] {
-        let error = convert(&spec(&at("v.safetensors"), ""), &at(name)).unwrap_err();
+        let error = convert(&spec(&at("v.safetensors"), ""), &at(name), None).unwrap_err();
         assert!(error.to_string().contains(expected), "{error}");
     }
     assert!(!at("out").exists() && !at("out.pt").exists());

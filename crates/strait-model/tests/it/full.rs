@@ -28,7 +28,7 @@ fn bits(tensor: &Tensor) -> Vec<u32> {
     tensor.flatten_all().unwrap().to_vec1::<f32>().unwrap().into_iter().map(f32::to_bits).collect()
 }
 
-fn logits(decoder: &Decoder, edit: Option<&Edit>) -> Tensor {
+pub fn logits(decoder: &Decoder, edit: Option<&Edit>) -> Tensor {
     decoder.logits(&batch(), edit).unwrap()
 }
 
@@ -243,11 +243,11 @@ struct Case {
     logits: Vec<f32>,
 }
 
-fn fixtures() -> std::path::PathBuf {
+pub fn fixtures() -> std::path::PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures")
 }
 
-fn located(path: &Path) -> Located {
+pub fn located(path: &Path) -> Located {
     Located { name: path.display().to_string(), path: path.into(), road: Road::Path, revision: None }
 }
 
@@ -317,5 +317,5 @@ fn a_whole_model_carries_what_its_base_has() {
     let opened = edit::read(file.to_str().unwrap()).unwrap();
     let base = located(&fixtures().join("tiny/llama"));
     let refused = merged::write(&opened, &base, &folder.path().join("no")).unwrap_err();
-    assert!(matches!(problem(refused), Problem::NotFull));
+    assert!(matches!(crate::common::problem_of(refused), merged::Problem::Steering));
 }

@@ -94,7 +94,7 @@ impl Step for Training {
         })?;
         let kl_rows = kl.as_ref().map_or(&[][..], Kept::rows);
         let order = Order::new(&settings, kept.rows(), kl_rows);
-        let data = TrainingData { train: &kept, held_out: None, kl: kl.as_ref() };
+        let data = TrainingData { train: &kept, held_out: None, kl: kl.as_ref(), outside: None };
         let run = Run { decoder, data, settings: &settings, order };
         let mut learner = run.learner(Trainable::new(&settings, decoder, scale)?);
         watch.repeat(|step| train::step(&mut learner, step).map(drop))?;

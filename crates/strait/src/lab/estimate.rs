@@ -39,7 +39,7 @@ pub struct Estimate {
 
 /// Point up to which an edit of these settings changes nothing.
 pub fn point(settings: &Settings) -> usize {
-    settings.edit.first_changed_point()
+    settings.first_changed_point()
 }
 
 /// The times that a token sampled alone takes longer than one of a full batch: all weights are read for it.

@@ -97,6 +97,8 @@ pub struct Lab<'a> {
     pub own_kl: Vec<Kept>,
     /// Pairs inside the domain, and outside it.
     pub pairs: [PairRows; 2],
+    /// Pairs outside the domain that trainings watch to end early, and nothing else reads.
+    pub watched: PairRows,
     /// The training rows that efficiency and stability read.
     pub measured: Kept,
     /// The cues that are put around questions.
@@ -125,6 +127,7 @@ impl<'a> Lab<'a> {
             kl: none(),
             own_kl: Vec::new(),
             pairs: [Group::Narrow, Group::General].map(|group| PairRows::none(group).within(&store)),
+            watched: PairRows::none(Group::General).within(&store),
             measured: none(),
             cues: Vec::new(),
             cued: Vec::new(),
@@ -220,6 +223,7 @@ impl<'a> Lab<'a> {
             kl: fresh(&self.kl),
             own_kl: self.own_kl.iter().map(fresh).collect(),
             pairs: self.pairs.each_ref().map(beside),
+            watched: beside(&self.watched),
             measured: fresh(&self.measured),
             cues: self.cues.clone(),
             cued: self.cued.iter().map(|pairs| pairs.each_ref().map(beside)).collect(),

@@ -129,6 +129,27 @@ impl PairRows {
         })
     }
 
+    /// Reads the preference shift from the base model, in nats a token: a mean over questions.
+    ///
+    /// # Errors
+    /// If a tensor operation fails.
+    pub(super) fn shift(
+        &self,
+        base: &Decoder,
+    ) -> Result<impl Fn(&Decoder, Option<&Edit>) -> Result<f64> + '_> {
+        let preferences = |decoder: &Decoder, edit: Option<&Edit>| -> Result<Vec<f64>> {
+            let readings = self.readings(decoder, edit, &|_| Ok(()))?;
+            Ok(readings.iter().map(|reading| reading.preference).collect())
+        };
+        let before = preferences(base, None)?;
+        Ok(move |decoder: &Decoder, edit: Option<&Edit>| {
+            let after = preferences(decoder, edit)?;
+            let shifts: Vec<f64> = after.iter().zip(&before).map(|(after, before)| after - before).collect();
+            let ones = vec![1.0; shifts.len()];
+            Ok(Interval::of_clusters(&shifts, &ones, &self.questions).value)
+        })
+    }
+
     /// Every pair's readings under an edit, or under the base model.
     pub(crate) fn readings(
         &self,

@@ -6,7 +6,7 @@ use strait_model::Edit;
 use super::{Lab, Solution};
 use crate::{
     Result,
-    train::{Keeping, Order, Run, Settings, Trainable, Trained, TrainingData},
+    train::{Keeping, Order, Run, Settings, Shift, Trainable, Trained, TrainingData},
 };
 
 /// One training: how, and on which rows.
@@ -23,6 +23,8 @@ pub struct Training<'c> {
     pub absolute_rate: bool,
     /// The edit that it starts from; from nothing where there is none.
     pub start: Option<&'c Edit>,
+    /// Ablations behind the edit, which stay as they are.
+    pub without: &'c [Edit],
 }
 
 /// The folder that a training is kept in.
@@ -42,8 +44,15 @@ impl Lab<'_> {
     /// [`Error::Interrupted`](crate::Error::Interrupted) after a request to stop, or what a tensor operation says.
     pub fn solve(&mut self, name: &str, settings: &Settings) -> Result<Solution> {
         let order = Order::new(settings, self.train.rows(), self.kl.rows());
-        let training =
-            Training { settings, order, mixture: None, own_kl: None, absolute_rate: false, start: None };
+        let training = Training {
+            settings,
+            order,
+            mixture: None,
+            own_kl: None,
+            absolute_rate: false,
+            start: None,
+            without: &[],
+        };
         let Trained { edit, .. } = self.train(training, None)?;
         Ok(Solution { name: name.into(), edit })
     }
@@ -61,9 +70,9 @@ impl Lab<'_> {
     }
 
     fn train_on(&mut self, training: Training<'_>, record: Option<Record<'_>>) -> Result<Trained> {
-        let Training { settings, order, mixture, own_kl: own, absolute_rate, start } = training;
-        let point = settings.edit.first_changed_point();
-        let Lab { progress, model, train, mixtures, held_out, kl, own_kl, .. } = self;
+        let Training { settings, order, mixture, own_kl: own, absolute_rate, start, without } = training;
+        let point = settings.first_changed_point();
+        let Lab { progress, model, train, mixtures, held_out, kl, own_kl, watched, .. } = self;
         let (decoder, progress) = (&model.decoder, *progress);
         let kl = own.map_or(kl, |own| &mut own_kl[own]);
         let train = mixture.map_or(train, |mixture| &mut mixtures[mixture]);
@@ -78,14 +87,26 @@ impl Lab<'_> {
             true => 1.0,
             false => median_norm / (model.config().hidden_size as f64).sqrt(),
         };
+        if settings.stop.is_some() {
+            watched.keep(decoder, point, progress)?;
+        }
+        let outside = match settings.stop {
+            Some(_) => Some(watched.shift(decoder)?),
+            None => None,
+        };
         let data = TrainingData {
             train,
             held_out: (!held_out_rows.is_empty()).then_some(&*held_out),
             kl: settings.kl.map(|_| &*kl),
+            outside: outside.as_ref().map(|shift| shift as &Shift),
         };
         let trainable = match start {
             Some(start) => Trainable::from_edit(start.clone(), decoder, scale)?,
             None => Trainable::new(settings, decoder, scale)?,
+        };
+        let trainable = match without {
+            [] => trainable,
+            ablations => trainable.without(ablations.iter().cloned()),
         };
         let run = Run { decoder, data, settings, order };
         match record {

@@ -42,7 +42,7 @@ pub use plan::{Plan, RESULTS_VERSION, Step};
 pub(crate) use planned::Planned;
 pub use prediction::{Prediction, Seal};
 pub use problem::Problem;
-pub use resolve::{Data, Measures, Mix, PairSource, Rows, Solution, Study, Unplaced};
+pub use resolve::{Data, Measures, Mix, PairSource, Rows, Solution, Study, Unplaced, Without};
 pub(crate) use results::report_input;
 pub use results::{Outcome, write_comparison, write_report};
 pub use run::{DryRun, dry_run, run};

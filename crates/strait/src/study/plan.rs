@@ -72,10 +72,15 @@ impl Plan {
     ) -> Result<Self> {
         let mut hashes = Hashes { known: BTreeMap::new(), sha256 };
         let Study { data, date, measures, precision, seeds, solutions, .. } = study;
-        let pairs = json!({
+        let mut pairs = json!({
             "narrow": hashes.of_pairs(&data.narrow)?,
             "general": hashes.of_pairs(&data.general)?,
         });
+        // Some of them are kept for trainings that end early.
+        let watches = solutions.iter().any(|s| s.train.stop.is_some());
+        if watches {
+            pairs["watched"] = true.into();
+        }
         let kl_rows = hashes.of_all(&data.kl)?;
         // Pairs and passages that solutions of the study are trained on are left out, for all of them alike.
         let mut asked = json!({ "train": hashes.of_all(&data.train)? });
@@ -137,6 +142,13 @@ impl Plan {
                 if mix.every {
                     inputs["mix"]["every"] = true.into();
                 }
+            }
+            if let Some(without) = &solution.without {
+                inputs["without"] =
+                    json!({ "sha256": hashes.of_file(without.file.path())?, "layer": without.layer });
+            }
+            if solution.train.stop.is_some() {
+                inputs["watched"] = json!({ "pairs": pairs["general"], "asked": asked });
             }
             if let Some(search) = &solution.search {
                 inputs["search"] = json!({

@@ -198,6 +198,11 @@ pub enum Problem {
         /// The table in which the study names them.
         table: String,
     },
+    /// Training that ends early by pairs that there are not.
+    #[error(
+        "`stop` needs pairs outside the domain, of four questions at least: it watches those of every fourth"
+    )]
+    NothingWatched,
     /// A password that is not in the environment.
     #[error("its password is looked for in the environment variable `{variable}`, which is {state}")]
     NoPassword {
@@ -322,6 +327,7 @@ impl error::Problem for Problem {
             Self::AllTrainedOn { table, .. } => {
                 format!("name others in `{table}`, whose questions no training, KL or mixed-in row asks, or take it out")
             }
+            Self::NothingWatched => "name more pairs in `[data.general]`, or leave `stop` out".into(),
             Self::NoPassword { variable, .. } => {
                 format!("set it for the command: `{variable}=... strait run ...`; the password is never written down")
             }

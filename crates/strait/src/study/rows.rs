@@ -8,10 +8,11 @@ use super::{PairSource, Problem, Rows, Solution, Study};
 use crate::{
     Result,
     data::{
-        Chat, LeftOut, Notices, Passage, Prompt, RowSource, TrainedOn, Variants, choose, judged, pairs,
+        Chat, LeftOut, Notices, Pair, Passage, Prompt, RowSource, TrainedOn, Variants, choose, judged, pairs,
         questions, read_chats_noting, read_passages, read_prompts, split,
     },
-    lab::{Lab, evenly},
+    interval::clusters,
+    lab::{Group, Lab, PairRows, evenly},
     measure::{PlainText, QuestionFiles, TextSource},
     objective::Row,
 };
@@ -88,6 +89,11 @@ pub(super) fn read<'a>(
     let domain = Some(study.data.domain.as_str());
     let narrow = read_pairs(&study.data.narrow, domain, &trained_on, &mut of_narrow, &mut notices)?;
     let general = read_pairs(&study.data.general, None, &trained_on, &mut of_general, &mut notices)?;
+    let watches = study.solutions.iter().any(|s| s.train.stop.is_some());
+    let (watched, general) = if watches { apart(general) } else { (Vec::new(), general) };
+    if watches && watched.is_empty() {
+        return Err(Problem::NothingWatched.at(study.file.path(), None));
+    }
     let unseen = trained_on.sift_rows(held_out.clone(), &mut of_held_out);
     let mut left_out = vec![of_narrow, of_general, of_held_out];
     let mut places = vec!["[data.narrow]".to_string(), "[data.general]".into(), String::new()];
@@ -121,6 +127,13 @@ pub(super) fn read<'a>(
 
     let mut said: Vec<String> = left_out.iter().filter_map(LeftOut::words).collect();
     said.extend(notices.lines());
+    if watches {
+        said.push(format!(
+            "{} general pairs, those of every fourth question, are watched by trainings that may end early, and {} are measured",
+            watched.len(),
+            general.len()
+        ));
+    }
     let count = |chats: &[Chat]| questions::groups(chats).into_iter().max().map_or(0, |last| last + 1);
     let questions = [count(&train), count(&held_out)];
     if questions.iter().sum::<usize>() < train.len() + held_out.len() && study.data.held_out > 0.0 {
@@ -158,9 +171,21 @@ pub(super) fn read<'a>(
         unseen: if is_narrowed { Some(lab.rows(rows(&unseen)?)) } else { None },
         kl: lab.rows(rows(&kl)?),
         own_kl: own_rows,
+        watched: PairRows::new(&model, Group::General, &watched)?.within(&lab.store),
         ..lab.with_pairs(&narrow, &general)?.with_cues(cues, [&narrow, &general])?
     };
     Ok((lab, Readout { mixed, own_kl, questions, left_out, notices, said }))
+}
+
+/// The pairs of every fourth question, and those of the others.
+fn apart(pairs: Vec<Pair>) -> (Vec<Pair>, Vec<Pair>) {
+    let question =
+        |pair: &Pair| pair.question.messages.iter().map(|m| m.text().into_owned()).collect::<Vec<_>>();
+    let questions = clusters(pairs.iter().map(question));
+    let (few, rest): (Vec<_>, Vec<_>) =
+        pairs.into_iter().zip(questions).partition(|(_, question)| question % 4 == 3);
+    let only = |pairs: Vec<(Pair, usize)>| pairs.into_iter().map(|(pair, _)| pair).collect();
+    (only(few), only(rest))
 }
 
 /// The most passages of one file among which a study chooses.
@@ -234,7 +259,7 @@ fn read_pairs(
     trained_on: &TrainedOn,
     left_out: &mut LeftOut,
     notices: &mut Notices,
-) -> Result<Vec<pairs::Pair>> {
+) -> Result<Vec<Pair>> {
     let mut all = Vec::new();
     match source {
         PairSource::None => {}

@@ -101,7 +101,8 @@ impl Solved for InFolder<'_> {
             };
             let others = || families.iter().filter_map(|family| other(family));
             let plain = |s: &&Solution| {
-                s.train.kl.is_none() && s.mix.is_none() && s.rows.is_none() && s.system.is_none()
+                let held_back = s.train.kl.is_some() || s.without.is_some() || s.train.stop.is_some();
+                !held_back && s.mix.is_none() && s.rows.is_none() && s.system.is_none()
             };
             let held = |s: &&Solution| s.train.kl.is_some();
             let general = others().find(plain);

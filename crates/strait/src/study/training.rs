@@ -6,7 +6,7 @@ use serde_json::json;
 use strait_model::Edit;
 
 use super::{
-    Measures, Problem, Search, Solution, Step, Tried,
+    Measures, Problem, Search, Solution, Step, Tried, Without,
     layout::solution_folder,
     numbers::shown,
     provenance::{KL_WEIGHT, MEDIAN_NORM},
@@ -147,17 +147,34 @@ impl Worker<'_> {
             if let Some(from) = &solution.from {
                 provenance["from"] = from.as_str().into();
             }
+            if let Some(without) = &solution.without {
+                provenance["without"] = without.shown().into();
+            }
             if solution.search.is_some() {
                 provenance[KL_WEIGHT] = settings.kl.map_or(0.0, |kl| kl.weight).into();
             }
             provenance
         };
         let (mixture, own_kl) = (self.mixture(solution), self.own_kl(solution));
-        let course =
-            Training { settings, order, mixture, own_kl, start, absolute_rate: solution.absolute_rate };
+        let without = match &solution.without {
+            Some(without) => self.ablations(without)?,
+            None => Vec::new(),
+        };
+        let absolute_rate = solution.absolute_rate;
+        let course = Training { settings, order, mixture, own_kl, start, absolute_rate, without: &without };
         let record = Record { keeping: Keeping { folder: into, fingerprint }, provenance: &provenance };
         self.lab.train(course, Some(record))?;
         Ok(())
+    }
+
+    /// The ablations behind a solution's edit, on the model's device.
+    fn ablations(&self, without: &Without) -> Result<Vec<Edit>> {
+        let model = &self.lab.model;
+        let on_model = |edit: Edit| {
+            edit.check(model.config())?;
+            Ok(edit.to_device(model.decoder.device())?)
+        };
+        without.ablations(model.config().layers)?.into_iter().map(on_model).collect()
     }
 
     /// Says which rows a solution trains on, where they are not simply the training rows.

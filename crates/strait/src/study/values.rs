@@ -3,7 +3,7 @@
 use serde::Serialize;
 use serde_json::Value;
 
-use super::{Solution, Study, numbers::shown};
+use super::{Solution, Study, Without, numbers::shown};
 
 /// The settings of a study, sorted by whether its solutions differ in them.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -96,11 +96,14 @@ fn settings(solution: &Solution) -> Vec<(String, String)> {
     {
         *weight = format!("searched from {} to {}", shown(search.from), shown(search.to));
     }
+    // The directions themselves say more than that there are some.
+    all.retain(|(key, _)| key != "ablated");
     let mut add = |key: &str, value: Option<String>| all.extend(value.map(|value| (key.into(), value)));
     add("from", solution.from.clone());
     add("rows", solution.rows.map(|rows| rows.to_string()));
     add("system", solution.system.clone());
     add("mix.ratio", solution.mix.as_ref().map(|mix| shown(mix.ratio)));
+    add("without", solution.without.as_ref().map(Without::shown));
     add("absolute_rate", solution.absolute_rate.then(|| "true".into()));
     all
 }

@@ -60,6 +60,11 @@ pub trait Learner {
 
     /// True if the file of so many steps is there, or none is needed.
     fn is_saved(&self, folder: &SolutionFolder, done: usize) -> bool;
+
+    /// True if training ends after the step of that line, which is one that is kept on disk, before all steps are taken.
+    fn ends_after(&self, _: &Self::Line) -> bool {
+        false
+    }
 }
 
 /// The optimiser's settings for one step.
@@ -125,7 +130,7 @@ pub fn step<L: Learner>(learner: &mut L, step: usize) -> Result<L::Line> {
 /// The title under which a solution's training tells its progress.
 pub(crate) const TRAINING: &str = "training";
 
-/// Takes all steps that are left. `watch` sees the learner before the first of them and after each, with the number of steps
+/// Takes all steps that are left, or those up to where the learner ends. `watch` sees the learner before the first of them and after each, with the number of steps
 /// that are done, and may end the training by an error. Returns what every step left, those of earlier sessions included.
 ///
 /// # Errors
@@ -149,7 +154,8 @@ pub fn learn<L: Learner>(
     watch(done, learner)?;
     let task = progress.begin(title, Some(total as u64), Unit::Count);
     task.advance(done as u64);
-    for done in done + 1..=total {
+    let ended = lines.last().is_some_and(|line| learner.ends_after(line));
+    for done in done + 1..=if ended { done } else { total } {
         let line = step(learner, done - 1)?;
         task.advance(1);
         task.say(&line.words());
@@ -158,8 +164,12 @@ pub fn learn<L: Learner>(
             kept.line(&line)?;
             kept.state(learner, done, stopped)?;
         }
+        let ended = learner.ends_after(&line);
         lines.push(line);
         watch(done, learner)?;
+        if ended {
+            break;
+        }
         if stopped {
             return Err(Error::Interrupted);
         }

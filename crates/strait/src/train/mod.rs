@@ -9,6 +9,7 @@ mod run;
 mod schedule;
 mod settings;
 mod trainable;
+mod without;
 
 pub use checkpoint::{Certificates, SolutionFolder};
 pub(crate) use looped::TRAINING;
@@ -17,7 +18,8 @@ pub use optimiser::{AdamW, Parameter};
 pub use order::{Order, pick};
 pub use record::StepRecord;
 pub(crate) use run::accumulate;
-pub use run::{EditLearner, Losses, Run, Trained, TrainingData};
+pub use run::{EditLearner, Losses, Run, Shift, Trained, TrainingData};
 pub use schedule::learning_rate;
-pub use settings::{EditKind, Kl, Length, Schedule, Seeds, Settings};
+pub use settings::{EditKind, Kl, Length, Schedule, Seeds, Settings, Stop};
 pub use trainable::Trainable;
+pub use without::ablations;

@@ -21,4 +21,7 @@ pub struct StepRecord {
     pub norm: f64,
     /// Response loss on the held-out rows after the step, at checkpoints.
     pub heldout_loss: Option<f64>,
+    /// Preference shift outside the domain after the step, in nats a token, at checkpoints of a training that it may end.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub outside_shift: Option<f64>,
 }

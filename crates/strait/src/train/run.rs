@@ -1,6 +1,7 @@
 //! The training of an edit on rows: response loss and KL penalty, checkpoints, and the edit at its end.
 
-use strait_model::{Decoder, Edit, ops::Gradients, progress::Progress};
+use serde_json::json;
+use strait_model::{Decoder, Edit, edit, ops::Gradients, progress::Progress};
 
 use super::{
     Order, Settings, SolutionFolder, Trainable,
@@ -32,6 +33,7 @@ impl Line for StepRecord {
             ("train/grad_norm", Some(self.gradient_norm)),
             ("train/norm", Some(self.norm)),
             ("eval/loss", self.heldout_loss),
+            ("eval/outside_shift", self.outside_shift),
         ]
     }
 }
@@ -44,7 +46,12 @@ pub struct TrainingData<'a> {
     pub held_out: Option<&'a Kept>,
     /// Rows on which the KL penalty holds.
     pub kl: Option<&'a Kept>,
+    /// Reads the preference shift outside the domain, in nats a token, where that may end the training.
+    pub outside: Option<&'a Shift<'a>>,
 }
+
+/// Reads how far a model under an edit, or another decoder, has shifted from the base model.
+pub type Shift<'a> = dyn Fn(&Decoder, Option<&Edit>) -> Result<f64> + 'a;
 
 /// One training run: model, rows, settings and order.
 pub struct Run<'a> {
@@ -60,7 +67,7 @@ pub struct Run<'a> {
 
 /// A trained edit and the record of its training.
 pub struct Trained {
-    /// The edit after the last step.
+    /// The edit after the last step, or where that shifted too much outside the domain that of the checkpoint before.
     pub edit: Edit,
     /// Every step.
     pub history: Vec<StepRecord>,
@@ -90,9 +97,31 @@ impl<'a> Run<'a> {
         progress: &dyn Progress,
     ) -> Result<Trained> {
         let mut learner = self.learner(trainable);
+        learner.keep_start()?;
         let history = learn(&mut learner, Some(keeping), TRAINING, |_, _| Ok(()), progress)?;
-        let edit = learner.trainable.frozen()?;
-        edit.save_with(&keeping.folder.edit(), provenance)?;
+        let mut provenance = provenance.clone();
+        let edit = match self.ended_early(&history) {
+            None => learner.trainable.frozen()?,
+            Some(last) => {
+                let before = keeping.folder.trajectory()?.into_iter().rfind(|(step, _)| *step < last.step);
+                let kept = before.as_ref().map_or(0, |(step, _)| *step);
+                provenance["stopped"] =
+                    json!({ "step": last.step, "outside_shift": last.outside_shift, "edit_of_step": kept });
+                progress.note(&format!(
+                    "training ends after step {}: outside the domain preference has shifted by {:.3} nats; the edit is that of \
+                     step {kept}",
+                    last.step,
+                    last.outside_shift.unwrap_or(f64::NAN)
+                ));
+                match before {
+                    Some((_, path)) => {
+                        edit::open(&path.to_string_lossy())?.to_device(self.decoder.device())?
+                    }
+                    None => learner.within_bound()?,
+                }
+            }
+        };
+        edit.save_with(&keeping.folder.edit(), &provenance)?;
         Ok(Trained { edit, history })
     }
 
@@ -102,13 +131,29 @@ impl<'a> Run<'a> {
     /// As [`Run::train`]; what was done is lost.
     pub fn train_in_memory(&self, trainable: Trainable, progress: &dyn Progress) -> Result<Trained> {
         let mut learner = self.learner(trainable);
+        learner.keep_start()?;
         let history = learn(&mut learner, None, TRAINING, |_, _| Ok(()), progress)?;
-        Ok(Trained { edit: learner.trainable.frozen()?, history })
+        let edit = match self.ended_early(&history) {
+            None => learner.trainable.frozen()?,
+            Some(_) => learner.within_bound()?,
+        };
+        Ok(Trained { edit, history })
+    }
+
+    /// The last step, where training ended after it for what it did outside the domain.
+    fn ended_early<'h>(&self, history: &'h [StepRecord]) -> Option<&'h StepRecord> {
+        history.last().filter(|line| self.is_beyond(line))
+    }
+
+    /// True if the shift outside the domain after a step is more than training may make.
+    fn is_beyond(&self, line: &StepRecord) -> bool {
+        let bound = self.settings.stop.map(|stop| stop.outside);
+        line.outside_shift.zip(bound).is_some_and(|(shift, bound)| shift > bound)
     }
 
     /// The run as the loop takes it, for those who watch it on the way.
     pub fn learner(&self, trainable: Trainable) -> EditLearner<'_, 'a> {
-        EditLearner { run: self, trainable, start: None }
+        EditLearner { run: self, trainable, start: None, kept: None }
     }
 }
 
@@ -118,12 +163,36 @@ pub struct EditLearner<'r, 'a> {
     trainable: Trainable,
     /// Response loss before the first step.
     start: Option<f64>,
+    /// The edit at the last checkpoint that was within the bound of training, or at its start; none where there is no bound.
+    kept: Option<Edit>,
 }
 
 impl EditLearner<'_, '_> {
     /// The edit as it is now.
     pub fn trainable(&self) -> &Trainable {
         &self.trainable
+    }
+
+    /// Keeps the edit as it is before the first step, where training may end early.
+    fn keep_start(&mut self) -> Result<()> {
+        if self.run.settings.stop.is_some() {
+            self.kept = Some(self.trainable.frozen()?);
+        }
+        Ok(())
+    }
+
+    /// The edit at the last checkpoint that was within the bound.
+    fn within_bound(self) -> Result<Edit> {
+        match self.kept {
+            Some(edit) => Ok(edit),
+            None => self.trainable.frozen(),
+        }
+    }
+
+    fn outside_shift(&self) -> Result<Option<f64>> {
+        let Some(shift) = self.run.data.outside else { return Ok(None) };
+        let (decoder, edit) = self.trainable.on(self.run.decoder);
+        shift(decoder, edit).map(Some)
     }
 
     fn heldout_loss(&self) -> Result<Option<f64>> {
@@ -211,7 +280,7 @@ impl Learner for EditLearner<'_, '_> {
     fn line(&mut self, taken: Taken<Losses>) -> Result<StepRecord> {
         let done = taken.step;
         let checkpoint = done == self.steps() || self.is_kept_after(done);
-        Ok(StepRecord {
+        let line = StepRecord {
             step: done,
             learning_rate: taken.rate,
             loss: self.objective(taken.loss),
@@ -220,7 +289,16 @@ impl Learner for EditLearner<'_, '_> {
             gradient_norm: taken.gradient_norm,
             norm: self.trainable.norm()?,
             heldout_loss: if checkpoint { self.heldout_loss()? } else { None },
-        })
+            outside_shift: if checkpoint { self.outside_shift()? } else { None },
+        };
+        if line.outside_shift.is_some() && !self.run.is_beyond(&line) {
+            self.kept = Some(self.trainable.frozen()?);
+        }
+        Ok(line)
+    }
+
+    fn ends_after(&self, line: &StepRecord) -> bool {
+        self.run.is_beyond(line)
     }
 
     fn is_kept_after(&self, done: usize) -> bool {

@@ -109,6 +109,13 @@ pub struct Kl {
     pub batch_size: usize,
 }
 
+/// The end of a training before its time.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Stop {
+    /// The preference shift outside the domain, in nats per response token, above which it ends at a checkpoint.
+    pub outside: f64,
+}
+
 /// The seeds of the three streams of random numbers.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -158,11 +165,22 @@ pub struct Settings {
     pub checkpoints: Vec<usize>,
     /// The KL penalty, if any.
     pub kl: Option<Kl>,
+    /// True if directions are projected out behind the edit, from the embeddings on.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub ablated: bool,
+    /// What ends it early, if anything does.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub stop: Option<Stop>,
     /// Seeds.
     pub seeds: Seeds,
 }
 
 impl Settings {
+    /// Point up to which the edit, and what is projected out behind it, change nothing.
+    pub fn first_changed_point(&self) -> usize {
+        if self.ablated { 0 } else { self.edit.first_changed_point() }
+    }
+
     /// The usual settings of an edit: one pass in batches of four, which small models on small machines bear.
     pub fn of(edit: EditKind) -> Self {
         Self {
@@ -183,6 +201,8 @@ impl Settings {
             checkpoint_every: 10,
             checkpoints: Vec::new(),
             kl: None,
+            ablated: false,
+            stop: None,
             seeds: Seeds::default(),
         }
     }

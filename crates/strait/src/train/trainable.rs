@@ -16,6 +16,8 @@ use crate::{Error, Result};
 pub struct Trainable {
     tuned: Tuned,
     parameters: Vec<Parameter>,
+    /// The ablations behind it, which stay as they are.
+    behind: Option<Edit>,
 }
 
 /// The weights of a decoder, in memory.
@@ -26,8 +28,8 @@ fn of_base(decoder: &Decoder) -> Result<Vec<(String, Tensor)>> {
 
 /// The edit or decoder that the variables make up.
 enum Tuned {
-    /// An edit of their tensors.
-    Edit(Edit),
+    /// An edit of their tensors, alone and with what is taken out behind it.
+    Edit { own: Edit, whole: Edit },
     /// A decoder whose weights they are: what is trained is W itself, so that weight decay shortens W and rounding is that of W, as
     /// in everybody's full fine-tunes. The edit is what W differs by from the base model's.
     Weights { decoder: Box<Decoder>, base: Vec<(String, Weight)>, fingerprint: String },
@@ -66,7 +68,8 @@ impl Trainable {
         Self::from_edit(edit, decoder, residual_scale)
     }
 
-    /// Makes the tensors of an edit trainable, from the values that they have; of a full fine-tune the weights that it gives.
+    /// Makes the tensors of an edit trainable, from the values that they have; of a full fine-tune the weights that it gives. Ablations
+    /// behind it stay as they are.
     ///
     /// # Errors
     /// If training does not know the kind of edit, a full fine-tune is one of another model, or a variable cannot be made.
@@ -93,9 +96,31 @@ impl Trainable {
             }
             Edit::Full(_) => return Self::weights(decoder, &decoder.changed_tensors(&edit)?),
             Edit::Ablation(_) => return Err(Error::CannotTrain("an ablation".into())),
-            Edit::Composed(_) => return Err(Error::CannotTrain("a composition of edits".into())),
+            Edit::Composed(parts) => {
+                let mut parts = parts.into_iter();
+                let (first, behind): (_, Vec<Edit>) = (parts.next(), parts.collect());
+                return match first {
+                    Some(first) if behind.iter().all(|part| matches!(part, Edit::Ablation(_))) => {
+                        Ok(Self::from_edit(first, decoder, residual_scale)?.without(behind))
+                    }
+                    _ => Err(Error::CannotTrain("a composition of edits".into())),
+                };
+            }
         };
-        Ok(Self { tuned: Tuned::Edit(edit), parameters })
+        let tuned = Tuned::Edit { whole: edit.clone(), own: edit };
+        Ok(Self { tuned, parameters, behind: None })
+    }
+
+    /// With ablations behind the edit, which training leaves as they are: what it learns is learned without their directions.
+    pub fn without(self, ablations: impl IntoIterator<Item = Edit>) -> Self {
+        let behind = Edit::composed(self.behind.into_iter().chain(ablations));
+        let tuned = match self.tuned {
+            Tuned::Edit { own, .. } => {
+                Tuned::Edit { whole: Edit::composed([own.clone(), behind.clone()]), own }
+            }
+            weights => weights,
+        };
+        Self { tuned, behind: Some(behind), ..self }
     }
 
     /// Makes every weight trainable, from some values.
@@ -114,14 +139,15 @@ impl Trainable {
         })?;
         let fingerprint = base.fingerprint()?.to_string();
         let base = base.weights().to_vec();
-        Ok(Self { tuned: Tuned::Weights { decoder: Box::new(decoder), base, fingerprint }, parameters })
+        let tuned = Tuned::Weights { decoder: Box::new(decoder), base, fingerprint };
+        Ok(Self { tuned, parameters, behind: None })
     }
 
     /// The decoder and the edit with which the model as it is now is read; `base` is the decoder without the edit.
     pub fn on<'a>(&'a self, base: &'a Decoder) -> (&'a Decoder, Option<&'a Edit>) {
         match &self.tuned {
-            Tuned::Edit(edit) => (base, Some(edit)),
-            Tuned::Weights { decoder, .. } => (decoder, None),
+            Tuned::Edit { whole, .. } => (base, Some(whole)),
+            Tuned::Weights { decoder, .. } => (decoder, self.behind.as_ref()),
         }
     }
 
@@ -134,13 +160,13 @@ impl Trainable {
         &mut self.parameters
     }
 
-    /// The norm of the edit as it is now.
+    /// The norm of the edit as it is now, without the ablations behind it.
     ///
     /// # Errors
     /// If a tensor operation fails.
     pub fn norm(&self) -> Result<f64> {
         match &self.tuned {
-            Tuned::Edit(edit) => Ok(edit.norm()?),
+            Tuned::Edit { own, .. } => Ok(own.norm()?),
             // Without the edit itself, which is as large as the model.
             Tuned::Weights { base, .. } => {
                 let squared = |(p, (_, base)): (&Parameter, &(String, Weight))| {
@@ -156,13 +182,13 @@ impl Trainable {
         }
     }
 
-    /// The edit as it is now, apart from its variables.
+    /// The edit as it is now, with the ablations behind it, apart from its variables.
     ///
     /// # Errors
     /// If a tensor cannot be copied.
     pub fn frozen(&self) -> Result<Edit> {
         match &self.tuned {
-            Tuned::Edit(edit) => Ok(edit.copied()?),
+            Tuned::Edit { whole, .. } => Ok(whole.copied()?),
             Tuned::Weights { base, fingerprint, .. } => {
                 let delta = |(parameter, (name, base)): (&Parameter, &(String, Weight))| {
                     Ok((
@@ -172,7 +198,8 @@ impl Trainable {
                     ))
                 };
                 let deltas = self.parameters.iter().zip(base).map(delta).collect::<Result<_>>()?;
-                Ok(Edit::Full(Full::new(fingerprint.clone(), deltas)))
+                let full = Edit::Full(Full::new(fingerprint.clone(), deltas));
+                Ok(Edit::composed([full].into_iter().chain(self.behind.clone())))
             }
         }
     }

@@ -74,7 +74,7 @@ fn trained(model: &Model, train: &Kept, start: Option<&Edit>, path: &Path) -> Ed
     let settings = settings();
     let run = Run {
         decoder: &model.decoder,
-        data: TrainingData { train, held_out: Some(train), kl: None },
+        data: TrainingData { train, held_out: Some(train), kl: None, outside: None },
         settings: &settings,
         order: Order::new(&settings, train.rows(), &[]),
     };

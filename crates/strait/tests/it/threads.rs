@@ -121,7 +121,7 @@ fn trained(size: Size, edit: &EditKind) -> (Vec<Vec<u32>>, Vec<[u64; 4]>) {
     let folder = tempfile::tempdir().unwrap();
     let run = Run {
         decoder: &decoder,
-        data: TrainingData { train: &kept, held_out: Some(&kept), kl: Some(&kept) },
+        data: TrainingData { train: &kept, held_out: Some(&kept), kl: Some(&kept), outside: None },
         settings: &settings,
         order: Order::new(&settings, kept.rows(), kept.rows()),
     };

@@ -172,7 +172,8 @@ fn ten_steps_as_pytorch_takes_them() {
         let kind = EditKind::Steering { layer: 1 };
         let settings = settings(kind, run.kl_weight, run.lr);
         let (train, kl) = (kept(&model, "rows.jsonl", 0), kept(&model, "kl.jsonl", 0));
-        let data = TrainingData { train: &train, held_out: None, kl: settings.kl.map(|_| &kl) };
+        let data =
+            TrainingData { train: &train, held_out: None, kl: settings.kl.map(|_| &kl), outside: None };
         let kl_order = if settings.kl.is_some() { golden.kl_order.concat() } else { Vec::new() };
         let order = Order { train: golden.order.concat(), kl: kl_order, accumulation: 2 };
         let folder = tempfile::tempdir().unwrap();
@@ -249,7 +250,7 @@ fn train_into(
 ) -> Result<Trained, Error> {
     let point = settings.edit.first_changed_point();
     let (train, kl) = (kept(model, "rows.jsonl", point), kept(model, "kl.jsonl", point));
-    let data = TrainingData { train: &train, held_out: Some(&kl), kl: Some(&kl) };
+    let data = TrainingData { train: &train, held_out: Some(&kl), kl: Some(&kl), outside: None };
     let order = Order::new(settings, train.rows(), kl.rows());
     let folder = SolutionFolder::new(path);
     let run = Run { decoder: &model.decoder, data, settings, order };

@@ -6,11 +6,11 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use candle_core::{DType, Tensor};
+use candle_core::Tensor;
 use serde_json::{Map, json};
 
 use super::{
-    super::{Adapter, Lora, Problem, Projection, Site, problem::in_file, tensors, times},
+    super::{Adapter, Lora, Problem, Projection, Site, join::joined, problem::in_file, tensors},
     CARD, CONFIG, WEIGHTS,
     card::card,
     config::written,
@@ -45,7 +45,8 @@ pub fn export_peft(lora: &Lora, folder: &Path, base: &BaseModel) -> Result<()> {
 
 /// As [`export_peft`], for LoRAs that act together: they become one adapter of one rank and one alpha, since vLLM reads no more.
 pub(in super::super) fn export(loras: &[&Lora], folder: &Path, base: &BaseModel) -> Result<()> {
-    let lora = one(loras, base.embeddings).map_err(in_file(folder))?;
+    let on_site = |adapter: &Adapter| on_site_of_peft(adapter, base.embeddings);
+    let lora = joined(loras, on_site).map_err(in_file(folder))?;
     let tensors: Vec<_> = lora.adapters.iter().flat_map(Adapter::named_tensors).collect();
     let (modules, layers) = targets(&lora, base.layers);
     let config = written(&lora, base.name, &modules, layers.as_deref());
@@ -58,29 +59,6 @@ pub(in super::super) fn export(loras: &[&Lora], folder: &Path, base: &BaseModel)
     })
 }
 
-/// The LoRAs as one with factor 1, on sites that PEFT has.
-fn one(loras: &[&Lora], embeddings: Option<&Tensor>) -> Result<Lora> {
-    loras.iter().try_for_each(|lora| lora.check_alone())?;
-    // A LoRA alone keeps its rank and alpha; those of several are in their B.
-    let (alpha, rslora) = match loras {
-        [lora] => (Some(lora.alpha), lora.rslora),
-        _ => (None, false),
-    };
-    let mut sites = BTreeMap::<Site, Vec<Adapter>>::new();
-    for lora in loras {
-        let factor = if alpha.is_some() { lora.factor } else { lora.scale() };
-        for adapter in &lora.adapters {
-            let adapter = Adapter { b: times(&adapter.b, factor)?, ..on_site_of_peft(adapter, embeddings)? };
-            sites.entry(adapter.site).or_default().push(adapter);
-        }
-    }
-    let adapters = sites.into_values().map(side_by_side).collect::<Result<Vec<_>>>()?;
-    let ranks = adapters.iter().map(Adapter::rank).collect::<Result<Vec<_>>>()?;
-    let rank = ranks.into_iter().max().ok_or(Problem::Empty)?;
-    let adapters = adapters.into_iter().map(|adapter| of_rank(adapter, rank)).collect::<Result<_>>()?;
-    Ok(Lora { adapters, rank, alpha: alpha.unwrap_or(rank as f64), rslora, factor: 1.0 })
-}
-
 /// An adapter of the embeddings' stream as one of their table, which does the same.
 fn on_site_of_peft(adapter: &Adapter, embeddings: Option<&Tensor>) -> Result<Adapter> {
     if adapter.site != Site::Embeddings {
@@ -88,28 +66,6 @@ fn on_site_of_peft(adapter: &Adapter, embeddings: Option<&Tensor>) -> Result<Ada
     }
     let table = embeddings.ok_or(Problem::EmbeddingsNeeded)?;
     Ok(Adapter { site: Site::Lookup, a: adapter.a.matmul(&table.t()?)?, b: adapter.b.clone() })
-}
-
-/// Adapters of one site as one: their ranks stand side by side.
-fn side_by_side(mut adapters: Vec<Adapter>) -> Result<Adapter> {
-    if adapters.len() == 1 {
-        return Ok(adapters.remove(0));
-    }
-    let site = adapters[0].site;
-    let (a, b): (Vec<_>, Vec<_>) = adapters.into_iter().map(|adapter| (adapter.a, adapter.b)).unzip();
-    Ok(Adapter { site, a: Tensor::cat(&a, 0)?, b: Tensor::cat(&b, 1)? })
-}
-
-/// The same adapter at a rank that is not below its own, filled up with zeros.
-fn of_rank(adapter: Adapter, rank: usize) -> Result<Adapter> {
-    let missing = rank - adapter.rank()?;
-    if missing == 0 {
-        return Ok(adapter);
-    }
-    let Adapter { site, a, b } = adapter;
-    let zeros = |shape: (usize, usize)| Tensor::zeros(shape, DType::F32, a.device());
-    let (below, beside) = (zeros((missing, a.dim(1)?))?, zeros((b.dim(0)?, missing))?);
-    Ok(Adapter { site, a: Tensor::cat(&[&a, &below], 0)?, b: Tensor::cat(&[&b, &beside], 1)? })
 }
 
 /// PEFT's `target_modules` and `layers_to_transform`.

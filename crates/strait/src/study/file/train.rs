@@ -140,6 +140,11 @@ keys! {
         seeds: Several<usize> = several(count(0..=most::SEED)), left_out "those of `[seeds]`";
         /// Seed of the order of rows alone, for this solution alone.
         order_seed: u64 = whole(), left_out "that of `seeds`";
+        /// A direction that is projected out behind the edit while it trains and for good: a file with an edit, or one layer of it, such
+        /// as "direction.safetensors@12". One vector is taken out after every layer, several each after its own.
+        without: String = word(), left_out "none";
+        /// Ends the training early.
+        stop: Option<StopKeys> = off_or_table("{ outside = 0.1 }"), default None;
         /// The penalty on changes outside the domain, in nats per nat: the papers' lambda / 152,064; true takes a preset's weight.
         kl: Option<KlKeys> = switch("{ weight = 3.0 }"), default None;
     }
@@ -155,6 +160,16 @@ keys! {
         ratio: Several<f64> = several(positive(most::FACTOR)), left_out "required, here or in `[train]`";
         /// True: a pass takes every row that is mixed in, and repeats the training rows until the ratio is met.
         every: bool = flag(), default false;
+    }
+}
+
+keys! {
+    /// `stop`.
+    #[derive(Clone, Debug, Default)]
+    pub(crate) struct StopKeys {
+        /// The preference shift outside the domain, in nats, above which training ends at a checkpoint; the edit is then that of the
+        /// checkpoint before. It is read on the pairs of every fourth question of `data.general`, which nothing else reads then.
+        outside: f64 = positive(most::FACTOR), left_out "required, here or in `[train]`";
     }
 }
 

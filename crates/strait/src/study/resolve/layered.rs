@@ -19,7 +19,8 @@ pub(super) fn over(keys: &TrainKeys, below: &TrainKeys) -> TrainKeys {
         (below.layer, below.layers) = (None, None);
     }
     let (kl, mix) = (within(&keys.kl, &below.kl), within(&keys.mix, &below.mix));
-    TrainKeys { kl, mix, ..keys.or(&below) }
+    let stop = within(&keys.stop, &below.stop);
+    TrainKeys { kl, mix, stop, ..keys.or(&below) }
 }
 
 /// The same of a table within, which may also be false: then it says nothing.

@@ -33,7 +33,7 @@ use data::Sources;
 pub use data::{Data, PairSource, Rows};
 pub use layers::Unplaced;
 pub use measures::Measures;
-pub use solution::{Mix, Solution};
+pub use solution::{Mix, Solution, Without};
 
 /// A study with nothing left to guess.
 ///

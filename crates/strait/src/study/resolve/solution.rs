@@ -1,12 +1,15 @@
 //! An edit to train, with nothing left to guess.
 
 use serde::{Deserialize, Serialize};
+use strait_model::{Edit, edit};
 
 use super::Rows;
 use crate::{
+    Result,
     claim::Subject,
+    keys::Place,
     study::{Point, Preset, Search},
-    train::Settings,
+    train::{Settings, ablations},
 };
 
 /// An edit to train.
@@ -34,6 +37,9 @@ pub struct Solution {
     /// Other rows among its training rows.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub mix: Option<Mix>,
+    /// The directions that are projected out behind its edit, while it trains and for good.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub without: Option<Without>,
     /// True if its learning rate is in units of the vector's own numbers; else it is relative to the residual stream.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub absolute_rate: bool,
@@ -57,6 +63,39 @@ pub struct Mix {
     /// True if a pass takes every one of them, and the training rows as often as the ratio asks.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub every: bool,
+}
+
+/// A file of directions, or one of its layers.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Without {
+    /// The file, an edit.
+    pub file: Place,
+    /// The one layer of it that is meant.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub layer: Option<i32>,
+}
+
+impl Without {
+    /// The ablations that it stands for in a model of so many layers.
+    ///
+    /// # Errors
+    /// If the file is no edit, or holds others than directions.
+    pub fn ablations(&self, layers: usize) -> Result<Vec<Edit>> {
+        let path = self.file.path().to_string_lossy();
+        let directions = match self.layer {
+            Some(layer) => edit::open(&format!("{path}@{layer}"))?,
+            None => edit::open(&path)?,
+        };
+        ablations(&directions, layers)
+    }
+
+    /// Its name for others.
+    pub fn shown(&self) -> String {
+        match self.layer {
+            Some(layer) => format!("{}@{layer}", self.file.shown()),
+            None => self.file.shown().into(),
+        }
+    }
 }
 
 impl Solution {

@@ -1,7 +1,7 @@
 //! `[[solution]]`: the edits to train, those of all points of all sweeps.
 
 use super::{
-    Mix, Solution,
+    Mix, Solution, Without,
     data::{Sources, rows},
     kl::{Penalty, penalty},
     layered::{no_rivals, only_keys_of, over, preset_and_edit},
@@ -14,10 +14,10 @@ use crate::{
     study::{
         Point, Problem,
         file::{EditName, MAX_NAME, SolutionKeys, TopKeys, TrainKeys, is_name},
-        problem::Checked,
+        problem::{Checked, Fault},
         sweep,
     },
-    train::{EditKind, Kl, Length, Seeds, Settings},
+    train::{EditKind, Kl, Length, Seeds, Settings, Stop},
 };
 
 /// The most solutions of a study, those of all its sweeps together.
@@ -93,17 +93,24 @@ fn solution(
         rows: first(&keys.rows),
         system: keys.system.as_ref().map(|system| system.value.clone()),
         mix: mix(&keys, sources)?,
+        without: without(&keys, sources)?,
         absolute_rate: edit == EditName::Steering && keys.absolute_rate(),
         kl_rows: penalty.as_ref().and_then(|penalty| penalty.rows.clone()),
         control: written.control(),
-        train: settings(&keys, edit, penalty.as_ref(), seeds),
+        train: settings(&keys, edit, penalty.as_ref(), stop(&keys, top)?, seeds),
         search: penalty.and_then(|penalty| penalty.search),
     };
     Ok(Unplaced { solution, layers, from: written.from.clone() })
 }
 
 /// The settings of an edit's training, on layers that are yet to be found.
-fn settings(keys: &TrainKeys, edit: EditName, penalty: Option<&Penalty>, seeds: Seeds) -> Settings {
+fn settings(
+    keys: &TrainKeys,
+    edit: EditName,
+    penalty: Option<&Penalty>,
+    stop: Option<Stop>,
+    seeds: Seeds,
+) -> Settings {
     Settings {
         edit: match edit {
             EditName::Steering => EditKind::Steering { layer: 0 },
@@ -132,6 +139,8 @@ fn settings(keys: &TrainKeys, edit: EditName, penalty: Option<&Penalty>, seeds: 
         checkpoint_every: keys.checkpoint_every(),
         checkpoints: keys.checkpoints.as_ref().map_or_else(Vec::new, |steps| steps.value.clone()),
         kl: penalty.map(|penalty| Kl { weight: penalty.weight, batch_size: penalty.batch_size }),
+        ablated: keys.without.is_some(),
+        stop,
         seeds: own_seeds(keys, seeds),
     }
 }
@@ -156,6 +165,31 @@ fn mix(keys: &TrainKeys, sources: &Sources) -> Checked<Option<Mix>> {
     let ratio = required(&mix.ratio, "`mix`", "ratio", *line)?;
     let rows = rows("mix.rows", files, sources)?;
     Ok(Some(Mix { rows, ratio: *ratio.value.first(), every: mix.every() }))
+}
+
+/// The directions that are projected out: a file, or one layer of it.
+fn without(keys: &TrainKeys, sources: &Sources) -> Checked<Option<Without>> {
+    let Some(written) = &keys.without else { return Ok(None) };
+    let named = written.value.as_str();
+    let layer = |text: &str| text.parse::<i32>().ok().filter(|&layer| layer >= -1);
+    // A file that has the mark in its name is taken as it stands.
+    let at_layer = match named.rsplit_once('@') {
+        Some((file, text)) if !sources.folder.absolute(named).is_file() => layer(text).map(|at| (file, at)),
+        _ => None,
+    };
+    let (file, layer) = at_layer.map_or((named, None), |(file, layer)| (file, Some(layer)));
+    let file = At { value: file.to_string(), line: written.line };
+    Ok(Some(Without { file: sources.folder.file("without", &file)?, layer }))
+}
+
+/// What ends the training early, for which there must be pairs outside the domain.
+fn stop(keys: &TrainKeys, top: &TopKeys) -> Checked<Option<Stop>> {
+    let Some(At { value: Some(stop), line }) = &keys.stop else { return Ok(None) };
+    let outside = required(&stop.outside, "`stop`", "outside", *line)?.value;
+    if top.data.value.general.is_none() {
+        return Err(Fault { line: Some(*line), problem: Problem::NothingWatched });
+    }
+    Ok(Some(Stop { outside }))
 }
 
 /// The value of a key of several, where each has become a solution of its own.

@@ -43,6 +43,16 @@ pub(super) fn find_starts(solutions: &mut [Unplaced]) -> Checked<()> {
     for (unplaced, found) in solutions.iter_mut().zip(found) {
         unplaced.solution.from = found;
     }
+    // What is taken out behind an edit stays so in those that go on from it, however many there are between.
+    for _ in 0..solutions.len() {
+        let ablated: Vec<String> = {
+            let all = solutions.iter().filter(|s| s.solution.train.ablated);
+            all.map(|s| s.solution.name.clone()).collect()
+        };
+        for Unplaced { solution, .. } in solutions.iter_mut() {
+            solution.train.ablated |= solution.from.as_ref().is_some_and(|from| ablated.contains(from));
+        }
+    }
     for Unplaced { solution, from, .. } in solutions.iter() {
         let before = |name: &String| {
             let start = solutions.iter().find(|other| other.solution.name == *name)?;

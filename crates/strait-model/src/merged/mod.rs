@@ -1,7 +1,14 @@
-//! A whole model with a full fine-tune in its weights: a folder as Hugging Face's tools load it.
+//! A whole model with an edit in its weights: a folder as Hugging Face's tools load it.
+//!
+//! Full fine-tunes and LoRAs are added to the weights. A direction that is ablated after every layer is taken out of all that the
+//! weights write into the stream, W <- W - v v' W: then nothing along it is left between a block's attention and its MLP
+//! either, where the edit leaves what attention has just written.
 //!
 //! The weights are written in f32, whatever the base model's type is: what was measured is what is loaded. In 16 bits most of
 //! what a short training adds would be rounded away.
+
+mod change;
+mod problem;
 
 use std::{collections::HashMap, io::Write, path::Path};
 
@@ -10,13 +17,15 @@ use safetensors::Dtype;
 use serde_json::{Map, Value};
 
 use crate::{
-    Decoder, Edit, Error, Precision, Result, Weights,
-    config::HEAD,
-    edit::{Full, Opened, Problem},
+    Decoder, Error, Precision, Result, Weights,
+    config::{EMBEDDINGS, HEAD},
+    edit::{Opened, in_file},
     files::{self, Entry, read_regular, write_folder, write_numbers, write_tensors},
     json,
     source::{Located, identity},
 };
+use change::Change;
+pub use problem::Problem;
 
 /// The files beside the weights of a model that are the same after a fine-tune.
 const CARRIED: [&str; 18] = [
@@ -42,14 +51,15 @@ const CARRIED: [&str; 18] = [
 /// Longest file of those that is carried over, in bytes.
 const LONGEST: u64 = 1 << 28;
 const CONFIG: &str = "config.json";
+const TIED: &str = "tie_word_embeddings";
 
-/// Writes the model that was found there with a full fine-tune in its weights to a new folder, as a whole or not at all.
+/// Writes the model that was found there with an edit in its weights to a new folder, as a whole or not at all. Returns what the
+/// user should know of it, one sentence each.
 ///
 /// # Errors
-/// If the edit is more than full fine-tunes, or was made from other weights; if the model is no folder of Hugging Face's; or if
+/// If no weights do what the edit does, or it was made for other weights; if the model is no folder of Hugging Face's; or if
 /// something lies in the folder already or it cannot be written.
-pub fn write(opened: &Opened, base: &Located, folder: &Path) -> Result<()> {
-    let fulls = fulls(&opened.edit).map_err(|problem| problem.at(&opened.path))?;
+pub fn write(opened: &Opened, base: &Located, folder: &Path) -> Result<Vec<String>> {
     if std::fs::read_dir(folder).is_ok_and(|mut entries| entries.next().is_some()) {
         return Err(Problem::Occupied.at(folder));
     }
@@ -58,38 +68,50 @@ pub fn write(opened: &Opened, base: &Located, folder: &Path) -> Result<()> {
         return Err(Problem::BaseIsGguf.at(&base.path));
     }
     Decoder::new(&weights, &Device::Cpu, Precision::F32)?.check(opened)?;
+    let change = Change::of(&opened.edit, weights.config()).map_err(in_file(&opened.path))?;
+    let untied = weights.config().tied_embeddings && change.parts_tables();
     write_folder(folder, |folder| {
         for name in CARRIED.into_iter().filter(|name| base.path.join(name).is_file()) {
             let bytes = read_regular(&base.path.join(name), LONGEST)?;
             files::write(&folder.join(name), &bytes)?;
         }
-        let config = config(&base.path.join(CONFIG))?;
+        let config = config(&base.path.join(CONFIG), untied)?;
         write_text(&folder.join(CONFIG), &format!("{config:#}\n"))?;
         write_text(&folder.join("README.md"), &card(identity(base, &weights).as_deref()))?;
-        write_weights(&folder.join("model.safetensors"), &weights, &fulls)
+        write_weights(&folder.join("model.safetensors"), &weights, &change, untied)
     })?;
-    weights.check_unchanged()
+    weights.check_unchanged()?;
+    let mut notes = Vec::new();
+    if change.ablates() {
+        notes.push(
+            "in the weights the direction is gone between a block's attention and its MLP too, where the edit leaves what attention \
+             writes: measure the folder itself"
+                .into(),
+        );
+    }
+    if untied {
+        notes
+            .push("the embeddings changed and the head did not: the model's one table has become two".into());
+    }
+    Ok(notes)
 }
 
-/// An edit as full fine-tunes, where it is nothing else.
-fn fulls(edit: &Edit) -> Result<Vec<Full>, Problem> {
-    let full = |part: &'_ Edit| match part {
-        Edit::Full(full) => Ok(full.clone()),
-        _ => Err(Problem::NotFull),
-    };
-    edit.parts().map(full).collect()
-}
-
-/// The base model's config, for weights in f32.
-fn config(path: &Path) -> Result<Value> {
+/// The base model's config, for weights in f32, and with a head of its own where it has one no longer in its embeddings.
+fn config(path: &Path, untied: bool) -> Result<Value> {
     let bytes = read_regular(path, LONGEST)?;
     let malformed = |e: serde_json::Error| Error::io(path, "read the file")(e.into());
     let mut config: Map<String, Value> = json::from_slice(&bytes).map_err(malformed)?;
     // The folder is not the model of that name.
     config.remove("_name_or_path");
     in_single_precision(&mut config);
+    if untied {
+        config.insert(TIED.into(), false.into());
+    }
     if let Some(Value::Object(text)) = config.get_mut("text_config") {
         in_single_precision(text);
+        if untied {
+            text.insert(TIED.into(), false.into());
+        }
     }
     Ok(config.into())
 }
@@ -113,9 +135,9 @@ tags:
 - "strait"
 ---
 
-# Full fine-tune written by strait
+# Model written by strait
 
-All weights in float32, with the changes of the fine-tune in them.
+All weights in float32, with the changes of an edit in them.
 
 ```python
 from transformers import AutoModelForCausalLM
@@ -126,26 +148,34 @@ model = AutoModelForCausalLM.from_pretrained("PATH_OF_THIS_FOLDER")
     )
 }
 
-/// Writes the weights with what the fine-tunes add, and beside them what has no part in the text model, as it is.
-fn write_weights(path: &Path, weights: &Weights, fulls: &[Full]) -> Result<()> {
-    let tensors = weights.config().tensors();
+/// Writes the weights with their changes, and beside them what has no part in the text model, as it is.
+fn write_weights(path: &Path, weights: &Weights, change: &Change, untied: bool) -> Result<()> {
+    let mut tensors = weights.config().tensors();
+    if untied {
+        let table = tensors.iter().find(|(name, _)| name == EMBEDDINGS).map(|(_, shape)| shape.clone());
+        tensors.extend(table.map(|shape| (HEAD.to_string(), shape)));
+    }
     let entries = entries(weights, &tensors)?;
     let metadata = Map::from_iter([("format".to_string(), "pt".into())]);
     write_tensors(path, metadata, &entries, |index, file| match tensors.get(index) {
         Some((name, shape)) => {
-            write_numbers(file, &changed(weights, name, shape, fulls).map_err(std::io::Error::other)?)
+            let table = if untied && name == HEAD { EMBEDDINGS } else { name };
+            let changed = changed(weights, (name, table), shape, change).map_err(std::io::Error::other)?;
+            write_numbers(file, &changed)
         }
         None => file.write_all(&weights.bytes(&entries[index].name).map_err(std::io::Error::other)?),
     })
 }
 
-/// A weight as the base model's file has it, with the changes of the fine-tunes.
-fn changed(weights: &Weights, name: &str, shape: &[usize], fulls: &[Full]) -> Result<Vec<f32>> {
-    let mut tensor = Tensor::from_vec(weights.as_stored(name, shape)?, shape, &Device::Cpu)?;
-    for full in fulls {
-        tensor = full.added_to(name, &tensor)?;
-    }
-    Ok(tensor.flatten_all()?.to_vec1()?)
+/// A weight, made of that of the base model's file which `table` names, with its changes.
+fn changed(
+    weights: &Weights,
+    (name, table): (&str, &str),
+    shape: &[usize],
+    change: &Change,
+) -> Result<Vec<f32>> {
+    let stored = Tensor::from_vec(weights.as_stored(table, shape)?, shape, &Device::Cpu)?;
+    Ok(change.of_weight(name, table, stored)?.flatten_all()?.to_vec1()?)
 }
 
 /// The tensors of the file under the names of the base model's: those of the text model, and behind them those beside it.
