@@ -10,11 +10,13 @@ mod changed;
 mod decode;
 mod edited;
 mod packed;
+mod readout;
 
 pub use cache::{Cache, Sequence};
-pub use decode::Piece;
+pub use decode::{Extension, Piece};
 pub use edited::first_changed_point;
 pub use packed::Packed;
+pub use readout::{Reading, Readout};
 
 use std::{collections::HashMap, ops::Range, sync::Arc};
 
@@ -318,13 +320,7 @@ impl Decoder {
     /// # Errors
     /// As [`Decoder::embed`].
     pub fn residuals(&self, batch: &Packed, edit: Option<&Edit>) -> Result<Vec<Tensor>> {
-        let mut stream = self.embed(batch)?;
-        let mut seen = vec![self.steer(stream.clone(), 0, batch.ids(), edit, ops::linear)?];
-        for layer in 0..self.config.layers {
-            stream = self.run(stream, layer..layer + 1, batch, edit)?;
-            seen.push(self.steer(stream.clone(), layer + 1, &[], edit, ops::linear)?);
-        }
-        Ok(seen)
+        self.residuals_after(batch, -1..self.config.layers as i32, edit)
     }
 
     fn block(&self, stream: Tensor, layer: usize, pass: &Pass) -> Result<Tensor> {

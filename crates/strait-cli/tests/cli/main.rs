@@ -19,6 +19,7 @@ mod judging;
 mod junk;
 mod leaks;
 mod models;
+mod monitor;
 mod numbers;
 mod protocol;
 mod readings;

@@ -30,6 +30,7 @@ pub static ALL: &[Kind] = &[
     Kind::of::<super::turn::Turn>(),
     Kind::of::<super::direction::Directions>(),
     Kind::of::<super::norm::Norm>(),
+    Kind::of::<super::monitor::Monitors>(),
 ];
 
 /// A measure without its settings.

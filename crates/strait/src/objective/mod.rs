@@ -8,4 +8,4 @@ mod losses;
 mod row;
 
 pub use kept::{Kept, kept_bytes};
-pub use row::{Row, TOKENS_AT_ONCE, batches, packed};
+pub use row::{Row, TOKENS_AT_ONCE, batches, packed, response_places};
