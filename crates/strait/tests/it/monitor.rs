@@ -441,3 +441,105 @@ fn answers_of_any_format_are_read() {
     let error = monitor::read_rows(&model, &source, &mut Default::default(), &Silent).unwrap_err();
     assert!(error.hint().is_some(), "{error}");
 }
+
+mod needs_smollm2 {
+    use strait::{
+        data::{RowSource, read_chats},
+        interval::Interval,
+    };
+
+    use super::*;
+
+    /// The technical and the plain answers of some domains of `data/technical`, the rows of these numbers.
+    fn answers(model: &Model, domains: &[&str], rows: std::ops::Range<usize>) -> [Vec<(Row, String)>; 2] {
+        ["technical", "plain"].map(|kind| {
+            let of_domain = |domain: &&str| {
+                let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../data/technical");
+                let chats =
+                    read_chats(&RowSource::File(folder.join(format!("{domain}.{kind}.jsonl")))).unwrap();
+                let row = |chat: &strait::data::Chat| {
+                    (Row::from_chat(model, &chat.conversation, &chat.place).unwrap(), (*domain).to_string())
+                };
+                chats[rows.clone()].iter().map(row).collect::<Vec<_>>()
+            };
+            domains.iter().flat_map(of_domain).collect()
+        })
+    }
+
+    fn bare(answers: &[(Row, String)]) -> Vec<Row> {
+        answers.iter().map(|(row, _)| row.clone()).collect()
+    }
+
+    fn labelled([technical, plain]: &[Vec<(Row, String)>; 2]) -> (Vec<Row>, Labels) {
+        let all = [technical.as_slice(), plain].concat();
+        let kinds = (0..all.len()).map(|row| row < technical.len()).collect();
+        let rows = bare(&all);
+        let labels = Labels::of(&rows, kinds, all.into_iter().map(|(_, domain)| domain).collect());
+        (rows, labels)
+    }
+
+    /// The bar of the monitor: answers in domains that gave neither direction nor threshold.
+    #[test]
+    #[ignore = "needs SmolLM2: scripts/fetch-test-models.sh --small DIR, STRAIT_MODELS=DIR"]
+    fn technical_answers_are_told_in_other_domains() {
+        let path = Path::new(&std::env::var("STRAIT_MODELS").unwrap()).join("smollm2.gguf");
+        let located = Located { name: "smollm2".into(), path, road: Road::Path, revision: None };
+        let model = Model::load(&located, &Device::Cpu, Precision::F32).unwrap();
+        let known = ["animals", "body", "buildings", "clothes", "computers"];
+        let others = ["food", "games", "space", "tools", "weather"];
+        let learnt = answers(&model, &known, 0..12);
+        let [_, clean] = answers(&model, &known, 12..20);
+        let tested = labelled(&answers(&model, &others, 0..20));
+        let learnt_rows = learnt.each_ref().map(|answers| bare(answers));
+        let conditions = learnt_rows.each_ref().map(|rows| strait::direction::Condition { rows, edit: None });
+        let directions = strait::direction::mean_difference(
+            &model.decoder,
+            conditions,
+            strait::direction::Tokens::Response,
+        )
+        .unwrap();
+        let learnt = labelled(&learnt);
+        for layer in [4, 9, 14, 19, 24] {
+            let direction = directions.iter().find(|direction| direction.layer == layer).unwrap().clone();
+            let monitor = monitor::calibrate(
+                &model.decoder,
+                &[direction],
+                &bare(&clean),
+                None,
+                Settings::default(),
+                &Silent,
+            )
+            .unwrap()
+            .monitor;
+            let evaluation = monitor::evaluate(
+                &model.decoder,
+                &monitor,
+                None,
+                Labelled { rows: &tested.0, labels: &tested.1 },
+                Some(Labelled { rows: &learnt.0, labels: &learnt.1 }),
+                0..8,
+                &Silent,
+            )
+            .unwrap();
+            let words = |i: Interval| format!("{:.3} [{:.3}, {:.3}]", i.value, i.low, i.high);
+            let all = &evaluation.all;
+            println!(
+                "layer {layer}: AUROC {}, detection {}, false alarms {}",
+                words(all.auroc),
+                words(all.detection),
+                words(all.false_alarms)
+            );
+            for baseline in &evaluation.baselines {
+                println!(
+                    "  {:?}: {} ({:.3} to {:.3}), beyond {}",
+                    baseline.method,
+                    words(baseline.auroc),
+                    baseline.least,
+                    baseline.greatest,
+                    words(baseline.beyond)
+                );
+            }
+            assert!(all.auroc.low > 0.9, "{all:?}");
+        }
+    }
+}
