@@ -2,7 +2,8 @@
 
 use crate::{
     Edit, Message, Model, Result, Role,
-    sample::{Sampling, sample},
+    decoder::Readout,
+    sample::{Sampling, sample_reading},
 };
 
 /// A conversation with a model under an edit.
@@ -38,6 +39,7 @@ use crate::{
 pub struct Chat<'a> {
     model: &'a Model,
     edit: Option<&'a Edit>,
+    readout: Option<Readout>,
     /// The seed is the next answer's.
     sampling: Sampling,
     messages: Vec<Message>,
@@ -61,7 +63,13 @@ impl<'a> Chat<'a> {
     ///
     /// The first answer is drawn with the seed of `sampling`, each later one with the next.
     pub fn new(model: &'a Model, edit: Option<&'a Edit>, messages: Vec<Message>, sampling: Sampling) -> Self {
-        Self { model, edit, sampling, given: messages.len(), messages }
+        Self { model, edit, readout: None, sampling, given: messages.len(), messages }
+    }
+
+    /// The same conversation, of whose answers' tokens readings are taken.
+    #[must_use]
+    pub fn reading(self, readout: Readout) -> Self {
+        Self { readout: Some(readout), ..self }
     }
 
     /// The messages so far, in order.
@@ -80,9 +88,22 @@ impl<'a> Chat<'a> {
     /// tokens, and ends the answer by returning `false`.
     ///
     /// # Errors
-    /// As [`Tokenizer::encode_prompt`](crate::Tokenizer::encode_prompt) and [`sample`]; the conversation is then as it was
+    /// As [`Tokenizer::encode_prompt`](crate::Tokenizer::encode_prompt) and [`sample`](crate::sample::sample); the conversation is then as it was
     /// before the question.
     pub fn ask(&mut self, question: &str, mut seen: impl FnMut(&str) -> bool) -> Result<Answer> {
+        self.ask_reading(question, |text, _| seen(text))
+    }
+
+    /// As [`ask`](Self::ask); `seen` also gets the readings of the token that completed the text, which are empty where none are
+    /// taken and at the last token.
+    ///
+    /// # Errors
+    /// As [`ask`](Self::ask).
+    pub fn ask_reading(
+        &mut self,
+        question: &str,
+        mut seen: impl FnMut(&str, &[f32]) -> bool,
+    ) -> Result<Answer> {
         let asked = Message::new(Role::User, question);
         let messages = [self.messages.as_slice(), &[asked]].concat();
         let tokenizer = &self.model.tokenizer;
@@ -90,11 +111,14 @@ impl<'a> Chat<'a> {
         let mut stream = tokenizer.stream();
         let mut text = String::new();
         let mut undecoded = None;
+        let readout = self.readout.as_ref();
         let drawn =
-            sample(self.model, &prompt, self.edit, 1, &self.sampling, |_, id| match stream.push(id) {
+            sample_reading(self.model, &prompt, self.edit, 1, &self.sampling, readout, |drawn| match stream
+                .push(drawn.id)
+            {
                 Ok(piece) => {
                     text.push_str(&piece);
-                    seen(&piece)
+                    seen(&piece, &drawn.readings)
                 }
                 Err(error) => {
                     undecoded = Some(error);
@@ -107,7 +131,7 @@ impl<'a> Chat<'a> {
         let rest = stream.finish()?;
         if !rest.is_empty() {
             text.push_str(&rest);
-            seen(&rest);
+            seen(&rest, &[]);
         }
         self.messages = messages;
         self.messages.push(Message::new(Role::Assistant, text.as_str()));

@@ -10,11 +10,13 @@ mod changed;
 mod decode;
 mod edited;
 mod packed;
+mod readout;
 
 pub use cache::{Cache, Sequence};
-pub use decode::Piece;
+pub use decode::{Extension, Piece};
 pub use edited::first_changed_point;
 pub use packed::Packed;
+pub use readout::{Reading, Readout};
 
 use std::{collections::HashMap, ops::Range, sync::Arc};
 

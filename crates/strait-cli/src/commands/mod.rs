@@ -13,6 +13,7 @@ mod endpoint;
 mod init;
 mod judge;
 mod model;
+mod monitor;
 mod precision;
 mod rates;
 mod report;
@@ -53,6 +54,9 @@ pub enum Command {
     Check(check::Arguments),
     Bench(bench::Arguments),
     Chat(chat::Arguments),
+    /// Watch for a behaviour: the reading of a direction on every token, against a calibrated threshold
+    #[command(subcommand, after_help = monitor::EXAMPLES)]
+    Monitor(monitor::Command),
     /// Fetch or describe a model
     #[command(subcommand, after_help = model::EXAMPLES)]
     Model(model::Command),
@@ -87,6 +91,7 @@ impl Command {
             Self::Check(arguments) => check::run(arguments, context),
             Self::Bench(arguments) => bench::run(arguments, context),
             Self::Chat(arguments) => chat::run(arguments, context),
+            Self::Monitor(command) => monitor::run(command, context),
             Self::Model(command) => model::run(command, context),
             Self::Edit(command) => edit::run(command, context),
             Self::Direction(command) => direction::run(command, context),

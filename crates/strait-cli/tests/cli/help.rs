@@ -2,7 +2,7 @@
 
 use crate::common::Place;
 
-const COMMANDS: [&str; 35] = [
+const COMMANDS: [&str; 39] = [
     "",
     "demo",
     "init",
@@ -16,6 +16,10 @@ const COMMANDS: [&str; 35] = [
     "check",
     "bench",
     "chat",
+    "monitor",
+    "monitor calibrate",
+    "monitor read",
+    "monitor evaluate",
     "model",
     "model pull",
     "model inspect",
@@ -65,7 +69,7 @@ fn every_command_shows_examples() {
 #[test]
 fn no_command_is_missing_from_these_tests() {
     let place = Place::new();
-    for group in ["", "model", "edit", "direction", "data", "world"] {
+    for group in ["", "monitor", "model", "edit", "direction", "data", "world"] {
         let said = place.run(group.split_whitespace().chain(["--help"]));
         let listed = said
             .out
@@ -85,9 +89,9 @@ fn no_command_is_missing_from_these_tests() {
 fn the_book_names_every_command() {
     let page = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/src/commands.md");
     let page = std::fs::read_to_string(page).unwrap();
-    for command in COMMANDS
-        .iter()
-        .filter(|command| !["", "model", "edit", "direction", "data", "world"].contains(command))
+    for command in COMMANDS.iter().filter(|command| {
+        !["", "monitor", "model", "edit", "direction", "data", "world"].contains(command)
+    })
     {
         assert!(page.contains(&format!("`strait {command}")), "{command}");
     }

@@ -22,6 +22,7 @@ mod junk;
 mod leaks;
 mod mitigation;
 mod models;
+mod monitor;
 mod numbers;
 mod protocol;
 mod readings;

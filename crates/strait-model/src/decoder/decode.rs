@@ -5,7 +5,7 @@ use std::{ops::Range, ptr, sync::Arc};
 use candle_core::{DType, Tensor};
 
 use super::{
-    Cache, Decoder, Keys, Packed, Sequence,
+    Cache, Decoder, Keys, Packed, Readout, Sequence,
     edited::{Edits, adapters, edited, fulls},
 };
 use crate::{
@@ -23,6 +23,15 @@ pub struct Piece<'a> {
     pub ids: &'a [u32],
     /// The edit: that of the sequence's tokens before. Pieces that point to one edit are computed together.
     pub edit: Option<&'a Edit>,
+}
+
+/// A piece as it was computed.
+#[derive(Clone, Debug, Default)]
+pub struct Extension {
+    /// The logits after its last token.
+    pub logits: Vec<f32>,
+    /// The readings of each of its tokens; empty where none were asked for.
+    pub readings: Vec<Vec<f32>>,
 }
 
 impl Decoder {
@@ -43,20 +52,39 @@ impl Decoder {
     /// # Errors
     /// If a token id is outside the vocabulary or a sequence longer than the context; a cache that has met an error is of no use.
     pub fn extend(&self, cache: &mut Cache, pieces: &[Piece]) -> Result<Vec<Vec<f32>>> {
-        let mut logits = vec![Vec::new(); pieces.len()];
+        let extensions = self.extend_reading(cache, pieces, None)?;
+        Ok(extensions.into_iter().map(|extension| extension.logits).collect())
+    }
+
+    /// As [`extend`](Self::extend), with linear readings of the residual stream at the pieces' tokens.
+    ///
+    /// # Errors
+    /// As [`extend`](Self::extend).
+    pub fn extend_reading(
+        &self,
+        cache: &mut Cache,
+        pieces: &[Piece],
+        readout: Option<&Readout>,
+    ) -> Result<Vec<Extension>> {
+        let mut extensions = vec![Extension::default(); pieces.len()];
         for pass in passes(pieces) {
             let together: Vec<Piece> = pass.iter().map(|&at| pieces[at]).collect();
-            for (at, found) in pass.into_iter().zip(self.extend_at_once(cache, &together)?) {
-                logits[at] = found;
+            for (at, found) in pass.into_iter().zip(self.extend_at_once(cache, &together, readout)?) {
+                extensions[at] = found;
             }
         }
-        Ok(logits)
+        Ok(extensions)
     }
 
     /// Lets sequences go on in one pass: all by one token, or one sequence by any number.
-    fn extend_at_once(&self, cache: &mut Cache, pieces: &[Piece]) -> Result<Vec<Vec<f32>>> {
+    fn extend_at_once(
+        &self,
+        cache: &mut Cache,
+        pieces: &[Piece],
+        readout: Option<&Readout>,
+    ) -> Result<Vec<Extension>> {
         let batch = Packed::continuing(pieces.iter().map(|piece| (cache.length(piece.sequence), piece.ids)));
-        let stream = self.embed(&batch)?;
+        let mut stream = self.embed(&batch)?;
         let sequences: Vec<Sequence> = pieces.iter().map(|piece| piece.sequence).collect();
         cache.grow(&sequences, &batch.lengths)?;
         let rows = batch.rows();
@@ -64,7 +92,17 @@ impl Decoder {
         let weights = self.under(pieces.first().and_then(|piece| piece.edit))?;
         let keys = Keys::Cached { cache, sequences: &sequences, rows: &rows };
         let pass = self.pass(&batch, edits_of(pieces, &rows), product, keys);
-        let stream = weights.carry(stream, 0..self.config.layers, &batch, &pass)?;
+        let (mut at, mut seen) = (0, Vec::new());
+        for point in readout.into_iter().flat_map(Readout::points) {
+            stream = weights.carry(stream, at..point, &batch, &pass)?;
+            seen.push(self.seen_at(&stream, point, &batch, &pass.edits, product)?);
+            at = point;
+        }
+        let stream = weights.carry(stream, at..self.config.layers, &batch, &pass)?;
+        let readings = match readout {
+            Some(readout) => readout.of(&seen)?.to_vec2()?,
+            None => Vec::new(),
+        };
 
         let last: Vec<u32> = rows.iter().map(|rows| rows.end as u32 - 1).collect();
         let stream = stream.index_select(&Tensor::new(last, stream.device())?, 0)?;
@@ -81,7 +119,10 @@ impl Decoder {
         } else {
             weights.unembedding.logits_by(product, &hidden)?
         };
-        Ok(logits.to_dtype(DType::F32)?.to_vec2()?)
+        let logits: Vec<Vec<f32>> = logits.to_dtype(DType::F32)?.to_vec2()?;
+        let of_rows = |rows: &Range<usize>| readings.get(rows.clone()).unwrap_or_default().to_vec();
+        let extension = |(logits, rows)| Extension { logits, readings: of_rows(rows) };
+        Ok(logits.into_iter().zip(&rows).map(extension).collect())
     }
 }
 

@@ -9,7 +9,7 @@ use rayon::prelude::*;
 use super::{Logprobs, Request, draw::draw};
 use crate::{
     Error, Model, Result,
-    decoder::{Cache, Piece, Sequence},
+    decoder::{Cache, Piece, Readout, Sequence},
     tokenizer::Stream,
 };
 
@@ -40,6 +40,8 @@ pub struct Drawn {
     pub id: u32,
     /// Its log-probability and those of the likeliest, where they were asked for.
     pub logprobs: Option<Logprobs>,
+    /// Its readings, where the engine takes some and the answer goes on: the model does not run on the last token.
+    pub readings: Vec<f32>,
     /// The reason for which the answer ends with this token; none where it goes on.
     pub end: Option<End>,
 }
@@ -88,6 +90,7 @@ pub struct Engine<'m> {
     model: &'m Model,
     cache: Cache,
     room: Room,
+    readout: Option<Readout>,
     /// Requests so far.
     requests: usize,
     waiting: VecDeque<Waiting>,
@@ -126,7 +129,14 @@ impl<'m> Engine<'m> {
     /// If the device has no room.
     pub fn new(model: &'m Model, room: Room) -> Result<Self> {
         let cache = model.decoder.cache()?;
-        Ok(Self { model, cache, room, requests: 0, waiting: VecDeque::new(), rows: Vec::new() })
+        let (waiting, rows) = (VecDeque::new(), Vec::new());
+        Ok(Self { model, cache, room, readout: None, requests: 0, waiting, rows })
+    }
+
+    /// The same engine, which takes readings of the residual stream at the tokens that it draws.
+    #[must_use]
+    pub fn reading(self, readout: Option<Readout>) -> Self {
+        Self { readout, ..self }
     }
 
     /// Takes a request and gives its number: requests are counted from 0.
@@ -162,7 +172,8 @@ impl<'m> Engine<'m> {
     pub fn step(&mut self) -> Result<Vec<Drawn>> {
         self.begin_answers()?;
         let model = self.model;
-        let drawn: Vec<Drawn> = self.rows.par_iter_mut().map(|row| row.draw(model)).collect::<Result<_>>()?;
+        let mut drawn: Vec<Drawn> =
+            self.rows.par_iter_mut().map(|row| row.draw(model)).collect::<Result<_>>()?;
         let mut ended = drawn.iter().map(|drawn| drawn.end.is_some());
         let cache = &mut self.cache;
         self.rows.retain(|row| {
@@ -172,10 +183,14 @@ impl<'m> Engine<'m> {
             }
             !ends
         });
-        let going_on = drawn.iter().filter(|drawn| drawn.end.is_none());
-        let pieces: Vec<Piece> = going_on.zip(&self.rows).map(|(drawn, row)| row.piece(&drawn.id)).collect();
-        let logits = model.decoder.extend(&mut self.cache, &pieces)?;
-        self.rows.iter_mut().zip(logits).for_each(|(row, logits)| row.logits = logits);
+        let going_on = drawn.iter_mut().filter(|drawn| drawn.end.is_none()).collect::<Vec<_>>();
+        let pieces: Vec<Piece> =
+            going_on.iter().zip(&self.rows).map(|(drawn, row)| row.piece(&drawn.id)).collect();
+        let extensions = model.decoder.extend_reading(&mut self.cache, &pieces, self.readout.as_ref())?;
+        for ((row, drawn), extension) in self.rows.iter_mut().zip(going_on).zip(extensions) {
+            row.logits = extension.logits;
+            drawn.readings = extension.readings.into_iter().next().unwrap_or_default();
+        }
         Ok(drawn)
     }
 
@@ -258,7 +273,7 @@ impl Row<'_> {
             None if ends_answers => Some(End::Token),
             None => (self.left == 0).then_some(End::Limit),
         };
-        Ok(Drawn { request: self.number, sample: self.sample, id, logprobs, end })
+        Ok(Drawn { request: self.number, sample: self.sample, id, logprobs, readings: Vec::new(), end })
     }
 
     /// The text before the first stop text, where the token completes one.

@@ -8,7 +8,7 @@ use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
 use serde::{Deserialize, Serialize};
 
-use crate::{Edit, Error, Model, Result};
+use crate::{Edit, Error, Model, Result, decoder::Readout};
 
 pub use draw::Logprobs;
 pub use engine::{Drawn, End, Engine, Room};
@@ -60,6 +60,19 @@ pub fn sample(
     sampling: &Sampling,
     mut seen: impl FnMut(usize, u32) -> bool,
 ) -> Result<Vec<Continuation>> {
+    sample_reading(model, prompt, edit, count, sampling, None, |drawn| seen(drawn.sample, drawn.id))
+}
+
+/// As [`sample`], with readings of the tokens.
+pub(crate) fn sample_reading(
+    model: &Model,
+    prompt: &[u32],
+    edit: Option<&Edit>,
+    count: usize,
+    sampling: &Sampling,
+    readout: Option<&Readout>,
+    mut seen: impl FnMut(&Drawn) -> bool,
+) -> Result<Vec<Continuation>> {
     let mut done = vec![Continuation { ids: Vec::new(), finished: false }; count];
     let context = model.config().context_length;
     if prompt.len() > context {
@@ -68,7 +81,7 @@ pub fn sample(
     if prompt.len() == context || sampling.max_tokens == 0 {
         return Ok(done);
     }
-    let mut engine = Engine::new(model, Room::default())?;
+    let mut engine = Engine::new(model, Room::default())?.reading(readout.cloned());
     engine.add(Request {
         key: ChaCha8Rng::seed_from_u64(sampling.seed).get_seed(),
         edit: edit.cloned().map(Into::into),
@@ -79,7 +92,7 @@ pub fn sample(
             let continuation = &mut done[drawn.sample];
             continuation.ids.push(drawn.id);
             continuation.finished = drawn.end == Some(End::Token);
-            if !seen(drawn.sample, drawn.id) {
+            if !seen(&drawn) {
                 return Ok(done);
             }
         }

@@ -11,7 +11,7 @@ use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use strait_model::{
     Decoder, Edit, Error, Model, Precision,
-    decoder::{Cache, Packed, Piece, Sequence},
+    decoder::{Cache, Packed, Piece, Reading, Readout, Sequence},
     edit::{Ablation, Adapter, Full, Lora, Projection, Site, SteeringVector},
     progress::Silent,
     sample::{End, Engine, Request, Room, Sampling, sample},
@@ -320,4 +320,102 @@ fn a_prompt_that_cannot_be_answered_is_refused() {
     assert!(drawn[0].end.is_some() && engine.is_idle());
     let none = sample(&model, &vec![1; context], None, 2, &Sampling::default(), |_, _| true).unwrap();
     assert!(none.iter().all(|answer| answer.ids.is_empty() && !answer.finished));
+}
+
+// Readings.
+
+/// Readings of all sorts: at the embeddings, in the middle, at the last block, at several layers.
+fn readings(decoder: &Decoder) -> Vec<Reading> {
+    let (width, layers) = (decoder.config().hidden_size, decoder.config().layers as i32);
+    let vector = |layer: i32| {
+        let numbers: Vec<f32> = (0..width).map(|i| (i as f32 + layer as f32).cos()).collect();
+        SteeringVector { layer, vector: Tensor::from_vec(numbers, width, decoder.device()).unwrap() }
+    };
+    [vec![-1], vec![1], vec![layers - 1], vec![-1, layers / 2, 0]]
+        .map(|layers| Reading { vectors: layers.into_iter().map(vector).collect(), offset: 0.25 })
+        .into()
+}
+
+#[test]
+fn readings_of_drawn_tokens_are_those_of_a_pass_over_all() {
+    for (name, model) in all(&["llama", "gemma3"]) {
+        let readout = Readout::new(&model.decoder, &readings(&model.decoder)).unwrap();
+        for edit in edits(&model.decoder) {
+            let prompt = model.tokenizer.encode("Why does the kettle whistle?", true).unwrap();
+            let mut engine = Engine::new(&model, Room::default()).unwrap().reading(Some(readout.clone()));
+            let sampling = Sampling { max_tokens: 7, ..Sampling::default() };
+            engine
+                .add(Request { edit: edit.clone(), ..Request::new(prompt.clone(), vec![0, 1], sampling) })
+                .unwrap();
+            let mut drawn: [Vec<_>; 2] = Default::default();
+            while !engine.is_idle() {
+                engine.step().unwrap().into_iter().for_each(|token| drawn[token.sample].push(token));
+            }
+            for answer in drawn {
+                let ids: Vec<u32> =
+                    prompt.iter().copied().chain(answer.iter().map(|token| token.id)).collect();
+                let batch = Packed::new([ids.as_slice()]);
+                let streams =
+                    model.decoder.residuals_after(&batch, readout.layers(), edit.as_deref()).unwrap();
+                let all: Vec<Vec<f32>> = readout.of(&streams).unwrap().to_vec2().unwrap();
+                for (token, expected) in answer.iter().zip(&all[prompt.len()..]) {
+                    if token.end.is_some() {
+                        assert!(token.readings.is_empty());
+                        continue;
+                    }
+                    for (found, expected) in token.readings.iter().zip(expected) {
+                        let most = if name.ends_with("bf16") { 5e-2 } else { 1e-4 };
+                        assert!(
+                            (found - expected).abs() < most * expected.abs().max(10.0),
+                            "{name}: {found} for {expected}"
+                        );
+                    }
+                    assert_eq!(token.readings.len(), 4);
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn readings_change_no_draw() {
+    let model = tiny("llama", Precision::F32);
+    let draw = |readout: Option<Readout>| {
+        let mut engine = Engine::new(&model, Room::default()).unwrap().reading(readout);
+        let prompt = model.tokenizer.encode("What is a mast?", true).unwrap();
+        let sampling = Sampling { max_tokens: 9, ..Sampling::default() };
+        engine.add(Request { logprobs: Some(0), ..Request::new(prompt, vec![0], sampling) }).unwrap();
+        let mut drawn = Vec::new();
+        while !engine.is_idle() {
+            drawn.extend(engine.step().unwrap().into_iter().map(|token| (token.id, token.logprobs)));
+        }
+        drawn
+    };
+    let readout = Readout::new(&model.decoder, &readings(&model.decoder)).unwrap();
+    assert_eq!(draw(Some(readout)), draw(None));
+}
+
+#[test]
+fn readings_that_do_not_fit_are_refused() {
+    let model = tiny("llama", Precision::F32);
+    let width = model.config().hidden_size;
+    let refused = |layer: i32, numbers: Vec<f32>| {
+        let count = numbers.len();
+        let vector = Tensor::from_vec(numbers, count, model.decoder.device()).unwrap();
+        let reading = Reading { vectors: vec![SteeringVector { layer, vector }], offset: 0.0 };
+        Readout::new(&model.decoder, &[reading]).err().unwrap()
+    };
+    for (layer, numbers) in [
+        (99, vec![1.0; width]),
+        (-2, vec![1.0; width]),
+        (0, vec![1.0; width + 1]),
+        (0, vec![f32::NAN; width]),
+    ] {
+        assert!(refused(layer, numbers).hint().is_some());
+    }
+    assert!(Readout::new(&model.decoder, &[]).is_err());
+    let batch = Packed::new([&[1, 2, 3][..]]);
+    for layers in [vec![1, 0], vec![99], vec![-2]] {
+        assert!(model.decoder.residuals_after(&batch, layers, None).is_err());
+    }
 }

@@ -3,7 +3,9 @@
 //! Nothing here is drawn at random. Which intervals these are was chosen by simulation (`tests/it/coverage.rs`, whose
 //! tables stand in the book): a percentile bootstrap of four questions covers 79 % where it says 95.
 
+mod auroc;
 mod mean;
+mod quantile;
 mod rank;
 mod ratio;
 mod share;
@@ -11,7 +13,9 @@ mod student;
 
 use serde::{Deserialize, Serialize};
 
+pub use auroc::auroc;
 pub use mean::{FEWEST, clusters, deviation, mean};
+pub use quantile::fewest_for;
 pub use rank::rank_correlation;
 pub use student::student;
 

@@ -63,7 +63,7 @@ impl Interval {
 }
 
 /// The probability of so many or more of some trials, each with a probability strictly between 0 and 1.
-fn at_least(count: u64, trials: u64, share: f64) -> f64 {
+pub(super) fn at_least(count: u64, trials: u64, share: f64) -> f64 {
     let odds = (share / (1.0 - share)).ln();
     let mut term = trials as f64 * (1.0 - share).ln();
     let mut sum = 0.0;

@@ -31,6 +31,7 @@ pub static ALL: &[Kind] = &[
     Kind::of::<super::direction::Directions>(),
     Kind::of::<super::sweep::DirectionSweep>(),
     Kind::of::<super::norm::Norm>(),
+    Kind::of::<super::monitor::Monitors>(),
 ];
 
 /// A measure without its settings.

@@ -11,6 +11,7 @@ pub mod frontier;
 mod gradient;
 mod heldout;
 pub mod list;
+mod monitor;
 pub mod norm;
 mod paired;
 mod part;
@@ -36,6 +37,7 @@ pub use efficiency::{Efficiency, EfficiencyDifference, EfficiencyRow, Grid, effi
 pub use families::{FamilyDifference, FamilyShift, Member, families_difference};
 pub use gradient::{Gradient, GradientDifference, GradientRow, Pull, descent, pull};
 pub use heldout::{HeldOut, HeldOutRow};
+pub use monitor::{MonitorBaselineRow, MonitorRow, Monitors};
 pub use paired::Comparison;
 pub use part::{Part, flat, kind};
 pub(crate) use preference::{CERTIFIED, GENERAL, LEARNED};

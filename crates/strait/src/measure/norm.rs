@@ -13,7 +13,7 @@ use crate::{
     interval::Interval,
     keys::{Checked, count, keys, most, switch},
     lab::{Estimate, Group, Lab, PairRows, Scene, Solved, advance, mean},
-    objective::packed,
+    objective::{packed, response_places},
     page::{
         Groups,
         figure::{Drawing, Figure, Growing, Look, Point, Series, Style, axis, layout, range},
@@ -143,15 +143,7 @@ impl Norm {
                 .resize_with(solutions.len(), || (0..=decoder.config().layers).map(|_| Vec::new()).collect());
             for batch in pairs.kept.batches_by_tokens() {
                 let packed = packed(rows, &batch);
-                let every_token = packed.every_token();
-                let mut start = 0;
-                let places = batch.iter().map(|&row| {
-                    let responses = rows[row].responses.iter().flat_map(Clone::clone);
-                    let places = responses.map(|token| every_token[start + token] as usize).collect();
-                    start += rows[row].ids.len();
-                    places
-                });
-                let places: Vec<Vec<usize>> = places.collect();
+                let places = response_places(rows, &batch, &packed);
                 let base = decoder.residuals(&packed, None)?;
                 for (solution, means) in solutions.iter().zip(&mut means) {
                     let edited = decoder.residuals(&packed, Some(&solution.edit))?;

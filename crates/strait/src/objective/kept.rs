@@ -100,8 +100,7 @@ impl Kept {
     /// The question of every row, by number: rows that begin alike up to their first response ask the same. A row without
     /// a response asks what the whole of it is.
     pub fn questions(&self) -> Vec<usize> {
-        let asked = |row: &'_ Row| row.responses.first().map_or(row.ids.len(), |response| response.start);
-        clusters(self.rows.iter().map(|row| &row.ids[..asked(row)]))
+        clusters(self.rows.iter().map(Row::question))
     }
 
     /// Computes and keeps the base model's residual stream of all rows at `point`; with `base_hidden` also its last

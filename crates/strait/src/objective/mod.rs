@@ -10,4 +10,4 @@ mod row;
 
 pub use kept::{Kept, kept_bytes};
 pub use rising::Rising;
-pub use row::{Row, TOKENS_AT_ONCE, batches, packed};
+pub use row::{Row, TOKENS_AT_ONCE, batches, packed, response_places};

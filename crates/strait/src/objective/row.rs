@@ -64,6 +64,11 @@ impl Row {
         Ok(Self { ids: model.tokenizer.encode_start(text, limit)?, responses: Vec::new() })
     }
 
+    /// What it asks: the tokens before its first response, or all of them where it has none.
+    pub fn question(&self) -> &[u32] {
+        &self.ids[..self.responses.first().map_or(self.ids.len(), |response| response.start)]
+    }
+
     /// Number of response tokens.
     pub fn response_tokens(&self) -> usize {
         self.responses.iter().map(ExactSizeIterator::len).sum()
@@ -100,4 +105,17 @@ pub fn batches(rows: &[Row], some: &[usize]) -> Vec<Vec<usize>> {
 /// A batch of rows as passes compute it: what all of them begin with once.
 pub fn packed(rows: &[Row], batch: &[usize]) -> Packed {
     Packed::sharing(batch.iter().map(|&row| rows[row].ids.as_slice()))
+}
+
+/// The rows of a packed batch's tensors at which the response tokens of each of its rows stand, in their order.
+pub fn response_places(rows: &[Row], batch: &[usize], packed: &Packed) -> Vec<Vec<usize>> {
+    let every_token = packed.every_token();
+    let mut start = 0;
+    let of_row = |&row: &usize| {
+        let responses = rows[row].responses.iter().flat_map(Clone::clone);
+        let places = responses.map(|token| every_token[start + token] as usize).collect();
+        start += rows[row].ids.len();
+        places
+    };
+    batch.iter().map(of_row).collect()
 }

@@ -155,6 +155,61 @@ fn unrelated(shape: Shape, n: usize, random: &mut ChaCha8Rng) -> (Interval, f64)
     (rank_correlation(&(0..n).map(pair).collect::<Vec<_>>()), 0.0)
 }
 
+/// The area under the ROC curve of so many answers of each kind to every question; half of the variance is between questions.
+/// Normal scores of the kinds lie this far apart.
+fn area(apart: f64, each: usize, n: usize, random: &mut ChaCha8Rng) -> Interval {
+    let (mut scores, mut kinds, mut questions) = (Vec::new(), Vec::new(), Vec::new());
+    for question in 0..n {
+        let own = Normal.draw(random);
+        for i in 0..2 * each {
+            let positive = i % 2 == 0;
+            scores.push((own + Normal.draw(random)) / 2f64.sqrt() + if positive { apart } else { 0.0 });
+            kinds.push(positive);
+            questions.push(question);
+        }
+    }
+    Interval::of_auroc(&scores, &kinds, &questions)
+}
+
+// Scores of two questions differ with a variance of 2: the areas are those of the normal distribution at these over the root of 2.
+const NINE_TENTHS: f64 = 1.812_388;
+const NEARLY_ALL: f64 = 2.904_432;
+
+fn area_of_pairs(_: Shape, n: usize, random: &mut ChaCha8Rng) -> (Interval, f64) {
+    (area(NINE_TENTHS, 1, n, random), 0.9)
+}
+
+fn large_area_of_pairs(_: Shape, n: usize, random: &mut ChaCha8Rng) -> (Interval, f64) {
+    (area(NEARLY_ALL, 1, n, random), 0.98)
+}
+
+fn area_of_many(_: Shape, n: usize, random: &mut ChaCha8Rng) -> (Interval, f64) {
+    (area(NINE_TENTHS, 5, n, random), 0.9)
+}
+
+/// Exponential scores, whose kinds lie apart by the logarithm of 5.
+fn skewed_area(shape: Shape, n: usize, random: &mut ChaCha8Rng) -> (Interval, f64) {
+    let kinds: Vec<bool> = (0..2 * n).map(|i| i % 2 == 0).collect();
+    let score = |positive: &bool| shape.draw(random) + if *positive { 5f64.ln() } else { 0.0 };
+    let scores: Vec<f64> = kinds.iter().map(score).collect();
+    (Interval::of_auroc(&scores, &kinds, &clusters((0..2 * n).map(|i| i / 2))), 0.9)
+}
+
+/// Two scores of the same answers, of which the second is the first with noise.
+fn area_difference(_: Shape, n: usize, random: &mut ChaCha8Rng) -> (Interval, f64) {
+    let (mut scores, mut others, mut kinds) = (Vec::new(), Vec::new(), Vec::new());
+    for i in 0..2 * n {
+        let positive = i % 2 == 0;
+        let score = Normal.draw(random) + if positive { NINE_TENTHS } else { 0.0 };
+        scores.push(score);
+        // Noise of the same variance leaves a half of the distance in units of what scores differ by.
+        others.push(score + Normal.draw(random));
+        kinds.push(positive);
+    }
+    let questions = clusters((0..2 * n).map(|i| i / 2));
+    (Interval::of_auroc_difference(&scores, &others, &kinds, &questions), 0.9 - 0.817_583)
+}
+
 /// Independent trials, one in five of which comes out.
 fn count(_: Shape, n: usize, random: &mut ChaCha8Rng) -> (Interval, f64) {
     let hits = (0..n).filter(|_| random.random_bool(0.2)).count();
@@ -206,6 +261,11 @@ fn kinds() -> Vec<Kind> {
         row("rank correlation, normal", Normal, ranks, true),
         row("rank correlation, skewed", Skewed, ranks, true),
         row("rank correlation, heavy-tailed", Heavy, ranks, true),
+        row("AUROC of 0.9, a pair a question", Normal, area_of_pairs, true),
+        row("AUROC of 0.98, a pair a question", Normal, large_area_of_pairs, true),
+        row("AUROC of 0.9, five pairs a question", Normal, area_of_many, true),
+        row("AUROC of 0.9, skewed", Skewed, skewed_area, true),
+        row("difference of two AUROCs", Normal, area_difference, true),
         row("share of trials, one in five", Normal, count, true),
         row("mean, very skewed", VerySkewed, mean, false),
         row("percentile bootstrap, normal", Normal, percentile_bootstrap, false),

@@ -3,7 +3,10 @@
 mod chats;
 mod screen;
 
-use std::io::{self, BufRead, IsTerminal, Read, Write};
+use std::{
+    io::{self, BufRead, IsTerminal, Read, Write},
+    path::PathBuf,
+};
 
 use clap::Args;
 use serde::Serialize;
@@ -21,7 +24,8 @@ use screen::Screen;
 ///
 /// With edits every question is answered twice, by the base model and by the edited one, from the same seed; each keeps
 /// its own conversation. Questions come from the terminal, or one a line from standard input. /reset begins a new
-/// conversation, /quit ends. Ctrl-C stops an answer.
+/// conversation, /quit ends. Ctrl-C stops an answer. With a monitor, tokens of high reading are coloured where standard output is a
+/// terminal, and a line after each answer has its reading and says whether it is an alarm.
 #[derive(Args)]
 #[command(after_help = EXAMPLES)]
 pub struct Arguments {
@@ -39,6 +43,9 @@ pub struct Arguments {
     /// The system prompt
     #[arg(long, value_name = "TEXT")]
     system: Option<String>,
+    /// A monitor that reads the answers: a folder that `strait monitor calibrate` wrote
+    #[arg(long, value_name = "DIR")]
+    monitor: Option<PathBuf>,
     #[command(flatten)]
     sampling: SamplingArguments,
     /// The seed of the first answer; each later answer takes the next seed
@@ -50,6 +57,7 @@ const EXAMPLES: &str = "\
 Examples:
   strait chat smollm2-135m-instruct
   strait chat M --edit 'runs/technical/solutions/narrow*2' --temperature 0.7
+  strait chat M --edit E --monitor watch
   strait chat M --edit E --json < questions.txt | jq '.answers[] | {base, edited}'";
 
 #[derive(Serialize)]
@@ -63,12 +71,14 @@ pub fn run(arguments: &Arguments, context: &Context) -> Result<(), Failure> {
     let model =
         context.load(&arguments.model, &arguments.device, arguments.precision.precision, &arguments.day)?;
     let edit = arguments.edits.read(&model, context)?;
+    let monitor = arguments.monitor.as_ref().map(|folder| strait::monitor::open(folder)).transpose()?;
     let mut chats = Chats::new(
         &model,
         edit.as_ref(),
         arguments.system.as_deref(),
         arguments.sampling.with_seed(arguments.seed),
-    );
+        monitor.as_ref(),
+    )?;
     let on_terminal = io::stdin().is_terminal();
     if on_terminal {
         context.progress.note("/reset begins a new conversation, /quit ends, Ctrl-C stops an answer");
@@ -120,8 +130,11 @@ fn next_line(prompt: bool) -> Result<Option<String>, Failure> {
 }
 
 fn answer(chats: &mut Chats, question: &str, on_terminal: bool) -> Result<Answers, Failure> {
-    let mut screen =
-        if output::is_json() { Screen::dark() } else { Screen::on_standard_output(chats.names()) };
+    let mut screen = if output::is_json() {
+        Screen::dark()
+    } else {
+        Screen::on_standard_output(chats.names(), chats.is_watched())
+    };
     // What is typed is seen on the terminal; a file of the conversation needs it too.
     if !(on_terminal && io::stdout().is_terminal()) {
         screen.question(question)?;

@@ -10,6 +10,14 @@ const SEPARATOR: &str = " │ ";
 /// Moves the cursor to the start of the line and empties it.
 const CLEAR_LINE: &str = "\r\x1b[2K";
 
+/// The tone of a piece of an answer, which a monitor's reading gives.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Tone {
+    Plain,
+    High,
+    Highest,
+}
+
 /// The answers to one question on standard output.
 pub struct Screen<W> {
     out: W,
@@ -49,9 +57,9 @@ impl Screen<io::Stdout> {
     }
 
     /// Shows the answers of these columns: one below the other, or side by side where there are two and the terminal is
-    /// wide.
-    pub fn on_standard_output(names: &[&'static str]) -> Self {
-        Self::new(io::stdout(), names, terminal_width())
+    /// wide and they come in one tone.
+    pub fn on_standard_output(names: &[&'static str], toned: bool) -> Self {
+        Self::new(io::stdout(), names, terminal_width().filter(|_| !toned))
     }
 }
 
@@ -76,12 +84,26 @@ impl<W: Write> Screen<W> {
         }
     }
 
-    /// A piece of a column's answer came.
-    pub fn add(&mut self, column: usize, text: &str) -> io::Result<()> {
+    /// A piece of a column's answer came. Its tone is seen where standard output is a terminal with colours.
+    pub fn add(&mut self, column: usize, text: &str, tone: Tone) -> io::Result<()> {
         if let Some(column) = self.columns.get_mut(column) {
-            column.text.push_str(&printable(text));
+            let text = console::style(printable(text));
+            let text = match tone {
+                Tone::Plain => text,
+                Tone::High => text.yellow(),
+                Tone::Highest => text.red().bold(),
+            };
+            column.text.push_str(&text.to_string());
         }
         self.draw()
+    }
+
+    /// A line below the answers.
+    pub fn line(&mut self, text: &str) -> io::Result<()> {
+        match self.layout {
+            Layout::Dark => Ok(()),
+            _ => writeln!(self.out, "{}", printable(text)),
+        }
     }
 
     /// A column's answer came to its end.
@@ -167,7 +189,7 @@ mod tests {
         let mut screen = Screen::new(Vec::new(), names, terminal);
         for &(column, piece) in pieces {
             match piece {
-                Some(text) => screen.add(column, text).unwrap(),
+                Some(text) => screen.add(column, text, Tone::Plain).unwrap(),
                 None => screen.end(column).unwrap(),
             }
         }
