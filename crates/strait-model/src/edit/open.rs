@@ -122,7 +122,7 @@ fn read_with(spec: &str, model: Option<&Config>, unplaced: bool) -> Result<Opene
 /// If it cannot be read or written; if `to` is a folder and the edit is more than LoRAs; or if `to` is a GGUF file and no model is
 /// given. What becomes a folder with the whole model: see [`crate::merged`].
 pub fn convert(from: &str, to: &Path, model: Option<&Config>) -> Result<Opened> {
-    let mut opened = read_with(from, model)?;
+    let mut opened = read_with(from, model, false)?;
     match extension(to).as_str() {
         "safetensors" => opened.edit.save_with(to, &opened.provenance)?,
         "gguf" => match model {

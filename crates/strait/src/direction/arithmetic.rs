@@ -22,7 +22,7 @@ pub fn across(vector: &[f64], other: &[f64]) -> Vec<f64> {
     vector.iter().zip(other).map(|(x, o)| x - along * o).collect()
 }
 
-fn dot(one: &[f64], other: &[f64]) -> f64 {
+pub(super) fn dot(one: &[f64], other: &[f64]) -> f64 {
     one.iter().zip(other).map(|(a, b)| a * b).sum()
 }
 

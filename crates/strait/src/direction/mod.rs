@@ -14,6 +14,7 @@ mod reading;
 pub mod sweep;
 pub mod trajectory;
 
+use arithmetic::dot;
 pub use arithmetic::{across, cosine, turns};
 pub use control::{random_like, without};
 pub use lens::{DirectionToken, Pull, tokens};
