@@ -196,7 +196,7 @@ fn what_is_no_monitor_is_told_with_a_remedy() {
                 "--out",
                 "watch",
             ],
-            "watch",
+            "`watch`: the folder is not empty",
         ),
     ] {
         let said = place.run(["monitor"].iter().chain(&arguments).chain(&["--model", &model, "--json"]));

@@ -41,11 +41,23 @@ fn as_edit(directions: &[SteeringVector]) -> Edit {
     Edit::composed(directions.iter().cloned().map(Edit::Steering))
 }
 
+/// Checks that a folder is not there yet, or is empty: that a monitor can be written there.
+///
+/// # Errors
+/// If something lies in it.
+pub fn check_free(folder: &Path) -> Result<()> {
+    match std::fs::read_dir(folder).map(|mut entries| entries.next().is_some()) {
+        Ok(true) => Err(Problem::Taken.at(folder)),
+        _ => Ok(()),
+    }
+}
+
 /// Writes a monitor into a folder that is not there yet, or is empty: as a whole or not at all.
 ///
 /// # Errors
 /// If something lies in the folder, or it cannot be written.
 pub fn write(folder: &Path, monitor: &Monitor) -> Result<()> {
+    check_free(folder)?;
     let facts = json!(Written { format: FORMAT.into(), facts: monitor.facts.clone() });
     write_folder(folder, |temporary| {
         let provenance = json!({ "monitor": facts });

@@ -27,7 +27,7 @@ use strait_model::{
 pub use baselines::{Baseline, Method};
 pub use calibrate::{Calibrated, Settings, calibrate};
 pub use evaluate::{Evaluation, Labelled, PROBE, evaluate};
-pub use folder::{FACTS, README, VECTORS, open, write};
+pub use folder::{FACTS, README, VECTORS, check_free, open, write};
 pub use labels::{Labels, Outcome};
 pub use origin::directions_of;
 pub use problem::Problem;

@@ -77,6 +77,9 @@ pub enum Problem {
     },
 
     // Files.
+    /// A folder in which something lies.
+    #[error("the folder is not empty")]
+    Taken,
     /// A file of vectors without a monitor.
     #[error("the file holds directions, but no monitor: its provenance has no `monitor`")]
     NotAMonitor,
@@ -134,6 +137,7 @@ impl error::Problem for Problem {
             Self::NoResponse { .. } => "give rows that end with an assistant's answer".into(),
             Self::EmptyText | Self::NotUtf8 => "give a file of plain text in UTF-8".into(),
             Self::OneKind { .. } => "name rows of both kinds, with `--behaviour` and with `--clean`".into(),
+            Self::Taken => "choose another name, or move it away".into(),
             Self::NotAMonitor | Self::Format { .. } => {
                 "name a folder that `strait monitor calibrate` wrote, with this version or an older one"
                     .into()

@@ -74,6 +74,7 @@ impl fmt::Display for Report<'_> {
 
 pub fn run(arguments: &Arguments, context: &Context) -> Result<(), Failure> {
     let Arguments { reader, directions, clean, alarm_rate, window, out } = arguments;
+    monitor::check_free(out)?;
     let (model, edit) = reader.open(context)?;
     let mut opened = Vec::new();
     for name in directions {
