@@ -217,7 +217,7 @@ mod tests {
     fn a_sweep_that_was_stopped_goes_on_where_it_was() {
         let (model, folder) = (model(), tempfile::tempdir().unwrap());
         let layers = model.config().layers;
-        let pairs = [PairRows::none(Group::Narrow), pairs(&model, 40)];
+        let pairs = [PairRows::none(Group::Narrow), pairs(&model, 24)];
         let variants: Vec<Variant> = (0..layers as i32)
             .flat_map(|layer| (0..9).map(move |phase| (layer, phase)))
             .map(|(layer, phase)| Variant::with(None, vector(&model, layer, phase as f32), layers))
@@ -236,7 +236,7 @@ mod tests {
         };
         let (_, whole) = run(None, u64::MAX, "");
         let (common, swept, blocks) = whole.unwrap();
-        assert!(matches!(run(Some("r.json"), 1000, ""), (false, Err(crate::Error::Interrupted))));
+        assert!(matches!(run(Some("r.json"), 500, ""), (false, Err(crate::Error::Interrupted))));
         let (begun, again) = run(Some("r.json"), u64::MAX, "");
         let again = again.unwrap();
         assert!(begun && again.2 < blocks - blocks / 4, "{} of {blocks}", again.2);
