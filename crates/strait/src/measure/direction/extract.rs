@@ -67,15 +67,6 @@ pub fn layers(depth: usize, solutions: &[Solution], most: usize) -> Vec<i32> {
     (0..count).map(|i| first + (i * span / (count - 1).max(1)) as i32).collect()
 }
 
-/// The prompts of pairs, one a pair: what stands before the first answer.
-pub fn prompts(pairs: &PairRows) -> Vec<Row> {
-    let prompt = |row: &Row| {
-        let end = row.responses.first().map_or(row.ids.len(), |response| response.start);
-        Row { ids: row.ids[..end].to_vec(), responses: Vec::new() }
-    };
-    pairs.kept.rows().iter().step_by(2).map(prompt).collect()
-}
-
 /// The directions of one solution at these layers, of every source.
 pub fn directions<'a>(
     decoder: &Decoder,
@@ -83,7 +74,7 @@ pub fn directions<'a>(
     layers: &[i32],
     pairs: &PairRows,
 ) -> Result<Vec<Direction<'a>>> {
-    let prompts = prompts(pairs);
+    let prompts = pairs.prompts();
     let answers =
         |first: usize| -> Vec<Row> { pairs.kept.rows().iter().skip(first).step_by(2).cloned().collect() };
     let (taught, other) = (answers(0), answers(1));
