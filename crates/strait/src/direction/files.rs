@@ -9,7 +9,7 @@ use strait_model::{
     progress::{Progress, Unit},
 };
 
-use super::problem::Problem;
+use super::{geometry::Member, problem::Problem};
 use crate::{Error, Result};
 
 /// An edit among others.
@@ -22,6 +22,13 @@ pub struct Named {
     pub step: Option<usize>,
     /// The edit.
     pub opened: Opened,
+}
+
+impl Named {
+    /// The edit, to be compared with others.
+    pub fn member(self) -> Member {
+        Member { name: self.name, edit: self.opened.edit, placed: self.opened.placed }
+    }
 }
 
 /// What a folder stands for that holds both an edit and the checkpoints of its training.

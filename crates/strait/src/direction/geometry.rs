@@ -11,7 +11,7 @@ use rayon::prelude::*;
 use serde::Serialize;
 use strait_model::{
     Edit,
-    edit::{Ablation, Lora, Opened, SteeringVector},
+    edit::{Ablation, Lora, SteeringVector},
 };
 
 use super::{
@@ -43,22 +43,32 @@ pub struct Angles {
     pub cosine: Vec<Vec<f64>>,
 }
 
+/// An edit among others.
+pub struct Member {
+    /// Its name, for errors.
+    pub name: String,
+    /// The edit.
+    pub edit: Edit,
+    /// False for a vector whose layer is not known.
+    pub placed: bool,
+}
+
 /// The place of a vector whose file does not say its layer.
 const UNPLACED: &str = "vector";
 
 impl Geometry {
-    /// Of edits under their names. Edits of one vector each lie in one space whatever their layers; edits of several must have
-    /// the same places.
+    /// Of some edits. Those of one vector each lie in one space whatever their layers; those of several must have the same
+    /// places.
     ///
     /// # Errors
     /// If they do not lie in one space, or a tensor operation fails.
-    pub fn of(edits: impl IntoIterator<Item = (String, Opened)>) -> Result<Self> {
+    pub fn of(edits: impl IntoIterator<Item = Member>) -> Result<Self> {
         let (mut names, mut vectors, mut changes) = (Vec::new(), Vec::new(), Vec::new());
-        for (name, opened) in edits {
-            match vectors_of(&opened.edit, opened.placed)? {
+        for Member { name, edit, placed } in edits {
+            match vectors_of(&edit, placed)? {
                 Some(found) if found.is_empty() => return Err(Problem::Mixed { name }.into()),
                 Some(found) => vectors.push((names.len(), found)),
-                None => changes.push((names.len(), opened.edit)),
+                None => changes.push((names.len(), edit)),
             }
             names.push(name);
         }

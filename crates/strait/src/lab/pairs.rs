@@ -84,6 +84,15 @@ impl PairRows {
         [0, 1].map(|half| self.picked(of(half)))
     }
 
+    /// The prompts, one a pair: what stands before the first answer.
+    pub fn prompts(&self) -> Vec<Row> {
+        let prompt = |row: &Row| {
+            let end = row.responses.first().map_or(row.ids.len(), |response| response.start);
+            Row { ids: row.ids[..end].to_vec(), responses: Vec::new() }
+        };
+        self.kept.rows().iter().step_by(2).map(prompt).collect()
+    }
+
     fn picked(&self, picked: Vec<usize>) -> Self {
         let rows = picked.iter().flat_map(|&i| self.kept.rows()[2 * i..2 * i + 2].iter().cloned());
         Self {

@@ -10,14 +10,15 @@ use strait_model::{
 
 use super::{
     Common, Comparison, Difference, Inputs, Measure, Panel, Part, Reads, Setting, Shown, Solution,
-    part::{flat, numbers, shape},
+    opposites::opposites,
+    part::{flat, numbers},
     plots::HEIGHT,
     shown::rows,
     unit::NATS,
 };
 use crate::{
     Result, Table,
-    claim::{Subject, opposed},
+    claim::Subject,
     direction::{across, cosine},
     interval::Interval,
     keys::{Checked, count, keys, list, most, switch},
@@ -25,9 +26,9 @@ use crate::{
     objective::{Kept, batches},
     page::{
         figure::{Drawing, Figure, Growing, Look, Point, Series, Style, axis, layout},
-        numbers::{number, quoted},
+        numbers::quoted,
     },
-    table::Row,
+    table::{Heading, Row},
     train::Trainable,
 };
 
@@ -39,6 +40,9 @@ pub struct Gradient {
     /// The steps whose checkpoints are read instead, where they were kept; 0 is the beginning.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub steps: Option<Vec<usize>>,
+    /// The checkpoints of every so many steps are read instead, of those that were kept; and the beginning.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub every: Option<usize>,
 }
 
 keys! {
@@ -49,6 +53,8 @@ keys! {
         checkpoints: usize = count(1..=most::PASSES), default 6;
         /// The steps whose checkpoints are read, where they were kept; 0 is the beginning.
         steps: Vec<usize> = list(count(0..=most::STEPS)), left_out "`checkpoints` evenly apart";
+        /// Every so many steps a checkpoint is read, where it was kept, and the beginning; the paper reads every 20.
+        every: usize = count(1..=most::STEPS), left_out "`checkpoints` evenly apart";
     }
 }
 
@@ -69,13 +75,13 @@ crate::row! {
         /// The narrow one.
         narrow: String,
         /// Cosine with the general solution.
-        cosine_general: f64,
+        cosine_general: Interval = Heading::PLAIN.ends("general_low", "general_high").late(),
         /// Cosine with the narrow one.
-        cosine_narrow: f64,
+        cosine_narrow: Interval = Heading::PLAIN.ends("narrow_low", "narrow_high").late(),
         /// Cosine with what the general solution has across the narrow one.
-        cosine_general_only: f64,
+        cosine_general_only: Interval = Heading::PLAIN.ends("general_only_low", "general_only_high").late(),
         /// Cosine with what the narrow solution has across the general one.
-        cosine_narrow_only: f64,
+        cosine_narrow_only: Interval = Heading::PLAIN.ends("narrow_only_low", "narrow_only_high").late(),
         /// The length of the gradient.
         length: f64 = NATS,
         /// Number of rows.
@@ -102,6 +108,8 @@ crate::row! {
         other: String,
         /// The difference, with its interval over parts of the rows.
         difference: Interval,
+        /// The same of what each of the two has across the other one.
+        only_difference: Interval = Heading::PLAIN.ends("only_low", "only_high").late(),
         /// Number of parts, each of other questions.
         parts: usize,
         /// Number of rows.
@@ -145,6 +153,7 @@ impl Measure for Gradient {
         let settings = |keys: GradientKeys| Self {
             checkpoints: keys.checkpoints(),
             steps: keys.steps.map(|steps| steps.value),
+            every: keys.every.map(|every| every.value),
         };
         Ok(said.flatten().map(settings))
     }
@@ -154,14 +163,20 @@ impl Measure for Gradient {
     }
 
     fn inputs(&self, inputs: &mut Inputs<'_>) -> Result<Value> {
-        Ok(json!({ "rows": inputs.rows, "settings": self, "intervals": inputs.intervals }))
+        Ok(
+            json!({ "rows": inputs.rows, "settings": self, "intervals": inputs.intervals, "of": "every cosine" }),
+        )
     }
 
     fn estimate(&self, scene: &Scene<'_>, estimate: &mut Estimate) {
         let rows = scene.lab.measured.rows();
         estimate.keeping_once(super::MEASURED, rows, scene.common_point(), false);
         for solution in scene.solutions.iter().filter(|solution| solution.compared) {
-            let most = self.steps.as_ref().map_or(1 + self.checkpoints, Vec::len);
+            let most = match (&self.steps, self.every) {
+                (Some(steps), _) => steps.len(),
+                (None, Some(_)) => usize::MAX,
+                (None, None) => 1 + self.checkpoints,
+            };
             let passes = most.min(1 + solution.checkpoints);
             estimate.gradients(rows, solution.settings, PARTS, passes);
         }
@@ -245,19 +260,22 @@ impl Gradient {
                 let whole = Summed::of_all(&sums);
                 let descent = whole.descent();
                 let pull = towards.pull(&descent);
-                let lead = |pull: Pull| pull.general - pull.narrow;
-                let without = |sum| lead(towards.pull(&whole.without(sum).descent()));
-                let without: Vec<f64> = sums.iter().map(without).collect();
+                let without = |sum| towards.pull(&whole.without(sum).descent());
+                let without: Vec<Pull> = sums.iter().map(without).collect();
+                let over_parts = |of: fn(&Pull) -> f64| {
+                    let without: Vec<f64> = without.iter().map(of).collect();
+                    Interval::of_left_out(of(&pull), &without)
+                };
                 found.push(GradientRow {
                     solution: solution.name.clone(),
                     step,
                     part: towards.part,
                     general: towards.general.0.clone(),
                     narrow: towards.narrow.0.clone(),
-                    cosine_general: pull.general,
-                    cosine_narrow: pull.narrow,
-                    cosine_general_only: pull.general_only,
-                    cosine_narrow_only: pull.narrow_only,
+                    cosine_general: over_parts(|pull| pull.general),
+                    cosine_narrow: over_parts(|pull| pull.narrow),
+                    cosine_general_only: over_parts(|pull| pull.general_only),
+                    cosine_narrow_only: over_parts(|pull| pull.narrow_only),
                     length: descent.iter().map(|x| x * x).sum::<f64>().sqrt(),
                     rows: rows.rows().len(),
                     tokens,
@@ -268,7 +286,8 @@ impl Gradient {
                     step,
                     solution: towards.general.0.clone(),
                     other: towards.narrow.0.clone(),
-                    difference: Interval::of_left_out(lead(pull), &without),
+                    difference: over_parts(|pull| pull.general - pull.narrow),
+                    only_difference: over_parts(|pull| pull.general_only - pull.narrow_only),
                     parts: parts.len(),
                     rows: rows.rows().len(),
                     seed,
@@ -284,6 +303,9 @@ impl Gradient {
     fn chosen(&self, kept: Vec<usize>) -> Vec<usize> {
         if let Some(wanted) = &self.steps {
             return kept.into_iter().filter(|step| wanted.contains(step)).collect();
+        }
+        if let Some(every) = self.every {
+            return kept.into_iter().filter(|step| step.is_multiple_of(every)).collect();
         }
         let later = evenly(kept.len().saturating_sub(1), self.checkpoints).map(|place| place + 1);
         [0].into_iter().chain(later).filter_map(|place| kept.get(place).copied()).collect()
@@ -310,23 +332,10 @@ struct Towards {
 }
 
 impl Towards {
-    /// The two solutions that claims oppose in a solution's kind, of its own seed where there are such; none where the three do
-    /// not lie in one space.
+    /// Those of a solution, where there are such in its space.
     fn of(own: &Solution, solutions: &[Solution], subjects: &[Subject]) -> Result<Option<Self>> {
-        let Some(subject) = subjects.iter().find(|subject| subject.name == own.name) else { return Ok(None) };
-        let alike = |pair: &[&Subject; 2]| pair.iter().all(|other| other.kind == subject.kind);
-        let Some(pair) = opposed(subjects).into_iter().find(alike) else { return Ok(None) };
-        let of_its_seed = pair.map(|of| {
-            let same = |s: &&Subject| s.variant == of.variant && s.seed == subject.seed;
-            subjects.iter().find(same).unwrap_or(of)
-        });
-        let trained = of_its_seed.map(|of| solutions.iter().find(|solution| solution.name == of.name));
-        let (Some(part), [Some(general), Some(narrow)]) = (Part::grown(&own.edit), trained) else {
-            return Ok(None);
-        };
-        if [general, narrow].iter().any(|other| shape(&other.edit) != shape(&own.edit)) {
-            return Ok(None);
-        }
+        let pair = opposites(&own.name, &own.edit, solutions, subjects);
+        let (Some(part), Some([general, narrow])) = (Part::grown(&own.edit), pair) else { return Ok(None) };
         let named = |of: &Solution| Ok::<_, crate::Error>((of.name.clone(), flat(&of.edit, part)?));
         Ok(Some(Self { part, general: named(general)?, narrow: named(narrow)? }))
     }
@@ -438,7 +447,7 @@ pub fn pull(step: &[f64], general: &[f64], narrow: &[f64]) -> Pull {
 
 /// The cosines along the training of every solution.
 fn figures(solutions: &[&str], rows: &[GradientRow]) -> Vec<Figure> {
-    type Line = fn(&GradientRow) -> f64;
+    type Line = fn(&GradientRow) -> Interval;
     let figure = |solution: &&str| {
         let own: Vec<_> = rows.iter().filter(|row| row.solution == *solution).collect();
         let first = own.first()?;
@@ -451,11 +460,11 @@ fn figures(solutions: &[&str], rows: &[GradientRow]) -> Vec<Figure> {
         ];
         let mut drawing = Drawing::new(Growing::Up);
         for (i, (name, line)) in lines.into_iter().enumerate() {
-            let known = own.iter().filter(|row| line(row).is_finite());
+            let known = own.iter().filter(|row| line(row).value.is_finite());
             let point = |row: &&GradientRow| Point {
                 at: row.step as f64,
-                value: Interval::bare(line(row)),
-                words: format!("{name}, step {}: {}", row.step, number(line(row))),
+                value: line(row),
+                words: format!("{name}, step {}: {}", row.step, line(row).words()),
             };
             let points = known.map(point).collect();
             drawing.add(Series { name: Some(name), look: Look::at(i), style: Style::MarkedLine, points });

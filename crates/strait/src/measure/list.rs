@@ -28,8 +28,10 @@ pub static ALL: &[Kind] = &[
     Kind::of::<super::rates::Rates>(),
     Kind::of::<super::gradient::Gradient>(),
     Kind::of::<super::turn::Turn>(),
+    Kind::of::<super::trajectory::Trajectories>(),
     Kind::of::<super::direction::Directions>(),
     Kind::of::<super::sweep::DirectionSweep>(),
+    Kind::of::<super::convergence::Convergence>(),
     Kind::of::<super::norm::Norm>(),
     Kind::of::<super::monitor::Monitors>(),
 ];

@@ -1,6 +1,7 @@
 //! Measures: each is one file that says its settings, its rows, how they are read, how a report shows them and what they
 //! claim. The list of all stands in [`list`] and nowhere else. Measures read no files and print nothing.
 
+mod convergence;
 mod difference;
 mod direction;
 mod divergence;
@@ -13,6 +14,7 @@ mod heldout;
 pub mod list;
 mod monitor;
 pub mod norm;
+mod opposites;
 mod paired;
 mod part;
 mod plots;
@@ -23,12 +25,14 @@ mod shown;
 mod significance;
 mod stability;
 mod sweep;
+mod trajectory;
 mod turn;
 pub(crate) mod unit;
 
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use serde_json::Value;
 
+pub use convergence::{Convergence, ConvergenceRow, RankRow};
 pub use difference::Difference;
 pub use direction::{DirectionCosine, DirectionEffect, DirectionRow, Directions, Source, Use};
 pub use divergence::{Divergence, KlRow, Text};
@@ -51,6 +55,7 @@ pub use significance::{
 };
 pub use stability::{Stability, StabilityDifference, StabilityRow, noise_across, perturbed, stability_of};
 pub use sweep::DirectionSweep;
+pub use trajectory::{BehaviourRow, ComponentRow, Trajectories, TrajectoryRow};
 pub use turn::{Turn, TurnRow};
 
 pub use crate::lab::{LossesOf, PairRows, Solution, Trajectory, row_losses};

@@ -16,7 +16,7 @@ use crate::{
     claim::{Bound, Claim, Place, Subject, opposed, sentence},
     direction::turns,
     interval::Interval,
-    keys::{Checked, count, keys, most, switch},
+    keys::{Checked, count, keys, most, positive, switch},
     lab::{Estimate, Lab, Scene, Solved, advance},
     page::{
         figure::{Drawing, Figure, Growing, Look, Point, Series, Style, axis, layout},
@@ -31,6 +31,9 @@ pub struct Turn {
     /// Steps from the middle of a turn to either side; none for a tenth of the training.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub gap: Option<usize>,
+    /// The length of the longer way below which no angle is read; none for a tenth of the longest way.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub least: Option<f64>,
 }
 
 keys! {
@@ -39,6 +42,9 @@ keys! {
     pub struct TurnKeys {
         /// Steps from the middle of a turn to either side, in whole checkpoints.
         gap: usize = count(1..=most::STEPS), left_out "a tenth of the training";
+        /// The length of the vector, or of B, by which the longer way must have moved for its angle to be read; the papers take
+        /// 0.0035.
+        least: f64 = positive(most::FACTOR), left_out "a tenth of the longest way of the training";
     }
 }
 
@@ -96,7 +102,11 @@ impl Measure for Turn {
     }
 
     fn asked(said: Option<Self::Said>, _: &Common<'_>) -> Checked<Option<Self>> {
-        Ok(said.flatten().map(|keys| Self { gap: keys.gap.map(|gap| gap.value) }))
+        let settings = |keys: TurnKeys| Self {
+            gap: keys.gap.map(|gap| gap.value),
+            least: keys.least.map(|least| least.value),
+        };
+        Ok(said.flatten().map(settings))
     }
 
     fn inputs(&self, _: &mut Inputs<'_>) -> Result<Value> {
@@ -203,8 +213,9 @@ impl Turn {
             });
         }
         let longest = rows.iter().map(|row| row.back.max(row.on)).fold(0.0, f64::max);
+        let least = self.least.unwrap_or(MOVED * longest);
         for row in &mut rows {
-            row.moved = row.back.max(row.on) > MOVED * longest && row.cosine.is_finite();
+            row.moved = row.back.max(row.on) > least && row.cosine.is_finite();
         }
         if let Some(row) =
             rows.iter_mut().filter(|row| row.moved).max_by(|a, b| a.cosine.total_cmp(&b.cosine))

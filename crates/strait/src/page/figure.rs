@@ -125,6 +125,8 @@ pub(crate) enum Style {
     Band,
     /// Crosses, for values that do not count.
     Crosses,
+    /// Large rings, for marks that move.
+    Rings,
     /// The look's own line.
     Line,
     /// The look's own line with filled markers.
@@ -181,6 +183,11 @@ impl Drawing {
         self.series.is_empty()
     }
 
+    /// The number of series so far, which is the place of the next one.
+    pub fn series(&self) -> usize {
+        self.series.len()
+    }
+
     /// The figure, with its layout.
     pub fn finish(self, caption: impl Into<String>, height: usize, layout: Layout) -> Figure {
         let data: Vec<_> = self.series.into_iter().map(|series| trace(series, self.growing)).collect();
@@ -198,12 +205,17 @@ fn trace(series: Series, growing: Growing) -> Value {
         Style::Dots | Style::OpenMarks => ("markers", look.open_symbol(), "solid"),
         Style::Band => ("lines", look.symbol.to_owned(), "solid"),
         Style::Crosses => ("markers", "x".to_owned(), "solid"),
+        Style::Rings => ("markers", "circle-open".to_owned(), "solid"),
         Style::Line => ("lines", look.symbol.to_owned(), look.dash),
         Style::MarkedLine => ("lines+markers", look.symbol.to_owned(), look.dash),
         Style::Inside => ("lines+markers", look.symbol.to_owned(), "solid"),
         Style::Outside => ("lines+markers", look.open_symbol(), "dash"),
     };
-    let size = if matches!(style, Style::Dots) { 6 } else { 9 };
+    let size = match style {
+        Style::Dots => 6,
+        Style::Rings => 17,
+        _ => 9,
+    };
     let of_points = |value: fn(&Point) -> f64| points.iter().map(value).collect::<Vec<f64>>();
     let (at, values, error) = match growing {
         Growing::Up => ("x", "y", "error_y"),
@@ -242,7 +254,7 @@ fn trace(series: Series, growing: Growing) -> Value {
 }
 
 /// Text as it may stand in a figure, whose texts know some HTML.
-fn escaped(text: &str) -> String {
+pub(super) fn escaped(text: &str) -> String {
     html! { (text) }.into_string()
 }
 
@@ -326,7 +338,7 @@ pub(crate) fn label_axis(labels: Vec<String>) -> Axis {
 pub(crate) struct Layout(Value);
 
 impl Layout {
-    fn with(mut self, key: &str, value: Value) -> Self {
+    pub(super) fn with(mut self, key: &str, value: Value) -> Self {
         self.0[key] = value;
         self
     }

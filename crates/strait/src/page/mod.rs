@@ -5,6 +5,7 @@ pub(crate) mod heat;
 pub(crate) mod html;
 pub(crate) mod lanes;
 pub(crate) mod numbers;
+pub(crate) mod slider;
 pub(crate) mod words;
 
 use maud::{DOCTYPE, Markup, PreEscaped, html};

@@ -1,18 +1,18 @@
 //! Gradients, turns, directions and norms as measures, against plain computations, and in a small study.
 
-use std::{num::NonZeroUsize, path::Path};
+use std::{num::NonZeroUsize, path::Path, sync::Arc};
 
 use candle_core::{Device, Tensor};
 use strait::{
-    Error,
+    Error, Lab,
     claim::Subject,
     data::{RowSource, pairs::read_pairs, read_chats},
     direction::{cosine, random_like},
     interval::Interval,
     lab::{Group, PairRows, Solved},
     measure::{
-        DirectionEffect, Directions, Gradient, Part, Pull, Solution, Source, Turn, Use, descent, flat,
-        norm::Norm, pull,
+        Convergence, DirectionEffect, Directions, Gradient, Measure, Part, Pull, Solution, Source,
+        Trajectories, TrajectoryRow, Turn, Use, descent, flat, norm::Norm, pull,
     },
     objective::{Kept, Row},
     study::StudyFile,
@@ -104,11 +104,14 @@ fn gradients_are_those_of_the_whole_loss_and_intervals_those_of_what_is_left() {
     let solved =
         Courses(vec![("general", course(1, 0.0)), ("narrow", course(1, 0.5)), ("low", course(0, 1.0))]);
     let mut kept = Kept::new(rows.clone());
-    let settings = Gradient { checkpoints: 2, steps: None };
+    let settings = Gradient { checkpoints: 2, steps: None, every: None };
     let (found, compared) = settings.read(&model.decoder, &solved, &mut kept, SEED, &Silent).unwrap();
     let read: Vec<_> = found.iter().map(|row| (row.solution.as_str(), row.step)).collect();
     let expected = ["general", "narrow"].map(|name| [(name, 0), (name, 4), (name, 8)]).concat();
     assert_eq!(read, expected);
+    let every = Gradient { every: Some(3), ..settings };
+    let (rows_of, _) = every.read(&model.decoder, &solved, &mut kept, SEED, &Silent).unwrap();
+    assert_eq!(rows_of.iter().map(|row| row.step).collect::<Vec<_>>(), [0, 6, 0, 6]);
 
     let end = |name: &str| flat(&solved.steps_of(name).last().unwrap().1, Part::Vector).unwrap();
     let (general, narrow) = (end("general"), end("narrow"));
@@ -123,17 +126,29 @@ fn gradients_are_those_of_the_whole_loss_and_intervals_those_of_what_is_left() {
         };
         let (step, whole) = of(rows.clone());
         near(row.length, step.iter().map(|x| x * x).sum::<f64>().sqrt(), 1e-4);
-        near(row.cosine_general, cosine(&step, &general), 1e-4);
-        near(row.cosine_narrow, whole.narrow, 1e-4);
-        near(row.cosine_general_only, whole.general_only, 1e-4);
-        near(row.cosine_narrow_only, whole.narrow_only, 1e-4);
+        near(row.cosine_general.value, cosine(&step, &general), 1e-4);
+        near(row.cosine_narrow.value, whole.narrow, 1e-4);
+        near(row.cosine_general_only.value, whole.general_only, 1e-4);
+        near(row.cosine_narrow_only.value, whole.narrow_only, 1e-4);
         // Eight questions are eight parts.
         let without = |part: usize| {
             let others = rows.iter().zip(&questions).filter(|(_, question)| **question != part);
             let (_, pull) = of(others.map(|(row, _)| row.clone()).collect());
-            pull.general - pull.narrow
+            pull
         };
-        let without: Vec<f64> = (0..=*questions.iter().max().unwrap()).map(without).collect();
+        let without: Vec<Pull> = (0..=*questions.iter().max().unwrap()).map(without).collect();
+        let bounds = |of: fn(&Pull) -> f64| {
+            Interval::of_left_out(of(&whole), &without.iter().map(of).collect::<Vec<_>>())
+        };
+        for (found, expected) in [
+            (row.cosine_general, bounds(|pull| pull.general)),
+            (row.cosine_narrow_only, bounds(|pull| pull.narrow_only)),
+            (compared.only_difference, bounds(|pull| pull.general_only - pull.narrow_only)),
+        ] {
+            near(found.low, expected.low, 1e-2);
+            near(found.high, expected.high, 1e-2);
+        }
+        let without: Vec<f64> = without.iter().map(|pull| pull.general - pull.narrow).collect();
         let expected = Interval::of_left_out(whole.general - whole.narrow, &without);
         assert_eq!((compared.parts, compared.along.as_str()), (without.len(), row.solution.as_str()));
         near(compared.difference.value, expected.value, 1e-3);
@@ -174,7 +189,7 @@ fn the_sharpest_turn_is_where_the_way_bends() {
         ("still", steps.iter().map(still).collect()),
     ]);
     for (gap, places) in [(None, vec![10, 20, 30, 40, 50, 60, 70]), (Some(29), vec![20, 30, 40, 50, 60])] {
-        let found = Turn { gap }.read(&solved, &Silent).unwrap();
+        let found = Turn { gap, least: None }.read(&solved, &Silent).unwrap();
         let own: Vec<_> = found.iter().filter(|row| row.solution == "general").collect();
         assert_eq!(own.iter().map(|row| row.step).collect::<Vec<_>>(), places);
         let sharpest: Vec<_> = own.iter().filter(|row| row.sharpest).collect();
@@ -187,6 +202,120 @@ fn the_sharpest_turn_is_where_the_way_bends() {
         // What does not move has no direction.
         let still = found.iter().filter(|row| row.solution == "still");
         assert!(still.clone().all(|row| !row.moved && !row.sharpest) && still.count() == places.len());
+        // Nothing moves by more than the longer way.
+        let way = sharpest[0].gap as f64;
+        let moved = |least: f64| {
+            let found = Turn { gap, least: Some(least) }.read(&solved, &Silent).unwrap();
+            found.iter().filter(|row| row.moved).count()
+        };
+        assert_eq!((moved(0.9 * way), moved(1.1 * way)), (places.len(), 0));
+    }
+}
+
+// Trajectories.
+
+#[test]
+fn checkpoints_of_all_solutions_lie_in_one_plane_and_do_what_whole_passes_do() {
+    let (scratch, model) = (Scratch::new(), Arc::new(model()));
+    let groups = [(Group::Narrow, "narrow"), (Group::General, "general")];
+    let of_group = |(group, name)| pairs(&scratch, &model, group, name);
+    // Both go straight on, along directions at a right angle.
+    let at = |step: usize, place: usize| {
+        Edit::Steering(vector(1, |i| if i == place { 0.1 * step as f32 } else { 0.0 }))
+    };
+    let course = |place: usize| [0, 10, 20, 30, 40].map(|step| (step, at(step, place))).to_vec();
+    let solved = Courses(vec![("general", course(0)), ("narrow", course(1))]);
+    let mut lab = Lab::new(Arc::clone(&model), &Silent);
+    lab.pairs = groups.map(of_group);
+    let settings =
+        Trajectories { checkpoints: 4, standardise: false, scales: vec![1.0, 5.0], pairs: 3, coherence: 1.0 };
+    let (rows, components, shifts) = settings.run(&mut lab, &solved).unwrap();
+    let read: Vec<_> = rows.iter().map(|row| (row.solution.as_str(), row.space, row.step)).collect();
+    let expected = |name| [0, 10, 20, 30, 40].map(|step| (name, 1, step));
+    assert_eq!(read, [expected("general"), expected("narrow")].concat());
+    for row in &rows {
+        near(row.norm, 0.1 * row.step as f64, 1e-6);
+        let (own, other) = match row.solution.as_str() {
+            "general" => (row.cosine_general, row.cosine_narrow),
+            _ => (row.cosine_narrow, row.cosine_general),
+        };
+        assert!(row.step == 0 || (own - 1.0).abs() < 1e-9 && other.abs() < 1e-9);
+        assert!(row.composition.is_nan() && row.from.is_empty());
+    }
+    // Five points on each of two axes: as far apart in the plane as they are.
+    let distance = |one: &TrajectoryRow, other: &TrajectoryRow| {
+        (one.first - other.first).hypot(one.second - other.second)
+    };
+    near(distance(&rows[0], &rows[4]), 4.0, 1e-6);
+    near(distance(&rows[4], &rows[9]), 32f64.sqrt(), 1e-6);
+    near(components[0].explained + components[1].explained, 1.0, 1e-9);
+    // (t, 0) and (0, t), t from 0 to 4: x - y varies three times as much as x + y.
+    near(components[0].explained, 0.75, 1e-6);
+    assert_eq!((components[0].checkpoints, components[0].component), (10, 1));
+
+    assert_eq!(shifts.len(), 2 * 5 * 2);
+    for row in shifts.iter().filter(|row| [0, 20].contains(&row.step)) {
+        let edit = at(row.step, usize::from(row.solution == "narrow")).scaled(row.scale).unwrap();
+        for (pairs, found) in lab.pairs.iter().zip([row.narrow_shift, row.general_shift]) {
+            let pairs = pairs.some(3);
+            let expected = preference(&model, &pairs, Some(&edit)) - preference(&model, &pairs, None);
+            near(found.value, expected, 1e-3);
+        }
+    }
+    // Without pairs nothing but the checkpoints is read.
+    let (_, _, shifts) = Trajectories { pairs: 0, ..settings }.run(&mut lab, &solved).unwrap();
+    assert!(shifts.is_empty());
+}
+
+// Convergence.
+
+#[test]
+fn changes_are_as_alike_as_vectors_where_these_act_and_one_direction_there() {
+    let (scratch, model) = (Scratch::new(), model());
+    let pairs = [
+        pairs(&scratch, &model, Group::Narrow, "narrow"),
+        pairs(&scratch, &model, Group::General, "general"),
+    ];
+    let one = Edit::Steering(vector(1, |i| 0.5 * (1.7 * i as f32).sin()));
+    let other = Edit::Steering(vector(1, |i| 0.4 * (1.0 + 0.9 * i as f32).cos()));
+    let solutions = [solution("one", one.clone()), solution("other", other.clone())];
+    let settings = Convergence { pairs: 3 };
+    let (alike, ranks) = settings.read(&model.decoder, &solutions, &pairs, SEED, &Silent).unwrap();
+    assert_eq!((alike.len(), ranks.len()), (2 * 5, 2 * 2 * 5));
+    for row in &alike {
+        match row.layer {
+            ..1 => assert!(row.cosine.value.is_nan(), "nothing changes below"),
+            1 => near(row.cosine.value, one.cosine(&other).unwrap(), 1e-4),
+            _ => {
+                // Prompt by prompt, from whole passes.
+                let prompts = pairs[row.group as usize].some(3).prompts();
+                let cosines = prompts.iter().map(|prompt| {
+                    let packed = Packed::new([prompt.ids.as_slice()]);
+                    let stream = |edit| -> Vec<f64> {
+                        let all = model.decoder.residuals(&packed, edit).unwrap();
+                        let flat = all[(row.layer + 1) as usize].flatten_all().unwrap();
+                        flat.to_vec1::<f32>().unwrap().into_iter().map(f64::from).collect()
+                    };
+                    let base = stream(None);
+                    let change = |edit| -> Vec<f64> {
+                        stream(Some(edit)).iter().zip(&base).map(|(x, y)| x - y).collect()
+                    };
+                    cosine(&change(&one), &change(&other))
+                });
+                near(row.cosine.value, cosines.sum::<f64>() / prompts.len() as f64, 1e-3);
+                assert_eq!(row.prompts, prompts.len());
+            }
+        }
+    }
+    for row in &ranks {
+        match row.layer {
+            ..1 => assert!(row.rank.is_nan() && row.random.is_nan()),
+            1 => {
+                near(row.rank, 1.0, 1e-2);
+                near(row.random, 1.0, 1e-2);
+            }
+            _ => assert!((1.0..=3.0).contains(&row.rank) && (1.0..=3.0).contains(&row.random), "{row:?}"),
+        }
     }
 }
 
@@ -373,6 +502,12 @@ pairs = 2
 factors = [1]
 [measure.norm]
 pairs = 4
+[measure.trajectory]
+checkpoints = 2
+scales = [1, 5]
+pairs = 2
+[measure.convergence]
+pairs = 2
 ";
 
 #[test]
@@ -412,6 +547,24 @@ fn a_study_reads_gradients_turns_directions_and_norms_and_ends_the_same_when_it_
     assert_eq!(norm.rows(), 6 * 2 * 5);
     assert_eq!(of(&norm, "drift", "rows")[0], 8.0);
 
+    // Six solutions at their start and two checkpoints; adapters of rank 2 lie in another space than the vector.
+    let trajectory = table(&whole, "trajectory");
+    assert_eq!(trajectory.rows(), 6 * 3);
+    assert_eq!(of(&trajectory, "vector", "space"), [2.0; 3]);
+    assert_eq!(of(&trajectory, "general-seed0", "step"), [0.0, 4.0, 8.0]);
+    assert!((of(&trajectory, "general-seed0", "cosine_general")[2] - 1.0).abs() < 1e-9);
+    assert!(
+        (of(&trajectory, "drift", "cosine_narrow")[0] - 1.0).abs() < 1e-9,
+        "it starts from the narrow one"
+    );
+    assert!(of(&trajectory, "vector", "cosine_general")[0].is_nan());
+    let shift = table(&whole, "trajectory_shift");
+    assert_eq!(shift.rows(), 6 * 3 * 2);
+    assert_eq!(of(&shift, "general-seed0", "general_shift")[..2], [0.0, 0.0], "B is nothing at first");
+    // Five solutions are ten pairs: two groups, the embeddings and four blocks.
+    assert_eq!(table(&whole, "convergence").rows(), 10 * 2 * 5);
+    assert_eq!(table(&whole, "convergence_rank").rows(), 5 * 2 * 5);
+
     // All that is claimed could be predicted, and stands in the report with its panels.
     let claims: Vec<String> = outcome.conclusion.claims.iter().map(|claim| claim.sentence()).collect();
     let listed = StudyFile::read(&study).unwrap().resolve().unwrap().fix_layers(4).unwrap().claims();
@@ -426,7 +579,18 @@ fn a_study_reads_gradients_turns_directions_and_norms_and_ends_the_same_when_it_
         assert!(claims.iter().any(|known| known == claim), "{claim}: {claims:#?}");
     }
     let page = std::fs::read_to_string(&outcome.report).unwrap();
-    for id in ["gradient", "turn", "direction", "direction_cosine", "direction_effect", "norm"] {
+    for id in [
+        "gradient",
+        "turn",
+        "trajectory",
+        "trajectory_shift",
+        "direction",
+        "direction_cosine",
+        "direction_effect",
+        "convergence",
+        "convergence_rank",
+        "norm",
+    ] {
         assert!(page.contains(&format!("<section id=\"{id}\"")), "{id}");
     }
 

@@ -5,7 +5,7 @@ use std::fmt;
 use clap::Args;
 use serde::Serialize;
 use strait::direction::{
-    files::Folder,
+    files::{Folder, Named},
     geometry::{Angles, Geometry},
 };
 
@@ -35,7 +35,7 @@ const EXAMPLES: &str = "\
 Examples:
   strait direction compare runs/mine/solutions/general runs/mine/solutions/narrow
   strait direction compare vectors/general/*.pt --json | jq .norms
-  strait direction compare runs/mine/solutions/general/checkpoints      along its training";
+  strait direction compare runs/mine/solutions/general/checkpoints direction.safetensors   along a direction";
 
 /// The most edits whose matrix of cosines fits on a screen.
 const WIDEST: usize = 16;
@@ -115,7 +115,7 @@ fn cosine(value: f64) -> String {
 pub fn run(arguments: &Arguments, context: &Context) -> Result<(), Failure> {
     let found = super::read(&arguments.files, Folder::Edit, context)?;
     let (names, files, steps) = super::columns(&found);
-    let geometry = Geometry::of(found.into_iter().map(|named| (named.name, named.opened)))?;
+    let geometry = Geometry::of(found.into_iter().map(Named::member))?;
     let layers = match geometry.places() {
         places @ [_, _, ..] => {
             let layers = places.iter().cloned().zip(geometry.by_place());

@@ -4,7 +4,10 @@ use std::fmt;
 
 use clap::Args;
 use serde::Serialize;
-use strait::direction::{files::Folder, geometry::Geometry};
+use strait::direction::{
+    files::{Folder, Named},
+    geometry::Geometry,
+};
 
 use super::Context;
 use crate::{
@@ -84,7 +87,7 @@ impl fmt::Display for Components {
 pub fn run(arguments: &Arguments, context: &Context) -> Result<(), Failure> {
     let found = super::read(&arguments.files, Folder::Checkpoints, context)?;
     let (names, files, steps) = super::columns(&found);
-    let geometry = Geometry::of(found.into_iter().map(|named| (named.name, named.opened)))?;
+    let geometry = Geometry::of(found.into_iter().map(Named::member))?;
     let pca = geometry.pca(arguments.standardise, arguments.components)?;
     let standardised = arguments.standardise;
     let (explained, scores) = (pca.explained, pca.scores);

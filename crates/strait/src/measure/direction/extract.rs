@@ -96,15 +96,6 @@ pub fn apart(first: i32, depth: usize, most: usize) -> Vec<i32> {
     (0..count).map(|i| first + (i * span / (count - 1).max(1)) as i32).collect()
 }
 
-/// The prompts of pairs, one a pair: what stands before the first answer.
-pub fn prompts(pairs: &PairRows) -> Vec<Row> {
-    let prompt = |row: &Row| {
-        let end = row.responses.first().map_or(row.ids.len(), |response| response.start);
-        Row { ids: row.ids[..end].to_vec(), responses: Vec::new() }
-    };
-    pairs.kept.rows().iter().step_by(2).map(prompt).collect()
-}
-
 /// The directions of one solution at these layers, of every source, with halves and swaps drawn by the seed.
 pub fn directions<'a>(
     decoder: &Decoder,
@@ -114,7 +105,7 @@ pub fn directions<'a>(
     seed: u64,
     progress: &dyn Progress,
 ) -> Result<Vec<Direction<'a>>> {
-    let prompts = prompts(pairs);
+    let prompts = pairs.prompts();
     let answers =
         |first: usize| -> Vec<Row> { pairs.kept.rows().iter().skip(first).step_by(2).cloned().collect() };
     let (taught, other) = (answers(0), answers(1));

@@ -213,7 +213,7 @@ impl Measure for Directions {
         let Read { from, on } = Read::of(&scene.lab.pairs, self.pairs);
         let point = scene.common_point();
         // Prompts under the fine-tune and under base; both answers under the fine-tune.
-        let prompts = extract::prompts(&from);
+        let prompts = from.prompts();
         for _ in 0..solutions {
             estimate.passes(&prompts, 2);
             estimate.passes(from.kept.rows(), 1);
