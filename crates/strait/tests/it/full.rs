@@ -51,6 +51,8 @@ fn settings() -> Settings {
         length: Length::Steps(6),
         checkpoint_every: 3,
         checkpoints: Vec::new(),
+        ablated: false,
+        stop: None,
         kl: None,
         seeds: Seeds::default(),
     }

@@ -114,6 +114,8 @@ fn trained(size: Size, edit: &EditKind) -> (Vec<Vec<u32>>, Vec<[u64; 4]>) {
         length: Length::Steps(STEPS),
         checkpoint_every: 2,
         checkpoints: Vec::new(),
+        ablated: false,
+        stop: None,
         kl: Some(Kl { weight: 1.0, batch_size: size.rows }),
         seeds: Seeds::default(),
     };

@@ -119,6 +119,8 @@ fn settings(edit: EditKind, kl_weight: f64, learning_rate: f64) -> Settings {
         length: Length::Steps(10),
         checkpoint_every: 4,
         checkpoints: Vec::new(),
+        ablated: false,
+        stop: None,
         kl: (kl_weight > 0.0).then_some(Kl { weight: kl_weight, batch_size: 2 }),
         seeds: Seeds::default(),
     }

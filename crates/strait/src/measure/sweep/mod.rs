@@ -112,7 +112,7 @@ impl Measure for DirectionSweep {
         let lowest = points.min().unwrap_or(0);
         let solutions = scene.compared().count();
         let Read { from, on } = Read::of(&scene.lab.pairs, self.pairs);
-        estimate.passes(&extract::prompts(&from), 2 * solutions);
+        estimate.passes(&from.prompts(), 2 * solutions);
         for pairs in on {
             let rows = pairs.kept.rows();
             // Base twice, on its way up and for the ablations, and every solution as it is.
@@ -224,7 +224,7 @@ fn sets(
     pairs: &PairRows,
     progress: &dyn Progress,
 ) -> Result<Vec<Set>> {
-    let prompts = extract::prompts(pairs);
+    let prompts = pairs.prompts();
     let task = progress.begin("directions", Some(solutions.len() as u64), Unit::Count);
     let mut sets = Vec::new();
     for solution in solutions {

@@ -184,7 +184,7 @@ fn without(keys: &TrainKeys, sources: &Sources) -> Checked<Option<Without>> {
 
 /// What ends the training early, for which there must be pairs outside the domain.
 fn stop(keys: &TrainKeys, top: &TopKeys) -> Checked<Option<Stop>> {
-    let Some(At { value: Some(stop), line }) = &keys.stop else { return Ok(None) };
+    let (Some(stop), Some(At { line, .. })) = (keys.stop(), &keys.stop) else { return Ok(None) };
     let outside = required(&stop.outside, "`stop`", "outside", *line)?.value;
     if top.data.value.general.is_none() {
         return Err(Fault { line: Some(*line), problem: Problem::NothingWatched });
