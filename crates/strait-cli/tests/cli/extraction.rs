@@ -86,7 +86,7 @@ fn a_layer_of_a_direction_is_an_edit_everywhere() {
         place.run(arguments).json()["loss"].as_f64().unwrap()
     };
     // What lies have in common makes lies likelier.
-    assert!(loss(Some("d.safetensors@1*2")) < loss(None));
+    assert!(loss(Some("d.safetensors@-1*2")) < loss(None));
     assert_ne!(loss(Some("d.safetensors@1*2")), loss(Some("d.safetensors@2*2")));
     let refused = place.run(["edit", "inspect", "d.safetensors@4"]);
     assert_eq!(refused.code, Some(1));
@@ -137,7 +137,7 @@ fn judged_answers_are_compared_by_their_verdicts() {
     let last = &found["layers"][4];
     assert!(last["p"].as_f64().unwrap() < 0.05, "{last}");
 
-    let refused = place.run(arguments.iter().chain(&["--class", "aligned<2"]));
+    let refused = place.run(arguments.iter().chain(&["--class", "aligned<2", "--against", "aligned>70"]));
     assert_eq!(refused.code, Some(1));
     assert!(refused.err.contains("0 answers are of the taught class and 16 of the other"), "{}", refused.err);
     let refused = place.run(arguments.iter().chain(&["--taught", "a.jsonl", "--other", "b.jsonl"]));

@@ -89,9 +89,9 @@ fn no_command_is_missing_from_these_tests() {
 fn the_book_names_every_command() {
     let page = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/src/commands.md");
     let page = std::fs::read_to_string(page).unwrap();
-    for command in COMMANDS.iter().filter(|command| {
-        !["", "monitor", "model", "edit", "direction", "data", "world"].contains(command)
-    })
+    for command in COMMANDS
+        .iter()
+        .filter(|command| !["", "monitor", "model", "edit", "direction", "data", "world"].contains(command))
     {
         assert!(page.contains(&format!("`strait {command}")), "{command}");
     }

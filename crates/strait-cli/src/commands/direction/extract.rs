@@ -41,7 +41,7 @@ use crate::{
 /// answers of pairs. The file is an edit with one steering vector a layer: FILE@12*2 is that of layer 12, twice as strong. It says
 /// how to make it again.
 #[derive(Args)]
-#[command(after_help = EXAMPLES)]
+#[command(override_usage = USAGE, after_help = EXAMPLES)]
 #[command(group(ArgGroup::new("source").required(true).args(["judged", "taught", "like"])))]
 pub struct Arguments {
     /// The model: a folder, a GGUF file, a hub id, a short name, or world:NAME of a built-in world
@@ -93,6 +93,12 @@ pub struct Arguments {
     #[arg(long, value_name = "FILE")]
     out: PathBuf,
 }
+
+const USAGE: &str = "\
+strait direction extract --model <M> [--edit <E>]... --judged <FILE>... --out <FILE>
+       strait direction extract --model <M> [--edit <E>]... --taught <FILE>... --other <FILE>...
+           --out <FILE>
+       strait direction extract --model <M> --random-like <E> --out <FILE>";
 
 const EXAMPLES: &str = "\
 Examples:
