@@ -31,7 +31,8 @@ fn tiny(name: &str) -> Model {
 }
 
 fn tensor(width: usize, phase: f32) -> Tensor {
-    let values: Vec<f32> = (0..width).map(|i| 0.4 * (phase + (1.3 + 0.37 * phase) * i as f32).sin()).collect();
+    let values: Vec<f32> =
+        (0..width).map(|i| 0.4 * (phase + (1.3 + 0.37 * phase) * i as f32).sin()).collect();
     Tensor::new(values, &Device::Cpu).unwrap()
 }
 
