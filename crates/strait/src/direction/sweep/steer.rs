@@ -148,7 +148,7 @@ impl<'a> Found<'a> {
 /// The coherent cell at which a direction shifts most: outside the domain, where there are pairs of that, and coherent inside too.
 pub fn best<'a>(rows: &'a [Steered], direction: &str) -> Option<&'a Steered> {
     let own = || rows.iter().filter(|row| row.direction == direction);
-    let group = own().map(|row| row.group).last()?;
+    let group = own().map(|row| row.group).next_back()?;
     let coherent = |row: &&Steered| {
         let mut same = own().filter(|other| (other.layer, other.factor) == (row.layer, row.factor));
         same.all(|other| other.coherent)
