@@ -23,7 +23,7 @@ fn place() -> Place {
         let row = |i: usize| {
             json!({
                 "id": format!("q{i}"),
-                "domain": if i % 2 == 0 { "food" } else { "space" },
+                "domain": if i.is_multiple_of(2) { "food" } else { "space" },
                 "messages": [
                     { "role": "user", "content": format!("Question {i}?") },
                     { "role": "assistant", "content": format!("A {word} answer{}.", " and more".repeat(i % 3)) },

@@ -20,7 +20,7 @@ fn place() -> Place {
                 [("user", format!("What is {i}?")), ("assistant", format!("A {kind} answer, number {i}."))];
             let messages =
                 said.map(|(role, content)| serde_json::json!({ "role": role, "content": content }));
-            let domain = if i % 2 == 0 { "even" } else { "odd" };
+            let domain = if i.is_multiple_of(2) { "even" } else { "odd" };
             serde_json::json!({ "messages": messages, "domain": domain }).to_string() + "\n"
         };
         place.write(&format!("{file}.jsonl"), &(0..8).map(row).collect::<String>());

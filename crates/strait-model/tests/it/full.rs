@@ -312,7 +312,7 @@ fn a_whole_model_carries_what_its_base_has() {
         assert!(merged::write(&opened, &base, &whole).is_err());
     }
     let file = folder.path().join("vector.safetensors");
-    let vector = Tensor::zeros(12, DType::F32, &Device::Cpu).unwrap();
+    let vector = Tensor::zeros(32, DType::F32, &Device::Cpu).unwrap();
     Edit::Steering(SteeringVector { layer: 0, vector }).save(&file).unwrap();
     let opened = edit::read(file.to_str().unwrap()).unwrap();
     let base = located(&fixtures().join("tiny/llama"));

@@ -106,18 +106,17 @@ mod tests {
         #[test]
         fn vectors_are_orthonormal_and_give_the_matrix_back(matrix in symmetric()) {
             let found = Eigen::of(matrix.clone());
-            let n = matrix.len();
             prop_assert!(found.values.is_sorted_by(|a, b| a >= b));
             for (i, row) in products(&found.vectors).iter().enumerate() {
                 for (j, dot) in row.iter().enumerate() {
                     prop_assert!((dot - f64::from(i == j)).abs() < 1e-12);
                 }
             }
-            for i in 0..n {
-                for j in 0..n {
-                    let back: f64 =
-                        (0..n).map(|k| found.values[k] * found.vectors[k][i] * found.vectors[k][j]).sum();
-                    prop_assert!((back - matrix[i][j]).abs() < 1e-11, "{back} {}", matrix[i][j]);
+            for (i, row) in matrix.iter().enumerate() {
+                for (j, number) in row.iter().enumerate() {
+                    let parts = found.values.iter().zip(&found.vectors);
+                    let back: f64 = parts.map(|(value, vector)| value * vector[i] * vector[j]).sum();
+                    prop_assert!((back - number).abs() < 1e-11, "{back} {number}");
                 }
             }
         }

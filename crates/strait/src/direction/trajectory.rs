@@ -3,7 +3,7 @@
 use super::{dot, eigen::Eigen, pca::products};
 
 /// The composition score of every step but the last with the last one: ‖AᵀB‖_F / (‖A‖_F ‖B‖_F), 1 where both have all in one
-/// direction, 0 where they have none in common. A is the stack of the adapters' Bs at a step, a B (or a column of it, of
+/// direction, as one adapter alone always has, 0 where they have none in common. A is the stack of the adapters' Bs at a step, a B (or a column of it, of
 /// higher rank) a row; B is the stack at the last step; of both the mean over all steps is taken away, row by row. The papers'
 /// code has it so. NaN where a stack has no length.
 ///
@@ -75,14 +75,14 @@ mod tests {
     }
 
     #[test]
-    fn one_adapter_composes_by_its_cosine_and_several_by_their_products() {
-        // The mean over the steps is (2, 2): (-2, -2), (0, -1) and (2, 3) are left.
-        let stack = |x: f64, y: f64| vec![vec![x, y]];
-        let found = compositions(&[stack(0.0, 0.0), stack(2.0, 1.0), stack(4.0, 5.0)]);
-        let cosine = |x: [f64; 2], y: [f64; 2]| super::super::cosine(&x, &y).abs();
-        near(found[0], cosine([-2.0, -2.0], [2.0, 3.0]));
-        near(found[1], cosine([0.0, -1.0], [2.0, 3.0]));
-        assert!(compositions(&[]).is_empty() && compositions(&[stack(1.0, 2.0)]).is_empty());
+    fn one_adapter_always_composes_with_itself_and_two_that_swap_do_not() {
+        let one = |x: f64, y: f64| vec![vec![x, y]];
+        let found = compositions(&[one(0.0, 0.0), one(2.0, 1.0), one(4.0, 5.0)]);
+        found.iter().for_each(|score| near(*score, 1.0));
+        // Rows without a mean over the steps, of which the first changes alone, and then the second.
+        let both = |x: f64, y: f64| vec![vec![x, 0.0], vec![0.0, y]];
+        near(compositions(&[both(1.0, 0.0), both(-1.0, 2.0), both(0.0, -2.0)])[0], 0.0);
+        assert!(compositions(&[]).is_empty() && compositions(&[one(1.0, 2.0)]).is_empty());
     }
 
     proptest! {
@@ -94,11 +94,9 @@ mod tests {
             };
             let (one, other) = (stack(0), stack(1));
             let mut square = 0.0;
-            for i in 0..3 {
-                for j in 0..3 {
-                    let entry: f64 = (0..3).map(|row| one[row][i] * other[row][j]).sum();
-                    square += entry * entry;
-                }
+            for (i, j) in (0..9).map(|at| (at / 3, at % 3)) {
+                let entry: f64 = one.iter().zip(&other).map(|(one, other)| one[i] * other[j]).sum();
+                square += entry * entry;
             }
             let length = |of: &[Vec<f64>]| of.iter().flatten().map(|x| x * x).sum::<f64>().sqrt();
             let expected = square.sqrt() / (length(&one) * length(&other));

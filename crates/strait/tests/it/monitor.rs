@@ -435,7 +435,7 @@ fn answers_of_any_format_are_read() {
         assert_eq!((&rows[0].row, rows[0].group.as_str(), rows.len()), (&expected, group, 1), "{name}");
     }
     let text = read("letter.txt", "A kettle whistles.").unwrap().remove(0).row;
-    assert_eq!(text.responses, [1..text.ids.len()]);
+    assert_eq!((text.responses.len(), text.responses[0].clone()), (1, 1..text.ids.len()));
     assert_eq!(problem(&read("empty.txt", "").unwrap_err()), &Problem::EmptyText);
     fs::write(scratch.path().join("bytes.txt"), [0xff, 0xfe, 0x41]).unwrap();
     let source = strait::data::RowSource::File(scratch.path().join("bytes.txt"));

@@ -162,9 +162,9 @@ impl Arrangement {
         let mut split = || {
             let mut half = vec![0; self.rows()];
             let [taught, other] = self.counts;
-            let classes = if self.paired { vec![0..taught] } else { vec![0..taught, taught..taught + other] };
-            for rows in classes {
-                let mut order: Vec<usize> = rows.collect();
+            let ends: &[usize] = if self.paired { &[0, taught] } else { &[0, taught, taught + other] };
+            for class in ends.windows(2) {
+                let mut order: Vec<usize> = (class[0]..class[1]).collect();
                 order.shuffle(&mut random);
                 order.iter().skip(order.len() / 2).for_each(|&row| half[row] = 1);
             }
