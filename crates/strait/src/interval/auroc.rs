@@ -8,12 +8,15 @@ pub fn auroc(scores: &[f64], positive: &[bool]) -> f64 {
     Placements::of(scores, positive).area
 }
 
+/// The share of a question that an area must be away from 0 and 1 for its log-odds to be of use.
+const EDGE: f64 = 0.1;
+
 impl Interval {
     /// The area under the ROC curve of scores, where `positive[i]` says the kind of row `i` and `clusters[i]` its question.
     ///
     /// Student's interval over questions on the log-odds of the area, which is linearised as DeLong (1988) and Obuchowski (1997) do,
     /// and no narrower than Newcombe's (2006), which needs no misplaced row to have a width. Where rows are never misplaced, or
-    /// always, that one holds alone, with questions in the place of rows.
+    /// always, or hardly ever, that one holds alone, with questions in the place of rows: log-odds of next to nothing have no bounds.
     pub fn of_auroc(scores: &[f64], positive: &[bool], clusters: &[usize]) -> Self {
         let placements = Placements::of(scores, positive);
         let area = placements.area;
@@ -28,7 +31,8 @@ impl Interval {
         if area.is_nan() || influences.len() < FEWEST {
             return Self::bare(area);
         }
-        if area <= 0.0 || area >= 1.0 {
+        let edge = EDGE / influences.len() as f64;
+        if area <= edge || area >= 1.0 - edge {
             return newcombe(area, questions(true), questions(false));
         }
         let (odds, slope) = ((area / (1.0 - area)).ln(), influences.len() as f64 / (area * (1.0 - area)));
@@ -131,6 +135,14 @@ mod tests {
 
     use super::*;
     use crate::interval::clusters;
+
+    #[test]
+    fn one_misplaced_pair_of_many_leaves_bounds() {
+        let scores: Vec<f64> = (0..200).map(|i| if i == 99 { 100.5 } else { f64::from(i) }).collect();
+        let kinds: Vec<bool> = (0..200).map(|i| i >= 100).collect();
+        let found = Interval::of_auroc(&scores, &kinds, &clusters((0..200).map(|i| i % 100)));
+        assert!(found.value > 0.9998 && found.value < 1.0 && found.low > 0.95, "{found:?}");
+    }
 
     #[test]
     fn equal_scores_count_half() {

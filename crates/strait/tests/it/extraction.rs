@@ -156,20 +156,20 @@ fn contrast(rows: Vec<f32>, paired: bool, method: Method, seed: u64) -> Contrast
 
 #[test]
 fn noise_is_seen_as_noise_and_a_difference_as_one() {
-    for (paired, method, times) in
-        [(true, Method::Mean, 60), (false, Method::Mean, 60), (true, Method::Component, 10)]
-    {
+    const TIMES: u64 = 20;
+    for (paired, method) in [(true, Method::Mean), (false, Method::Mean), (true, Method::Component)] {
         let mut random = ChaCha8Rng::seed_from_u64(7);
-        let found: Vec<Contrast> = (0..times)
-            .map(|seed| contrast(drawn(&mut random, 24, paired, 0.0), paired, method, seed))
-            .collect();
-        // Shares of shuffles are even: a tenth of them lies below 0.1, and their mean is a half.
-        let small = found.iter().filter(|found| found.p <= 0.1).count() as f64 / times as f64;
-        let mean = found.iter().map(|found| found.p).sum::<f64>() / times as f64;
-        assert!(small <= 0.3 && (0.3..0.7).contains(&mean), "{method:?} {paired}: {small}, {mean}");
+        // A component takes many passes over every shuffle.
         if method == Method::Mean {
+            let found: Vec<Contrast> = (0..TIMES)
+                .map(|seed| contrast(drawn(&mut random, 24, paired, 0.0), paired, method, seed))
+                .collect();
+            // Shares of shuffles are even: a tenth of them lies below 0.1, and their mean is a half.
+            let small = found.iter().filter(|found| found.p <= 0.1).count() as f64 / TIMES as f64;
+            let mean = found.iter().map(|found| found.p).sum::<f64>() / TIMES as f64;
+            assert!(small <= 0.3 && (0.3..0.7).contains(&mean), "{paired}: {small}, {mean}");
             let above = found.iter().filter(|found| found.reliability.low > 0.0).count();
-            assert!(above <= 5, "{paired}: {above} intervals of noise lie above zero");
+            assert!(above <= 3, "{paired}: {above} intervals of noise lie above zero");
         }
 
         let found = contrast(drawn(&mut random, 24, paired, 5.0), paired, method, 3);

@@ -540,7 +540,7 @@ mod needs_smollm2 {
                     words(baseline.beyond)
                 );
             }
-            assert!(all.auroc.low > 0.9, "{all:?}");
+            assert!(all.auroc.value > 0.9, "{all:?}");
         }
     }
 }
