@@ -6,7 +6,6 @@
 mod gguf;
 mod hf;
 mod problem;
-mod projection;
 mod tensors;
 
 use std::{io::Read, path::Path};
@@ -14,8 +13,7 @@ use std::{io::Read, path::Path};
 use serde::Serialize;
 
 pub use problem::Problem;
-pub use projection::Projection;
-
+pub use strait_ops::{Activation, Projection};
 pub use tensors::{EMBEDDINGS, HEAD, LAST_NORM};
 
 use crate::{Error, Gguf, Result, files::open_real};
@@ -78,16 +76,6 @@ impl Architecture {
     fn embedding_scale(self, hidden_size: usize) -> f64 {
         if self.is_gemma() { (hidden_size as f64).sqrt() } else { 1.0 }
     }
-}
-
-/// The activation of the gate in an MLP.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Activation {
-    /// x * sigmoid(x).
-    Silu,
-    /// The tanh approximation of GELU.
-    GeluTanh,
 }
 
 /// The reach of a layer's attention.

@@ -18,7 +18,7 @@ use rayon::prelude::*;
 use crate::{
     Error, Result,
     files::OpenFile,
-    stored::{self, Stored},
+    ops::stored::{self, Stored},
 };
 pub use header::Header;
 pub use problem::Problem;

@@ -23,9 +23,9 @@ use crate::{
     config::Architecture,
     files::{Identity, OpenFile, sha256_of},
     gguf::{dtype_name, is_float},
+    ops::stored::Stored,
     ops::{Precision, Weight},
     progress::{Progress, Unit},
-    stored::Stored,
 };
 use names::Names;
 pub(crate) use names::{in_gguf, is_rotated};
@@ -237,8 +237,8 @@ impl Weights {
     }
 
     /// As [`tensor`](Self::tensor), in the form in which products of a precision take it: a copy in that precision, or where
-    /// [`in_place`](Self::in_place) was asked for a matrix as its file has it. On the CPU, a copy in bf16 knows its file, whose
-    /// numbers the fingerprint is of.
+    /// [`in_place`](Self::in_place) was asked for a matrix as its file has it. On the CPU, a copy knows its file: the fingerprint is of
+    /// the file's numbers, and few rows are multiplied by them where they take fewer bytes than the copy.
     ///
     /// # Errors
     /// As [`tensor`](Self::tensor).
@@ -250,10 +250,14 @@ impl Weights {
         precision: Precision,
     ) -> Result<Weight> {
         if device.is_cpu()
-            && let Some(stored) = self.left_in_file(name, shape, precision)?
+            && let Some(stored) = self.in_file(name, shape, precision)?
             && stored.first_not_finite().is_none()
         {
-            return Ok(Weight::Stored(if self.in_place { stored } else { stored.with_copy() }));
+            return Ok(Weight::Stored(match precision {
+                _ if self.in_place => stored,
+                Precision::F32 => stored.with_copy(),
+                Precision::Bf16 => stored.with_rounded_copy(),
+            }));
         }
         Ok(precision.keep(self.tensor(name, shape, device)?)?.into())
     }
@@ -269,19 +273,21 @@ impl Weights {
     /// # Errors
     /// If a file cannot be mapped.
     pub fn size(&self, precision: Precision) -> Result<u64> {
-        let bytes = |(name, shape): (String, Vec<usize>)| match self.left_in_file(&name, &shape, precision)? {
-            Some(stored) if self.in_place || stored.in_memory().is_some() => Ok(stored.bytes() as u64),
+        let stays =
+            |stored: &Stored| self.in_place || precision == Precision::Bf16 && stored.in_memory().is_some();
+        let bytes = |(name, shape): (String, Vec<usize>)| match self.in_file(&name, &shape, precision)? {
+            Some(stored) if stays(&stored) => Ok(stored.bytes() as u64),
             _ => Ok(precision.bytes(&shape)),
         };
         self.config.tensors().into_iter().map(bytes).sum()
     }
 
-    /// A matrix in its file, where products of a precision need that.
-    fn left_in_file(&self, name: &str, shape: &[usize], precision: Precision) -> Result<Option<Stored>> {
-        match precision == Precision::Bf16 || self.in_place {
-            true => self.stored_matrix(name, shape),
-            false => Ok(None),
-        }
+    /// A matrix in its file, where products of a precision take it from there, or few rows are multiplied faster by it.
+    fn in_file(&self, name: &str, shape: &[usize], precision: Precision) -> Result<Option<Stored>> {
+        let serves = |stored: &Stored| {
+            self.in_place || precision == Precision::Bf16 || stored.dtype() != GgmlDType::F32
+        };
+        Ok(self.stored_matrix(name, shape)?.filter(serves))
     }
 
     /// A matrix where it lies; `None` where it cannot be used so, or [`tensor`](Self::tensor) has something to say against its shape.

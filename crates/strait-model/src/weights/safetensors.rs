@@ -18,7 +18,7 @@ use crate::{
     config::read_bounded,
     files::{OpenFile, unfinished_beside},
     json,
-    stored::Stored,
+    ops::stored::Stored,
 };
 
 const WHOLE: &str = "model.safetensors";

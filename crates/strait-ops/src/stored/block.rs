@@ -12,11 +12,11 @@ pub trait Block {
     const BYTES: usize;
     /// Groups of 32 numbers in a block.
     const GROUPS: usize;
-    /// The place of its factors, which are f16: all numbers are finite if they are.
+    /// The places of its factors, which are f16, two at most: all numbers are finite if they are.
     const FACTORS: &'static [usize];
 
-    /// Writes a group of a block's numbers.
-    fn widen(block: &[u8], group: usize, to: &mut [f32; GROUP]);
+    /// Writes a group of a block's numbers, whose factors are these.
+    fn widen(block: &[u8], factors: [f32; 2], group: usize, to: &mut [f32; GROUP]);
 }
 
 /// A factor of a block.

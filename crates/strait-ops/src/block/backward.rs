@@ -3,10 +3,7 @@
 use candle_core::{Result, Tensor};
 
 use super::{Block, forward::Kept};
-use crate::{
-    config::Projection,
-    ops::{cpu, gated, gradients, memory::Memory},
-};
+use crate::{Projection, cpu, gated, gradients, memory::Memory};
 
 impl Block {
     /// Gives the gradients of the variables and returns that of the stream `x`, where that is asked for.

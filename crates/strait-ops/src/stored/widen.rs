@@ -84,14 +84,41 @@ pub fn widen<'a>(
     });
 }
 
+/// Blocks whose factors are widened together, so that their loop vectorises.
+const TOGETHER: usize = 16;
+
 #[inline(always)]
 fn of_blocks<B: Block>(row: &[u8], numbers: Range<usize>, to: &mut [f32]) {
     let (groups, rest) = to.as_chunks_mut::<GROUP>();
     assert!(rest.is_empty() && numbers.start.is_multiple_of(GROUP), "whole groups");
-    for (i, to) in groups.iter_mut().enumerate() {
-        let group = numbers.start / GROUP + i;
-        B::widen(&row[group / B::GROUPS * B::BYTES..][..B::BYTES], group % B::GROUPS, to);
+    let (mut group, mut groups) = (numbers.start / GROUP, groups.iter_mut());
+    let end = group + groups.len();
+    while group < end {
+        let blocks = &row[group / B::GROUPS * B::BYTES..end.div_ceil(B::GROUPS) * B::BYTES];
+        let blocks = &blocks[..blocks.len().min(TOGETHER * B::BYTES)];
+        let factors = factors_of::<B>(blocks);
+        for (block, factors) in blocks.chunks_exact(B::BYTES).zip(factors) {
+            for to in groups.by_ref().take(B::GROUPS - group % B::GROUPS) {
+                B::widen(block, factors, group % B::GROUPS, to);
+                group += 1;
+            }
+        }
     }
+}
+
+/// The factors of some blocks, each block's side by side.
+#[inline(always)]
+fn factors_of<B: Block>(blocks: &[u8]) -> [[f32; 2]; TOGETHER] {
+    let mut bits = [[0; 2]; TOGETHER];
+    for (bits, block) in bits.iter_mut().zip(blocks.chunks_exact(B::BYTES)) {
+        for (bits, &at) in bits.iter_mut().zip(B::FACTORS) {
+            *bits = u16::from_le_bytes([block[at], block[at + 1]]);
+        }
+    }
+    bits.map(
+        #[inline(always)]
+        |bits| bits.map(widened),
+    )
 }
 
 fn of_numbers(dtype: GgmlDType, row: &[u8], numbers: Range<usize>, to: &mut [f32]) {

@@ -3,10 +3,7 @@
 use candle_core::{Result, Tensor};
 
 use super::Block;
-use crate::{
-    config::Projection,
-    ops::{attention, cpu, gated, memory::Memory, norm::Norm, rope},
-};
+use crate::{Projection, attention, cpu, gated, memory::Memory, norm::Norm, rope};
 
 /// The parts of a forward pass that its backward pass needs. Norms and gates are computed again.
 pub(super) struct Kept {

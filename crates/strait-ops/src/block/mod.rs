@@ -16,7 +16,7 @@ pub use adapted::Adapter;
 use forward::Kept;
 
 use super::{AttentionShape, Linear, RopeTable, Spans, cpu, fused, gradients, memory};
-use crate::config::{Activation, Projection};
+use crate::{Activation, Projection};
 
 /// The weights of a block.
 #[derive(Clone, Debug)]

@@ -5,7 +5,7 @@ use gemm::Parallelism;
 use half::bf16;
 use serde::{Deserialize, Serialize};
 
-use crate::stored::Stored;
+use crate::stored::{Copied, Stored};
 
 use super::{
     by_row,
@@ -59,7 +59,7 @@ impl Precision {
     ///
     /// # Errors
     /// If it has no such rows.
-    pub(crate) fn look_up(self, weight: &Weight, rows: &[u32]) -> Result<Tensor> {
+    pub fn look_up(self, weight: &Weight, rows: &[u32]) -> Result<Tensor> {
         if let Some(table) = weight.in_memory().filter(|table| table.track_op()) {
             return embedding(table, rows);
         }
@@ -182,7 +182,13 @@ impl<'a> Numbers<'a> {
     pub fn with<R>(weight: &Weight, f: impl FnOnce(Numbers) -> Result<R>) -> Result<R> {
         let tensor = match weight {
             Weight::Tensor(tensor) => tensor.contiguous()?,
-            Weight::Stored(stored) => return f(stored.copy().map_or(Numbers::Stored(stored), Numbers::Bf16)),
+            Weight::Stored(stored) => {
+                return f(match stored.copy() {
+                    Some(Copied::F32(numbers)) => Numbers::F32(numbers),
+                    Some(Copied::Bf16(numbers)) => Numbers::Bf16(numbers),
+                    None => Numbers::Stored(stored),
+                });
+            }
         };
         let (storage, layout) = tensor.storage_and_layout();
         let (Storage::Cpu(storage), Some((start, end))) = (&*storage, layout.contiguous_offsets()) else {
@@ -192,6 +198,17 @@ impl<'a> Numbers<'a> {
             CpuStorage::F32(numbers) => f(Numbers::F32(&numbers[start..end])),
             CpuStorage::BF16(numbers) => f(Numbers::Bf16(&numbers[start..end])),
             _ => bail!("a weight is {:?}, neither f32 nor bf16", tensor.dtype()),
+        }
+    }
+
+    /// As [`with`](Self::with), for products of few rows, which take the time in which a matrix is read: those of its file are
+    /// fewer bytes than a copy in f32, and the same numbers.
+    pub fn with_fewest<R>(weight: &Weight, f: impl FnOnce(Numbers) -> Result<R>) -> Result<R> {
+        match weight {
+            Weight::Stored(stored) if matches!(stored.copy(), Some(Copied::F32(_))) => {
+                f(Numbers::Stored(stored))
+            }
+            _ => Self::with(weight, f),
         }
     }
 

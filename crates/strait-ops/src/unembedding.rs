@@ -40,7 +40,7 @@ impl Unembedding {
     }
 
     /// As [`logits`](Self::logits), by a product of one's choice.
-    pub(crate) fn logits_by(&self, product: Product, hidden: &Tensor) -> Result<Tensor> {
+    pub fn logits_by(&self, product: Product, hidden: &Tensor) -> Result<Tensor> {
         let by = |x: &Tensor, weight: &Tensor| product(x, &Linear::of(weight, self.precision));
         let table = Linear { weight: self.weight.clone(), bias: None, precision: self.precision };
         let mut logits = product(hidden, &table)?;

@@ -100,6 +100,8 @@ pub(super) fn multiply((out, inner): (usize, usize), x: &[f32], weight: &impl Ro
 /// Rows of x, and rows of the weights, whose products are summed at once, in registers.
 const X: usize = 6;
 const W: usize = 4;
+/// The latter where x has one row: as many sums as keep the processor busy, since each waits for the one before it.
+const W_OF_ONE: usize = 6;
 
 /// Rows of the weights that stay in the nearest cache while all of x passes.
 const BLOCK: usize = 3 * W;
@@ -122,9 +124,9 @@ impl<T: Weight> WithSimd for Part<'_, '_, T> {
         let (rows, mut row) = (self.y.len(), 0);
         while row < rows {
             row += match rows - row {
-                X.. => self.rows::<S, X>(simd, row),
-                2.. => self.rows::<S, 2>(simd, row),
-                _ => self.rows::<S, 1>(simd, row),
+                X.. => self.rows::<S, X, W>(simd, row),
+                2.. => self.rows::<S, 2, W>(simd, row),
+                _ => self.rows::<S, 1, W_OF_ONE>(simd, row),
             };
         }
     }
@@ -133,11 +135,11 @@ impl<T: Weight> WithSimd for Part<'_, '_, T> {
 impl<T: Weight> Part<'_, '_, T> {
     /// Some rows of x by the block; gives the number of rows.
     #[inline(always)]
-    fn rows<S: Simd, const N: usize>(&mut self, simd: S, row: usize) -> usize {
+    fn rows<S: Simd, const N: usize, const M: usize>(&mut self, simd: S, row: usize) -> usize {
         let (mut at, end) = (0, self.weight.len() / self.inner);
-        while at + W <= end {
-            self.tile::<S, N, W>(simd, row, at);
-            at += W;
+        while at + M <= end {
+            self.tile::<S, N, M>(simd, row, at);
+            at += M;
         }
         while at < end {
             self.tile::<S, N, 1>(simd, row, at);

@@ -18,7 +18,7 @@ use memmap2::Mmap;
 use rayon::prelude::*;
 
 use crate::vectors::vectorised;
-pub(crate) use widen::widen;
+pub use widen::widen;
 
 /// A matrix in a mapped file.
 #[derive(Clone)]
@@ -31,13 +31,21 @@ pub struct Stored {
     width: usize,
     /// Rows of a head whose rotary pairs the file has side by side; the matrix has the first of every pair before the second.
     paired: Option<usize>,
-    /// Its numbers rounded to bf16, in memory: products that round them need not widen them first.
-    copy: Option<Arc<[bf16]>>,
+    copy: Option<Copied>,
+}
+
+/// The numbers in memory, so that products need not widen them first.
+#[derive(Clone)]
+pub(crate) enum Copied {
+    /// As they are.
+    F32(Arc<Vec<f32>>),
+    /// Rounded.
+    Bf16(Arc<Vec<bf16>>),
 }
 
 impl Stored {
     /// The matrix of shape `(rows, width)` from `offset` on; `None` if it is not in the file, or a row is no whole number of blocks.
-    pub(crate) fn new(
+    pub fn new(
         file: Arc<Mmap>,
         offset: usize,
         dtype: GgmlDType,
@@ -63,15 +71,30 @@ impl Stored {
 
     /// Bytes that it takes: those of its copy, where it has one, since the system may then drop the file's.
     pub fn bytes(&self) -> usize {
-        self.copy.as_ref().map_or(self.file_bytes(), |copy| size_of_val(&copy[..]))
+        match &self.copy {
+            Some(Copied::F32(numbers)) => size_of_val(&numbers[..]),
+            Some(Copied::Bf16(numbers)) => size_of_val(&numbers[..]),
+            None => self.file_bytes(),
+        }
     }
 
     fn file_bytes(&self) -> usize {
         self.rows * self.row_bytes()
     }
 
+    /// With a copy in memory of its numbers.
+    pub fn with_copy(mut self) -> Self {
+        let mut copy = vec![0f32; self.rows * self.width];
+        copy.par_chunks_mut(self.width.max(1)).enumerate().for_each(|(row, to)| {
+            self.read(row..row + 1, 0..self.width, to, self.width);
+        });
+        self.copy = Some(Copied::F32(Arc::new(copy)));
+        self.read_no_more();
+        self
+    }
+
     /// With a copy in memory of its numbers as bf16; without one where the file has them so.
-    pub(crate) fn with_copy(mut self) -> Self {
+    pub fn with_rounded_copy(mut self) -> Self {
         if self.in_memory().is_some() {
             return self;
         }
@@ -89,13 +112,24 @@ impl Stored {
                 });
             },
         );
-        self.copy = Some(copy.into());
+        self.copy = Some(Copied::Bf16(Arc::new(copy)));
+        self.read_no_more();
         self
     }
 
-    /// The copy of [`with_copy`](Self::with_copy).
-    pub(crate) fn copy(&self) -> Option<&[bf16]> {
-        self.copy.as_deref()
+    /// Gives back the memory in which the system keeps what was read of the file.
+    fn read_no_more(&self) {
+        // SAFETY: a mapping that nobody writes to is read from the file again.
+        #[cfg(unix)]
+        let _ = unsafe {
+            let advice = memmap2::UncheckedAdvice::DontNeed;
+            self.file.unchecked_advise_range(advice, self.offset, self.file_bytes())
+        };
+    }
+
+    /// The copy, where it has one.
+    pub(crate) fn copy(&self) -> Option<&Copied> {
+        self.copy.as_ref()
     }
 
     #[inline(always)]
@@ -150,7 +184,7 @@ impl Stored {
     }
 
     /// The numbers as they lie, if they are bf16 and rows stand one behind the other.
-    pub(crate) fn in_memory(&self) -> Option<&[bf16]> {
+    pub fn in_memory(&self) -> Option<&[bf16]> {
         if self.dtype != GgmlDType::BF16 || self.paired.is_some() || cfg!(target_endian = "big") {
             return None;
         }
@@ -162,7 +196,7 @@ impl Stored {
     }
 
     /// The place of the first number that is infinite or NaN, and the number.
-    pub(crate) fn first_not_finite(&self) -> Option<(usize, f32)> {
+    pub fn first_not_finite(&self) -> Option<(usize, f32)> {
         (0..self.rows).into_par_iter().find_map_first(|row| {
             if widen::is_finite(self.dtype, self.row(row)) {
                 return None;

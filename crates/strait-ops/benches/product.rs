@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use gemm::Parallelism;
 use half::bf16;
 use rustix::time::{ClockId, clock_gettime};
-use strait_model::ops::product::{Kernel, Source, View, matmul, round};
+use strait_ops::product::{Kernel, Source, View, matmul, round};
 
 /// The time for which one product is measured.
 const PATIENCE: Duration = Duration::from_millis(400);

@@ -25,7 +25,7 @@ pub fn linear_by_row(x: &Tensor, projection: &Linear) -> Result<Tensor> {
         candle_core::bail!("a projection of width {width} was given activations of width {inner}");
     }
     let mut y = vec![0f32; rows * out];
-    Numbers::with(weight, |weight| {
+    Numbers::with_fewest(weight, |weight| {
         cpu::with_slices([x], |[x]| {
             precision.matmul_by_row((out, inner), x, weight, &mut y);
             Ok(())

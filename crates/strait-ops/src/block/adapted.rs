@@ -2,7 +2,7 @@
 
 use candle_core::{Result, Tensor};
 
-use crate::ops::{Linear, Precision, cpu, gradients, memory::Memory, precision::Numbers};
+use crate::{Linear, Precision, cpu, gradients, memory::Memory, precision::Numbers};
 
 /// The low-rank term that an edit adds to a projection.
 #[derive(Clone, Debug)]

@@ -11,7 +11,7 @@
 mod attention;
 mod block;
 mod by_row;
-pub(crate) mod cpu;
+pub mod cpu;
 mod embedding;
 mod gated;
 mod gradients;
@@ -22,17 +22,20 @@ mod memory;
 mod norm;
 mod precision;
 pub mod product;
+mod projection;
 mod rope;
+pub mod stored;
 #[cfg(test)]
 mod stored_tests;
 mod sums;
 mod unembedding;
+pub mod vectors;
 mod weight;
 
 pub use attention::{AttentionShape, PAGE, Pages, Span, Spans, attention, attention_in_pages};
 pub use block::{Adapter, Block, BlockWeights};
 pub use cpu::{View, read, write};
-pub use gated::gated;
+pub use gated::{Activation, gated};
 pub use gradients::{Gradient, Gradients, backward};
 pub use linear::{Linear, linear};
 pub use linear_by_row::linear_by_row;
@@ -40,6 +43,7 @@ pub use loss::{LOGITS_HELD, Loss};
 pub use memory::{ActivationLimit, Memory};
 pub use norm::rms_norm;
 pub use precision::{Operand, Precision};
+pub use projection::Projection;
 pub use rope::{RopeTable, rope};
 pub use sums::{dot, squared_distance};
 pub use unembedding::{HeadChange, Unembedding};
@@ -50,12 +54,12 @@ use std::sync::OnceLock;
 use candle_core::{DType, Result, Tensor};
 
 /// True if the fused operations can run on this tensor.
-pub(crate) fn fused(x: &Tensor) -> bool {
+pub fn fused(x: &Tensor) -> bool {
     x.device().is_cpu() && x.dtype() == DType::F32
 }
 
 /// A way to apply a projection: [`linear`] or [`linear_by_row`].
-pub(crate) type Product = fn(&Tensor, &Linear) -> Result<Tensor>;
+pub type Product = fn(&Tensor, &Linear) -> Result<Tensor>;
 
 /// The cell's value, made where it is empty.
 fn get_or_try<T>(cell: &OnceLock<T>, make: impl FnOnce() -> Result<T>) -> Result<&T> {

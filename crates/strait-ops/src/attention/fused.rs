@@ -7,15 +7,15 @@ use gemm::Parallelism;
 use rayon::prelude::*;
 
 use super::{AttentionShape, Span};
-use crate::ops::{cpu, memory::Memory};
+use crate::{cpu, memory::Memory};
 
 /// Queries are taken in blocks of this many rows, so that scores beyond the block's last visible key are never computed
 /// and memory stays small for long sequences.
 pub(super) const BLOCK: usize = 64;
 
-pub(in crate::ops) struct Fused {
-    pub(in crate::ops) shape: AttentionShape,
-    pub(in crate::ops) spans: Arc<[Span]>,
+pub(crate) struct Fused {
+    pub(crate) shape: AttentionShape,
+    pub(crate) spans: Arc<[Span]>,
 }
 
 /// A block of query rows of one span under one key-value head, with the keys that any of them sees.
@@ -184,7 +184,7 @@ impl CustomOp3 for Fused {
 
 impl Fused {
     /// The mixed values of every query.
-    pub(in crate::ops) fn forward(&self, q: &[f32], k: &[f32], v: &[f32], y: &mut [f32]) {
+    pub(crate) fn forward(&self, q: &[f32], k: &[f32], v: &[f32], y: &mut [f32]) {
         let AttentionShape { heads, head_dim: d, .. } = self.shape;
         let width = self.group() * d;
         let parts = self.for_each_task(|span, kv_head| {
@@ -210,7 +210,7 @@ impl Fused {
     }
 
     /// The gradients of queries, keys and values.
-    pub(in crate::ops) fn backward(&self, [q, k, v]: [&[f32]; 3], dy: &[f32], [dq, dk, dv]: [&mut [f32]; 3]) {
+    pub(crate) fn backward(&self, [q, k, v]: [&[f32]; 3], dy: &[f32], [dq, dk, dv]: [&mut [f32]; 3]) {
         let parts = self.for_each_task(|span, kv_head| self.task_backward(span, kv_head, q, k, v, dy));
         let mut dqs = Vec::with_capacity(parts.len());
         let mut dks = Vec::with_capacity(parts.len());

@@ -5,7 +5,7 @@ use std::{array::from_fn, cell::Cell};
 use candle_core::{CpuStorage, Device, InplaceOp1, Layout, Result, Storage, Tensor, Var, bail};
 use gemm::Parallelism;
 
-pub(crate) use crate::vectors::vectorised;
+pub use crate::vectors::vectorised;
 
 /// The numbers of a contiguous f32 storage.
 pub fn slice<'a>(storage: &'a CpuStorage, layout: &Layout) -> Result<&'a [f32]> {

@@ -2,9 +2,19 @@
 
 use candle_core::{CpuStorage, CustomOp2, Layout, Result, Shape, Tensor};
 use rayon::prelude::*;
+use serde::Serialize;
 
 use super::{cpu, fused};
-use crate::config::Activation;
+
+/// The activation of the gate in an MLP.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Activation {
+    /// x * sigmoid(x).
+    Silu,
+    /// The tanh approximation of GELU.
+    GeluTanh,
+}
 
 /// activation(gate) * up, element by element.
 ///

@@ -5,7 +5,7 @@ use pulp::{Arch, Simd, WithSimd};
 use rayon::prelude::*;
 
 use super::AttentionShape;
-use crate::ops::{by_row::products, cpu};
+use crate::{by_row::products, cpu};
 
 /// Tokens of a page.
 pub const PAGE: usize = 16;

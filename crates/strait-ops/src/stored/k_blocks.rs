@@ -1,6 +1,6 @@
 //! Blocks of 256 numbers, whose groups have factors of their own in a few bits.
 
-use super::block::{Block, GROUP, factor};
+use super::block::{Block, GROUP};
 
 /// Factors and offsets of 16 numbers each in four bits; q in two.
 pub struct Q2K;
@@ -42,8 +42,7 @@ impl Block for Q2K {
     const FACTORS: &'static [usize] = &[80, 82];
 
     #[inline(always)]
-    fn widen(block: &[u8], group: usize, to: &mut [f32; GROUP]) {
-        let (d, min) = (factor(block, 80), factor(block, 82));
+    fn widen(block: &[u8], [d, min]: [f32; 2], group: usize, to: &mut [f32; GROUP]) {
         let (scales, q) = (&block[2 * group..][..2], &block[16 + group / 4 * 32..][..32]);
         let of = |half: usize| (d * f32::from(scales[half] & 15), min * f32::from(scales[half] >> 4));
         let (factors, shift) = ([of(0), of(1)], 2 * (group % 4));
@@ -57,8 +56,8 @@ impl Block for Q3K {
     const FACTORS: &'static [usize] = &[108];
 
     #[inline(always)]
-    fn widen(block: &[u8], group: usize, to: &mut [f32; GROUP]) {
-        let (d, scales) = (factor(block, 108), &block[96..108]);
+    fn widen(block: &[u8], [d, _]: [f32; 2], group: usize, to: &mut [f32; GROUP]) {
+        let scales = &block[96..108];
         let (high, q) = (&block[..32], &block[32 + group / 4 * 32..][..32]);
         // Four bits of each factor, and two more: those of factors i, i + 4, i + 8 and i + 12 stand in one byte.
         let of = |half: usize| {
@@ -81,9 +80,9 @@ impl Block for Q4K {
     const FACTORS: &'static [usize] = &[0, 2];
 
     #[inline(always)]
-    fn widen(block: &[u8], group: usize, to: &mut [f32; GROUP]) {
+    fn widen(block: &[u8], [d, min]: [f32; 2], group: usize, to: &mut [f32; GROUP]) {
         let (scale, offset) = six_bits(&block[4..16], group);
-        let (d, min) = (factor(block, 0) * scale, factor(block, 2) * offset);
+        let (d, min) = (d * scale, min * offset);
         let (q, shift) = (&block[16 + group / 2 * 32..][..32], 4 * (group % 2));
         each(to, |i, _| d * f32::from(q[i] >> shift & 15) - min);
     }
@@ -95,9 +94,9 @@ impl Block for Q5K {
     const FACTORS: &'static [usize] = &[0, 2];
 
     #[inline(always)]
-    fn widen(block: &[u8], group: usize, to: &mut [f32; GROUP]) {
+    fn widen(block: &[u8], [d, min]: [f32; 2], group: usize, to: &mut [f32; GROUP]) {
         let (scale, offset) = six_bits(&block[4..16], group);
-        let (d, min) = (factor(block, 0) * scale, factor(block, 2) * offset);
+        let (d, min) = (d * scale, min * offset);
         let (high, q, shift) = (&block[16..48], &block[48 + group / 2 * 32..][..32], 4 * (group % 2));
         each(to, |i, _| d * f32::from((q[i] >> shift & 15) | (high[i] >> group & 1) << 4) - min);
     }
@@ -109,8 +108,8 @@ impl Block for Q6K {
     const FACTORS: &'static [usize] = &[208];
 
     #[inline(always)]
-    fn widen(block: &[u8], group: usize, to: &mut [f32; GROUP]) {
-        let (d, side, quarter) = (factor(block, 208), group / 4, group % 4);
+    fn widen(block: &[u8], [d, _]: [f32; 2], group: usize, to: &mut [f32; GROUP]) {
+        let (side, quarter) = (group / 4, group % 4);
         let low = &block[64 * side + 32 * (quarter % 2)..][..32];
         let (high, scales) = (&block[128 + 32 * side..][..32], &block[192 + 2 * group..][..2]);
         let factors = [0, 1].map(|half: usize| d * f32::from(scales[half] as i8));

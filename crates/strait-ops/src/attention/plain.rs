@@ -5,7 +5,7 @@ use std::sync::{Mutex, OnceLock, PoisonError};
 use candle_core::{D, DType, Device, Result, Tensor};
 
 use super::{AttentionShape, Span, Spans};
-use crate::ops::get_or_try;
+use crate::get_or_try;
 
 /// All spans as one block, padded to the longest: a GPU takes a few large operations faster than many small ones.
 pub(super) fn plain(
