@@ -38,7 +38,7 @@ fn rows() -> Vec<Row> {
         let ids = (0..length).map(|at| if at < 9 { at as u32 } else { ((at * 31 + i * 7) % 250) as u32 });
         Row { ids: ids.collect(), responses: std::iter::once(length / 2..length).collect() }
     };
-    (0..60).map(row).collect()
+    (0..40).map(row).collect()
 }
 
 /// All bits that are read of batches which are none of those in which the rows are kept.
@@ -46,7 +46,7 @@ fn readings(model: &Model, kept: &Kept, edit: &Edit) -> Vec<u32> {
     let decoder = &model.decoder;
     let trainable = Trainable::from_edit(edit.clone(), decoder, 1.0).unwrap();
     let mut bits = Vec::new();
-    for batch in [&[0, 17, 33, 50][..], &[59, 1], &[7], &[20, 21, 22, 23, 24, 25]] {
+    for batch in [&[0, 17, 26, 33][..], &[39, 1], &[7], &[20, 21, 22, 23, 24, 25]] {
         let (_, trained) = trainable.on(decoder);
         for read in [
             kept.response_losses(decoder, batch, None).unwrap(),
@@ -162,13 +162,11 @@ fn a_study_has_the_same_results_in_any_memory_that_holds_it() {
     assert!(!watch.notes().contains("computed anew"), "{}", watch.notes());
     let whole = results(&scratch.path("whole"));
     assert!(whole.len() > 20, "{:?}", whole.keys());
-    for (out, jobs, memory) in
-        [("least", 1, least), ("little", 1, least + (24 << 10)), ("beside", 3, least + (300 << 20))]
-    {
+    for (out, jobs, memory) in [("least", 1, least), ("beside", 3, least + (300 << 20))] {
         let watch = Watch::endless();
         run(out, jobs, Some(memory), &watch).unwrap();
         let notes = watch.notes();
-        assert_eq!(notes.contains("computed anew"), out == "least" || out == "little", "{out}: {notes}");
+        assert_eq!(notes.contains("computed anew"), out == "least", "{out}: {notes}");
         assert!(notes.contains("memory: of "), "{notes}");
         let other = results(&scratch.path(out));
         assert_eq!(whole.keys().collect::<Vec<_>>(), other.keys().collect::<Vec<_>>());

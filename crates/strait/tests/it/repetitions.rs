@@ -48,12 +48,8 @@ fn scored(scales: [&str; 2], answers: Vec<(usize, [f64; 2])>) -> Scored {
 fn rates_of_drawn_answers_hold_the_truth() {
     let mut random = ChaCha8Rng::seed_from_u64(15);
     // The papers' sizes: eight questions with fifty answers each, at their rates; and few answers to many questions.
-    let cases: [(&[f64], usize); 4] = [
-        (&[0.16; 8], 50),
-        (&[0.05, 0.2, 0.1, 0.3, 0.15, 0.1, 0.25, 0.15], 50),
-        (&[0.02; 8], 50),
-        (&[0.4; 28], 4),
-    ];
+    let cases: [(&[f64], usize); 3] =
+        [(&[0.05, 0.2, 0.1, 0.3, 0.15, 0.1, 0.25, 0.15], 50), (&[0.02; 8], 50), (&[0.4; 28], 4)];
     for (rates, answers) in cases {
         let truth = rates.iter().sum::<f64>() / rates.len() as f64;
         let found = coverage(truth, || {

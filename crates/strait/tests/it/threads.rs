@@ -98,7 +98,7 @@ fn assert_same<R: PartialEq + Send>(what: &str, f: impl Fn() -> R + Sync) {
 
 /// The bits of an edit after some steps, and of all that was recorded on the way.
 fn trained(size: Size, edit: &EditKind) -> (Vec<Vec<u32>>, Vec<[u64; 4]>) {
-    const STEPS: usize = 3;
+    const STEPS: usize = 2;
     let decoder = decoder(size, |tensor| tensor);
     let settings = Settings {
         edit: edit.clone(),

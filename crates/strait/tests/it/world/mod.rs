@@ -30,7 +30,7 @@ use tempfile::TempDir;
 /// A world of few steps, too few to learn much, trained once for all tests.
 fn small() -> &'static (TempDir, Pretrained, World) {
     static SMALL: OnceLock<(TempDir, Pretrained, World)> = OnceLock::new();
-    SMALL.get_or_init(|| trained(50))
+    SMALL.get_or_init(|| trained(20))
 }
 
 fn trained(steps: usize) -> (TempDir, Pretrained, World) {
@@ -397,7 +397,7 @@ impl Task for Countdown {
 fn a_pre_training_that_was_stopped_ends_with_the_same_bits() {
     let (_, whole, _) = small();
     let folder = tempfile::tempdir().unwrap();
-    for (stage, steps) in [("pre-training", 20), ("chat tuning", 30)] {
+    for (stage, steps) in [("pre-training", 8), ("chat tuning", 30)] {
         let progress = StopIn { stage, left: Arc::new(steps.into()) };
         let stopped = pretrain(&whole.recipe, Some(folder.path()), &progress);
         assert!(matches!(stopped, Err(strait::Error::Interrupted)));
