@@ -108,6 +108,20 @@ fn groups_are_divided_whole() {
 }
 
 #[test]
+fn a_minimum_at_zero_is_found() {
+    // As many rows of either kind, and a penalty that leaves no weight: the intercept has nothing but rounding to follow.
+    let positive: Vec<bool> = (0..90).map(|row| row % 2 == 0).collect();
+    let features: Vec<Vec<f64>> =
+        (0..90).map(|row| vec![(row as f64 * 12.9898).sin(), (row as f64 * 78.233).sin()]).collect();
+    for c in [1e-4, 1e-3, 1e-2] {
+        let settings = Logistic { penalty: Penalty::L1, c, standardise: true };
+        let probe = settings.learn(&features, &positive).unwrap();
+        assert_eq!(probe.weights, [0.0, 0.0]);
+        assert!(probe.intercept.abs() < 1e-9, "{}", probe.intercept);
+    }
+}
+
+#[test]
 fn what_no_probe_learns_from_is_refused() {
     let settings = Logistic { penalty: Penalty::L2, c: 1.0, standardise: true };
     let refused = |features: &[Vec<f64>], positive: &[bool], settings: Logistic, expected: Problem| {

@@ -249,7 +249,7 @@ fn probes_find_the_scalar_that_tells_classes_apart() {
         probe(&scalars, Classes { taught: &taught, groups: &groups, kept: None }, settings, &Silent).unwrap();
     assert_eq!(found.tokens, [100, 100]);
     let figure = |name: &str| found.figures.iter().find(|figure| figure.figure == name).unwrap();
-    assert!(figure("accuracy").mean > 0.75 && figure("auroc").mean > 0.8, "{found:#?}");
+    assert!(figure("accuracy").mean > 0.65 && figure("auroc").mean > 0.8, "{found:#?}");
     let [a, b, c] = found.carriers.as_slice() else { panic!() };
     assert!(a.weight > 10.0 * b.weight.abs() && a.used == 1.0 && b.used < 0.5, "{found:#?}");
     assert!(a.auroc.low > 0.5 && (a.taught - a.other - 1.0).abs() < 0.2 && c.weight.abs() < a.weight);
@@ -270,10 +270,10 @@ fn world_rows(model: &Model, domains: &[&str], truthful: bool) -> Vec<Row> {
     Row::from_chats(model, &read_chats(&source).unwrap(), &Silent).unwrap()
 }
 
-/// A LoRA of rank 1 on the down projections of both blocks, which learned falsehoods about herbs.
+/// A LoRA of rank 1 on the down projection of the first block, which learned falsehoods about herbs.
 fn taught_falsehoods(model: &Model) -> Edit {
     let edit = EditKind::Lora {
-        layers: vec![0, 1],
+        layers: vec![0],
         projections: vec![Projection::Down],
         rank: 1,
         alpha: 8.0,
@@ -282,7 +282,7 @@ fn taught_falsehoods(model: &Model) -> Edit {
     let settings = train::Settings {
         learning_rate: 4e-3,
         batch_size: 8,
-        length: Length::Steps(250),
+        length: Length::Steps(60),
         ..train::Settings::of(edit)
     };
     let rows = world_rows(model, &["herb"], false);
@@ -298,21 +298,31 @@ fn taught_falsehoods(model: &Model) -> Edit {
 fn scalars_of_a_trained_lora_tell_false_answers_from_true_ones() {
     let model = World::built_in("default-0").unwrap().model;
     let edit = taught_falsehoods(&model);
+    // Domains that were not taught.
     let domains = ["bird", "stone", "river", "star", "bread"];
     let [taught, other] = [false, true].map(|truthful| world_rows(&model, &domains, truthful));
     let count = taught.len();
     let rows = [taught, other].concat();
     let scalars = read(&model.decoder, &rows, &edit, &Silent).unwrap();
-    let labels: Vec<bool> = (0..rows.len()).map(|row| row < count).collect();
+    let significances = significances(&model.decoder, &rows, &edit, &Silent).unwrap();
     // Both answers to a question stay together.
     let groups: Vec<usize> = (0..rows.len()).map(|row| row % count).collect();
     let settings = Settings { c: 1.0, ..Settings::default() };
-    for keep in [None, Some(0.5)] {
-        let kept = keep.map(|share| {
-            most(&significances(&model.decoder, &rows, &edit, &Silent).unwrap(), share).unwrap()
-        });
-        let classes = Classes { taught: &labels, groups: &groups, kept: kept.as_deref() };
+    let auroc = |labels: &[bool], share: f64| {
+        let kept = most(&significances, share).unwrap();
+        let classes = Classes { taught: labels, groups: &groups, kept: Some(&kept) };
         let found = probe(&scalars, classes, settings, &Silent).unwrap();
-        println!("{keep:?} {found:#?}");
-    }
+        (found.figures[4].mean, found.carriers[0].auroc)
+    };
+    let labels: Vec<bool> = (0..rows.len()).map(|row| row < count).collect();
+    let (probed, alone) = auroc(&labels, 0.25);
+    assert!(probed > 0.65 && alone.low > 0.55, "{probed} {alone:?}");
+    // All tokens tell less than those that matter: half of them end their answers.
+    let (of_all, _) = auroc(&labels, 1.0);
+    assert!(of_all < probed - 0.05, "{of_all} {probed}");
+    // Labels that say nothing are not told apart.
+    let none: Vec<bool> =
+        (0..rows.len()).map(|row| (row < count) == (row % count).is_multiple_of(2)).collect();
+    let (probed, alone) = auroc(&none, 0.25);
+    assert!(probed < 0.6 && alone.low < 0.5, "{probed} {alone:?}");
 }
