@@ -132,6 +132,12 @@ impl Answers {
     }
 }
 
+/// The significance of every token of every row, and whether it counts.
+struct Significances {
+    values: Vec<Vec<f64>>,
+    kept: Vec<Vec<bool>>,
+}
+
 pub fn run(arguments: &Arguments, context: &Context) -> Result<(), Failure> {
     if let Some(out) = &arguments.out {
         super::check_table(out)?;
@@ -151,9 +157,8 @@ pub fn run(arguments: &Arguments, context: &Context) -> Result<(), Failure> {
     let read = scalars::read(decoder, rows, &edit, progress)?;
     let significances = match arguments.significant {
         Some(share) => {
-            let found = scalars::significances(decoder, rows, &edit, progress)?;
-            let kept = scalars::most(&found, share)?;
-            Some((found, kept))
+            let values = scalars::significances(decoder, rows, &edit, progress)?;
+            Some(Significances { kept: scalars::most(&values, share)?, values })
         }
         None => None,
     };
@@ -161,7 +166,7 @@ pub fn run(arguments: &Arguments, context: &Context) -> Result<(), Failure> {
         let tokens = tokens(&model, &answers, &read, significances.as_ref())?;
         super::write_table(&Table::of(&tokens), out)?;
     }
-    let kept = significances.as_ref().map(|(_, kept)| kept.as_slice());
+    let kept = significances.as_ref().map(|all| all.kept.as_slice());
     let settings =
         Settings { c: arguments.c, repeats: Repeats { seed: arguments.seed, ..Repeats::default() } };
     let probed = match answers.counts.as_slice() {
@@ -204,7 +209,7 @@ fn tokens(
     model: &Model,
     answers: &Answers,
     read: &Scalars,
-    significances: Option<&(Vec<Vec<f64>>, Vec<Vec<bool>>)>,
+    significances: Option<&Significances>,
 ) -> Result<Vec<TokenScalars>, Failure> {
     let mut tokens = Vec::new();
     for (row, (own, scalars)) in answers.rows.iter().zip(&read.rows).enumerate() {
@@ -216,8 +221,8 @@ fn tokens(
                 row: place + 1,
                 token: token + 1,
                 text: model.tokenizer.decode(&[id], false)?,
-                significance: significances.map_or(f64::NAN, |(found, _)| found[row][token]),
-                kept: significances.is_none_or(|(_, kept)| kept[row][token]),
+                significance: significances.map_or(f64::NAN, |all| all.values[row][token]),
+                kept: significances.is_none_or(|all| all.kept[row][token]),
                 scalar: read.names.iter().cloned().zip(values.iter().copied()).collect(),
             });
         }
