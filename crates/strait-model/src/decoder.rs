@@ -11,6 +11,7 @@ mod decode;
 mod edited;
 mod packed;
 mod readout;
+mod scalars;
 
 pub use cache::{Cache, Sequence};
 pub use decode::{Extension, Piece};
@@ -27,12 +28,13 @@ use crate::{
     config::{EMBEDDINGS, HEAD, LAST_NORM, LayerKind},
     edit::{self, Projection, Site},
     ops::{
-        self, Adapter, AttentionShape, Block, BlockWeights, HeadChange, Linear, Precision, Product,
-        RopeTable, Span, Spans, Unembedding, Weight,
+        self, Adapter, AttentionShape, Block, BlockWeights, HeadChange, Linear, Precision, RopeTable, Span,
+        Spans, Unembedding, Weight,
     },
 };
 use changed::Changed;
 use edited::{Edits, adapters, edited};
+use scalars::Way;
 
 /// A decoder-only transformer, frozen unless it was built from variables.
 pub struct Decoder {
@@ -59,8 +61,7 @@ struct Pass<'a> {
     local_rope: RopeTable,
     /// The edits, each with the rows that it acts on.
     edits: Edits<'a>,
-    /// The way in which projections are applied.
-    product: Product,
+    way: Way<'a>,
     keys: Keys<'a>,
 }
 
@@ -259,6 +260,17 @@ impl Decoder {
         batch: &Packed,
         edit: Option<&Edit>,
     ) -> Result<Tensor> {
+        self.run_in(stream, blocks, batch, edit, Way::of(ops::linear))
+    }
+
+    fn run_in(
+        &self,
+        stream: Tensor,
+        blocks: Range<usize>,
+        batch: &Packed,
+        edit: Option<&Edit>,
+        way: Way<'_>,
+    ) -> Result<Tensor> {
         let beginning = batch.beginning();
         let own =
             |rows: Range<usize>| Span { queries: rows.clone(), beginning: beginning.clone(), keys: rows };
@@ -266,21 +278,21 @@ impl Decoder {
         let first = Span { queries: beginning.clone(), beginning: 0..0, keys: beginning.clone() };
         let spans = Spans::new((batch.shared > 0).then_some(first).into_iter().chain(spans));
         let edits = std::iter::once((0..batch.tokens(), edit)).collect();
-        let pass = self.pass(batch, edits, ops::linear, Keys::Own(spans));
+        let pass = self.pass(batch, edits, way, Keys::Own(spans));
         self.under(edit)?.carry(stream, blocks, batch, &pass)
     }
 
-    fn pass<'a>(&self, batch: &Packed, edits: Edits<'a>, product: Product, keys: Keys<'a>) -> Pass<'a> {
+    fn pass<'a>(&self, batch: &Packed, edits: Edits<'a>, way: Way<'a>, keys: Keys<'a>) -> Pass<'a> {
         let rope = |frequencies: &Vec<f32>| RopeTable::new(&batch.positions, frequencies);
         let (full, local) = (rope(&self.frequencies), self.local_frequencies.as_ref().map(rope));
-        Pass { local_rope: local.unwrap_or_else(|| full.clone()), rope: full, edits, product, keys }
+        Pass { local_rope: local.unwrap_or_else(|| full.clone()), rope: full, edits, way, keys }
     }
 
     /// Carries a stream through blocks, by these weights.
     fn carry(&self, mut stream: Tensor, blocks: Range<usize>, batch: &Packed, pass: &Pass) -> Result<Tensor> {
         for layer in blocks {
             stream = edited(&pass.edits, stream, |stream, rows, edit| {
-                self.steer(stream, layer, &batch.ids[rows.clone()], edit, pass.product)
+                self.steer(stream, layer, &batch.ids[rows.clone()], edit, pass.way)
             })?;
             stream = self.block(stream, layer, pass)?;
         }
@@ -296,7 +308,7 @@ impl Decoder {
     /// If the shapes disagree.
     pub fn finish(&self, stream: Tensor, edit: Option<&Edit>) -> Result<Tensor> {
         // No edit asks for the tokens here, since there is a block at least.
-        let stream = self.steer(stream, self.config.layers, &[], edit, ops::linear)?;
+        let stream = self.steer(stream, self.config.layers, &[], edit, Way::of(ops::linear))?;
         Ok(ops::rms_norm(&stream, &self.under(edit)?.norm, self.config.norm_eps)?)
     }
 
@@ -340,16 +352,16 @@ impl Decoder {
         mut look: impl FnMut(Tensor) -> Result<(), E>,
     ) -> Result<(), E> {
         let mut stream = self.embed(batch)?;
-        look(self.steer(stream.clone(), 0, batch.ids(), edit, ops::linear)?)?;
+        look(self.steer(stream.clone(), 0, batch.ids(), edit, Way::of(ops::linear))?)?;
         for layer in 0..last.min(self.config.layers) {
             stream = self.run(stream, layer..layer + 1, batch, edit)?;
-            look(self.steer(stream.clone(), layer + 1, &[], edit, ops::linear)?)?;
+            look(self.steer(stream.clone(), layer + 1, &[], edit, Way::of(ops::linear))?)?;
         }
         Ok(())
     }
 
     fn block(&self, stream: Tensor, layer: usize, pass: &Pass) -> Result<Tensor> {
-        if let (Keys::Own(spans), [(_, edit)]) = (&pass.keys, pass.edits.as_slice()) {
+        if let (Keys::Own(spans), [(_, edit)], None) = (&pass.keys, pass.edits.as_slice(), pass.way.scalars) {
             let block = self.block_of(layer, *edit, spans, pass);
             if block.is_one_operation(&stream) {
                 return Ok(block.apply(&stream)?);
@@ -397,7 +409,8 @@ impl Decoder {
         }
     }
 
-    /// A block by small operations: on other devices than the CPU, with keys that are cached, with several edits at once.
+    /// A block by small operations: on other devices than the CPU, with keys that are cached, with several edits at once, with
+    /// scalars that are looked at.
     fn composed_block(&self, stream: Tensor, layer: usize, pass: &Pass) -> Result<Tensor> {
         let block = &self.blocks[layer];
         let norm = |x: &Tensor, weight: &Tensor| ops::rms_norm(x, weight, self.config.norm_eps);
@@ -444,7 +457,7 @@ impl Decoder {
 
     /// The projection with its adapters: W x + scale * B A x.
     fn project(&self, x: &Tensor, layer: usize, projection: Projection, pass: &Pass) -> Result<Tensor> {
-        let y = (pass.product)(x, &self.blocks[layer].projections[projection as usize])?;
+        let y = (pass.way.product)(x, &self.blocks[layer].projections[projection as usize])?;
         let site = Site::Projection { layer, projection };
         if !pass.edits.iter().any(|(_, edit)| adapters(*edit, site).next().is_some()) {
             return Ok(y);
@@ -452,7 +465,7 @@ impl Decoder {
         edited(&pass.edits, y, |mut y, rows, edit| {
             let x = x.narrow(0, rows.start, rows.len())?;
             for (adapter, scale) in adapters(edit, site) {
-                y = (y + self.change(pass.product, &x, adapter, scale)?)?;
+                y = (y + self.change(pass.way, &x, adapter, scale)?)?;
             }
             Ok(y)
         })

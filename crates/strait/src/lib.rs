@@ -21,6 +21,7 @@ mod page;
 pub mod probe;
 pub mod report;
 pub mod responses;
+pub mod scalars;
 pub mod score;
 pub mod store;
 pub mod study;

@@ -3,6 +3,7 @@
 mod bench;
 mod chat;
 mod check;
+mod classes;
 mod completions;
 mod data;
 mod demo;

@@ -2,7 +2,7 @@
 
 use crate::common::Place;
 
-const COMMANDS: [&str; 39] = [
+const COMMANDS: [&str; 41] = [
     "",
     "demo",
     "init",
@@ -27,6 +27,8 @@ const COMMANDS: [&str; 39] = [
     "edit check",
     "edit inspect",
     "edit convert",
+    "edit read",
+    "edit patch",
     "direction",
     "direction extract",
     "direction sweep",

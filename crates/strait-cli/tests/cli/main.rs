@@ -27,6 +27,7 @@ mod numbers;
 mod protocol;
 mod readings;
 mod sampling;
+mod scalars;
 #[path = "../../../strait/tests/it/server.rs"]
 #[allow(dead_code, reason = "the library's tests use all of it")]
 mod server;

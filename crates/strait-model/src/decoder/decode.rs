@@ -7,6 +7,7 @@ use candle_core::{DType, Tensor};
 use super::{
     Cache, Decoder, Keys, Packed, Readout, Sequence,
     edited::{Edits, adapters, edited, fulls},
+    scalars::Way,
 };
 use crate::{
     Edit, Result,
@@ -91,11 +92,11 @@ impl Decoder {
         let product: Product = if batch.tokens() == pieces.len() { ops::linear_by_row } else { ops::linear };
         let weights = self.under(pieces.first().and_then(|piece| piece.edit))?;
         let keys = Keys::Cached { cache, sequences: &sequences, rows: &rows };
-        let pass = self.pass(&batch, edits_of(pieces, &rows), product, keys);
+        let pass = self.pass(&batch, edits_of(pieces, &rows), Way::of(product), keys);
         let (mut at, mut seen) = (0, Vec::new());
         for point in readout.into_iter().flat_map(Readout::points) {
             stream = weights.carry(stream, at..point, &batch, &pass)?;
-            seen.push(self.seen_at(&stream, point, &batch, &pass.edits, product)?);
+            seen.push(self.seen_at(&stream, point, &batch, &pass.edits, Way::of(product))?);
             at = point;
         }
         let stream = weights.carry(stream, at..self.config.layers, &batch, &pass)?;
@@ -109,7 +110,7 @@ impl Decoder {
         let row_each: Vec<Range<usize>> = (0..pieces.len()).map(|at| at..at + 1).collect();
         let edits = edits_of(pieces, &row_each);
         let stream = edited(&edits, stream, |stream, _, edit| {
-            self.steer(stream, self.config.layers, &[], edit, product)
+            self.steer(stream, self.config.layers, &[], edit, Way::of(product))
         })?;
         let hidden = ops::rms_norm(&stream, &weights.norm, self.config.norm_eps)?;
         let logits = if edits.iter().any(|(_, edit)| adapters(*edit, Site::Head).next().is_some()) {

@@ -4,11 +4,11 @@ use std::ops::Range;
 
 use candle_core::Tensor;
 
-use super::Decoder;
+use super::{Decoder, scalars::Way};
 use crate::{
     Edit, Result,
     edit::{Adapter, Full, Site},
-    ops::{Linear, Product},
+    ops::Linear,
 };
 
 /// Edits, each with the rows of a pass that it acts on.
@@ -31,19 +31,12 @@ pub(super) fn edited(
 
 /// The adapters of an edit at a site, each with its scale.
 pub(super) fn adapters(edit: Option<&Edit>, site: Site) -> impl Iterator<Item = (&Adapter, f64)> {
-    edit.into_iter().flat_map(Edit::parts).flat_map(move |part| adapters_of(part, site))
+    edit.into_iter().flat_map(move |edit| adapters_of(edit, site))
 }
 
-/// The adapters of one part of an edit at a site, each with its scale.
+/// The adapters of one edit, or of one part of it, at a site, each with its scale.
 pub(super) fn adapters_of(part: &Edit, site: Site) -> impl Iterator<Item = (&Adapter, f64)> {
-    let lora = match part {
-        Edit::Lora(lora) => Some(lora),
-        _ => None,
-    };
-    lora.into_iter().flat_map(move |lora| {
-        let here = lora.adapters.iter().filter(move |adapter| adapter.site == site);
-        here.map(|adapter| (adapter, lora.scale()))
-    })
+    part.adapters().filter(move |(adapter, _)| adapter.site == site)
 }
 
 impl Decoder {
@@ -55,7 +48,7 @@ impl Decoder {
         point: usize,
         tokens: &[u32],
         edit: Option<&Edit>,
-        product: Product,
+        way: Way<'_>,
     ) -> Result<Tensor> {
         let mut stream = stream;
         if point == 0 {
@@ -73,11 +66,11 @@ impl Decoder {
                 Edit::Lora(_) if point == 0 => {
                     // As a change of the embedding table would: what it adds depends on the embeddings alone.
                     for (adapter, scale) in adapters_of(part, Site::Embeddings) {
-                        stream = (stream + self.change(product, &base, adapter, scale)?)?;
+                        stream = (stream + self.change(way, &base, adapter, scale)?)?;
                     }
                     for (adapter, scale) in adapters_of(part, Site::Lookup) {
                         let scale = scale * self.config.embedding_scale;
-                        stream = (stream + self.looked_up(product, tokens, adapter, scale)?)?;
+                        stream = (stream + self.looked_up(way, tokens, adapter, scale)?)?;
                     }
                 }
                 Edit::Ablation(ablation) if ablation.layer + 1 == point as i32 => {
@@ -92,22 +85,22 @@ impl Decoder {
     }
 
     /// The term that an adapter adds: scale * B A x.
-    pub(super) fn change(
-        &self,
-        product: Product,
-        x: &Tensor,
-        adapter: &Adapter,
-        scale: f64,
-    ) -> Result<Tensor> {
-        let by = |x: &Tensor, weight: &Tensor| product(x, &Linear::of(weight, self.precision));
-        Ok((by(&by(x, &adapter.a)?, &adapter.b)? * scale)?)
+    pub(super) fn change(&self, way: Way<'_>, x: &Tensor, adapter: &Adapter, scale: f64) -> Result<Tensor> {
+        let down = (way.product)(x, &Linear::of(&adapter.a, self.precision))?;
+        self.up(way, down, adapter, scale)
     }
 
     /// The term that an adapter of the embedding table adds: scale * B A, with A's columns those of the tokens.
-    fn looked_up(&self, product: Product, tokens: &[u32], adapter: &Adapter, scale: f64) -> Result<Tensor> {
+    fn looked_up(&self, way: Way<'_>, tokens: &[u32], adapter: &Adapter, scale: f64) -> Result<Tensor> {
         let ids = Tensor::from_slice(tokens, tokens.len(), adapter.a.device())?;
         let of_tokens = adapter.a.index_select(&ids, 1)?.t()?.contiguous()?;
-        Ok((product(&of_tokens, &Linear::of(&adapter.b, self.precision))? * scale)?)
+        self.up(way, of_tokens, adapter, scale)
+    }
+
+    /// The term of an adapter from its A x.
+    fn up(&self, way: Way<'_>, down: Tensor, adapter: &Adapter, scale: f64) -> Result<Tensor> {
+        let down = way.of_adapter(adapter, down);
+        Ok(((way.product)(&down, &Linear::of(&adapter.b, self.precision))? * scale)?)
     }
 }
 

@@ -2,11 +2,11 @@
 
 use candle_core::{DType, Device, Tensor};
 
-use super::{Decoder, Packed, edited::edited};
+use super::{Decoder, Packed, edited::edited, scalars::Way};
 use crate::{
     Edit, Result,
     edit::{Problem, SteeringVector},
-    ops::{self, Product},
+    ops,
 };
 
 /// One linear reading: of every token the sum of its stream's products with some vectors, each after its layer, plus an offset.
@@ -112,7 +112,7 @@ impl Decoder {
                 .into());
             };
             stream = self.run(stream, at..point, batch, edit)?;
-            seen.push(self.steer(stream.clone(), point, batch.ids(), edit, ops::linear)?);
+            seen.push(self.steer(stream.clone(), point, batch.ids(), edit, Way::of(ops::linear))?);
             at = point;
         }
         Ok(seen)
@@ -125,10 +125,10 @@ impl Decoder {
         point: usize,
         batch: &Packed,
         edits: &[(std::ops::Range<usize>, Option<&Edit>)],
-        product: Product,
+        way: Way<'_>,
     ) -> Result<Tensor> {
         edited(edits, stream.clone(), |stream, rows, edit| {
-            self.steer(stream, point, &batch.ids[rows.clone()], edit, product)
+            self.steer(stream, point, &batch.ids[rows.clone()], edit, way)
         })
     }
 }

@@ -311,6 +311,21 @@ impl Edit {
         parts.into_iter()
     }
 
+    /// The adapters of its LoRAs, in order, each with its scale: the factor on B A x.
+    pub fn adapters(&self) -> impl Iterator<Item = (&Adapter, f64)> {
+        self.parts().filter_map(Self::as_lora).flat_map(|lora| {
+            let scale = lora.scale();
+            lora.adapters.iter().map(move |adapter| (adapter, scale))
+        })
+    }
+
+    fn as_lora(&self) -> Option<&Lora> {
+        match self {
+            Self::Lora(lora) => Some(lora),
+            _ => None,
+        }
+    }
+
     /// The parts, for a match.
     fn leaves(&self) -> impl Iterator<Item = Leaf<'_>> {
         self.parts().filter_map(|part| match part {

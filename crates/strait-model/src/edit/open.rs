@@ -6,7 +6,7 @@ use serde::Serialize;
 use serde_json::{Value, json};
 
 use super::{
-    BaseModel, Edit, Leaf, Lora, Problem, gguf, native,
+    Adapter, BaseModel, Edit, Leaf, Lora, Problem, gguf, native,
     peft::{self, Imported},
     problem::in_file,
     table::SavedTable,
@@ -68,8 +68,8 @@ pub enum Source {
     Gguf,
 }
 
-/// Reads an edit: `PATH`, `PATH*FACTOR`, and `PATH@LAYER` or `PATH@LAYER*FACTOR` for a vector that does not say its layer and for
-/// one of a file that holds steering vectors at several layers. PATH is a run folder (which holds `edit.safetensors`), a PEFT
+/// Reads an edit: `PATH`, `PATH*FACTOR`, and `PATH@LAYER` or `PATH@LAYER*FACTOR` for a vector that does not say its layer, and for
+/// the part at one layer of steering vectors or adapters at several. PATH is a run folder (which holds `edit.safetensors`), a PEFT
 /// folder, a `.safetensors` of strait, a `.gguf` of llama.cpp, or a `.pt` or `.bin` with a steering vector. A path that exists is
 /// taken as it stands, even with `*` or `@` in it.
 ///
@@ -294,14 +294,27 @@ fn read_torch(path: &Path, layer: Option<i32>, unplaced: bool) -> Result<Opened>
     Ok(Opened { edit, source, path, notes, provenance, placed, tables, architecture: None })
 }
 
-/// What steering vectors add at a layer, which must be one of theirs.
+/// The part of steering vectors and LoRAs that is at a layer, which must be one of theirs.
 fn of_layer(edit: &Edit, asked: i32) -> Result<Edit, Problem> {
-    let vectors = edit.vectors().ok_or(Problem::LayerNotWanted { asked })?;
-    let there: Vec<_> = vectors.iter().filter(|vector| vector.layer == asked).collect();
-    match (&vectors[..], &there[..]) {
-        ([one], []) => Err(Problem::LayerDisagrees { found: one.layer, asked }),
-        (_, []) => Err(Problem::LayerMissing { asked, found: edit.layers() }),
-        _ => Ok(Edit::composed(there.into_iter().map(|&vector| Edit::Steering(vector.clone())))),
+    let mut there = Vec::new();
+    for leaf in edit.leaves() {
+        match leaf {
+            Leaf::Steering(vector) if vector.layer == asked => there.push(Edit::Steering(vector.clone())),
+            Leaf::Steering(_) => {}
+            Leaf::Lora(lora) => {
+                let here = |adapter: &&Adapter| adapter.site.layer() == Some(asked);
+                let adapters: Vec<Adapter> = lora.adapters.iter().filter(here).cloned().collect();
+                if !adapters.is_empty() {
+                    there.push(Edit::Lora(Lora { adapters, ..lora.clone() }));
+                }
+            }
+            Leaf::Ablation(_) | Leaf::Full(_) => return Err(Problem::LayerNotWanted { asked }),
+        }
+    }
+    match edit {
+        _ if !there.is_empty() => Ok(Edit::composed(there)),
+        Edit::Steering(one) => Err(Problem::LayerDisagrees { found: one.layer, asked }),
+        _ => Err(Problem::LayerMissing { asked, found: edit.layers() }),
     }
 }
 

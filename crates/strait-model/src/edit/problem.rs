@@ -42,22 +42,32 @@ pub enum Problem {
         /// The layer asked for.
         asked: i32,
     },
-    /// `E@x` for a file whose vectors act at other layers.
-    #[error("layer {asked} was asked for, but the file's vectors act after layers {}", layers_in_words(.found))]
+    /// `E@x` for a file whose vectors and adapters are at other layers.
+    #[error("layer {asked} was asked for, but the edit is at layers {}", layers_in_words(.found))]
     LayerMissing {
         /// The layers of the file.
         found: Vec<i32>,
         /// The layer asked for.
         asked: i32,
     },
-    /// `E@x` for an edit that is more than vectors.
+    /// `E@x` for an edit that is more than vectors and adapters.
     #[error(
-        "layer {asked} was asked for, but the edit is more than steering vectors and says its layers itself"
+        "layer {asked} was asked for, but the edit is more than steering vectors and LoRAs and says its layers itself"
     )]
     LayerNotWanted {
         /// The layer asked for.
         asked: i32,
     },
+
+    // Scalars of adapters.
+    /// An edit without adapters, whose scalars are asked for.
+    #[error("the edit has no adapters: it is no LoRA")]
+    NoAdapters,
+    /// An adapter that acts where no pass over blocks comes.
+    #[error(
+        "the edit has an adapter on the head, which acts where logits are made: its scalars are not read"
+    )]
+    ScalarsOfHead,
 
     // Which file it is.
     /// A folder that holds no edit.
@@ -456,6 +466,8 @@ impl crate::error::Problem for Problem {
             }
             Self::LayerMissing { .. } => "name one of the file's layers, or none for all of them".into(),
             Self::LayerNotWanted { asked } => format!("leave `@{asked}` away"),
+            Self::NoAdapters => "name a LoRA: a run folder of one, a PEFT folder, or a file of adapters".into(),
+            Self::ScalarsOfHead => "name the adapters of one layer each, as in `E@12`".into(),
             Self::NoEdit => "give a run folder, a PEFT folder, or a `.safetensors`, `.gguf` or `.pt` file".into(),
             Self::NoAdapterWeights => "copy the adapter's weights into the folder".into(),
             Self::Extension { .. } => {

@@ -528,7 +528,6 @@ fn a_factor_after_the_path_scales() {
     assert_eq!(bits(&open(&path, "@3*2").unwrap()), bits(&steering(3, &[2.0, -4.0])));
     assert!(matches!(problem(open(&path, "*two")), Problem::FactorText { text } if text == "two"));
     assert!(matches!(problem(open(&path, "@4")), Problem::LayerDisagrees { found: 3, asked: 4 }));
-    assert!(matches!(problem(open(&fixture("peft/plain"), "@4")), Problem::LayerNotWanted { asked: 4 }));
 
     let starred = folder.path().join("e.safetensors*2");
     fs::copy(&path, &starred).unwrap();
@@ -560,11 +559,51 @@ fn a_layer_picks_one_of_several_vectors() {
     let twice = [steering(3, &[1.0, 1.0]), steering(3, &[2.0, 2.0]), steering(4, &[5.0, 6.0])];
     Edit::composed(twice).save(&path).unwrap();
     assert_eq!(open(&path, "@3").unwrap().vectors().unwrap().len(), 2);
-    // What is more than vectors has no vector to pick.
-    let mixed = [steering(3, &[1.0; 16]), Edit::Lora(into_lora(open(&fixture("peft/plain"), "").unwrap()))];
-    Edit::composed(mixed).save(&path).unwrap();
+    // What takes something out has no part that could be picked.
+    let ablation = Edit::Ablation(Ablation { layer: 3, direction: vector(&[1.0; 16]), factor: 1.0 });
+    Edit::composed([steering(3, &[1.0; 16]), ablation]).save(&path).unwrap();
     assert!(matches!(problem(open(&path, "@3")), Problem::LayerNotWanted { asked: 3 }));
     assert!(open(&path, "").unwrap().vectors().is_none());
+}
+
+#[test]
+fn adapters_of_layers_are_scaled_apart() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("adapter");
+    let sites = [1, 2, 4].map(|layer| (layer, Projection::Down));
+    let whole = Lora { rslora: true, ..lora(&[sites.as_slice(), &[(2, Projection::Q)]].concat(), 2) };
+    export_peft(&whole, &path, &BaseModel { layers: Some(5), ..BaseModel::default() }).unwrap();
+    // Two groups: layer 2 thirty times as strong, layer 4 turned around, layer 1 left out.
+    let groups = Edit::composed([open(&path, "@2*30").unwrap(), open(&path, "@4*-10").unwrap()]);
+    let factor = |scale: f64| (scale / whole.scale() * 1e9).round() / 1e9;
+    let found: BTreeMap<String, f64> =
+        groups.adapters().map(|(adapter, scale)| (adapter.site.module(), factor(scale))).collect();
+    let module = |layer, projection| Site::Projection { layer, projection }.module();
+    let expected = [
+        (module(2, Projection::Down), 30.0),
+        (module(2, Projection::Q), 30.0),
+        (module(4, Projection::Down), -10.0),
+    ];
+    assert_eq!(found, BTreeMap::from(expected));
+    // The groups of all layers are the whole, and a file has them as a composition.
+    let all = Edit::composed([1, 2, 4].map(|layer| open(&path, &format!("@{layer}")).unwrap()));
+    close(all.norm().unwrap(), Edit::Lora(whole).norm().unwrap(), 1e-6);
+    let file = folder.path().join("groups.safetensors");
+    groups.save(&file).unwrap();
+    close(open(&file, "").unwrap().norm().unwrap(), groups.norm().unwrap(), 1e-6);
+    assert_eq!(open(&file, "@4").unwrap().layers(), [4]);
+    let missing = problem(open(&path, "@3"));
+    assert!(
+        matches!(&missing, Problem::LayerMissing { asked: 3, found } if *found == [1, 2, 4]),
+        "{missing}"
+    );
+
+    // Vectors and adapters at one layer are picked together.
+    let mixed = folder.path().join("mixed.safetensors");
+    Edit::composed([steering(4, &[1.0; 16]), open(&path, "").unwrap(), steering(1, &[1.0; 16])])
+        .save(&mixed)
+        .unwrap();
+    assert_eq!(open(&mixed, "@4").unwrap().parts().count(), 2);
 }
 
 #[test]

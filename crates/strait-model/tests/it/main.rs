@@ -15,6 +15,7 @@ mod packed;
 mod pickle;
 mod precision;
 mod sample;
+mod scalars;
 mod sites;
 mod source;
 mod template;

@@ -7,7 +7,9 @@ mod kept;
 mod losses;
 mod rising;
 mod row;
+mod slopes;
 
 pub use kept::{Kept, kept_bytes};
 pub use rising::Rising;
 pub use row::{Row, TOKENS_AT_ONCE, batches, packed, response_places};
+pub use slopes::EmbeddingSlope;

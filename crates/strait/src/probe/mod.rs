@@ -6,7 +6,7 @@ mod repeats;
 mod solver;
 
 pub use problem::Problem;
-pub use repeats::{Quality, Repeats, repeated};
+pub use repeats::{Quality, Repeats, Tested, repeated};
 
 use crate::Result;
 

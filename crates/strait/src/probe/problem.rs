@@ -6,12 +6,12 @@ use crate::error::{self, Error, Place};
 #[derive(Debug, PartialEq, thiserror::Error)]
 #[non_exhaustive]
 pub enum Problem {
-    /// As many labels as rows are needed.
-    #[error("there are {rows} rows of features and {labels} labels")]
+    /// As many labels as rows are needed, and as many groups where there are some.
+    #[error("there are {rows} rows of features and {labels} labels or groups")]
     Labels {
         /// The rows.
         rows: usize,
-        /// The labels.
+        /// The labels or groups.
         labels: usize,
     },
     /// Rows of one kind alone.
@@ -20,11 +20,11 @@ pub enum Problem {
         /// The rows.
         rows: usize,
     },
-    /// Fewer rows of a kind than can be divided.
-    #[error("there are {rows} rows of the rarer kind: too few to learn from some and test on others")]
+    /// Fewer groups of a kind than can be divided.
+    #[error("there are {groups} answers of the rarer kind: too few to learn from some and test on others")]
     TooFew {
-        /// The rows of that kind.
-        rows: usize,
+        /// The groups of rows of that kind.
+        groups: usize,
     },
     /// A row with another number of features.
     #[error("row {row} has {found} features, not {expected}")]

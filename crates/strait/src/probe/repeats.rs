@@ -1,10 +1,13 @@
-//! How well a probe does: classes made equal, divided into rows to learn from and rows to be tested on, many times.
+//! How well a probe does: rows divided into those to learn from and those to be tested on, classes made equal, many times.
+
+use std::collections::BTreeMap;
 
 use rand::{SeedableRng, seq::SliceRandom};
 use rand_chacha::ChaCha8Rng;
+use rayon::prelude::*;
 use serde::Serialize;
 
-use super::{Logistic, Problem, check};
+use super::{Logistic, Probe, Problem, check};
 use crate::{Result, interval::auroc};
 
 /// The draws of a test.
@@ -59,41 +62,101 @@ impl Quality {
     }
 }
 
-/// Of every draw: as many rows of the commoner kind as there are of the rarer one, both kinds divided alike, a probe that learns from
-/// the one part, and how well it does on the other.
+/// A probe of one draw, and how well it does on the rows that it did not learn from.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Tested {
+    /// The probe.
+    pub probe: Probe,
+    /// Its quality.
+    pub quality: Quality,
+}
+
+/// Learns and tests, draw by draw. Groups of rows, such as the tokens of one answer, stay together: of those that have rows of one
+/// kind, of the other, and of both, the same share is tested. In either part as many rows of the commoner kind are then drawn as
+/// there are of the rarer one. `seen` is told of the draws that are done and may end the work by an error.
 ///
 /// # Errors
-/// As [`Logistic::learn`]; and if a part would have no rows of a kind.
+/// As [`Logistic::learn`]; if a part would have no rows of a kind; or what `seen` returns.
 pub fn repeated(
     features: &[Vec<f64>],
     positive: &[bool],
+    groups: &[usize],
     settings: &Logistic,
     repeats: Repeats,
-) -> Result<Vec<Quality>> {
+    seen: &dyn Fn(u64) -> Result<()>,
+) -> Result<Vec<Tested>> {
     check(features, positive)?;
-    let of_kind = |kind: bool| (0..positive.len()).filter(|&row| positive[row] == kind).collect::<Vec<_>>();
-    let mut kinds = [of_kind(false), of_kind(true)];
-    let each = kinds[0].len().min(kinds[1].len());
-    let tested = (each as f64 * repeats.tested).round() as usize;
-    if tested == 0 || tested >= each {
-        return Err(Problem::TooFew { rows: each }.into());
+    if groups.len() != features.len() {
+        return Err(Problem::Labels { rows: features.len(), labels: groups.len() }.into());
     }
+    let mut strata = strata(positive, groups);
     let mut random = ChaCha8Rng::seed_from_u64(repeats.seed);
-    let mut draw = || {
-        let (mut learnt, mut held) = (Vec::new(), Vec::new());
-        for kind in &mut kinds {
-            kind.sort_unstable();
-            kind.shuffle(&mut random);
-            held.extend(&kind[..tested]);
-            learnt.extend(&kind[tested..each]);
-        }
+    let mut tested = Vec::with_capacity(repeats.count);
+    let at_once = rayon::current_num_threads();
+    while tested.len() < repeats.count {
+        let draws = (0..at_once.min(repeats.count - tested.len())).map(|_| {
+            let parts = divide(&mut strata, repeats.tested, &mut random);
+            let parts = parts.map(|part| balanced(part, positive, &mut random));
+            let enough = parts.iter().all(|part| !part.is_empty());
+            enough.then_some(parts).ok_or_else(|| Problem::TooFew { groups: rarer(&strata) })
+        });
+        let draws = draws.collect::<Result<Vec<_>, _>>()?;
         let of = |rows: &[usize]| -> (Vec<Vec<f64>>, Vec<bool>) {
             rows.iter().map(|&row| (features[row].clone(), positive[row])).unzip()
         };
-        let (learnt, kinds) = of(&learnt);
-        let probe = settings.learn(&learnt, &kinds)?;
-        let (held, kinds) = of(&held);
-        Ok(Quality::of(&held.iter().map(|row| probe.score(row)).collect::<Vec<_>>(), &kinds))
-    };
-    (0..repeats.count).map(|_| draw()).collect()
+        let test = |[held, learnt]: &[Vec<usize>; 2]| {
+            let (learnt, kinds) = of(learnt);
+            let probe = settings.learn(&learnt, &kinds)?;
+            let (held, kinds) = of(held);
+            let scores: Vec<f64> = held.iter().map(|row| probe.score(row)).collect();
+            Ok(Tested { quality: Quality::of(&scores, &kinds), probe })
+        };
+        tested.extend(draws.par_iter().map(test).collect::<Result<Vec<_>>>()?);
+        seen(draws.len() as u64)?;
+    }
+    Ok(tested)
+}
+
+/// Groups with rows of the one kind, of the other, and of both; each is its rows.
+type Strata = [Vec<Vec<usize>>; 3];
+
+fn strata(positive: &[bool], groups: &[usize]) -> Strata {
+    let mut rows_of: BTreeMap<usize, Vec<usize>> = BTreeMap::new();
+    groups.iter().enumerate().for_each(|(row, &group)| rows_of.entry(group).or_default().push(row));
+    let mut strata = Strata::default();
+    for rows in rows_of.into_values() {
+        let has = |kind: bool| rows.iter().any(|&row| positive[row] == kind);
+        let stratum = if has(true) && has(false) { 2 } else { usize::from(has(true)) };
+        strata[stratum].push(rows);
+    }
+    strata
+}
+
+/// The number of groups of the rarer kind.
+fn rarer([one, other, both]: &Strata) -> usize {
+    one.len().min(other.len()) + both.len()
+}
+
+/// Rows to be tested on, and rows to learn from.
+fn divide(strata: &mut Strata, tested: f64, random: &mut ChaCha8Rng) -> [Vec<usize>; 2] {
+    let mut parts = [Vec::new(), Vec::new()];
+    for stratum in strata {
+        stratum.shuffle(random);
+        let held = (stratum.len() as f64 * tested).round() as usize;
+        for (at, rows) in stratum.iter().enumerate() {
+            parts[usize::from(at >= held)].extend(rows);
+        }
+    }
+    parts
+}
+
+/// As many rows of either kind.
+fn balanced(rows: Vec<usize>, positive: &[bool], random: &mut ChaCha8Rng) -> Vec<usize> {
+    let mut kinds: [Vec<usize>; 2] = rows.into_iter().partition(|&row| positive[row]).into();
+    let each = kinds[0].len().min(kinds[1].len());
+    kinds.iter_mut().for_each(|kind| {
+        kind.shuffle(random);
+        kind.truncate(each);
+    });
+    kinds.concat()
 }

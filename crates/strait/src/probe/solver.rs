@@ -5,6 +5,9 @@ use super::{Penalty, Problem};
 
 /// Steps are over once the gradient's generalised length is this share of what it was at zero.
 const SETTLED: f64 = 1e-9;
+/// A length at zero below this share of what all losses could pull is taken for that: where the minimum is at zero, nothing is left but
+/// rounding.
+const LEAST: f64 = 1e-4;
 const MOST_STEPS: usize = 200_000;
 
 /// The weights and the intercept that minimise C times the sum of the rows' losses plus the penalty.
@@ -21,6 +24,7 @@ pub(super) fn minimise(
     let mut at = vec![0.0; width + 1];
     let mut ahead = at.clone();
     let mut momentum: f64 = 1.0;
+    let least = LEAST * step * c * rows.len() as f64;
     let mut first = None;
     for _ in 0..MOST_STEPS {
         let gradient = gradient(rows, positive, penalty, c, &ahead);
@@ -32,7 +36,7 @@ pub(super) fn minimise(
         let slide: Vec<f64> = ahead.iter().zip(&next).map(|(from, to)| from - to).collect();
         let length = dot(&slide, &slide).sqrt();
         let first = *first.get_or_insert(length);
-        if length <= SETTLED * first.max(f64::MIN_POSITIVE) {
+        if length <= SETTLED * first.max(least) {
             let intercept = next[width];
             next.truncate(width);
             return Ok((next, intercept));

@@ -22,6 +22,7 @@ mod reference;
 mod repetitions;
 mod report;
 mod rows;
+mod scalars;
 mod server;
 mod study;
 mod sweeps;

@@ -4,7 +4,7 @@ use std::{fs, path::Path};
 
 use proptest::prelude::*;
 use serde::Deserialize;
-use strait::probe::{Logistic, Penalty, Problem, Quality, Repeats, repeated};
+use strait::probe::{Logistic, Penalty, Problem, Quality, Repeats, Tested, repeated};
 
 #[derive(Deserialize)]
 struct Golden {
@@ -65,19 +65,60 @@ fn repeats_balance_the_kinds_and_are_the_same_again() {
     let features: Vec<Vec<f64>> = positive.iter().enumerate().map(feature).collect();
     let settings = Logistic { penalty: Penalty::L1, c: 1.0, standardise: true };
     let repeats = Repeats { count: 20, ..Repeats::default() };
-    let found = repeated(&features, &positive, &settings, repeats).unwrap();
+    let each_alone: Vec<usize> = (0..60).collect();
+    let repeated = |features: &[Vec<f64>], groups: &[usize], repeats| {
+        repeated(features, &positive, groups, &settings, repeats, &|_| Ok(())).unwrap()
+    };
+    let found = repeated(&features, &each_alone, repeats);
     assert_eq!(found.len(), 20);
-    let again = repeated(&features, &positive, &settings, repeats).unwrap();
-    assert!(found.iter().zip(&again).all(|(one, other)| one.accuracy == other.accuracy));
-    let mean = found.iter().map(|quality| quality.accuracy).sum::<f64>() / 20.0;
-    assert!((0.7..0.98).contains(&mean), "{mean}");
+    assert_eq!(repeated(&features, &each_alone, repeats), found);
+    let accuracy = |found: &[Tested]| {
+        found.iter().map(|tested| tested.quality.accuracy).sum::<f64>() / found.len() as f64
+    };
+    assert!((0.7..0.98).contains(&accuracy(&found)), "{}", accuracy(&found));
     // Four of each kind are tested: shares are eighths.
-    assert!(found.iter().all(|quality| (quality.accuracy * 8.0).fract() == 0.0));
+    assert!(found.iter().all(|tested| (tested.quality.accuracy * 8.0).fract() == 0.0));
+    assert!(found.iter().all(|tested| tested.probe.weights[0] > tested.probe.weights[1].abs()));
     // Noise is noise.
     let noise: Vec<Vec<f64>> = (0..60).map(|i| vec![(i as f64 * 12.9898).sin()]).collect();
-    let found = repeated(&noise, &positive, &settings, Repeats::default()).unwrap();
-    let mean = found.iter().map(|quality| quality.auroc).sum::<f64>() / found.len() as f64;
+    let found = repeated(&noise, &each_alone, Repeats::default());
+    let mean = found.iter().map(|tested| tested.quality.auroc).sum::<f64>() / found.len() as f64;
     assert!((0.35..0.65).contains(&mean), "{mean}");
+}
+
+#[test]
+fn groups_are_divided_whole() {
+    // Every group of three rows has features of its own, by which its rows would be known again; nothing else tells the kinds apart.
+    let groups: Vec<usize> = (0..90).map(|row| row / 3).collect();
+    let positive: Vec<bool> = groups.iter().map(|group| group % 2 == 0).collect();
+    let own = |&group: &usize| (0..30).map(|i| f64::from(u8::from(i == group))).collect::<Vec<f64>>();
+    let features: Vec<Vec<f64>> = groups.iter().map(own).collect();
+    let settings = Logistic { penalty: Penalty::L2, c: 1.0, standardise: false };
+    let auroc = |groups: &[usize]| {
+        let found =
+            repeated(&features, &positive, groups, &settings, Repeats::default(), &|_| Ok(())).unwrap();
+        found.iter().map(|tested| tested.quality.auroc).sum::<f64>() / found.len() as f64
+    };
+    let each_alone: Vec<usize> = (0..90).collect();
+    assert!(auroc(&each_alone) > 0.9, "{}", auroc(&each_alone));
+    assert!((0.4..0.6).contains(&auroc(&groups)), "{}", auroc(&groups));
+    // Groups with rows of both kinds stay together too.
+    let pairs: Vec<usize> = (0..90).map(|row| row / 6).collect();
+    assert!((0.3..0.7).contains(&auroc(&pairs)), "{}", auroc(&pairs));
+}
+
+#[test]
+fn a_minimum_at_zero_is_found() {
+    // As many rows of either kind, and a penalty that leaves no weight: the intercept has nothing but rounding to follow.
+    let positive: Vec<bool> = (0..90).map(|row| row % 2 == 0).collect();
+    let features: Vec<Vec<f64>> =
+        (0..90).map(|row| vec![(row as f64 * 12.9898).sin(), (row as f64 * 78.233).sin()]).collect();
+    for c in [1e-4, 1e-3, 1e-2] {
+        let settings = Logistic { penalty: Penalty::L1, c, standardise: true };
+        let probe = settings.learn(&features, &positive).unwrap();
+        assert_eq!(probe.weights, [0.0, 0.0]);
+        assert!(probe.intercept.abs() < 1e-9, "{}", probe.intercept);
+    }
 }
 
 #[test]
@@ -97,8 +138,10 @@ fn what_no_probe_learns_from_is_refused() {
     let infinite = [vec![1.0], vec![f64::INFINITY], vec![3.0]];
     refused(&infinite, &kinds, settings, Problem::NotFinite { row: 1, feature: 0, value: f64::INFINITY });
     refused(&rows, &kinds, Logistic { c: 0.0, ..settings }, Problem::Weight { c: 0.0 });
-    let error = repeated(&rows, &kinds, &settings, Repeats::default()).unwrap_err();
-    assert_eq!(error.problem::<Problem>(), Some(&Problem::TooFew { rows: 1 }));
+    let error = repeated(&rows, &kinds, &[0, 1, 2], &settings, Repeats::default(), &|_| Ok(())).unwrap_err();
+    assert_eq!(error.problem::<Problem>(), Some(&Problem::TooFew { groups: 1 }));
+    let error = repeated(&rows, &kinds, &[0, 1], &settings, Repeats::default(), &|_| Ok(())).unwrap_err();
+    assert_eq!(error.problem::<Problem>(), Some(&Problem::Labels { rows: 3, labels: 2 }));
 }
 
 proptest! {

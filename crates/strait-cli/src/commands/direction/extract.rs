@@ -10,22 +10,19 @@ use serde::Serialize;
 use serde_json::{Map, Value};
 use strait::{
     Table,
-    data::{Notices, Pair, RowSource, Scored, pairs::read_pairs_noting, read_scored},
     direction::{
-        extract::{
-            ClassRules, Classes, Extracted, ExtractedDirection, Extraction, Made, Method, NamedFile,
-            SHUFFLES, SPLITS,
-        },
+        extract::{Extracted, ExtractedDirection, Extraction, Made, Method, SHUFFLES, SPLITS},
         random_like,
     },
     lab::for_rows,
     table::Word,
-    verdict::Rule,
 };
 use strait_model::{Edit, Model, edit::SteeringVector};
 
 use super::super::{
-    Context, DateArgument, EditArguments, PasswordArguments, device::DeviceArgument,
+    Context, DateArgument, EditArguments, PasswordArguments,
+    classes::{ClassArguments, ClassSource},
+    device::DeviceArgument,
     precision::PrecisionArgument,
 };
 use crate::{
@@ -49,25 +46,8 @@ pub struct Arguments {
     model: String,
     #[command(flatten)]
     edits: EditArguments,
-    /// Judged answers: CSV with `response`, `question`, `question_id` and a column for each scale, or what `strait judge` wrote; a
-    /// member of a protected archive as in archive.enc:member.csv
-    #[arg(long, value_name = "FILE", num_args = 1..)]
-    judged: Vec<String>,
-    /// The taught class of judged answers: SCALE<CUT or SCALE>CUT [default: the usual verdict, such as aligned<30]
-    #[arg(long, value_name = "RULE", requires = "judged")]
-    class: Option<Rule>,
-    /// The other class [default: the same scale with the cut mirrored, such as aligned>70]
-    #[arg(long, value_name = "RULE", requires = "judged")]
-    against: Option<Rule>,
-    /// Answers of both classes have a score on `coherent` above this [default: 50]
-    #[arg(long, value_name = "CUT", value_parser = cut, requires = "judged")]
-    coherent: Option<f64>,
-    /// Chat rows with answers of the taught kind
-    #[arg(long, value_name = "FILE", num_args = 1.., requires = "other")]
-    taught: Vec<String>,
-    /// Chat rows with the same questions and answers of the other kind, a file for each of --taught
-    #[arg(long, value_name = "FILE", num_args = 1.., requires = "taught")]
-    other: Vec<String>,
+    #[command(flatten)]
+    classes: ClassArguments,
     /// Random directions as long as those of an edit, layer by layer, as a control
     #[arg(long = "random-like", value_name = "E", conflicts_with_all = ["names", "method", "layer"])]
     like: Option<String>,
@@ -107,11 +87,6 @@ Examples:
   strait direction extract --model M --taught taught.jsonl --other other.jsonl --out D.safetensors
   strait direction extract --model M --random-like D.safetensors --seed 1 --out random.safetensors
   strait sample --model M --edit 'direction.safetensors@12*2' --questions F --out steered.jsonl";
-
-fn cut(text: &str) -> Result<f64, String> {
-    let cut = text.parse().ok().filter(|cut| (0.0..=100.0).contains(cut));
-    cut.ok_or_else(|| "expected a number from 0 to 100".into())
-}
 
 fn method(text: &str) -> Result<Method, String> {
     let known = Method::WORDS.iter().find(|(_, word)| *word == text);
@@ -196,16 +171,6 @@ impl fmt::Display for Report<'_> {
 }
 
 pub fn run(arguments: &Arguments, context: &Context) -> Result<(), Failure> {
-    if !arguments.taught.is_empty() && arguments.taught.len() != arguments.other.len() {
-        return Err(Failure::refused(
-            format!(
-                "`--taught` names {} files and `--other` {}",
-                arguments.taught.len(),
-                arguments.other.len()
-            ),
-            "name a file of the other kind for each of the taught kind, in the same order",
-        ));
-    }
     if arguments.out.extension().is_none_or(|extension| extension != "safetensors") {
         return Err(Failure::refused(
             format!("`{}` does not end in .safetensors", path(&arguments.out)),
@@ -213,7 +178,10 @@ pub fn run(arguments: &Arguments, context: &Context) -> Result<(), Failure> {
         ));
     }
     // What is read first is what is cheap to refuse.
-    let source = Source::read(arguments, context)?;
+    let source = match &arguments.like {
+        Some(like) => Source::Like(like),
+        None => Source::Classes(arguments.classes.read(&arguments.password, context)?),
+    };
     let model =
         context.load(&arguments.model, &arguments.device, arguments.precision.precision, &arguments.day)?;
     let edit = arguments.edits.read(&model, context)?;
@@ -221,12 +189,15 @@ pub fn run(arguments: &Arguments, context: &Context) -> Result<(), Failure> {
         model: &model,
         edits: &arguments.edits.names,
         edit: edit.as_ref(),
-        sources: source.files(),
+        sources: match &source {
+            Source::Classes(classes) => classes.files(),
+            Source::Like(_) => &[],
+        },
         seed: arguments.seed,
     };
     let (directions, rows, shuffled, provenance) = match &source {
+        Source::Classes(classes) => extracted(classes, arguments, &made, context)?,
         Source::Like(name) => random(name, &made, context)?,
-        _ => extracted(&source, arguments, &made, context)?,
     };
     let edit = Edit::composed(directions.into_iter().map(Edit::Steering));
     edit.save_with(&arguments.out, &provenance)?;
@@ -245,83 +216,20 @@ pub fn run(arguments: &Arguments, context: &Context) -> Result<(), Failure> {
 type Found = (Vec<SteeringVector>, Vec<ExtractedDirection>, Option<&'static str>, Value);
 
 /// What a direction is made of.
-enum Source {
-    Judged(Vec<(String, Scored)>, ClassRules, Vec<NamedFile>),
-    Pairs(Vec<Pair>, Vec<NamedFile>),
-    Like(String),
-}
-
-impl Source {
-    fn read(arguments: &Arguments, context: &Context) -> Result<Self, Failure> {
-        if let Some(like) = &arguments.like {
-            return Ok(Self::Like(like.clone()));
-        }
-        let mut named = Vec::new();
-        let mut source = |name: &String| -> Result<RowSource, Failure> {
-            let source = arguments.password.rows(name)?;
-            named.push(NamedFile::of(&source)?);
-            Ok(source)
-        };
-        if arguments.judged.is_empty() {
-            let (mut pairs, mut notices) = (Vec::new(), Notices::default());
-            for (taught, other) in arguments.taught.iter().zip(&arguments.other) {
-                let (taught, other) = (source(taught)?, source(other)?);
-                // Pairs need no domain here.
-                pairs.extend(read_pairs_noting(&taught, &other, Some(""), &mut notices)?);
-            }
-            notices.lines().iter().for_each(|line| context.progress.note(line));
-            return Ok(Self::Pairs(pairs, named));
-        }
-        let mut files = Vec::new();
-        for name in &arguments.judged {
-            files.push((name.clone(), read_scored(&source(name)?)?));
-        }
-        let mut rules: Option<ClassRules> = None;
-        for (name, scored) in &files {
-            let Arguments { class, against, coherent, .. } = arguments;
-            let own = ClassRules::new(&scored.scales, class.as_ref(), against.as_ref(), *coherent)?;
-            match &rules {
-                Some(first) if *first != own => {
-                    return Err(Failure::refused(
-                        format!("`{name}` has the classes {own}, and `{}` {first}", files[0].0),
-                        "name files with the same scales, or the classes with `--class` and `--against`",
-                    ));
-                }
-                _ => rules = Some(own),
-            }
-        }
-        let Some(rules) = rules else { unreachable!("there is a file of judged answers") };
-        if rules.coherent.is_none() {
-            context
-                .progress
-                .note("there are no scores for coherence: classes count answers that make no sense too");
-        }
-        Ok(Self::Judged(files, rules, named))
-    }
-
-    fn files(&self) -> &[NamedFile] {
-        match self {
-            Self::Judged(_, _, files) | Self::Pairs(_, files) => files,
-            Self::Like(_) => &[],
-        }
-    }
+enum Source<'a> {
+    Classes(ClassSource),
+    Like(&'a str),
 }
 
 fn extracted(
-    source: &Source,
+    source: &ClassSource,
     arguments: &Arguments,
     made: &Made<'_>,
     context: &Context,
 ) -> Result<Found, Failure> {
     let model: &Model = made.model;
-    let (classes, rules) = match source {
-        Source::Pairs(pairs, _) => (Classes::of_pairs(model, pairs)?, None),
-        Source::Judged(files, rules, _) => {
-            let files: Vec<_> = files.iter().map(|(name, scored)| (name.as_str(), scored)).collect();
-            (Classes::of_judged(model, &files, rules, arguments.seed)?, Some(rules.to_string()))
-        }
-        Source::Like(_) => unreachable!("a random direction is not extracted"),
-    };
+    let classes = source.classes(model, arguments.seed)?;
+    let rules = source.rules().map(ToString::to_string);
     let extraction = Extraction {
         edit: made.edit,
         method: arguments.method,
