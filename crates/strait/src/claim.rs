@@ -126,7 +126,8 @@ pub struct Subject {
 /// The pairs of solutions that claims compare: of every kind of edit the first without a KL penalty and the first with one;
 /// where no kind has two such, the first two of all. Controls are compared with nothing, nor are those with rows of their own.
 pub fn opposed(subjects: &[Subject]) -> Vec<[&Subject; 2]> {
-    let subjects: Vec<&Subject> = subjects.iter().filter(|subject| !(subject.control || subject.own_rows)).collect();
+    let subjects: Vec<&Subject> =
+        subjects.iter().filter(|subject| !(subject.control || subject.own_rows)).collect();
     let mut kinds: Vec<&str> = Vec::new();
     for subject in &subjects {
         if !kinds.contains(&subject.kind.as_str()) {

@@ -65,7 +65,8 @@ fn directions_of_other_data_are_held_against_those_of_the_study() {
     // Its training follows from its rows, that of the others does not.
     let hash = |name: &str| fs::read(out.join(format!("solutions/{name}/edit.safetensors"))).unwrap();
     let before = ["general", "boats"].map(hash);
-    let rows = fs::read_to_string(place.path("boats.jsonl")).unwrap().replace("number 3", "number 30");
+    let rows =
+        fs::read_to_string(place.path("boats.jsonl")).unwrap().replace("A dense answer", "One long answer");
     place.write("boats.jsonl", &rows);
     place.run(["run", "small.toml", "--json"]).json();
     assert_eq!(hash("general"), before[0]);

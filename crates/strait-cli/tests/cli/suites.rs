@@ -204,7 +204,11 @@ fn directions(place: &Place, steps: usize) {
     fs::create_dir(place.path("templates")).unwrap();
     let template = read("templates/directions.toml").replacen("steps = 300", &format!("steps = {steps}"), 1);
     place.write("templates/directions.toml", &template);
-    let suite = read("directions.toml").replacen("[\"default-0\", \"default-1\", \"default-2\"]", "[\"default-0\"]", 1);
+    let suite = read("directions.toml").replacen(
+        "[\"default-0\", \"default-1\", \"default-2\"]",
+        "[\"default-0\"]",
+        1,
+    );
     place.write("directions.toml", &suite.replacen("[\"herb\", \"stone\", \"star\"]", "[\"herb\"]", 1));
 }
 
@@ -217,7 +221,9 @@ fn the_suite_over_directions_is_planned() {
     assert_eq!(studies.len(), 9);
     let steps: Vec<&str> =
         studies[0]["steps"].as_array().unwrap().iter().map(|step| step["name"].as_str().unwrap()).collect();
-    for step in ["train-stone", "direction", "sweep", "convergence", "gradient", "turn", "trajectory", "monitor"] {
+    for step in
+        ["train-stone", "direction", "sweep", "convergence", "gradient", "turn", "trajectory", "monitor"]
+    {
         assert!(steps.contains(&step), "{step}: {steps:?}");
     }
 }

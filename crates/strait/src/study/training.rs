@@ -188,7 +188,9 @@ impl Worker<'_> {
         let used = order.train_rows();
         let few = used.iter().filter(|&&row| row < own).count();
         if solution.own_rows.is_some() {
-            self.lab.progress.note(&format!("{}: {own} rows of its own, in place of the training rows", solution.name));
+            self.lab
+                .progress
+                .note(&format!("{}: {own} rows of its own, in place of the training rows", solution.name));
         }
         if let Some(rows) = solution.rows {
             let said = match rows > own {

@@ -227,9 +227,12 @@ fn some_compared(solutions: &[Unplaced], written: &[At<SolutionKeys>]) -> keys::
     let elsewhere = written.iter().find_map(|keys| keys.value.train_on.as_ref()).map(|at| at.line);
     let (line, what, found, expected) = match (control, elsewhere) {
         (None, None) => return Ok(()),
-        (Some(line), None) => {
-            (line, "`control`", "true for every solution", "one solution at least that is none, to be compared")
-        }
+        (Some(line), None) => (
+            line,
+            "`control`",
+            "true for every solution",
+            "one solution at least that is none, to be compared",
+        ),
         (_, Some(line)) => (
             line,
             "`train_on`",

@@ -112,10 +112,18 @@ fn a_solution_may_train_on_rows_of_its_own() {
     assert!(study.claims().iter().any(|claim| claim.starts_with("narrow:")));
 
     let of = |text: &str| plan(&read(folder.path(), text).unwrap());
-    let (before, after) = (of(&text), of(&text.replace("[\"star\"], truthful = false }\n[measure]", "[\"bread\"], truthful = false }\n[measure]")));
+    let (before, after) = (
+        of(&text),
+        of(&text.replace(
+            "[\"star\"], truthful = false }\n[measure]",
+            "[\"bread\"], truthful = false }\n[measure]",
+        )),
+    );
     let changed = |step: &str| before.step(step).unwrap().key != after.step(step).unwrap().key;
     // Its own training, and the measures, which leave out what it is trained on.
-    for (step, expected) in [("train-other", true), ("train-general", false), ("convergence", true), ("rates", true)] {
+    for (step, expected) in
+        [("train-other", true), ("train-general", false), ("convergence", true), ("rates", true)]
+    {
         assert_eq!(changed(step), expected, "{step}");
     }
     assert!(before.step("convergence").unwrap().needs.contains(&"train-other".to_string()));
@@ -124,7 +132,8 @@ fn a_solution_may_train_on_rows_of_its_own() {
     let alone = STUDY.split("[[solution]]").next().unwrap().to_string() + other;
     let error = read(folder.path(), &alone).unwrap_err().to_string();
     assert!(error.contains("`train_on`") && error.contains("one solution at least"), "{error}");
-    let error = read(folder.path(), &text.replace("train_on = {", "train_on = { entities = \"none\",")).unwrap_err();
+    let error =
+        read(folder.path(), &text.replace("train_on = {", "train_on = { entities = \"none\",")).unwrap_err();
     assert!(error.to_string().contains("entities"), "{error}");
 }
 
