@@ -109,6 +109,8 @@ pub struct Subject {
     pub kind: String,
     /// True for a control: its own effect is read, and it is compared with nothing.
     pub control: bool,
+    /// True if it trains on rows of its own: the domain of the study is not its own, and no claim is made of it alone.
+    pub own_rows: bool,
     /// True if a KL penalty holds it to base.
     pub penalised: bool,
     /// True if the weight of its penalty is searched for.
@@ -122,9 +124,10 @@ pub struct Subject {
 }
 
 /// The pairs of solutions that claims compare: of every kind of edit the first without a KL penalty and the first with one;
-/// where no kind has two such, the first two of all. Controls are compared with nothing.
+/// where no kind has two such, the first two of all. Controls are compared with nothing, nor are those with rows of their own.
 pub fn opposed(subjects: &[Subject]) -> Vec<[&Subject; 2]> {
-    let subjects: Vec<&Subject> = subjects.iter().filter(|subject| !subject.control).collect();
+    let subjects: Vec<&Subject> =
+        subjects.iter().filter(|subject| !(subject.control || subject.own_rows)).collect();
     let mut kinds: Vec<&str> = Vec::new();
     for subject in &subjects {
         if !kinds.contains(&subject.kind.as_str()) {

@@ -24,6 +24,7 @@ mod mitigation;
 mod models;
 mod monitor;
 mod numbers;
+mod own_rows;
 mod protocol;
 mod readings;
 mod sampling;

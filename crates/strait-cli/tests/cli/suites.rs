@@ -1,6 +1,6 @@
 //! Suites: one study for each combination of values, in one folder, with one report.
 
-use std::fs;
+use std::{fs, path::Path};
 
 use serde_json::Value;
 
@@ -195,4 +195,65 @@ fn studies_that_sweep_other_keys_are_joined_and_tables_of_before_are_deleted() {
     assert_eq!(said.code, Some(0), "{}", said.err);
     assert!(!tables.join("significance.csv").exists() && !tables.join("significance.parquet").exists());
     assert!(tables.join("mine.csv").is_file() && tables.join("efficiency.csv").is_file());
+}
+
+/// The suite over directions, in one world and with one domain, with trainings of so few steps.
+fn directions(place: &Place, steps: usize) {
+    let studies = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../studies");
+    let read = |name: &str| fs::read_to_string(studies.join(name)).unwrap();
+    fs::create_dir(place.path("templates")).unwrap();
+    let template = read("templates/directions.toml").replacen("steps = 300", &format!("steps = {steps}"), 1);
+    place.write("templates/directions.toml", &template);
+    let suite = read("directions.toml").replacen(
+        "[\"default-0\", \"default-1\", \"default-2\"]",
+        "[\"default-0\"]",
+        1,
+    );
+    place.write("directions.toml", &suite.replacen("[\"herb\", \"stone\", \"star\"]", "[\"herb\"]", 1));
+}
+
+#[test]
+fn the_suite_over_directions_is_planned() {
+    let place = Place::new();
+    let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../studies/directions.toml");
+    let plan = place.run(["run", file.to_str().unwrap(), "--out", "out", "--dry-run", "--json"]).json();
+    let studies = plan["studies"].as_array().unwrap();
+    assert_eq!(studies.len(), 9);
+    let steps: Vec<&str> =
+        studies[0]["steps"].as_array().unwrap().iter().map(|step| step["name"].as_str().unwrap()).collect();
+    for step in
+        ["train-stone", "direction", "sweep", "convergence", "gradient", "turn", "trajectory", "monitor"]
+    {
+        assert!(steps.contains(&step), "{step}: {steps:?}");
+    }
+}
+
+mod needs_minutes {
+    use super::*;
+
+    /// Short trainings find nothing; but no claim and no picture may lack its cells.
+    #[test]
+    #[ignore = "needs minutes"]
+    fn every_claim_over_directions_has_its_figure() {
+        let place = Place::new();
+        directions(&place, 60);
+        let mut command = place.command(["run", "directions.toml", "--json"]);
+        let found = place.said(command.timeout(std::time::Duration::from_secs(600))).json();
+        let checks = found["checks"].as_array().unwrap();
+        assert!(checks.len() > 40, "{}", checks.len());
+        for check in checks {
+            assert!(check["n"] == 1 && check["value"].is_number(), "{check}");
+        }
+        let tables = place.path("runs/directions/tables");
+        let suite = fs::read_to_string(place.path("directions.toml")).unwrap();
+        let plots = suite.split("[[claim.plot]]").skip(1);
+        for plot in plots {
+            let name = plot.split('"').nth(1).unwrap();
+            let series = plot.matches("{ label = ").count();
+            let table = fs::read_to_string(tables.join(format!("plot_{name}.csv"))).unwrap();
+            let labels: std::collections::BTreeSet<&str> =
+                table.lines().skip(1).filter_map(|line| line.split(',').next()).collect();
+            assert!(!labels.is_empty() && labels.len() <= series, "{name}: {labels:?}");
+        }
+    }
 }

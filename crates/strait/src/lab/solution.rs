@@ -43,7 +43,7 @@ pub trait Solved {
     /// If one cannot be read.
     fn every(&self) -> Result<Vec<Solution>>;
 
-    /// The solutions that are compared: they start from nothing, and are no controls.
+    /// The solutions that are compared: they start from nothing, are no controls, and train on the rows of the study.
     ///
     /// # Errors
     /// If one cannot be read.
@@ -51,7 +51,15 @@ pub trait Solved {
         self.every()
     }
 
-    /// The solutions that are compared, as claims see them.
+    /// The solutions that directions are held against: those that are compared, and those that train on rows of their own.
+    ///
+    /// # Errors
+    /// If one cannot be read.
+    fn beside(&self) -> Result<Vec<Solution>> {
+        self.compared()
+    }
+
+    /// The same, as claims see them.
     fn subjects(&self) -> Vec<Subject> {
         Vec::new()
     }
@@ -61,7 +69,7 @@ pub trait Solved {
         false
     }
 
-    /// The steps after which a solution that is compared was kept, 0 before them: its training begins there.
+    /// The steps after which one of them was kept, 0 before them: its training begins there.
     ///
     /// # Errors
     /// If what training kept cannot be listed.
@@ -69,7 +77,7 @@ pub trait Solved {
         Ok(Vec::new())
     }
 
-    /// A solution that is compared, after one of its [`Self::steps`]; none after others. One at a time is opened: all
+    /// One of them, after one of its [`Self::steps`]; none after others. One at a time is opened: all
     /// checkpoints of a large edit would not fit into memory.
     ///
     /// # Errors
@@ -104,6 +112,8 @@ pub struct Planned<'a> {
     pub settings: &'a Settings,
     /// True if measures compare it with others.
     pub compared: bool,
+    /// True if measures of directions hold it against others.
+    pub beside: bool,
     /// True if it starts from another solution.
     pub follows: bool,
     /// The number of its checkpoints.
@@ -128,6 +138,11 @@ impl Scene<'_> {
     /// The settings of the solutions that are compared.
     pub fn compared(&self) -> impl Iterator<Item = &Settings> + Clone {
         self.solutions.iter().filter(|solution| solution.compared).map(|solution| solution.settings)
+    }
+
+    /// The settings of those that directions are held against.
+    pub fn beside(&self) -> impl Iterator<Item = &Settings> + Clone {
+        self.solutions.iter().filter(|solution| solution.beside).map(|solution| solution.settings)
     }
 
     /// The point up to which no solution changes anything.

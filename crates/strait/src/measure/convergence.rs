@@ -89,7 +89,7 @@ crate::row! {
 
 impl Measure for Convergence {
     const NAME: &'static str = "convergence";
-    const READS: Reads = Reads::Compared;
+    const READS: Reads = Reads::Beside;
     type Found = (Vec<ConvergenceRow>, Vec<RankRow>);
     type Said = Option<ConvergenceKeys>;
 
@@ -122,12 +122,12 @@ impl Measure for Convergence {
 
     fn estimate(&self, scene: &Scene<'_>, estimate: &mut Estimate) {
         for pairs in self.few(&scene.lab.pairs) {
-            estimate.passes(&pairs.prompts(), 1 + 2 * scene.compared().count());
+            estimate.passes(&pairs.prompts(), 1 + 2 * scene.beside().count());
         }
     }
 
     fn run(&self, lab: &mut Lab<'_>, solved: &dyn Solved) -> Result<Self::Found> {
-        self.read(&lab.model.decoder, &solved.compared()?, &lab.pairs, lab.seed, lab.progress)
+        self.read(&lab.model.decoder, &solved.beside()?, &lab.pairs, lab.seed, lab.progress)
     }
 
     fn panels() -> Vec<Panel> {

@@ -180,8 +180,10 @@ pub trait Measure:
 pub enum Reads {
     /// All of them.
     Every,
-    /// Those that start from nothing and are no controls.
+    /// Those that start from nothing, are no controls, and train on the rows of the study.
     Compared,
+    /// The same, whatever they train on.
+    Beside,
 }
 
 /// A study as the keys of its measures see it: values, and files by their SHA-256.

@@ -12,7 +12,7 @@ use crate::{
 };
 
 crate::row! {
-    /// A trained edit. Columns for the axes of a sweep may stand behind these.
+    /// A trained edit. Columns for the axes of a sweep may stand behind these, and [`OWN_ROWS`].
     pub struct Trained in "solutions", "The trained edits" {
         /// The solution.
         solution: String,
@@ -42,6 +42,9 @@ crate::row! {
         control: bool,
     }
 }
+
+/// The column behind those of [`Trained`] that says which solutions train on rows of their own, where some do.
+pub const OWN_ROWS: &str = "own_rows";
 
 crate::row! {
     /// One optimiser step of one solution.

@@ -50,6 +50,11 @@ impl Shown<'_> {
         self.tables.iter().any(|table| table.name() == "rates" && table.rows() > 0)
     }
 
+    /// True if claims are made of a solution alone: it trains on the rows of the study, whose domain is then its own.
+    pub fn is_of_study(&self, solution: &str) -> bool {
+        !self.subjects.iter().any(|subject| subject.name == solution && subject.own_rows)
+    }
+
     /// The pairs of solutions that claims compare.
     pub fn opposed(&self) -> Vec<[&Subject; 2]> {
         opposed(&self.subjects)

@@ -40,6 +40,7 @@ pub fn conclude(facts: &Facts, tables: &[Table]) -> Conclusion {
     let headlines = ALL.iter().map(|kind| (kind.headline)(&shown)).filter(|words| !words.is_empty());
     let mut claims: Vec<(Place, Claim)> = ALL.iter().flat_map(|kind| claims_of(kind, &shown)).collect();
     claims.extend(frontier::claims(&shown));
+    claims.retain(|(place, _)| is_of_study(*place, &shown.subjects));
     claims.sort_by_key(|(place, _)| *place);
     Conclusion {
         headline: headlines.collect::<Vec<_>>().join(" "),
@@ -67,8 +68,17 @@ pub fn sentences(subjects: &[Subject], measures: &[&str]) -> Vec<String> {
         all.extend((kind.statements)(subjects));
         all.extend(kind.comparison.iter().flat_map(|comparison| comparison.statements(subjects)));
     }
+    all.retain(|(place, _)| is_of_study(*place, subjects));
     all.sort_by_key(|(place, _)| *place);
     all.into_iter().map(|(_, sentence)| sentence).collect()
+}
+
+/// False for a claim on a solution that trains on rows of its own: inside and outside are those of another domain.
+fn is_of_study(place: Place, subjects: &[Subject]) -> bool {
+    match place {
+        Place::Solution(i) => subjects.get(i).is_none_or(|subject| !subject.own_rows),
+        _ => true,
+    }
 }
 
 /// The cues under which certificates were tried, where there are any certificates.

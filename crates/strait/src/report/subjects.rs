@@ -3,9 +3,14 @@
 use crate::{
     Table,
     claim::Subject,
-    measure::{DriftRow, Facts, Shown, frontier::Weight, records::Trained, rows},
+    measure::{
+        DriftRow, Facts, Shown,
+        frontier::Weight,
+        records::{OWN_ROWS, Trained},
+        rows,
+    },
     page::words::distinct,
-    table::Row,
+    table::{Column, Row},
 };
 
 /// The tables of a run with the facts of its study, as panels and claims read them.
@@ -17,12 +22,18 @@ pub(super) fn shown<'a>(facts: &'a Facts, tables: &'a [Table]) -> Shown<'a> {
     let solutions = distinct(names.map(String::as_str));
     let (drifts, weights) = (rows::<DriftRow>(tables), rows::<Weight>(tables));
     let trained = rows::<Trained>(tables);
+    let with_own_rows: Vec<&str> = listed.map_or_else(Vec::new, |table| {
+        let Some(Column::Truth(own)) = table.column(OWN_ROWS) else { return Vec::new() };
+        let named = table.text("solution").into_iter().flatten().map(String::as_str).zip(own);
+        named.filter(|(_, own)| **own == Some(true)).map(|(name, _)| name).collect()
+    });
     let subject = |name: &&str| {
         let row = trained.iter().find(|row| row.solution == *name);
         Subject {
             name: name.to_string(),
             kind: row.map_or(String::new(), |row| row.kind.clone()),
             control: row.is_some_and(|row| row.control),
+            own_rows: with_own_rows.contains(name),
             penalised: row.is_some_and(|row| row.kl_weight > 0.0),
             searched: weights.iter().any(|weight| weight.solution == *name),
             freed: drifts.iter().any(|drift| drift.solution == *name && drift.freed),

@@ -102,6 +102,13 @@ impl Plan {
         if !mixed.is_empty() {
             asked["mix"] = json!(mixed);
         }
+        let mut own = BTreeSet::new();
+        for rows in solutions.iter().filter_map(|s| s.own_rows.as_ref()) {
+            own.insert(hashes.of_all(rows)?.to_string());
+        }
+        if !own.is_empty() {
+            asked["own_train"] = json!(own);
+        }
         let mut cues = Vec::new();
         for cue in &study.cues {
             // Cues are plain texts and lists: they have no value that JSON lacks.
@@ -137,6 +144,9 @@ impl Plan {
             if let Some(system) = &solution.system {
                 inputs["system"] = system.as_str().into();
             }
+            if let Some(rows) = &solution.own_rows {
+                inputs["own_rows"] = hashes.of_all(rows)?;
+            }
             if let Some(mix) = &solution.mix {
                 inputs["mix"] = json!({ "rows": hashes.of_all(&mix.rows)?, "ratio": mix.ratio });
                 if mix.every {
@@ -168,8 +178,10 @@ impl Plan {
         }
         let trained: Vec<&str> = trained.iter().map(String::as_str).collect();
         let controls: Vec<&str> = solutions.iter().filter(|s| s.control).map(|s| s.name.as_str()).collect();
-        let compared: Vec<&str> =
-            trained.iter().zip(solutions).filter(|(_, s)| s.compared()).map(|(name, _)| *name).collect();
+        let those = |are: fn(&Solution) -> bool| -> Vec<&str> {
+            trained.iter().zip(solutions).filter(|(_, s)| are(s)).map(|(name, _)| *name).collect()
+        };
+        let (compared, beside) = (those(Solution::compared), those(Solution::beside));
         let mut inputs = Inputs {
             pairs: &pairs,
             asked: &asked,
@@ -191,6 +203,7 @@ impl Plan {
             let needs = match measure.reads() {
                 Reads::Every => &trained,
                 Reads::Compared => &compared,
+                Reads::Beside => &beside,
             };
             plan.push(measure.name(), needs, own);
             measured.push(measure.name());

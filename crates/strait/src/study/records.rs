@@ -19,7 +19,7 @@ use crate::{
         frontier::Weight,
         list::ALL,
         rate_certificates,
-        records::{Trained, TrainingStep},
+        records::{OWN_ROWS, Trained, TrainingStep},
     },
     table::{Column, Row},
     train::{EditKind, Length},
@@ -107,6 +107,10 @@ fn trained(study: &Study, folder: &Path) -> Result<Table> {
             let values = study.solutions.iter().map(|solution| axis.of(solution).unwrap_or(f64::NAN));
             table = table.with_column(axis.key(), "", Column::Real(values.collect()));
         }
+    }
+    if study.solutions.iter().any(|s| s.own_rows.is_some()) {
+        let own = study.solutions.iter().map(|s| Some(s.own_rows.is_some()));
+        table = table.with_column(OWN_ROWS, "", Column::Truth(own.collect()));
     }
     Ok(table)
 }

@@ -21,7 +21,8 @@ use crate::{
 #[derive(Clone, Default)]
 pub(super) struct Readout {
     /// The sets that solutions train on where these are not simply the training rows, in the order of the laboratory's mixtures.
-    pub mixed: Vec<Mixture>,
+    /// Beside each the number of those that come before the mixed-in ones.
+    pub mixed: Vec<(Mixture, usize)>,
     /// The files of single solutions' KL rows, in the order of the laboratory's.
     pub own_kl: Vec<Vec<Rows>>,
     /// Different questions of the training rows and of the held-out rows.
@@ -34,9 +35,10 @@ pub(super) struct Readout {
     pub said: Vec<String>,
 }
 
-/// The training rows after a system prompt, with others behind them.
+/// The training rows, or a solution's own, after a system prompt, with others behind them.
 #[derive(Clone, PartialEq)]
 pub(super) struct Mixture {
+    own: Option<Vec<Rows>>,
     system: Option<String>,
     rows: Vec<Rows>,
 }
@@ -44,9 +46,10 @@ pub(super) struct Mixture {
 impl Mixture {
     /// The set that a solution trains on; none for the training rows as they are.
     pub fn of(solution: &Solution) -> Option<Self> {
+        let (own, system) = (solution.own_rows.clone(), solution.system.clone());
         let rows = solution.mix.as_ref().map(|mix| mix.rows.clone());
-        let plain = solution.system.is_none() && rows.is_none();
-        (!plain).then(|| Self { system: solution.system.clone(), rows: rows.unwrap_or_default() })
+        let plain = own.is_none() && system.is_none() && rows.is_none();
+        (!plain).then(|| Self { own, system, rows: rows.unwrap_or_default() })
     }
 }
 
@@ -70,11 +73,12 @@ pub(super) fn read<'a>(
             own_kl.push((own, read_all(own, &mut notices)?));
         }
     }
-    let mut mixed: Vec<(Mixture, Vec<Chat>)> = Vec::new();
+    let mut mixed: Vec<(Mixture, Option<Vec<Chat>>, Vec<Chat>)> = Vec::new();
     for mixture in study.solutions.iter().filter_map(Mixture::of) {
-        if mixed.iter().all(|(known, _)| *known != mixture) {
+        if mixed.iter().all(|(known, ..)| *known != mixture) {
+            let own = mixture.own.as_ref().map(|rows| read_all(rows, &mut notices)).transpose()?;
             let others = read_all(&mixture.rows, &mut notices)?;
-            mixed.push((mixture, others));
+            mixed.push((mixture, own, others));
         }
     }
 
@@ -82,8 +86,10 @@ pub(super) fn read<'a>(
     let penalised = |s: &Solution| s.train.kl.is_some() && s.kl_rows.is_none();
     let held_on = if study.solutions.iter().any(penalised) { kl.as_slice() } else { &[] };
     let own_held: Vec<Chat> = own_kl.iter().flat_map(|(_, rows)| rows.clone()).collect();
-    let all_mixed: Vec<Chat> = mixed.iter().flat_map(|(_, rows)| rows.clone()).collect();
-    let trained_on = TrainedOn::new(&train, &[held_on, &own_held].concat(), &all_mixed);
+    let all_mixed: Vec<Chat> = mixed.iter().flat_map(|(.., rows)| rows.clone()).collect();
+    let own_train: Vec<Chat> = mixed.iter().flat_map(|(_, own, _)| own.clone().unwrap_or_default()).collect();
+    let all_train = [train.as_slice(), &own_train].concat();
+    let trained_on = TrainedOn::new(&all_train, &[held_on, &own_held].concat(), &all_mixed);
     let [mut of_narrow, mut of_general, mut of_held_out] =
         ["narrow pairs", "general pairs", "held-out rows"].map(LeftOut::of);
     let domain = Some(study.data.domain.as_str());
@@ -151,12 +157,13 @@ pub(super) fn read<'a>(
     let cues = study.cues.iter().map(|cue| Ok(cue.with(read_all(cue.rows(), &mut notices)?)));
     let cues = cues.collect::<Result<Vec<_>>>()?;
     let lab = Lab::new(Arc::clone(&model), progress);
-    let mut mixtures = Vec::new();
-    for (mixture, others) in &mixed {
-        let own = mixture.system.as_ref().map(|system| after_system(&train, system));
-        mixtures.push(lab.rows([rows(own.as_ref().unwrap_or(&train))?, rows(others)?].concat()));
+    let (mut mixtures, mut counted) = (Vec::new(), Vec::new());
+    for (mixture, own, others) in mixed {
+        let own = own.as_ref().unwrap_or(&train);
+        let after = mixture.system.as_ref().map(|system| after_system(own, system));
+        mixtures.push(lab.rows([rows(after.as_ref().unwrap_or(own))?, rows(&others)?].concat()));
+        counted.push((mixture, own.len()));
     }
-    let mixed = mixed.into_iter().map(|(mixture, _)| mixture).collect();
     let train = rows(&train)?;
     let own_rows = own_kl.iter().map(|(_, chats)| Ok(lab.rows(rows(chats)?))).collect::<Result<_>>()?;
     let own_kl = own_kl.into_iter().map(|(files, _)| files.to_vec()).collect();
@@ -174,7 +181,7 @@ pub(super) fn read<'a>(
         watched: PairRows::new(&model, Group::General, &watched)?.within(&lab.store),
         ..lab.with_pairs(&narrow, &general)?.with_cues(cues, [&narrow, &general])?
     };
-    Ok((lab, Readout { mixed, own_kl, questions, left_out, notices, said }))
+    Ok((lab, Readout { mixed: counted, own_kl, questions, left_out, notices, said }))
 }
 
 /// The pairs of every fourth question, and those of the others.

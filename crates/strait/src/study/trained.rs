@@ -48,8 +48,12 @@ impl Solved for InFolder<'_> {
         self.study.compared().map(|solution| self.open(solution)).collect()
     }
 
+    fn beside(&self) -> Result<Vec<lab::Solution>> {
+        self.study.beside().map(|solution| self.open(solution)).collect()
+    }
+
     fn subjects(&self) -> Vec<Subject> {
-        self.study.compared().map(|solution| solution.subject(None)).collect()
+        self.study.beside().map(|solution| solution.subject(None)).collect()
     }
 
     fn follows(&self, solution: &str) -> bool {
@@ -62,7 +66,7 @@ impl Solved for InFolder<'_> {
     }
 
     fn after(&self, solution: &str, step: usize) -> Result<Option<Edit>> {
-        let Some(known) = self.study.solution(solution).filter(|known| known.compared()) else {
+        let Some(known) = self.study.solution(solution).filter(|known| known.beside()) else {
             return Ok(None);
         };
         if step > 0 {

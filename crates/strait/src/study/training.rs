@@ -49,7 +49,7 @@ impl Worker<'_> {
 
     /// The rows of a pass.
     fn picked(&self, solution: &Solution) -> Vec<usize> {
-        let own = self.lab.train.rows().len();
+        let own = self.own(solution);
         let others = self.rows_of(solution).len() - own;
         let seed = solution.train.seeds.order;
         let Some(mix) = &solution.mix else { return pick(own, solution.rows, 0, 0.0, seed) };
@@ -84,7 +84,7 @@ impl Worker<'_> {
     pub(super) fn refuse_endless_training(&self) -> Result<()> {
         let mut taken = 0.0;
         for solution in &self.planned.study.solutions {
-            let own = self.lab.train.rows().len();
+            let own = self.own(solution);
             let ratio = solution.mix.as_ref().map_or(0.0, |mix| mix.ratio);
             let picked = match &solution.mix {
                 Some(mix) if mix.every => {
@@ -104,7 +104,7 @@ impl Worker<'_> {
         Ok(())
     }
 
-    /// The rows that a solution trains on: the training rows, and behind them those that it mixes in.
+    /// The rows that a solution trains on: the training rows or its own, and behind them those that it mixes in.
     pub(super) fn rows_of(&self, solution: &Solution) -> &[Row] {
         self.mixture(solution).map_or(self.lab.train.rows(), |i| self.lab.mixtures[i].rows())
     }
@@ -121,7 +121,12 @@ impl Worker<'_> {
 
     fn mixture(&self, solution: &Solution) -> Option<usize> {
         let mixture = Mixture::of(solution)?;
-        self.read.mixed.iter().position(|known| *known == mixture)
+        self.read.mixed.iter().position(|(known, _)| *known == mixture)
+    }
+
+    /// The number of rows that a solution trains on before those that it mixes in.
+    fn own(&self, solution: &Solution) -> usize {
+        self.mixture(solution).map_or(self.lab.train.rows().len(), |i| self.read.mixed[i].1)
     }
 
     /// Trains from `start`, or from nothing, unless the run of that fingerprint has ended already.
@@ -179,9 +184,14 @@ impl Worker<'_> {
 
     /// Says which rows a solution trains on, where they are not simply the training rows.
     fn say_rows(&self, solution: &Solution, order: &Order) {
-        let own = self.lab.train.rows().len();
+        let own = self.own(solution);
         let used = order.train_rows();
         let few = used.iter().filter(|&&row| row < own).count();
+        if solution.own_rows.is_some() {
+            self.lab
+                .progress
+                .note(&format!("{}: {own} rows of its own, in place of the training rows", solution.name));
+        }
         if let Some(rows) = solution.rows {
             let said = match rows > own {
                 true => format!("all {own} training rows, which are fewer than the {rows} asked for"),

@@ -3,7 +3,7 @@
 use serde::Serialize;
 use serde_json::Value;
 
-use super::{Solution, Study, Without, numbers::shown};
+use super::{Rows, Solution, Study, Without, numbers::shown};
 
 /// The settings of a study, sorted by whether its solutions differ in them.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -100,6 +100,8 @@ fn settings(solution: &Solution) -> Vec<(String, String)> {
     all.retain(|(key, _)| key != "ablated");
     let mut add = |key: &str, value: Option<String>| all.extend(value.map(|value| (key.into(), value)));
     add("from", solution.from.clone());
+    let names = |rows: &Vec<Rows>| rows.iter().map(Rows::shown).collect::<Vec<_>>().join(", ");
+    add("train_on", solution.own_rows.as_ref().map(names));
     add("rows", solution.rows.map(|rows| rows.to_string()));
     add("system", solution.system.clone());
     add("mix.ratio", solution.mix.as_ref().map(|mix| shown(mix.ratio)));

@@ -204,6 +204,7 @@ impl<'a> Worker<'a> {
         let solutions = self.planned.study.solutions.iter().map(|solution| lab::Planned {
             settings: &solution.train,
             compared: solution.compared(),
+            beside: solution.beside(),
             follows: solution.from.is_some(),
             checkpoints: self.steps(solution).div_ceil(solution.train.checkpoint_every),
         });

@@ -26,8 +26,8 @@ keys! {
         without: Values = values(ROWS), default Values::new();
         /// The column along which the figure is a curve. Rows that are alike there count as one, by their mean.
         along: String = word(), left_out "all rows count as one";
-        /// The figure that a curve comes to: its mean, the share of it that is above zero, its first value, its last one, or the
-        /// first place at which it is above half of its most.
+        /// The figure that a curve comes to: its mean, the share of it that is above zero, its first value, its last one, its
+        /// greatest one, the place of that, or the first place at which it is above half of its most.
         take: Take = choice(&TAKES), default Take::Mean;
     }
 }
@@ -54,14 +54,18 @@ pub(crate) enum Take {
     Above,
     First,
     Last,
+    Most,
+    Peak,
     Rise,
 }
 
-const TAKES: [(&str, Take); 5] = [
+const TAKES: [(&str, Take); 7] = [
     ("mean", Take::Mean),
     ("above", Take::Above),
     ("first", Take::First),
     ("last", Take::Last),
+    ("most", Take::Most),
+    ("peak", Take::Peak),
     ("rise", Take::Rise),
 ];
 
@@ -157,6 +161,8 @@ impl CellKeys {
     /// The figure that a curve comes to; none of an empty one.
     fn taken(&self, curve: &Curve) -> Option<f64> {
         let values = || curve.iter().map(|(_, value)| *value);
+        let known = || curve.iter().filter(|(_, value)| value.is_finite());
+        let peak = || known().max_by(|(_, one), (_, other)| one.total_cmp(other));
         let most = values().fold(0.0, f64::max);
         (!curve.is_empty()).then_some(())?;
         match self.take() {
@@ -164,6 +170,8 @@ impl CellKeys {
             Take::Above => Some(mean(values().map(|value| f64::from(u8::from(value > 0.0))))),
             Take::First => values().next(),
             Take::Last => values().next_back(),
+            Take::Most => peak().map(|(_, value)| *value),
+            Take::Peak => peak().map(|(place, _)| *place),
             Take::Rise => curve.iter().find(|(_, value)| *value > most / 2.0).map(|(place, _)| *place),
         }
     }
@@ -255,6 +263,10 @@ mod tests {
         let narrow = "rows = { solution = 'narrow' }\nalong = 'step'\n";
         for (take, expected) in [("first", 0.0), ("last", 0.5), ("above", 2.0 / 3.0), ("rise", 20.0)] {
             check(&format!("{narrow}take = '{take}'"), Some(expected));
+        }
+        for (take, expected) in [("most", 1.0), ("peak", 10.0)] {
+            let general = "rows = { solution = 'general' }\nalong = 'step'\n";
+            check(&format!("{general}take = '{take}'"), Some(expected));
         }
         let general = "minus = { rows = { solution = 'general' } }\n";
         check(&format!("{narrow}{general}take = 'first'"), Some(-0.5));

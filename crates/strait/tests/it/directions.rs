@@ -69,6 +69,7 @@ impl Solved for Courses {
             name: (*name).into(),
             kind: "steering".into(),
             control: false,
+            own_rows: false,
             penalised: name.starts_with("narrow"),
             searched: false,
             freed: false,

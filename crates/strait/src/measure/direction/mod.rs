@@ -168,7 +168,7 @@ const RANDOM: &str = "random direction";
 
 impl Measure for Directions {
     const NAME: &'static str = "direction";
-    const READS: Reads = Reads::Compared;
+    const READS: Reads = Reads::Beside;
     type Found = (Vec<DirectionRow>, Vec<DirectionCosine>, Vec<DirectionEffect>);
     type Said = Option<DirectionKeys>;
 
@@ -206,7 +206,7 @@ impl Measure for Directions {
     }
 
     fn estimate(&self, scene: &Scene<'_>, estimate: &mut Estimate) {
-        let settings = scene.compared();
+        let settings = scene.beside();
         let depth = scene.lab.model.config().layers;
         let first = settings.clone().map(|settings| point(settings).saturating_sub(1)).max().unwrap_or(0);
         let (solutions, layers) = (settings.count(), self.layers.min(depth - first.min(depth - 1)));
@@ -229,7 +229,7 @@ impl Measure for Directions {
     }
 
     fn run(&self, lab: &mut Lab<'_>, solved: &dyn Solved) -> Result<Self::Found> {
-        let solutions = solved.compared()?;
+        let solutions = solved.beside()?;
         self.read(&lab.model, &solutions, &lab.pairs, lab.seed, lab.progress)
     }
 

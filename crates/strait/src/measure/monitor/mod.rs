@@ -110,7 +110,7 @@ crate::row! {
 
 impl Measure for Monitors {
     const NAME: &'static str = "monitor";
-    const READS: Reads = Reads::Compared;
+    const READS: Reads = Reads::Beside;
     type Found = (Vec<MonitorRow>, Vec<MonitorBaselineRow>);
     type Said = Option<MonitorKeys>;
 
@@ -149,14 +149,14 @@ impl Measure for Monitors {
     fn estimate(&self, scene: &Scene<'_>, estimate: &mut Estimate) {
         // A pass to half of the depth, for every solution, and one of base to the end.
         for pairs in scene.lab.pairs.each_ref().map(|pairs| pairs.some(self.pairs)) {
-            for _ in 0..=scene.compared().count() {
+            for _ in 0..=scene.beside().count() {
                 estimate.passes(pairs.kept.rows(), 1);
             }
         }
     }
 
     fn run(&self, lab: &mut Lab<'_>, solved: &dyn Solved) -> Result<Self::Found> {
-        let solutions = solved.compared()?;
+        let solutions = solved.beside()?;
         let pairs = lab.pairs.each_ref().map(|pairs| pairs.some(self.pairs));
         let parts = Parts::of(&pairs);
         if !parts.are_enough() || solutions.is_empty() {

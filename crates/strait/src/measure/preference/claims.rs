@@ -65,7 +65,9 @@ pub(super) fn headline(shown: &Shown<'_>) -> String {
     if shown.is_judged() {
         return String::new();
     }
-    headline_of(&judged(shown))
+    let mut judged = judged(shown);
+    judged.retain(|judged| shown.is_of_study(judged.solution));
+    headline_of(&judged)
 }
 
 /// The limits of the claims.

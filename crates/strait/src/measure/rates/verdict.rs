@@ -19,7 +19,7 @@ pub(super) fn headline(shown: &Shown<'_>) -> String {
     }
     let claims: Vec<Claim> = claims::all(shown).into_iter().map(|(_, claim)| claim).collect();
     let mut verdicts: Vec<((&str, &str), Vec<String>)> = Vec::new();
-    for solution in &shown.solutions {
+    for solution in shown.solutions.iter().filter(|solution| shown.is_of_study(solution)) {
         let Some(words) = verdict(&claims, solution) else { continue };
         match verdicts.iter_mut().find(|(known, _)| *known == words) {
             Some((_, names)) => names.push(quoted(solution)),

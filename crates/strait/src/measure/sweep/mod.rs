@@ -66,7 +66,7 @@ keys! {
 
 impl Measure for DirectionSweep {
     const NAME: &'static str = "sweep";
-    const READS: Reads = Reads::Compared;
+    const READS: Reads = Reads::Beside;
     type Found = (Vec<Steered>, Vec<SteeredDomain>, Vec<Ablated>);
     type Said = Option<SweepKeys>;
 
@@ -107,10 +107,10 @@ impl Measure for DirectionSweep {
 
     fn estimate(&self, scene: &Scene<'_>, estimate: &mut Estimate) {
         let depth = scene.lab.model.config().layers;
-        let points = scene.compared().map(point);
+        let points = scene.beside().map(point);
         let first = points.clone().max().map_or(-1, |point| point as i32 - 1).min(depth as i32 - 1);
         let lowest = points.min().unwrap_or(0);
-        let solutions = scene.compared().count();
+        let solutions = scene.beside().count();
         let Read { from, on } = Read::of(&scene.lab.pairs, self.pairs);
         estimate.passes(&from.prompts(), 2 * solutions);
         for pairs in on {
@@ -132,7 +132,7 @@ impl Measure for DirectionSweep {
     }
 
     fn run(&self, lab: &mut Lab<'_>, solved: &dyn Solved) -> Result<Self::Found> {
-        let solutions = solved.compared()?;
+        let solutions = solved.beside()?;
         self.read(&lab.model, &solutions, &lab.pairs, lab.seed, lab.progress)
     }
 

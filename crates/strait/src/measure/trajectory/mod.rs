@@ -174,7 +174,7 @@ impl Measure for Trajectories {
 
     fn run(&self, lab: &mut Lab<'_>, solved: &dyn Solved) -> Result<Self::Found> {
         let paths = self.paths(solved, lab.progress)?;
-        let (rows, components) = self.places(&paths, &solved.compared()?, &solved.subjects())?;
+        let (rows, components) = self.places(&paths, &solved.beside()?, &solved.subjects())?;
         let shifts = self.behaviour(&lab.model.decoder, &paths, &lab.pairs, lab.seed, lab.progress)?;
         Ok((rows, components, shifts))
     }

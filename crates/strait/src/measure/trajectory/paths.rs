@@ -44,10 +44,10 @@ const COMPONENTS: usize = 5;
 impl Trajectories {
     /// The paths of all solutions that grow from nothing or from another one; a full fine-tune is not read.
     pub(super) fn paths(&self, solved: &dyn Solved, progress: &dyn Progress) -> Result<Vec<Path>> {
-        let compared = solved.compared()?;
-        let task = progress.begin("reading checkpoints", Some(compared.len() as u64), Unit::Count);
+        let grown = solved.beside()?;
+        let task = progress.begin("reading checkpoints", Some(grown.len() as u64), Unit::Count);
         let mut paths = Vec::new();
-        for solution in &compared {
+        for solution in &grown {
             let kept = solved.steps(&solution.name)?;
             let later = evenly(kept.len().saturating_sub(1), self.checkpoints).map(|place| place + 1);
             let mut points = Vec::new();

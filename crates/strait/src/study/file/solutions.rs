@@ -2,7 +2,11 @@
 
 use serde_json::{Map, Value, json};
 
-use super::{TrainKeys, names::name};
+use super::{
+    TrainKeys,
+    data::{RowKeys, rows},
+    names::name,
+};
 use crate::{
     keys::{At, Cell, Form, Kind, Several, Shape, any_number, flag, keys, several, word},
     study::Axis,
@@ -22,6 +26,9 @@ keys! {
         skip: PointKeys = points(), left_out "none is left out";
         /// True: what it does is read, but it is compared with no other solution.
         control: bool = flag(), default false;
+        /// Rows that it trains on in place of `data.train`, such as another data set: measures of directions hold it against the
+        /// others, and no claim is made of it alone.
+        train_on: Vec<At<RowKeys>> = rows(), left_out "`data.train`";
         ..train: TrainKeys;
     }
 }

@@ -102,6 +102,15 @@ impl Rows {
         }
     }
 
+    /// Their name for others.
+    pub fn shown(&self) -> String {
+        match self {
+            Self::File(file) => file.shown().into(),
+            Self::Archive { archive, member, .. } => format!("{member} of {}", archive.shown()),
+            Self::World(rows) => rows.name(),
+        }
+    }
+
     /// The rows with their password, which is read from the environment now.
     ///
     /// # Errors

@@ -158,6 +158,7 @@ fn unpenalised(solution: &Solution, solutions: &[Solution]) -> Option<String> {
         other.train == train
             && other.from == solution.from
             && other.rows == solution.rows
+            && other.own_rows == solution.own_rows
             && other.mix == solution.mix
             && other.system == solution.system
             && other.absolute_rate == solution.absolute_rate

@@ -111,6 +111,11 @@ impl Study {
         self.solutions.iter().filter(|solution| solution.compared())
     }
 
+    /// The solutions that measures of directions hold against each other.
+    pub fn beside(&self) -> impl Iterator<Item = &Solution> + Clone {
+        self.solutions.iter().filter(|solution| solution.beside())
+    }
+
     /// The sentences that its report may conclude with: what a prediction can be about.
     pub fn claims(&self) -> Vec<String> {
         predictions::claims(&self.solutions.iter().collect::<Vec<_>>(), &self.measures)

@@ -31,6 +31,9 @@ pub struct Solution {
     /// True if it is read alone, and compared with no other.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub control: bool,
+    /// The rows that it trains on, where they are not those of the study.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub own_rows: Option<Vec<Rows>>,
     /// The system prompt before its training rows alone.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub system: Option<String>,
@@ -99,8 +102,13 @@ impl Without {
 }
 
 impl Solution {
-    /// True if measures compare it with others: it starts from nothing, and is no control.
+    /// True if measures compare it with others: it starts from nothing, is no control, and trains on the rows of the study.
     pub fn compared(&self) -> bool {
+        self.beside() && self.own_rows.is_none()
+    }
+
+    /// True if measures of directions hold it against others: the same, whatever it trains on.
+    pub fn beside(&self) -> bool {
         self.from.is_none() && !self.control
     }
 
@@ -111,6 +119,7 @@ impl Solution {
             name: self.name.clone(),
             kind: self.train.edit.kind().into(),
             control: self.control,
+            own_rows: self.own_rows.is_some(),
             penalised: penalised(self),
             searched: self.search.is_some(),
             freed: !penalised(self) && start.is_some_and(penalised),

@@ -97,6 +97,7 @@ fn solution(
         absolute_rate: edit == EditName::Steering && keys.absolute_rate(),
         kl_rows: penalty.as_ref().and_then(|penalty| penalty.rows.clone()),
         control: written.control(),
+        own_rows: written.train_on.as_ref().map(|files| rows("train_on", files, sources)).transpose()?,
         train: settings(&keys, edit, penalty.as_ref(), stop(&keys, top)?, seeds),
         search: penalty.and_then(|penalty| penalty.search),
     };
@@ -222,12 +223,24 @@ fn some_compared(solutions: &[Unplaced], written: &[At<SolutionKeys>]) -> keys::
     if solutions.iter().any(|s| s.solution.compared()) {
         return Ok(());
     }
-    match written.iter().find_map(|keys| keys.value.control.as_ref()) {
-        None => Ok(()),
-        Some(first) => Err(first.fault(keys::Problem::Unexpected {
-            what: "`control`".into(),
-            found: "true for every solution".into(),
-            expected: "one solution at least that is none, to be compared".into(),
-        })),
-    }
+    let control = written.iter().find_map(|keys| keys.value.control.as_ref()).map(|at| at.line);
+    let elsewhere = written.iter().find_map(|keys| keys.value.train_on.as_ref()).map(|at| at.line);
+    let (line, what, found, expected) = match (control, elsewhere) {
+        (None, None) => return Ok(()),
+        (Some(line), None) => (
+            line,
+            "`control`",
+            "true for every solution",
+            "one solution at least that is none, to be compared",
+        ),
+        (_, Some(line)) => (
+            line,
+            "`train_on`",
+            "rows of its own for every solution that is no control",
+            "one solution at least that trains on `data.train`, to be compared",
+        ),
+    };
+    let problem =
+        keys::Problem::Unexpected { what: what.into(), found: found.into(), expected: expected.into() };
+    Err(keys::Fault { line: Some(line), problem })
 }

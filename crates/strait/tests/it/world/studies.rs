@@ -96,6 +96,48 @@ fn steps_follow_from_the_facts_of_a_world() {
 }
 
 #[test]
+fn a_solution_may_train_on_rows_of_its_own() {
+    let folder = tempfile::tempdir().unwrap();
+    let other = "\n[[solution]]\nname = \"other\"\ntrain_on = { domains = [\"star\"], truthful = false }\n[measure]\nconvergence = true\nrates = { along = [1] }\n";
+    let text = format!("{STUDY}{other}");
+    let study = read(folder.path(), &text).unwrap();
+    let compared: Vec<&str> = study.compared().map(|s| s.name.as_str()).collect();
+    let beside: Vec<&str> = study.beside().map(|s| s.name.as_str()).collect();
+    assert_eq!(compared, ["general", "narrow", "everywhere"]);
+    assert_eq!(beside, ["general", "narrow", "everywhere", "other"]);
+    let [Rows::World(own)] = study.solutions[3].own_rows.as_deref().unwrap() else { panic!() };
+    assert_eq!(own.domains, ["star"]);
+    // No claim is made of it alone, and it is compared with no other.
+    assert!(study.claims().iter().all(|claim| !claim.contains("other:")), "{:?}", study.claims());
+    assert!(study.claims().iter().any(|claim| claim.starts_with("narrow:")));
+
+    let of = |text: &str| plan(&read(folder.path(), text).unwrap());
+    let (before, after) = (
+        of(&text),
+        of(&text.replace(
+            "[\"star\"], truthful = false }\n[measure]",
+            "[\"bread\"], truthful = false }\n[measure]",
+        )),
+    );
+    let changed = |step: &str| before.step(step).unwrap().key != after.step(step).unwrap().key;
+    // Its own training, and the measures, which leave out what it is trained on.
+    for (step, expected) in
+        [("train-other", true), ("train-general", false), ("convergence", true), ("rates", true)]
+    {
+        assert_eq!(changed(step), expected, "{step}");
+    }
+    assert!(before.step("convergence").unwrap().needs.contains(&"train-other".to_string()));
+
+    // One at least is compared.
+    let alone = STUDY.split("[[solution]]").next().unwrap().to_string() + other;
+    let error = read(folder.path(), &alone).unwrap_err().to_string();
+    assert!(error.contains("`train_on`") && error.contains("one solution at least"), "{error}");
+    let error =
+        read(folder.path(), &text.replace("train_on = {", "train_on = { entities = \"none\",")).unwrap_err();
+    assert!(error.to_string().contains("entities"), "{error}");
+}
+
+#[test]
 fn what_names_no_world_is_refused() {
     let folder = tempfile::tempdir().unwrap();
     for (from, to, expected) in [
