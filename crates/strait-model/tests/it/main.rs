@@ -17,6 +17,7 @@ mod precision;
 mod sample;
 mod sites;
 mod source;
+mod spectra;
 mod template;
 mod tokenizer;
 mod tokenizer_folders;
