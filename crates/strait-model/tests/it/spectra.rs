@@ -8,7 +8,7 @@ use std::{
 use serde_json::Value;
 use strait_model::edit::{self, SiteSummary, Summary};
 
-/// How far figures may lie apart, relative to numpy's. Singular values in f64 are roots here, the figures of power iteration in f32.
+/// How far figures may lie apart, relative to numpy's. Singular values are roots of numbers in f64 here; those of full fine-tunes are in f32.
 const OF_ALL: f64 = 1e-6;
 const OF_FULL: f64 = 1e-5;
 const FIGURES: [&str; 4] = ["stable_rank", "effective_rank", "spectrum_entropy", "spectrum_flatness"];
@@ -65,7 +65,8 @@ fn loras_have_the_spectra_of_numpy() {
     let expected = golden["lora"].as_array().unwrap();
     assert_eq!(parts.len(), expected.len());
     let each = parts.iter().zip(expected).enumerate();
-    let seen: usize = each.map(|(i, (part, expected))| same(&format!("part {i}"), &part.sites, expected)).sum();
+    let seen: usize =
+        each.map(|(i, (part, expected))| same(&format!("part {i}"), &part.sites, expected)).sum();
     // All but the B of zeros.
     assert_eq!(seen, 4 * 21);
     for (name, count) in [("plain", 4), ("rslora", 7)] {

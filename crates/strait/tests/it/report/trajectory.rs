@@ -16,7 +16,9 @@ const STEPS: [usize; 5] = [0, 25, 50, 75, 100];
 fn along(outcomes: &[Outcome]) -> Vec<Table> {
     let last = outcomes.len() - 1;
     let each = || {
-        let of = move |place: usize| STEPS.into_iter().skip(usize::from(place == last)).map(move |step| (place, step));
+        let of = move |place: usize| {
+            STEPS.into_iter().skip(usize::from(place == last)).map(move |step| (place, step))
+        };
         (0..outcomes.len()).flat_map(of)
     };
     let done = |step: usize| 1.0 - (-(step as f64) / 30.0).exp();
@@ -45,7 +47,8 @@ fn along(outcomes: &[Outcome]) -> Vec<Table> {
     };
     let shift = |((place, step), scale): ((usize, usize), f64)| {
         let about = |value: f64| Interval { value, low: value - 0.02, high: value + 0.02 };
-        let [inside, outside] = [outcomes[place].shifts[0].0, outcomes[place].shifts[0].1].map(|x| x * scale * done(step));
+        let [inside, outside] =
+            [outcomes[place].shifts[0].0, outcomes[place].shifts[0].1].map(|x| x * scale * done(step));
         BehaviourRow {
             solution: outcomes[place].name.into(),
             step,
@@ -89,7 +92,8 @@ fn page(outcomes: &[Outcome]) -> String {
 #[test]
 fn a_slider_has_a_stop_for_every_step() {
     let page = page(&[GENERAL, NARROW, HIDDEN]);
-    let figure = page.split("type=\"application/json\"").find(|part| part.contains("\"sliders\"")).expect("a slider");
+    let figure =
+        page.split("type=\"application/json\"").find(|part| part.contains("\"sliders\"")).expect("a slider");
     let json = figure.split_once('>').unwrap().1.split("</script>").next().unwrap();
     let plot: Value = serde_json::from_str(json).unwrap();
     let slider = &plot["layout"]["sliders"][0];
@@ -99,7 +103,10 @@ fn a_slider_has_a_stop_for_every_step() {
     assert_eq!(slider["active"], 4);
     for stop in stops {
         let [moved, series] = stop["args"].as_array().unwrap().as_slice() else { panic!("{stop}") };
-        assert_eq!([&moved["x"], &moved["y"], &moved["hovertext"], series].map(|of| of.as_array().unwrap().len()), [3; 4]);
+        assert_eq!(
+            [&moved["x"], &moved["y"], &moved["hovertext"], series].map(|of| of.as_array().unwrap().len()),
+            [3; 4]
+        );
         for series in series.as_array().unwrap() {
             assert_eq!(plot["data"][series.as_u64().unwrap() as usize]["marker"]["symbol"], "circle-open");
         }
@@ -109,7 +116,8 @@ fn a_slider_has_a_stop_for_every_step() {
     assert_eq!(third(0), third(1));
     assert_ne!(third(1), third(2));
     // Where the slider stands, the rings are drawn.
-    let rings: Vec<&Value> = plot["data"].as_array().unwrap().iter().rev().take(3).rev().map(|ring| &ring["x"]).collect();
+    let rings: Vec<&Value> =
+        plot["data"].as_array().unwrap().iter().rev().take(3).rev().map(|ring| &ring["x"]).collect();
     assert_eq!(json!(rings), stops[4]["args"][0]["x"]);
 }
 
@@ -119,6 +127,8 @@ mod needs_chromium {
 
     /// Clicks at both ends of the slider, and tells in the title which marks each ring then lies around.
     const SLIDE: &str = r#"<script>
+// Virtual time has no frames.
+window.requestAnimationFrame = (then) => setTimeout(then, 16);
 addEventListener("load", async () => {
   const wait = () => new Promise((done) => setTimeout(done, 400));
   await wait();
@@ -127,11 +137,9 @@ addEventListener("load", async () => {
   plot.scrollIntoView();
   const middle = (node) => { const box = node.getBoundingClientRect(); return [box.x + box.width / 2, box.y + box.height / 2]; };
   const read = () => {
-    const traces = [...plot.querySelectorAll(".scatterlayer .trace")].map((node) => {
-      const trace = node.__data__[0].trace;
-      return { symbol: trace.marker.symbol, lines: trace.mode === "lines", colour: trace.marker.color, size: trace.marker.size,
-        at: [...node.querySelectorAll("path.point")].map(middle) };
-    });
+    const traces = [...plot.querySelectorAll(".scatterlayer .trace")].map((node) => [node, node.__data__[0].trace.marker])
+      .filter(([, marker]) => marker)
+      .map(([node, { symbol, color, size }]) => ({ symbol, colour: color, size, at: [...node.querySelectorAll("path.point")].map(middle) }));
     const apart = ([a, b], [c, d]) => Math.hypot(a - c, b - d);
     const around = traces.filter((trace) => trace.size === 17).map((ring) => {
       const near = traces.filter((trace) => trace !== ring && trace.colour === ring.colour && trace.at.some((at) => apart(at, ring.at[0]) < 1));
@@ -155,8 +163,8 @@ addEventListener("load", async () => {
     #[test]
     #[ignore = "needs Chromium: on the path, or STRAIT_CHROMIUM=FILE"]
     fn the_page_of_trajectories() {
-        // The plane and two lines; two shifts, turns and the gradient of each solution; the loss, KL and norm of training.
-        check_page("trajectories", &page(&[GENERAL, NARROW, HIDDEN]), 3 + 3 * 4 + 3);
+        // Turns; the plane and two lines; two shifts, turns and the gradient of each solution; loss, KL and norm of training.
+        check_page("trajectories", &page(&[GENERAL, NARROW, HIDDEN]), 1 + 3 + 3 * 4 + 3);
     }
 
     #[test]
@@ -165,7 +173,7 @@ addEventListener("load", async () => {
         let page = page(&[GENERAL, NARROW, HIDDEN]).replace("</body>", &format!("{SLIDE}</body>"));
         let found: Vec<Value> = serde_json::from_str(&title("slider", &page)).unwrap();
         let around: Vec<&Value> = found.iter().map(|at| &at["around"]).collect();
-        let [start, between, end] = ["start", "between", "end"].map(|place| json!([place; 3]));
+        let [start, between, end] = ["start", "between", "end"].map(|place| json!(vec![place; 3]));
         assert_eq!(around, [&end, &start, &between, &end]);
         let says: Vec<&Value> = found.iter().map(|at| &at["says"]).collect();
         assert_eq!(says, ["step 100", "step 0", "step 50", "step 100"]);
