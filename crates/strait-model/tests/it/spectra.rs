@@ -50,7 +50,7 @@ fn same(name: &str, sites: &[SiteSummary], expected: &Value) -> usize {
             let within = OF_ALL * expected[figure].as_f64().unwrap().max(OF_ALL);
             near(&format!("{what}: {figure}"), &found[figure], &expected[figure], within);
         }
-        let [values, known] = [&found, &expected].map(|of| of["singular_values"].as_array().unwrap());
+        let [values, known] = [&found, expected].map(|of| of["singular_values"].as_array().unwrap());
         assert_eq!(values.len(), known.len(), "{what}");
         let within = OF_ALL * known[0].as_f64().unwrap() * 1e-2;
         values.iter().zip(known).for_each(|(value, known)| near(&what, value, known, within));
