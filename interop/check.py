@@ -3,15 +3,14 @@
 
     cargo build --workspace --bins --examples
     python3 -m venv .venv && .venv/bin/pip install -r interop/requirements.txt
-    .venv/bin/python interop/check.py [--build target/debug]
+    .venv/bin/python interop/check.py [--build target/debug] [--model FOLDER]
 
-On the tiny models of the tests, with random edits. Each check prints a line with the largest difference; exits 1 if one fails.
+On the tiny models of the tests, and on a Hugging Face folder where one is named, with random edits. Each check prints a line with
+the largest difference; exits 1 if one fails.
 """
 
 import argparse
-import importlib.util
 import json
-import subprocess
 import sys
 import tempfile
 from pathlib import Path
@@ -20,44 +19,15 @@ import gguf
 import numpy as np
 import torch
 from peft import PeftModel
-from safetensors.numpy import save_file
+from repeng import ControlModel, ControlVector
+from safetensors.numpy import load_file
+from safetensors.torch import load_file as load_torch_file
 from transformers import AutoModelForCausalLM
+from transformers.utils import logging
 
-ROOT = Path(__file__).resolve().parent.parent
+from shared import IDS, ROOT, Checks, ablation, lora, steering
+
 TINY = ROOT / "crates/strait-model/tests/fixtures/tiny"
-IDS = [1, 5, 22, 5, 7, 0, 3, 9, 14, 200, 31, 8]
-# Logits of models that are the same but for the order of their sums.
-SAME = 1e-3
-
-
-class Checks:
-    def __init__(self, build):
-        self.build, self.failed = Path(build), 0
-
-    def strait(self, *arguments):
-        done = subprocess.run([self.build / "strait", *map(str, arguments)], capture_output=True, text=True)
-        if done.returncode:
-            sys.exit(f"strait {' '.join(map(str, arguments))}: {done.stderr}")
-        return done.stdout
-
-    def logits(self, model, edit="-"):
-        ids = ",".join(map(str, IDS))
-        done = subprocess.run(
-            [self.build / "examples/logits", str(model), str(edit), ids], capture_output=True, text=True
-        )
-        if done.returncode or not done.stdout:
-            sys.exit(f"logits {model} {edit}: {done.stderr}")
-        return np.array(json.loads(done.stdout))
-
-    def near(self, what, found, expected, within=SAME):
-        apart = float(np.abs(np.asarray(found) - np.asarray(expected)).max())
-        good = apart <= within
-        self.failed += not good
-        print(f"{'ok  ' if good else 'FAIL'} {what}: at most {apart:.1e} apart", flush=True)
-
-    def true(self, what, good):
-        self.failed += not good
-        print(f"{'ok  ' if good else 'FAIL'} {what}", flush=True)
 
 
 def theirs(model):
@@ -67,46 +37,6 @@ def theirs(model):
 
 def load(path):
     return AutoModelForCausalLM.from_pretrained(path, dtype=torch.float32, attn_implementation="eager").eval()
-
-
-def steering(path, layers, width, rng):
-    """Several steering vectors as strait's own file."""
-    vectors = {layer: rng.normal(size=width).astype(np.float32) for layer in layers}
-    tensors = {f"{i}.steering.{layer}": v for i, (layer, v) in enumerate(vectors.items())}
-    metadata = {"format": "strait.edit", "version": "1", "parts": str(len(vectors))}
-    save_file(tensors, path, metadata)
-    return vectors
-
-
-def ablation(path, vector, layers, before=None):
-    """An ablation of one vector after every layer, behind a LoRA where one is given."""
-    tensors, metadata = dict(before[0] if before else {}), dict(before[1] if before else {})
-    first = 1 if before else 0
-    for i, layer in enumerate(range(-1, layers)):
-        tensors[f"{first + i}.ablation.{layer}"] = vector
-        metadata[f"{first + i}.factor"] = "1"
-    metadata |= {"format": "strait.edit", "version": "1", "parts": str(first + layers + 1)}
-    save_file(tensors, path, metadata)
-
-
-def lora(path, config, rng, rank=3, alpha=5.0, factor=0.5):
-    """A LoRA on every projection; returns its tensors and metadata as part 0 of a composition."""
-    head = getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
-    h, q, kv, m = config.hidden_size, config.num_attention_heads * head, config.num_key_value_heads * head, config.intermediate_size
-    sizes = {
-        "self_attn.q_proj": (h, q), "self_attn.k_proj": (h, kv), "self_attn.v_proj": (h, kv), "self_attn.o_proj": (q, h),
-        "mlp.gate_proj": (h, m), "mlp.up_proj": (h, m), "mlp.down_proj": (m, h),
-    }
-    tensors = {}
-    for layer in range(config.num_hidden_layers):
-        for name, (into, out) in sizes.items():
-            prefix = f"base_model.model.model.layers.{layer}.{name}"
-            tensors[f"{prefix}.lora_A.weight"] = rng.normal(size=(rank, into)).astype(np.float32)
-            tensors[f"{prefix}.lora_B.weight"] = (0.2 * rng.normal(size=(out, rank))).astype(np.float32)
-    facts = {"r": str(rank), "alpha": str(alpha), "rslora": "false", "factor": str(factor)}
-    save_file(tensors, path, {"format": "strait.edit", "version": "1", **facts})
-    part = {f"0.{name}": tensor for name, tensor in tensors.items()}
-    return part, {f"0.{key}": value for key, value in facts.items()}
 
 
 def of_peft(checks, model, folder, rng):
@@ -168,8 +98,6 @@ def of_gguf_adapter(checks, model, folder):
     names = gguf.get_tensor_name_map(getattr(gguf.MODEL_ARCH, arch.upper()), config.num_hidden_layers)
     tensors = {t.name: t.data for t in reader.tensors}
     apart, alpha = 0.0, number("adapter.lora.alpha")
-    from safetensors.numpy import load_file
-
     own = load_file(folder / "lora.safetensors")
     for name, a in own.items():
         if not name.endswith("lora_A.weight"):
@@ -192,9 +120,6 @@ def of_gguf_adapter(checks, model, folder):
 
 
 def of_control_vectors(checks, model, folder, rng):
-    # repeng's classes of models need more than is installed here: the module that reads and writes files does not.
-    from repeng import ControlModel, ControlVector
-
     base = load(model)
     layers, width = base.config.num_hidden_layers, base.config.hidden_size
     own, path = folder / "vectors.safetensors", folder / "vectors.gguf"
@@ -207,6 +132,9 @@ def of_control_vectors(checks, model, folder, rng):
     checks.near("repeng reads the vectors", apart, 0.0, 0.0)
     read.directions[0] = np.zeros(width, dtype=np.float32)
     steered = ControlModel(base, list(range(1, layers)))
+    # repeng 0.4.0 hides what newer models ask a layer for.
+    for module in base.model.layers[1:]:
+        module.attention_type = getattr(module.block, "attention_type", None)
     steered.set_control(read)
     ours = checks.logits(model, own)
     checks.near("repeng steers to the same logits", theirs(steered), ours)
@@ -217,41 +145,44 @@ def of_control_vectors(checks, model, folder, rng):
     checks.true("no note is made of a file of repeng's", inspected["notes"] == [])
 
 
-def of_safetensors(checks, model, folder, rng):
-    """A steering vector by the four lines of Python that the book shows."""
+def of_torch(checks, model, folder, rng):
+    """The papers' files in both shapes, and a steering vector by the four lines of Python that the book shows."""
     base = load(model)
-    path = folder / "vector.safetensors"
-    vector = rng.normal(size=base.config.hidden_size).astype(np.float32)
-    torch.save({"steering_vector": torch.tensor(vector), "layer_idx": 2, "d_model": len(vector), "alpha": 4.0}, folder / "v.pt")
-    checks.strait("edit", "convert", folder / "v.pt", path)
-    from safetensors.torch import load_file
-
-    (name, v), = load_file(path).items()
+    dictionary, bare, path = folder / "dictionary.pt", folder / "bare.pt", folder / "vector.safetensors"
+    vector = torch.tensor(rng.normal(size=base.config.hidden_size), dtype=torch.float32)
+    torch.save({"steering_vector": vector, "layer_idx": 2, "d_model": len(vector), "alpha": 4.0}, dictionary)
+    torch.save(vector[:, None], bare)
+    checks.strait("edit", "convert", dictionary, path)
+    (name, v), = load_torch_file(path).items()
     layer = int(name.removeprefix("steering."))
-    base.model.layers[layer].register_forward_hook(
-        lambda module, inputs, output: (output[0] + v, *output[1:]) if isinstance(output, tuple) else output + v
-    )
-    checks.near("four lines of Python steer to the same logits", theirs(base), checks.logits(model, path))
+    checks.true("the vector has its alpha in it and its layer in its name", layer == 2 and torch.equal(v, 4 * vector))
+    add = lambda _, __, out: (out[0] + v, *out[1:]) if isinstance(out, tuple) else out + v
+    base.model.layers[layer].register_forward_hook(add)
+    steered = theirs(base)
+    checks.near("four lines of Python steer to the same logits", steered, checks.logits(model, path))
+    checks.near("so does the papers' dictionary", checks.logits(model, dictionary), steered)
+    checks.near("so does the papers' bare vector", checks.logits(model, f"{bare}@2*4"), steered)
 
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--build", default=ROOT / "target/debug", help="the folder of the built programs")
-    checks = Checks(parser.parse_args().build)
-    for name in ["llama", "llama3", "qwen2"]:
-        print(name)
+    parser.add_argument("--model", type=Path, help="a Hugging Face folder of a Llama or a Qwen2, besides the tiny ones")
+    arguments = parser.parse_args()
+    logging.disable_progress_bar()
+    checks = Checks(arguments.build)
+    models = [TINY / name for name in ["llama", "llama3", "qwen2"]]
+    for model in models + [model for model in [arguments.model] if model]:
+        print(model.name)
         rng = np.random.default_rng(7)
         with tempfile.TemporaryDirectory() as folder:
-            folder, model = Path(folder), TINY / name
+            folder = Path(folder)
             checks.near("the model itself", theirs(load(model)), checks.logits(model))
             part = of_peft(checks, model, folder, rng)
             of_ablation(checks, model, folder, part, rng)
             of_gguf_adapter(checks, model, folder)
-            if importlib.util.find_spec("repeng"):
-                of_control_vectors(checks, model, folder, rng)
-            else:
-                checks.true("repeng is installed", False)
-            of_safetensors(checks, model, folder, rng)
+            of_control_vectors(checks, model, folder, rng)
+            of_torch(checks, model, folder, rng)
     print("all the same" if not checks.failed else f"{checks.failed} differ")
     sys.exit(checks.failed > 0)
 

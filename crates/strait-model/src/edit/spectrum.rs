@@ -17,9 +17,12 @@ use crate::{
 
 /// Singular values below this share of the largest are zero but for rounding: they are roots of numbers in f64.
 const ZERO: f64 = 1e-7;
-/// The most steps of the power iteration, and the change of its figure at which it ends.
-const STEPS: usize = 200;
-const SETTLED: f64 = 1e-7;
+/// The most vectors of Lanczos' method, how many come between two looks at its figure, and the change at which it ends.
+const VECTORS: usize = 120;
+const BETWEEN: usize = 8;
+const SETTLED: f64 = 1e-8;
+/// What is left of a vector below this share of the largest figure is rounding of f32.
+const NOTHING: f64 = 1e-6;
 /// Sweeps of Jacobi's method, of which a dozen are enough for any matrix met.
 const SWEEPS: usize = 60;
 
@@ -111,32 +114,64 @@ fn of_values(mut singular: Vec<f64>) -> Option<Spectrum> {
     })
 }
 
-/// The stable rank of a matrix of any rank, by power iteration; none of what is no matrix or is zero.
+/// The stable rank of a matrix D of any rank; none of what is no matrix or is zero.
 fn of_matrix(delta: &Tensor) -> Result<Option<Spectrum>> {
-    let Ok((_, columns)) = delta.dims2() else { return Ok(None) };
+    let Ok((rows, columns)) = delta.dims2() else { return Ok(None) };
     let matrix = delta.detach().to_device(&Device::Cpu)?.to_dtype(DType::F32)?;
-    let squares =
-        |t: &Tensor| -> Result<f64> { Ok(t.sqr()?.sum_all()?.to_dtype(DType::F64)?.to_scalar::<f64>()?) };
     let whole = squares(&matrix)?;
     if whole == 0.0 {
         return Ok(None);
     }
+    let largest = largest_square(&matrix, rows.min(columns).min(VECTORS))?;
+    Ok((largest > 0.0).then(|| Spectrum { stable_rank: (whole / largest).max(1.0), whole: None }))
+}
+
+/// The square of the largest singular value of D by Lanczos' method for D' D with at most so many vectors, each kept at right angles
+/// to all before it. Where the largest values lie close together, power iteration would end too early.
+fn largest_square(matrix: &Tensor, most: usize) -> Result<f64> {
+    let (transposed, columns) = (matrix.t()?, matrix.dim(1)?);
     let mut rng = ChaCha8Rng::seed_from_u64(0);
     let start: Vec<f32> = (0..columns).map(|_| rng.random_range(-1.0..1.0)).collect();
-    let mut vector = Tensor::from_vec(start, (columns, 1), &Device::Cpu)?;
-    let (transposed, mut largest) = (matrix.t()?, 0.0);
-    for _ in 0..STEPS {
-        let length = squares(&vector)?.sqrt();
-        let image = matrix.matmul(&(vector / length)?)?;
-        let found = squares(&image)?;
-        let settled = (found - largest).abs() <= SETTLED * found;
-        largest = f64::max(largest, found);
-        if settled || found == 0.0 {
-            break;
+    let start = Tensor::from_vec(start, (columns, 1), &Device::Cpu)?;
+    let mut vectors = (&start / squares(&start)?.sqrt())?;
+    let (mut diagonal, mut beside) = (Vec::new(), Vec::new());
+    let mut largest = 0.0;
+    loop {
+        let count = diagonal.len() + 1;
+        let image = matrix.matmul(&vectors.narrow(1, count - 1, 1)?)?;
+        diagonal.push(squares(&image)?);
+        let mut next = transposed.matmul(&image)?;
+        // Twice, since rounding of the first time leaves something.
+        for _ in 0..2 {
+            next = (&next - vectors.matmul(&vectors.t()?.matmul(&next)?)?)?;
         }
-        vector = transposed.matmul(&image)?;
+        let length = squares(&next)?.sqrt();
+        let ends = count == most || length <= NOTHING * diagonal.iter().fold(0.0, |a: f64, &b| a.max(b));
+        if ends || count % BETWEEN == 0 {
+            let found = largest_of_tridiagonal(&diagonal, &beside);
+            if ends || (found - largest).abs() <= SETTLED * found {
+                return Ok(found);
+            }
+            largest = found;
+        }
+        beside.push(length);
+        vectors = Tensor::cat(&[&vectors, &(next / length)?], 1)?;
     }
-    Ok((largest > 0.0).then(|| Spectrum { stable_rank: (whole / largest).max(1.0), whole: None }))
+}
+
+/// The largest eigenvalue of a symmetric matrix of a diagonal and what stands beside it.
+fn largest_of_tridiagonal(diagonal: &[f64], beside: &[f64]) -> f64 {
+    let n = diagonal.len();
+    let mut whole = vec![0.0; n * n];
+    diagonal.iter().enumerate().for_each(|(i, &value)| whole[i * n + i] = value);
+    for (i, &value) in beside.iter().enumerate() {
+        (whole[i * n + i + 1], whole[(i + 1) * n + i]) = (value, value);
+    }
+    eigen(whole, n).0.into_iter().fold(0.0, f64::max)
+}
+
+fn squares(tensor: &Tensor) -> Result<f64> {
+    Ok(tensor.sqr()?.sum_all()?.to_dtype(DType::F64)?.to_scalar::<f64>()?)
 }
 
 fn product((m, n, k): (usize, usize, usize), one: View<f64>, two: View<f64>) -> Vec<f64> {

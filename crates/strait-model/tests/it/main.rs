@@ -18,6 +18,7 @@ mod sample;
 mod scalars;
 mod sites;
 mod source;
+mod spectra;
 mod template;
 mod tokenizer;
 mod tokenizer_folders;

@@ -4,3 +4,4 @@ mod browser;
 mod conclusion;
 mod demo;
 mod fixture;
+mod trajectory;
