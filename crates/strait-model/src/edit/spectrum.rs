@@ -129,6 +129,9 @@ fn of_matrix(delta: &Tensor) -> Result<Option<Spectrum>> {
 /// The square of the largest singular value of D by Lanczos' method for D' D with at most so many vectors, each kept at right angles
 /// to all before it. Where the largest values lie close together, power iteration would end too early.
 fn largest_square(matrix: &Tensor, most: usize) -> Result<f64> {
+    // Of the shorter side, of which there are no more vectors at right angles than `most`.
+    let wide = matrix.dim(1)? > matrix.dim(0)?;
+    let matrix = if wide { matrix.t()?.contiguous()? } else { matrix.clone() };
     let (transposed, columns) = (matrix.t()?, matrix.dim(1)?);
     let mut rng = ChaCha8Rng::seed_from_u64(0);
     let start: Vec<f32> = (0..columns).map(|_| rng.random_range(-1.0..1.0)).collect();
