@@ -1,7 +1,7 @@
 //! Products of few rows with a matrix as its file has it, beside those with a copy in f32.
 //!
-//! `cargo bench -p strait-ops --bench rows`. A product of one row takes the time in which the matrix is read: blocks are a seventh of
-//! a copy's bytes and have to be widened, which is what is measured here. Nanoseconds a weight on one thread, the matrix
+//! `cargo bench -p strait-ops --bench rows`. A product of one row takes the time in which the matrix is read: blocks of
+//! four bits are a seventh of a copy's bytes and have to be widened, which is what is measured here. Nanoseconds a weight on one thread, the matrix
 //! larger than the caches; the median, with the least in brackets.
 
 use std::{io::Write, sync::Arc, time::Instant};
