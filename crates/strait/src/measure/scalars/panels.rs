@@ -7,7 +7,7 @@ use crate::{
     measure::{Panel, Shown, plots},
     page::{
         Groups,
-        numbers::{list, number, quoted},
+        numbers::{list, quoted},
         words::distinct,
     },
     table::Row,
@@ -89,7 +89,7 @@ fn unused(shown: &Shown<'_>) -> String {
     if let (false, Some(row)) = (idle.is_empty(), probes.first()) {
         said.push(format!(
             "At C = {} no probe gives any scalar of {} a weight: there are too few tokens for so small a C.",
-            number(row.c),
+            row.c,
             list(&idle)
         ));
     }

@@ -73,7 +73,7 @@ fn many_scalars_are_cut_and_idle_probes_are_said() {
     assert!(!nine.contains("no probe gives any scalar"));
     let many = page(40, 0.0);
     assert!(many.contains("Of 40 scalars those 30 are drawn that tell most; the table has all."));
-    assert!(many.contains("At C = 0.01 no probe gives any scalar of “general” inside, "), "{many}");
+    assert!(many.contains("At C = 0.01 no probe gives any scalar of “general” inside, "));
     assert!(page(0, 0.0).contains("No solution was read: none is a LoRA of at most 256 scalars a token."));
 }
 
