@@ -1,6 +1,6 @@
 //! Scalars in a report.
 
-use super::{Contrast, MOST, ScalarProbeRow, ScalarRemovedRow, ScalarRow};
+use super::{Contrast, ScalarProbeRow, ScalarRemovedRow, ScalarRow};
 use crate::{
     interval::Interval,
     lab::Group,
@@ -27,8 +27,8 @@ pub fn panels() -> Vec<Panel> {
     let removed = "What the taught answers lose without an adapter: the rise of their loss with its scalars at zero, all others as they \
                    are. Adapters can stand in for each other, so that the rises of single ones need not add up to that of all.";
     vec![
-        Panel { say: cut, ..Panel::table(ScalarRow::TABLE, "Scalars of adapters", scalars).drawn(areas) },
-        Panel { say: unused, ..Panel::table(ScalarProbeRow::TABLE, "Probes on scalars", probes) },
+        Panel { say, ..Panel::table(ScalarRow::TABLE, "Scalars of adapters", scalars).drawn(areas) },
+        Panel::table(ScalarProbeRow::TABLE, "Probes on scalars", probes),
         Panel::table(ScalarRemovedRow::TABLE, "Adapters left out", removed).drawn(rises),
     ]
 }
@@ -51,22 +51,22 @@ fn drawn(rows: &[ScalarRow]) -> Vec<String> {
     all.into_iter().filter(|scalar| most.iter().any(|(kept, _)| kept == scalar)).collect()
 }
 
-/// The number of scalars that are drawn, where it is not all, or that there are none.
-fn cut(shown: &Shown<'_>) -> String {
+/// The number of scalars that are drawn, where it is not all, and what probes cannot say.
+fn say(shown: &Shown<'_>) -> String {
     let rows: Vec<ScalarRow> = shown.rows();
-    match distinct(rows.iter().map(|row| row.scalar.as_str())).len() {
-        0 => format!("No solution was read: none is a LoRA of at most {MOST} scalars a token."),
-        all if all > LINES => {
-            format!("Of {all} scalars those {LINES} are drawn that tell most; the table has all.")
-        }
-        _ => String::new(),
+    let all = distinct(rows.iter().map(|row| row.scalar.as_str())).len();
+    let mut said = unused(&rows, &shown.rows());
+    if all > LINES {
+        said.insert(
+            0,
+            format!("Of {all} scalars those {LINES} are drawn that tell most; the table has all."),
+        );
     }
+    said.join(" ")
 }
 
 /// The solutions and contrasts of which nothing is known by probes, or in which these use no scalar.
-fn unused(shown: &Shown<'_>) -> String {
-    let rows: Vec<ScalarRow> = shown.rows();
-    let probes: Vec<ScalarProbeRow> = shown.rows();
+fn unused(rows: &[ScalarRow], probes: &[ScalarProbeRow]) -> Vec<String> {
     let contrasts = distinct(rows.iter().map(|row| (row.solution.as_str(), row.contrast)));
     let that_are = |is: &dyn Fn(&[&ScalarRow]) -> bool| -> Vec<String> {
         let own = |of: &&(&str, Contrast)| {
@@ -93,7 +93,7 @@ fn unused(shown: &Shown<'_>) -> String {
             list(&idle)
         ));
     }
-    said.join(" ")
+    said
 }
 
 /// A figure for each caption that has readings: a solution, a module and its figure.
