@@ -2,7 +2,6 @@
 
 use super::{Contrast, ScalarProbeRow, ScalarRemovedRow, ScalarRow};
 use crate::{
-    interval::Interval,
     lab::Group,
     measure::{Panel, Shown, plots},
     page::{
@@ -101,10 +100,10 @@ fn figures<const N: usize>(
     shown: &Shown<'_>,
     names: &[String],
     title: &str,
-    captioned: [(String, Vec<(String, String, Interval)>); N],
+    captioned: [(String, Vec<plots::Line>); N],
 ) -> Groups {
     let names: Vec<String> = names.iter().map(|name| short(name)).collect();
-    let figure = |(caption, readings): (String, Vec<(String, String, Interval)>)| {
+    let figure = |(caption, readings): (String, Vec<plots::Line>)| {
         let known = readings.into_iter().map(|(solution, module, value)| (solution, short(&module), value));
         let lines: Vec<plots::Line> = known.filter(|(_, name, _)| names.contains(name)).collect();
         (!lines.is_empty()).then(|| plots::on_lines(&caption, &shown.solutions, &names, &lines, title))
