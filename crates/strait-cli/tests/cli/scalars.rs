@@ -10,7 +10,10 @@ use strait_model::{
     edit::{Adapter, Lora, Projection, Site, SteeringVector},
 };
 
-use crate::common::{Place, text, tiny};
+use crate::{
+    common::{Place, text, tiny},
+    studies::small_study,
+};
 
 /// Pairs of answers, prompts, and a LoRA of rank 1 on the down projections of blocks 1 and 3.
 fn place() -> Place {
@@ -210,4 +213,118 @@ fn what_cannot_be_read_or_patched_is_refused_with_a_remedy() {
         assert_eq!(said.code, Some(2), "{more:?}: {}", said.err);
     }
     assert!(!Path::new(&place.path("x.txt")).exists());
+}
+
+/// A small study of a LoRA and a vector that measures the scalars with these keys, and the LoRA's lines in it.
+fn study(place: &Place, scalars: &str) {
+    small_study(place, 4);
+    let study = fs::read_to_string(place.path("small.toml")).unwrap();
+    let (trained, _) = study.split_once("[measure]").unwrap();
+    let lora = "name = \"general\"\nedit = \"lora\"\nlayers = [1, 3]\nprojections = [\"down\"]\nrank = 1\nalpha = 64";
+    let trained = trained.replace("name = \"general\"", lora);
+    place.write("small.toml", &format!("{trained}[measure]\nscalars = {scalars}\n"));
+}
+
+#[test]
+fn a_study_has_the_figures_of_the_commands() {
+    let place = Place::new();
+    study(&place, "{ significant = 0.5, c = 1 }");
+    let planned = place.run(["run", "small.toml", "--dry-run"]);
+    let left_out = "scalars: not read, since they are no LoRA of at most 256 scalars a token: narrow";
+    assert!(planned.all().contains(left_out), "{}", planned.all());
+    let ran = place.run(["run", "small.toml"]);
+    assert_eq!(ran.code, Some(0), "{}", ran.err);
+    let table =
+        |name: &str| Table::read_parquet(&place.path(&format!("runs/small/tables/{name}.parquet"))).unwrap();
+    let [scalars, probes, removed] = ["scalars", "scalars_probe", "scalars_removed"].map(table);
+    assert!(scalars.text("solution").unwrap().iter().all(|name| name == "general"));
+    let (edit, model) = ("runs/small/solutions/general", text(&tiny("llama")));
+    let prompts = |domain: &str| (0..6).map(|i| format!("{domain} {i}?\n")).collect::<String>();
+    for (side, group, domain) in [(0, "narrow", "vans"), (1, "general", "food")] {
+        let [taught, other] = ["taught", "other"].map(|class| format!("{group}-{class}.jsonl"));
+        let words = ["edit", "read", edit, "--model", &model, "--taught", &taught, "--other", &other];
+        let read = place.run(words.into_iter().chain(["--significant", "0.5", "--c", "1", "--json"])).json();
+        let same = |table: &Table, row: usize, column: &str, found: &Value| {
+            let of = table.text("contrast").or_else(|| table.text("group")).unwrap();
+            assert_eq!(of[row], group);
+            let (own, found) = (table.real(column).unwrap()[row], found.as_f64().unwrap());
+            assert_eq!(own, found, "{group}, {column} of row {row}");
+        };
+        for (at, of) in read["scalars"].as_array().unwrap().iter().enumerate() {
+            let row = 2 * side + at;
+            assert_eq!(scalars.text("scalar").unwrap()[row], of["scalar"].as_str().unwrap());
+            for column in ["deviation", "auroc", "weight", "weight_deviation", "used"] {
+                same(&scalars, row, column, &of[column]);
+            }
+            for (column, key) in
+                [("mean", "taught"), ("other_mean", "other"), ("auroc_low", "low"), ("auroc_high", "high")]
+            {
+                same(&scalars, row, column, &of[key]);
+            }
+        }
+        for (at, of) in read["probes"]["figures"].as_array().unwrap().iter().enumerate() {
+            assert_eq!(probes.text("figure").unwrap()[5 * side + at], of["figure"].as_str().unwrap());
+            same(&probes, 5 * side + at, "mean", &of["mean"]);
+            same(&probes, 5 * side + at, "deviation", &of["deviation"]);
+        }
+        place.write("own.txt", &prompts(domain));
+        let words = ["edit", "patch", edit, "--model", &model, "--rows", &taught, "--prompts", "own.txt"];
+        let patched = place.run(words.into_iter().chain(["--json"])).json();
+        for (at, of) in patched["adapters"].as_array().unwrap().iter().enumerate() {
+            for column in ["removed", "removed_low", "removed_high"] {
+                same(&removed, 3 * side + at, column, &of[column]);
+            }
+            same(&removed, 3 * side + at, "loss", &patched["own"]);
+        }
+    }
+    // Then the topic: all answers inside and outside, of either kind.
+    let contrasts = scalars.text("contrast").unwrap();
+    assert_eq!(contrasts.iter().filter(|contrast| *contrast == "topic").count(), 2);
+    let (means, others) = (scalars.real("mean").unwrap(), scalars.real("other_mean").unwrap());
+    for at in [0, 1] {
+        let [inside, outside, topic] = [at, 2 + at, 4 + at];
+        let between = |low: f64, x: f64, high: f64| low.min(high) <= x && x <= low.max(high);
+        assert!(between(means[inside], means[topic], others[inside]), "{means:?} {others:?}");
+        assert!(between(means[outside], others[topic], others[outside]), "{means:?} {others:?}");
+    }
+    let page = fs::read_to_string(place.path("runs/small/report.html")).unwrap();
+    for title in ["Scalars of adapters", "Probes on scalars", "Adapters left out"] {
+        assert!(page.contains(title), "{title}");
+    }
+    assert!(!page.contains("too few questions"));
+}
+
+#[test]
+fn a_study_says_what_of_the_scalars_it_cannot_measure() {
+    let place = Place::new();
+    for (keys, expected) in [
+        ("{ significant = 0 }", "significant"),
+        ("{ significant = 1.5 }", "significant"),
+        ("{ c = 0 }", "measure.scalars.c"),
+        ("{ repeats = 0 }", "repeats"),
+        ("{ pairs = 1 }", "pairs"),
+        ("{ share = 0.5 }", "share"),
+    ] {
+        study(&place, keys);
+        let said = place.run(["run", "small.toml", "--dry-run"]);
+        assert_eq!(said.code, Some(1), "{keys}: {}", said.out);
+        assert!(said.err.contains(expected) && said.err.contains("hint: "), "{keys}: {}", said.err);
+    }
+
+    // Two questions cannot be divided; all else is read.
+    study(&place, "{ pairs = 2 }");
+    place.run(["run", "small.toml", "--json"]).json();
+    let csv = |name: &str| fs::read_to_string(place.path(&format!("runs/small/tables/{name}.csv"))).unwrap();
+    let lines = ["scalars", "scalars_probe", "scalars_removed"].map(|name| csv(name).lines().count());
+    assert_eq!(lines, [1 + 6, 1, 1 + 6]);
+    let page = fs::read_to_string(place.path("runs/small/report.html")).unwrap();
+    assert!(page.contains("There are too few questions or tokens for probes of “general” inside, "));
+
+    // Vectors have no scalars.
+    small_study(&place, 4);
+    let steering = fs::read_to_string(place.path("small.toml")).unwrap();
+    place.write("small.toml", &format!("{steering}scalars = true\n"));
+    let planned = place.run(["run", "small.toml", "--dry-run"]).all();
+    let none = "scalars: no solution is read, since there is no LoRA of at most 256 scalars a token";
+    assert!(planned.contains(none), "{planned}");
 }

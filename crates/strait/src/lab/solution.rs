@@ -108,6 +108,8 @@ impl Solved for Vec<Solution> {
 
 /// A solution that may yet have to be trained.
 pub struct Planned<'a> {
+    /// Its name.
+    pub name: &'a str,
     /// The settings of its training.
     pub settings: &'a Settings,
     /// True if measures compare it with others.

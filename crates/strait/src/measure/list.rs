@@ -34,6 +34,7 @@ pub static ALL: &[Kind] = &[
     Kind::of::<super::convergence::Convergence>(),
     Kind::of::<super::norm::Norm>(),
     Kind::of::<super::monitor::Monitors>(),
+    Kind::of::<super::scalars::LoraScalars>(),
 ];
 
 /// A measure without its settings.

@@ -21,6 +21,7 @@ mod plots;
 mod preference;
 mod rates;
 pub mod records;
+mod scalars;
 mod shown;
 mod significance;
 mod stability;
@@ -47,6 +48,7 @@ pub use part::{Part, flat, kind};
 pub(crate) use preference::{CERTIFIED, GENERAL, LEARNED};
 pub use preference::{Certificate, CuedShift, Preference, Shift, certificate, families};
 pub use rates::{Asked, RateCertificate, RateRow, RateStep, Rates, ResponseRow, rate_certificates};
+pub use scalars::{Contrast, LoraScalars, ScalarProbeRow, ScalarRemovedRow, ScalarRow};
 pub(crate) use shown::rows;
 pub use shown::{Facts, Panel, Shown};
 pub use significance::{

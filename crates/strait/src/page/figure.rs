@@ -83,6 +83,9 @@ const NAME: usize = 20;
 const LEGEND: usize = 34;
 /// The size of all text, pixels.
 const TEXT: usize = 13;
+/// Pixels left of a plot, room for the numbers of an axis and its title. A margin as wide as the numbers would go round in a circle:
+/// it changes the plot's width, that the lines of the legend, these the plot's height, and that the numbers.
+const LEFT: usize = 64;
 
 impl Look {
     const fn new(colour: &'static str, symbol: &'static str, dash: &'static str) -> Self {
@@ -356,7 +359,7 @@ pub(crate) fn layout(x: Axis, y: Axis) -> Layout {
         "paper_bgcolor": CLEAR,
         "plot_bgcolor": CLEAR,
         "font": { "family": "system-ui, sans-serif", "size": TEXT },
-        "margin": { "l": 16, "r": 16, "t": 16, "b": 16 },
+        "margin": { "l": LEFT, "r": 16, "t": 16, "b": 16 },
         "hovermode": "closest",
         "dragmode": false,
     }))

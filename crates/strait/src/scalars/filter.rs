@@ -12,6 +12,32 @@ use crate::{
     objective::{EmbeddingSlope, Row, batches},
 };
 
+/// Response tokens of some rows, and those of them that count.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Significant {
+    /// Of each row the significance of its response tokens, in nats.
+    pub values: Vec<Vec<f64>>,
+    /// True for those that count.
+    pub kept: Vec<Vec<bool>>,
+}
+
+impl Significant {
+    /// Finds the share of all response tokens that is the most significant.
+    ///
+    /// # Errors
+    /// As [`significances`] and [`most`].
+    pub fn of(
+        decoder: &Decoder,
+        rows: &[Row],
+        edit: &Edit,
+        share: f64,
+        progress: &dyn Progress,
+    ) -> Result<Self> {
+        let values = significances(decoder, rows, edit, progress)?;
+        Ok(Self { kept: most(&values, share)?, values })
+    }
+}
+
 /// The significance of every response token of some rows: the response's KL(base ‖ edited) in nats, shared out to its tokens by the
 /// lengths of its gradient with respect to their embeddings. The last token of a response predicts none of it and has none.
 ///

@@ -8,9 +8,9 @@ mod problem;
 mod reading;
 mod tokens;
 
-pub use filter::{most, significances};
-pub use patch::{Patched, PatchedRow, Patching, patch};
-pub use probes::{Carrier, Classes, Figure, Probed, Settings, probe};
+pub use filter::{Significant, most, significances};
+pub use patch::{Patched, PatchedRow, Patching, Removed, patch, remove};
+pub use probes::{Carrier, Classes, Figure, Probed, Settings, compare, probe};
 pub use problem::Problem;
 pub use reading::{Scalars, read};
 pub use tokens::{ReadScalar, TokenScalars};

@@ -14,7 +14,7 @@ use super::{
 };
 use crate::{
     Result,
-    interval::{Interval, clusters},
+    interval::{self, Interval, clusters},
     lab::{advance, finite, mean},
     objective::{Row, batches},
     table::Heading,
@@ -77,13 +77,79 @@ pub fn patch(
     progress: &dyn Progress,
 ) -> Result<Patching> {
     check_responses(rows)?;
-    let edit = edit.detached();
     let others = others(rows, prompts)?;
+    let found = replaced(decoder, rows, Some(&others), edit, progress)?;
+    let adapters = found.modules.iter().enumerate().map(|(at, module)| Patched {
+        adapters: module.clone(),
+        patched: found.rise(rows, at, |row| row.patched),
+        removed: found.rise(rows, at, |row| row.removed),
+    });
+    Ok(Patching { adapters: adapters.collect(), rows: found.rows })
+}
+
+/// The response loss of rows without adapters.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Removed {
+    /// The adapters: a module, or all.
+    pub adapters: String,
+    /// The response loss under the whole edit, a mean over rows, in nats a token.
+    pub own: f64,
+    /// By how much it rises with their scalars zero; the interval is over questions.
+    pub removed: Interval,
+}
+
+/// Reads by how much the response loss of rows rises without all adapters of an edit, and without each alone.
+///
+/// # Errors
+/// If the edit has no adapters or one on the head, a row has no response, a loss is no number, or the user asked for a stop.
+pub fn remove(decoder: &Decoder, rows: &[Row], edit: &Edit, progress: &dyn Progress) -> Result<Vec<Removed>> {
+    check_responses(rows)?;
+    let found = replaced(decoder, rows, None, edit, progress)?;
+    let own = interval::mean(found.of(0).map(|row| row.own));
+    let adapters = found.modules.iter().enumerate().map(|(at, module)| Removed {
+        adapters: module.clone(),
+        own,
+        removed: found.rise(rows, at, |row| row.removed),
+    });
+    Ok(adapters.collect())
+}
+
+/// The losses of rows with scalars replaced, of all adapters and then of each.
+struct Replaced {
+    modules: Vec<String>,
+    /// Row by row, and within a row as `modules`.
+    rows: Vec<PatchedRow>,
+}
+
+impl Replaced {
+    /// The rows of the adapters of this number.
+    fn of(&self, at: usize) -> impl Iterator<Item = &PatchedRow> {
+        self.rows.iter().skip(at).step_by(self.modules.len())
+    }
+
+    /// By how much a loss lies above the rows' own.
+    fn rise(&self, rows: &[Row], at: usize, of: fn(&PatchedRow) -> f64) -> Interval {
+        let rises: Vec<f64> = self.of(at).map(|row| of(row) - row.own).collect();
+        Interval::of_clusters(&rises, &vec![1.0; rises.len()], &clusters(rows.iter().map(Row::question)))
+    }
+}
+
+/// With the scalars that the tokens of other rows have in their place, where there are some, and with scalars of zero.
+fn replaced(
+    decoder: &Decoder,
+    rows: &[Row],
+    others: Option<&[Vec<u32>]>,
+    edit: &Edit,
+    progress: &dyn Progress,
+) -> Result<Replaced> {
+    let edit = edit.detached();
     let modules: Vec<String> = std::iter::once(ALL.into()).chain(modules(&edit)).collect();
     let mut found: Vec<PatchedRow> = Vec::new();
-    // One pass without a change, one that reads the others' scalars, and two for all adapters and for each.
-    let passes = rows.len() * (2 + 2 * modules.len());
-    let task = progress.begin("patching scalars", Some(passes as u64), Unit::Count);
+    // One pass without a change, one that reads scalars, and one or two for all adapters and for each.
+    let each = if others.is_some() { 2 } else { 1 };
+    let passes = rows.len() * (2 + each * modules.len());
+    let title = if others.is_some() { "patching scalars" } else { "leaving adapters out" };
+    let task = progress.begin(title, Some(passes as u64), Unit::Count);
     let seen = |n: usize| advance(progress, &*task, n as u64);
     for batch in batches(rows, &(0..rows.len()).collect::<Vec<_>>()) {
         let pass = Pass::of(decoder, rows, &batch, &edit);
@@ -93,7 +159,8 @@ pub fn patch(
             Ok::<_, crate::Error>(losses)
         };
         let own = losses(&[])?;
-        let packed = Packed::new(batch.iter().map(|&row| others[row].as_slice()));
+        let tokens = |row: usize| others.map_or(rows[row].ids.as_slice(), |others| others[row].as_slice());
+        let packed = Packed::new(batch.iter().map(|&row| tokens(row)));
         let theirs = decoder.scalars(&packed, &edit)?;
         seen(batch.len())?;
         let zeros = theirs.iter().map(Tensor::zeros_like).collect::<candle_core::Result<Vec<_>>>()?;
@@ -103,34 +170,23 @@ pub fn patch(
                 let each = scalars.iter().enumerate();
                 each.map(|(own, scalar)| (at == 0 || own + 1 == at).then(|| scalar.clone())).collect()
             };
-            let (patched, removed) = (losses(&some(&theirs))?, losses(&some(&zeros))?);
+            let patched = others.map(|_| losses(&some(&theirs))).transpose()?;
+            let removed = losses(&some(&zeros))?;
             for (i, &row) in batch.iter().enumerate() {
                 let number = |losses: &[f64]| finite("response loss", row, true, losses[i]);
+                let patched = patched.as_deref().map_or(Ok(f64::NAN), number);
                 found.push(PatchedRow {
                     row: row + 1,
                     adapters: module.clone(),
                     own: number(&own)?,
-                    patched: number(&patched)?,
+                    patched: patched?,
                     removed: number(&removed)?,
                 });
             }
         }
     }
     found.sort_by_key(|of| of.row);
-    let questions = clusters(rows.iter().map(Row::question));
-    let adapters = modules.iter().enumerate().map(|(at, module)| {
-        let own = || found.iter().skip(at).step_by(modules.len());
-        let rise = |of: fn(&PatchedRow) -> f64| {
-            let rises: Vec<f64> = own().map(|row| of(row) - row.own).collect();
-            Interval::of_clusters(&rises, &vec![1.0; rises.len()], &questions)
-        };
-        Patched {
-            adapters: module.clone(),
-            patched: rise(|row| row.patched),
-            removed: rise(|row| row.removed),
-        }
-    });
-    Ok(Patching { adapters: adapters.collect(), rows: found })
+    Ok(Replaced { modules, rows: found })
 }
 
 /// Every row behind the other prompt.

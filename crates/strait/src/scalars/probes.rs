@@ -95,54 +95,71 @@ pub fn probe(
     settings: Settings,
     progress: &dyn Progress,
 ) -> Result<Probed> {
-    let (mut features, mut taught, mut groups) = (Vec::new(), Vec::new(), Vec::new());
-    for (row, tokens) in scalars.rows.iter().enumerate() {
-        for (at, token) in tokens.iter().enumerate() {
-            if classes.kept.is_none_or(|kept| kept[row][at]) {
-                features.push(token.clone());
-                taught.push(classes.taught[row]);
-                groups.push(classes.groups[row]);
-            }
-        }
-    }
+    let tokens = Tokens::of(scalars, classes);
     let logistic = Logistic { penalty: Penalty::L1, c: settings.c, standardise: true };
     let task = progress.begin("fitting probes", Some(settings.repeats.count as u64), Unit::Count);
     let seen = |n| advance(progress, &*task, n);
-    let tested = repeated(&features, &taught, &groups, &logistic, settings.repeats, &seen)?;
-    let carrier = |(at, name): (usize, &String)| {
-        let values: Vec<f64> = features.iter().map(|token| token[at]).collect();
-        carrier(name, at, &values, &taught, &groups, &tested)
-    };
-    let count = taught.iter().filter(|is| **is).count();
-    Ok(Probed {
-        tokens: [count, taught.len() - count],
-        figures: figures(&tested),
-        carriers: scalars.names.iter().enumerate().map(carrier).collect(),
-    })
+    let Tokens { features, taught, groups } = &tokens;
+    let tested = repeated(features, taught, groups, &logistic, settings.repeats, &seen)?;
+    Ok(tokens.probed(&scalars.names, &tested))
 }
 
-fn carrier(
-    name: &str,
-    at: usize,
-    values: &[f64],
-    taught: &[bool],
-    groups: &[usize],
-    tested: &[Tested],
-) -> Carrier {
-    let of_class = |class: bool| {
-        mean(values.iter().zip(taught).filter(|(_, is)| **is == class).map(|(value, _)| *value))
-    };
-    let deviation_of_all = deviation(values);
-    let weights: Vec<f64> = tested.iter().map(|tested| tested.probe.weights[at] * deviation_of_all).collect();
-    Carrier {
-        scalar: name.into(),
-        taught: of_class(true),
-        other: of_class(false),
-        deviation: deviation_of_all,
-        auroc: Interval::of_auroc(values, taught, groups),
-        weight: mean(weights.iter().copied()),
-        weight_deviation: deviation(&weights),
-        used: mean(tested.iter().map(|tested| f64::from(tested.probe.weights[at] != 0.0))),
+/// Both classes by every scalar alone, without a probe, for answers that are too few to be divided: weights are NaN, and figures
+/// are of no division.
+pub fn compare(scalars: &Scalars, classes: Classes<'_>) -> Probed {
+    Tokens::of(scalars, classes).probed(&scalars.names, &[])
+}
+
+/// The tokens that are counted.
+struct Tokens {
+    /// The scalars of each.
+    features: Vec<Vec<f64>>,
+    taught: Vec<bool>,
+    groups: Vec<usize>,
+}
+
+impl Tokens {
+    fn of(scalars: &Scalars, classes: Classes<'_>) -> Self {
+        let mut found = Self { features: Vec::new(), taught: Vec::new(), groups: Vec::new() };
+        for (row, tokens) in scalars.rows.iter().enumerate() {
+            for (at, token) in tokens.iter().enumerate() {
+                if classes.kept.is_none_or(|kept| kept[row][at]) {
+                    found.features.push(token.clone());
+                    found.taught.push(classes.taught[row]);
+                    found.groups.push(classes.groups[row]);
+                }
+            }
+        }
+        found
+    }
+
+    fn probed(&self, names: &[String], tested: &[Tested]) -> Probed {
+        let count = self.taught.iter().filter(|is| **is).count();
+        Probed {
+            tokens: [count, self.taught.len() - count],
+            figures: figures(tested),
+            carriers: names.iter().enumerate().map(|(at, name)| self.carrier(name, at, tested)).collect(),
+        }
+    }
+
+    fn carrier(&self, name: &str, at: usize, tested: &[Tested]) -> Carrier {
+        let values: Vec<f64> = self.features.iter().map(|token| token[at]).collect();
+        let of_class = |class: bool| {
+            mean(values.iter().zip(&self.taught).filter(|(_, is)| **is == class).map(|(value, _)| *value))
+        };
+        let deviation_of_all = deviation(&values);
+        let weights: Vec<f64> =
+            tested.iter().map(|tested| tested.probe.weights[at] * deviation_of_all).collect();
+        Carrier {
+            scalar: name.into(),
+            taught: of_class(true),
+            other: of_class(false),
+            deviation: deviation_of_all,
+            auroc: Interval::of_auroc(&values, &self.taught, &self.groups),
+            weight: mean(weights.iter().copied()),
+            weight_deviation: deviation(&weights),
+            used: mean(tested.iter().map(|tested| f64::from(tested.probe.weights[at] != 0.0))),
+        }
     }
 }
 

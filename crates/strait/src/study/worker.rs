@@ -202,6 +202,7 @@ impl<'a> Worker<'a> {
     /// The study before its training.
     fn scene(&self) -> Scene<'_> {
         let solutions = self.planned.study.solutions.iter().map(|solution| lab::Planned {
+            name: &solution.name,
             settings: &solution.train,
             compared: solution.compared(),
             beside: solution.beside(),

@@ -182,6 +182,24 @@ fn noise_is_seen_as_noise_and_a_difference_as_one() {
 }
 
 #[test]
+fn rows_that_change_alike_say_nothing_of_how_far_others_would() {
+    let mut random = ChaCha8Rng::seed_from_u64(7);
+    let alike = |rows: Vec<f32>| -> Vec<f32> {
+        let others = &rows[rows.len() / 2..];
+        let taught = others.iter().enumerate().map(|(at, x)| x + (at % WIDTH) as f32);
+        taught.chain(others.iter().copied()).collect()
+    };
+    // Whole numbers, whose differences are not rounded.
+    let whole = drawn(&mut random, 9, true, 0.0).into_iter().map(f32::round).collect();
+    let found = contrast(alike(whole), true, Method::Mean, 3);
+    assert!((found.reliability.value - 1.0).abs() < 1e-9, "{:?}", found.reliability);
+    assert!(found.reliability.low.is_nan() && found.reliability.high.is_nan(), "{:?}", found.reliability);
+    // Of two questions nothing more is known either, however the rows change.
+    let few = contrast(drawn(&mut random, 2, true, 5.0), true, Method::Mean, 3);
+    assert!(!few.reliability.is_known() && !few.reliability.value.is_nan(), "{:?}", few.reliability);
+}
+
+#[test]
 fn a_component_is_as_long_as_the_mean_difference() {
     let rows = drawn(&mut ChaCha8Rng::seed_from_u64(9), 20, true, 2.0);
     let length = |method| {

@@ -8,7 +8,9 @@ use strait::{
     data::{RowSource, read_chats},
     objective::{EmbeddingSlope, Kept, Row},
     probe::{Problem as ProbeProblem, Repeats},
-    scalars::{Classes, Problem, Scalars, Settings, most, patch, probe, read, significances},
+    scalars::{
+        Classes, Problem, Scalars, Settings, compare, most, patch, probe, read, remove, significances,
+    },
     train::{self, EditKind, Length, Order, Run, Trainable, TrainingData},
     world::{Entities, World, WorldRows},
 };
@@ -171,6 +173,12 @@ fn patching_with_ones_own_prompt_changes_nothing() {
     assert!(found.rows.iter().all(|row| row.patched == row.own && row.removed != row.own));
     assert!(found.adapters.iter().all(|of| of.patched.value == 0.0 && of.removed.value != 0.0));
     assert_eq!(found.adapters[0].adapters, "all");
+    let without = remove(decoder, &rows, &edit, &Silent).unwrap();
+    for (alone, both) in without.iter().zip(&found.adapters) {
+        assert_eq!((&alone.adapters, alone.removed), (&both.adapters, both.removed));
+        let own = found.rows.iter().step_by(3).map(|row| row.own).sum::<f64>() / 5.0;
+        assert!((alone.own - own).abs() < 1e-12, "{} {own}", alone.own);
+    }
 
     // Losses by plain passes: under the edit, and without it.
     let loss = |row: &Row, edit: Option<&Edit>| {
@@ -225,6 +233,10 @@ fn what_cannot_be_read_or_patched_is_refused() {
     let classes = Classes { taught: &[true, true, false, false], groups: &[0, 1, 2, 3], kept: None };
     let error = probe(&scalars, classes, Settings::default(), &Silent).unwrap_err();
     assert_eq!(error.problem::<ProbeProblem>(), Some(&ProbeProblem::TooFew { groups: 2 }));
+    // They can be compared all the same.
+    let found = compare(&scalars, classes);
+    assert!(found.figures.iter().all(|figure| figure.divisions == 0 && figure.mean.is_nan()));
+    assert!(found.carriers.iter().all(|of| of.auroc.is_known() && of.weight.is_nan() && of.used.is_nan()));
 }
 
 #[test]

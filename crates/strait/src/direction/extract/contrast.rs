@@ -99,7 +99,8 @@ impl Divisions {
         let groups = self.splits.first().map_or(0, |split| split.without.len());
         let without: Vec<f64> = (1..=groups).map(over_splits).collect();
         let Interval { value, low, high } = Interval::of_left_out(over_splits(0), &without);
-        Ok(Interval { value, low: low.max(-1.0), high: high.min(1.0) })
+        // Bounds that are not known stay so.
+        Ok(Interval { value, low: low.clamp(-1.0, 1.0), high: high.clamp(-1.0, 1.0) })
     }
 
     fn p(&self, rows: &Rows<'_>, vector: &Tensor) -> Result<f64> {

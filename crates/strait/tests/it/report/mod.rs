@@ -4,4 +4,5 @@ mod browser;
 mod conclusion;
 mod demo;
 mod fixture;
+mod scalars;
 mod trajectory;

@@ -11,7 +11,7 @@ use strait::{
     monitor::{of_rows, read_rows},
     objective::Row,
     probe::Repeats,
-    scalars::{self, Classes, Scalars, Settings, TokenScalars},
+    scalars::{self, Classes, Scalars, Settings, Significant, TokenScalars},
 };
 use strait_model::{Edit, Model};
 
@@ -132,12 +132,6 @@ impl Answers {
     }
 }
 
-/// The significance of every token of every row, and whether it counts.
-struct Significances {
-    values: Vec<Vec<f64>>,
-    kept: Vec<Vec<bool>>,
-}
-
 pub fn run(arguments: &Arguments, context: &Context) -> Result<(), Failure> {
     if let Some(out) = &arguments.out {
         super::check_table(out)?;
@@ -155,18 +149,14 @@ pub fn run(arguments: &Arguments, context: &Context) -> Result<(), Failure> {
     };
     let (decoder, rows, progress) = (&model.decoder, &answers.rows, &*context.progress);
     let read = scalars::read(decoder, rows, &edit, progress)?;
-    let significances = match arguments.significant {
-        Some(share) => {
-            let values = scalars::significances(decoder, rows, &edit, progress)?;
-            Some(Significances { kept: scalars::most(&values, share)?, values })
-        }
-        None => None,
-    };
+    let significant = arguments.significant;
+    let significant =
+        significant.map(|share| Significant::of(decoder, rows, &edit, share, progress)).transpose()?;
     if let Some(out) = &arguments.out {
-        let tokens = tokens(&model, &answers, &read, significances.as_ref())?;
+        let tokens = tokens(&model, &answers, &read, significant.as_ref())?;
         super::write_table(&Table::of(&tokens), out)?;
     }
-    let kept = significances.as_ref().map(|all| all.kept.as_slice());
+    let kept = significant.as_ref().map(|all| all.kept.as_slice());
     let settings =
         Settings { c: arguments.c, repeats: Repeats { seed: arguments.seed, ..Repeats::default() } };
     let probed = match answers.counts.as_slice() {
@@ -209,7 +199,7 @@ fn tokens(
     model: &Model,
     answers: &Answers,
     read: &Scalars,
-    significances: Option<&Significances>,
+    significant: Option<&Significant>,
 ) -> Result<Vec<TokenScalars>, Failure> {
     let mut tokens = Vec::new();
     for (row, (own, scalars)) in answers.rows.iter().zip(&read.rows).enumerate() {
@@ -221,8 +211,8 @@ fn tokens(
                 row: place + 1,
                 token: token + 1,
                 text: model.tokenizer.decode(&[id], false)?,
-                significance: significances.map_or(f64::NAN, |all| all.values[row][token]),
-                kept: significances.is_none_or(|all| all.kept[row][token]),
+                significance: significant.map_or(f64::NAN, |all| all.values[row][token]),
+                kept: significant.is_none_or(|all| all.kept[row][token]),
                 scalar: read.names.iter().cloned().zip(values.iter().copied()).collect(),
             });
         }
