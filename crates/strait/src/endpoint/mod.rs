@@ -5,6 +5,7 @@ mod account;
 mod budget;
 mod client;
 mod key;
+mod ledger;
 mod pool;
 mod problem;
 mod reply;
@@ -15,6 +16,7 @@ pub use account::Spent;
 pub use budget::{Budget, Price};
 pub use client::Client;
 pub use key::Key;
+pub use ledger::{Ledger, Owned};
 pub use problem::Problem;
 pub use reply::{Choice, Likely, Reply, TokenReply};
 
