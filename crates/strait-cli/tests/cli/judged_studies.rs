@@ -77,6 +77,11 @@ fn tables(place: &Place) -> [String; 3] {
         .map(|table| fs::read_to_string(place.path(&format!("runs/small/tables/{table}.csv"))).unwrap())
 }
 
+/// Rows of the table of answers: one for each judge.
+fn responses(place: &Place) -> usize {
+    strait::Table::read_parquet(&place.path("runs/small/tables/responses.parquet")).unwrap().rows()
+}
+
 /// Checks that the key stands in no file below a folder.
 fn check_secret(folder: &Path) {
     for path in fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()) {
@@ -111,7 +116,7 @@ fn a_study_is_judged_through_faults_and_a_kill() {
     check_secret(&place.path("runs"));
     let found = tables(&place);
     assert!(found[0].contains(",technical > 70,"), "{}", found[0]);
-    assert_eq!(found[1].lines().count(), 1 + 2 * ANSWERS);
+    assert_eq!(responses(&place), 2 * ANSWERS);
 
     // By a server without faults, and without a kill, the tables are the same.
     let calm = Server::new(|_, body| Deed::Answer(reply(body)));
@@ -219,8 +224,8 @@ fn another_local_model_judges() {
     write_study(&place, &format!("{{ scale = \"coherent\", model = '{other}', mass = 0.0 }}, \"style\""));
     let said = run(&place);
     assert_eq!(said.code, Some(0), "{}", said.err);
-    let [rates, responses, _] = tables(&place);
-    assert_eq!(responses.lines().count(), 1 + 2 * ANSWERS);
+    let [rates, ..] = tables(&place);
+    assert_eq!(responses(&place), 2 * ANSWERS);
     assert!(rates.contains(",style > 50,"), "{rates}");
     assert!(!place.path("runs/small/answers/spent.jsonl").exists());
 }
@@ -233,8 +238,8 @@ fn a_judge_with_several_scales_is_asked_once_for_them() {
     let said = run(&place);
     let all = distinct(&place);
     assert_eq!((said.code, server.count()), (Some(0), all), "{}", said.err);
-    let [rates, responses, _] = tables(&place);
-    assert_eq!(responses.lines().count(), 1 + 2 * ANSWERS);
+    let [rates, ..] = tables(&place);
+    assert_eq!(responses(&place), 2 * ANSWERS);
     assert!(rates.contains("m (JSON),aligned < 30,") && !rates.contains("coherent >"), "{rates}");
     assert!(said.err.contains(&format!("judge `aligned,coherent`: {all} requests")), "{}", said.err);
 }
