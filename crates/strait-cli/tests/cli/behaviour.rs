@@ -113,6 +113,11 @@ fn what_cannot_be_judged_is_refused_on_its_line() {
         ),
         (
             r#"["style"]"#,
+            r#"[{ scale = "coherent", model = "m", endpoint = "http://h/v1", key_env = "sk-secret" }]"#,
+            "`measure.rates.judges.key_env` is no name of a variable, expected the name of an environment variable",
+        ),
+        (
+            r#"["style"]"#,
             r#"[{ scale = "coherent", model = "m", endpoint = "http://h/v1", budget = "9 apples" }]"#,
             "`measure.rates.judges.budget` is the text \"9 apples\", expected tokens, as in \"200k tokens\", or money",
         ),
@@ -138,7 +143,7 @@ fn what_cannot_be_judged_is_refused_on_its_line() {
         judged_study(&place, &RATES.replacen(from, to, 1));
         let said = place.run(["run", "small.toml", "--dry-run"]);
         assert!(said.code != Some(0) && said.err.contains(expected), "{to}: {}", said.err);
-        assert!(said.err.contains("`small.toml`, line "), "{}", said.err);
+        assert!(said.err.contains("`small.toml`, line ") && !said.err.contains("sk-secret"), "{}", said.err);
     }
 }
 

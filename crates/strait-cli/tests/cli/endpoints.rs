@@ -221,6 +221,14 @@ fn a_budget_is_kept_and_keys_are_not_shown() {
     assert_eq!(said.code, Some(1));
     assert!(said.err.contains("refuses with 401: no key [the key]"), "{}", said.err);
     assert!(!said.all().contains("sk-secret"));
+    let wrong = own.map(|argument| match argument {
+        "--key-file" => "--key-env",
+        "key" => "sk-secret",
+        other => other,
+    });
+    let said = place.run(wrong);
+    assert!(said.err.contains("`--key-env` names no environment variable"), "{}", said.err);
+    assert!(!said.all().contains("sk-secret"));
     for file in
         fs::read_dir(place.path("")).unwrap().map(|entry| entry.unwrap().path()).filter(|path| path.is_file())
     {

@@ -87,7 +87,11 @@ pub(super) fn wordings(
     };
     let Some(paraphrases) = paraphrases else { return Ok(vec![wording(&entry, notices)?]) };
     let paraphrases = match paraphrases {
-        Value::Array(all) if !all.is_empty() => all,
+        Value::Array(all) if all.is_empty() => {
+            let (what, expected) = ("`paraphrases`".into(), "a list of wordings");
+            return Err(Problem::Kind { what, expected, found: "an empty list" });
+        }
+        Value::Array(all) => all,
         other => return Err(kind_of("`paraphrases`", "a list of wordings", &other)),
     };
     let of = |paraphrase: Value| {

@@ -321,9 +321,9 @@ mod tests {
             );
         };
         let place = "`q.yaml`, line 3: ";
-        check("paraphrases: []", &format!("{place}`paraphrases` is an array, not a list of wordings"));
+        check("paraphrases: []", &format!("{place}`paraphrases` is an empty list, not a list of wordings"));
         check("paraphrases: why", &format!("{place}`paraphrases` is text, not a list of wordings"));
-        check("paraphrases: [3]", &format!("{place}`prompt` is a number, not text or an array"));
+        check("paraphrases: [3]", &format!("{place}an entry of `paraphrases` is a number, not text"));
         for count in ["0", "-1", "2.5"] {
             let found = format!("{place}`samples_per_paraphrase` is {count}, not a number of answers");
             check(&format!("question: a\n  samples_per_paraphrase: {count}"), &found);

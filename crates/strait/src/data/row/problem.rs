@@ -234,7 +234,7 @@ impl Problem {
         match self {
             Self::NotJson { reason, .. } if reason.starts_with("EOF") => {
                 "a row is one line of JSON; if the file is one JSON text over many lines, `jq -c . FILE > rows.jsonl` \
-                 (`jq -c '.[]'` for a list) writes it so"
+                 (`jq -c '.[]'` for a list) writes it so; if a last line was cut off, fetch or write the file again, or take that line out"
                     .into()
             }
             Self::NotJson { reason, .. } if reason.contains("twice") => {

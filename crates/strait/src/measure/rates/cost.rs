@@ -83,7 +83,7 @@ pub(super) fn not_counted(judges: &[Judging], lab: &Lab<'_>) -> Vec<String> {
 
 #[cfg(test)]
 mod tests {
-    use std::path::PathBuf;
+    use std::{path::PathBuf, slice::from_ref};
 
     use strait_model::progress::Silent;
 
@@ -124,15 +124,15 @@ mod tests {
         };
         let own = judge(&tiny("llama"), None);
         assert_eq!(seconds(&[Judging::Named("style".into()), judge("m", Some("http://h/v1"))], &[4]), 0.0);
-        let [one, sixteen] = [1, 16].map(|answers| seconds(&[own.clone()], &[answers]));
+        let [one, sixteen] = [1, 16].map(|answers| seconds(from_ref(&own), &[answers]));
         // The beginning of the prompt is read once for sixteen answers, and again for more.
         assert!(one > 0.0 && sixteen > 2.0 * one && sixteen < 16.0 * one, "{one} {sixteen}");
-        assert_eq!(seconds(&[own.clone()], &[16, 1]), one + sixteen);
-        assert_eq!(seconds(&[own.clone()], &[17]), one + sixteen);
+        assert_eq!(seconds(from_ref(&own), &[16, 1]), one + sixteen);
+        assert_eq!(seconds(from_ref(&own), &[17]), one + sixteen);
         let other = judge(&tiny("gemma3"), None);
-        assert!(seconds(&[other.clone()], &[1]) != one);
+        assert!(seconds(from_ref(&other), &[1]) != one);
         let gone = judge(&tiny("gone"), None);
-        assert_eq!(seconds(&[gone.clone()], &[1]), 0.0);
+        assert_eq!(seconds(from_ref(&gone), &[1]), 0.0);
         let lines = not_counted(&[own, other, gone], &lab);
         assert!(lines.len() == 1 && lines[0].contains("does not count the judge `kind`"), "{lines:?}");
     }

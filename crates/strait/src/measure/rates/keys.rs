@@ -10,7 +10,7 @@ use super::{
 };
 use crate::{
     data::RowSource,
-    endpoint::{Budget, Price},
+    endpoint::{Budget, Key, Price},
     judge::{MASS, builtin, read_judge_prompts},
     keys::{
         At, Cell, Checked, Fault, Form, Kind, Place, Problem, Shape, at, choice, count, entries, flag, keys,
@@ -286,6 +286,11 @@ fn terms(keys: &JudgeKeys) -> Checked<Option<JudgeTerms>> {
     if let (Some(At { value: Budget::Money(_), line }), None) = (&keys.budget, &keys.price) {
         let expected = "`price` beside it, such as \"2.5:10\" for a million tokens of prompts and of answers";
         return Err(fault(*line, "budget", "money", expected));
+    }
+    if let Some(At { line, .. }) = keys.key_env.as_ref().filter(|name| !Key::is_variable(&name.value)) {
+        let expected =
+            "the name of an environment variable, such as \"API_KEY\": the key itself stands in no study";
+        return Err(fault(*line, "key_env", "no name of a variable", expected));
     }
     Ok(Some(JudgeTerms {
         key_env: keys.key_env.as_ref().map(|variable| variable.value.clone()),

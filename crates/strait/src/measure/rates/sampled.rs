@@ -374,9 +374,9 @@ fn scores(
         .iter()
         .map(|answer| judge::Asked { question: &bank.questions[answer.row].text, answer: &answer.response });
     let asked: Vec<judge::Asked> = asked.collect();
-    let of = |judge: &Box<dyn Judge + '_>| {
+    let mut of = |judge: &dyn Judge| {
         let title = format!("judging: {}", judge.scale());
-        cache.judged(&**judge, &asked, &title, progress).map(|(scores, _)| scores)
+        cache.judged(judge, &asked, &title, progress).map(|(scores, _)| scores)
     };
-    judges.iter().map(of).collect()
+    judges.iter().map(|judge| of(&**judge)).collect()
 }
