@@ -1,47 +1,14 @@
-//! The tokens and the cost of requests that were made, and the most that those under way may still come to.
+//! The account of a client: what its requests came to, and the most that those under way may still come to.
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use serde::Serialize;
-
-use super::{Budget, Owned, Price, reply::Usage};
+use super::{Budget, Owned, Price, Spent, reply::Usage};
 use crate::Result;
 
 /// Tokens of a prompt beside its text, such as those of a template.
 const AROUND: u64 = 32;
 /// Bytes of text to a token, at least.
 const BYTES: u64 = 2;
-
-/// The tokens of requests, by the endpoint's count.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]
-pub struct Spent {
-    /// Requests that were answered.
-    pub requests: u64,
-    /// Tokens of their prompts.
-    pub prompt_tokens: u64,
-    /// Tokens of the answers.
-    pub answer_tokens: u64,
-    /// Requests of which the endpoint says no count: the most that they can have used is counted.
-    pub uncounted: u64,
-    /// Their cost, in the currency of the price; none without a price.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub cost: Option<f64>,
-}
-
-impl Spent {
-    /// Tokens of prompts and answers together.
-    pub fn tokens(&self) -> u64 {
-        self.prompt_tokens.saturating_add(self.answer_tokens)
-    }
-
-    /// Adds a request that was answered.
-    pub(super) fn add(&mut self, prompt: u64, answer: u64, uncounted: bool) {
-        self.requests += 1;
-        self.uncounted += u64::from(uncounted);
-        self.prompt_tokens = self.prompt_tokens.saturating_add(prompt);
-        self.answer_tokens = self.answer_tokens.saturating_add(answer);
-    }
-}
 
 /// The most tokens that a request can use.
 #[derive(Clone, Copy, Debug, PartialEq)]
