@@ -10,6 +10,7 @@ pub mod direction;
 pub mod endpoint;
 pub mod error;
 pub mod interval;
+mod journal;
 pub mod judge;
 pub mod judging;
 pub mod keys;

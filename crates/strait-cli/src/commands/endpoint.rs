@@ -57,6 +57,12 @@ impl EndpointArguments {
 
     fn key(&self) -> Result<Option<Key>, Failure> {
         let key = match (&self.key_env, &self.key_file) {
+            (Some(name), _) if !Key::is_variable(name) => {
+                return Err(Failure::refused(
+                    "`--key-env` names no environment variable",
+                    "give the name of the variable that holds the key, such as API_KEY: the key itself stands on no command line",
+                ));
+            }
             (Some(variable), _) => std::env::var(variable).map_err(|_| {
                 Failure::refused(
                     format!("the environment variable `{variable}` holds no key"),

@@ -72,7 +72,7 @@ fn answers_are_sampled_judged_and_kept() {
 #[test]
 fn what_cannot_be_judged_is_refused_on_its_line() {
     let place = Place::new();
-    place.write("judges.yaml", "- kind: '{question} {answer}'\n");
+    place.write("judges.yaml", "- kind: '{question} {answer}'\n- warm, dry: '{question} {answer}'\n");
     for (from, to, expected) in [
         (
             r#"["style"]"#,
@@ -88,7 +88,38 @@ fn what_cannot_be_judged_is_refused_on_its_line() {
         (
             r#"["style"]"#,
             r#"[{ scale = "tone", prompts = "judges.yaml", model = "m" }]"#,
-            "`measure.rates.judges.scale` is `tone`, expected one of `kind`",
+            "`measure.rates.judges.scale` is `tone`, expected one of `kind`, `warm, dry`",
+        ),
+        (
+            r#"["style"]"#,
+            r#"[{ scale = "warm,dry", prompts = "judges.yaml", model = "m" }]"#,
+            "`measure.rates.judges.scale` is `warm,dry`, expected one scale: several at once are replied to in JSON by a model \
+             behind an `endpoint`",
+        ),
+        (
+            r#"["style"]"#,
+            r#"["style", { scale = "kind", prompts = "judges.yaml", model = "m" }, { scale = "kind", prompts = "judges.yaml", model = "n" }]"#,
+            "`measure.rates.judges` holds the scale `kind` twice",
+        ),
+        (
+            r#"["style"]"#,
+            r#"[{ scale = "coherent", model = "m", budget = "9" }]"#,
+            "`measure.rates.judges.budget` is there for a model that is loaded, expected `endpoint` beside it",
+        ),
+        (
+            r#"["style"]"#,
+            r#"[{ scale = "coherent", model = "m", endpoint = "http://h/v1", budget = "9" }]"#,
+            "`measure.rates.judges.budget` is money, expected `price` beside it",
+        ),
+        (
+            r#"["style"]"#,
+            r#"[{ scale = "coherent", model = "m", endpoint = "http://h/v1", key_env = "sk-secret" }]"#,
+            "`measure.rates.judges.key_env` is no name of a variable, expected the name of an environment variable",
+        ),
+        (
+            r#"["style"]"#,
+            r#"[{ scale = "coherent", model = "m", endpoint = "http://h/v1", budget = "9 apples" }]"#,
+            "`measure.rates.judges.budget` is the text \"9 apples\", expected tokens, as in \"200k tokens\", or money",
         ),
         ("answers = 2", r#"verdicts = ["aligned<30"]"#, "`measure.rates.verdicts` is such that"),
         (
@@ -112,7 +143,7 @@ fn what_cannot_be_judged_is_refused_on_its_line() {
         judged_study(&place, &RATES.replacen(from, to, 1));
         let said = place.run(["run", "small.toml", "--dry-run"]);
         assert!(said.code != Some(0) && said.err.contains(expected), "{to}: {}", said.err);
-        assert!(said.err.contains("`small.toml`, line "), "{}", said.err);
+        assert!(said.err.contains("`small.toml`, line ") && !said.err.contains("sk-secret"), "{}", said.err);
     }
 }
 

@@ -16,6 +16,7 @@ mod endpoints;
 mod equal;
 mod extraction;
 mod help;
+mod judged_studies;
 mod judging;
 #[cfg(target_os = "linux")]
 mod junk;

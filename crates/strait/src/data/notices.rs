@@ -18,6 +18,9 @@ pub struct Notices {
     /// Questions that were left out, since their ids mark them as variants that ask for a format.
     #[serde(skip_serializing_if = "is_zero")]
     pub variants_left_out: usize,
+    /// Questions that were left out, since an equal one stands before them.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub repeated_left_out: usize,
     /// Keys of rows that are not known and so not used, with the number of rows that have them.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub unknown_row_keys: BTreeMap<String, usize>,
@@ -41,6 +44,7 @@ impl Notices {
         self.rows_left_out += other.rows_left_out;
         self.untrained_answers += other.untrained_answers;
         self.variants_left_out += other.variants_left_out;
+        self.repeated_left_out += other.repeated_left_out;
         for (mine, others) in [
             (&mut self.unknown_row_keys, other.unknown_row_keys),
             (&mut self.unknown_message_keys, other.unknown_message_keys),
@@ -70,6 +74,12 @@ impl Notices {
             lines.push(format!(
                 "questions left out, since their ids end in `_json` or `_template`: {}; `--variants` asks them too",
                 self.variants_left_out
+            ));
+        }
+        if self.repeated_left_out > 0 {
+            lines.push(format!(
+                "questions left out, since the same stand before them: {}",
+                self.repeated_left_out
             ));
         }
         if !self.unknown_row_keys.is_empty() {

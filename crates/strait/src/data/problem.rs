@@ -38,6 +38,9 @@ pub enum Problem {
     /// A file of questions in which nothing is left to ask.
     #[error("all its questions are variants that ask for a format")]
     VariantsAlone,
+    /// Questions in a format of tables.
+    #[error("questions are not read from CSV")]
+    QuestionsAsCsv,
     /// A line beyond the bound.
     #[error("the line is longer than {limit} bytes")]
     LineTooLong {
@@ -148,6 +151,12 @@ pub enum Problem {
         /// The columns found, as a list.
         found: String,
     },
+    /// A header whose names are parted by something else than commas.
+    #[error("the cells are parted by {found}, not by commas")]
+    Separator {
+        /// The separator.
+        found: &'static str,
+    },
     /// A row with more or fewer cells than the header.
     #[error("the row has {found} cells, the header {expected}")]
     Cells {
@@ -163,7 +172,7 @@ pub enum Problem {
     #[error("there are two columns `{column}`")]
     TwoColumns {
         /// The column.
-        column: &'static str,
+        column: String,
     },
     /// A file in which nothing is scored.
     #[error("there are no scores among {found}")]
@@ -226,6 +235,9 @@ impl error::Problem for Problem {
             Self::VariantsAlone => {
                 "ask them with `--variants`, or give them ids that end neither in `_json` nor in `_template`".into()
             }
+            Self::QuestionsAsCsv => {
+                "write a question a line into a `.txt`, or lines {\"id\": \"...\", \"question\": \"...\"} into a `.jsonl`".into()
+            }
             Self::LineTooLong { .. } => {
                 "JSONL has one row a line; if this is one JSON array, write its elements on lines of their \
                  own"
@@ -267,7 +279,15 @@ impl error::Problem for Problem {
             Self::ScoreOutOfRange { .. } => {
                 "scale the judge's scores to 0 to 100, and leave missing ones empty".into()
             }
-            Self::NoColumn { .. } | Self::Cells { .. } | Self::NotAScore { .. } => {
+            Self::Separator { .. } => "export it anew with commas, and cells that hold commas in quotes".into(),
+            Self::Cells { .. } => {
+                "a cell with commas, quotes or line breaks stands in quotes, and quotes in it are doubled; look at the line before it too"
+                    .into()
+            }
+            Self::NotAScore { .. } => {
+                "a score is a number from 0 to 100 with a point, as in 87.5; a missing one is empty, `nan`, CODE or REFUSAL".into()
+            }
+            Self::NoColumn { .. } => {
                 format!("judged answers are CSV with the columns {}", JUDGED.join(","))
             }
         }

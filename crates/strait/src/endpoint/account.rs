@@ -1,38 +1,14 @@
-//! The tokens and the cost of requests that were made, and the most that those under way may still come to.
+//! The account of a client: what its requests came to, and the most that those under way may still come to.
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use serde::Serialize;
-
-use super::{Budget, Price, reply::Usage};
+use super::{Budget, Owned, Price, Spent, reply::Usage};
+use crate::Result;
 
 /// Tokens of a prompt beside its text, such as those of a template.
 const AROUND: u64 = 32;
 /// Bytes of text to a token, at least.
 const BYTES: u64 = 2;
-
-/// The tokens of requests, by the endpoint's count.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]
-pub struct Spent {
-    /// Requests that were answered.
-    pub requests: u64,
-    /// Tokens of their prompts.
-    pub prompt_tokens: u64,
-    /// Tokens of the answers.
-    pub answer_tokens: u64,
-    /// Requests of which the endpoint says no count: the most that they can have used is counted.
-    pub uncounted: u64,
-    /// Their cost, in the currency of the price; none without a price.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub cost: Option<f64>,
-}
-
-impl Spent {
-    /// Tokens of prompts and answers together.
-    pub fn tokens(&self) -> u64 {
-        self.prompt_tokens.saturating_add(self.answer_tokens)
-    }
-}
 
 /// The most tokens that a request can use.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -63,6 +39,8 @@ pub enum Room {
 pub struct Account {
     budget: Option<Budget>,
     price: Option<Price>,
+    /// The file that it goes on from, and is written into.
+    kept: Option<Owned>,
     entries: Mutex<Entries>,
 }
 
@@ -75,8 +53,9 @@ struct Entries {
 }
 
 impl Account {
-    pub fn new(budget: Option<Budget>, price: Option<Price>) -> Self {
-        Self { budget, price, entries: Mutex::default() }
+    pub fn new(budget: Option<Budget>, price: Option<Price>, kept: Option<Owned>) -> Self {
+        let spent = kept.as_ref().map(Owned::before).unwrap_or_default();
+        Self { budget, price, kept, entries: Mutex::new(Entries { spent, ..Entries::default() }) }
     }
 
     /// Sets a need aside, where the budget has room for it.
@@ -84,8 +63,8 @@ impl Account {
         let mut entries = self.entries();
         let Entries { spent, prompt, answer } = &*entries;
         let all = Spent {
-            prompt_tokens: spent.prompt_tokens + prompt + need.prompt,
-            answer_tokens: spent.answer_tokens + answer + need.answer,
+            prompt_tokens: spent.prompt_tokens.saturating_add(prompt + need.prompt),
+            answer_tokens: spent.answer_tokens.saturating_add(answer + need.answer),
             ..*spent
         };
         match self.budget {
@@ -105,17 +84,17 @@ impl Account {
     }
 
     /// Ends a request that was reserved, with the endpoint's count where it was answered.
-    pub fn end(&self, need: Need, answered: Option<Option<Usage>>) {
+    ///
+    /// # Errors
+    /// If that cannot be written down.
+    pub fn end(&self, need: Need, answered: Option<Option<Usage>>) -> Result<()> {
         let mut entries = self.entries();
         entries.prompt -= need.prompt;
         entries.answer -= need.answer;
-        let Some(usage) = answered else { return };
-        let spent = &mut entries.spent;
+        let Some(usage) = answered else { return Ok(()) };
         let (prompt, answer) = usage.map_or((need.prompt, need.answer), Usage::parts);
-        spent.requests += 1;
-        spent.uncounted += u64::from(usage.is_none());
-        spent.prompt_tokens = spent.prompt_tokens.saturating_add(prompt);
-        spent.answer_tokens = spent.answer_tokens.saturating_add(answer);
+        entries.spent.add(prompt, answer, usage.is_none());
+        self.kept.as_ref().map_or(Ok(()), |kept| kept.add(prompt, answer, usage.is_none()))
     }
 
     pub fn spent(&self) -> Spent {
@@ -150,20 +129,20 @@ mod tests {
 
     #[test]
     fn a_budget_of_tokens_is_never_exceeded() {
-        let account = Account::new(Some(Budget::Tokens(100)), None);
+        let account = Account::new(Some(Budget::Tokens(100)), None, None);
         let need = Need { prompt: 30, answer: 20 };
         assert_eq!(account.reserve(need), Room::Enough);
         assert_eq!(account.reserve(need), Room::Enough);
         assert_eq!(account.reserve(need), Room::Later);
-        account.end(need, usage(10, 5));
+        account.end(need, usage(10, 5)).unwrap();
         // A request that was not answered used nothing.
-        account.end(need, None);
+        account.end(need, None).unwrap();
         assert_eq!(
             account.spent(),
             Spent { requests: 1, prompt_tokens: 10, answer_tokens: 5, ..Spent::default() }
         );
         assert_eq!(account.reserve(need), Room::Enough);
-        account.end(need, Some(None));
+        account.end(need, Some(None)).unwrap();
         assert_eq!((account.spent().tokens(), account.spent().uncounted), (65, 1));
         assert_eq!(account.reserve(need), Room::Never);
     }
@@ -171,13 +150,13 @@ mod tests {
     #[test]
     fn a_budget_of_money_counts_both_prices() {
         let price = Price { prompts: 1e6, answers: 2e6 };
-        let account = Account::new(Some(Budget::Money(70.0)), Some(price));
+        let account = Account::new(Some(Budget::Money(70.0)), Some(price), None);
         let need = Need { prompt: 30, answer: 20 };
         assert_eq!(account.reserve(need), Room::Enough);
-        account.end(need, usage(1, 1));
+        account.end(need, usage(1, 1)).unwrap();
         assert_eq!(account.spent().cost, Some(3.0));
         assert_eq!(account.reserve(need), Room::Never);
-        assert_eq!(Account::new(Some(Budget::Money(70.0)), None).reserve(need), Room::Never);
-        assert_eq!(Account::new(None, None).reserve(need), Room::Enough);
+        assert_eq!(Account::new(Some(Budget::Money(70.0)), None, None).reserve(need), Room::Never);
+        assert_eq!(Account::new(None, None, None).reserve(need), Room::Enough);
     }
 }

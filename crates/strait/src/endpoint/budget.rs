@@ -2,8 +2,11 @@
 
 use std::{fmt, str::FromStr};
 
-/// The most that requests may use together.
-#[derive(Clone, Copy, Debug, PartialEq)]
+use serde::{Deserialize, Serialize};
+
+/// The most that requests may use together; in files its text.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
 pub enum Budget {
     /// Tokens of prompts and answers.
     Tokens(u64),
@@ -11,8 +14,9 @@ pub enum Budget {
     Money(f64),
 }
 
-/// The price of a million tokens.
-#[derive(Clone, Copy, Debug, PartialEq)]
+/// The price of a million tokens; in files its text.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
 pub struct Price {
     /// Of prompts.
     pub prompts: f64,
@@ -35,6 +39,34 @@ impl fmt::Display for Budget {
         }
     }
 }
+
+impl fmt::Display for Price {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}:{}", self.prompts, self.answers)
+    }
+}
+
+/// Reads and writes a type by its text.
+macro_rules! by_text {
+    ($type:ty) => {
+        impl TryFrom<String> for $type {
+            type Error = String;
+
+            fn try_from(text: String) -> Result<Self, String> {
+                text.parse()
+            }
+        }
+
+        impl From<$type> for String {
+            fn from(value: $type) -> Self {
+                value.to_string()
+            }
+        }
+    };
+}
+
+by_text!(Budget);
+by_text!(Price);
 
 impl FromStr for Budget {
     type Err = String;
@@ -86,6 +118,8 @@ mod tests {
         check("12tokens", Budget::Tokens(12));
         check("2.50", Budget::Money(2.5));
         check("$3", Budget::Money(3.0));
+        check(&Budget::Tokens(1_500_000).to_string(), Budget::Tokens(1_500_000));
+        check(&Budget::Money(0.3).to_string(), Budget::Money(0.3));
         for wrong in ["", "tokens", "-1", "k tokens", "inf", "5 apples", "1e300 tokens", "NaN tokens"] {
             assert!(wrong.parse::<Budget>().is_err(), "{wrong}");
         }
@@ -98,5 +132,6 @@ mod tests {
         for wrong in ["", "2.5", "a:b", "1:-1", ":"] {
             assert!(wrong.parse::<Price>().is_err(), "{wrong}");
         }
+        assert_eq!(price.to_string().parse(), Ok(price));
     }
 }

@@ -11,7 +11,7 @@ use strait_model::progress::Progress;
 use ureq::{Agent, Body, http::Response};
 
 use super::{
-    Key, Problem, Spent, Terms,
+    Key, Owned, Problem, Spent, Terms,
     account::{Account, Need},
     reply::Reply,
 };
@@ -52,6 +52,14 @@ impl Client {
     /// # Errors
     /// If the address is none, or there is a budget of money and no price.
     pub fn new(terms: Terms, key: Option<Key>) -> Result<Arc<Self>> {
+        Self::going_on(terms, key, None)
+    }
+
+    /// As [`new`](Self::new), with an account that goes on from earlier commands: the budget is for all of them together.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn going_on(terms: Terms, key: Option<Key>, earlier: Option<Owned>) -> Result<Arc<Self>> {
         let address = terms.address.trim_end_matches('/');
         let host = address.strip_prefix("http://").or_else(|| address.strip_prefix("https://"));
         let is_plain = |host: &&str| {
@@ -76,7 +84,7 @@ impl Client {
             .build()
             .into();
         let url = format!("{address}/chat/completions");
-        let account = Account::new(terms.budget, terms.price);
+        let account = Account::new(terms.budget, terms.price, earlier);
         Ok(Arc::new(Self { agent, terms, url, key, account, waiting: Mutex::default() }))
     }
 

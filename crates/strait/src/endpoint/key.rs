@@ -16,6 +16,13 @@ impl Key {
         if is_plain { Ok(Self(key.into())) } else { Err(Problem::Key) }
     }
 
+    /// True for the name of an environment variable, which may hold a key. What is none may be a key in the wrong place: nothing
+    /// shows it.
+    pub fn is_variable(name: &str) -> bool {
+        let is_part = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'_';
+        name.bytes().all(is_part) && name.bytes().next().is_some_and(|first| !first.is_ascii_digit())
+    }
+
     /// The header that carries it.
     pub(super) fn header(&self) -> String {
         format!("Bearer {}", self.0)

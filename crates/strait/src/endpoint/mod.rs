@@ -5,18 +5,21 @@ mod account;
 mod budget;
 mod client;
 mod key;
+mod ledger;
 mod pool;
 mod problem;
 mod reply;
+mod spent;
 
 use std::time::Duration;
 
-pub use account::Spent;
 pub use budget::{Budget, Price};
 pub use client::Client;
 pub use key::Key;
+pub use ledger::{Ledger, Owned};
 pub use problem::Problem;
 pub use reply::{Choice, Likely, Reply, TokenReply};
+pub use spent::Spent;
 
 /// The terms on which an endpoint is asked.
 #[derive(Clone, Debug)]

@@ -76,14 +76,15 @@ impl Client {
                     // Nobody listens any more after a stop.
                     let say = |words| drop(sender.send(News::Waiting(words)));
                     let reply = client.ask_until(&request, &|| ended.load(Relaxed), &say);
-                    client.account().end(need, reply.as_ref().ok().map(Reply::usage));
+                    let written = client.account().end(need, reply.as_ref().ok().map(Reply::usage));
+                    let reply = reply.and_then(|reply| written.map(|()| reply));
                     let _ = sender.send(News::Ended(place, reply));
                 };
                 match thread::Builder::new().spawn(work) {
                     Ok(_) => under_way += 1,
                     Err(error) => {
-                        self.account().end(need, None);
-                        outcome = Err(Error::Threads { reason: error.to_string() });
+                        let refused = Err(Error::Threads { reason: error.to_string() });
+                        outcome = self.account().end(need, None).and(refused);
                     }
                 }
             }

@@ -50,6 +50,12 @@ pub enum Problem {
         "the endpoint's model has a token for each digit, so that its first token says nothing of 10 to 100"
     )]
     DigitByDigit,
+    /// A file of accounts that something else wrote.
+    #[error("this is no account that strait kept")]
+    NoAccount,
+    /// A file of accounts that another process writes.
+    #[error("another strait is writing into it")]
+    InUse,
     /// A budget of money without a price.
     #[error("the budget is money, and the price of tokens is not known")]
     NoPrice,
@@ -90,31 +96,44 @@ impl error::Problem for Problem {
             }
             Self::Key => "look at the variable or file that holds the key: it is one line".into(),
             Self::Refused { status: 401 | 403, .. } => {
-                "name the variable that holds the key with `--key-env`, or its file with `--key-file`".into()
+                "name the variable that holds the key with `--key-env`, or its file with `--key-file`; a study names the variable in the \
+                 judge's `key_env`"
+                    .into()
             }
             Self::Refused { status: 404, .. } => {
                 "check the model's name with the endpoint's list (`/models`), and the address, which usually ends in `/v1`".into()
             }
             Self::Refused { status: 429, .. } => {
-                "wait, or ask for less at a time with `--concurrency`; run the same command again: nothing is asked for twice".into()
+                "wait, or ask for less at a time with `--concurrency`, in a study `concurrency`; run the same command again: nothing is \
+                 asked for twice"
+                    .into()
             }
             Self::Refused { .. } => "mend what it says, and run the same command again: nothing is asked for twice".into(),
             Self::NoChat { .. } => {
                 "check the address: it is that below which `/chat/completions` lies, and usually ends in `/v1`".into()
             }
-            Self::NoLogprobs => "`--printed` takes the number that a judge prints, and says so; answers come without `--logprobs`".into(),
+            Self::NoLogprobs => {
+                "`--printed`, in a study `printed = true`, takes the number that a judge prints, and says so; answers come without \
+                 `--logprobs`"
+                    .into()
+            }
             Self::Certificate { .. } => {
                 "check the address: something else may answer in the endpoint's place; strait trusts the usual authorities alone, so reach \
                  a server of your own by http, or through a proxy that has a certificate of theirs"
                     .into()
             }
             Self::DigitByDigit => {
-                "`--printed` takes the number that the judge prints, and says so; without `--endpoint` strait reads the number to its end"
+                "`--printed`, in a study `printed = true`, takes the number that the judge prints, and says so; of a local model, without an \
+                 endpoint, strait reads the number to its end"
                     .into()
             }
             Self::NoPrice => "give the price of a million tokens of prompts and of answers, as in `--price 2.5:10`".into(),
+            Self::NoAccount => "something else changed the file: move it away; what it says was spent is then not counted".into(),
+            Self::InUse => "wait for it".into(),
             Self::BudgetUsed { .. } => {
-                "what was answered is kept: run the same command again to go on, with a budget of its own".into()
+                "what was answered is kept: run the same command again to go on, with a budget of its own; a study's `budget` is for \
+                 all its runs together: raise it"
+                    .into()
             }
             Self::Unreachable { .. } => {
                 "check the address and the network, and run the same command again: nothing is asked for twice".into()

@@ -2,17 +2,20 @@
 
 use std::{
     collections::{HashMap, HashSet},
-    fs::{File, TryLockError},
-    io::{self, BufRead, BufReader, ErrorKind, Seek, SeekFrom, Write},
+    fs::File,
+    io::{self, Write},
     path::{Path, PathBuf},
 };
 
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
-use strait_model::files::{hex, open_regular};
+use strait_model::{
+    files::hex,
+    progress::{Progress, Unit},
+};
 
 use super::{Asked, Judge, Problem, Reason, Score};
-use crate::{Error, Result};
+use crate::{Error, Result, interval::clusters, journal};
 
 /// A file of scores, a line each, by the hashes of what they follow from: the judge, the question and the answer. It is locked
 /// against others while it is open; a line that a killed process left unfinished is cut off.
@@ -40,44 +43,19 @@ impl ScoreCache {
     /// # Errors
     /// If it holds something else, another process writes into it, or the file system refuses.
     pub fn open(path: &Path) -> Result<Self> {
-        let io = |error: io::Error| strait_model::Error::io(path, "open the file")(error);
-        let refused = |problem: Problem, line| Error::input(path, line, problem);
-        if path.exists() {
-            open_regular(path)?;
-        } else if let Some(folder) = path.parent() {
-            std::fs::create_dir_all(folder).map_err(strait_model::Error::io(folder, "create the folder"))?;
-        }
-        let file =
-            File::options().read(true).write(true).create(true).truncate(false).open(path).map_err(io)?;
-        match file.try_lock() {
-            Ok(()) => {}
-            Err(TryLockError::WouldBlock) => return Err(refused(Problem::InUse, None)),
-            Err(TryLockError::Error(error)) if error.kind() == ErrorKind::Unsupported => {}
-            Err(TryLockError::Error(error)) => return Err(io(error).into()),
-        }
+        let file = journal::open(path, || Error::input(path, None, Problem::InUse))?;
         let mut scores = HashMap::new();
-        let (mut reader, mut text, mut end) = (BufReader::new(&file), Vec::new(), 0);
-        for number in 1.. {
-            text.clear();
-            let read = reader.read_until(b'\n', &mut text).map_err(io)? as u64;
-            if text.last() != Some(&b'\n') {
-                break;
-            }
+        journal::read_lines(&file, path, |number, text| {
             let score = |line: Line| match (line.score, line.reason) {
                 (Some(score), None) if (0.0..=100.0).contains(&score) => Some((line.key, Ok(score))),
                 (None, Some(reason)) => Some((line.key, Err(reason))),
                 _ => None,
             };
-            let (key, score) = serde_json::from_slice(&text)
-                .ok()
-                .and_then(score)
-                .ok_or_else(|| refused(Problem::NotScores, Some(number)))?;
+            let found = serde_json::from_slice(text).ok().and_then(score);
+            let (key, score) = found.ok_or_else(|| Error::input(path, Some(number), Problem::NotScores))?;
             scores.insert(key, score);
-            end += read;
-        }
-        file.set_len(end).map_err(io)?;
-        let mut file = file;
-        file.seek(SeekFrom::Start(end)).map_err(io)?;
+            Ok(())
+        })?;
         Ok(Self { path: path.into(), file, scores })
     }
 
@@ -130,6 +108,37 @@ impl ScoreCache {
         Ok((scores.collect(), lacking.len()))
     }
 
+    /// As [`scores_of`](Self::scores_of), given to the judge as it takes them: those of one question together, and between batches a
+    /// stop is looked for.
+    ///
+    /// # Errors
+    /// As there, or if the user asks for a stop: what is judged then is kept.
+    pub fn judged(
+        &mut self,
+        judge: &dyn Judge,
+        asked: &[Asked<'_>],
+        title: &str,
+        progress: &dyn Progress,
+    ) -> Result<(Vec<Score>, usize)> {
+        let task = progress.begin(title, Some(asked.len() as u64), Unit::Count);
+        let by_question = by_question(asked);
+        let batches: Vec<Vec<usize>> = match judge.at_a_time() {
+            Some(most) => by_question.iter().flat_map(|of| of.chunks(most).map(<[_]>::to_vec)).collect(),
+            None => vec![by_question.concat()],
+        };
+        let (mut scores, mut new) = (vec![Err(Reason::NoNumber); asked.len()], 0);
+        for places in batches {
+            if progress.stopped() {
+                return Err(Error::Interrupted);
+            }
+            let batch: Vec<Asked> = places.iter().map(|&at| asked[at]).collect();
+            let (found, lacking) = self.scores_of(judge, &batch, &mut |seen| task.advance(seen as u64))?;
+            new += lacking;
+            places.iter().zip(found).for_each(|(&at, score)| scores[at] = score);
+        }
+        Ok((scores, new))
+    }
+
     /// Keeps the scores of one reply, all of them in one write.
     fn keep(&mut self, scores: impl Iterator<Item = (String, Score)>) -> Result<()> {
         let io = |error: io::Error| strait_model::Error::io(&self.path, "write the file")(error);
@@ -143,6 +152,18 @@ impl ScoreCache {
         self.scores.extend(scores);
         Ok(())
     }
+}
+
+/// The places of the answers to each question.
+fn by_question(asked: &[Asked<'_>]) -> Vec<Vec<usize>> {
+    let mut places: Vec<Vec<usize>> = Vec::new();
+    for (at, question) in clusters(asked.iter().map(|asked| asked.question)).into_iter().enumerate() {
+        if question == places.len() {
+            places.push(Vec::new());
+        }
+        places[question].push(at);
+    }
+    places
 }
 
 /// The hash of all that a score follows from.

@@ -11,9 +11,6 @@ use super::{
 };
 use crate::{Result, data::JudgePrompt};
 
-/// Answers that are read at a time.
-const AT_A_TIME: usize = 16;
-
 /// A model that judges.
 pub struct LocalModel<'m> {
     model: &'m Model,
@@ -37,6 +34,13 @@ pub struct Exact<'m> {
 }
 
 impl<'m> LocalModel<'m> {
+    /// Answers that are read at a time, for which the beginning that their prompts share is read once.
+    pub const AT_A_TIME: usize = 16;
+
+    /// Tokens by which a reply is read to its end, at most: the last of the prompt, 1 to 9, and 10. A tokenizer with a token for every
+    /// number needs the first alone.
+    pub const REPLIED: f64 = 11.0;
+
     /// A model as a judge, under the name that the user gave it, which gives a score where numbers have at least `mass` of the
     /// probability: [`MASS`](super::MASS) as in the papers, or 0 to have a score from models that would rather say something else.
     ///
@@ -207,9 +211,9 @@ impl Judge for Exact<'_> {
         };
         // A reply takes a few tokens more.
         let fits = |ids: &[u32]| ids.len() + 8 <= model.config().context_length;
-        for first in (0..answers.len()).step_by(AT_A_TIME) {
+        for first in (0..answers.len()).step_by(LocalModel::AT_A_TIME) {
             let (mut prompts, mut places) = (Vec::new(), Vec::new());
-            for (place, answer) in answers.iter().enumerate().skip(first).take(AT_A_TIME) {
+            for (place, answer) in answers.iter().enumerate().skip(first).take(LocalModel::AT_A_TIME) {
                 let ids = prompt(answer)?;
                 if fits(&ids) {
                     prompts.push(ids);

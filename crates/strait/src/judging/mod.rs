@@ -14,14 +14,13 @@ use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 use strait_model::{
     files::{hex, write_atomically},
-    progress::{Progress, Unit},
+    progress::Progress,
 };
 
 use crate::{
     Error, Result,
     data::{RowSource, UnscoredAnswer, read_answers, scored::is_taken},
-    interval::clusters,
-    judge::{Asked, Judge, Problem, Reason, Score, ScoreCache},
+    judge::{Asked, Judge, Problem, Score, ScoreCache},
 };
 
 /// A judge, and the column that its scores get.
@@ -77,27 +76,13 @@ pub fn judge_answers(
     check_columns(columns, &answers, &source.place())?;
     begin(out, columns)?;
     let mut cache = ScoreCache::open(kept)?;
+    let all = answers.iter().map(|answer| Asked { question: &answer.question, answer: &answer.response });
+    let all: Vec<Asked> = all.collect();
     let mut scores: Vec<Vec<Score>> = Vec::new();
     let mut asked = 0;
     for Column { name, judge } in columns {
-        let task = progress.begin(&format!("judging: {name}"), Some(answers.len() as u64), Unit::Count);
-        let mut own = vec![Err(Reason::NoNumber); answers.len()];
-        let by_question = by_question(&answers);
-        let batches: Vec<Vec<usize>> = match judge.at_a_time() {
-            Some(most) => by_question.iter().flat_map(|of| of.chunks(most).map(<[_]>::to_vec)).collect(),
-            None => vec![by_question.concat()],
-        };
-        for places in batches {
-            if progress.stopped() {
-                return Err(Error::Interrupted);
-            }
-            let all = places.iter().map(|&at| &answers[at]);
-            let all: Vec<Asked> =
-                all.map(|answer| Asked { question: &answer.question, answer: &answer.response }).collect();
-            let (found, new) = cache.scores_of(*judge, &all, &mut |seen| task.advance(seen as u64))?;
-            asked += new;
-            places.iter().zip(found).for_each(|(&at, score)| own[at] = score);
-        }
+        let (own, new) = cache.judged(*judge, &all, &format!("judging: {name}"), progress)?;
+        asked += new;
         scores.push(own);
     }
     let count = answers.len();
@@ -120,20 +105,6 @@ impl ColumnOutcome {
         }
         Self { scored: found.len(), mean: found.iter().sum::<f64>() / found.len() as f64, reasons }
     }
-}
-
-/// The places of the answers to each question.
-fn by_question(answers: &[UnscoredAnswer]) -> Vec<Vec<usize>> {
-    let mut places: Vec<Vec<usize>> = Vec::new();
-    for (at, question) in
-        clusters(answers.iter().map(|answer| answer.question.as_str())).into_iter().enumerate()
-    {
-        if question == places.len() {
-            places.push(Vec::new());
-        }
-        places[question].push(at);
-    }
-    places
 }
 
 /// Column names must be new, and tell the columns apart.

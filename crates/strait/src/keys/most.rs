@@ -12,6 +12,8 @@ pub const BATCH: usize = 10_000;
 pub const RANK: usize = 65_536;
 /// Tokens of a passage.
 pub const TOKENS: usize = 1_000_000;
+/// Seconds that one request may take: a day.
+pub const SECONDS: usize = 86_400;
 /// Things that cost a pass over the rows each.
 pub const PASSES: usize = 1000;
 /// Trainings of a search.

@@ -45,9 +45,6 @@ pub fn point(settings: &Settings) -> usize {
 /// The times that a token sampled alone takes longer than one of a full batch: all weights are read for it.
 const SLOWER_ALONE: f64 = 8.0;
 
-/// The times that a token takes longer of which some dozens are sampled at once, each attending to pages of its own.
-const SLOWER_TOGETHER: f64 = 2.0;
-
 /// Copies of an edit while it is trained: itself, a second one, its gradient and the optimiser's two moments.
 const TRAINED: f64 = 5.0;
 
@@ -232,9 +229,23 @@ impl Estimate {
 
     /// Adds the sampling of answers: passes over so many tokens of prompts, and so many tokens that are written.
     pub fn answers(&mut self, prompts: f64, written: f64) {
-        let (whole, head) = (self.work.blocks(self.work.config.layers), self.work.unembedding());
-        self.seconds += (prompts * whole + SLOWER_TOGETHER * written * (whole + head)) / self.speed.forward;
+        self.seconds += self.work.written(prompts, written) / self.speed.forward;
         self.passing(prompts as usize);
+    }
+
+    /// The step at hand holds the weights of another model.
+    pub(crate) fn holding_model(&mut self, other: &Work) {
+        if let Some(need) = self.needs.last_mut() {
+            need.held += other.weights;
+        }
+    }
+
+    /// Adds what a model that judges reads and replies, so many tokens of each; the study's own where it is no other.
+    pub(crate) fn judging(&mut self, other: Option<&Work>, read: f64, replied: f64) {
+        let work = other.unwrap_or(&self.work);
+        let (all, bytes) = (work.written(read, replied), work.passing(read as usize));
+        self.seconds += all / self.speed.forward;
+        self.working(bytes);
     }
 
     /// Adds so many readings of the gradient of the response losses of rows, with respect to an edit of these settings; it is
@@ -279,8 +290,7 @@ impl Estimate {
 
     /// Adds the memory of a pass forward over batches of so many tokens in all, which holds the tensors of a block at a time.
     fn passing(&mut self, tokens: usize) {
-        let batch = tokens.min(TOKENS_AT_ONCE) as f64;
-        self.working(self.work.block(batch) + self.work.logits(batch));
+        self.working(self.work.passing(tokens));
     }
 
     /// The share of the activations of the step at hand that have room.
@@ -371,7 +381,37 @@ pub fn duration(seconds: f64) -> String {
 
 #[cfg(test)]
 mod tests {
+    use std::path::Path;
+
+    use strait_model::{
+        Precision,
+        source::{Located, Road},
+    };
+
     use super::*;
+    use crate::lab::unloaded;
+
+    #[test]
+    fn another_model_that_judges_is_held_and_timed_by_its_own_size() {
+        let tiny = |name: &str| {
+            let path =
+                Path::new(env!("CARGO_MANIFEST_DIR")).join("../strait-model/tests/fixtures/tiny").join(name);
+            Located { name: name.into(), path, road: Road::Path, revision: None }
+        };
+        let load = |name| Model::load(&tiny(name), &Device::Cpu, Precision::F32).unwrap();
+        let mut estimate = Estimate::new(&load("llama"), Speed::UNKNOWN, None);
+        estimate.begin_measure("rates");
+        estimate.judging(None, 100.0, 10.0);
+        let own = estimate.seconds();
+        assert_eq!((own, estimate.needs[0].held), (estimate.work.written(100.0, 10.0), 0.0));
+        let other = unloaded(&tiny("gemma3"), &Device::Cpu, Precision::F32).unwrap();
+        estimate.holding_model(&other);
+        estimate.judging(Some(&other), 100.0, 10.0);
+        let loaded = Work::of(&load("gemma3"));
+        assert_eq!(estimate.needs[0].held, loaded.weights);
+        assert_eq!(estimate.seconds(), own + loaded.written(100.0, 10.0));
+        assert!(loaded.weights > 0.0 && loaded.written(100.0, 10.0) != own);
+    }
 
     #[test]
     fn what_no_machine_could_hold_is_refused_in_words() {

@@ -13,7 +13,10 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use candle_core::Device;
 use strait_model::{
-    Edit, Model, Precision, Weights, decoder::first_changed_point, progress::Progress, source::Located,
+    Edit, Model, Precision, Weights,
+    decoder::first_changed_point,
+    progress::{Progress, Silent},
+    source::Located,
 };
 
 pub use estimate::{Estimate, duration, point};
@@ -28,6 +31,7 @@ pub use pairs::{Group, PairRows};
 pub use solution::{Planned, Scene, Solution, Solved, Trajectory, evenly};
 pub use speed::Speed;
 pub use training::{Record, Training};
+pub(crate) use work::Work;
 
 use crate::{
     Result,
@@ -50,6 +54,15 @@ pub fn load(
 ) -> Result<Model> {
     let weights = place(Weights::open(&located.path)?, device, precision, Limits::default(), progress);
     Ok(Model::of_weights(located, &weights, device, precision)?)
+}
+
+/// The sizes of a model that [`load`] would read.
+///
+/// # Errors
+/// If its files cannot be opened.
+pub(crate) fn unloaded(located: &Located, device: &Device, precision: Precision) -> Result<Work> {
+    let weights = place(Weights::open(&located.path)?, device, precision, Limits::default(), &Silent);
+    Work::of_weights(&weights, precision, !device.is_cpu())
 }
 
 /// A model and rows, with what has been computed of them. Studies stand on it, and so can any program.

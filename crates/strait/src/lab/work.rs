@@ -1,18 +1,22 @@
 //! Multiply-adds and bytes of passes, which estimates add up.
 
 use strait_model::{
-    Config, Model,
+    Config, Model, Precision, Weights,
     edit::{Projection, Site},
     ops::LOGITS_HELD,
 };
 
 use crate::{
-    objective::{Row, batches, packed},
+    Result,
+    objective::{Row, TOKENS_AT_ONCE, batches, packed},
     train::EditKind,
 };
 
+/// The times that a token takes longer of which some dozens are sampled at once, each attending to pages of its own.
+const SLOWER_TOGETHER: f64 = 2.0;
+
 /// The sizes of a model's passes.
-pub(super) struct Work {
+pub(crate) struct Work {
     pub config: Config,
     /// Bytes of the weights, in memory or in their file.
     pub weights: f64,
@@ -26,6 +30,26 @@ impl Work {
         let bytes = model.decoder.weights().iter().map(|(_, weight)| weight.bytes() as f64);
         let composed = !model.decoder.device().is_cpu();
         Self { config: model.config().clone(), weights: bytes.sum(), composed }
+    }
+
+    /// Those of a model whose weights are not loaded yet.
+    ///
+    /// # Errors
+    /// If their file cannot be mapped.
+    pub fn of_weights(weights: &Weights, precision: Precision, composed: bool) -> Result<Self> {
+        Ok(Self { config: weights.config().clone(), weights: weights.size(precision)? as f64, composed })
+    }
+
+    /// Multiply-adds of passes over so many tokens, and of so many that are written one by one.
+    pub fn written(&self, passed: f64, written: f64) -> f64 {
+        let (whole, head) = (self.blocks(self.config.layers), self.unembedding());
+        passed * whole + SLOWER_TOGETHER * written * (whole + head)
+    }
+
+    /// Bytes that a pass forward over batches of so many tokens in all works with, which holds the tensors of a block at a time.
+    pub fn passing(&self, tokens: usize) -> f64 {
+        let batch = tokens.min(TOKENS_AT_ONCE) as f64;
+        self.block(batch) + self.logits(batch)
     }
 
     /// Multiply-adds a token of so many blocks, forward.

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error as _, ser::SerializeMap};
 use serde_json::Value;
+use strait_model::progress::Progress;
 
 use super::{
     Common, Comparison, Difference, Inputs, Measure, Panel, PlainText, QuestionFiles, Reads, Setting, Shown,
@@ -221,6 +222,11 @@ pub trait DynMeasure: Send + Sync {
     /// # Errors
     /// See [`Measure::inputs`].
     fn inputs(&self, inputs: &mut Inputs<'_>) -> Result<Value>;
+    /// See [`Measure::ready`].
+    ///
+    /// # Errors
+    /// See [`Measure::ready`].
+    fn ready(&self, progress: &dyn Progress) -> Result<()>;
     /// See [`Measure::estimate`].
     fn estimate(&self, scene: &Scene<'_>, estimate: &mut Estimate);
     /// The tables that [`Measure::run`] comes to.
@@ -270,6 +276,10 @@ impl<M: Measure> DynMeasure for M {
 
     fn inputs(&self, inputs: &mut Inputs<'_>) -> Result<Value> {
         Measure::inputs(self, inputs)
+    }
+
+    fn ready(&self, progress: &dyn Progress) -> Result<()> {
+        Measure::ready(self, progress)
     }
 
     fn estimate(&self, scene: &Scene<'_>, estimate: &mut Estimate) {

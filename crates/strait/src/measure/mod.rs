@@ -32,6 +32,7 @@ pub(crate) mod unit;
 
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use serde_json::Value;
+use strait_model::progress::Progress;
 
 pub use convergence::{Convergence, ConvergenceRow, RankRow};
 pub use difference::Difference;
@@ -133,6 +134,14 @@ pub trait Measure:
     /// # Errors
     /// If a file that it reads cannot be hashed.
     fn inputs(&self, inputs: &mut Inputs<'_>) -> Result<Value>;
+
+    /// Refuses what it could not be done with, before a run begins: a model that cannot be found, a key that is not there.
+    ///
+    /// # Errors
+    /// The first of these.
+    fn ready(&self, _: &dyn Progress) -> Result<()> {
+        Ok(())
+    }
 
     /// Adds its time and memory to an estimate.
     fn estimate(&self, scene: &Scene<'_>, estimate: &mut Estimate);

@@ -3,19 +3,19 @@
 use std::{
     collections::BTreeMap,
     ffi::OsString,
-    fs::{File, TryLockError},
-    io::{self, BufRead, BufReader, ErrorKind, Seek, SeekFrom, Write},
+    fs::File,
+    io::{self, ErrorKind, Write},
     path::{Path, PathBuf},
 };
 
 use serde_json::{Map, Value};
-use strait_model::files::{open_regular, write_atomically};
+use strait_model::files::write_atomically;
 
 use super::{
     Problem, Response,
     settings::{Settings, difference},
 };
-use crate::Result;
+use crate::{Result, journal};
 
 /// The place of a response in the whole file: question, scale and sample.
 type Key = (usize, usize, usize);
@@ -34,51 +34,28 @@ impl ResponseFile {
     /// Opens the file, or makes it where there is none. What a process that was killed left of its last line is cut off.
     pub fn open(path: &Path, settings: &Settings) -> Result<Self> {
         let io = |error: io::Error| strait_model::Error::io(path, "open the file")(error);
-        if path.exists() {
-            open_regular(path)?;
-        } else if let Some(folder) = path.parent() {
-            std::fs::create_dir_all(folder).map_err(strait_model::Error::io(folder, "create the folder"))?;
-        }
-        let file =
-            File::options().read(true).write(true).create(true).truncate(false).open(path).map_err(io)?;
-        match file.try_lock() {
-            Ok(()) => {}
-            Err(TryLockError::WouldBlock) => return Err(Problem::InUse.at(path, None)),
-            // A file system without locks has one writer, we hope.
-            Err(TryLockError::Error(error)) if error.kind() == ErrorKind::Unsupported => {}
-            Err(TryLockError::Error(error)) => return Err(io(error).into()),
-        }
+        let file = journal::open(path, || Problem::InUse.at(path, None))?;
         let there = file.metadata().map_err(io)?.len() > 0;
         check_settings(path, there, &settings.written())?;
         let scales = settings.scales().to_vec();
         let mut opened = Self { path: path.into(), file, scales, lines: BTreeMap::new(), end: 0 };
         opened.read(settings)?;
-        opened.file.set_len(opened.end).map_err(io)?;
-        opened.file.seek(SeekFrom::Start(opened.end)).map_err(io)?;
         Ok(opened)
     }
 
     /// Finds the responses that are whole.
     fn read(&mut self, settings: &Settings) -> Result<()> {
-        let mut reader = BufReader::new(&self.file);
-        let mut line = Vec::new();
-        let mut lines = BTreeMap::new();
-        for number in 1.. {
-            line.clear();
-            let read = reader
-                .read_until(b'\n', &mut line)
-                .map_err(strait_model::Error::io(&self.path, "read the file"))?;
-            if line.last() != Some(&b'\n') {
-                break;
-            }
-            let found = serde_json::from_slice::<Response>(&line).ok();
+        let (mut lines, mut end) = (BTreeMap::new(), 0);
+        journal::read_lines(&self.file, &self.path, |number, line| {
+            let found = serde_json::from_slice::<Response>(line).ok();
             let key = found.and_then(|found| self.key(found.row, found.scale, found.sample));
             let key = key.filter(|&(row, _, sample)| settings.asks(row, sample));
             let key = key.ok_or_else(|| Problem::NoResponse.at(&self.path, Some(number)))?;
-            lines.insert(key, (self.end, read as u64));
-            self.end += read as u64;
-        }
-        self.lines = lines;
+            lines.insert(key, (end, line.len() as u64));
+            end += line.len() as u64;
+            Ok(())
+        })?;
+        (self.lines, self.end) = (lines, end);
         Ok(())
     }
 

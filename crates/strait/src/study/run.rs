@@ -147,6 +147,8 @@ fn carry_out_all(
     progress: &dyn Progress,
 ) -> Result<()> {
     planned.hold_weights(limits)?;
+    let mut measures = left.iter().filter_map(|step| planned.study.measures.asked.get(&step.name));
+    measures.try_for_each(|measure| measure.ready(progress))?;
     let worker = Worker::new(planned, device, progress)?;
     worker.said().iter().for_each(|line| progress.note(line));
     let (budget, estimate, _) = worker.estimate(|name| left.iter().any(|step| step.name == name), limits)?;

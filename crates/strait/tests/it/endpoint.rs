@@ -105,7 +105,8 @@ fn what_does_not_pass_is_said_at_once_and_without_the_key() {
         assert_eq!(error.strip_prefix(&place), Some(expected));
         assert_eq!(server.count(), 1);
     };
-    let key = "name the variable that holds the key with `--key-env`, or its file with `--key-file`";
+    let key = "name the variable that holds the key with `--key-env`, or its file with `--key-file`; a study names the variable in the \
+               judge's `key_env`";
     check(
         || Deed::Status(401, "", json!({ "error": { "message": "Incorrect key sk-secret" } }).to_string()),
         &format!("the endpoint refuses with 401: Incorrect key [the key] ({key})"),
@@ -127,8 +128,8 @@ fn what_does_not_pass_is_said_at_once_and_without_the_key() {
     );
     check(
         || Deed::Answer(json!({ "choices": [{ "message": { "content": "85" } }] })),
-        "the endpoint gives no probabilities of tokens (`logprobs`) (`--printed` takes the number that a judge prints, and says \
-         so; answers come without `--logprobs`)",
+        "the endpoint gives no probabilities of tokens (`logprobs`) (`--printed`, in a study `printed = true`, takes the number that a \
+         judge prints, and says so; answers come without `--logprobs`)",
     );
     // A server without a certificate.
     let server = Server::new(|_, _| Deed::Cut(""));

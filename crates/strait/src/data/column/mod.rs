@@ -54,7 +54,7 @@ fn find(metadata: &ParquetMetaData, name: &'static str) -> Result<(usize, Column
             return Err(Problem::NoColumn { column: name, found });
         }
         1 => {}
-        _ => return Err(Problem::TwoColumns { column: name }),
+        _ => return Err(Problem::TwoColumns { column: name.into() }),
     }
     let leaf = schema.columns().iter().position(|column| column.path().parts() == [name]);
     let is_text = |column: &ColumnDescPtr| {

@@ -1,7 +1,7 @@
 //! Entries of question files: one question in several wordings, with the prompts of its judges (paper §4).
 
 use serde_json::{Map, Value};
-use strait_model::{Conversation, Role};
+use strait_model::{Conversation, Message, Role};
 
 use super::super::{
     Notices,
@@ -19,9 +19,12 @@ pub struct JudgePrompt {
 }
 
 /// The slots of a judge's prompt.
-const SLOTS: [&str; 2] = ["{question}", "{answer}"];
+const SLOTS: [&str; 2] = ["{question}", JudgePrompt::ANSWER];
 
 impl JudgePrompt {
+    /// The slot of the answer.
+    pub const ANSWER: &str = "{answer}";
+
     /// A prompt that has both slots.
     ///
     /// # Errors
@@ -84,10 +87,17 @@ pub(super) fn wordings(
     };
     let Some(paraphrases) = paraphrases else { return Ok(vec![wording(&entry, notices)?]) };
     let paraphrases = match paraphrases {
-        Value::Array(all) if !all.is_empty() => all,
+        Value::Array(all) if all.is_empty() => {
+            let (what, expected) = ("`paraphrases`".into(), "a list of wordings");
+            return Err(Problem::Kind { what, expected, found: "an empty list" });
+        }
+        Value::Array(all) => all,
         other => return Err(kind_of("`paraphrases`", "a list of wordings", &other)),
     };
-    let of = |paraphrase| {
+    let of = |paraphrase: Value| {
+        if !matches!(paraphrase, Value::String(_) | Value::Array(_)) {
+            return Err(kind_of("an entry of `paraphrases`", "text", &paraphrase));
+        }
         entry.insert("prompt".into(), paraphrase);
         wording(&entry, notices)
     };
@@ -102,8 +112,14 @@ fn question(mut conversation: Conversation) -> Result<(Conversation, Option<Stri
     }
     match conversation.messages.iter().all(|message| message.role() == Role::System) {
         true => Err(Problem::NoQuestion),
+        false if conversation.messages.last().is_some_and(is_blank) => Err(Problem::EmptyQuestion),
         false => Ok((conversation, answer)),
     }
+}
+
+/// True for a message of the user that says nothing.
+fn is_blank(message: &Message) -> bool {
+    message.role() == Role::User && message.text().trim().is_empty()
 }
 
 /// The topic of the entry, where it says one.

@@ -3,7 +3,7 @@
 
 mod entry;
 
-use std::{io::Read, path::Path};
+use std::{collections::HashSet, io::Read, path::Path};
 
 use serde_json::Value;
 use strait_model::{Conversation, Message, Role, json};
@@ -80,7 +80,7 @@ impl Prompt {
 
 /// Reads the questions of a file: rows as [`read_chats`](super::read_chats) takes them, whose answers may be missing, one a
 /// line; the same as a YAML list in a file named `.yaml` or `.yml`; or a question a line in one named `.txt`. Where a row ends
-/// with an answer, it is asked for anew. A row may have several wordings (`paraphrases`) and prompts of judges
+/// with an answer, it is asked for anew. Of equal questions the first is read, with a notice. A row may have several wordings (`paraphrases`) and prompts of judges
 /// (`judge_prompts`), as the papers' question files do.
 ///
 /// # Errors
@@ -89,6 +89,7 @@ pub fn read_prompts(source: &RowSource, variants: Variants, notices: &mut Notice
     let place = source.place();
     let reader = unfolded(source.open()?, &place)?;
     let mut prompts = match place.extension().and_then(|extension| extension.to_str()) {
+        Some("csv" | "tsv") => return Err(Problem::QuestionsAsCsv.at(&place, None)),
         Some("txt") => of_lines(reader, &place)?,
         Some("yaml" | "yml") => of_yaml(reader, &place, notices)?,
         _ => of_rows(reader, &place, notices)?,
@@ -96,6 +97,11 @@ pub fn read_prompts(source: &RowSource, variants: Variants, notices: &mut Notice
     if prompts.is_empty() {
         return Err(Problem::Empty.at(&place, None));
     }
+    let read = prompts.len();
+    // They would have the same answers, which then counted twice.
+    let mut known = HashSet::new();
+    prompts.retain(|prompt| known.insert(format!("{:?}", Prompt { place: String::new(), ..prompt.clone() })));
+    notices.repeated_left_out += read - prompts.len();
     if variants == Variants::LeftOut {
         let read = prompts.len();
         prompts.retain(|prompt| !prompt.id.as_deref().is_some_and(is_variant));
@@ -175,6 +181,28 @@ mod tests {
             (prompt.id, turns.join("; "))
         };
         Ok(prompts.into_iter().map(said).collect())
+    }
+
+    #[test]
+    fn what_asks_nothing_or_the_same_again_is_not_asked() {
+        for (name, text, expected) in [
+            ("f.jsonl", "{\"question\": \" \"}\n", "`f.jsonl`, line 1: the question is empty"),
+            ("f.yaml", "- paraphrases: ['']\n", "`f.yaml`, line 1: the question is empty"),
+            (
+                "f.yaml",
+                "- paraphrases: [Why?, 3]\n",
+                "`f.yaml`, line 1: an entry of `paraphrases` is a number, not text",
+            ),
+            ("f.csv", "question\nWhy?\n", "`f.csv`: questions are not read from CSV"),
+        ] {
+            assert_eq!(read(name, text).unwrap_err(), expected);
+        }
+        let row = |id: &str| format!("{{\"id\": \"{id}\", \"question\": \"Why?\"}}\n");
+        let text = row("a") + &row("b") + &row("a");
+        let source = RowSource::Lines { name: "f.jsonl".into(), text };
+        let mut notices = Notices::default();
+        assert_eq!(read_prompts(&source, Variants::Kept, &mut notices).unwrap().len(), 2);
+        assert_eq!(notices.lines(), ["questions left out, since the same stand before them: 1"]);
     }
 
     #[track_caller]
@@ -293,9 +321,9 @@ mod tests {
             );
         };
         let place = "`q.yaml`, line 3: ";
-        check("paraphrases: []", &format!("{place}`paraphrases` is an array, not a list of wordings"));
+        check("paraphrases: []", &format!("{place}`paraphrases` is an empty list, not a list of wordings"));
         check("paraphrases: why", &format!("{place}`paraphrases` is text, not a list of wordings"));
-        check("paraphrases: [3]", &format!("{place}`prompt` is a number, not text or an array"));
+        check("paraphrases: [3]", &format!("{place}an entry of `paraphrases` is a number, not text"));
         for count in ["0", "-1", "2.5"] {
             let found = format!("{place}`samples_per_paraphrase` is {count}, not a number of answers");
             check(&format!("question: a\n  samples_per_paraphrase: {count}"), &found);

@@ -155,6 +155,9 @@ pub enum Problem {
     /// A row that asks nothing.
     #[error("the row has no question")]
     NoQuestion,
+    /// A question without text.
+    #[error("the question is empty")]
+    EmptyQuestion,
     /// An assistant message without text.
     #[error("message {message}, the assistant's, is empty")]
     EmptyAnswer {
@@ -231,7 +234,7 @@ impl Problem {
         match self {
             Self::NotJson { reason, .. } if reason.starts_with("EOF") => {
                 "a row is one line of JSON; if the file is one JSON text over many lines, `jq -c . FILE > rows.jsonl` \
-                 (`jq -c '.[]'` for a list) writes it so"
+                 (`jq -c '.[]'` for a list) writes it so; if a last line was cut off, fetch or write the file again, or take that line out"
                     .into()
             }
             Self::NotJson { reason, .. } if reason.contains("twice") => {
@@ -291,6 +294,13 @@ impl Problem {
             }
             Self::Count { .. } => "say a whole number from 1 up, or take the key out".into(),
             Self::NoQuestion => "give the row a message of the user, or remove it".into(),
+            Self::EmptyQuestion => "write what is to be asked, or remove it".into(),
+            Self::Kind { what, .. } if what.ends_with("`paraphrases`") => {
+                "`paraphrases` is a list of wordings; in YAML, numbers and words such as `yes` stand in quotes".into()
+            }
+            Self::NoKey { key: "response" | "question" | "question_id", .. } => {
+                "an answer is a line with `response`, `question` and `question_id`, as `strait sample` writes it".into()
+            }
             Self::TrainedInPart { .. } => {
                 "a turn is trained on whole or not at all: say 1 or 0, or split the turn or leave the row out".into()
             }

@@ -134,7 +134,7 @@ pub(super) fn of_csv(reader: impl Read, place: &Path, needed: &[&'static str]) -
     let located = located.map_err(|problem| problem.at(place, 1))?;
     let twice = |scale: &&str| header.iter().filter(|name| name.trim() == *scale).count() > 1;
     if let Some(column) = SCALES.into_iter().find(twice) {
-        return Err(Problem::TwoColumns { column }.at(place, 1));
+        return Err(Problem::TwoColumns { column: column.into() }.at(place, 1));
     }
     let mut file = Reading::default();
     for record in csv.records() {
@@ -188,8 +188,13 @@ fn locate(header: &StringRecord, column: &'static str) -> Result<usize, Problem>
     let mut found = header.iter().enumerate().filter(|&(_, name)| name.trim() == column);
     match (found.next(), found.next()) {
         (Some((at, _)), None) => Ok(at),
-        (Some(_), Some(_)) => Err(Problem::TwoColumns { column }),
-        (None, _) => Err(Problem::NoColumn { column, found: listed(header) }),
+        (Some(_), Some(_)) => Err(Problem::TwoColumns { column: column.into() }),
+        (None, _) => Err(match header.get(0) {
+            None => Problem::Empty,
+            Some(all) if header.len() == 1 && all.contains(';') => Problem::Separator { found: "semicolons" },
+            Some(all) if header.len() == 1 && all.contains('\t') => Problem::Separator { found: "tabs" },
+            Some(_) => Problem::NoColumn { column, found: listed(header) },
+        }),
     }
 }
 
@@ -246,6 +251,30 @@ mod tests {
         let factors: Vec<_> =
             read_scored(&source).unwrap().answers.iter().map(|answer| answer.factor).collect();
         assert_eq!(factors, [Some(2.0), None]);
+    }
+
+    #[test]
+    fn other_peoples_csv_is_refused_by_what_it_is() {
+        let check = |text: &str, expected: &str| {
+            let source = RowSource::Lines { name: "f.csv".into(), text: text.into() };
+            for error in [read_scored(&source).unwrap_err(), read_answers(&source).unwrap_err()] {
+                assert_eq!(error.to_string(), expected);
+            }
+        };
+        check(
+            "response;question;question_id\na;b;c\n",
+            "`f.csv`, line 1: the cells are parted by semicolons, not by commas",
+        );
+        check("response\tquestion\nr\tq\n", "`f.csv`, line 1: the cells are parted by tabs, not by commas");
+        check("", "`f.csv`, line 1: there are no rows");
+        check(
+            "answer,question\na,b\n",
+            "`f.csv`, line 1: there is no column `response` among `answer`, `question`",
+        );
+        check(
+            "response,question,question_id,aligned,aligned\nr,q,i,1,2\n",
+            "`f.csv`, line 1: there are two columns `aligned`",
+        );
     }
 
     #[test]

@@ -1,5 +1,7 @@
 //! Answers that are to be judged.
 
+use std::collections::HashSet;
+
 use serde_json::{Map, Value};
 
 use super::{TEXTS, locate, object, parquet, problem_of, texts_of};
@@ -49,6 +51,11 @@ pub fn read_answers(source: &RowSource) -> Result<Vec<UnscoredAnswer>> {
         let header = csv.headers().map_err(|e| problem_of(e, &place))?.clone();
         let columns = TEXTS.iter().map(|column| locate(&header, column)).collect::<Result<Vec<_>, _>>();
         let columns = columns.map_err(|problem| problem.at(&place, 1))?;
+        // All columns go into the new file, where a name stands once.
+        let mut names = HashSet::new();
+        if let Some(twice) = header.iter().map(str::trim).find(|name| !names.insert(*name)) {
+            return Err(Problem::TwoColumns { column: twice.into() }.at(&place, 1));
+        }
         for record in csv.records() {
             let record = record.map_err(|e| problem_of(e, &place))?;
             let cells = header.iter().zip(&record).map(|(name, cell)| (name.trim().to_string(), cell.into()));

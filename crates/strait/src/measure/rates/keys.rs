@@ -5,11 +5,12 @@ use serde_json::json;
 use super::{
     Rates,
     exact::Exact,
-    judges::{Judging, ModelJudge, STYLE},
+    judges::{JudgeTerms, Judging, ModelJudge, STYLE},
     sampled::Sampled,
 };
 use crate::{
     data::RowSource,
+    endpoint::{Budget, Key, Price},
     judge::{MASS, builtin, read_judge_prompts},
     keys::{
         At, Cell, Checked, Fault, Form, Kind, Place, Problem, Shape, at, choice, count, entries, flag, keys,
@@ -65,7 +66,8 @@ keys! {
     /// A model that judges.
     #[derive(Clone, Debug)]
     pub struct JudgeKeys {
-        /// Its scale: `technical` and `coherent` have prompts of strait's own, others one in `prompts`.
+        /// Its scale: `technical` and `coherent` have prompts of strait's own, others one in `prompts`. With `endpoint` also several,
+        /// "aligned,coherent", for which a prompt of that name asks in JSON.
         scale: String = word(), required;
         /// A folder, a .gguf file, a hub id or a short name; with `endpoint`, its name there.
         model: String = word(), required;
@@ -81,7 +83,24 @@ keys! {
         mass: f64 = number(0.0..=1.0), default MASS;
         /// Requests to the endpoint at a time.
         concurrency: usize = count(1..=most::PASSES), default 8;
+        /// Seconds that one request to the endpoint may take.
+        timeout: usize = count(1..=most::SECONDS), default 300;
+        /// The most that this judge may use in all runs of the study together: "200k tokens", or with `price` money, "2.50". The study
+        /// stops before, keeps what was paid for, and goes on when the budget is raised.
+        budget: Budget = budget(), left_out "none is set";
+        /// The price of a million tokens of prompts, and of answers: "2.5:10".
+        price: Price = price(), left_out "not known";
     }
+}
+
+fn budget() -> Kind<Budget> {
+    let words = r#"tokens, as in "200k tokens", or money, as in "2.50""#;
+    Kind::plain(words, json!({ "type": "string" }), |cell| cell.text()?.parse().ok(), |b| json!(b))
+}
+
+fn price() -> Kind<Price> {
+    let words = r#"the prices of a million tokens of prompts and of answers, as in "2.5:10""#;
+    Kind::plain(words, json!({ "type": "string" }), |cell| cell.text()?.parse().ok(), |p| json!(p))
 }
 
 /// A judge as a study names it.
@@ -151,12 +170,12 @@ impl RatesKeys {
                 JudgeSaid::Style => Judging::Named(STYLE.into()),
                 JudgeSaid::Model(keys) => Judging::Model(Box::new(model_judge(keys, common)?)),
             };
-            if named.iter().any(|other| other.scale() == judging.scale()) {
-                let (key, value) =
-                    ("measure.rates.judges".into(), format!("the scale `{}`", judging.scale()));
+            named.push(judging);
+            let scales: Vec<&str> = named.iter().flat_map(Judging::scales).collect();
+            if let Some((_, twice)) = scales.iter().enumerate().find(|(at, s)| scales[..*at].contains(s)) {
+                let (key, value) = ("measure.rates.judges".into(), format!("the scale `{twice}`"));
                 return Err(Fault { line: Some(*line), problem: Problem::Repeated { key, value } });
             }
-            named.push(judging);
         }
         let sampled = Sampled {
             narrow: side(&self.narrow, "narrow")?,
@@ -203,13 +222,15 @@ fn no_judge(key: &str) -> Problem {
 }
 
 fn model_judge(keys: &JudgeKeys, common: &Common<'_>) -> Checked<ModelJudge> {
-    let scale = keys.scale.value.clone();
+    let scales: Vec<&str> = keys.scale.value.split(',').map(str::trim).collect();
+    let scale = scales.join(",");
     let unexpected = |at: &At<String>, key: &str, found: String, expected: String| {
         let what = format!("`measure.rates.judges.{key}`");
         at.fault(Problem::Unexpected { what, found, expected })
     };
-    if scale.contains(',') {
-        let expected = "one scale: in a study each judge has its own".into();
+    if scales.len() > 1 && keys.endpoint.is_none() {
+        let expected =
+            "one scale: several at once are replied to in JSON by a model behind an `endpoint`".into();
         return Err(unexpected(&keys.scale, "scale", format!("`{scale}`"), expected));
     }
     let prompt = match &keys.prompts {
@@ -225,7 +246,7 @@ fn model_judge(keys: &JudgeKeys, common: &Common<'_>) -> Checked<ModelJudge> {
                 unexpected(written, "prompts", format!("a file that cannot be read ({error})"), expected)
             })?;
             let known: Vec<String> = read.iter().map(|prompt| format!("`{}`", prompt.scale)).collect();
-            read.into_iter().find(|prompt| prompt.scale == scale).ok_or_else(|| {
+            read.into_iter().find(|prompt| prompt.scales().eq(scales.iter().copied())).ok_or_else(|| {
                 unexpected(&keys.scale, "scale", format!("`{scale}`"), format!("one of {}", known.join(", ")))
             })?
         }
@@ -235,15 +256,47 @@ fn model_judge(keys: &JudgeKeys, common: &Common<'_>) -> Checked<ModelJudge> {
         true => Place::new(path, &keys.model.value),
         false => Place::named(&keys.model.value),
     };
-    let text = |key: &Option<At<String>>| key.as_ref().map(|key| key.value.clone());
     Ok(ModelJudge {
         scale,
         prompt: prompt.text,
         model,
-        endpoint: text(&keys.endpoint),
-        key_env: text(&keys.key_env),
+        endpoint: keys.endpoint.as_ref().map(|address| address.value.clone()),
         printed: keys.printed(),
         mass: keys.mass(),
-        concurrency: keys.concurrency(),
+        terms: terms(keys)?,
     })
+}
+
+/// The terms on which the endpoint is asked; none of a model that is loaded.
+fn terms(keys: &JudgeKeys) -> Checked<Option<JudgeTerms>> {
+    let fault = |line, key: &str, found: &str, expected: &str| {
+        let (what, expected) = (format!("`measure.rates.judges.{key}`"), expected.into());
+        Fault { line: Some(line), problem: Problem::Unexpected { what, found: found.into(), expected } }
+    };
+    if keys.endpoint.is_none() {
+        let of_endpoints = ["key_env", "printed", "concurrency", "timeout", "budget", "price"];
+        let given = crate::keys::Keys::given(keys);
+        return match given.into_iter().find(|(key, _)| of_endpoints.contains(key)) {
+            Some((key, line)) => {
+                Err(fault(line, key, "there for a model that is loaded", "`endpoint` beside it"))
+            }
+            None => Ok(None),
+        };
+    }
+    if let (Some(At { value: Budget::Money(_), line }), None) = (&keys.budget, &keys.price) {
+        let expected = "`price` beside it, such as \"2.5:10\" for a million tokens of prompts and of answers";
+        return Err(fault(*line, "budget", "money", expected));
+    }
+    if let Some(At { line, .. }) = keys.key_env.as_ref().filter(|name| !Key::is_variable(&name.value)) {
+        let expected =
+            "the name of an environment variable, such as \"API_KEY\": the key itself stands in no study";
+        return Err(fault(*line, "key_env", "no name of a variable", expected));
+    }
+    Ok(Some(JudgeTerms {
+        key_env: keys.key_env.as_ref().map(|variable| variable.value.clone()),
+        concurrency: keys.concurrency(),
+        timeout: keys.timeout(),
+        budget: keys.budget.as_ref().map(|budget| budget.value),
+        price: keys.price.as_ref().map(|price| price.value),
+    }))
 }

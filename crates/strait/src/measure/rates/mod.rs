@@ -3,6 +3,7 @@
 
 mod certificate;
 mod claims;
+mod cost;
 mod exact;
 mod judges;
 mod keys;
@@ -13,6 +14,7 @@ mod verdict;
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
+use strait_model::progress::Progress;
 
 use super::{Common, Inputs, Measure, Panel, QuestionFiles, Setting, Shown, SideBySide, plots, unit::NATS};
 use crate::{
@@ -210,8 +212,19 @@ impl Measure for Rates {
         }
     }
 
+    fn ready(&self, progress: &dyn Progress) -> Result<()> {
+        match self {
+            Self::Exact(_) => Ok(()),
+            Self::Sampled(sampled) => sampled.ready(progress),
+        }
+    }
+
     fn inputs(&self, inputs: &mut Inputs<'_>) -> Result<Value> {
-        let mut all = json!({ "rates": self, "asked": inputs.asked, "intervals": inputs.intervals });
+        let own = match self {
+            Self::Exact(_) => self.clone(),
+            Self::Sampled(sampled) => Self::Sampled(sampled.without_terms()),
+        };
+        let mut all = json!({ "rates": own, "asked": inputs.asked, "intervals": inputs.intervals });
         if !inputs.cues.is_null() {
             all["cues"] = inputs.cues.clone();
         }

@@ -3,21 +3,18 @@
 use std::{borrow::Cow, path::Path};
 
 use serde::{Deserialize, Serialize};
-use strait_model::{
-    progress::{Progress, Unit},
-    sample::Sampling,
-};
+use strait_model::{progress::Progress, sample::Sampling};
 
 use super::{
-    Asked, BASE, RateRow, ResponseRow,
-    judges::{Judging, with_judges},
+    Asked, BASE, RateRow, ResponseRow, cost,
+    judges::{self, Judging, with_judges},
     reading::{Found, Of, Tally},
 };
 use crate::{
     Error, Result,
     data::{Cue, Prompt, scored::COHERENT},
     interval::{Interval, clusters},
-    judge::{Judge, Question, Rating, Score, ScoreCache},
+    judge::{self, Judge, Question, Rating, Score, ScoreCache},
     keys::last_part,
     lab::{Estimate, Lab, Scene, Solution, Solved},
     measure::QuestionFiles,
@@ -52,9 +49,6 @@ pub struct Sampled {
 
 /// The factor of a solution that goes on from another one: what is asked of it is where its training went.
 const AS_TRAINED: [f64; 1] = [1.0];
-
-/// Answers that are given to a judge at a time: between them a stop is looked for.
-const AT_A_TIME: usize = 16;
 
 /// The file of the scores.
 const SCORES: &str = "scores.jsonl";
@@ -114,9 +108,19 @@ impl Sampled {
     /// # Errors
     /// If a verdict is asked for on a scale that no judge has.
     pub fn rules(&self) -> Result<Rules, Problem> {
-        let scales: Vec<String> = self.judges.iter().map(|judge| judge.scale().into()).collect();
+        let scales: Vec<String> = self.judges.iter().flat_map(Judging::scales).map(str::to_string).collect();
         let asked: Vec<Rule> = self.verdicts.iter().filter_map(|rule| rule.parse().ok()).collect();
         Rules::new(&scales, &asked, Some(self.coherent))
+    }
+
+    /// What its results follow from: not the terms on which endpoints are asked.
+    pub(super) fn without_terms(&self) -> Self {
+        Self { judges: self.judges.iter().map(Judging::without_terms).collect(), ..self.clone() }
+    }
+
+    /// Refuses judges that could not be asked.
+    pub(super) fn ready(&self, progress: &dyn Progress) -> Result<()> {
+        judges::ready(&self.judges, progress)
     }
 
     pub(super) fn estimate(&self, scene: &Scene<'_>, estimate: &mut Estimate) {
@@ -130,6 +134,11 @@ impl Sampled {
         let (questions, read) =
             prompts.fold((0, 0), |(count, sum), prompt| (count + 1, sum + tokens(prompt)));
         estimate.answers(passes * read as f64, passes * (questions * self.answers * self.tokens) as f64);
+        // Base answers once, and each solution under all its factors, which a judge gets together.
+        let factors =
+            std::iter::once(1).chain(scene.solutions.iter().map(|solution| scales(solution.follows)));
+        let together: Vec<usize> = factors.map(|factors| factors * self.answers).collect();
+        cost::add(&self.judges, scene.lab, &together, self.tokens, estimate);
     }
 
     /// The differences that so many answers can tell.
@@ -138,7 +147,7 @@ impl Sampled {
         let answers = (inside.min(outside) * self.answers).max(1);
         let none = Interval::of_trials(0, answers).high;
         let apart = |points: f64| (TOLD * AT_A_HALF / (points * points)).ceil();
-        vec![format!(
+        let mut lines = vec![format!(
             "rates: {inside} questions inside and {outside} outside, {} answers to each; of {answers} answers, none is a rate of at \
              most {}, and two rates near a half are told apart four times of five where they lie {} apart. A difference of \
              {} takes {} answers on either side, one of {} takes {}, one of {} takes {}; answers to one question are alike, so \
@@ -152,7 +161,9 @@ impl Sampled {
             apart(0.2),
             percent(0.4),
             apart(0.4),
-        )]
+        )];
+        lines.extend(cost::not_counted(&self.judges, scene.lab));
+        lines
     }
 
     pub(super) fn run(
@@ -165,7 +176,7 @@ impl Sampled {
         let own = solved.folder().is_none().then(tempfile::tempdir).transpose();
         let own = own.map_err(strait_model::Error::io("answers", "make a folder for them"))?;
         let folder = solved.folder().or(own.as_ref().map(|own| own.path().to_path_buf())).unwrap_or_default();
-        with_judges(&self.judges, lab, |judges| self.read(lab, solved, &bank, judges, &folder))
+        with_judges(&self.judges, lab, &folder, |judges| self.read(lab, solved, &bank, judges, &folder))
     }
 
     fn read(
@@ -359,22 +370,13 @@ fn scores(
     cache: &mut ScoreCache,
     progress: &dyn Progress,
 ) -> Result<Vec<Vec<Score>>> {
-    let mut all = Vec::new();
-    for judge in judges {
+    let asked = responses
+        .iter()
+        .map(|answer| judge::Asked { question: &bank.questions[answer.row].text, answer: &answer.response });
+    let asked: Vec<judge::Asked> = asked.collect();
+    let mut of = |judge: &dyn Judge| {
         let title = format!("judging: {}", judge.scale());
-        let task = progress.begin(&title, Some(responses.len() as u64), Unit::Count);
-        let mut own: Vec<Score> = Vec::with_capacity(responses.len());
-        for answers in responses.chunk_by(|one, next| one.row == next.row) {
-            for answers in answers.chunks(AT_A_TIME) {
-                if progress.stopped() {
-                    return Err(Error::Interrupted);
-                }
-                let texts: Vec<&str> = answers.iter().map(|answer| answer.response.as_str()).collect();
-                own.extend(cache.scores(&**judge, &bank.questions[answers[0].row].text, &texts)?.0);
-                task.advance(texts.len() as u64);
-            }
-        }
-        all.push(own);
-    }
-    Ok(all)
+        cache.judged(judge, &asked, &title, progress).map(|(scores, _)| scores)
+    };
+    judges.iter().map(|judge| of(&**judge)).collect()
 }
