@@ -60,6 +60,11 @@ impl Heat {
     }
 }
 
+/// Heat maps side by side, as far as there is room.
+pub(crate) fn side_by_side(maps: &[Heat]) -> Markup {
+    html! { @if !maps.is_empty() { div.maps { @for map in maps { (map.table()) } } } }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -9,6 +9,7 @@ use crate::{
     measure::{Panel, Shown, list::ALL, records},
     page::{
         Page, Section, figure_group,
+        heat::side_by_side,
         html::{answer, bullets, definitions, folded, marked, paragraph, table, verbatim},
         numbers::quoted,
     },
@@ -62,7 +63,7 @@ fn section(panel: &Panel, shown: &Shown<'_>) -> Option<Section> {
     let body = html! {
         (paragraph(panel.reading))
         (paragraph(&(panel.say)(shown)))
-        @for map in &maps { (map.table()) }
+        (side_by_side(&maps))
         @for group in &figures { (figure_group(group)) }
         @if panel.listed { (table(own, !is_drawn)) }
         @for compared in compared { (table(compared, false)) }

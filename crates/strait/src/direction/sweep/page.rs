@@ -11,7 +11,7 @@ use crate::{
         Groups, Page, Section,
         figure::{Look, axis},
         figure_group,
-        heat::{Cell, Heat},
+        heat::{Cell, Heat, side_by_side},
         html::{bullets, paragraph, table},
         lanes,
         numbers::{number, percent, quoted},
@@ -148,7 +148,7 @@ pub fn page(
     if !steered.is_empty() {
         let body = html! {
             (paragraph(STEERING))
-            @for map in maps(steered) { (map.table()) }
+            (side_by_side(&maps(steered)))
             (table(&Table::of(steered), false))
             (table(&Table::of(domains), true))
         };

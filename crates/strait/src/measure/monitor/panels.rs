@@ -52,12 +52,12 @@ fn draw(shown: &Shown<'_>) -> Groups {
             [("taught answers", row.detection), ("plain answers", row.false_alarms)]
                 .map(|(name, share)| (row.solution.clone(), format!("{name}, {side}"), share))
         })
+        // Too few plain answers give no threshold.
+        .filter(|(.., share)| share.value.is_finite())
         .collect();
-    match areas.is_empty() {
-        true => Vec::new(),
-        false => vec![
-            vec![plots::lines("Monitors beside baselines", &shown.solutions, &areas, "AUROC")],
-            vec![plots::lines("Alarms at the threshold", &shown.solutions, &shares, "share of answers")],
-        ],
-    }
+    let figure = |caption, lines: &[plots::Line], title| {
+        (!lines.is_empty()).then(|| vec![plots::lines(caption, &shown.solutions, lines, title)])
+    };
+    let areas = figure("Monitors beside baselines", &areas, "AUROC");
+    areas.into_iter().chain(figure("Alarms at the threshold", &shares, "share of answers")).collect()
 }
