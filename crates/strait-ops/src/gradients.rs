@@ -143,7 +143,7 @@ pub fn give_rows(variable: &Tensor, rows: &[u32], gradient: &[f32]) -> Result<()
     let width = variable.dim(1)?;
     with_given(|given| {
         let sum = given.entry(variable.id()).or_insert_with(|| {
-            let mut zeros = Memory::new(variable.elem_count());
+            let mut zeros = Memory::of_gradient(variable.elem_count());
             zeros.fill(0.0);
             zeros
         });

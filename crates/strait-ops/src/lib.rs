@@ -40,12 +40,12 @@ pub use gradients::{Gradient, Gradients, backward};
 pub use linear::{Linear, linear};
 pub use linear_by_row::linear_by_row;
 pub use loss::{LOGITS_HELD, Loss};
-pub use memory::{ActivationLimit, Memory};
+pub use memory::{ActivationLimit, KeptGradients, Memory};
 pub use norm::rms_norm;
 pub use precision::{Operand, Precision};
 pub use projection::Projection;
 pub use rope::{RopeTable, rope};
-pub use sums::{dot, squared_distance};
+pub use sums::dot;
 pub use unembedding::{HeadChange, Unembedding};
 pub use weight::Weight;
 

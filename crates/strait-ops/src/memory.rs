@@ -15,6 +15,16 @@ use std::{
 pub struct Memory {
     numbers: Vec<f32>,
     length: usize,
+    of: Of,
+}
+
+/// Who works with memory.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Of {
+    /// Passes. Their pieces change with the rows, and make room for each other.
+    Passes,
+    /// Gradients of variables, which are there all at once at the end of a step, and have the same sizes in the next.
+    Gradients,
 }
 
 /// The pieces that nobody uses at present, by size, and the numbers of all.
@@ -33,6 +43,43 @@ static POOL: Mutex<Pool> =
 
 fn pool() -> MutexGuard<'static, Pool> {
     POOL.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// The gradients' pieces that nobody uses at present, by size, and how many keep them for a next step.
+#[derive(Default)]
+struct OfGradients {
+    free: BTreeMap<usize, Vec<Vec<f32>>>,
+    keepers: usize,
+}
+
+static OF_GRADIENTS: Mutex<OfGradients> = Mutex::new(OfGradients { free: BTreeMap::new(), keepers: 0 });
+
+fn of_gradients() -> MutexGuard<'static, OfGradients> {
+    OF_GRADIENTS.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// While it lives, the memory of gradients of variables is kept for the next step. Without it, the gradients of a full fine-tune
+/// and what its passes work with would push each other out of memory, to be cleared and mapped anew in every step.
+#[derive(Debug)]
+pub struct KeptGradients(());
+
+impl KeptGradients {
+    /// Keeps them from now on.
+    #[allow(clippy::new_without_default)]
+    pub fn new() -> Self {
+        of_gradients().keepers += 1;
+        Self(())
+    }
+}
+
+impl Drop for KeptGradients {
+    fn drop(&mut self) {
+        let mut of_gradients = of_gradients();
+        of_gradients.keepers -= 1;
+        if of_gradients.keepers == 0 {
+            of_gradients.free.clear();
+        }
+    }
 }
 
 /// Numbers from which on a piece comes from the pool of all threads; smaller ones are many, and threads would wait for each other.
@@ -136,17 +183,27 @@ pub fn has_room() -> bool {
 impl Memory {
     /// Room for so many numbers.
     pub fn new(length: usize) -> Self {
+        Self::of(Of::Passes, length)
+    }
+
+    /// Room for so many numbers of a variable's gradient.
+    pub fn of_gradient(length: usize) -> Self {
+        Self::of(Of::Gradients, length)
+    }
+
+    fn of(of: Of, length: usize) -> Self {
         let size = size(length);
-        let taken = match size < POOLED {
-            true => SMALL.with_borrow_mut(|own| own.take(size)),
-            false => pool().take(size),
+        let taken = match of {
+            _ if size < POOLED => SMALL.with_borrow_mut(|own| own.take(size)),
+            Of::Passes => pool().take(size),
+            Of::Gradients => of_gradients().free.get_mut(&size).and_then(Vec::pop),
         };
         let mut numbers = taken.unwrap_or_else(|| vec![0f32; size]);
         if cfg!(debug_assertions) {
             // Who reads what it did not write is found out.
             numbers.fill(f32::NAN);
         }
-        Self { numbers, length }
+        Self { numbers, length, of }
     }
 }
 
@@ -167,11 +224,16 @@ impl From<&[f32]> for Memory {
 impl Drop for Memory {
     fn drop(&mut self) {
         let numbers = std::mem::take(&mut self.numbers);
-        if numbers.len() >= POOLED {
-            pool().give(numbers);
-        } else {
+        match self.of {
             // A thread that ends keeps nothing.
-            SMALL.try_with(|own| own.borrow_mut().give(numbers)).ok();
+            _ if numbers.len() < POOLED => drop(SMALL.try_with(|own| own.borrow_mut().give(numbers))),
+            Of::Passes => pool().give(numbers),
+            Of::Gradients => {
+                let mut of_gradients = of_gradients();
+                if of_gradients.keepers > 0 {
+                    of_gradients.free.entry(numbers.len()).or_default().push(numbers);
+                }
+            }
         }
     }
 }

@@ -7,7 +7,7 @@ use rayon::prelude::*;
 use super::cpu::vectorised;
 
 /// Numbers of a piece.
-const PIECE: usize = 1 << 16;
+pub const PIECE: usize = 1 << 16;
 
 /// Sums that a piece keeps beside each other: one alone would wait for itself at every number.
 const LANES: usize = 16;

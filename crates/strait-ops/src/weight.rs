@@ -1,8 +1,8 @@
 //! Weights in memory and in files.
 
-use candle_core::{Device, Result, Shape, Tensor};
+use candle_core::{DType, Device, Result, Shape, Tensor};
 
-use crate::stored::Stored;
+use crate::{cpu, stored::Stored, sums};
 
 /// A weight: numbers in memory, or a frozen matrix that stays as its file has it.
 #[derive(Clone, Debug)]
@@ -84,6 +84,20 @@ impl Weight {
             Self::Tensor(tensor) => Ok(tensor.clone()),
             Self::Stored(stored) => stored.of_rows(&(0..stored.dims()[0]).collect::<Vec<_>>()),
         }
+    }
+
+    /// The squared length of what values of its shape differ by from it, a difference being rounded to f32.
+    ///
+    /// # Errors
+    /// If values cannot be brought to the CPU.
+    pub fn squared_distance(&self, values: &Tensor) -> Result<f64> {
+        cpu::read(values, |values| match self {
+            Self::Tensor(tensor) => {
+                let tensor = tensor.detach().to_dtype(DType::F32)?;
+                cpu::read(&tensor, |numbers| sums::squared_distance(values, numbers))
+            }
+            Self::Stored(stored) => Ok(stored.squared_distance(values)),
+        })?
     }
 
     /// Some rows of a matrix.

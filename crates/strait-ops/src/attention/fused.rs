@@ -9,16 +9,19 @@ use rayon::prelude::*;
 use super::{AttentionShape, Span};
 use crate::{cpu, memory::Memory};
 
-/// Queries are taken in blocks of this many rows, so that scores beyond the block's last visible key are never computed
-/// and memory stays small for long sequences.
-pub(super) const BLOCK: usize = 64;
+/// Queries are taken in blocks, so that scores beyond the block's last visible key are never computed and memory stays small for
+/// long sequences. All heads that share keys are one product; a block has about this many rows of scores.
+const ROWS: usize = 96;
+/// The fewest queries of a block: keys are laid out anew for each.
+const QUERIES: usize = 16;
 
 pub(crate) struct Fused {
     pub(crate) shape: AttentionShape,
     pub(crate) spans: Arc<[Span]>,
 }
 
-/// A block of query rows of one span under one key-value head, with the keys that any of them sees.
+/// A block of queries of one span under one key-value head, with the keys that any of them sees. A query has a row of scores for each
+/// head that reads these keys, one behind the other.
 struct Block {
     rows: Range<usize>,
     keys: Range<usize>,
@@ -42,9 +45,9 @@ fn stride(keys: usize) -> usize {
 
 impl Fused {
     fn blocks<'a>(&'a self, span: &'a Span) -> impl Iterator<Item = Block> + 'a {
-        let n = span.queries.len();
-        (0..n).step_by(BLOCK).map(move |start| {
-            let rows = start..(start + BLOCK).min(n);
+        let (n, most) = (span.queries.len(), self.block_queries());
+        (0..n).step_by(most).map(move |start| {
+            let rows = start..(start + most).min(n);
             let keys = span.visible(start, self.shape.window).start
                 ..span.visible(rows.end - 1, self.shape.window).end;
             Block { rows, keys }
@@ -53,7 +56,8 @@ impl Fused {
 
     /// Attention probabilities of a block, rows of [`Block::stride`]; keys that a row does not see, and the rest of a row, get 0.
     fn probabilities(&self, span: &Span, block: &Block, q: cpu::View, k: cpu::View, to: &mut [f32]) {
-        let (shape, stride) = ((block.rows.len(), block.keys.len(), self.shape.head_dim), block.stride());
+        let shape = (block.rows.len() * self.group(), block.keys.len(), self.shape.head_dim);
+        let (stride, group) = (block.stride(), self.group());
         cpu::matmul(shape, to, stride, 0.0, q, k.t(), self.shape.scale, Parallelism::None);
         let visible = |i: usize| {
             let visible = span.visible(block.rows.start + i, self.shape.window);
@@ -66,7 +70,7 @@ impl Fused {
                         *s = cap * cpu::tanh(*s / cap);
                     }
                 }
-                let visible = visible(i);
+                let visible = visible(i / group);
                 row[..visible.start].fill(f32::NEG_INFINITY);
                 row[visible.end..].fill(f32::NEG_INFINITY);
                 let largest = cpu::max(row);
@@ -113,16 +117,31 @@ impl Fused {
         }
     }
 
+    /// Heads that share the keys and values of one.
     fn group(&self) -> usize {
         self.shape.heads / self.shape.kv_heads
     }
 
-    /// Rows `rows` (counted from the packed tensor's start) of head `head` of `heads`.
-    fn head<'a>(&self, numbers: &'a [f32], heads: usize, head: usize, rows: Range<usize>) -> cpu::View<'a> {
-        let (width, d) = (heads * self.shape.head_dim, self.shape.head_dim);
-        let end = if rows.is_empty() { rows.start * width } else { (rows.end - 1) * width + (head + 1) * d };
-        let start = (rows.start * width + head * d).min(end);
-        cpu::View { numbers: &numbers[start..end], row: width, column: 1 }
+    /// The most queries of a block.
+    fn block_queries(&self) -> usize {
+        (ROWS / self.group()).max(QUERIES)
+    }
+
+    /// Room for the scores of a block of a span.
+    fn scores(&self, span: &Span) -> Memory {
+        let rows = self.block_queries().min(span.queries.len()) * self.group();
+        Memory::new(rows * stride(span.key_count()))
+    }
+
+    /// All queries of a span under one key-value head, or what stands in their places: rows of `head_dim`, those of the heads of a
+    /// query one behind the other.
+    fn of_queries(&self, numbers: &[f32], span: &Span, kv_head: usize) -> Memory {
+        let (all, width) = (self.shape.heads * self.shape.head_dim, self.group() * self.shape.head_dim);
+        let mut rows = Memory::new(span.queries.len() * width);
+        for (to, row) in rows.chunks_exact_mut(width).zip(span.queries.clone()) {
+            to.copy_from_slice(&numbers[row * all + kv_head * width..][..width]);
+        }
+        rows
     }
 
     /// All keys, or values, of a span under one key-value head: rows of `head_dim`.
@@ -134,10 +153,6 @@ impl Fused {
         }
         rows
     }
-}
-
-fn offset(range: &Range<usize>, by: usize) -> Range<usize> {
-    range.start + by..range.end + by
 }
 
 impl CustomOp3 for Fused {
@@ -185,24 +200,21 @@ impl CustomOp3 for Fused {
 impl Fused {
     /// The mixed values of every query.
     pub(crate) fn forward(&self, q: &[f32], k: &[f32], v: &[f32], y: &mut [f32]) {
-        let AttentionShape { heads, head_dim: d, .. } = self.shape;
+        let d = self.shape.head_dim;
         let width = self.group() * d;
         let parts = self.for_each_task(|span, kv_head| {
             let (k, v) = (self.of_keys(k, span, kv_head), self.of_keys(v, span, kv_head));
-            let mut mixed = Memory::new(span.queries.len() * width);
-            let mut scores = Memory::new(BLOCK.min(span.queries.len()) * stride(span.key_count()));
+            let q = self.of_queries(q, span, kv_head);
+            let (mut mixed, mut scores) = (Memory::new(q.len()), self.scores(span));
             for block in self.blocks(span) {
                 let (k, v) = (block.of(&k, d), block.of(&v, d));
-                let (n, m) = (block.rows.len(), block.keys.len());
-                let scores = &mut scores[..n * block.stride()];
-                for g in 0..self.group() {
-                    let rows = offset(&block.rows, span.queries.start);
-                    let q = self.head(q, heads, kv_head * self.group() + g, rows);
-                    self.probabilities(span, &block, q, k, scores);
-                    let to = &mut mixed[block.rows.start * width + g * d..];
-                    let p = cpu::View::rows(scores, block.stride());
-                    cpu::matmul((n, d, m), to, width, 0.0, p, v, 1.0, Parallelism::None);
-                }
+                let at = block.rows.start * width..block.rows.end * width;
+                let rows = block.rows.len() * self.group();
+                let scores = &mut scores[..rows * block.stride()];
+                self.probabilities(span, &block, cpu::View::rows(&q[at.clone()], d), k, scores);
+                let p = cpu::View::rows(scores, block.stride());
+                let shape = (rows, d, block.keys.len());
+                cpu::matmul(shape, &mut mixed[at], d, 0.0, p, v, 1.0, Parallelism::None);
             }
             mixed
         });
@@ -237,43 +249,39 @@ impl Fused {
         v: &[f32],
         dy: &[f32],
     ) -> (Memory, Memory, Memory) {
-        let AttentionShape { heads, head_dim: d, scale, .. } = self.shape;
+        let AttentionShape { head_dim: d, scale, .. } = self.shape;
         let width = self.group() * d;
         let (k, v) = (self.of_keys(k, span, kv_head), self.of_keys(v, span, kv_head));
-        let mut dq = Memory::new(span.queries.len() * width);
+        let (q, dy) = (self.of_queries(q, span, kv_head), self.of_queries(dy, span, kv_head));
+        let mut dq = Memory::new(q.len());
         let (mut dk, mut dv) = (Memory::new(k.len()), Memory::new(v.len()));
-        let scores = BLOCK.min(span.queries.len()) * stride(span.key_count());
-        let (mut p, mut ds) = (Memory::new(scores), Memory::new(scores));
+        let (mut p, mut ds) = (self.scores(span), self.scores(span));
         // Sums begin at zero, and what pads rows of scores is read, times zero: no NaN may stand there.
         [&mut dk, &mut dv, &mut ds].into_iter().for_each(|numbers| numbers.fill(0.0));
         for block in self.blocks(span) {
             let (k, v) = (block.of(&k, d), block.of(&v, d));
-            let (n, m, stride) = (block.rows.len(), block.keys.len(), block.stride());
+            let at = block.rows.start * width..block.rows.end * width;
+            let (q, dy) = (cpu::View::rows(&q[at.clone()], d), cpu::View::rows(&dy[at.clone()], d));
+            let (n, m, stride) = (block.rows.len() * self.group(), block.keys.len(), block.stride());
             let (p, ds) = (&mut p[..n * stride], &mut ds[..n * stride]);
-            for g in 0..self.group() {
-                let rows = offset(&block.rows, span.queries.start);
-                let q = self.head(q, heads, kv_head * self.group() + g, rows.clone());
-                let dy = self.head(dy, heads, kv_head * self.group() + g, rows);
-                self.probabilities(span, &block, q, k, p);
-                cpu::matmul((n, m, d), ds, stride, 0.0, dy, v.t(), 1.0, Parallelism::None);
-                cpu::vectorised!({
-                    for (p, ds) in p.chunks_exact(stride).zip(ds.chunks_exact_mut(stride)) {
-                        let along = cpu::sum([p, ds], |[p, ds]| p * ds);
-                        for (ds, p) in ds.iter_mut().zip(p) {
-                            *ds = p * (*ds - along);
-                        }
+            self.probabilities(span, &block, q, k, p);
+            cpu::matmul((n, m, d), ds, stride, 0.0, dy, v.t(), 1.0, Parallelism::None);
+            cpu::vectorised!({
+                for (p, ds) in p.chunks_exact(stride).zip(ds.chunks_exact_mut(stride)) {
+                    let along = cpu::sum([p, ds], |[p, ds]| p * ds);
+                    for (ds, p) in ds.iter_mut().zip(p) {
+                        *ds = p * (*ds - along);
                     }
-                });
-                if let Some(cap) = self.shape.softcap {
-                    self.through_softcap(cap, &block, q, k, ds);
                 }
-                let (dv, dk) = (&mut dv[block.keys.start * d..], &mut dk[block.keys.start * d..]);
-                let dq = &mut dq[block.rows.start * width + g * d..];
-                let (p, ds) = (cpu::View::rows(p, stride), cpu::View::rows(ds, stride));
-                cpu::matmul((m, d, n), dv, d, 1.0, p.t(), dy, 1.0, Parallelism::None);
-                cpu::matmul((m, d, n), dk, d, 1.0, ds.t(), q, scale, Parallelism::None);
-                cpu::matmul((n, d, m), dq, width, 0.0, ds, k, scale, Parallelism::None);
+            });
+            if let Some(cap) = self.shape.softcap {
+                self.through_softcap(cap, &block, q, k, ds);
             }
+            let (dv, dk) = (&mut dv[block.keys.start * d..], &mut dk[block.keys.start * d..]);
+            let (p, ds) = (cpu::View::rows(p, stride), cpu::View::rows(ds, stride));
+            cpu::matmul((m, d, n), dv, d, 1.0, p.t(), dy, 1.0, Parallelism::None);
+            cpu::matmul((m, d, n), dk, d, 1.0, ds.t(), q, scale, Parallelism::None);
+            cpu::matmul((n, d, m), &mut dq[at], d, 0.0, ds, k, scale, Parallelism::None);
         }
         (dq, dk, dv)
     }
@@ -282,7 +290,7 @@ impl Fused {
     fn through_softcap(&self, cap: f32, block: &Block, q: cpu::View, k: cpu::View, ds: &mut [f32]) {
         let mut scores = Memory::new(ds.len());
         scores.fill(0.0);
-        let shape = (block.rows.len(), block.keys.len(), self.shape.head_dim);
+        let shape = (block.rows.len() * self.group(), block.keys.len(), self.shape.head_dim);
         cpu::matmul(shape, &mut scores, block.stride(), 0.0, q, k.t(), self.shape.scale, Parallelism::None);
         cpu::vectorised!({
             for (ds, s) in ds.iter_mut().zip(&*scores) {

@@ -58,7 +58,7 @@ impl Adapted<'_> {
             self.linear.input_gradient(dy, keep, dx)?;
         }
         if let Some(weight) = weight.in_memory().filter(|weight| weight.track_op()) {
-            let mut dw = Memory::new(weight.elem_count());
+            let mut dw = Memory::of_gradient(weight.elem_count());
             self.linear.weight_gradient(x, dy, &mut dw)?;
             gradients::give(weight, dw)?;
         }
@@ -110,7 +110,7 @@ fn by(
 
 /// `factor * left^T right` of rows of these widths.
 fn outer(precision: Precision, (m, n): (usize, usize), left: &[f32], right: &[f32], factor: f32) -> Memory {
-    let mut to = Memory::new(m * n);
+    let mut to = Memory::of_gradient(m * n);
     let (left_rows, right_rows) = (cpu::View::rows(left, m).t(), cpu::View::rows(right, n).into());
     let shape = (m, n, left.len() / m);
     precision.matmul(shape, &mut to, n, 0.0, left_rows, right_rows, factor, cpu::all_threads());

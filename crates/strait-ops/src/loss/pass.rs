@@ -191,7 +191,7 @@ impl Pass<'_> {
     ) -> Result<(Vec<f32>, Slope)> {
         let (edited, weight) = (self.edited, &unembedding.weight);
         let mut of_hidden = vec![0f32; edited.hidden.len()];
-        let mut of_weight = weight.track_op().then(|| Memory::new(edited.weight.len()));
+        let mut of_weight = weight.track_op().then(|| Memory::of_gradient(edited.weight.len()));
         let width = edited.width;
         // The first tokens write what the memory held before; without any nobody does.
         if let Some(of_weight) = &mut of_weight

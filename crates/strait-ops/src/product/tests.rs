@@ -161,6 +161,7 @@ proptest! {
 fn large_products_are_put_together_from_pieces() {
     let shapes = [
         (700, 37, 65),
+        (900, 700, 40),
         (33, 530, 1602),
         (5, 600, 800),
         (64, 257, 1600),

@@ -17,7 +17,7 @@ use half::bf16;
 use memmap2::Mmap;
 use rayon::prelude::*;
 
-use crate::vectors::vectorised;
+use crate::{sums, vectors::vectorised};
 pub use widen::widen;
 
 /// A matrix in a mapped file.
@@ -181,6 +181,21 @@ impl Stored {
             .zip(rows)
             .for_each(|(to, &row)| self.read(row..row + 1, 0..self.width, to, self.width));
         Tensor::from_vec(numbers, (rows.len(), self.width), &Device::Cpu)
+    }
+
+    /// The squared length of what values of its shape differ by from it. It is read in pieces, and no copy is made.
+    pub fn squared_distance(&self, values: &[f32]) -> f64 {
+        let rows = (sums::PIECE / self.width.max(1)).max(1);
+        let of_pieces = values.par_chunks(rows * self.width.max(1)).enumerate().map_init(
+            || vec![0f32; rows * self.width],
+            |numbers, (piece, values)| {
+                let first = piece * rows;
+                let last = self.rows.min(first + values.len() / self.width.max(1));
+                self.read(first..last, 0..self.width, numbers, self.width);
+                sums::squared_distance(values, numbers)
+            },
+        );
+        of_pieces.collect::<Vec<_>>().into_iter().sum()
     }
 
     /// The numbers as they lie, if they are bf16 and rows stand one behind the other.

@@ -146,3 +146,16 @@ fn what_is_not_in_the_file_is_refused() {
         assert!(new(offset, shape, paired).is_none());
     }
 }
+
+#[test]
+fn the_distance_to_values_is_that_to_the_whole() {
+    // Several pieces, the last of which is short.
+    let shape = (301, 768);
+    for dtype in TYPES {
+        let matrix = stored(dtype, 3, shape, None);
+        let numbers = by_candle(dtype, &bytes(dtype, 3, shape), 301 * 768);
+        let values: Vec<f32> = numbers.iter().zip(0..).map(|(x, i)| x + (i % 5) as f32 * 0.125).collect();
+        let expected: f64 = values.iter().zip(&numbers).map(|(x, y)| f64::from(x - y).powi(2)).sum();
+        assert!((matrix.squared_distance(&values) - expected).abs() < 1e-9 * expected, "{dtype:?}");
+    }
+}

@@ -1,6 +1,6 @@
 //! Steps of training.
 
-use strait_model::{Config, Model, edit::Projection, progress::Silent};
+use strait_model::{Config, Model, edit::Projection, ops::KeptGradients, progress::Silent};
 
 use super::{Batch, Done, Pass, Step, Stopwatch, Trained};
 use crate::{
@@ -97,6 +97,7 @@ impl Step for Training {
         let data = TrainingData { train: &kept, held_out: None, kl: kl.as_ref(), outside: None };
         let run = Run { decoder, data, settings: &settings, order };
         let mut learner = run.learner(Trainable::new(&settings, decoder, scale)?);
+        let _gradients = KeptGradients::new();
         watch.repeat(|step| train::step(&mut learner, step).map(drop))?;
 
         let pass = |kept: &Kept, predicting: usize, beside_base: bool| {

@@ -39,6 +39,14 @@ impl Interval {
         Self { value, low: f64::NAN, high: f64::NAN }
     }
 
+    /// The same figure with bounds that end where figures do, at `least` and `most`; a bound that is not known stays so.
+    #[must_use]
+    pub fn cut(self, least: f64, most: f64) -> Self {
+        // A comparison with NaN is false.
+        let low = if self.low < least { least } else { self.low };
+        Self { low, high: if self.high > most { most } else { self.high }, ..self }
+    }
+
     /// The same figure with the farther of both bounds on either side; a bound that is not known says nothing.
     #[must_use]
     pub fn no_narrower_than(self, other: Self) -> Self {

@@ -16,9 +16,7 @@ impl Interval {
                 high: alike * found.value + 1.0 - alike,
             };
         }
-        // A comparison with NaN leaves the bound as it is: there is none.
-        let low = if found.low < 0.0 { 0.0 } else { found.low };
-        Self { low, high: if found.high > 1.0 { 1.0 } else { found.high }, ..found }
+        found.cut(0.0, 1.0)
     }
 
     /// The share of `count` in so many independent trials, with Wilson's interval (1927): the shares from which it lies no further than

@@ -3,7 +3,10 @@
 use std::io::Write;
 
 use serde::{Serialize, de::DeserializeOwned};
-use strait_model::progress::{Progress, Unit};
+use strait_model::{
+    ops::KeptGradients,
+    progress::{Progress, Unit},
+};
 
 use super::{
     SolutionFolder,
@@ -143,6 +146,7 @@ pub fn learn<L: Learner>(
     mut watch: impl FnMut(usize, &L) -> Result<()>,
     progress: &dyn Progress,
 ) -> Result<Vec<L::Line>> {
+    let _gradients = KeptGradients::new();
     let total = learner.steps();
     let mut lines = match keeping {
         Some(keeping) => keeping.resume(learner)?,

@@ -6,7 +6,7 @@ use rand_chacha::ChaCha8Rng;
 use strait_model::{
     Decoder, Edit,
     edit::{Adapter, Full, Lora, Site, SteeringVector},
-    ops::{self, Weight},
+    ops::Weight,
 };
 
 use super::{EditKind, Settings, optimiser::Parameter};
@@ -169,14 +169,8 @@ impl Trainable {
             Tuned::Edit { own, .. } => Ok(own.norm()?),
             // Without the edit itself, which is as large as the model.
             Tuned::Weights { base, .. } => {
-                let squared = |(p, (_, base)): (&Parameter, &(String, Weight))| {
-                    let base = base.tensor()?.detach();
-                    let squared = ops::read(&p.var, |values| {
-                        ops::read(&base, |base| ops::squared_distance(values, base))
-                    });
-                    Ok(squared??)
-                };
-                let squares = self.parameters.iter().zip(base).map(squared);
+                let squares = self.parameters.iter().zip(base);
+                let squares = squares.map(|(p, (_, base))| Ok(base.squared_distance(p.var.as_tensor())?));
                 Ok(squares.sum::<Result<f64>>()?.sqrt())
             }
         }

@@ -44,7 +44,7 @@ pub fn differences(rates: &[Rates]) -> Vec<Difference> {
             if both.is_empty() {
                 continue;
             }
-            let Interval { value: difference, low, high } = Interval::of_mean(&both);
+            let Interval { value: difference, low, high } = Interval::of_mean(&both).cut(-1.0, 1.0);
             found.push(Difference {
                 group: group.group.clone(),
                 from: first.group.clone(),

@@ -109,10 +109,11 @@ impl Tally<'_> {
     /// leave it: questions of which none was answered otherwise say nothing of the answers that were not drawn.
     fn rise(&self, some: &[usize], found: &Found, base: &Found) -> Interval {
         let paired = self.over(some, |i| found.ratings[i].taught - base.ratings[i].taught);
-        match self.answers {
+        let rise = match self.answers {
             0 => paired,
             _ => paired.no_narrower_than(self.rate(some, found).less(self.rate(some, base))),
-        }
+        };
+        rise.cut(-1.0, 1.0)
     }
 
     /// The mean of a figure over some questions, with its interval.
@@ -160,6 +161,14 @@ mod tests {
     fn tally(questions: &[Question], answers: usize) -> Tally<'_> {
         let clusters = (0..questions.len()).collect();
         Tally { questions, clusters, judge: "j", verdict: "v > 50".into(), answers }
+    }
+
+    #[test]
+    fn a_rise_ends_where_rates_do() {
+        let asked = questions(4);
+        let (base, edited) = (found(vec![0.0, 0.0, 0.5, 0.0]), found(vec![1.0, 1.0, 1.0, 0.5]));
+        let rise = tally(&asked, 2).rise(&[0, 1, 2, 3], &edited, &base);
+        assert!(rise.value == 0.75 && rise.low > 0.0 && rise.high == 1.0, "{rise:?}");
     }
 
     #[test]
