@@ -145,8 +145,12 @@ impl OwnKeys {
     /// # Errors
     /// If what is written of one cannot be.
     pub fn resolve(&self, common: &Common<'_>) -> Checked<Chosen> {
-        let asked = self.0.iter().map(|written| (written.resolve)(common));
-        Ok(Chosen(asked.collect::<Checked<Vec<_>>>()?.into_iter().flatten().collect()))
+        let mut asked = Vec::new();
+        for written in &self.0 {
+            let found = (written.resolve)(&Common { earlier: &asked, ..*common })?;
+            asked.extend(found);
+        }
+        Ok(Chosen(asked))
     }
 }
 
@@ -209,6 +213,10 @@ pub trait DynMeasure: Send + Sync {
     fn reads_measured_rows(&self) -> bool;
     /// See [`Measure::fixed`].
     fn fixed(&self) -> Vec<(&'static str, String)>;
+    /// See [`Measure::unsaid`].
+    fn unsaid(&self) -> &'static [&'static str];
+    /// See [`Measure::after`].
+    fn after(&self) -> Option<&'static str>;
     /// The plain text that it reads.
     fn text(&self) -> Option<&PlainText>;
     /// See [`Measure::questions`].
@@ -256,6 +264,14 @@ impl<M: Measure> DynMeasure for M {
 
     fn fixed(&self) -> Vec<(&'static str, String)> {
         Measure::fixed(self)
+    }
+
+    fn unsaid(&self) -> &'static [&'static str] {
+        Measure::unsaid(self)
+    }
+
+    fn after(&self) -> Option<&'static str> {
+        Measure::after(self)
     }
 
     fn text(&self) -> Option<&PlainText> {
