@@ -312,7 +312,7 @@ fn a_sweep_that_cannot_be_judged_is_refused() {
         ),
         (&["--judge", "style", "--questions", "empty.txt"], 1, "empty.txt"),
         (&["--judge", "style=s"], 1, "name the judge alone"),
-        (&["--judge", "style", "--n", "0"], 2, "expected a whole number"),
+        (&["--judge", "style", "--temperature", "-1"], 2, "expected a number of 0 or more"),
         (&["--judge", "style", "--endpoint", "http://127.0.0.1:9/v1"], 2, "--judge-model"),
     ] {
         let said = place.run(arguments(&model, &[&judged[..], more].concat()));

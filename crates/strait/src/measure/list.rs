@@ -1,6 +1,6 @@
 //! The list of all measures.
 
-use std::sync::Arc;
+use std::{any::Any, sync::Arc};
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error as _, ser::SerializeMap};
 use serde_json::Value;
@@ -191,6 +191,11 @@ impl AnyMeasure {
     pub fn new(measure: impl Measure) -> Self {
         Self(Arc::new(measure))
     }
+
+    /// The measure itself, where it is of this type.
+    pub fn get<M: Measure>(&self) -> Option<&M> {
+        self.0.as_any().downcast_ref()
+    }
 }
 
 impl std::ops::Deref for AnyMeasure {
@@ -203,6 +208,8 @@ impl std::ops::Deref for AnyMeasure {
 
 /// A [`Measure`] with its settings, without its types.
 pub trait DynMeasure: Send + Sync {
+    /// The measure, whose type is to be found out.
+    fn as_any(&self) -> &dyn Any;
     /// Its name.
     fn name(&self) -> &'static str;
     /// The solutions that it reads.
@@ -245,6 +252,10 @@ pub trait DynMeasure: Send + Sync {
 }
 
 impl<M: Measure> DynMeasure for M {
+    fn as_any(&self) -> &dyn Any {
+        self
+    }
+
     fn name(&self) -> &'static str {
         M::NAME
     }

@@ -289,7 +289,8 @@ fn a_study_whose_sweep_nobody_can_judge_is_refused() {
         let text = measure().replace(from, to);
         assert_ne!(text, measure());
         let study = scratch.write(TRAIN, &format!("{SOLUTIONS}{text}"));
-        let error = StudyFile::read(&study).unwrap().resolve().map(drop).unwrap_err().to_string();
+        let read = StudyFile::read(&study).and_then(|study| study.resolve());
+        let error = read.map(drop).unwrap_err().to_string();
         assert!(error.contains(expected) && error.contains("line "), "{error}");
     };
     let (rates, _) = MEASURE.split_once("[measure.sweep]").unwrap();

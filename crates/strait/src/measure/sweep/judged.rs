@@ -8,7 +8,7 @@ use crate::{
     direction::sweep::{AblatedRate, Examined, Of, Removal, Set, SteeredRate, Sweep},
     keys::{Checked, Fault, Keys, Problem},
     lab::{Estimate, Group, Lab, Solved},
-    measure::{Common, Measure, rates::Rates},
+    measure::{Common, rates::Rates},
     page::numbers::quoted,
 };
 
@@ -42,15 +42,13 @@ impl JudgedSweep {
             };
         }
         let line = keys.rates.as_ref().map_or(0, |rates| rates.line);
-        let rates = common.earlier.iter().find(|measure| measure.name() == Rates::NAME);
-        // What was made of settings a moment ago can be read from them.
-        let rates = rates.and_then(|rates| serde_json::from_value::<Rates>(rates.settings()).ok());
+        let rates = common.earlier.iter().find_map(|measure| measure.get::<Rates>());
         let Some(rates) = rates else {
             let expected = "`judges` and questions in `[measure.rates]`, which it takes, or a model that is a world's and false rows of it";
             return unexpected(line, "rates", "true where nobody judges", expected);
         };
         let by = match &keys.answers {
-            None => rates,
+            None => rates.clone(),
             Some(answers) => match rates.with_answers(answers.value) {
                 Some(rates) => rates,
                 None => {
