@@ -2,7 +2,7 @@
 
 use strait_model::{
     Decoder, Edit,
-    progress::{Progress, Unit},
+    progress::{Progress, Task, Unit},
 };
 
 use super::{Examiner, Ratings, Subject, Tally};
@@ -36,17 +36,21 @@ impl<'a> Known<'a> {
         Tally { questions, clusters, judge: taught.name(), verdict, answers: 0 }
     }
 
-    /// The ratings of all questions under an edit, or without one.
+    /// The ratings of all questions under an edit, or without one. `seen` is told of the questions that are answered.
     ///
     /// # Errors
-    /// If the edit does not fit the model, or the user asked for a stop.
-    pub fn ratings(&self, edit: Option<&Edit>) -> Result<Vec<Rating>> {
+    /// If the edit does not fit the model, or what `seen` returns.
+    pub fn ratings(&self, edit: Option<&Edit>, seen: &dyn Fn(u64) -> Result<()>) -> Result<Vec<Rating>> {
         let questions = self.respondent.questions();
-        let task = self.progress.begin("rates", Some(questions.len() as u64), Unit::Count);
-        let seen = |n| advance(self.progress, &*task, n);
-        let answers = self.respondent.answers(self.decoder, edit, &seen)?;
+        let answers = self.respondent.answers(self.decoder, edit, seen)?;
         let asked = questions.iter().zip(&answers);
         asked.map(|(question, answers)| Rating::of(self.judges, question, answers)).collect()
+    }
+
+    /// A task of reading all questions so many times.
+    pub fn begin(&self, times: usize) -> Box<dyn Task> {
+        let questions = self.respondent.questions().len() * times;
+        self.progress.begin("rates", Some(questions as u64), Unit::Count)
     }
 }
 
@@ -56,12 +60,14 @@ impl Examiner for Known<'_> {
     }
 
     fn examine(&self, subjects: &[Subject<'_>]) -> Result<Vec<Vec<Ratings>>> {
+        let task = self.begin(subjects.iter().map(|subject| subject.factors.len()).sum());
+        let seen = |n| advance(self.progress, &*task, n);
         let under = |subject: &Subject<'_>, factor: f64| -> Result<Ratings> {
             let edit = match &subject.edit {
                 Some(edit) => Some(edit.scaled(factor)?.after(subject.beneath)),
                 None => subject.beneath.cloned(),
             };
-            Ok(vec![self.ratings(edit.as_ref())?])
+            Ok(vec![self.ratings(edit.as_ref(), &seen)?])
         };
         let all = subjects.iter().map(|of| of.factors.iter().map(|&factor| under(of, factor)).collect());
         all.collect()

@@ -45,10 +45,10 @@ impl Tally<'_> {
     /// narrower than Wilson's: none of 50 is no certainty.
     pub fn share(&self, some: &[usize], share: impl Fn(usize) -> f64) -> Interval {
         let over = self.over(some, &share);
-        let found = if self.answers == 0 { over } else { over.no_narrower_than(self.trials(some, share)) };
-        // A bound that is not known stays so.
-        let within = |bound: f64| if bound.is_nan() { bound } else { bound.clamp(0.0, 1.0) };
-        Interval { low: within(found.low), high: within(found.high), ..found }
+        match self.answers {
+            0 => over.cut_off(),
+            _ => over.no_narrower_than(self.trials(some, share)).cut_off(),
+        }
     }
 
     /// A share less another one, paired by question. Of sampled answers its interval is no narrower than the two shares leave it.

@@ -16,9 +16,15 @@ impl Interval {
                 high: alike * found.value + 1.0 - alike,
             };
         }
+        found.cut_off()
+    }
+
+    /// The same with bounds from 0 to 1.
+    #[must_use]
+    pub fn cut_off(self) -> Self {
         // A comparison with NaN leaves the bound as it is: there is none.
-        let low = if found.low < 0.0 { 0.0 } else { found.low };
-        Self { low, high: if found.high > 1.0 { 1.0 } else { found.high }, ..found }
+        let low = if self.low < 0.0 { 0.0 } else { self.low };
+        Self { low, high: if self.high > 1.0 { 1.0 } else { self.high }, ..self }
     }
 
     /// The share of `count` in so many independent trials, with Wilson's interval (1927): the shares from which it lies no further than

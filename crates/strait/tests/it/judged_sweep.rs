@@ -268,7 +268,7 @@ fn a_study_judges_its_sweep_and_ends_the_same_when_it_is_stopped() {
     };
     while let Err(error) = run(&study, Some(&stopped), None, &Watch::stopping_after(patience)) {
         assert!(matches!(error, Error::Interrupted), "{error}");
-        (stops, patience) = (stops + 1, patience * 3 / 2);
+        (stops, patience) = (stops + 1, patience * 2);
         check(&mut kept);
         midway += usize::from(!kept.is_empty());
     }

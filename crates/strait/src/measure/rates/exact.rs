@@ -11,7 +11,7 @@ use crate::{
     Result,
     behaviour::{Known, Tally},
     judge::Judges,
-    lab::{Estimate, Lab, Scene, Solution, Solved, Trajectory, point, row_losses},
+    lab::{Estimate, Lab, Scene, Solution, Solved, Trajectory, advance, point, row_losses},
     measure::CHECKPOINTS,
     objective::Kept,
     world::Exam,
@@ -155,7 +155,8 @@ impl Reader<'_> {
     }
 
     fn read(&self, edit: Option<&Edit>) -> Result<Found> {
-        let ratings = self.known.ratings(edit)?;
+        let task = self.known.begin(1);
+        let ratings = self.known.ratings(edit, &|n| advance(self.known.progress, &*task, n))?;
         let losses = row_losses(self.known.decoder, self.train, edit, &|_| Ok(()))?;
         let tokens: usize = losses.iter().map(|&(_, tokens)| tokens).sum();
         let loss = losses.iter().map(|&(loss, tokens)| loss * tokens as f64).sum::<f64>() / tokens as f64;

@@ -79,7 +79,8 @@ impl<'a> Read<'a> {
                 let of_question = |i: usize| taught_by_question[i];
                 let each = taught.iter().map(|of| mean(self.some.iter().map(|&i| of[i])));
                 let over_randoms = Interval::of_mean(&each.collect::<Vec<_>>());
-                let random = self.tally.share(&self.some, of_question).no_narrower_than(over_randoms);
+                let random =
+                    self.tally.share(&self.some, of_question).no_narrower_than(over_randoms).cut_off();
                 (random, self.tally.difference(&self.some, |i| own[i].taught, of_question))
             }
         };
