@@ -136,6 +136,22 @@ mod tests {
         assert!(!tally(&asked, 0).rows(of, &edited, &base)[1].rise.is_known());
     }
 
+    #[test]
+    fn shares_over_questions_are_no_narrower_than_answers_leave_them() {
+        let asked = questions(24);
+        let (tally, some) = (tally(&asked, 4), (0..24).collect::<Vec<_>>());
+        // Half of the questions are always answered so: the answers are no 96 draws.
+        let parted = tally.share(&some, |i| f64::from(u8::from(i % 2 == 0)));
+        let trials = Interval::of_trials(48, 96);
+        assert!(parted.value == 0.5 && parted.low < trials.low - 0.05 && parted.high > trials.high + 0.05);
+        assert_eq!(tally.share(&some, |_| 0.0), Interval::of_trials(0, 96));
+        assert_eq!(tally.share(&some, |_| 1.0).high, 1.0);
+        let apart = tally.difference(&some, |_| 0.0, |_| 0.0);
+        assert!(apart.low < 0.0 && apart.value == 0.0 && apart.high > 0.0, "{apart:?}");
+        // Where every answer is known, equal questions say nothing of others.
+        assert!(!self::tally(&asked, 0).share(&some, |_| 0.0).is_known());
+    }
+
     /// The share of repetitions in which the intervals of a rate and of a rise hold the truth: 28 questions, 4 answers each, of which
     /// every question has its own probability.
     fn coverage(base: f64, edited: f64) -> [f64; 2] {
