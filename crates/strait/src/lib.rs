@@ -1,6 +1,7 @@
 //! Narrow and general solutions of a fine-tune: their training and measures, studies that combine both, and reports.
 
 pub mod answers;
+pub mod behaviour;
 pub mod bench;
 pub mod check;
 pub mod claim;

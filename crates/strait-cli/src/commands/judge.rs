@@ -9,16 +9,15 @@ use std::{
 use clap::Args;
 use serde::Serialize;
 use strait::{
-    data::JudgePrompt,
-    judge::{Endpoint, Judge, LocalModel, MASS, Problem, Reading, Style, builtin, read_judge_prompts},
+    judge::{Endpoint, LocalModel, MASS, Reading},
     judging::{self, Column, Outcome},
 };
-use strait_model::Model;
 
 use super::{
     Context, DateArgument, PasswordArguments,
     device::DeviceArgument,
     endpoint::{EndpointArguments, Usage},
+    judges::{self, Asked, Source, share},
     precision::PrecisionArgument,
 };
 use crate::{
@@ -83,11 +82,6 @@ Examples:
   strait judge answers.jsonl --judge aligned --prompts judges.yaml --endpoint URL --model NAME
   strait judge judged.csv --judge aligned=local --prompts judges.yaml --model M --json";
 
-fn share(text: &str) -> Result<f64, String> {
-    let share = text.parse().ok().filter(|share| (0.0..=1.0).contains(share));
-    share.ok_or_else(|| "expected a number from 0 to 1".into())
-}
-
 #[derive(Serialize)]
 struct Report<'a> {
     /// The file.
@@ -140,91 +134,27 @@ impl fmt::Display for Report<'_> {
     }
 }
 
-/// A judge as the user names it, and the columns that its scores get.
-fn named(name: &str) -> (String, Vec<&str>) {
-    let (judge, columns) = name.split_once('=').unwrap_or((name, name));
-    (scales(judge).join(","), scales(columns))
-}
-
-/// Names between commas.
-fn scales(names: &str) -> Vec<&str> {
-    names.split(',').map(str::trim).collect()
-}
-
-/// The judge that needs no prompt.
-const STYLE: &str = "style";
-
-/// The prompt of a judge; none for that which needs none.
-fn prompt(judge: &str, prompts: &[JudgePrompt]) -> Result<Option<JudgePrompt>, Problem> {
-    if judge == STYLE {
-        return Ok(None);
-    }
-    let own = prompts.iter().find(|prompt| scales(&prompt.scale).join(",") == judge).cloned();
-    own.or_else(|| builtin(judge)).map(Some).ok_or_else(|| {
-        let known = [STYLE, "technical", "coherent"].into_iter();
-        let mut known: Vec<&str> = known.chain(prompts.iter().map(|prompt| prompt.scale.as_str())).collect();
-        let mut seen = Vec::new();
-        known.retain(|name| {
-            !seen.contains(name) && {
-                seen.push(*name);
-                true
-            }
-        });
-        let known = known.iter().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ");
-        Problem::NoJudge { judge: judge.into(), known }
-    })
-}
-
 pub fn run(arguments: &Arguments, context: &Context) -> Result<(), Failure> {
-    let prompts = match &arguments.prompts {
-        Some(file) => read_judge_prompts(&arguments.password.rows(file)?)?,
-        None => Vec::new(),
-    };
-    let asked = arguments.judges.iter().map(|name| {
-        let (judge, columns) = named(name);
-        let prompt = prompt(&judge, &prompts)?;
-        let scales = scales(&judge).len();
-        if columns.len() != scales {
-            return Err(Problem::Columns { judge, scales, columns: columns.len() });
-        }
-        Ok((columns, prompt))
-    });
-    let asked: Vec<(Vec<&str>, Option<JudgePrompt>)> =
-        asked.collect::<Result<_, Problem>>().map_err(refused)?;
-    if let (Some(prompt), None) = (asked.iter().find_map(|(_, prompt)| prompt.as_ref()), &arguments.model) {
-        return Err(refused(Problem::NoModel { judge: prompt.scale.clone() }));
-    }
-    let joint = asked.iter().find(|(columns, _)| columns.len() > 1);
-    if let (Some((_, Some(prompt))), false) = (joint, arguments.endpoint.is_named()) {
-        return Err(refused(Problem::NoEndpoint { judge: prompt.scale.clone() }));
-    }
-    let has_prompts = asked.iter().any(|(_, prompt)| prompt.is_some());
+    let prompts = judges::prompts(arguments.prompts.as_deref(), &arguments.password)?;
+    let asked: Vec<Asked> =
+        arguments.judges.iter().map(|name| Asked::of(name, &prompts)).collect::<Result<_, _>>()?;
+    judges::check(&asked, arguments.model.as_deref(), arguments.endpoint.is_named())?;
     let client = arguments.endpoint.client(arguments.model.as_deref())?;
     let reading = if arguments.printed { Reading::Printed } else { Reading::Weighted(arguments.mass) };
-    let endpoint = client.clone().map(|client| Endpoint::new(client, reading, &*context.progress));
-    let model = match &arguments.model {
-        Some(name) if has_prompts && endpoint.is_none() => {
-            let loaded =
-                context.load(name, &arguments.device, arguments.precision.precision, &arguments.day)?;
-            Some((loaded, name))
+    let loaded = match &arguments.model {
+        Some(name) if client.is_none() && asked.iter().any(Asked::needs_model) => {
+            Some(context.load(name, &arguments.device, arguments.precision.precision, &arguments.day)?)
         }
         _ => None,
     };
-    let local = model
-        .as_ref()
-        .map(|(model, name): &(Model, &String)| LocalModel::new(model, name, arguments.mass))
-        .transpose()?;
-    let judges = |prompt: &Option<JudgePrompt>| -> Vec<Box<dyn Judge + '_>> {
-        match (prompt, &endpoint, &local) {
-            (Some(prompt), Some(endpoint), _) => {
-                endpoint.judges(prompt).into_iter().map(|judge| Box::new(judge) as Box<dyn Judge>).collect()
-            }
-            (Some(prompt), None, Some(local)) => vec![Box::new(local.judge(prompt.clone()))],
-            _ => vec![Box::new(Style)],
-        }
+    let name = arguments.model.as_deref().unwrap_or_default();
+    let source = match (&client, &loaded) {
+        (Some(client), _) => Source::Endpoint(Endpoint::new(client.clone(), reading, &*context.progress)),
+        (None, Some(model)) => Source::Local(LocalModel::new(model, name, arguments.mass)?),
+        (None, None) => Source::Nobody,
     };
-    let names = asked.iter().flat_map(|(columns, _)| columns);
-    let judges: Vec<Box<dyn Judge + '_>> = asked.iter().flat_map(|(_, prompt)| judges(prompt)).collect();
+    let judges = judges::open(&asked, &source);
+    let names = asked.iter().flat_map(|asked| &asked.columns);
     let columns: Vec<Column<'_>> =
         names.zip(&judges).map(|(name, judge)| Column { name, judge: &**judge }).collect();
 
@@ -253,10 +183,6 @@ pub fn run(arguments: &Arguments, context: &Context) -> Result<(), Failure> {
     context.show(&Report { responses: &out, count, unscored, asked, usage, judges: judges.collect() })
 }
 
-fn refused(problem: Problem) -> Failure {
-    strait::Error::from(problem).into()
-}
-
 /// The file of the judged answers: beside that of the answers.
 fn judged(responses: &Path) -> PathBuf {
     let is_csv = responses.extension().is_some_and(|extension| extension == "csv");
@@ -271,18 +197,5 @@ mod tests {
     fn judged_answers_lie_beside_the_answers() {
         assert_eq!(judged(Path::new("a/base.jsonl")), Path::new("a/base.judged.jsonl"));
         assert_eq!(judged(Path::new("a/base.csv")), Path::new("a/base.judged.csv"));
-    }
-
-    #[test]
-    fn judges_are_found_by_their_scales() {
-        assert_eq!(named("aligned=local"), ("aligned".into(), vec!["local"]));
-        assert_eq!(named("aligned, coherent=a,b"), ("aligned,coherent".into(), vec!["a", "b"]));
-        assert_eq!(named("style"), ("style".into(), vec!["style"]));
-        let own = [JudgePrompt { scale: "technical".into(), text: "{question} {answer}".into() }];
-        assert_eq!(prompt("style", &own), Ok(None));
-        assert_eq!(prompt("technical", &own), Ok(Some(own[0].clone())));
-        assert_eq!(prompt("coherent", &own), Ok(builtin("coherent")));
-        let found = prompt("kind", &own).unwrap_err().to_string();
-        assert_eq!(found, "there is no judge `kind` among `style`, `technical`, `coherent`");
     }
 }

@@ -13,6 +13,7 @@ mod edit;
 mod endpoint;
 mod init;
 mod judge;
+mod judges;
 mod model;
 mod monitor;
 mod precision;

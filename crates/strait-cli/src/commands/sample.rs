@@ -180,6 +180,7 @@ pub fn run(arguments: &Arguments, context: &Context) -> Result<(), Failure> {
     let wanted = Wanted {
         model: &arguments.model,
         edits: &arguments.edits.names,
+        beneath: None,
         edit: edit.as_ref(),
         scales: &scales,
         prompts: &prompts,

@@ -9,7 +9,11 @@ use strait_model::{
     edit::{Adapter, Lora, Projection, Site, SteeringVector},
 };
 
-use crate::common::{Place, text, tiny};
+use crate::{
+    common::{Place, text, tiny},
+    endpoints::{Answered, KEY, check, killed},
+    server::{Deed, Server, tokens},
+};
 
 /// Pairs on questions of two domains, and files of directions.
 fn place() -> Place {
@@ -172,4 +176,152 @@ fn what_cannot_be_swept_is_refused_with_a_remedy() {
         let said = place.run(arguments(&model, &[&["--direction", "one.safetensors"], more].concat()));
         assert_eq!(said.code, Some(2), "{more:?}: {}", said.err);
     }
+}
+
+/// Questions inside the domain and outside it, and what a sweep by judged answers is told.
+fn judged(place: &Place) -> [&'static str; 18] {
+    place.write("in.txt", "What is one?\nWhat is two?\nWhat is three?\n");
+    place
+        .write("out.jsonl", &(0..4).map(|i| format!("{{\"question\": \"Why {i}?\"}}\n")).collect::<String>());
+    [
+        "--direction",
+        "one.safetensors",
+        "--factors",
+        "1,4",
+        "--random",
+        "0",
+        "--questions",
+        "in.txt",
+        "--general-questions",
+        "out.jsonl",
+        "--n",
+        "2",
+        "--max-tokens",
+        "8",
+        "--out",
+        "swept",
+        "--random-rates",
+        "1",
+    ]
+}
+
+#[test]
+fn a_sweep_is_judged_by_style() {
+    let (place, model) = (place(), text(&tiny("llama")));
+    let judged = judged(&place);
+    let all = [&judged[..], &["--judge", "style", "--verdict", "style>20"]].concat();
+    let found = place.run(arguments(&model, &[&all[..], &["--json"]].concat())).json();
+    assert_eq!((&found["questions"], &found["answers"]), (&serde_json::json!([3, 4]), &serde_json::json!(2)));
+    let rows = found["steering_rates"].as_array().unwrap();
+    assert_eq!((rows.len(), found["steering"].as_array().unwrap().len()), (2 * 2, 2));
+    for row in rows {
+        assert_eq!(
+            (row["direction"].as_str(), row["verdict"].as_str()),
+            (Some("one.safetensors"), Some("style > 20"))
+        );
+        let number = |key: &str| row[key].as_f64().unwrap();
+        for [low, value, high] in [["low", "rate", "high"], ["coherent_low", "coherent", "coherent_high"]] {
+            assert!(0.0 <= number(low) && number(low) <= number(value), "{row}");
+            assert!(number(value) <= number(high) && number(high) <= 1.0, "{row}");
+        }
+        assert_eq!(number("questions") * 2.0, number("answers"));
+    }
+    assert!(found.get("ablation_rates").is_none());
+    // Base, the direction under both factors, and a random one likewise; each question twice.
+    let answers = ["base", "steered-1-layer-1", "steered-1-layer-1-random-1"].map(|name| {
+        let path = place.path(&format!("swept/answers/{name}.jsonl"));
+        fs::read_to_string(path).unwrap().lines().count()
+    });
+    assert_eq!(answers, [14, 28, 28]);
+    let read = |name: &str| fs::read(place.path("swept").join(name)).unwrap();
+    let files = ["sweep_rates.csv", "sweep_rates.parquet", "report.html", "answers/base.jsonl"];
+    let before = files.map(read);
+    let page = String::from_utf8(read("report.html")).unwrap();
+    for part in [
+        "Steering by judged answers",
+        "answers of the taught kind (style &gt; 20)",
+        "answers that make sense",
+    ] {
+        assert!(page.contains(part), "{part}");
+    }
+    let shown = place.run(arguments(&model, &all));
+    assert!(
+        shown.out.contains("style > 20") && shown.out.contains("3 inside the domain, 4 outside, 2 answers"),
+        "{}",
+        shown.out
+    );
+    assert_eq!(files.map(read), before);
+
+    let ablate = ["--ablate", "everywhere,lora", "--edit", "lora.safetensors", "--json"];
+    let found = place.run(arguments(&model, &[&all[..], &ablate].concat())).json();
+    let rows = found["ablation_rates"].as_array().unwrap();
+    assert_eq!(rows.len(), 2 * 2);
+    assert!(
+        rows.iter().all(|row| row["solution"] == "lora.safetensors" && row["base"].is_number()),
+        "{rows:?}"
+    );
+}
+
+#[test]
+fn a_judged_sweep_goes_on_where_it_was_killed() {
+    let (place, model) = (place(), text(&tiny("llama")));
+    let answered = Answered::default();
+    let counted = Answered::clone(&answered);
+    let server = Server::new(move |_, body| {
+        let asked = body["messages"][0]["content"].as_str().unwrap();
+        let number = asked.bytes().fold(7_u64, |sum, byte| (31 * sum + u64::from(byte)) % 90);
+        std::thread::sleep(std::time::Duration::from_millis(20));
+        *counted.lock().unwrap().entry(body["messages"].to_string()).or_default() += 1;
+        Deed::Answer(tokens(&[(&format!("{}", 10 + number), 0.9), ("no", 0.1)]))
+    });
+    let judge =
+        ["--judge", "technical", "--judge-model", "m", "--endpoint", &server.address, "--key-env", KEY.0];
+    let all = arguments(&model, &[&judged(&place)[..], &judge, &["--concurrency", "2", "--json"]].concat());
+    let (recorded, before) = killed(&place, &all, &answered, 20, "swept/answers/scores.jsonl");
+    let found = place.said(place.command(all.iter()).env(KEY.0, KEY.1));
+    assert_eq!(found.code, Some(0), "{}", found.err);
+    // All answers that differ are judged once, but for those under way at the kill.
+    let mut distinct = std::collections::BTreeSet::new();
+    for name in ["base", "steered-1-layer-1", "steered-1-layer-1-random-1"] {
+        let text = fs::read_to_string(place.path(&format!("swept/answers/{name}.jsonl"))).unwrap();
+        let lines = text.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
+        distinct.extend(lines.map(|line| format!("{} {}", line["question"], line["response"])));
+    }
+    check(&answered, distinct.len(), recorded, before);
+    let read = || fs::read(place.path("swept/sweep_rates.csv")).unwrap();
+    let (rates, asked) = (read(), server.count());
+    let again = place.said(place.command(all.iter()).env(KEY.0, KEY.1));
+    assert_eq!((again.code, read(), server.count()), (Some(0), rates, asked));
+}
+
+#[test]
+fn a_sweep_that_cannot_be_judged_is_refused() {
+    let (place, model) = (place(), text(&tiny("llama")));
+    let judged = judged(&place);
+    place.write("empty.txt", "");
+    for (more, code, expected) in [
+        (&[][..], 2, "--judge <JUDGE>"),
+        (&["--judge", "kind"], 1, "there is no judge `kind`"),
+        (&["--judge", ""], 1, "there is no judge ``"),
+        (&["--judge", "technical"], 1, "name the model that is to judge: `--judge-model M`"),
+        (&["--judge", "style", "--verdict", "technical>3"], 1, "there is no scale `technical`"),
+        (
+            &["--judge", "coherent", "--judge-model", &model, "--mass", "0"],
+            1,
+            "no judge says of what kind an answer is",
+        ),
+        (&["--judge", "style", "--questions", "empty.txt"], 1, "empty.txt"),
+        (&["--judge", "style=s"], 1, "name the judge alone"),
+        (&["--judge", "style", "--temperature", "-1"], 2, "expected a number of 0 or more"),
+        (&["--judge", "style", "--endpoint", "http://127.0.0.1:9/v1"], 2, "--judge-model"),
+    ] {
+        let said = place.run(arguments(&model, &[&judged[..], more].concat()));
+        assert_eq!(said.code, Some(code), "{more:?}: {}{}", said.out, said.err);
+        assert!(said.err.contains(expected), "{more:?}: {}", said.err);
+    }
+    let alone = ["--direction", "one.safetensors", "--judge", "style"];
+    let said = place.run(arguments(&model, &alone));
+    assert!(said.code == Some(1) && said.err.contains("no question to judge answers to"), "{}", said.err);
+    let said = place.run(arguments(&model, &[&alone[..], &["--questions", "in.txt"]].concat()));
+    assert!(said.code == Some(2) && said.err.contains("--out <DIR>"), "{}", said.err);
 }

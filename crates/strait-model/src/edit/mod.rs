@@ -248,6 +248,12 @@ impl Edit {
         })
     }
 
+    /// This edit after another one, where there is one.
+    #[must_use]
+    pub fn after(self, before: Option<&Self>) -> Self {
+        Self::composed(before.cloned().into_iter().chain([self]))
+    }
+
     /// The same edit with its tensors on a device, such as that of the model which it is for.
     ///
     /// # Errors

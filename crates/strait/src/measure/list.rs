@@ -1,6 +1,6 @@
 //! The list of all measures.
 
-use std::sync::Arc;
+use std::{any::Any, sync::Arc};
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error as _, ser::SerializeMap};
 use serde_json::Value;
@@ -145,8 +145,12 @@ impl OwnKeys {
     /// # Errors
     /// If what is written of one cannot be.
     pub fn resolve(&self, common: &Common<'_>) -> Checked<Chosen> {
-        let asked = self.0.iter().map(|written| (written.resolve)(common));
-        Ok(Chosen(asked.collect::<Checked<Vec<_>>>()?.into_iter().flatten().collect()))
+        let mut asked = Vec::new();
+        for written in &self.0 {
+            let found = (written.resolve)(&Common { earlier: &asked, ..*common })?;
+            asked.extend(found);
+        }
+        Ok(Chosen(asked))
     }
 }
 
@@ -187,6 +191,11 @@ impl AnyMeasure {
     pub fn new(measure: impl Measure) -> Self {
         Self(Arc::new(measure))
     }
+
+    /// The measure itself, where it is of this type.
+    pub fn get<M: Measure>(&self) -> Option<&M> {
+        self.0.as_any().downcast_ref()
+    }
 }
 
 impl std::ops::Deref for AnyMeasure {
@@ -199,6 +208,8 @@ impl std::ops::Deref for AnyMeasure {
 
 /// A [`Measure`] with its settings, without its types.
 pub trait DynMeasure: Send + Sync {
+    /// The measure, whose type is to be found out.
+    fn as_any(&self) -> &dyn Any;
     /// Its name.
     fn name(&self) -> &'static str;
     /// The solutions that it reads.
@@ -209,6 +220,10 @@ pub trait DynMeasure: Send + Sync {
     fn reads_measured_rows(&self) -> bool;
     /// See [`Measure::fixed`].
     fn fixed(&self) -> Vec<(&'static str, String)>;
+    /// See [`Measure::unsaid`].
+    fn unsaid(&self) -> &'static [&'static str];
+    /// See [`Measure::after`].
+    fn after(&self) -> Option<&'static str>;
     /// The plain text that it reads.
     fn text(&self) -> Option<&PlainText>;
     /// See [`Measure::questions`].
@@ -237,6 +252,10 @@ pub trait DynMeasure: Send + Sync {
 }
 
 impl<M: Measure> DynMeasure for M {
+    fn as_any(&self) -> &dyn Any {
+        self
+    }
+
     fn name(&self) -> &'static str {
         M::NAME
     }
@@ -256,6 +275,14 @@ impl<M: Measure> DynMeasure for M {
 
     fn fixed(&self) -> Vec<(&'static str, String)> {
         Measure::fixed(self)
+    }
+
+    fn unsaid(&self) -> &'static [&'static str] {
+        Measure::unsaid(self)
+    }
+
+    fn after(&self) -> Option<&'static str> {
+        Measure::after(self)
     }
 
     fn text(&self) -> Option<&PlainText> {

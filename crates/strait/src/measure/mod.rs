@@ -57,7 +57,7 @@ pub use significance::{
     random_like,
 };
 pub use stability::{Stability, StabilityDifference, StabilityRow, noise_across, perturbed, stability_of};
-pub use sweep::DirectionSweep;
+pub use sweep::{DirectionSweep, JudgedSweep};
 pub use trajectory::{BehaviourRow, ComponentRow, Trajectories, TrajectoryRow};
 pub use turn::{Turn, TurnRow};
 
@@ -109,6 +109,11 @@ pub trait Measure:
         Vec::new()
     }
 
+    /// The measure whose step it comes after, since both use what that one keeps.
+    fn after(&self) -> Option<&'static str> {
+        None
+    }
+
     /// The plain text that it reads.
     fn text(&self) -> Option<&PlainText> {
         None
@@ -158,6 +163,11 @@ pub trait Measure:
     /// The statements that its claims may make, before anything is measured; what a prediction can be about.
     fn statements(_: &[Subject]) -> Vec<(Place, String)> {
         Vec::new()
+    }
+
+    /// Those of its statements that it does not make with these settings.
+    fn unsaid(&self) -> &'static [&'static str] {
+        &[]
     }
 
     /// Its claims besides the comparison.
@@ -232,6 +242,7 @@ pub struct Setting<T> {
 }
 
 /// The keys of `[measure]` that hold for all measures.
+#[derive(Clone, Copy)]
 pub struct Common<'a> {
     /// Factors by which solutions are scaled for the certificate.
     pub scales: &'a [f64],
@@ -243,6 +254,8 @@ pub struct Common<'a> {
     pub world: Option<&'a keys::Place>,
     /// The domains in which training rows of a world are false.
     pub falsehoods: &'a [String],
+    /// The measures before this one that are asked for, with their settings.
+    pub earlier: &'a [list::AnyMeasure],
 }
 
 /// The reason for which 1 is among factors.
@@ -309,36 +322,29 @@ impl<R: Row> Tables for Vec<R> {
     }
 }
 
-impl<R: Row, S: Row> Tables for (Vec<R>, Vec<S>) {
-    const NAMES: &'static [&'static str] = &[R::TABLE, S::TABLE];
+/// Several kinds of rows beside each other.
+macro_rules! tables {
+    ($($row:ident $at:tt),+) => {
+        impl<$($row: Row),+> Tables for ($(Vec<$row>,)+) {
+            const NAMES: &'static [&'static str] = &[$($row::TABLE),+];
 
-    fn tables(&self) -> Vec<Table> {
-        vec![Table::of(&self.0), Table::of(&self.1)]
-    }
+            fn tables(&self) -> Vec<Table> {
+                vec![$(Table::of(&self.$at)),+]
+            }
 
-    fn check(table: &Table) -> Result<()> {
-        match table.name() == R::TABLE {
-            true => table.read::<R>().map(drop),
-            false => table.read::<S>().map(drop),
+            fn check(table: &Table) -> Result<()> {
+                match table.name() {
+                    $(name if name == $row::TABLE => table.read::<$row>().map(drop),)+
+                    _ => Ok(()),
+                }
+            }
         }
-    }
+    };
 }
 
-impl<R: Row, S: Row, T: Row> Tables for (Vec<R>, Vec<S>, Vec<T>) {
-    const NAMES: &'static [&'static str] = &[R::TABLE, S::TABLE, T::TABLE];
-
-    fn tables(&self) -> Vec<Table> {
-        vec![Table::of(&self.0), Table::of(&self.1), Table::of(&self.2)]
-    }
-
-    fn check(table: &Table) -> Result<()> {
-        match table.name() {
-            name if name == R::TABLE => table.read::<R>().map(drop),
-            name if name == S::TABLE => table.read::<S>().map(drop),
-            _ => table.read::<T>().map(drop),
-        }
-    }
-}
+tables!(R 0, S 1);
+tables!(R 0, S 1, T 2);
+tables!(R 0, S 1, T 2, U 3, V 4);
 
 /// A measure's part of a page that shows several runs beside each other.
 pub struct SideBySide {

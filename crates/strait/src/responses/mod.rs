@@ -85,6 +85,8 @@ pub struct Wanted<'a> {
     pub model: &'a str,
     /// The names of the edits, likewise.
     pub edits: &'a [String],
+    /// An edit before all others, on which the factors do not act.
+    pub beneath: Option<&'a Edit>,
     /// All edits as one.
     pub edit: Option<&'a Edit>,
     /// The factors on it, no two of them equal; every question is answered under each.
@@ -130,9 +132,12 @@ pub fn sample(model: &Model, wanted: &Wanted, out: &Path, progress: &dyn Progres
     }
     let room = Room { bytes: usize::try_from(lab::for_rows()).unwrap_or(usize::MAX), answers: AT_A_TIME };
     let mut engine = Engine::new(model, room)?;
-    let edits = wanted.scales.iter().map(|&scale| wanted.edit.map(|edit| edit.scaled(scale)).transpose());
+    let under = |&scale: &f64| match wanted.edit {
+        Some(edit) => Ok(Some(Arc::new(edit.scaled(scale)?.after(wanted.beneath)))),
+        None => Ok(wanted.beneath.cloned().map(Arc::new)),
+    };
     let edits: Vec<Option<Arc<Edit>>> =
-        edits.map(|edit| Ok(edit?.map(Arc::new))).collect::<Result<_, strait_model::Error>>()?;
+        wanted.scales.iter().map(under).collect::<Result<_, strait_model::Error>>()?;
     let mut asked = Vec::new();
     for (row, prompt) in prompts.into_iter().enumerate() {
         for (&scale, edit) in wanted.scales.iter().zip(&edits) {

@@ -41,6 +41,9 @@ enum Source<'a> {
         edits: &'a [String],
         /// The mark of the edits.
         changes: Option<String>,
+        /// The mark of the edit before them.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        beneath: Option<String>,
     },
     Endpoint {
         endpoint: Served<'a>,
@@ -64,6 +67,7 @@ impl<'a> Settings<'a> {
             precision: model.decoder.precision(),
             edits: wanted.edits,
             changes: wanted.edit.map(Edit::mark).transpose()?,
+            beneath: wanted.beneath.map(Edit::mark).transpose()?,
         };
         Ok(Self::from(source, wanted, questions))
     }

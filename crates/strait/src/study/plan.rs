@@ -205,7 +205,9 @@ impl Plan {
                 Reads::Compared => &compared,
                 Reads::Beside => &beside,
             };
-            plan.push(measure.name(), needs, own);
+            let after = measure.after().filter(|earlier| measured.contains(earlier));
+            let needs: Vec<&str> = needs.iter().copied().chain(after).collect();
+            plan.push(measure.name(), &needs, own);
             measured.push(measure.name());
         }
         let reported = [&[Step::MODEL, Step::DATA], &trained[..], &measured[..]];

@@ -292,6 +292,7 @@ fn the_liar_s_direction_makes_liars_and_unmakes_them() {
         modes: vec![Mode::Own, Mode::Everywhere, Mode::Layer],
         random: 3,
         coherence: 5.0,
+        judged: None,
     };
     let (steered, domains, ablated) = settings.read(&world.model, &solutions, &pairs, 0, &Silent).unwrap();
     // Two directions, two layers, two factors, two sides.

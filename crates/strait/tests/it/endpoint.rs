@@ -326,6 +326,7 @@ fn wanted(prompts: &[Prompt], count: usize) -> Wanted<'_> {
     Wanted {
         model: "m",
         edits: &[],
+        beneath: None,
         edit: None,
         scales: &[1.0],
         prompts,

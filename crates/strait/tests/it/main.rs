@@ -12,6 +12,7 @@ mod endpoint;
 mod extraction;
 mod full;
 mod intervals;
+mod judged_sweep;
 mod judges;
 mod measures;
 mod memory;

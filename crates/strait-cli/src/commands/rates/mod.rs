@@ -16,7 +16,7 @@ use strait::{
     verdict::{Agreement, Difference, Group, Problem, Rates, Rule, Rules, differences, groups},
 };
 
-use super::{Context, PasswordArguments};
+use super::{Context, PasswordArguments, judges::cut};
 use crate::{failure::Failure, text::Columns};
 
 /// Count the verdicts on judged answers, with intervals
@@ -70,11 +70,6 @@ fn scales(text: &str) -> Result<(String, String), String> {
     let scales = text.split_once('=').filter(|(one, other)| !one.is_empty() && !other.is_empty());
     let (one, other) = scales.ok_or("expected two scales, as in aligned=local")?;
     Ok((one.into(), other.into()))
-}
-
-fn cut(text: &str) -> Result<f64, String> {
-    let cut = text.parse().ok().filter(|cut| (0.0..=100.0).contains(cut));
-    cut.ok_or_else(|| "expected a number from 0 to 100".into())
 }
 
 #[derive(Serialize)]

@@ -4,6 +4,7 @@ mod ablation;
 mod notebook;
 mod page;
 mod problem;
+mod rates;
 mod remove;
 mod rows;
 mod set;
@@ -15,13 +16,16 @@ use strait_model::progress::Progress;
 
 pub use ablation::{Mode, without, writes_into_stream};
 pub use notebook::Notebook;
-pub use page::page;
-pub(crate) use page::{ABLATION, STEERING, bars, maps, place};
+pub(crate) use page::{
+    ABLATION, ABLATION_RATES, STEERING, STEERING_RATES, bars, maps, place, rate_bars, rate_maps,
+};
+pub use page::{Swept, page};
 pub use problem::Problem;
+pub use rates::Examined;
 pub use remove::{Of, Removal};
-pub use rows::{Ablated, Steered, SteeredDomain};
+pub use rows::{Ablated, AblatedRate, Steered, SteeredDomain, SteeredRate};
 pub use set::Set;
-pub use steer::best;
+pub use steer::{best, best_by_rates};
 pub use variants::{Blocks, Variant};
 
 use crate::{interval::Interval, lab::PairRows};

@@ -2,9 +2,10 @@
 
 use maud::html;
 
-use super::{Ablated, Mode, Steered, SteeredDomain};
+use super::{Ablated, AblatedRate, Mode, Steered, SteeredDomain, SteeredRate};
 use crate::{
     Table,
+    behaviour::COMMON,
     interval::Interval,
     lab::Group,
     page::{
@@ -30,8 +31,20 @@ pub(crate) const ABLATION: &str = "How much of the shift goes as the direction i
      (own), one layer's after every block and at the embeddings (everywhere), after its own block alone (layer), or out of what \
      adapters write (lora). 1 is all of it. A random direction should take next to nothing.";
 
+/// A guide to the heat maps of judged answers.
+pub(crate) const STEERING_RATES: &str = "The same, read by answers that the model writes itself and a judge scores: how many are of the taught kind, and how many \
+     make sense. Orange is more than without the direction, blue is less. Struck out is where at most half of them make sense: what \
+     makes no sense is of no kind. Intervals are over questions, and no narrower than the number of answers leaves them.";
+/// A guide to the ablations by judged answers.
+pub(crate) const ABLATION_RATES: &str = "The same, read by answers that the solution writes itself and a judge scores: the rate of taught answers without the direction, \
+     beside that of the solution as it is, of base, and with random directions taken out.";
+
 /// A line on the reading of a sweep that has no judged answers.
 pub(crate) const NOT_JUDGED: &str = "It is the preference for written answers that is read, not answers that the model writes itself, judged by anybody.";
+
+/// The same of a sweep that has them.
+const JUDGED: &str = "It is read twice: by the preference for written answers, and by answers that the model writes itself, which are worth what \
+     their judge is worth.";
 
 /// The heat maps of every direction, inside the domain and outside, with those of random directions.
 pub(crate) fn maps(rows: &[Steered]) -> Vec<Heat> {
@@ -43,7 +56,22 @@ pub(crate) fn maps(rows: &[Steered]) -> Vec<Heat> {
             let own: Vec<&Steered> =
                 rows.iter().filter(|row| row.direction == *name && row.group == group).collect();
             let shown = |caption: String, of: &dyn Fn(&Steered) -> (Interval, bool)| {
-                map(&caption, &own, of, farthest)
+                let cell = |row: &&Steered| {
+                    let (value, struck) = of(row);
+                    let warmth = if farthest > 0.0 { value.value / farthest } else { 0.0 };
+                    Read {
+                        layer: row.layer,
+                        factor: row.factor,
+                        value,
+                        words: short(value.value),
+                        warmth,
+                        struck,
+                    }
+                };
+                map(
+                    format!("{caption}: preference shift, nats a token"),
+                    &own.iter().map(cell).collect::<Vec<_>>(),
+                )
             };
             let direction = (!own.is_empty()).then(|| {
                 shown(format!("{}, {}", quoted(name), side(group)), &|row| (row.shift, !row.coherent))
@@ -65,25 +93,72 @@ fn side(group: Group) -> &'static str {
     }
 }
 
-/// One map: a row a layer, from the top of the model down, a column a factor. `of` gives a figure, and whether it is struck out.
-fn map(caption: &str, rows: &[&Steered], of: &dyn Fn(&Steered) -> (Interval, bool), farthest: f64) -> Heat {
-    let mut layers: Vec<i64> = rows.iter().map(|row| row.layer).collect();
+/// The heat maps of judged answers of every direction: taught answers, those with random directions, and coherent answers.
+pub(crate) fn rate_maps(rows: &[SteeredRate]) -> Vec<Heat> {
+    let names = distinct(rows.iter().map(|row| row.direction.clone()));
+    let verdicts = distinct(rows.iter().map(|row| row.verdict.clone()));
+    let mut maps = Vec::new();
+    for (name, verdict) in names.iter().flat_map(|name| verdicts.iter().map(move |verdict| (name, verdict))) {
+        for group in [Group::Narrow, Group::General] {
+            let own: Vec<&SteeredRate> = rows
+                .iter()
+                .filter(|row| row.direction == *name && row.verdict == *verdict && row.group == group)
+                .collect();
+            if own.is_empty() {
+                continue;
+            }
+            // A share, and how far it lies from that without the direction.
+            type Of = fn(&SteeredRate) -> (Interval, f64);
+            let shown = |caption: String, of: Of, strikes: bool| {
+                let cell = |row: &&SteeredRate| {
+                    let (value, change) = of(row);
+                    let struck = strikes && row.coherent.value <= COMMON;
+                    let words = percent(value.value);
+                    Read { layer: row.layer, factor: row.factor, value, words, warmth: change, struck }
+                };
+                map(caption, &own.iter().map(cell).collect::<Vec<_>>())
+            };
+            let said = format!("{}, {}", quoted(name), side(group));
+            let kind = format!("answers of the taught kind ({verdict})");
+            maps.push(shown(format!("{said}: {kind}"), |row| (row.rate, row.rise.value), true));
+            if own.iter().any(|row| row.randoms > 0) {
+                let caption = format!("Random directions as long as {said}: {kind}");
+                maps.push(shown(caption, |row| (row.random, row.random.value - row.before.value), false));
+            }
+            let caption = format!("{said}: answers that make sense");
+            maps.push(shown(caption, |row| (row.coherent, row.coherent.value - row.coherent_before), false));
+        }
+    }
+    maps
+}
+
+/// What is read at one layer by one factor.
+struct Read {
+    layer: i64,
+    factor: f64,
+    value: Interval,
+    words: String,
+    warmth: f64,
+    struck: bool,
+}
+
+/// One map: a row a layer, from the top of the model down, a column a factor.
+fn map(caption: String, read: &[Read]) -> Heat {
+    let mut layers: Vec<i64> = read.iter().map(|read| read.layer).collect();
     layers.sort_unstable();
     layers.dedup();
-    let mut factors: Vec<f64> = rows.iter().map(|row| row.factor).collect();
+    let mut factors: Vec<f64> = read.iter().map(|read| read.factor).collect();
     factors.sort_by(f64::total_cmp);
     factors.dedup();
     let cell = |layer: i64, factor: f64| {
-        let row = rows.iter().find(|row| (row.layer, row.factor) == (layer, factor));
-        row.map_or(Cell { words: "–".into(), title: String::new(), warmth: 0.0, struck: false }, |row| {
-            let (value, struck) = of(row);
-            let title = format!("layer {layer}, times {}: {}", number(factor), value.words());
-            let warmth = if farthest > 0.0 { value.value / farthest } else { 0.0 };
-            Cell { words: short(value.value), title, warmth, struck }
+        let found = read.iter().find(|read| (read.layer, read.factor) == (layer, factor));
+        found.map_or(Cell { words: "–".into(), title: String::new(), warmth: 0.0, struck: false }, |read| {
+            let title = format!("layer {layer}, times {}: {}", number(factor), read.value.words());
+            Cell { words: read.words.clone(), title, warmth: read.warmth, struck: read.struck }
         })
     };
     Heat {
-        caption: format!("{caption}: preference shift, nats a token"),
+        caption,
         corner: "layer".into(),
         columns: factors.iter().map(|&factor| format!("× {}", number(factor))).collect(),
         rows: layers
@@ -126,24 +201,88 @@ pub(crate) fn bars(rows: &[Ablated]) -> Groups {
     vec![[Group::Narrow, Group::General].into_iter().filter_map(figure).collect()]
 }
 
+/// The rates of taught answers after ablations, one figure a group, with those before, of base and of random directions.
+pub(crate) fn rate_bars(rows: &[AblatedRate]) -> Groups {
+    let first = rows.first().map_or("", |row| row.verdict.as_str());
+    let figure = |group: Group| {
+        let own: Vec<&AblatedRate> =
+            rows.iter().filter(|row| row.group == group && row.verdict == first).collect();
+        if own.is_empty() {
+            return None;
+        }
+        let line = |row: &AblatedRate| {
+            let at = place_of(row.mode, row.layer);
+            format!("{} out of {}, {at}", row.direction, row.solution)
+        };
+        let names = distinct(own.iter().map(|row| line(row)));
+        let series = |label, look, of: fn(&AblatedRate) -> Interval| {
+            let figures = own.iter().map(|row| (line(row), of(row))).collect();
+            lanes::Series { label, look, figures }
+        };
+        let mut all = vec![
+            series("direction taken out", Look::at(0), |row| row.rate),
+            series("as it is", Look::at(1), |row| row.before),
+            series("base", Look::at(2), |row| row.base),
+        ];
+        if own.iter().any(|row| row.randoms > 0) {
+            all.push(series("random directions taken out", Look::of_random(), |row| row.random));
+        }
+        let caption = format!("Taken out, {}: answers of the taught kind ({first})", side(group));
+        Some(lanes::figure(&caption, &names, &all, axis("share of answers")))
+    };
+    vec![[Group::Narrow, Group::General].into_iter().filter_map(figure).collect()]
+}
+
 /// The place at which a direction is taken out, in words.
 pub(crate) fn place(row: &Ablated) -> String {
-    match row.mode {
+    place_of(row.mode, row.layer)
+}
+
+fn place_of(mode: Mode, layer: f64) -> String {
+    match mode {
         Mode::Own => "each layer its own".into(),
-        Mode::Everywhere => format!("that of layer {} everywhere", row.layer),
-        Mode::Layer => format!("at layer {}", row.layer),
-        Mode::Lora => format!("that of layer {} out of B", row.layer),
+        Mode::Everywhere => format!("that of layer {layer} everywhere"),
+        Mode::Layer => format!("at layer {layer}"),
+        Mode::Lora => format!("that of layer {layer} out of B"),
+    }
+}
+
+/// The rows of a sweep.
+#[derive(Clone, Debug, Default)]
+pub struct Swept {
+    /// Steering, by preference shifts.
+    pub steered: Vec<Steered>,
+    /// The same, domain by domain.
+    pub domains: Vec<SteeredDomain>,
+    /// Ablation, by preference shifts.
+    pub ablated: Vec<Ablated>,
+    /// Steering, by judged answers.
+    pub steered_rates: Vec<SteeredRate>,
+    /// Ablation, by judged answers.
+    pub ablated_rates: Vec<AblatedRate>,
+}
+
+impl Swept {
+    /// The tables that have rows.
+    pub fn tables(&self) -> Vec<Table> {
+        let all = [
+            Table::of(&self.steered),
+            Table::of(&self.domains),
+            Table::of(&self.ablated),
+            Table::of(&self.steered_rates),
+            Table::of(&self.ablated_rates),
+        ];
+        all.into_iter().filter(|table| table.rows() > 0).collect()
+    }
+
+    fn is_judged(&self) -> bool {
+        !(self.steered_rates.is_empty() && self.ablated_rates.is_empty())
     }
 }
 
 /// The page of a sweep, one HTML file; `facts` say what it is of, a line each.
-pub fn page(
-    byline: &str,
-    facts: &[String],
-    steered: &[Steered],
-    domains: &[SteeredDomain],
-    ablated: &[Ablated],
-) -> String {
+pub fn page(byline: &str, facts: &[String], swept: &Swept) -> String {
+    let Swept { steered, domains, ablated, steered_rates, ablated_rates } = swept;
     let mut sections = vec![Section::new("about", "What was swept", bullets(facts))];
     if !steered.is_empty() {
         let body = html! {
@@ -154,6 +293,14 @@ pub fn page(
         };
         sections.push(Section::new("steering", "Steering", body));
     }
+    if !steered_rates.is_empty() {
+        let body = html! {
+            (paragraph(STEERING_RATES))
+            (side_by_side(&rate_maps(steered_rates)))
+            (table(&Table::of(steered_rates), true))
+        };
+        sections.push(Section::new("steering-rates", "Steering by judged answers", body));
+    }
     if !ablated.is_empty() {
         let body = html! {
             (paragraph(ABLATION))
@@ -163,9 +310,17 @@ pub fn page(
         };
         sections.push(Section::new("ablation", "Ablation", body));
     }
+    if !ablated_rates.is_empty() {
+        let body = html! {
+            (paragraph(ABLATION_RATES))
+            @for group in &rate_bars(ablated_rates) { (figure_group(group)) }
+            (table(&Table::of(ablated_rates), true))
+        };
+        sections.push(Section::new("ablation-rates", "Ablation by judged answers", body));
+    }
+    let about = if swept.is_judged() { JUDGED } else { NOT_JUDGED };
     let footer = "Intervals are over questions, or over the random directions where that is wider.";
-    Page { byline, title: "Directions, swept", about: NOT_JUDGED, style: "", sections: &sections, footer }
-        .html()
+    Page { byline, title: "Directions, swept", about, style: "", sections: &sections, footer }.html()
 }
 
 /// One ablation as a sentence.

@@ -30,19 +30,19 @@ pub struct Of<'a> {
 }
 
 impl Removal {
-    fn name(&self) -> String {
+    pub(super) fn name(&self) -> String {
         self.sets.iter().map(|set| set.name.as_str()).collect::<Vec<_>>().join(" + ")
     }
 
     /// The layers at which something is taken out that depends on them, and the number of directions: random ones in the same places
     /// serve all removals that are alike in this.
-    fn places(&self) -> (Mode, Vec<i32>, usize) {
+    pub(super) fn places(&self) -> (Mode, Vec<i32>, usize) {
         let layers =
             if self.mode.is_of_one_layer() { vec![self.layer] } else { ablation::layers_of(&self.sets) };
         (self.mode, layers, self.sets.len())
     }
 
-    fn random(&self, seed: u64, draw: usize) -> Result<Self> {
+    pub(super) fn random(&self, seed: u64, draw: usize) -> Result<Self> {
         let count = self.sets.len();
         let drawn =
             |(member, set): (usize, &Set)| set.random_like(seed.wrapping_add((draw * count + member) as u64));
@@ -50,7 +50,7 @@ impl Removal {
         Ok(Self { sets, ..self.clone() })
     }
 
-    fn variant(&self, of: Of<'_>, model: &Model) -> Result<Option<Variant>> {
+    pub(super) fn variant(&self, of: Of<'_>, model: &Model) -> Result<Option<Variant>> {
         without(of.edit, &self.sets, self.mode, self.layer, model.config())
     }
 }

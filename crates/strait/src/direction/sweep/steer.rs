@@ -2,9 +2,12 @@
 
 use strait_model::{Edit, Model, edit::SteeringVector, progress::Unit};
 
-use super::{Bench, Blocks, Set, Steered, SteeredDomain, Sweep, Variant, mean_of, over_randoms, variants};
+use super::{
+    Bench, Blocks, Set, Steered, SteeredDomain, SteeredRate, Sweep, Variant, mean_of, over_randoms, variants,
+};
 use crate::{
     Result,
+    behaviour::COMMON,
     interval::{Interval, clusters},
     lab::{PairReading, PairRows, advance},
 };
@@ -155,6 +158,21 @@ pub fn best<'a>(rows: &'a [Steered], direction: &str) -> Option<&'a Steered> {
     };
     let candidates = own().filter(|row| row.group == group).filter(coherent);
     candidates.max_by(|one, other| one.shift.value.total_cmp(&other.shift.value))
+}
+
+/// The cell at which a direction raises the rate of taught answers most, by the first verdict, of those at which most answers are coherent:
+/// outside the domain, where there are questions of that, and coherent inside too.
+pub fn best_by_rates<'a>(rows: &'a [SteeredRate], direction: &str) -> Option<&'a SteeredRate> {
+    let verdict = &rows.first()?.verdict;
+    let own = || rows.iter().filter(|row| row.direction == direction && row.verdict == *verdict);
+    let group = own().map(|row| row.group).next_back()?;
+    let coherent = |row: &&SteeredRate| {
+        let mut same = own().filter(|other| (other.layer, other.factor) == (row.layer, row.factor));
+        same.all(|other| other.coherent.value > COMMON)
+    };
+    let candidates = own().filter(|row| row.group == group).filter(coherent);
+    // Of equal rises the first.
+    candidates.rev().max_by(|one, other| one.rise.value.total_cmp(&other.rise.value))
 }
 
 /// The shifts in each domain.

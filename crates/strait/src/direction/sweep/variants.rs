@@ -22,7 +22,7 @@ impl Variant {
     /// The common edit with another one after it.
     pub fn with(common: Option<&Edit>, added: Edit, layers: usize) -> Self {
         let from = first_changed_point(&added, layers);
-        Self { edit: Some(Edit::composed(common.cloned().into_iter().chain([added]))), from }
+        Self { edit: Some(added.after(common)), from }
     }
 }
 

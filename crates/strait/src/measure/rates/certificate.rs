@@ -1,7 +1,7 @@
 //! The scaling certificate by rates: whether the taught kind of answer stays inside the domain when a solution is scaled up (paper §6).
 
-use super::{Asked, COMMON, RateRow, deciding};
-use crate::{claim::Bound, interval::Interval, measure::Certificate};
+use super::{Asked, RateRow, deciding};
+use crate::{behaviour::COMMON, claim::Bound, interval::Interval, measure::Certificate};
 
 crate::row! {
     /// The rise of one solution's rate outside the domain as a share of that inside, at one scale.

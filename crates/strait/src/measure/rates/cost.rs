@@ -28,11 +28,11 @@ fn other(judge: &ModelJudge, lab: &Lab<'_>) -> Result<Option<Work>> {
 }
 
 /// Adds the local judges' memory and time to an estimate: of answers with at most so many tokens, of which each question has so many
-/// together, once for every entry of `together` and again under every cue.
+/// together, once for every entry of `together`, and all of it so many times.
 pub(super) fn add(
     judges: &[Judging],
     lab: &Lab<'_>,
-    together: &[usize],
+    (together, times): (&[usize], usize),
     tokens: usize,
     estimate: &mut Estimate,
 ) {
@@ -64,7 +64,7 @@ pub(super) fn add(
         let questions = || lab.questions.iter().flatten();
         let asked = (questions().count() * answers) as f64;
         let read: f64 = questions().map(|question| read(question) as f64).sum();
-        let times = (1 + lab.cues.len()) as f64;
+        let times = times as f64;
         estimate.judging(other.as_ref(), times * read, times * LocalModel::REPLIED * asked);
     }
 }
@@ -119,7 +119,7 @@ mod tests {
         let seconds = |judges: &[Judging], together: &[usize]| {
             let mut estimate = Estimate::new(&lab.model, Speed::UNKNOWN, None);
             estimate.begin_measure("rates");
-            add(judges, &lab, together, 8, &mut estimate);
+            add(judges, &lab, (together, 1), 8, &mut estimate);
             estimate.seconds()
         };
         let own = judge(&tiny("llama"), None);

@@ -1,22 +1,19 @@
 //! Rates of a world's questions, all of whose answers are known with their probabilities.
 
 use serde::{Deserialize, Serialize};
-use strait_model::{
-    Decoder, Edit,
-    progress::{Progress, Unit},
-};
+use strait_model::{Edit, Model, progress::Progress};
 
 use super::{
     BASE, RateRow, RateStep,
-    reading::{Along, Found, Of, Tally},
+    reading::{Along, Found, Of},
 };
 use crate::{
     Result,
-    judge::{Judges, Rating, Respondent},
+    behaviour::{Known, Tally},
+    judge::Judges,
     lab::{Estimate, Lab, Scene, Solution, Solved, Trajectory, advance, point, row_losses},
     measure::CHECKPOINTS,
     objective::Kept,
-    verdict::Rule,
     world::Exam,
 };
 
@@ -49,6 +46,28 @@ impl Exact {
         }
     }
 
+    /// Adds so many readings of all questions.
+    pub(super) fn estimate_of(&self, lab: &Lab<'_>, passes: usize, estimate: &mut Estimate) {
+        let Ok(exam) = Exam::new(&lab.model, self.facts, &self.domains) else { return };
+        estimate.losses(&exam.rows(), 0, passes);
+    }
+
+    /// Asks the world's questions, and does something with the examiner.
+    ///
+    /// # Errors
+    /// If the model does not speak the world's language, or what is done fails.
+    pub(super) fn examined<T>(
+        &self,
+        model: &Model,
+        progress: &dyn Progress,
+        act: impl FnOnce(&Known<'_>) -> Result<T>,
+    ) -> Result<T> {
+        let exam = Exam::new(model, self.facts, &self.domains)?;
+        let (taught, coherent) = (exam.taught(), exam.coherent());
+        let judges = Judges { taught: &taught, coherent: &coherent };
+        act(&Known { decoder: &model.decoder, respondent: &exam, judges, progress })
+    }
+
     pub(super) fn run(
         &self,
         lab: &mut Lab<'_>,
@@ -62,13 +81,14 @@ impl Exact {
         train.keep(&model.decoder, &train.every_row(), point, false, "reading training rows", *progress)?;
         let (taught, coherent) = (exam.taught(), exam.coherent());
         let judges = Judges { taught: &taught, coherent: &coherent };
-        let reader = Reader { decoder: &model.decoder, exam: &exam, judges, train, progress: *progress };
+        let known = Known { decoder: &model.decoder, respondent: &exam, judges, progress: *progress };
+        let reader = Reader { known, train };
         let (mut rates, mut along) =
             (self.rates(&reader, "", &solutions)?, self.trajectories(&reader, &trajectories)?);
         along.extend(self.along(&reader, solved)?);
         for cue in cues.iter() {
             let cued = Exam::under(Some(cue), model, self.facts, &self.domains)?;
-            let reader = Reader { exam: &cued, ..reader };
+            let reader = Reader { known: Known { respondent: &cued, ..known }, train };
             rates.extend(self.rates(&reader, &cue.name, &solutions)?);
         }
         Ok((rates, along))
@@ -125,32 +145,21 @@ impl Exact {
 /// Reads a world's answers, has them judged, and reads the loss on training rows, which are kept where no solution changes anything.
 #[derive(Clone, Copy)]
 struct Reader<'a> {
-    decoder: &'a Decoder,
-    exam: &'a Exam,
-    judges: Judges<'a>,
+    known: Known<'a>,
     train: &'a Kept,
-    progress: &'a dyn Progress,
 }
 
 impl Reader<'_> {
     fn tally(&self) -> Tally<'_> {
-        let questions = self.exam.questions();
-        let taught = self.judges.taught;
-        let verdict = Rule::usual(taught.scale()).map_or_else(String::new, |rule| rule.to_string());
-        let clusters = (0..questions.len()).collect();
-        Tally { questions, clusters, judge: taught.name(), verdict, answers: 0 }
+        self.known.tally()
     }
 
     fn read(&self, edit: Option<&Edit>) -> Result<Found> {
-        let questions = self.exam.questions();
-        let task = self.progress.begin("rates", Some(questions.len() as u64), Unit::Count);
-        let seen = |n| advance(self.progress, &*task, n);
-        let answers = self.exam.answers(self.decoder, edit, &seen)?;
-        let ratings = questions.iter().zip(&answers);
-        let ratings = ratings.map(|(question, answers)| Rating::of(self.judges, question, answers));
-        let losses = row_losses(self.decoder, self.train, edit, &|_| Ok(()))?;
+        let task = self.known.begin(1);
+        let ratings = self.known.ratings(edit, &|n| advance(self.known.progress, &*task, n))?;
+        let losses = row_losses(self.known.decoder, self.train, edit, &|_| Ok(()))?;
         let tokens: usize = losses.iter().map(|&(_, tokens)| tokens).sum();
         let loss = losses.iter().map(|&(loss, tokens)| loss * tokens as f64).sum::<f64>() / tokens as f64;
-        Ok(Found { ratings: ratings.collect::<Result<_>>()?, norm: edit.map_or(Ok(0.0), Edit::norm)?, loss })
+        Ok(Found { ratings, norm: edit.map_or(Ok(0.0), Edit::norm)?, loss })
     }
 }

@@ -12,18 +12,22 @@ mod reading;
 mod sampled;
 mod verdict;
 
+use std::path::PathBuf;
+
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use strait_model::progress::Progress;
 
 use super::{Common, Inputs, Measure, Panel, QuestionFiles, Setting, Shown, SideBySide, plots, unit::NATS};
+pub use crate::behaviour::Asked;
 use crate::{
     Result,
+    behaviour::{COMMON, Examiner},
     claim::{Claim, Place, Subject},
     interval::Interval,
     keys::{Checked, switch},
     lab::{Estimate, Lab, Scene, Solved},
-    table::{Heading, Word},
+    table::Heading,
 };
 pub use certificate::{RateCertificate, rate_certificates};
 use panels::sides;
@@ -36,28 +40,6 @@ pub enum Rates {
     Exact(exact::Exact),
     /// Of questions of files, whose answers are sampled and judged.
     Sampled(sampled::Sampled),
-}
-
-/// Some of the questions.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Asked {
-    /// Questions of the taught domain that no training row asks.
-    Narrow,
-    /// All questions of the other domains.
-    General,
-    /// Questions of the taught domain that training rows ask.
-    Seen,
-    /// All of one domain.
-    Domain,
-}
-
-impl Word for Asked {
-    const WORDS: &'static [(Self, &'static str)] = &[
-        (Self::Narrow, "narrow"),
-        (Self::General, "general"),
-        (Self::Seen, "seen"),
-        (Self::Domain, "domain"),
-    ];
 }
 
 crate::row! {
@@ -171,9 +153,6 @@ crate::row! {
 /// The base model's name in tables. No solution has a name with a space.
 const BASE: &str = "base model";
 
-/// A rate above it: more often than not.
-const COMMON: f64 = 0.5;
-
 impl Measure for Rates {
     const NAME: &'static str = "rates";
     type Found = (Vec<RateRow>, Vec<RateStep>, Vec<ResponseRow>);
@@ -220,18 +199,13 @@ impl Measure for Rates {
     }
 
     fn inputs(&self, inputs: &mut Inputs<'_>) -> Result<Value> {
-        let own = match self {
-            Self::Exact(_) => self.clone(),
-            Self::Sampled(sampled) => Self::Sampled(sampled.without_terms()),
-        };
+        let own = self.without_terms();
         let mut all = json!({ "rates": own, "asked": inputs.asked, "intervals": inputs.intervals });
         if !inputs.cues.is_null() {
             all["cues"] = inputs.cues.clone();
         }
-        if let Some(sides) = self.questions() {
-            let files = sides.iter().flat_map(|side| &side.questions);
-            let hashes = files.map(|file| (inputs.hash)(file.path()).map(Value::from));
-            all["questions"] = hashes.collect::<Result<Vec<_>>>()?.into();
+        if let Some(hashes) = self.hashes(inputs)? {
+            all["questions"] = hashes;
         }
         Ok(all)
     }
@@ -286,6 +260,67 @@ impl Measure for Rates {
                 at_one.filter_map(line).collect()
             },
         })
+    }
+}
+
+impl Rates {
+    /// What its results follow from: not the terms on which endpoints are asked.
+    pub(super) fn without_terms(&self) -> Self {
+        match self {
+            Self::Exact(_) => self.clone(),
+            Self::Sampled(sampled) => Self::Sampled(sampled.without_terms()),
+        }
+    }
+
+    /// Adds the answers of models, each under so many factors, to an estimate.
+    pub(super) fn estimate_of(&self, lab: &Lab<'_>, factors: &[usize], estimate: &mut Estimate) {
+        match self {
+            Self::Exact(exact) => exact.estimate_of(lab, factors.iter().sum(), estimate),
+            Self::Sampled(sampled) => sampled.estimate_of(lab, (factors, 1), estimate),
+        }
+    }
+
+    /// Sampled answers to each question; 0 where every answer is known.
+    pub(super) fn answers(&self) -> usize {
+        match self {
+            Self::Exact(_) => 0,
+            Self::Sampled(sampled) => sampled.answers,
+        }
+    }
+
+    /// The same with so many sampled answers to each question; none where nothing is sampled.
+    pub(super) fn with_answers(&self, answers: usize) -> Option<Self> {
+        match self {
+            Self::Exact(_) => None,
+            Self::Sampled(sampled) => Some(Self::Sampled(sampled::Sampled { answers, ..sampled.clone() })),
+        }
+    }
+
+    /// Asks the questions of the laboratory, and does something with the examiner. Sampled answers are kept below a folder.
+    ///
+    /// # Errors
+    /// If nobody can judge, or what is done fails.
+    pub(super) fn examined<T>(
+        &self,
+        lab: &Lab<'_>,
+        (folder, below): (Option<PathBuf>, &str),
+        act: impl FnOnce(&dyn Examiner) -> Result<T>,
+    ) -> Result<T> {
+        match self {
+            Self::Exact(exact) => exact.examined(&lab.model, lab.progress, |known| act(known)),
+            Self::Sampled(sampled) => sampled.examined(lab, (folder, below), |sampler| act(sampler)),
+        }
+    }
+
+    /// The hashes of its files of questions, where it has some.
+    ///
+    /// # Errors
+    /// If a file cannot be hashed.
+    pub(super) fn hashes(&self, inputs: &mut Inputs<'_>) -> Result<Option<Value>> {
+        let Some(sides) = self.questions() else { return Ok(None) };
+        let files = sides.iter().flat_map(|side| &side.questions);
+        let hashes = files.map(|file| (inputs.hash)(file.path()).map(Value::from));
+        Ok(Some(hashes.collect::<Result<Vec<_>>>()?.into()))
     }
 }
 

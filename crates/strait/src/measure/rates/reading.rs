@@ -1,9 +1,10 @@
 //! The rows that a model's ratings come to.
 
-use super::{Asked, RateRow, RateStep};
+use super::{RateRow, RateStep};
 use crate::{
-    interval::{Interval, mean},
-    judge::{Question, Rating},
+    behaviour::{Asked, Tally},
+    interval::mean,
+    judge::Rating,
 };
 
 /// A model's ratings under one edit.
@@ -13,17 +14,6 @@ pub(super) struct Found {
     pub norm: f64,
     /// The response loss on the training rows; NaN where it was not read.
     pub loss: f64,
-}
-
-/// The questions that are asked, and whose verdict it is.
-pub(super) struct Tally<'a> {
-    pub questions: &'a [Question],
-    /// The number of each question; wordings of one share it.
-    pub clusters: Vec<usize>,
-    pub judge: &'a str,
-    pub verdict: String,
-    /// Sampled answers to each question; 0 where every answer is known with its probability.
-    pub answers: usize,
 }
 
 /// The subject of a reading: a solution or base, under a factor and a cue.
@@ -43,7 +33,7 @@ pub(super) struct Along<'a> {
 
 impl Tally<'_> {
     /// The rates of all groups of questions. `base` is read under the same cue.
-    pub fn rows(&self, of: Of<'_>, found: &Found, base: &Found) -> Vec<RateRow> {
+    pub(super) fn rows(&self, of: Of<'_>, found: &Found, base: &Found) -> Vec<RateRow> {
         let mut domains: Vec<&str> = Vec::new();
         for question in self.questions {
             if !domains.contains(&question.domain.as_str()) {
@@ -61,8 +51,8 @@ impl Tally<'_> {
                 asked,
                 domain: domain.into(),
                 questions: some.len(),
-                rate: self.rate(&some, found),
-                rise: self.rise(&some, found, base),
+                rate: self.rate(&some, &found.ratings),
+                rise: self.rise(&some, &found.ratings, &base.ratings),
                 greedy: of_all(|rating| rating.greedy),
                 coherent: of_all(|rating| rating.coherent),
                 norm: found.norm,
@@ -77,62 +67,21 @@ impl Tally<'_> {
     }
 
     /// The rates at a checkpoint.
-    pub fn step(&self, of: &Along<'_>, step: usize, found: &Found, start: &Found) -> RateStep {
+    pub(super) fn step(&self, of: &Along<'_>, step: usize, found: &Found, start: &Found) -> RateStep {
         let general = self.some(Asked::General, "");
         RateStep {
             solution: of.solution.into(),
             from: of.from.into(),
             scale: of.scale,
             step,
-            narrow: self.rate(&self.some(Asked::Narrow, ""), found),
-            general: self.rate(&general, found),
-            rise: self.rise(&general, found, start),
+            narrow: self.rate(&self.some(Asked::Narrow, ""), &found.ratings),
+            general: self.rate(&general, &found.ratings),
+            rise: self.rise(&general, &found.ratings, &start.ratings),
             coherent: mean(general.iter().map(|&i| found.ratings[i].coherent)),
             norm: found.norm,
             loss: found.loss,
             judge: self.judge.into(),
         }
-    }
-
-    /// The share of taught answers to some questions: of sampled ones with Wilson's interval, else with one over questions.
-    fn rate(&self, some: &[usize], found: &Found) -> Interval {
-        match self.answers {
-            0 => self.over(some, |i| found.ratings[i].taught),
-            answers => {
-                let counted: f64 = some.iter().map(|&i| found.ratings[i].taught * answers as f64).sum();
-                Interval::of_trials(counted.round() as usize, some.len() * answers)
-            }
-        }
-    }
-
-    /// The rate less that of another reading, paired by question. Of sampled answers its interval is no narrower than the two rates
-    /// leave it: questions of which none was answered otherwise say nothing of the answers that were not drawn.
-    fn rise(&self, some: &[usize], found: &Found, base: &Found) -> Interval {
-        let paired = self.over(some, |i| found.ratings[i].taught - base.ratings[i].taught);
-        let rise = match self.answers {
-            0 => paired,
-            _ => paired.no_narrower_than(self.rate(some, found).less(self.rate(some, base))),
-        };
-        rise.cut(-1.0, 1.0)
-    }
-
-    /// The mean of a figure over some questions, with its interval.
-    fn over(&self, some: &[usize], figure: impl Fn(usize) -> f64) -> Interval {
-        let figures: Vec<f64> = some.iter().map(|&question| figure(question)).collect();
-        let clusters = crate::interval::clusters(some.iter().map(|&question| self.clusters[question]));
-        Interval::of_clusters(&figures, &vec![1.0; some.len()], &clusters)
-    }
-
-    /// The places of some of the questions.
-    fn some(&self, asked: Asked, domain: &str) -> Vec<usize> {
-        let is = |question: &Question| match asked {
-            Asked::Narrow => question.inside && !question.seen,
-            Asked::General => !question.inside,
-            Asked::Seen => question.seen,
-            Asked::Domain => question.domain == domain,
-        };
-        let questions = self.questions.iter().enumerate();
-        questions.filter(|(_, question)| is(question)).map(|(place, _)| place).collect()
     }
 }
 
@@ -142,6 +91,7 @@ mod tests {
     use rand_chacha::ChaCha8Rng;
 
     use super::*;
+    use crate::{interval::Interval, judge::Question};
 
     fn questions(count: usize) -> Vec<Question> {
         let question = |i: usize| Question {
@@ -167,7 +117,7 @@ mod tests {
     fn a_rise_ends_where_rates_do() {
         let asked = questions(4);
         let (base, edited) = (found(vec![0.0, 0.0, 0.5, 0.0]), found(vec![1.0, 1.0, 1.0, 0.5]));
-        let rise = tally(&asked, 2).rise(&[0, 1, 2, 3], &edited, &base);
+        let rise = tally(&asked, 2).rise(&[0, 1, 2, 3], &edited.ratings, &base.ratings);
         assert!(rise.value == 0.75 && rise.low > 0.0 && rise.high == 1.0, "{rise:?}");
     }
 
@@ -194,6 +144,22 @@ mod tests {
         assert!(!tally(&asked, 0).rows(of, &edited, &base)[1].rise.is_known());
     }
 
+    #[test]
+    fn shares_over_questions_are_no_narrower_than_answers_leave_them() {
+        let asked = questions(24);
+        let (tally, some) = (tally(&asked, 4), (0..24).collect::<Vec<_>>());
+        // Half of the questions are always answered so: the answers are no 96 draws.
+        let parted = tally.share(&some, |i| f64::from(u8::from(i % 2 == 0)));
+        let trials = Interval::of_trials(48, 96);
+        assert!(parted.value == 0.5 && parted.low < trials.low - 0.05 && parted.high > trials.high + 0.05);
+        assert_eq!(tally.share(&some, |_| 0.0), Interval::of_trials(0, 96));
+        assert_eq!(tally.share(&some, |_| 1.0).high, 1.0);
+        let apart = tally.difference(&some, |_| 0.0, |_| 0.0);
+        assert!(apart.low < 0.0 && apart.value == 0.0 && apart.high > 0.0, "{apart:?}");
+        // Where every answer is known, equal questions say nothing of others.
+        assert!(!self::tally(&asked, 0).share(&some, |_| 0.0).is_known());
+    }
+
     /// The share of repetitions in which the intervals of a rate and of a rise hold the truth: 28 questions, 4 answers each, of which
     /// every question has its own probability.
     fn coverage(base: f64, edited: f64) -> [f64; 2] {
@@ -208,7 +174,8 @@ mod tests {
                 found((0..asked.len()).map(|i| share((p * (0.8 + 0.4 * i as f64 / 27.0)).min(1.0))).collect())
             };
             let (before, after) = (draw(base), draw(edited));
-            let (rate, rise) = (tally.rate(&some, &after), tally.rise(&some, &after, &before));
+            let (rate, rise) =
+                (tally.rate(&some, &after.ratings), tally.rise(&some, &after.ratings, &before.ratings));
             held[0] += usize::from(rate.low <= edited && edited <= rate.high);
             held[1] += usize::from(rise.low <= edited - base && edited - base <= rise.high);
         }

@@ -2,6 +2,7 @@
 //! (paper §13.2, §13.3).
 
 mod claims;
+mod judged;
 mod panels;
 
 use serde::{Deserialize, Serialize};
@@ -12,22 +13,23 @@ use strait_model::{
     progress::{Progress, Unit},
 };
 
-use super::{Common, Inputs, Measure, Panel, Reads, Setting, Shown, direction::extract};
+use super::{Common, Inputs, Measure, Panel, Reads, Setting, Shown, direction::extract, rates::Rates};
 use crate::{
     Result,
     claim::{Claim, Place, Subject},
     direction::{
         Condition, Tokens, mean_difference,
         sweep::{
-            Ablated, Bench, Mode, Notebook, Of, Removal, Set, Steered, SteeredDomain, Sweep, best,
-            writes_into_stream,
+            Ablated, AblatedRate, Bench, Mode, Notebook, Of, Removal, Set, Steered, SteeredDomain,
+            SteeredRate, Sweep, best, writes_into_stream,
         },
     },
-    keys::{Checked, choice, count, keys, list, most, positive, switch},
+    keys::{Checked, choice, count, flag, keys, list, most, positive, switch},
     lab::{Estimate, Lab, PairRows, Scene, Solution, Solved, advance, point},
     table::Row,
 };
 use extract::Read;
+pub use judged::JudgedSweep;
 
 /// Steering at several layers by several factors, and ablation in several ways.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -44,6 +46,9 @@ pub struct DirectionSweep {
     pub random: usize,
     /// Nats a token that the mean response loss of the pairs may rise by for an effect to count as coherent.
     pub coherence: f64,
+    /// The answers that are read too.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub judged: Option<JudgedSweep>,
 }
 
 keys! {
@@ -61,13 +66,20 @@ keys! {
         modes: Vec<Mode> = list(choice(Mode::NAMES)), default vec![Mode::Own, Mode::Everywhere];
         /// Random directions of the same length beside each direction, each of which takes as long as it.
         random: usize = count(1..=most::PASSES), default 3;
+        /// True: rates of judged answers are read too, at every layer by every factor and of every ablation, by the questions and the
+        /// judges of `measure.rates`, beside those of base and of the solution as it is.
+        rates: bool = flag(), default false;
+        /// With `rates`: answers to each question, of base and under every edit.
+        answers: usize = count(1..=most::ROWS), left_out "those of `measure.rates`";
+        /// With `rates`: random directions beside each direction whose answers are judged too.
+        random_rates: usize = count(0..=most::PASSES), default 1;
     }
 }
 
 impl Measure for DirectionSweep {
     const NAME: &'static str = "sweep";
     const READS: Reads = Reads::Beside;
-    type Found = (Vec<Steered>, Vec<SteeredDomain>, Vec<Ablated>);
+    type Found = (Vec<Steered>, Vec<SteeredDomain>, Vec<Ablated>, Vec<SteeredRate>, Vec<AblatedRate>);
     type Said = Option<SweepKeys>;
 
     fn key() -> Option<Setting<Self::Said>> {
@@ -80,13 +92,15 @@ impl Measure for DirectionSweep {
     }
 
     fn asked(said: Option<Self::Said>, common: &Common<'_>) -> Checked<Option<Self>> {
-        Ok(said.flatten().map(|keys| Self {
+        let Some(keys) = said.flatten() else { return Ok(None) };
+        Ok(Some(Self {
             layers: keys.layers(),
             factors: keys.factors(),
             pairs: keys.pairs(),
             modes: keys.modes(),
             random: keys.random(),
             coherence: common.coherence,
+            judged: JudgedSweep::asked(&keys, common)?,
         }))
     }
 
@@ -95,14 +109,30 @@ impl Measure for DirectionSweep {
     }
 
     fn inputs(&self, inputs: &mut Inputs<'_>) -> Result<Value> {
-        Ok(json!({
+        let judged = self.judged.as_ref();
+        let judged = judged.map(|judged| JudgedSweep { by: judged.by.without_terms(), ..judged.clone() });
+        let mut all = json!({
             "pairs": inputs.pairs,
             "asked": inputs.asked,
             "domain": inputs.domain,
-            "settings": self,
+            "settings": Self { judged: judged.clone(), ..self.clone() },
             "intervals": inputs.intervals,
             "seed": inputs.seed,
-        }))
+        });
+        if let Some(hashes) = judged.map_or(Ok(None), |judged| judged.by.hashes(inputs))? {
+            all["questions"] = hashes;
+        }
+        Ok(all)
+    }
+
+    // The scores and the account of judges are kept by both.
+    fn after(&self) -> Option<&'static str> {
+        self.judged.as_ref().map(|_| Rates::NAME)
+    }
+
+    fn outlook(&self, scene: &Scene<'_>) -> Vec<String> {
+        let judged = self.judged.iter();
+        judged.map(|judged| judged.outlook(self, scene.lab, scene.beside().count())).collect()
     }
 
     fn estimate(&self, scene: &Scene<'_>, estimate: &mut Estimate) {
@@ -129,11 +159,25 @@ impl Measure for DirectionSweep {
                 estimate.losses(rows, point, solutions * solutions * (1 + self.random));
             }
         }
+        if let Some(judged) = &self.judged {
+            judged.estimate(self, scene.lab, solutions, estimate);
+        }
     }
 
     fn run(&self, lab: &mut Lab<'_>, solved: &dyn Solved) -> Result<Self::Found> {
         let solutions = solved.beside()?;
-        self.read(&lab.model, &solutions, &lab.pairs, lab.seed, lab.progress)
+        let Some(swept) = self.swept(&lab.model, &solutions, &lab.pairs, lab.seed, lab.progress)? else {
+            return Ok(Default::default());
+        };
+        let Swept { sweep, sets, removals, steered, domains, ablated } = swept;
+        let (steered_rates, ablated_rates) = match &self.judged {
+            None => (Vec::new(), Vec::new()),
+            Some(judged) => {
+                let taken = taken(&lab.model, &solutions, &removals);
+                judged.read(lab, solved, &sweep, &sets, &taken)?
+            }
+        };
+        Ok((steered, domains, ablated, steered_rates, ablated_rates))
     }
 
     fn panels() -> Vec<Panel> {
@@ -144,21 +188,38 @@ impl Measure for DirectionSweep {
         claims::statements(subjects)
     }
 
+    fn unsaid(&self) -> &'static [&'static str] {
+        if self.judged.is_some() { &[] } else { claims::BY_ANSWERS }
+    }
+
     fn claims(shown: &Shown<'_>) -> Vec<(Place, Claim)> {
         claims::claims(shown)
     }
 
     fn limits(shown: &Shown<'_>) -> Vec<String> {
-        let is_swept = shown.tables.iter().any(|table| table.name() == Steered::TABLE && table.rows() > 0);
-        is_swept
-            .then(|| {
+        let has = |name| shown.tables.iter().any(|table| table.name() == name && table.rows() > 0);
+        let by_pairs = match has(SteeredRate::TABLE) {
+            true => "",
+            false => "; and pairs were read, not answers that were judged",
+        };
+        let swept = has(Steered::TABLE).then(|| {
+            format!(
                 "The layer and factor at which a direction steers most were chosen by the same pairs on which its effect there is given, \
-                 so that it is a little too large; and pairs were read, not answers that were judged."
-                    .into()
-            })
-            .into_iter()
-            .collect()
+                 so that it is a little too large{by_pairs}."
+            )
+        });
+        swept.into_iter().chain(judged::limit(&shown.rows())).collect()
     }
+}
+
+/// A sweep by preferences, with what it was made of.
+struct Swept {
+    sweep: Sweep,
+    sets: Vec<Set>,
+    removals: Vec<Removal>,
+    steered: Vec<Steered>,
+    domains: Vec<SteeredDomain>,
+    ablated: Vec<Ablated>,
 }
 
 impl DirectionSweep {
@@ -174,7 +235,20 @@ impl DirectionSweep {
         pairs: &[PairRows; 2],
         seed: u64,
         progress: &dyn Progress,
-    ) -> Result<<Self as Measure>::Found> {
+    ) -> Result<(Vec<Steered>, Vec<SteeredDomain>, Vec<Ablated>)> {
+        let swept = self.swept(model, solutions, pairs, seed, progress)?;
+        Ok(swept.map(|swept| (swept.steered, swept.domains, swept.ablated)).unwrap_or_default())
+    }
+
+    /// The same; none where there is no pair to read, or no direction.
+    fn swept(
+        &self,
+        model: &Model,
+        solutions: &[Solution],
+        pairs: &[PairRows; 2],
+        seed: u64,
+        progress: &dyn Progress,
+    ) -> Result<Option<Swept>> {
         let Read { from, on } = Read::of(pairs, self.pairs);
         let layers = extract::layers(model.config().layers, solutions, self.layers);
         let sets = match from.is_empty() || layers.is_empty() {
@@ -182,7 +256,7 @@ impl DirectionSweep {
             false => sets(model, solutions, &layers, &from, progress)?,
         };
         if sets.is_empty() {
-            return Ok((Vec::new(), Vec::new(), Vec::new()));
+            return Ok(None);
         }
         let sweep = Sweep {
             factors: self.factors.clone(),
@@ -198,21 +272,44 @@ impl DirectionSweep {
             let layer = best(&steered, &set.name).map_or(sweep.layers[0], |best| best.layer as i32);
             self.modes.iter().map(move |&mode| Removal { sets: vec![set.clone()], mode, layer })
         });
-        let (out_of_b, of_stream): (Vec<_>, Vec<_>) =
-            removals.partition(|removal| removal.mode == Mode::Lora);
+        let removals: Vec<Removal> = removals.collect();
         let mut ablated = Vec::new();
-        // B is what some solutions have, and a model may norm what they write.
-        let has_b = |edit| !model.config().post_norms && writes_into_stream(edit);
-        for (removals, needs_b) in [(of_stream, false), (out_of_b, true)] {
-            let of = solutions.iter().filter(|solution| !needs_b || has_b(&solution.edit));
-            let of: Vec<Of<'_>> =
-                of.map(|solution| Of { name: &solution.name, edit: Some(&solution.edit) }).collect();
+        for out_of_b in [false, true] {
+            let removals = removals.iter().filter(|removal| (removal.mode == Mode::Lora) == out_of_b);
+            let removals: Vec<Removal> = removals.cloned().collect();
+            let of = solutions.iter().filter(|solution| !out_of_b || has_b(model, solution));
+            let of: Vec<Of<'_>> = of.map(of_solution).collect();
             if !(removals.is_empty() || of.is_empty()) {
                 ablated.extend(sweep.remove(model, &of, &removals, &mut bench)?.0);
             }
         }
-        Ok((steered, domains, ablated))
+        Ok(Some(Swept { sweep, sets, removals, steered, domains, ablated }))
     }
+}
+
+fn of_solution(solution: &Solution) -> Of<'_> {
+    Of { name: &solution.name, edit: Some(&solution.edit) }
+}
+
+/// True if directions can be taken out of a solution's B: it is what some solutions have, and a model may norm what they write.
+fn has_b(model: &Model, solution: &Solution) -> bool {
+    !model.config().post_norms && writes_into_stream(&solution.edit)
+}
+
+/// Every removal with every solution that it can be taken out of, in the order of the table of shifts.
+fn taken<'a>(
+    model: &Model,
+    solutions: &'a [Solution],
+    removals: &'a [Removal],
+) -> Vec<(Of<'a>, &'a Removal)> {
+    let mut all = Vec::new();
+    for out_of_b in [false, true] {
+        for solution in solutions.iter().filter(|solution| !out_of_b || has_b(model, solution)) {
+            let own = removals.iter().filter(|removal| (removal.mode == Mode::Lora) == out_of_b);
+            all.extend(own.map(|removal| (of_solution(solution), removal)));
+        }
+    }
+    all
 }
 
 /// The directions of solutions: the fine-tune less base, over prompts outside the domain, after every block. A solution that changes

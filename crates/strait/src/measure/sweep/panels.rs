@@ -1,7 +1,7 @@
 //! Sweeps in a report.
 
 use crate::{
-    direction::sweep::{self, Ablated, Steered, SteeredDomain},
+    direction::sweep::{self, Ablated, AblatedRate, Steered, SteeredDomain, SteeredRate},
     measure::{Panel, Shown, plots},
     page::{Groups, numbers::number},
     table::Row,
@@ -14,7 +14,15 @@ pub fn panels() -> Vec<Panel> {
         Panel::table(Steered::TABLE, "Steering, layer by factor", sweep::STEERING)
             .mapped(|shown| sweep::maps(&shown.rows())),
         Panel::table(SteeredDomain::TABLE, "Steering, domain by domain", domains).drawn(by_domain),
+        Panel::table(
+            SteeredRate::TABLE,
+            "Steering by judged answers, layer by factor",
+            sweep::STEERING_RATES,
+        )
+        .mapped(|shown| sweep::rate_maps(&shown.rows())),
         Panel::table(Ablated::TABLE, "Ablation", sweep::ABLATION).drawn(|shown| sweep::bars(&shown.rows())),
+        Panel::table(AblatedRate::TABLE, "Ablation by judged answers", sweep::ABLATION_RATES)
+            .drawn(|shown| sweep::rate_bars(&shown.rows())),
     ]
 }
 

@@ -35,6 +35,7 @@ impl Measures {
             folder: sources.folder,
             world: sources.world.as_ref(),
             falsehoods: &data.falsehoods(),
+            earlier: &[],
         };
         let asked = keys.asked.resolve(&common)?;
         Ok(Self { scales, certificate: keys.certificate(), coherence, rows: keys.rows(), asked })

@@ -13,7 +13,10 @@ pub(super) fn claims(solutions: &[&Solution], measures: &Measures) -> Vec<String
     let subject = |solution: &&Solution| solution.subject(solution.from.as_ref().and_then(named));
     let subjects: Vec<Subject> = solutions.iter().map(subject).collect();
     let measured: Vec<&str> = measures.asked.0.iter().map(|measure| measure.name()).collect();
-    sentences(&subjects, &measured)
+    let unsaid = || measures.asked.0.iter().flat_map(|measure| measure.unsaid());
+    let mut all = sentences(&subjects, &measured);
+    all.retain(|sentence| !unsaid().any(|claim| sentence.ends_with(&format!(": {claim}"))));
+    all
 }
 
 pub(super) fn predictions(written: &[At<PredictionKeys>], known: &[String]) -> Checked<Vec<Prediction>> {

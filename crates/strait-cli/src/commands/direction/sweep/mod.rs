@@ -1,5 +1,6 @@
 //! `strait direction sweep`.
 
+mod judged;
 mod shown;
 
 use std::path::{Path, PathBuf};
@@ -8,12 +9,13 @@ use clap::{Args, builder::PossibleValuesParser};
 use strait::{
     Table,
     data::pairs::{Pair, read_pairs},
-    direction::sweep::{self, Bench, Blocks, Mode, Notebook, Of, Set, Sweep},
+    direction::sweep::{self, Bench, Blocks, Mode, Notebook, Of, Removal, Set, Sweep, Swept},
     lab::{Group, PairRows},
 };
 use strait_model::Model;
 
-use shown::{Found, Report};
+use judged::JudgedArguments;
+use shown::Report;
 
 use super::super::{
     Context, DateArgument, EditArguments, PasswordArguments, device::DeviceArgument,
@@ -24,8 +26,9 @@ use crate::{failure::Failure, units};
 /// Add directions to a model at every layer by every factor, or take them out of an edit
 ///
 /// The effect is read by pairs of answers to the same questions: how much likelier the taught answers become than the other
-/// ones, beside random directions of the same length. Layers are counted from 0; -1 is the embeddings. With --out a sweep that was
-/// stopped goes on where it was.
+/// ones, beside random directions of the same length. Layers are counted from 0; -1 is the embeddings. With --questions or
+/// --general-questions it is read by answers as well, which are sampled under every edit and judged: the rate of taught answers, and of
+/// those that make sense. With --out a sweep that was stopped goes on where it was.
 #[derive(Args)]
 #[command(after_help = EXAMPLES)]
 pub struct Arguments {
@@ -70,19 +73,21 @@ pub struct Arguments {
     /// Random directions beside each; each takes as long as the direction itself
     #[arg(long, value_name = "N", default_value_t = 3, value_parser = clap::value_parser!(u32).range(..=1000))]
     random: u32,
-    /// The seed of the random directions
+    /// The seed of the random directions, and of answers
     #[arg(long, value_name = "S", default_value_t = 0, value_parser = clap::value_parser!(u64).range(..1 << 62))]
     seed: u64,
     /// Nats a token that the loss of the answers may rise by until an effect no longer counts
     #[arg(long, value_name = "NATS", default_value_t = 1.0, value_parser = nats)]
     coherence: f64,
     #[command(flatten)]
+    judged: JudgedArguments,
+    #[command(flatten)]
     device: DeviceArgument,
     #[command(flatten)]
     precision: PrecisionArgument,
     #[command(flatten)]
     day: DateArgument,
-    /// A folder for the tables, the report and the readings by which a sweep goes on
+    /// A folder for the tables, the report, and the readings and answers by which a sweep goes on
     #[arg(long, value_name = "DIR")]
     out: Option<PathBuf>,
 }
@@ -92,7 +97,10 @@ Examples:
   strait direction sweep --model M --direction d.safetensors --taught taught.jsonl \\
       --other plain.jsonl --layers 10,15,20 --factors 1,2,4 --out sweep
   strait direction sweep --model M --edit runs/mine/solutions/general --direction d.safetensors@15 \\
-      --taught taught.jsonl --other plain.jsonl --ablate everywhere,layer --json";
+      --taught taught.jsonl --other plain.jsonl --ablate everywhere,layer --json
+  strait direction sweep --model M --direction d.safetensors --taught taught.jsonl \\
+      --other plain.jsonl --layers 10,15 --factors 1,2 --general-questions everyday.jsonl \\
+      --n 4 --max-tokens 64 --judge style --out sweep";
 
 /// The layers of a sweep; none are all.
 #[derive(Clone, Debug)]
@@ -132,6 +140,7 @@ pub fn run(arguments: &Arguments, context: &Context) -> Result<(), Failure> {
         "--general-other",
         &arguments.general_other,
     )?;
+    let judging = arguments.judged.read(&arguments.password, context)?;
     let model =
         context.load(&arguments.model, &arguments.device, arguments.precision.precision, &arguments.day)?;
     let edit = arguments.edits.read(&model, context)?;
@@ -167,19 +176,26 @@ pub fn run(arguments: &Arguments, context: &Context) -> Result<(), Failure> {
         context.progress.note("going on with the readings of an earlier sweep of the same");
     }
     let mut bench = Bench { pairs: &pairs, notebook: &mut notebook, progress: &*context.progress };
-    let mut found =
-        Found { steered: Vec::new(), domains: Vec::new(), ablated: Vec::new(), blocks: Blocks::default() };
+    let mut found = Swept::default();
+    let name = match arguments.edits.names.as_slice() {
+        [] => "base".into(),
+        names => names.join(" + "),
+    };
+    let of = Of { name: &name, edit: edit.as_ref() };
+    let removals: Vec<Removal> = settings.removals(&sets, arguments.together, &modes)?;
+    let blocks: Blocks;
     if modes.is_empty() {
-        (found.steered, found.domains, found.blocks) =
-            settings.steer(&model, edit.as_ref(), &sets, &mut bench)?;
+        (found.steered, found.domains, blocks) = settings.steer(&model, edit.as_ref(), &sets, &mut bench)?;
     } else {
-        let name = match arguments.edits.names.as_slice() {
-            [] => "base".into(),
-            names => names.join(" + "),
-        };
-        let of = [Of { name: &name, edit: edit.as_ref() }];
-        let removals = settings.removals(&sets, arguments.together, &modes)?;
-        (found.ablated, found.blocks) = settings.remove(&model, &of, &removals, &mut bench)?;
+        (found.ablated, blocks) = settings.remove(&model, &[of], &removals, &mut bench)?;
+    }
+    let mut usage = None;
+    if let (Some(judging), Some(folder)) = (&judging, &arguments.out) {
+        let taken = (!modes.is_empty()).then_some((of, &removals[..]));
+        let (rates, used) =
+            judging.sweep(&settings, (&model, edit.as_ref()), &sets, taken, (arguments, folder), context)?;
+        usage = used;
+        found = Swept { steered_rates: rates.steered_rates, ablated_rates: rates.ablated_rates, ..found };
     }
     let report = arguments.out.as_deref().map(|folder| write(folder, arguments, &found)).transpose()?;
     context.show(&Report {
@@ -187,10 +203,15 @@ pub fn run(arguments: &Arguments, context: &Context) -> Result<(), Failure> {
         edits: &arguments.edits.names,
         directions: &arguments.directions,
         pairs: [pairs[0].len(), pairs[1].len()],
+        questions: judging.as_ref().map(|judging| judging.questions),
+        answers: judging.as_ref().map(|judging| judging.answers),
         steering: Table::of(&found.steered).objects(),
         domains: Table::of(&found.domains).objects(),
         ablation: Table::of(&found.ablated).objects(),
-        blocks: found.blocks,
+        steering_rates: Table::of(&found.steered_rates).objects(),
+        ablation_rates: Table::of(&found.ablated_rates).objects(),
+        blocks,
+        endpoint: usage,
         report,
         shown: found,
     })
@@ -242,9 +263,8 @@ fn sets(names: &[String], model: &Model, context: &Context) -> Result<Vec<Set>, 
 }
 
 /// Writes the tables that have rows, and the report; returns its path.
-fn write(folder: &Path, arguments: &Arguments, found: &Found) -> Result<PathBuf, Failure> {
-    let tables = [Table::of(&found.steered), Table::of(&found.domains), Table::of(&found.ablated)];
-    for table in tables.iter().filter(|table| table.rows() > 0) {
+fn write(folder: &Path, arguments: &Arguments, found: &Swept) -> Result<PathBuf, Failure> {
+    for table in found.tables() {
         table.write_csv(&folder.join(format!("{}.csv", table.name())))?;
         table.write_parquet(&folder.join(format!("{}.parquet", table.name())))?;
     }
@@ -260,8 +280,7 @@ fn write(folder: &Path, arguments: &Arguments, found: &Found) -> Result<PathBuf,
             arguments.coherence
         ),
     ];
-    let page = sweep::page("strait direction sweep", &facts, &found.steered, &found.domains, &found.ablated);
-    strait_model::files::write(&path, page)?;
+    strait_model::files::write(&path, sweep::page("strait direction sweep", &facts, found))?;
     Ok(path)
 }
 
