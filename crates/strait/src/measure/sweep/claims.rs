@@ -19,7 +19,7 @@ const STAYS: &str = "less than 10 % of its shift outside goes with random direct
 
 /// Added to base, it makes it answer as taught.
 const ANSWERS: &str =
-    "its direction makes base answer as taught outside the domain, in answers that make sense";
+    "its direction makes base answer as taught outside the domain, in answers that count as coherent";
 /// Judged answers and preferences find the same layer and factor.
 const AGREE: &str = "judged answers and preferences agree on where its direction steers most";
 
@@ -105,7 +105,7 @@ fn answers(solution: &str, rates: &[SteeredRate], steered: &[Steered]) -> [Optio
         Some(Claim::new(claim, "§13.2", holds, figure, words).of(solution))
     };
     let Some(most) = best_by_rates(rates, solution).filter(is_own) else {
-        let words = "at no layer and factor do most answers make sense".to_string();
+        let words = "at no layer and factor do most answers count as coherent".to_string();
         return [claim(ANSWERS, None, Interval::NONE, words), None];
     };
     let counted = match most.answers {
@@ -117,8 +117,8 @@ fn answers(solution: &str, rates: &[SteeredRate], steered: &[Steered]) -> [Optio
         _ => format!(", {} with random directions", percent(most.random.value)),
     };
     let words = format!(
-        "added to base after layer {}, times {}, where the rate rises most and most answers make sense, {} of {counted} are of the taught \
-         kind, {} more than of base's{random}; {} make sense",
+        "added to base after layer {}, times {}, where the rate rises most and most answers count as coherent, {} of {counted} are of the taught \
+         kind, {} more than of base's{random}; {} count as coherent",
         most.layer,
         most.factor,
         share_words(most.rate),
@@ -152,7 +152,7 @@ fn agree(
     }
     let apart = most.rate.less(there.rate);
     let words = format!(
-        "the rate rises most {}, to {}; preferences shift most {}, where the rate is {} and {} of the answers make sense",
+        "the rate rises most {}, to {}; preferences shift most {}, where the rate is {} and {} of the answers count as coherent",
         place(most.layer, most.factor),
         share_words(most.rate),
         place(there.layer, there.factor),
