@@ -29,10 +29,3 @@ fn no_reader_panics_on_its_corpus_or_mutations_of_it() {
         }
     }
 }
-
-#[test]
-fn the_seed_of_a_study_is_the_study_that_init_writes() {
-    let seeds = seeds(TARGETS.iter().find(|target| target.name == "study").unwrap()).unwrap();
-    let (_, seed) = seeds.iter().find(|(name, _)| name == "example.toml").unwrap();
-    assert!(seed == strait::study::EXAMPLE.as_bytes(), "copy crates/strait/src/study/example.toml over it");
-}
