@@ -207,5 +207,4 @@ for codec in ("none", "snappy", "gzip", "zstd", "lz4", "brotli"):
     pq.write_table(table, folder("parquet") / f"{codec}.parquet", compression=codec)
 for name in ("technical.toml", "medical.toml", "technical-full.toml"):
     copy(HERE.parents[1] / "studies" / name, "study", name)
-copy(FIXTURES / "strait/src/study/example.toml", "study", "example.toml")
 copy(FIXTURES / "strait/tests/fixtures/data/plants.zip.enc", "archive", "plants")
