@@ -2,12 +2,17 @@
 
 use super::Interval;
 
+/// A share of a figure, NaN where that is nothing.
+fn ratio(value: f64, of: f64) -> f64 {
+    if of == 0.0 { f64::NAN } else { value / of }
+}
+
 impl Interval {
     /// This figure as a share of an independent one, by the intervals of both: all shares r of which this less r times the
     /// other cannot be told from none, where the distances of the bounds from the figures add up as squares (Donner and Zou,
     /// 2012). There are no bounds unless the divisor lies clearly above zero.
     pub fn over(self, divisor: Self) -> Self {
-        let value = self.value / divisor.value;
+        let value = ratio(self.value, divisor.value);
         if !(self.is_known() && divisor.low > 0.0) {
             return Self::bare(value);
         }
@@ -20,7 +25,7 @@ impl Interval {
         let ones = vec![1.0; values.len()];
         let mean = |of: &[f64]| Self::of_clusters(of, &ones, clusters);
         let divisor = mean(divisors);
-        let share = mean(values).value / divisor.value;
+        let share = ratio(mean(values).value, divisor.value);
         if divisor.low.is_nan() || divisor.low <= 0.0 {
             return Self::bare(share);
         }
@@ -50,6 +55,12 @@ mod tests {
 
     fn interval(value: f64, low: f64, high: f64) -> Interval {
         Interval { value, low, high }
+    }
+
+    #[test]
+    fn nothing_has_no_share() {
+        assert!(interval(0.2, 0.1, 0.3).over(interval(0.0, -0.1, 0.1)).value.is_nan());
+        assert!(Interval::of_ratio(&[1.0, 2.0, 3.0], &[0.0, 0.0, 0.0], &[0, 1, 2]).value.is_nan());
     }
 
     #[test]
