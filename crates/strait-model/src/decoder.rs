@@ -28,8 +28,8 @@ use crate::{
     config::{EMBEDDINGS, HEAD, LAST_NORM, LayerKind},
     edit::{self, Projection, Site},
     ops::{
-        self, Adapter, AttentionShape, Block, BlockWeights, HeadChange, Linear, Precision, RopeTable, Span,
-        Spans, Unembedding, Weight,
+        self, Adapter, AttentionShape, Block, BlockWeights, HeadChange, Linear, Precision, Product,
+        RopeTable, Span, Spans, Unembedding, Weight,
     },
 };
 use changed::Changed;
@@ -260,7 +260,7 @@ impl Decoder {
         batch: &Packed,
         edit: Option<&Edit>,
     ) -> Result<Tensor> {
-        self.run_in(stream, blocks, batch, edit, Way::of(ops::linear))
+        self.run_in(stream, blocks, batch, edit, Way::of(Product::OfAll))
     }
 
     fn run_in(
@@ -308,7 +308,7 @@ impl Decoder {
     /// If the shapes disagree.
     pub fn finish(&self, stream: Tensor, edit: Option<&Edit>) -> Result<Tensor> {
         // No edit asks for the tokens here, since there is a block at least.
-        let stream = self.steer(stream, self.config.layers, &[], edit, Way::of(ops::linear))?;
+        let stream = self.steer(stream, self.config.layers, &[], edit, Way::of(Product::OfAll))?;
         Ok(ops::rms_norm(&stream, &self.under(edit)?.norm, self.config.norm_eps)?)
     }
 
@@ -352,10 +352,10 @@ impl Decoder {
         mut look: impl FnMut(Tensor) -> Result<(), E>,
     ) -> Result<(), E> {
         let mut stream = self.embed(batch)?;
-        look(self.steer(stream.clone(), 0, batch.ids(), edit, Way::of(ops::linear))?)?;
+        look(self.steer(stream.clone(), 0, batch.ids(), edit, Way::of(Product::OfAll))?)?;
         for layer in 0..last.min(self.config.layers) {
             stream = self.run(stream, layer..layer + 1, batch, edit)?;
-            look(self.steer(stream.clone(), layer + 1, &[], edit, Way::of(ops::linear))?)?;
+            look(self.steer(stream.clone(), layer + 1, &[], edit, Way::of(Product::OfAll))?)?;
         }
         Ok(())
     }
@@ -433,9 +433,8 @@ impl Decoder {
             let heads = x.reshape((tokens, width / c.head_dim, c.head_dim))?;
             Ok(ops::rms_norm(&heads, weight, c.norm_eps)?.reshape((tokens, width))?)
         };
-        let q = heads_normed(self.project(x, layer, Projection::Q, pass)?, &block.q_norm)?;
-        let k = heads_normed(self.project(x, layer, Projection::K, pass)?, &block.k_norm)?;
-        let v = self.project(x, layer, Projection::V, pass)?;
+        let [q, k, v] = self.project(x, layer, [Projection::Q, Projection::K, Projection::V], pass)?;
+        let (q, k) = (heads_normed(q, &block.q_norm)?, heads_normed(k, &block.k_norm)?);
         let (q, k) = (ops::rope(&q, rope)?, ops::rope(&k, rope)?);
         let shape = self.attention_shape(layer);
         let mixed = match &pass.keys {
@@ -445,19 +444,41 @@ impl Decoder {
                 cache.attention(layer, sequences, rows, &q, shape)?
             }
         };
-        self.project(&mixed, layer, Projection::O, pass)
+        let [mixed] = self.project(&mixed, layer, [Projection::O], pass)?;
+        Ok(mixed)
     }
 
     fn mlp(&self, x: &Tensor, layer: usize, pass: &Pass) -> Result<Tensor> {
-        let gate = self.project(x, layer, Projection::Gate, pass)?;
-        let up = self.project(x, layer, Projection::Up, pass)?;
+        let [gate, up] = self.project(x, layer, [Projection::Gate, Projection::Up], pass)?;
         let gated = ops::gated(&gate, &up, self.config.activation)?;
-        self.project(&gated, layer, Projection::Down, pass)
+        let [down] = self.project(&gated, layer, [Projection::Down], pass)?;
+        Ok(down)
     }
 
-    /// The projection with its adapters: W x + scale * B A x.
-    fn project(&self, x: &Tensor, layer: usize, projection: Projection, pass: &Pass) -> Result<Tensor> {
-        let y = (pass.way.product)(x, &self.blocks[layer].projections[projection as usize])?;
+    /// Projections with their adapters: W x + scale * B A x.
+    fn project<const N: usize>(
+        &self,
+        x: &Tensor,
+        layer: usize,
+        projections: [Projection; N],
+        pass: &Pass,
+    ) -> Result<[Tensor; N]> {
+        let bare = projections.map(|projection| &self.blocks[layer].projections[projection as usize]);
+        let bare = pass.way.product.apply_each(x, &bare)?.into_iter().zip(projections);
+        let all: Vec<Tensor> =
+            bare.map(|(y, projection)| self.adapted(y, x, layer, projection, pass)).collect::<Result<_>>()?;
+        Ok(all.try_into().expect("one of each"))
+    }
+
+    /// What a projection gives, with what the edits' adapters add to it.
+    fn adapted(
+        &self,
+        y: Tensor,
+        x: &Tensor,
+        layer: usize,
+        projection: Projection,
+        pass: &Pass,
+    ) -> Result<Tensor> {
         let site = Site::Projection { layer, projection };
         if !pass.edits.iter().any(|(_, edit)| adapters(*edit, site).next().is_some()) {
             return Ok(y);

@@ -54,6 +54,23 @@ pub(super) trait Rows: Sync {
 
     /// Runs `f` on some rows of `width` numbers, one behind the other.
     fn with(&self, rows: Range<usize>, width: usize, f: impl FnOnce(&[Self::Number]));
+
+    /// Writes the products of some rows with all rows of x into the rows of y, from place `at` on.
+    fn multiply(&self, rows: Range<usize>, inner: usize, x: &[f32], y: &mut [&mut [f32]], at: usize) {
+        widened(self, rows, inner, x, y, at);
+    }
+}
+
+/// As [`Rows::multiply`], by rows of numbers that are multiplied as they are.
+pub(super) fn widened(
+    weight: &(impl Rows + ?Sized),
+    rows: Range<usize>,
+    inner: usize,
+    x: &[f32],
+    y: &mut [&mut [f32]],
+    at: usize,
+) {
+    weight.with(rows, inner, |weight| Arch::new().dispatch(Part { inner, x, weight, y, at }));
 }
 
 impl<T: Weight> Rows for &[T] {
@@ -64,10 +81,9 @@ impl<T: Weight> Rows for &[T] {
     }
 }
 
-/// Products below this many multiplications are not worth a second thread.
-const WORTH_THREADS: usize = 1 << 18;
-
-/// The tasks of each thread, so that none waits long for the others.
+/// Multiplications that are worth a task of their own.
+const TASK: usize = 1 << 16;
+/// The most tasks of each thread, so that none waits long for the others.
 const TASKS: usize = 4;
 
 /// `y = x weight^T`, each row of x by itself.
@@ -78,10 +94,7 @@ pub(super) fn multiply((out, inner): (usize, usize), x: &[f32], weight: &impl Ro
     if out == 0 || inner == 0 {
         return;
     }
-    let tasks = match x.len() * out < WORTH_THREADS {
-        true => 1,
-        false => TASKS * rayon::current_num_threads(),
-    };
+    let tasks = (x.len() * out / TASK).clamp(1, TASKS * rayon::current_num_threads());
     let size = out.div_ceil(tasks).next_multiple_of(BLOCK);
     let mut parts: Vec<Vec<&mut [f32]>> = (0..out.div_ceil(size)).map(|_| Vec::new()).collect();
     for row in y.chunks_exact_mut(out) {
@@ -90,9 +103,8 @@ pub(super) fn multiply((out, inner): (usize, usize), x: &[f32], weight: &impl Ro
     parts.into_par_iter().enumerate().for_each(|(part, mut y)| {
         let rows = part * size..out.min((part + 1) * size);
         for first in rows.clone().step_by(BLOCK) {
-            weight.with(first..rows.end.min(first + BLOCK), inner, |weight| {
-                Arch::new().dispatch(Part { inner, x, weight, y: &mut y, at: first - rows.start });
-            });
+            let block = first..rows.end.min(first + BLOCK);
+            weight.multiply(block, inner, x, &mut y, first - rows.start);
         }
     });
 }

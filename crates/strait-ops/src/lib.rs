@@ -8,6 +8,7 @@
 //! Sequences are *packed*: the tokens of all sequences of a batch stand one behind the other in the first dimension, and
 //! no padding is stored or computed. Only [`attention`] needs to know where one sequence ends.
 
+mod apply;
 mod attention;
 mod block;
 mod by_row;
@@ -32,6 +33,7 @@ mod unembedding;
 pub mod vectors;
 mod weight;
 
+pub use apply::Product;
 pub use attention::{AttentionShape, PAGE, Pages, Span, Spans, attention, attention_in_pages};
 pub use block::{Adapter, Block, BlockWeights};
 pub use cpu::{View, read, write};
@@ -57,9 +59,6 @@ use candle_core::{DType, Result, Tensor};
 pub fn fused(x: &Tensor) -> bool {
     x.device().is_cpu() && x.dtype() == DType::F32
 }
-
-/// A way to apply a projection: [`linear`] or [`linear_by_row`].
-pub type Product = fn(&Tensor, &Linear) -> Result<Tensor>;
 
 /// The cell's value, made where it is empty.
 fn get_or_try<T>(cell: &OnceLock<T>, make: impl FnOnce() -> Result<T>) -> Result<&T> {

@@ -2,7 +2,7 @@
 
 use candle_core::{Result, Tensor};
 
-use super::{Linear, Precision, Product, Weight, linear};
+use super::{Linear, Precision, Product, Weight};
 
 /// From hidden states after the final norm to logits.
 #[derive(Clone, Debug)]
@@ -36,14 +36,14 @@ impl Unembedding {
     /// # Errors
     /// If the shapes disagree.
     pub fn logits(&self, hidden: &Tensor) -> Result<Tensor> {
-        self.logits_by(linear, hidden)
+        self.logits_by(Product::OfAll, hidden)
     }
 
     /// As [`logits`](Self::logits), by a product of one's choice.
     pub fn logits_by(&self, product: Product, hidden: &Tensor) -> Result<Tensor> {
-        let by = |x: &Tensor, weight: &Tensor| product(x, &Linear::of(weight, self.precision));
+        let by = |x: &Tensor, weight: &Tensor| product.apply(x, &Linear::of(weight, self.precision));
         let table = Linear { weight: self.weight.clone(), bias: None, precision: self.precision };
-        let mut logits = product(hidden, &table)?;
+        let mut logits = product.apply(hidden, &table)?;
         if let Some(HeadChange { a, b }) = &self.change {
             logits = (logits + by(&by(hidden, a)?, b)?)?;
         }

@@ -89,7 +89,7 @@ impl Decoder {
         let sequences: Vec<Sequence> = pieces.iter().map(|piece| piece.sequence).collect();
         cache.grow(&sequences, &batch.lengths)?;
         let rows = batch.rows();
-        let product: Product = if batch.tokens() == pieces.len() { ops::linear_by_row } else { ops::linear };
+        let product = if batch.tokens() == pieces.len() { Product::ByRow } else { Product::OfAll };
         let weights = self.under(pieces.first().and_then(|piece| piece.edit))?;
         let keys = Keys::Cached { cache, sequences: &sequences, rows: &rows };
         let pass = self.pass(&batch, edits_of(pieces, &rows), Way::of(product), keys);

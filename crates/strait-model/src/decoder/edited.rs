@@ -86,7 +86,7 @@ impl Decoder {
 
     /// The term that an adapter adds: scale * B A x.
     pub(super) fn change(&self, way: Way<'_>, x: &Tensor, adapter: &Adapter, scale: f64) -> Result<Tensor> {
-        let down = (way.product)(x, &Linear::of(&adapter.a, self.precision))?;
+        let down = way.product.apply(x, &Linear::of(&adapter.a, self.precision))?;
         self.up(way, down, adapter, scale)
     }
 
@@ -100,7 +100,7 @@ impl Decoder {
     /// The term of an adapter from its A x.
     fn up(&self, way: Way<'_>, down: Tensor, adapter: &Adapter, scale: f64) -> Result<Tensor> {
         let down = way.of_adapter(adapter, down);
-        Ok(((way.product)(&down, &Linear::of(&adapter.b, self.precision))? * scale)?)
+        Ok((way.product.apply(&down, &Linear::of(&adapter.b, self.precision))? * scale)?)
     }
 }
 

@@ -6,7 +6,7 @@ use super::{Decoder, Packed, edited::edited, scalars::Way};
 use crate::{
     Edit, Result,
     edit::{Problem, SteeringVector},
-    ops,
+    ops::Product,
 };
 
 /// One linear reading: of every token the sum of its stream's products with some vectors, each after its layer, plus an offset.
@@ -112,7 +112,7 @@ impl Decoder {
                 .into());
             };
             stream = self.run(stream, at..point, batch, edit)?;
-            seen.push(self.steer(stream.clone(), point, batch.ids(), edit, Way::of(ops::linear))?);
+            seen.push(self.steer(stream.clone(), point, batch.ids(), edit, Way::of(Product::OfAll))?);
             at = point;
         }
         Ok(seen)

@@ -11,7 +11,7 @@ use super::{Decoder, Packed};
 use crate::{
     Edit, Result,
     edit::{Adapter, Problem, Site},
-    ops::{self, Product},
+    ops::Product,
 };
 
 /// The way in which a pass applies projections and adapters.
@@ -104,7 +104,7 @@ impl Decoder {
         }
         let seen = RefCell::new(vec![None; adapters.len()]);
         let scalars = Scalars { adapters, put, seen };
-        let way = Way { product: ops::linear, scalars: Some(&scalars) };
+        let way = Way { product: Product::OfAll, scalars: Some(&scalars) };
         let stream = self.run_in(self.embed(batch)?, 0..end, batch, Some(edit), way)?;
         Ok((stream, scalars.seen.into_inner()))
     }

@@ -170,6 +170,11 @@ impl<'m> Engine<'m> {
     /// # Errors
     /// If the model gives no logits, or a prompt holds a token that it has no embedding of; the engine is then of no use.
     pub fn step(&mut self) -> Result<Vec<Drawn>> {
+        // On a thread of the pool: one outside would sleep and be woken for every operation that threads share.
+        rayon::scope(|_| self.step_on_the_pool())
+    }
+
+    fn step_on_the_pool(&mut self) -> Result<Vec<Drawn>> {
         self.begin_answers()?;
         let model = self.model;
         let mut drawn: Vec<Drawn> =

@@ -7,7 +7,7 @@ use half::bf16;
 
 use super::{
     super::{
-        by_row::Rows,
+        by_row::{self, Rows},
         cpu::{View, matmul},
     },
     Lines, READ_LINES, READ_NUMBERS, Source,
@@ -94,6 +94,13 @@ impl Rows for Stored {
             self.read(rows, 0..width, wide, width);
             f(wide);
         });
+    }
+
+    #[cfg(target_arch = "x86_64")]
+    fn multiply(&self, rows: Range<usize>, inner: usize, x: &[f32], y: &mut [&mut [f32]], at: usize) {
+        if !crate::stored::dots::multiply(self, rows.clone(), x, y, at) {
+            by_row::widened(self, rows, inner, x, y, at);
+        }
     }
 }
 

@@ -25,7 +25,7 @@ fn each(to: &mut [f32; GROUP], of: impl Fn(usize, usize) -> f32) {
 
 /// Factor and offset of a group, six bits each.
 #[inline(always)]
-fn six_bits(scales: &[u8], group: usize) -> (f32, f32) {
+pub(super) fn six_bits(scales: &[u8], group: usize) -> (f32, f32) {
     let (scale, offset) = match group {
         0..4 => (scales[group] & 63, scales[group + 4] & 63),
         _ => (

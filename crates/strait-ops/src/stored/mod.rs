@@ -5,6 +5,8 @@
 
 mod block;
 mod blocks;
+#[cfg(target_arch = "x86_64")]
+pub(crate) mod dots;
 mod k_blocks;
 #[cfg(test)]
 pub(crate) mod tests;

@@ -61,6 +61,9 @@ macro_rules! on_blocks {
     };
 }
 
+#[cfg(target_arch = "x86_64")]
+pub(super) use on_blocks;
+
 /// Writes some numbers of each of `count` rows to `to`, where they stand `to_row` apart. The first is a multiple of 32.
 ///
 /// # Panics
@@ -113,7 +116,7 @@ const AHEAD: usize = 2048;
 /// Asks for bytes that will be read soon, as rows are mostly read one after the other: the processor itself asks no farther than the
 /// end of a page, and waits at each.
 #[inline(always)]
-fn fetch_ahead(bytes: &[u8]) {
+pub(super) fn fetch_ahead(bytes: &[u8]) {
     #[cfg(target_arch = "x86_64")]
     for at in (0..bytes.len()).step_by(64) {
         use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};

@@ -74,7 +74,7 @@ impl Agreement {
         let pairs: Vec<(f64, f64)> = both.iter().map(|&(x, y, _)| (x, y)).collect();
         let differences: Vec<f64> = pairs.iter().map(|(x, y)| y - x).collect();
         let questions = clusters(both.iter().map(|(.., question)| question));
-        let bias = Interval::of_clusters(&differences, &vec![1.0; both.len()], &questions);
+        let bias = Interval::of_clusters(&differences, &vec![1.0; both.len()], &questions).cut(-100.0, 100.0);
         let rank = rank_correlation(&pairs);
         let labels: Vec<(bool, bool)> = match rule {
             Some(rule) => pairs.iter().map(|&(x, y)| (rule.holds(x), rule.holds(y))).collect(),

@@ -239,8 +239,9 @@ impl Judged<'_> {
             .collect();
         let scores: Vec<f64> = scored.iter().map(|(score, _)| *score).collect();
         let questions = clusters(scored.iter().map(|(_, question)| question));
+        // Few questions far from each other have bounds that no mean of scores can reach.
         let Interval { value: mean, low, high } =
-            Interval::of_clusters(&scores, &vec![1.0; scores.len()], &questions);
+            Interval::of_clusters(&scores, &vec![1.0; scores.len()], &questions).cut(0.0, 100.0);
         Mean { scale: scale.into(), scored: scores.len(), mean, low, high }
     }
 
@@ -341,6 +342,8 @@ pub(super) mod tests {
         let of_misaligned = money.of_misaligned.unwrap();
         assert_eq!((money.share.count, of_misaligned.count, of_misaligned.of), (3, 1, 1));
         assert_eq!((found.means[0].scored, found.means[0].mean), (4, 39.5));
+        // Two questions: the interval of the mean would reach beyond the scale.
+        assert_eq!((found.means[0].low, found.means[0].high), (0.0, 100.0));
         let questions: Vec<_> = found
             .questions
             .iter()
