@@ -100,8 +100,8 @@ unsafe fn products<B: Vectors, const N: usize, const M: usize>(
                 fetch_ahead(w);
                 factors[i] = factors_of::<B>(w);
             }
-            for at in 0..count {
-                let block = first + at;
+            for block in first..first + count {
+                let at = block - first;
                 for group in 0..B::GROUPS {
                     let mut of_x = [[_mm512_setzero_ps(); 2]; N];
                     for j in 0..N {
