@@ -406,6 +406,7 @@ impl Decoder {
             scale: c.attention_scale as f32,
             softcap: c.attention_softcap.map(|cap| cap as f32),
             window: c.sliding_window.filter(|_| self.is_sliding(layer)),
+            precision: self.precision,
         }
     }
 

@@ -1,8 +1,16 @@
 //! Causal attention over packed sequences, with grouped key-value heads, sliding windows and soft caps.
 
+mod by_gemm;
+#[cfg(target_arch = "x86_64")]
+mod by_tiles;
 mod fused;
+mod head;
 mod paged;
 mod plain;
+#[cfg(target_arch = "x86_64")]
+mod softmax;
+#[cfg(test)]
+mod tests;
 
 use std::{
     ops::Range,
@@ -11,8 +19,9 @@ use std::{
 
 use candle_core::{Device, Result, Tensor};
 
-use super::{fused as is_fused, get_or_try};
-pub(super) use fused::Fused;
+use super::{Precision, fused as is_fused, get_or_try};
+use fused::Operation;
+pub(super) use fused::{Fused, Mixed};
 pub use paged::{PAGE, Pages, attention_in_pages};
 use plain::{Padded, plain};
 
@@ -67,10 +76,6 @@ impl Spans {
         Self { list: list.into_iter().collect(), padded: Arc::default() }
     }
 
-    pub(super) fn list(&self) -> Arc<[Span]> {
-        self.list.clone()
-    }
-
     fn padded(&self, device: &Device) -> Result<&Padded> {
         get_or_try(&self.padded, || Padded::new(&self.list, device))
     }
@@ -91,6 +96,9 @@ pub struct AttentionShape {
     pub softcap: Option<f32>,
     /// A query sees at most this many keys, its own position included.
     pub window: Option<usize>,
+    /// That of its products on the CPU: in bf16 queries, keys, values, shares and their gradients are rounded before they are
+    /// multiplied, and sums, softmax and all else are f32.
+    pub precision: Precision,
 }
 
 /// Softmax attention of each span's queries over its keys.
@@ -105,7 +113,7 @@ pub struct AttentionShape {
 pub fn attention(q: &Tensor, k: &Tensor, v: &Tensor, shape: AttentionShape, spans: &Spans) -> Result<Tensor> {
     shape.check(q.dims(), k.dims(), v.dims(), spans)?;
     if is_fused(q) {
-        let op = Fused { shape, spans: spans.list.clone() };
+        let op = Operation::new(Fused::new(shape, spans));
         q.contiguous()?.apply_op3(&k.contiguous()?, &v.contiguous()?, op)
     } else {
         plain(q, k, v, shape, spans)
@@ -128,60 +136,5 @@ impl AttentionShape {
             "attention: queries {q:?}, keys {k:?}, values {v:?} do not fit {self:?} over {} spans",
             spans.list.len()
         );
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::super::test_support::{agree, random};
-    use super::*;
-
-    fn span(queries: Range<usize>, keys: Range<usize>) -> Span {
-        Span { queries, beginning: 0..0, keys }
-    }
-
-    fn check(softcap: Option<f32>, window: Option<usize>, spans: &[Span]) {
-        let shape = AttentionShape { heads: 6, kv_heads: 2, head_dim: 4, scale: 0.7, softcap, window };
-        let (queries, keys) = (spans.last().unwrap().queries.end, spans.last().unwrap().keys.end);
-        let spans = Spans::new(spans.iter().cloned());
-        let inputs = [random(1, &[queries, 24]), random(2, &[keys, 8]), random(3, &[keys, 8])]
-            .map(|t| (t * 2.0).unwrap());
-        agree(
-            &inputs,
-            |t| attention(&t[0], &t[1], &t[2], shape, &spans),
-            |t| plain(&t[0], &t[1], &t[2], shape, &spans),
-        );
-    }
-
-    #[test]
-    fn fused_agrees_with_plain() {
-        let packed = [span(0..5, 0..5), span(5..6, 5..6), span(6..150, 6..150)];
-        check(None, None, &packed);
-        check(Some(1.5), None, &packed);
-        check(None, Some(3), &packed);
-        check(Some(2.0), Some(70), &packed);
-    }
-
-    #[test]
-    fn cached_keys_are_seen() {
-        check(None, None, &[span(0..1, 0..9), span(1..4, 9..15)]);
-        check(None, Some(4), &[span(0..1, 0..9), span(1..4, 9..15)]);
-    }
-
-    #[test]
-    fn a_shared_beginning_is_seen_by_all_and_gets_the_gradient_of_all() {
-        let sharing = |own: Range<usize>| Span { queries: own.clone(), beginning: 0..7, keys: own };
-        let packed = [span(0..7, 0..7), sharing(7..12), sharing(12..90)];
-        check(None, None, &packed);
-        check(Some(1.5), Some(4), &packed);
-    }
-
-    #[test]
-    fn a_span_outside_is_refused() {
-        let shape =
-            AttentionShape { heads: 1, kv_heads: 1, head_dim: 2, scale: 1.0, softcap: None, window: None };
-        let x = random(1, &[3, 2]);
-        let spans = Spans::new([span(0..4, 0..4)]);
-        assert!(attention(&x, &x, &x, shape, &spans).is_err());
     }
 }

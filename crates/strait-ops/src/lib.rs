@@ -95,12 +95,22 @@ mod test_support {
         fused: impl Fn(&[Tensor]) -> Result<Tensor>,
         plain: impl Fn(&[Tensor]) -> Result<Tensor>,
     ) {
-        const TOLERANCE: f32 = 2e-5;
+        agree_within(2e-5, inputs, fused, plain);
+    }
+
+    /// The same, to within so much of the largest number.
+    pub fn agree_within(
+        tolerance: f32,
+        inputs: &[Tensor],
+        fused: impl Fn(&[Tensor]) -> Result<Tensor>,
+        plain: impl Fn(&[Tensor]) -> Result<Tensor>,
+    ) {
         let run = |f: &dyn Fn(&[Tensor]) -> Result<Tensor>| {
             let vars: Vec<Var> = inputs.iter().map(|t| Var::from_tensor(t).unwrap()).collect();
             let tensors: Vec<Tensor> = vars.iter().map(|v| v.as_tensor().clone()).collect();
             let value = f(&tensors).unwrap();
-            let direction = random(99, value.dims());
+            // Of numbers that bf16 has.
+            let direction = ((random(99, value.dims()) * 128.0).unwrap().round().unwrap() / 128.0).unwrap();
             let gradients = super::backward(&(&value * direction).unwrap().sum_all().unwrap()).unwrap();
             let gradients: Vec<Tensor> =
                 vars.iter().map(|v| gradients.get(v).expect("every input gets a gradient")).collect();
@@ -108,10 +118,11 @@ mod test_support {
         };
         let (value, gradients) = run(&fused);
         let (expected, expected_gradients) = run(&plain);
-        assert!(largest_difference(&value, &expected) < TOLERANCE, "values differ");
+        let difference = largest_difference(&value, &expected);
+        assert!(difference < tolerance, "values differ by {difference}");
         for (i, (gradient, expected)) in gradients.iter().zip(&expected_gradients).enumerate() {
             let difference = largest_difference(gradient, expected);
-            assert!(difference < TOLERANCE, "gradient of input {i} differs by {difference}");
+            assert!(difference < tolerance, "gradient of input {i} differs by {difference}");
         }
     }
 }

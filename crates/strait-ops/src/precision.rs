@@ -11,7 +11,7 @@ use super::{
     by_row,
     cpu::{self, View},
     embedding::embedding,
-    product::{self, StoredView},
+    product::{self, Kernel, StoredView},
     weight::Weight,
 };
 
@@ -68,6 +68,14 @@ impl Precision {
             (Weight::Stored(_), Self::Bf16) => found.to_dtype(DType::BF16)?.to_dtype(DType::F32),
             _ if found.dtype() == DType::BF16 => found.to_dtype(DType::F32),
             _ => Ok(found),
+        }
+    }
+
+    /// The kernel that multiplies rounded operands, where operands are rounded.
+    pub(super) fn kernel(self) -> Option<Kernel> {
+        match self {
+            Self::F32 => None,
+            Self::Bf16 => Some(Kernel::available()[0]),
         }
     }
 
@@ -162,11 +170,9 @@ impl Precision {
 
 /// Numbers as the operands of products in bf16 are.
 fn rounded(numbers: &[f32]) -> Vec<f32> {
-    let mut rounded = vec![bf16::ZERO; numbers.len()];
-    product::round(numbers, &mut rounded);
-    let mut wide = vec![0f32; numbers.len()];
-    product::widen(&rounded, &mut wide);
-    wide
+    let mut rounded = numbers.to_vec();
+    product::round_in_place(&mut rounded);
+    rounded
 }
 
 /// The numbers of a weight as they are kept.

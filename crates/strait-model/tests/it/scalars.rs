@@ -97,6 +97,7 @@ fn plain(config: &Config, vars: &BTreeMap<String, Var>, edit: &Edit, ids: &[u32]
             scale: config.attention_scale as f32,
             softcap: config.attention_softcap.map(|cap| cap as f32),
             window: config.sliding_window.filter(|_| layer == 1),
+            precision: Precision::F32,
         };
         let all = 0..ids.len();
         let spans = Spans::new([Span { queries: all.clone(), beginning: 0..0, keys: all }]);

@@ -1,88 +1,124 @@
-//! Attention on the CPU, block by block, without keeping scores.
+//! Attention on the CPU, a head of a span at a time.
 
-use std::{ops::Range, sync::Arc};
+use std::sync::{Arc, OnceLock};
 
 use candle_core::{CpuStorage, CustomOp3, Layout, Result, Shape, Tensor};
-use gemm::Parallelism;
 use rayon::prelude::*;
 
-use super::{AttentionShape, Span};
-use crate::{cpu, memory::Memory};
+#[cfg(target_arch = "x86_64")]
+use super::by_tiles;
+use super::{
+    AttentionShape, Span, Spans, by_gemm,
+    head::{Back, Gradients, Head, OfHead},
+};
+use crate::{
+    cpu,
+    memory::Memory,
+    product::{Kernel, round_in_place},
+};
 
-/// Queries are taken in blocks, so that scores beyond the block's last visible key are never computed and memory stays small for
-/// long sequences. All heads that share keys are one product; a block has about this many rows of scores.
-const ROWS: usize = 96;
-/// The fewest queries of a block: keys are laid out anew for each.
-const QUERIES: usize = 16;
-
+/// Attention of one shape over the spans of a batch. Its results do not depend on the number of threads, nor a span's on those
+/// beside it.
 pub(crate) struct Fused {
-    pub(crate) shape: AttentionShape,
-    pub(crate) spans: Arc<[Span]>,
+    shape: AttentionShape,
+    spans: Arc<[Span]>,
+    /// The kernel of products of rounded operands; none where operands are not rounded.
+    kernel: Option<Kernel>,
 }
 
-/// A block of queries of one span under one key-value head, with the keys that any of them sees. A query has a row of scores for each
-/// head that reads these keys, one behind the other.
-struct Block {
-    rows: Range<usize>,
-    keys: Range<usize>,
-}
-
-impl Block {
-    /// Numbers from one row of scores to the next: whole vectors, since the rows of short sequences are shorter than one.
-    fn stride(&self) -> usize {
-        stride(self.keys.len())
-    }
-
-    /// The block's part of all keys, or values, of its span.
-    fn of<'a>(&self, numbers: &'a [f32], width: usize) -> cpu::View<'a> {
-        cpu::View::rows(&numbers[self.keys.start * width..self.keys.end * width], width)
-    }
-}
-
-fn stride(keys: usize) -> usize {
-    keys.next_multiple_of(cpu::LANES)
+/// The result of attention, and what its backward pass reads besides.
+pub(crate) struct Mixed {
+    /// The mixed values of every query, as queries lie.
+    pub(crate) values: Memory,
+    /// Of every query and head, the logarithm of the sum of its powers.
+    pub(crate) logs: Memory,
 }
 
 impl Fused {
-    fn blocks<'a>(&'a self, span: &'a Span) -> impl Iterator<Item = Block> + 'a {
-        let (n, most) = (span.queries.len(), self.block_queries());
-        (0..n).step_by(most).map(move |start| {
-            let rows = start..(start + most).min(n);
-            let keys = span.visible(start, self.shape.window).start
-                ..span.visible(rows.end - 1, self.shape.window).end;
-            Block { rows, keys }
-        })
+    pub(crate) fn new(shape: AttentionShape, spans: &Spans) -> Self {
+        Self::by(shape.precision.kernel(), shape, spans)
     }
 
-    /// Attention probabilities of a block, rows of [`Block::stride`]; keys that a row does not see, and the rest of a row, get 0.
-    fn probabilities(&self, span: &Span, block: &Block, q: cpu::View, k: cpu::View, to: &mut [f32]) {
-        let shape = (block.rows.len() * self.group(), block.keys.len(), self.shape.head_dim);
-        let (stride, group) = (block.stride(), self.group());
-        cpu::matmul(shape, to, stride, 0.0, q, k.t(), self.shape.scale, Parallelism::None);
-        let visible = |i: usize| {
-            let visible = span.visible(block.rows.start + i, self.shape.window);
-            visible.start - block.keys.start..visible.end - block.keys.start
-        };
-        cpu::vectorised!({
-            for (i, row) in to.chunks_exact_mut(stride).enumerate() {
-                if let Some(cap) = self.shape.softcap {
-                    for s in row.iter_mut() {
-                        *s = cap * cpu::tanh(*s / cap);
-                    }
+    /// By this kernel, or in f32.
+    pub(super) fn by(kernel: Option<Kernel>, shape: AttentionShape, spans: &Spans) -> Self {
+        Self { shape, spans: spans.list.clone(), kernel }
+    }
+
+    /// The mixed values of every query.
+    pub(crate) fn forward(&self, q: &[f32], k: &[f32], v: &[f32]) -> Mixed {
+        let parts =
+            self.for_each_task(|span, kv_head| self.head_forward(&self.head(span, kv_head, [q, k, v])));
+        let (values, logs): (Vec<_>, Vec<_>) = parts.into_iter().map(|of| (of.values, of.logs)).unzip();
+        let mut mixed =
+            Mixed { values: Memory::new(q.len()), logs: Memory::new(q.len() / self.shape.head_dim.max(1)) };
+        self.place(&values, self.group() * self.shape.head_dim, &mut mixed.values);
+        self.place(&logs, self.group(), &mut mixed.logs);
+        mixed
+    }
+
+    /// The gradients of queries, keys and values, from those of the result.
+    pub(crate) fn backward(
+        &self,
+        [q, k, v]: [&[f32]; 3],
+        (values, logs): (&[f32], &[f32]),
+        dy: &[f32],
+        [dq, dk, dv]: [&mut [f32]; 3],
+    ) {
+        let d = self.shape.head_dim;
+        let parts = self.for_each_task(|span, kv_head| {
+            let head = self.head(span, kv_head, [q, k, v]);
+            let values = self.of_queries(values, span, kv_head, d);
+            let dy = rounded(self.kernel.is_some(), self.of_queries(dy, span, kv_head, d));
+            let mut along = Memory::new(head.rows());
+            cpu::vectorised!({
+                for ((along, y), dy) in along.iter_mut().zip(values.chunks_exact(d)).zip(dy.chunks_exact(d)) {
+                    *along = cpu::sum([y, dy], |[y, dy]| y * dy);
                 }
-                let visible = visible(i / group);
-                row[..visible.start].fill(f32::NEG_INFINITY);
-                row[visible.end..].fill(f32::NEG_INFINITY);
-                let largest = cpu::max(row);
-                for s in row.iter_mut() {
-                    *s = cpu::exp(*s - largest);
-                }
-                let inverse = 1.0 / cpu::sum([row], |[p]| p);
-                for s in row {
-                    *s *= inverse;
-                }
-            }
+            });
+            let logs = self.of_queries(logs, span, kv_head, 1);
+            self.head_backward(&head, &Back { dy, along, logs })
         });
+        let mut dqs = Vec::with_capacity(parts.len());
+        let mut dks = Vec::with_capacity(parts.len());
+        let mut dvs = Vec::with_capacity(parts.len());
+        for Gradients { dq, dk, dv } in parts {
+            dqs.push(dq);
+            dks.push(dk);
+            dvs.push(dv);
+        }
+        self.place(&dqs, self.group() * d, dq);
+        self.add(&dks, dk);
+        self.add(&dvs, dv);
+    }
+
+    fn head_forward(&self, head: &Head) -> OfHead {
+        #[cfg(target_arch = "x86_64")]
+        if let Some(unit) = self.kernel.and_then(Kernel::unit) {
+            return by_tiles::forward(head, &unit);
+        }
+        by_gemm::forward(head)
+    }
+
+    fn head_backward(&self, head: &Head, back: &Back) -> Gradients {
+        #[cfg(target_arch = "x86_64")]
+        if let Some(unit) = self.kernel.and_then(Kernel::unit) {
+            return by_tiles::backward(head, back, &unit);
+        }
+        by_gemm::backward(head, back)
+    }
+
+    /// A span under a key-value head.
+    fn head<'a>(&self, span: &'a Span, kv_head: usize, [q, k, v]: [&[f32]; 3]) -> Head<'a> {
+        // Tiles round while they are packed.
+        let rounds = self.kernel == Some(Kernel::Widened);
+        Head {
+            shape: self.shape,
+            span,
+            rounds,
+            q: rounded(rounds, self.of_queries(q, span, kv_head, self.shape.head_dim)),
+            k: rounded(rounds, self.of_keys(k, span, kv_head)),
+            v: rounded(rounds, self.of_keys(v, span, kv_head)),
+        }
     }
 
     /// Runs `f` for every pair of a span and a key-value head, in parallel; results in that order.
@@ -94,7 +130,7 @@ impl Fused {
             .collect()
     }
 
-    /// Puts the tasks' results, rows of `width` numbers each, where their queries stand.
+    /// Puts the tasks' results, `width` numbers a query, where their queries stand.
     fn place(&self, parts: &[Memory], width: usize, to: &mut [f32]) {
         for (task, part) in parts.iter().enumerate() {
             let (span, head) = (&self.spans[task / self.shape.kv_heads], task % self.shape.kv_heads);
@@ -122,21 +158,10 @@ impl Fused {
         self.shape.heads / self.shape.kv_heads
     }
 
-    /// The most queries of a block.
-    fn block_queries(&self) -> usize {
-        (ROWS / self.group()).max(QUERIES)
-    }
-
-    /// Room for the scores of a block of a span.
-    fn scores(&self, span: &Span) -> Memory {
-        let rows = self.block_queries().min(span.queries.len()) * self.group();
-        Memory::new(rows * stride(span.key_count()))
-    }
-
-    /// All queries of a span under one key-value head, or what stands in their places: rows of `head_dim`, those of the heads of a
-    /// query one behind the other.
-    fn of_queries(&self, numbers: &[f32], span: &Span, kv_head: usize) -> Memory {
-        let (all, width) = (self.shape.heads * self.shape.head_dim, self.group() * self.shape.head_dim);
+    /// What all queries of a span have under one key-value head: `width` numbers a head, those of the heads of a query one behind the
+    /// other.
+    fn of_queries(&self, numbers: &[f32], span: &Span, kv_head: usize, width: usize) -> Memory {
+        let (all, width) = (self.shape.heads * width, self.group() * width);
         let mut rows = Memory::new(span.queries.len() * width);
         for (to, row) in rows.chunks_exact_mut(width).zip(span.queries.clone()) {
             to.copy_from_slice(&numbers[row * all + kv_head * width..][..width]);
@@ -155,7 +180,28 @@ impl Fused {
     }
 }
 
-impl CustomOp3 for Fused {
+/// Numbers as products see them, which round them or do not.
+fn rounded(rounds: bool, mut numbers: Memory) -> Memory {
+    if rounds {
+        round_in_place(&mut numbers);
+    }
+    numbers
+}
+
+/// It as candle's operation.
+pub(super) struct Operation {
+    fused: Fused,
+    /// Those of [`Mixed`], for the backward pass.
+    logs: OnceLock<Memory>,
+}
+
+impl Operation {
+    pub fn new(fused: Fused) -> Self {
+        Self { fused, logs: OnceLock::new() }
+    }
+}
+
+impl CustomOp3 for Operation {
     fn name(&self) -> &'static str {
         "attention"
     }
@@ -170,9 +216,9 @@ impl CustomOp3 for Fused {
         v_layout: &Layout,
     ) -> Result<(CpuStorage, Shape)> {
         let (q, k, v) = (cpu::slice(q, q_layout)?, cpu::slice(k, k_layout)?, cpu::slice(v, v_layout)?);
-        let mut y = vec![0f32; q.len()];
-        self.forward(q, k, v, &mut y);
-        Ok((CpuStorage::F32(y), q_layout.shape().clone()))
+        let Mixed { values, logs } = self.fused.forward(q, k, v);
+        self.logs.get_or_init(|| logs);
+        Ok((CpuStorage::F32(values.to_vec()), q_layout.shape().clone()))
     }
 
     fn bwd(
@@ -180,13 +226,14 @@ impl CustomOp3 for Fused {
         q: &Tensor,
         k: &Tensor,
         v: &Tensor,
-        _: &Tensor,
+        y: &Tensor,
         grad: &Tensor,
     ) -> Result<(Option<Tensor>, Option<Tensor>, Option<Tensor>)> {
         let (mut dq, mut dk, mut dv) =
             (vec![0f32; q.elem_count()], vec![0f32; k.elem_count()], vec![0f32; v.elem_count()]);
-        cpu::with_slices([q, k, v, grad], |[q, k, v, dy]| {
-            self.backward([q, k, v], dy, [&mut dq, &mut dk, &mut dv]);
+        let Some(logs) = self.logs.get() else { candle_core::bail!("attention goes back before it went") };
+        cpu::with_slices([q, k, v, y, grad], |[q, k, v, y, dy]| {
+            self.fused.backward([q, k, v], (y, logs), dy, [&mut dq, &mut dk, &mut dv]);
             Ok(())
         })?;
         Ok((
@@ -194,109 +241,5 @@ impl CustomOp3 for Fused {
             Some(Tensor::from_vec(dk, k.shape(), k.device())?),
             Some(Tensor::from_vec(dv, v.shape(), v.device())?),
         ))
-    }
-}
-
-impl Fused {
-    /// The mixed values of every query.
-    pub(crate) fn forward(&self, q: &[f32], k: &[f32], v: &[f32], y: &mut [f32]) {
-        let d = self.shape.head_dim;
-        let width = self.group() * d;
-        let parts = self.for_each_task(|span, kv_head| {
-            let (k, v) = (self.of_keys(k, span, kv_head), self.of_keys(v, span, kv_head));
-            let q = self.of_queries(q, span, kv_head);
-            let (mut mixed, mut scores) = (Memory::new(q.len()), self.scores(span));
-            for block in self.blocks(span) {
-                let (k, v) = (block.of(&k, d), block.of(&v, d));
-                let at = block.rows.start * width..block.rows.end * width;
-                let rows = block.rows.len() * self.group();
-                let scores = &mut scores[..rows * block.stride()];
-                self.probabilities(span, &block, cpu::View::rows(&q[at.clone()], d), k, scores);
-                let p = cpu::View::rows(scores, block.stride());
-                let shape = (rows, d, block.keys.len());
-                cpu::matmul(shape, &mut mixed[at], d, 0.0, p, v, 1.0, Parallelism::None);
-            }
-            mixed
-        });
-        self.place(&parts, width, y);
-    }
-
-    /// The gradients of queries, keys and values.
-    pub(crate) fn backward(&self, [q, k, v]: [&[f32]; 3], dy: &[f32], [dq, dk, dv]: [&mut [f32]; 3]) {
-        let parts = self.for_each_task(|span, kv_head| self.task_backward(span, kv_head, q, k, v, dy));
-        let mut dqs = Vec::with_capacity(parts.len());
-        let mut dks = Vec::with_capacity(parts.len());
-        let mut dvs = Vec::with_capacity(parts.len());
-        for (dq, dk, dv) in parts {
-            dqs.push(dq);
-            dks.push(dk);
-            dvs.push(dv);
-        }
-        self.place(&dqs, self.group() * self.shape.head_dim, dq);
-        self.add(&dks, dk);
-        self.add(&dvs, dv);
-    }
-
-    /// Gradients of one span under one key-value head: of its group's queries, of its keys, of its values.
-    ///
-    /// With probabilities P, dP = dY V^T and dS = P * (dP - rowsum(P * dP)): dQ = dS K, dK = dS^T Q, dV = P^T dY.
-    fn task_backward(
-        &self,
-        span: &Span,
-        kv_head: usize,
-        q: &[f32],
-        k: &[f32],
-        v: &[f32],
-        dy: &[f32],
-    ) -> (Memory, Memory, Memory) {
-        let AttentionShape { head_dim: d, scale, .. } = self.shape;
-        let width = self.group() * d;
-        let (k, v) = (self.of_keys(k, span, kv_head), self.of_keys(v, span, kv_head));
-        let (q, dy) = (self.of_queries(q, span, kv_head), self.of_queries(dy, span, kv_head));
-        let mut dq = Memory::new(q.len());
-        let (mut dk, mut dv) = (Memory::new(k.len()), Memory::new(v.len()));
-        let (mut p, mut ds) = (self.scores(span), self.scores(span));
-        // Sums begin at zero, and what pads rows of scores is read, times zero: no NaN may stand there.
-        [&mut dk, &mut dv, &mut ds].into_iter().for_each(|numbers| numbers.fill(0.0));
-        for block in self.blocks(span) {
-            let (k, v) = (block.of(&k, d), block.of(&v, d));
-            let at = block.rows.start * width..block.rows.end * width;
-            let (q, dy) = (cpu::View::rows(&q[at.clone()], d), cpu::View::rows(&dy[at.clone()], d));
-            let (n, m, stride) = (block.rows.len() * self.group(), block.keys.len(), block.stride());
-            let (p, ds) = (&mut p[..n * stride], &mut ds[..n * stride]);
-            self.probabilities(span, &block, q, k, p);
-            cpu::matmul((n, m, d), ds, stride, 0.0, dy, v.t(), 1.0, Parallelism::None);
-            cpu::vectorised!({
-                for (p, ds) in p.chunks_exact(stride).zip(ds.chunks_exact_mut(stride)) {
-                    let along = cpu::sum([p, ds], |[p, ds]| p * ds);
-                    for (ds, p) in ds.iter_mut().zip(p) {
-                        *ds = p * (*ds - along);
-                    }
-                }
-            });
-            if let Some(cap) = self.shape.softcap {
-                self.through_softcap(cap, &block, q, k, ds);
-            }
-            let (dv, dk) = (&mut dv[block.keys.start * d..], &mut dk[block.keys.start * d..]);
-            let (p, ds) = (cpu::View::rows(p, stride), cpu::View::rows(ds, stride));
-            cpu::matmul((m, d, n), dv, d, 1.0, p.t(), dy, 1.0, Parallelism::None);
-            cpu::matmul((m, d, n), dk, d, 1.0, ds.t(), q, scale, Parallelism::None);
-            cpu::matmul((n, d, m), &mut dq[at], d, 0.0, ds, k, scale, Parallelism::None);
-        }
-        (dq, dk, dv)
-    }
-
-    /// Multiplies the gradient by the slope of cap * tanh(s / cap), from the scores computed again.
-    fn through_softcap(&self, cap: f32, block: &Block, q: cpu::View, k: cpu::View, ds: &mut [f32]) {
-        let mut scores = Memory::new(ds.len());
-        scores.fill(0.0);
-        let shape = (block.rows.len() * self.group(), block.keys.len(), self.shape.head_dim);
-        cpu::matmul(shape, &mut scores, block.stride(), 0.0, q, k.t(), self.shape.scale, Parallelism::None);
-        cpu::vectorised!({
-            for (ds, s) in ds.iter_mut().zip(&*scores) {
-                let t = cpu::tanh(s / cap);
-                *ds *= 1.0 - t * t;
-            }
-        });
     }
 }

@@ -44,18 +44,22 @@ impl Block {
         // Attention: middle = x + o(attention(q(n), k(n), v(n))) with n the norm of x.
         let d_attended = self.through_norm(&weights.attention_post_norm, attended.as_deref(), &d_middle)?;
         let d_attended = d_attended.as_deref().unwrap_or(&d_middle);
-        let mut d_mixed = Memory::new(mixed.len());
+        let mut d_mixed = Memory::new(mixed.values.len());
         self.adapted(Projection::O).backward(
-            &mixed,
+            &mixed.values,
             of(Projection::O),
             d_attended,
             0.0,
             Some(&mut d_mixed),
         )?;
-        drop(mixed);
         let [mut dq, mut dk, mut dv] = [q.len(), k.len(), v.len()].map(Memory::new);
-        self.attention().backward([&q, &k, &v], &d_mixed, [&mut dq, &mut dk, &mut dv]);
-        drop((q, k, v, d_mixed));
+        self.attention().backward(
+            [&q, &k, &v],
+            (&mixed.values, &mixed.logs),
+            &d_mixed,
+            [&mut dq, &mut dk, &mut dv],
+        );
+        drop((q, k, v, mixed, d_mixed));
         let dq = self.through_heads_norm(&weights.q_norm, raw_q, self.rotated(dq, -1.0))?;
         let dk = self.through_heads_norm(&weights.k_norm, raw_k, self.rotated(dk, -1.0))?;
         let of_norm = of_stream || weights.attention_norm.track_op();

@@ -3,7 +3,14 @@
 use candle_core::{Result, Tensor};
 
 use super::Block;
-use crate::{Projection, attention, cpu, gated, memory::Memory, norm::Norm, rope};
+use crate::{
+    Projection,
+    attention::{Fused, Mixed},
+    cpu, gated,
+    memory::Memory,
+    norm::Norm,
+    rope,
+};
 
 /// The parts of a forward pass that its backward pass needs. Norms and gates are computed again.
 pub(super) struct Kept {
@@ -15,7 +22,7 @@ pub(super) struct Kept {
     pub(super) raw_q: Option<Memory>,
     pub(super) raw_k: Option<Memory>,
     /// The result of attention.
-    pub(super) mixed: Memory,
+    pub(super) mixed: Mixed,
     /// The output projection's result, where a norm follows.
     pub(super) attended: Option<Memory>,
     /// The stream between attention and the MLP.
@@ -46,10 +53,9 @@ impl Block {
         let v = project(Projection::V, &normed)?;
         drop(normed);
         let (q, k) = (self.rotated(q, 1.0), self.rotated(k, 1.0));
-        let mut mixed = Memory::new(q.len());
-        self.attention().forward(&q, &k, &v, &mut mixed);
+        let mixed = self.attention().forward(&q, &k, &v);
         let (attended, attention_downs) =
-            self.add(Projection::O, &mixed, &self.weights.attention_post_norm, y)?;
+            self.add(Projection::O, &mixed.values, &self.weights.attention_post_norm, y)?;
 
         let mut middle = Memory::new(y.len());
         middle.copy_from_slice(y);
@@ -90,8 +96,8 @@ impl Block {
         Norm { eps: self.norm_eps as f32 }
     }
 
-    pub(super) fn attention(&self) -> attention::Fused {
-        attention::Fused { shape: self.shape, spans: self.spans.list() }
+    pub(super) fn attention(&self) -> Fused {
+        Fused::new(self.shape, &self.spans)
     }
 
     pub(super) fn normed(&self, x: &[f32], weight: &Tensor) -> Result<Memory> {

@@ -29,6 +29,9 @@ fn permitted() -> bool {
     false
 }
 
+/// Panels of fewer blocks are multiplied before what is fetched for them arrives.
+const SHALLOW: usize = 4;
+
 /// The tiles of this thread, in use until this is dropped: eight tiles of 16 rows of 64 bytes.
 pub struct Tiles(PhantomData<*const ()>);
 
@@ -69,7 +72,12 @@ impl Tiles {
     /// The panels must hold as many blocks, of which there is at least one, and `to` have room for the tiles.
     pub unsafe fn multiply(&self, blocks: usize, left: Left, right: &[bf16], to: *mut f32, to_row: usize) {
         // SAFETY: as the caller says, and the tiles are configured on this thread.
-        unsafe { from_zero(blocks, left, right, to, to_row) };
+        unsafe {
+            match blocks {
+                ..SHALLOW => from_zero_of_few(blocks, left, right, to, to_row),
+                _ => from_zero(blocks, left, right, to, to_row),
+            }
+        }
     }
 
     /// Adds the product of panels of `blocks` blocks to `to`: one or two tiles of 16 rows, and one or two of 16 columns.
@@ -170,6 +178,21 @@ kernel!(from_zero:
      "prefetcht0 [{a} + 2*{block} + 1664]", "prefetcht0 [{a} + 2*{block} + 1728]",
      "prefetcht0 [{a} + 2*{block} + 1792]", "prefetcht0 [{a} + 2*{block} + 1856]",
      "prefetcht0 [{a} + 2*{block} + 1920]", "prefetcht0 [{a} + 2*{block} + 1984]",
+     "tdpbf16ps tmm3, tmm5, tmm7"],
+    ["tilestored [{c} + {c_row}], tmm0",
+     "tilestored [{c} + {c_row} + 64], tmm1",
+     "tilestored [{c2} + {c_row}], tmm2",
+     "tilestored [{c2} + {c_row} + 64], tmm3"]);
+
+kernel!(from_zero_of_few:
+    ["tilezero tmm0", "tilezero tmm1", "tilezero tmm2", "tilezero tmm3"],
+    ["tileloadd tmm4, [{a} + {a_row}]",
+     "tileloadd tmm6, [{b} + {b_row}]",
+     "tdpbf16ps tmm0, tmm4, tmm6",
+     "tileloadd tmm7, [{b} + {b_row} + 1024]",
+     "tdpbf16ps tmm1, tmm4, tmm7",
+     "tileloadd tmm5, [{a2} + {a_row}]",
+     "tdpbf16ps tmm2, tmm5, tmm6",
      "tdpbf16ps tmm3, tmm5, tmm7"],
     ["tilestored [{c} + {c_row}], tmm0",
      "tilestored [{c} + {c_row} + 64], tmm1",

@@ -32,10 +32,17 @@ use gemm::Parallelism;
 use rayon::prelude::*;
 
 pub use super::cpu::View;
+#[cfg(target_arch = "x86_64")]
+pub(crate) use buffer::Aligned;
+#[cfg(target_arch = "x86_64")]
+pub(crate) use panel::{BLOCK, Layout, Left, Side, WIDTH, pack};
+pub(crate) use round::round_in_place;
 pub use round::{round, widen};
 pub use source::{Lines, READ_LINES, READ_NUMBERS, Source};
 pub use stored::StoredView;
 pub(crate) use stored::multiply_wide;
+#[cfg(target_arch = "x86_64")]
+pub(crate) use unit::{Sums, Unit};
 
 /// Products of fewer multiplications are computed by one thread: waking another takes as long.
 const SMALL: usize = 1 << 19;
@@ -66,6 +73,22 @@ impl Kernel {
             }
             kernels
         })
+    }
+
+    /// The unit of tiles that it multiplies by, in use on this thread, if it has one.
+    ///
+    /// # Panics
+    /// If the kernel is not [available](Kernel::available).
+    #[cfg(target_arch = "x86_64")]
+    pub(crate) fn unit(self) -> Option<Unit> {
+        assert!(Self::available().contains(&self), "{self} is not there");
+        let by = match self {
+            Kernel::Amx => unit::By::Amx,
+            Kernel::Avx512 => unit::By::Avx512,
+            Kernel::Widened => return None,
+        };
+        // SAFETY: the processor has it.
+        Some(unsafe { Unit::of(by) })
     }
 
     /// [`matmul`] by this kernel.

@@ -26,6 +26,17 @@ pub fn widen(from: &[bf16], to: &mut [f32]) {
     });
 }
 
+/// Puts the nearest bf16 in the place of every number, as [`round`] finds it.
+pub fn round_in_place(numbers: &mut [f32]) {
+    const PIECE: usize = 1024;
+    let mut rounded = [bf16::ZERO; PIECE];
+    for numbers in numbers.chunks_mut(PIECE) {
+        let rounded = &mut rounded[..numbers.len()];
+        round(numbers, rounded);
+        widen(rounded, numbers);
+    }
+}
+
 /// Rounds lines of numbers, which stand `from_line` and `to_line` apart.
 pub fn round_lines(
     (lines, numbers): (usize, usize),

@@ -5,7 +5,9 @@ use std::mem::MaybeUninit;
 use half::bf16;
 
 use super::{
-    amx, avx512, pairs,
+    amx, avx512,
+    buffer::Number,
+    pairs,
     panel::{BLOCK, Left, TILE, WIDTH},
 };
 
@@ -56,6 +58,42 @@ impl Unit {
         }
     }
 
+    /// As [`multiply`](Self::multiply), to sums.
+    ///
+    /// # Panics
+    /// As there.
+    pub fn compute(&self, blocks: usize, left: Left, right: &[bf16], sums: &mut Sums) {
+        // SAFETY: the sums are 32 rows of 32.
+        unsafe { self.multiply(blocks, left, right, sums.0.as_mut_ptr(), WIDTH) };
+    }
+
+    /// `to = factor * sums`, for so many rows and columns of a result whose rows stand `to_row` apart.
+    ///
+    /// # Panics
+    /// If there is no room.
+    pub fn write(&self, sums: &Sums, shape: (usize, usize), to: &mut [f32], to_row: usize, factor: f32) {
+        assert_room(shape, to, to_row);
+        // SAFETY: units are there where AVX-512 is, and `to` has room.
+        unsafe { sums.deliver(shape, to.as_mut_ptr(), to_row, 0.0, factor) };
+    }
+
+    /// The same of the transpose.
+    ///
+    /// # Panics
+    /// As there.
+    pub fn write_transposed(
+        &self,
+        sums: &Sums,
+        shape: (usize, usize),
+        to: &mut [f32],
+        to_row: usize,
+        factor: f32,
+    ) {
+        assert_room(shape, to, to_row);
+        // SAFETY: as above.
+        unsafe { sums.deliver_transposed(shape, to.as_mut_ptr(), to_row, 0.0, factor) };
+    }
+
     /// Adds the product of panels of `blocks` blocks to sums, of which it is so many tiles of 16 rows and of 16 columns. Sums go on
     /// as if the panels were those before and these in one.
     ///
@@ -82,13 +120,26 @@ impl Unit {
     }
 }
 
+fn assert_room((rows, columns): (usize, usize), to: &[f32], to_row: usize) {
+    let holds = rows == 0 || columns == 0 || (rows - 1) * to_row + columns <= to.len();
+    assert!(holds && rows <= WIDTH && columns <= WIDTH, "room for a block");
+}
+
 /// The sums of a block of 32 x 32 numbers of a result, at a multiple of 64 bytes.
 #[derive(Clone, Copy)]
 #[repr(C, align(64))]
 pub struct Sums([f32; BLOCK]);
 
+impl Number for Sums {}
+
 impl Sums {
     pub const ZERO: Self = Self([0.0; BLOCK]);
+
+    /// The rows.
+    #[inline(always)]
+    pub fn rows(&mut self) -> &mut [[f32; WIDTH]] {
+        self.0.as_chunks_mut().0
+    }
 
     /// `to = keep * to + factor * sums`, for so many rows and columns.
     ///

@@ -21,7 +21,7 @@ use crate::{
 };
 
 /// Raised when this program's results change for equal inputs, so that older ones are made again.
-pub const RESULTS_VERSION: u32 = 7;
+pub const RESULTS_VERSION: u32 = 8;
 
 /// A step of a study.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
