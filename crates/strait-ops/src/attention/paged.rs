@@ -5,7 +5,7 @@ use pulp::{Arch, Simd, WithSimd};
 use rayon::prelude::*;
 
 use super::AttentionShape;
-use crate::{by_row::products, cpu};
+use crate::{Precision, by_row::products, cpu, product::round_in_place};
 
 /// Tokens of a page.
 pub const PAGE: usize = 16;
@@ -31,7 +31,7 @@ impl Pages<'_> {
 ///
 /// # Shapes
 /// - `q`: `(sequences, heads * head_dim)`, f32 on the CPU
-/// - `k`, `v`: `(pages * PAGE, kv_heads * head_dim)`
+/// - `k`, `v`: `(pages * PAGE, kv_heads * head_dim)`; in bf16 they are taken as [`Precision::rounded`] gives them
 /// - result: as `q`
 ///
 /// # Errors
@@ -67,7 +67,11 @@ pub fn attention_in_pages(
         heads.for_each(|(task, (y, q))| {
             let sequence = &sequences[task / shape.kv_heads];
             let offset = task % shape.kv_heads * shape.head_dim;
-            Arch::new().dispatch(Head { shape, sequence, keys: k, values: v, offset, q, y });
+            let mut q = q.to_vec();
+            if shape.precision == Precision::Bf16 {
+                round_in_place(&mut q);
+            }
+            Arch::new().dispatch(Head { shape, sequence, keys: k, values: v, offset, q: &q, y });
         });
         Ok(())
     })?;
@@ -106,15 +110,18 @@ impl WithSimd for Head<'_> {
                 scores[start - first..].iter_mut().zip(found).for_each(|(score, found)| *score = found);
             }
         }
-        for scores in scores.chunks_exact_mut(seen) {
+        let mut sums = vec![0f32; self.q.len() / d];
+        for (scores, sum) in scores.chunks_exact_mut(seen).zip(&mut sums) {
             scores.iter_mut().for_each(|score| *score *= self.shape.scale);
             if let Some(cap) = self.shape.softcap {
                 scores.iter_mut().for_each(|score| *score = cap * cpu::tanh(*score / cap));
             }
             let largest = cpu::max(scores);
             scores.iter_mut().for_each(|score| *score = cpu::exp(*score - largest));
-            let inverse = 1.0 / cpu::sum([&*scores], |[x]| x);
-            scores.iter_mut().for_each(|score| *score *= inverse);
+            *sum = cpu::sum([&*scores], |[x]| x);
+        }
+        if self.shape.precision == Precision::Bf16 {
+            round_in_place(&mut scores);
         }
         for start in (first..end).step_by(TOKENS) {
             let [v0, v1, v2, v3] = self.tokens(self.values, start, end);
@@ -126,6 +133,10 @@ impl WithSimd for Head<'_> {
                     *y += (s0 * v0 + s1 * v1) + (s2 * v2 + s3 * v3);
                 }
             }
+        }
+        for (y, sum) in self.y.chunks_exact_mut(d).zip(sums) {
+            let inverse = 1.0 / sum;
+            y.iter_mut().for_each(|y| *y *= inverse);
         }
     }
 }
