@@ -129,3 +129,22 @@ fn products_in_f32_are_those_of_a_copy_however_they_are_cut() {
         }
     }
 }
+
+#[test]
+fn products_of_blocks_have_the_bits_of_those_of_their_numbers() {
+    for dtype in TYPES {
+        for (shape, paired) in [((33, 768), None), ((48, 256), Some(8)), ((600, 512), None)] {
+            let matrix = stored(dtype, 4, shape, paired);
+            let copy = Weight::Tensor(Weight::Stored(matrix.clone()).tensor().unwrap());
+            for rows in [1, 2, 3, 4, 5, 9] {
+                let x = Tensor::from_vec(random(5, rows * shape.1), (rows, shape.1), &Device::Cpu).unwrap();
+                let by = |weight: &Weight| {
+                    let projection = Linear { weight: weight.clone(), bias: None, precision: Precision::F32 };
+                    linear_by_row(&x, &projection).unwrap().flatten_all().unwrap().to_vec1::<f32>().unwrap()
+                };
+                let (found, expected) = (by(&Weight::Stored(matrix.clone())), by(&copy));
+                assert_eq!(bits(&found), bits(&expected), "{dtype:?}, {shape:?}, {rows} rows");
+            }
+        }
+    }
+}

@@ -159,23 +159,3 @@ fn the_distance_to_values_is_that_to_the_whole() {
         assert!((matrix.squared_distance(&values) - expected).abs() < 1e-9 * expected, "{dtype:?}");
     }
 }
-
-#[test]
-fn products_of_blocks_have_the_bits_of_those_of_their_numbers() {
-    use crate::{Linear, Precision, Weight, linear_by_row, test_support::random};
-    for dtype in TYPES {
-        for (shape, paired) in [((33, 768), None), ((48, 256), Some(8)), ((600, 512), None)] {
-            let matrix = stored(dtype, 4, shape, paired);
-            let copy = Weight::Tensor(Weight::Stored(matrix.clone()).tensor().unwrap());
-            for rows in [1, 2, 3, 4, 5, 9] {
-                let x = random(5, &[rows, shape.1]);
-                let by = |weight: &Weight| {
-                    let projection = Linear { weight: weight.clone(), bias: None, precision: Precision::F32 };
-                    linear_by_row(&x, &projection).unwrap().flatten_all().unwrap().to_vec1::<f32>().unwrap()
-                };
-                let (found, expected) = (by(&Weight::Stored(matrix.clone())), by(&copy));
-                assert_eq!(bits(&found), bits(&expected), "{dtype:?}, {shape:?}, {rows} rows");
-            }
-        }
-    }
-}
