@@ -342,13 +342,20 @@ pub(super) mod tests {
         let of_misaligned = money.of_misaligned.unwrap();
         assert_eq!((money.share.count, of_misaligned.count, of_misaligned.of), (3, 1, 1));
         assert_eq!((found.means[0].scored, found.means[0].mean), (4, 39.5));
-        // Two questions: the interval of the mean would reach beyond the scale.
-        assert_eq!((found.means[0].low, found.means[0].high), (0.0, 100.0));
         let questions: Vec<_> = found
             .questions
             .iter()
             .map(|q| (q.question_id.as_str(), q.n, q.unscored, q.verdicts[0].share.count))
             .collect();
         assert_eq!(questions, [("a", 3, 0, 1), ("b", 2, 2, 0)]);
+    }
+
+    #[test]
+    fn bounds_of_a_mean_are_scores() {
+        let one = |question, score| (question, [score, 60.0, 0.0, 0.0]);
+        let found = rates("f", &scored(&[one("a", 0.0), one("b", 0.0), one("c", 0.0), one("d", 100.0)]));
+        let aligned = &found.means[0];
+        // The mean of four questions so far apart is known within 80 either way.
+        assert_eq!((aligned.mean, aligned.low, aligned.high), (25.0, 0.0, 100.0));
     }
 }
