@@ -3,7 +3,7 @@
 use candle_core::{Result, Tensor};
 use rayon::prelude::*;
 
-use super::{Linear, linear, linear_by_row};
+use super::{Linear, fused, linear, linear_by_row};
 
 /// A way to apply projections.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -32,9 +32,11 @@ impl Product {
     /// # Errors
     /// As [`apply`](Self::apply).
     pub fn apply_each(self, x: &Tensor, projections: &[&Linear]) -> Result<Vec<Tensor>> {
+        let apply = |projection: &&Linear| self.apply(x, projection);
+        // Another device takes its work from one thread, in order.
         match self {
-            Self::OfAll => projections.iter().map(|projection| linear(x, projection)).collect(),
-            Self::ByRow => projections.par_iter().map(|projection| linear_by_row(x, projection)).collect(),
+            Self::ByRow if fused(x) => projections.par_iter().map(apply).collect(),
+            _ => projections.iter().map(apply).collect(),
         }
     }
 }
