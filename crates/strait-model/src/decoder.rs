@@ -441,11 +441,6 @@ impl Decoder {
         let mixed = match &pass.keys {
             Keys::Own(spans) => ops::attention(&q, &k, &v, shape, spans)?,
             Keys::Cached { cache, sequences, rows } => {
-                // As attention takes them in a pass of all tokens.
-                let (k, v) = match ops::fused(&k) {
-                    true => (self.precision.rounded(k)?, self.precision.rounded(v)?),
-                    false => (k, v),
-                };
                 cache.write(layer, sequences, rows, &k, &v)?;
                 cache.attention(layer, sequences, rows, &q, shape)?
             }

@@ -1,8 +1,12 @@
 //! Products x W^T for few rows, each row by itself.
 
+#[cfg(target_arch = "x86_64")]
+use std::{any::TypeId, arch::x86_64, mem};
 use std::{ops::Range, slice};
 
 use half::bf16;
+#[cfg(target_arch = "x86_64")]
+use pulp::x86::{V3, V4};
 use pulp::{Arch, Simd, WithSimd, bytemuck::cast_slice_mut};
 use rayon::prelude::*;
 
@@ -34,6 +38,23 @@ impl Weight for f32 {
 impl Weight for bf16 {
     #[inline(always)]
     unsafe fn load<S: Simd>(simd: S, at: *const Self) -> S::f32s {
+        // The compiler would widen one by one.
+        #[cfg(target_arch = "x86_64")]
+        if TypeId::of::<S>() == TypeId::of::<V4>() {
+            // SAFETY: as the caller says; V4 stands for a processor with AVX-512, whose vectors its are.
+            return unsafe {
+                let wide = x86_64::_mm512_cvtepu16_epi32(at.cast::<x86_64::__m256i>().read_unaligned());
+                mem::transmute_copy(&x86_64::_mm512_slli_epi32::<16>(wide))
+            };
+        }
+        #[cfg(target_arch = "x86_64")]
+        if TypeId::of::<S>() == TypeId::of::<V3>() {
+            // SAFETY: as above, of AVX2.
+            return unsafe {
+                let wide = x86_64::_mm256_cvtepu16_epi32(at.cast::<x86_64::__m128i>().read_unaligned());
+                mem::transmute_copy(&x86_64::_mm256_slli_epi32::<16>(wide))
+            };
+        }
         // SAFETY: as the caller says.
         Self::rest(simd, unsafe { slice::from_raw_parts(at, S::F32_LANES) })
     }

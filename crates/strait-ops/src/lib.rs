@@ -10,6 +10,7 @@
 
 mod apply;
 mod attention;
+mod awake;
 mod block;
 mod by_row;
 pub mod cpu;
@@ -32,9 +33,11 @@ mod sums;
 mod unembedding;
 pub mod vectors;
 mod weight;
+mod write_rows;
 
 pub use apply::Product;
 pub use attention::{AttentionShape, PAGE, Pages, Span, Spans, attention, attention_in_pages};
+pub use awake::awake;
 pub use block::{Adapter, Block, BlockWeights};
 pub use cpu::{View, read, write};
 pub use gated::{Activation, gated};
@@ -50,6 +53,7 @@ pub use rope::{RopeTable, rope};
 pub use sums::dot;
 pub use unembedding::{HeadChange, Unembedding};
 pub use weight::Weight;
+pub use write_rows::write_rows;
 
 use std::sync::OnceLock;
 

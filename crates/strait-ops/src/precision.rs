@@ -38,6 +38,14 @@ impl Precision {
         }
     }
 
+    /// The type of what products multiply.
+    pub fn dtype(self) -> DType {
+        match self {
+            Self::F32 => DType::F32,
+            Self::Bf16 => DType::BF16,
+        }
+    }
+
     /// Bytes of a tensor in memory, as [`keep`](Self::keep) keeps it.
     pub fn bytes(self, shape: &[usize]) -> u64 {
         let number = if self == Self::Bf16 && shape.len() == 2 { 2 } else { 4 };

@@ -19,7 +19,8 @@ pub struct Sequence(usize);
 /// pages together; one that writes into such a page gets a copy of it first. A page that none holds any more is used again.
 #[derive(Debug)]
 pub struct Cache {
-    /// Of each layer the keys, after the rotary embedding, and the values: `(pages * PAGE, kv_heads * head_dim)`.
+    /// Of each layer the keys, after the rotary embedding, and the values: `(pages * PAGE, kv_heads * head_dim)`, in the type in
+    /// which products see them.
     layers: Vec<(Tensor, Tensor)>,
     /// The number of sequences that hold each page.
     holders: Vec<u32>,
@@ -56,9 +57,10 @@ impl Cache {
         tokens.div_ceil(PAGE)
     }
 
-    /// The bytes of a page in f32, over all layers.
-    pub fn page_bytes(config: &Config) -> usize {
-        2 * PAGE * config.layers * config.kv_heads * config.head_dim * size_of::<f32>()
+    /// The bytes of a page, over all layers.
+    pub fn page_bytes(&self) -> usize {
+        let of_row = |of: &Tensor| of.dims().last().map_or(0, |width| width * of.dtype().size_in_bytes());
+        self.layers.iter().map(|(keys, values)| PAGE * (of_row(keys) + of_row(values))).sum()
     }
 
     /// The pages that sequences hold.
@@ -199,19 +201,13 @@ impl Cache {
         v: &Tensor,
     ) -> Result<()> {
         let (keys, values) = &self.layers[layer];
-        for (&sequence, rows) in sequences.iter().zip(rows) {
+        let places = sequences.iter().zip(rows).flat_map(|(&sequence, rows)| {
             let seen = self.seen(sequence);
-            let mut token = seen.length - rows.len();
-            let mut row = rows.start;
-            while row < rows.end {
-                let tokens = (PAGE - token % PAGE).min(rows.end - row);
-                let to = seen.row(token);
-                keys.slice_set(&k.narrow(0, row, tokens)?, 0, to)?;
-                values.slice_set(&v.narrow(0, row, tokens)?, 0, to)?;
-                (row, token) = (row + tokens, token + tokens);
-            }
-        }
-        Ok(())
+            (seen.length - rows.len()..seen.length).map(move |token| seen.row(token))
+        });
+        let places: Vec<usize> = places.collect();
+        ops::write_rows(keys, &places, k)?;
+        Ok(ops::write_rows(values, &places, v)?)
     }
 
     /// Attention of the last tokens of sequences over all of theirs.
@@ -238,6 +234,7 @@ impl Cache {
         });
         let spans = Spans::new(spans);
         let (k, v) = (keys.index_select(&every_row, 0)?, values.index_select(&every_row, 0)?);
+        let (k, v) = (k.to_dtype(q.dtype())?, v.to_dtype(q.dtype())?);
         Ok(ops::attention(q, &k, &v, shape, &spans)?)
     }
 }

@@ -41,8 +41,12 @@ impl Decoder {
     /// # Errors
     /// If the device has no room.
     pub fn cache(&self) -> Result<Cache> {
-        // Vectors are kept in the type of the stream, whatever the precision of products.
-        Cache::new(&self.config, self.norm.dtype(), self.device())
+        let dtype = match self.device().is_cpu() {
+            // As attention's products see them in a pass of all tokens.
+            true => self.precision.dtype(),
+            false => self.norm.dtype(),
+        };
+        Cache::new(&self.config, dtype, self.device())
     }
 
     /// Lets sequences of a cache go on, and gives the logits after the last token of each piece, in their order.

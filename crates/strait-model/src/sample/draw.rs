@@ -33,8 +33,8 @@ pub(super) fn draw(logits: &mut [f32], sampling: &Sampling, rng: &mut impl Rng) 
         let best = logits.iter().enumerate().max_by(|a, b| a.1.total_cmp(b.1));
         return best.map_or(0, |(id, _)| id as u32);
     }
-    let largest = logits.iter().copied().fold(f32::NEG_INFINITY, f32::max);
     cpu::vectorised!({
+        let largest = cpu::max(logits);
         for l in logits.iter_mut() {
             *l = cpu::exp_f64(f64::from(*l - largest) / sampling.temperature) as f32;
         }

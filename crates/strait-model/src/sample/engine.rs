@@ -10,6 +10,7 @@ use super::{Logprobs, Request, draw::draw};
 use crate::{
     Error, Model, Result,
     decoder::{Cache, Piece, Readout, Sequence},
+    ops,
     tokenizer::Stream,
 };
 
@@ -170,8 +171,7 @@ impl<'m> Engine<'m> {
     /// # Errors
     /// If the model gives no logits, or a prompt holds a token that it has no embedding of; the engine is then of no use.
     pub fn step(&mut self) -> Result<Vec<Drawn>> {
-        // On a thread of the pool: one outside would sleep and be woken for every operation that threads share.
-        rayon::scope(|_| self.step_on_the_pool())
+        ops::awake(|| self.step_on_the_pool())
     }
 
     fn step_on_the_pool(&mut self) -> Result<Vec<Drawn>> {
@@ -212,7 +212,7 @@ impl<'m> Engine<'m> {
                 self.cache.pages_to_come(row.sequence, self.cache.length(row.sequence) + row.left)
             });
             let pages = self.cache.pages() + to_come.sum::<usize>() + of_prompt + own;
-            let fits = pages.saturating_mul(Cache::page_bytes(self.model.config())) <= self.room.bytes
+            let fits = pages.saturating_mul(self.cache.page_bytes()) <= self.room.bytes
                 && self.rows.len() < self.room.answers;
             if !fits && !self.rows.is_empty() {
                 break;
@@ -263,7 +263,8 @@ impl Waiting {
 
 impl Row<'_> {
     fn draw(&mut self, model: &Model) -> Result<Drawn> {
-        if self.logits.iter().any(|l| l.is_nan()) || !self.logits.iter().any(|l| l.is_finite()) {
+        let is_nan = ops::vectors::vectorised!(self.logits.iter().fold(false, |nan, l| nan | l.is_nan()));
+        if is_nan || !self.logits.iter().any(|l| l.is_finite()) {
             return Err(Error::NoLogits);
         }
         let request = &self.request;

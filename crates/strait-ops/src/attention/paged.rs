@@ -1,11 +1,19 @@
 //! Attention of single tokens over keys and values that lie in pages.
 
+use std::ops::Range;
+
 use candle_core::{Result, Tensor};
 use pulp::{Arch, Simd, WithSimd};
 use rayon::prelude::*;
 
 use super::AttentionShape;
-use crate::{Precision, by_row::products, cpu, product::round_in_place};
+use crate::{
+    Precision,
+    by_row::{Weight, products},
+    cpu,
+    precision::Numbers,
+    product::round_in_place,
+};
 
 /// Tokens of a page.
 pub const PAGE: usize = 16;
@@ -31,11 +39,12 @@ impl Pages<'_> {
 ///
 /// # Shapes
 /// - `q`: `(sequences, heads * head_dim)`, f32 on the CPU
-/// - `k`, `v`: `(pages * PAGE, kv_heads * head_dim)`; in bf16 they are taken as [`Precision::rounded`] gives them
+/// - `k`, `v`: `(pages * PAGE, kv_heads * head_dim)`, both f32 or both bf16; in bf16 they are taken as [`Precision::rounded`] gives
+///   them
 /// - result: as `q`
 ///
 /// # Errors
-/// If the shapes disagree or a page lies outside.
+/// If the shapes or types disagree or a page lies outside.
 pub fn attention_in_pages(
     q: &Tensor,
     k: &Tensor,
@@ -60,32 +69,50 @@ pub fn attention_in_pages(
             sequences.len()
         );
     }
+    let q = shape.precision.rounded(q.clone())?;
     let mut y = vec![0f32; q.elem_count()];
-    cpu::with_slices([q, k, v], |[q, k, v]| {
-        let group = shape.heads / shape.kv_heads * shape.head_dim;
-        let heads = y.par_chunks_exact_mut(group).zip(q.par_chunks_exact(group)).enumerate();
-        heads.for_each(|(task, (y, q))| {
-            let sequence = &sequences[task / shape.kv_heads];
-            let offset = task % shape.kv_heads * shape.head_dim;
-            let mut q = q.to_vec();
-            if shape.precision == Precision::Bf16 {
-                round_in_place(&mut q);
-            }
-            Arch::new().dispatch(Head { shape, sequence, keys: k, values: v, offset, q: &q, y });
-        });
-        Ok(())
+    cpu::with_slices([&q], |[q]| {
+        Numbers::with(&k.clone().into(), |k| {
+            Numbers::with(&v.clone().into(), |v| {
+                match (k, v) {
+                    (Numbers::F32(k), Numbers::F32(v)) => attend(shape, sequences, [k, v], q, &mut y),
+                    (Numbers::Bf16(k), Numbers::Bf16(v)) => attend(shape, sequences, [k, v], q, &mut y),
+                    _ => candle_core::bail!("attention: keys and values in pages are of two types"),
+                }
+                Ok(())
+            })
+        })
     })?;
     Tensor::from_vec(y, q.shape(), q.device())
 }
 
-/// One key-value head of one sequence, and the query heads that share it.
-struct Head<'a> {
+/// Attention of all sequences, on all threads.
+fn attend<T: Weight>(
+    shape: AttentionShape,
+    sequences: &[Pages],
+    [keys, values]: [&[T]; 2],
+    q: &[f32],
+    y: &mut [f32],
+) {
+    // Heads of one sequence lie side by side: a thread reads them all, unless another would have nothing to do.
+    let parts = if sequences.len() < 2 * rayon::current_num_threads() { shape.kv_heads } else { 1 };
+    let (heads, queries) = (shape.kv_heads / parts, shape.heads / parts * shape.head_dim);
+    let tasks = y.par_chunks_exact_mut(queries).zip(q.par_chunks_exact(queries)).enumerate();
+    tasks.for_each(|(task, (y, q))| {
+        let sequence = &sequences[task / parts];
+        let first = task % parts * heads;
+        Arch::new().dispatch(Heads { shape, sequence, keys, values, heads: first..first + heads, q, y });
+    });
+}
+
+/// Some key-value heads of one sequence, and the query heads that share them.
+struct Heads<'a, T> {
     shape: AttentionShape,
     sequence: &'a Pages<'a>,
-    keys: &'a [f32],
-    values: &'a [f32],
-    /// The head's place in a row.
-    offset: usize,
+    keys: &'a [T],
+    values: &'a [T],
+    /// The key-value heads.
+    heads: Range<usize>,
     q: &'a [f32],
     y: &'a mut [f32],
 }
@@ -93,21 +120,36 @@ struct Head<'a> {
 /// Tokens that are taken at once.
 const TOKENS: usize = 4;
 
-impl WithSimd for Head<'_> {
+impl<T: Weight> WithSimd for Heads<'_, T> {
     type Output = ();
 
     #[inline(always)]
     fn with_simd<S: Simd>(self, simd: S) {
-        let d = self.shape.head_dim;
+        let (d, group) = (self.shape.head_dim, self.shape.heads / self.shape.kv_heads);
         let end = self.sequence.length;
         let first = end - self.shape.window.map_or(end, |window| window.min(end));
         let seen = end - first;
         let mut scores = vec![0f32; self.q.len() / d * seen];
         for start in (first..end).step_by(TOKENS) {
             let keys = self.tokens(self.keys, start, end);
-            for (q, scores) in self.q.chunks_exact(d).zip(scores.chunks_exact_mut(seen)) {
-                let [found] = products(simd, [q], keys);
-                scores[start - first..].iter_mut().zip(found).for_each(|(score, found)| *score = found);
+            let heads = self.q.chunks_exact(group * d).zip(scores.chunks_exact_mut(group * seen));
+            for (head, (q, scores)) in heads.enumerate() {
+                let keys = keys.map(|token| &token[head * d..][..d]);
+                let mut queries = q.chunks_exact(d).zip(scores.chunks_exact_mut(seen));
+                while let Some((q, scores)) = queries.next() {
+                    let scores = &mut scores[start - first..];
+                    match queries.next() {
+                        Some((other, others)) => {
+                            let [found, of_other] = products(simd, [q, other], keys);
+                            put(found, scores);
+                            put(of_other, &mut others[start - first..]);
+                        }
+                        None => {
+                            let [found] = products(simd, [q], keys);
+                            put(found, scores);
+                        }
+                    }
+                }
             }
         }
         let mut sums = vec![0f32; self.q.len() / d];
@@ -124,13 +166,14 @@ impl WithSimd for Head<'_> {
             round_in_place(&mut scores);
         }
         for start in (first..end).step_by(TOKENS) {
-            let [v0, v1, v2, v3] = self.tokens(self.values, start, end);
-            for (y, scores) in self.y.chunks_exact_mut(d).zip(scores.chunks_exact(seen)) {
-                let mut shares = [0f32; TOKENS];
-                shares.iter_mut().zip(&scores[start - first..]).for_each(|(to, share)| *to = *share);
-                let [s0, s1, s2, s3] = shares;
-                for ((((y, v0), v1), v2), v3) in y.iter_mut().zip(v0).zip(v1).zip(v2).zip(v3) {
-                    *y += (s0 * v0 + s1 * v1) + (s2 * v2 + s3 * v3);
+            let values = self.tokens(self.values, start, end);
+            let heads = self.y.chunks_exact_mut(group * d).zip(scores.chunks_exact(group * seen));
+            for (head, (y, scores)) in heads.enumerate() {
+                let values = values.map(|token| &token[head * d..][..d]);
+                for (y, scores) in y.chunks_exact_mut(d).zip(scores.chunks_exact(seen)) {
+                    let mut shares = [0f32; TOKENS];
+                    shares.iter_mut().zip(&scores[start - first..]).for_each(|(to, share)| *to = *share);
+                    add(simd, shares, values, y);
                 }
             }
         }
@@ -141,16 +184,51 @@ impl WithSimd for Head<'_> {
     }
 }
 
-impl Head<'_> {
-    /// This head's part of the keys, or values, of some tokens from `start` on; in place of those from `end` on stands the last.
+impl<T: Weight> Heads<'_, T> {
+    /// These heads' part of the keys, or values, of some tokens from `start` on; in place of those from `end` on stands the last.
     #[inline(always)]
-    fn tokens<'a>(&self, numbers: &'a [f32], start: usize, end: usize) -> [&'a [f32]; TOKENS] {
+    fn tokens<'a>(&self, numbers: &'a [T], start: usize, end: usize) -> [&'a [T]; TOKENS] {
         let d = self.shape.head_dim;
-        let mut tokens: [&[f32]; TOKENS] = [&[]; TOKENS];
+        let mut tokens: [&[T]; TOKENS] = [&[]; TOKENS];
         for (i, token) in tokens.iter_mut().enumerate() {
             let row = self.sequence.row((start + i).min(end - 1));
-            *token = &numbers[row * self.shape.kv_heads * d + self.offset..][..d];
+            *token = &numbers[row * self.shape.kv_heads * d..][self.heads.start * d..self.heads.end * d];
         }
         tokens
     }
+}
+
+/// Puts the scores of some tokens where there is room: the last tokens may be fewer.
+#[inline(always)]
+fn put(found: [f32; TOKENS], scores: &mut [f32]) {
+    scores.iter_mut().zip(found).for_each(|(score, found)| *score = found);
+}
+
+/// Adds the values of some tokens to y, each by its share.
+#[inline(always)]
+fn add<S: Simd, T: Weight>(simd: S, shares: [f32; TOKENS], values: [&[T]; TOKENS], y: &mut [f32]) {
+    let (whole, rest) = S::as_mut_simd_f32s(y);
+    for (at, y) in whole.iter_mut().enumerate() {
+        let mut of = [simd.splat_f32s(0.0); TOKENS];
+        for (of, values) in of.iter_mut().zip(values) {
+            // SAFETY: values are as long as y.
+            *of = unsafe { T::load(simd, values[at * S::F32_LANES..].as_ptr()) };
+        }
+        *y = mixed(simd, shares, of, *y);
+    }
+    if !rest.is_empty() {
+        let mut of = [simd.splat_f32s(0.0); TOKENS];
+        for (of, values) in of.iter_mut().zip(values) {
+            *of = T::rest(simd, &values[whole.len() * S::F32_LANES..]);
+        }
+        let y = mixed(simd, shares, of, simd.partial_load_f32s(rest));
+        simd.partial_store_f32s(rest, y);
+    }
+}
+
+#[inline(always)]
+fn mixed<S: Simd>(simd: S, shares: [f32; TOKENS], [a, b, c, d]: [S::f32s; TOKENS], y: S::f32s) -> S::f32s {
+    let (a, b) = (simd.mul_f32s(simd.splat_f32s(shares[0]), a), simd.mul_f32s(simd.splat_f32s(shares[1]), b));
+    let (c, d) = (simd.mul_f32s(simd.splat_f32s(shares[2]), c), simd.mul_f32s(simd.splat_f32s(shares[3]), d));
+    simd.add_f32s(y, simd.add_f32s(simd.add_f32s(a, b), simd.add_f32s(c, d)))
 }
