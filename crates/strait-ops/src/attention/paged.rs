@@ -119,6 +119,8 @@ struct Heads<'a, T> {
 
 /// Tokens that are taken at once.
 const TOKENS: usize = 4;
+/// Tokens that are asked for before they are taken.
+const AHEAD: usize = 8;
 
 impl<T: Weight> WithSimd for Heads<'_, T> {
     type Output = ();
@@ -189,10 +191,14 @@ impl<T: Weight> Heads<'_, T> {
     #[inline(always)]
     fn tokens<'a>(&self, numbers: &'a [T], start: usize, end: usize) -> [&'a [T]; TOKENS] {
         let d = self.shape.head_dim;
+        let of = |token: usize| {
+            let row = self.sequence.row(token.min(end - 1));
+            &numbers[row * self.shape.kv_heads * d..][self.heads.start * d..self.heads.end * d]
+        };
         let mut tokens: [&[T]; TOKENS] = [&[]; TOKENS];
-        for (i, token) in tokens.iter_mut().enumerate() {
-            let row = self.sequence.row((start + i).min(end - 1));
-            *token = &numbers[row * self.shape.kv_heads * d..][self.heads.start * d..self.heads.end * d];
+        for (i, to) in tokens.iter_mut().enumerate() {
+            *to = of(start + i);
+            cpu::prefetch(of(start + i + AHEAD));
         }
         tokens
     }

@@ -8,7 +8,7 @@ use std::ops::Range;
 use half::bf16;
 
 use super::{
-    Lines, Product, READ_LINES, READ_NUMBERS,
+    super::cpu, Lines, Product, READ_LINES, READ_NUMBERS,
     buffer::{self, Kept},
     for_each,
     panel::{BLOCK, Layout, Left, Side, WIDTH, pack, read},
@@ -66,6 +66,7 @@ fn part<'a>(
     buffer::with(&PIECE, READ_LINES * READ_NUMBERS, |piece| {
         // SAFETY: the processor has what `by` says.
         let unit = unsafe { Unit::of(by) };
+        let last = columns.end;
         for first in columns.clone().step_by(WIDTH) {
             let columns = first..columns.end.min(first + WIDTH);
             let mut sums = [Sums::ZERO; FEW / WIDTH];
@@ -73,7 +74,11 @@ fn part<'a>(
                 let numbers = start..depth.end.min(start + READ_NUMBERS);
                 let at = (start - depth.start) / 32 * BLOCK;
                 let count = numbers.len().div_ceil(32);
-                let (from, line) = read(product.b, columns.clone(), numbers, piece);
+                let (from, line) = read(product.b, columns.clone(), numbers.clone(), piece);
+                if let Some((all, line)) = product.b.in_memory() {
+                    let next = columns.end..last.min(columns.end + WIDTH);
+                    next.for_each(|l| cpu::prefetch(&all[l * line..][numbers.clone()]));
+                }
                 for ((i, panel), sums) in right.clone().enumerate().zip(&mut sums) {
                     let tiles = (columns.len().div_ceil(16), (m - i * WIDTH).min(WIDTH).div_ceil(16));
                     unit.accumulate(count, tiles, Left::in_memory(from, line), &panel[at..], sums);
