@@ -162,6 +162,7 @@ pub fn matmul<T: Real>(
 
 /// Asks for numbers that are read soon: the processor does not foresee pieces of rows.
 #[inline(always)]
+#[cfg_attr(not(target_arch = "x86_64"), allow(unused_variables))]
 pub fn prefetch<T>(numbers: &[T]) {
     #[cfg(target_arch = "x86_64")]
     for line in numbers.chunks(64 / size_of::<T>()) {

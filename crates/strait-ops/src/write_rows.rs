@@ -78,7 +78,8 @@ mod tests {
         for dtype in [DType::F32, DType::BF16] {
             let to = Tensor::zeros((6, 5), dtype, &Device::Cpu).unwrap();
             write_rows(&to, &[4, 0, 1], &from).unwrap();
-            let rounded = from.to_dtype(dtype).unwrap().to_dtype(DType::F32).unwrap().to_vec2::<f32>().unwrap();
+            let rounded =
+                from.to_dtype(dtype).unwrap().to_dtype(DType::F32).unwrap().to_vec2::<f32>().unwrap();
             let found = to.to_dtype(DType::F32).unwrap().to_vec2::<f32>().unwrap();
             let none = vec![0.0; 5];
             let [a, b, c] = [0, 1, 2].map(|row| rounded[row].clone());

@@ -8,7 +8,8 @@ use std::ops::Range;
 use half::bf16;
 
 use super::{
-    super::cpu, Lines, Product, READ_LINES, READ_NUMBERS,
+    super::cpu,
+    Lines, Product, READ_LINES, READ_NUMBERS,
     buffer::{self, Kept},
     for_each,
     panel::{BLOCK, Layout, Left, Side, WIDTH, pack, read},
