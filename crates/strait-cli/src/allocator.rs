@@ -15,6 +15,8 @@ mod huge {
     const LARGE: usize = 1 << 20;
     /// Bytes of a huge page. Where the kernel has others, its answer is no or another size, and either is right.
     const PAGE: usize = 2 << 20;
+    /// Bytes that the system's allocator takes from the kernel at once.
+    const HEAP: usize = super::AT_ONCE as usize;
 
     // SAFETY: every block is the system allocator's own.
     unsafe impl GlobalAlloc for Huge {
@@ -39,17 +41,22 @@ mod huge {
         }
     }
 
-    /// The block, for which the kernel was asked if it is large. What lies beside it may get huge pages too.
+    /// The block, for which the kernel was asked if it is large, and for what lies behind it: the allocator writes there, beside
+    /// the block, before it is asked for the next one, and where a small page is there is none that is huge.
     fn in_huge_pages(block: *mut u8, size: usize) -> *mut u8 {
         if size >= LARGE && !block.is_null() {
             let first = block as usize / PAGE * PAGE;
-            let end = (block as usize + size).next_multiple_of(PAGE);
+            let end = (block as usize + size + HEAP).next_multiple_of(PAGE);
             // SAFETY: advice changes no memory.
             unsafe { libc::madvise(first as *mut libc::c_void, end - first, libc::MADV_HUGEPAGE) };
         }
         block
     }
 }
+
+/// Bytes that are taken from the kernel at once, where the system's allocator lets one say so.
+#[cfg(target_os = "linux")]
+const AT_ONCE: libc::c_int = 64 << 20;
 
 /// Keeps memory that is freed for the next tensor of its size, instead of giving it back to the kernel, which would have to
 /// clear it page by page each time: a quarter to a third of a training step in bf16 on SmolLM2.
@@ -59,7 +66,6 @@ pub fn keep_what_is_freed() {
     #[cfg(all(target_os = "linux", target_env = "gnu"))]
     {
         const OWN_BLOCK: libc::c_int = 32 << 20;
-        const AT_ONCE: libc::c_int = 64 << 20;
         for (setting, bytes) in [
             (libc::M_MMAP_THRESHOLD, OWN_BLOCK),
             (libc::M_TRIM_THRESHOLD, libc::c_int::MAX),

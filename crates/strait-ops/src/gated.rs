@@ -73,19 +73,12 @@ impl Fused {
         });
     }
 
-    pub(super) fn backward(
-        &self,
-        gate: &[f32],
-        up: &[f32],
-        dy: &[f32],
-        d_gate: &mut [f32],
-        d_up: &mut [f32],
-    ) {
-        let inputs = gate.par_chunks(PIECE).zip(up.par_chunks(PIECE)).zip(dy.par_chunks(PIECE));
-        let pieces = d_gate.par_chunks_mut(PIECE).zip(d_up.par_chunks_mut(PIECE)).zip(inputs);
-        pieces.for_each(|((d_gate, d_up), ((gate, up), dy))| match self.0 {
-            Activation::Silu => backward(d_gate, d_up, gate, up, dy, silu),
-            Activation::GeluTanh => backward(d_gate, d_up, gate, up, dy, gelu_tanh),
+    /// Replaces the gate and the other factor by their gradients, and that of the result by the result.
+    pub(super) fn backward(&self, gate: &mut [f32], up: &mut [f32], dy: &mut [f32]) {
+        let pieces = gate.par_chunks_mut(PIECE).zip(up.par_chunks_mut(PIECE)).zip(dy.par_chunks_mut(PIECE));
+        pieces.for_each(|((gate, up), dy)| match self.0 {
+            Activation::Silu => backward(gate, up, dy, silu),
+            Activation::GeluTanh => backward(gate, up, dy, gelu_tanh),
         });
     }
 }
@@ -118,11 +111,10 @@ impl CustomOp2 for Fused {
         _: &Tensor,
         grad: &Tensor,
     ) -> Result<(Option<Tensor>, Option<Tensor>)> {
-        let mut d_gate = vec![0f32; gate.elem_count()];
-        let mut d_up = vec![0f32; gate.elem_count()];
-        cpu::with_slices([gate, up, grad], |[gate, up, dy]| {
-            self.backward(gate, up, dy, &mut d_gate, &mut d_up);
-            Ok(())
+        let [d_gate, d_up] = cpu::with_slices([gate, up, grad], |[gate, up, dy]| {
+            let [mut d_gate, mut d_up, mut y] = [gate, up, dy].map(<[f32]>::to_vec);
+            self.backward(&mut d_gate, &mut d_up, &mut y);
+            Ok([d_gate, d_up])
         })?;
         let tensor = |numbers| Tensor::from_vec(numbers, gate.shape(), gate.device());
         Ok((Some(tensor(d_gate)?), Some(tensor(d_up)?)))
@@ -139,20 +131,11 @@ fn forward(y: &mut [f32], gate: &[f32], up: &[f32], activation: impl Fn(f32) -> 
 }
 
 #[inline(always)]
-fn backward(
-    d_gate: &mut [f32],
-    d_up: &mut [f32],
-    gate: &[f32],
-    up: &[f32],
-    dy: &[f32],
-    activation: impl Fn(f32) -> (f32, f32),
-) {
+fn backward(gate: &mut [f32], up: &mut [f32], dy: &mut [f32], activation: impl Fn(f32) -> (f32, f32)) {
     cpu::vectorised!({
-        let inputs = gate.iter().zip(up).zip(dy);
-        for ((d_gate, d_up), ((gate, up), dy)) in d_gate.iter_mut().zip(d_up).zip(inputs) {
+        for ((gate, up), dy) in gate.iter_mut().zip(up).zip(dy) {
             let (value, slope) = activation(*gate);
-            *d_gate = dy * up * slope;
-            *d_up = dy * value;
+            (*gate, *up, *dy) = (*dy * *up * slope, *dy * value, value * *up);
         }
     });
 }

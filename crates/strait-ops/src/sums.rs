@@ -4,7 +4,7 @@
 
 use rayon::prelude::*;
 
-use super::cpu::vectorised;
+use super::vectors::{fetch_ahead, vectorised};
 
 /// Numbers of a piece.
 pub const PIECE: usize = 1 << 16;
@@ -35,6 +35,8 @@ fn sum_of_piece(one: &[f32], two: &[f32], term: impl Fn(f32, f32) -> f64) -> f64
     let (twos, rest_of_two) = two[..length].as_chunks::<LANES>();
     let mut sums = [0.0; LANES];
     for (one, two) in ones.iter().zip(twos) {
+        fetch_ahead(one);
+        fetch_ahead(two);
         for lane in 0..LANES {
             sums[lane] += term(one[lane], two[lane]);
         }

@@ -29,3 +29,20 @@ pub fn on_widest_vectors<R>(f: impl FnOnce() -> R) -> R {
     }
     pulp::Arch::new().dispatch(Run(f))
 }
+
+/// Bytes between what is read and what is asked for beforehand.
+const AHEAD: usize = 2048;
+
+/// Asks for what lies some way behind these numbers, where numbers are read one after the other: the processor itself asks no farther
+/// than the end of a page, and waits at each.
+#[inline(always)]
+pub(crate) fn fetch_ahead<T>(numbers: &[T]) {
+    #[cfg(target_arch = "x86_64")]
+    for at in (0..size_of_val(numbers)).step_by(64) {
+        use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
+        // SAFETY: to ask for bytes is not to read them; any address will do.
+        unsafe { _mm_prefetch::<_MM_HINT_T0>(numbers.as_ptr().cast::<i8>().wrapping_add(AHEAD + at)) };
+    }
+    #[cfg(not(target_arch = "x86_64"))]
+    let _ = numbers;
+}

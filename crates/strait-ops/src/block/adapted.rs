@@ -43,20 +43,42 @@ impl Adapted<'_> {
         self.linear.weight.track_op() || self.adapters.iter().any(|adapter| adapter.a.track_op())
     }
 
-    /// Gives the gradients of its variables from that of y, and adds to `dx` the gradient of x, where that is asked for. `x` is
-    /// read where [`needs_input`](Self::needs_input) says so.
-    pub fn backward(
+    /// `dx = keep * dx` and the gradient of x, where that is asked for. Returns those of A x of every adapter, for
+    /// [`give_gradients`](Self::give_gradients); of one whose gradient nobody asks for none.
+    pub fn input_gradient(
+        &self,
+        dy: &[f32],
+        keep: f32,
+        mut dx: Option<&mut [f32]>,
+    ) -> Result<Vec<Option<Memory>>> {
+        if let Some(dx) = &mut dx {
+            self.linear.input_gradient(dy, keep, dx)?;
+        }
+        let of_adapter = |Adapter { a, b, scale }: &Adapter| {
+            if !a.track_op() && dx.is_none() {
+                return Ok(None);
+            }
+            let ((rank, inner), out) = (a.dims2()?, b.dim(0)?);
+            let (tokens, precision) = (dy.len() / out, self.linear.precision);
+            let mut d_down = Memory::new(tokens * rank);
+            by(precision, b, false, (tokens, rank, out), dy, 0.0, *scale as f32, &mut d_down)?;
+            if let Some(dx) = &mut dx {
+                by(precision, a, false, (tokens, inner, rank), &d_down, 1.0, 1.0, dx)?;
+            }
+            Ok(Some(d_down))
+        };
+        self.adapters.iter().map(of_adapter).collect()
+    }
+
+    /// Gives the gradients of its variables. `x` is read where [`needs_input`](Self::needs_input) says so.
+    pub fn give_gradients(
         &self,
         x: &[f32],
         downs: &[Memory],
         dy: &[f32],
-        keep: f32,
-        mut dx: Option<&mut [f32]>,
+        d_downs: &[Option<Memory>],
     ) -> Result<()> {
         let Linear { weight, bias, precision } = self.linear;
-        if let Some(dx) = &mut dx {
-            self.linear.input_gradient(dy, keep, dx)?;
-        }
         if let Some(weight) = weight.in_memory().filter(|weight| weight.track_op()) {
             let mut dw = Memory::of_gradient(weight.elem_count());
             self.linear.weight_gradient(x, dy, &mut dw)?;
@@ -65,22 +87,13 @@ impl Adapted<'_> {
         if let Some(bias) = bias.as_ref().filter(|bias| bias.track_op()) {
             gradients::give(bias, sum_of_rows(dy, bias.elem_count())[..].into())?;
         }
-        for (adapter, down) in self.adapters.iter().zip(downs) {
-            let ((rank, inner), out) = (adapter.a.dims2()?, adapter.b.dim(0)?);
-            let (tokens, scale) = (dy.len() / out, adapter.scale as f32);
-            if adapter.b.track_op() {
-                gradients::give(&adapter.b, outer(*precision, (out, rank), dy, down, scale))?;
+        for (Adapter { a, b, scale }, (down, d_down)) in self.adapters.iter().zip(downs.iter().zip(d_downs)) {
+            let ((rank, inner), out) = (a.dims2()?, b.dim(0)?);
+            if b.track_op() {
+                gradients::give(b, outer(*precision, (out, rank), dy, down, *scale as f32))?;
             }
-            if !adapter.a.track_op() && dx.is_none() {
-                continue;
-            }
-            let mut d_down = Memory::new(tokens * rank);
-            by(*precision, &adapter.b, false, (tokens, rank, out), dy, 0.0, scale, &mut d_down)?;
-            if adapter.a.track_op() {
-                gradients::give(&adapter.a, outer(*precision, (rank, inner), &d_down, x, 1.0))?;
-            }
-            if let Some(dx) = &mut dx {
-                by(*precision, &adapter.a, false, (tokens, inner, rank), &d_down, 1.0, 1.0, dx)?;
+            if let Some(d_down) = d_down.as_ref().filter(|_| a.track_op()) {
+                gradients::give(a, outer(*precision, (rank, inner), d_down, x, 1.0))?;
             }
         }
         Ok(())

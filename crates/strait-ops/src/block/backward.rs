@@ -14,7 +14,7 @@ impl Block {
         dy: &[f32],
         of_stream: bool,
     ) -> Result<Option<Vec<f32>>> {
-        let Kept { q, k, v, raw_q, raw_k, mixed, attended, middle, gate, up, down, downs } = kept;
+        let Kept { q, k, v, raw_q, raw_k, mixed, attended, middle, mut gate, mut up, down, downs } = kept;
         let weights = &self.weights;
         let of = |projection: Projection| &downs[projection as usize];
 
@@ -22,22 +22,21 @@ impl Block {
         let d_down = self.through_norm(&weights.mlp_post_norm, down.as_deref(), dy)?;
         let d_down = d_down.as_deref().unwrap_or(dy);
         let adapted = self.adapted(Projection::Down);
-        let input = if adapted.needs_input() { Some(self.gated(&gate, &up)) } else { None };
-        let mut d_gated = Memory::new(gate.len());
-        adapted.backward(or_none(&input), of(Projection::Down), d_down, 0.0, Some(&mut d_gated))?;
-        drop(input);
-        let (mut d_gate, mut d_up) = (Memory::new(gate.len()), Memory::new(up.len()));
-        gated::Fused(self.activation).backward(&gate, &up, &d_gated, &mut d_gate, &mut d_up);
-        drop((gate, up, d_gated));
+        let mut gated = Memory::new(gate.len());
+        let d_downs = adapted.input_gradient(d_down, 0.0, Some(&mut gated))?;
+        // What was gate, up and the gradient of the gated is now the gradients of both, and the gated.
+        gated::Fused(self.activation).backward(&mut gate, &mut up, &mut gated);
+        adapted.give_gradients(&gated, of(Projection::Down), d_down, &d_downs)?;
+        drop(gated);
         let mut d_normed = Memory::new(middle.len());
         self.back_to_norm(
             &middle,
             &weights.mlp_norm,
-            [(Projection::Gate, &d_gate), (Projection::Up, &d_up)],
+            [(Projection::Gate, &gate), (Projection::Up, &up)],
             &downs,
             Some(&mut d_normed),
         )?;
-        drop((d_gate, d_up));
+        drop((gate, up));
         let mut d_middle = dy.to_vec();
         self.add_norm_gradient(&middle, &weights.mlp_norm, &d_normed, &mut d_middle)?;
 
@@ -45,13 +44,9 @@ impl Block {
         let d_attended = self.through_norm(&weights.attention_post_norm, attended.as_deref(), &d_middle)?;
         let d_attended = d_attended.as_deref().unwrap_or(&d_middle);
         let mut d_mixed = Memory::new(mixed.values.len());
-        self.adapted(Projection::O).backward(
-            &mixed.values,
-            of(Projection::O),
-            d_attended,
-            0.0,
-            Some(&mut d_mixed),
-        )?;
+        let adapted = self.adapted(Projection::O);
+        let d_downs = adapted.input_gradient(d_attended, 0.0, Some(&mut d_mixed))?;
+        adapted.give_gradients(&mixed.values, of(Projection::O), d_attended, &d_downs)?;
         let [mut dq, mut dk, mut dv] = [q.len(), k.len(), v.len()].map(Memory::new);
         self.attention().backward(
             [&q, &k, &v],
@@ -89,8 +84,10 @@ impl Block {
         let normed = if needed { Some(self.normed(x, norm)?) } else { None };
         for (i, (projection, d)) in projections.into_iter().enumerate() {
             let keep = if i == 0 { 0.0 } else { 1.0 };
-            let to = d_normed.as_deref_mut();
-            self.adapted(projection).backward(or_none(&normed), &downs[projection as usize], d, keep, to)?;
+            let adapted = self.adapted(projection);
+            let d_downs = adapted.input_gradient(d, keep, d_normed.as_deref_mut())?;
+            let normed = normed.as_deref().unwrap_or(&[]);
+            adapted.give_gradients(normed, &downs[projection as usize], d, &d_downs)?;
         }
         Ok(())
     }
@@ -124,9 +121,4 @@ impl Block {
         }
         gradients::give(weight, self.norm().weight_gradient(x, weight.elem_count(), dy)[..].into())
     }
-}
-
-/// The numbers, or none where nobody reads them.
-fn or_none(numbers: &Option<Memory>) -> &[f32] {
-    numbers.as_deref().unwrap_or(&[])
 }

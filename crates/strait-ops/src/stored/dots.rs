@@ -12,8 +12,9 @@ use super::{
     block::{Block, GROUP},
     blocks::{Q4_0, Q4_1, Q5_0, Q5_1, Q8_0},
     k_blocks::{Q2K, Q3K, Q4K, Q5K, Q6K, six_bits},
-    widen::{fetch_ahead, on_blocks},
+    widen::on_blocks,
 };
+use crate::vectors::fetch_ahead;
 
 /// Rows of the matrix that are multiplied at once: sums enough that none waits for the one before it.
 const W: usize = 4;

@@ -19,7 +19,7 @@ use half::bf16;
 use memmap2::Mmap;
 use rayon::prelude::*;
 
-use crate::{sums, vectors::vectorised};
+use crate::{memory::Memory, sums, vectors::vectorised};
 pub use widen::widen;
 
 /// A matrix in a mapped file.
@@ -189,7 +189,7 @@ impl Stored {
     pub fn squared_distance(&self, values: &[f32]) -> f64 {
         let rows = (sums::PIECE / self.width.max(1)).max(1);
         let of_pieces = values.par_chunks(rows * self.width.max(1)).enumerate().map_init(
-            || vec![0f32; rows * self.width],
+            || Memory::new(rows * self.width),
             |numbers, (piece, values)| {
                 let first = piece * rows;
                 let last = self.rows.min(first + values.len() / self.width.max(1));

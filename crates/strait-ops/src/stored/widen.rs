@@ -10,7 +10,7 @@ use super::{
     blocks::{Q4_0, Q4_1, Q5_0, Q5_1, Q8_0},
     k_blocks::{Q2K, Q3K, Q4K, Q5K, Q6K},
 };
-use crate::vectors::vectorised;
+use crate::vectors::{fetch_ahead, vectorised};
 
 /// Runs code on the type of blocks, or other code on a type of single numbers.
 macro_rules! on_blocks {
@@ -108,23 +108,6 @@ fn of_blocks<B: Block>(row: &[u8], numbers: Range<usize>, to: &mut [f32]) {
             }
         }
     }
-}
-
-/// Bytes between what is widened and what is asked for beforehand.
-const AHEAD: usize = 2048;
-
-/// Asks for bytes that will be read soon, as rows are mostly read one after the other: the processor itself asks no farther than the
-/// end of a page, and waits at each.
-#[inline(always)]
-pub(super) fn fetch_ahead(bytes: &[u8]) {
-    #[cfg(target_arch = "x86_64")]
-    for at in (0..bytes.len()).step_by(64) {
-        use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
-        // SAFETY: to ask for bytes is not to read them; any address will do.
-        unsafe { _mm_prefetch::<_MM_HINT_T0>(bytes.as_ptr().wrapping_add(AHEAD + at).cast()) };
-    }
-    #[cfg(not(target_arch = "x86_64"))]
-    let _ = bytes;
 }
 
 /// The factors of some blocks, each block's side by side.

@@ -120,7 +120,9 @@ pub fn gradient_norm(parameters: &[Parameter]) -> Result<f64> {
         Some(gradient) => Ok(p.unit.powi(2) * gradient.read(|g| ops::dot(g, g))?),
         None => Ok(0.0),
     };
-    Ok(parameters.iter().map(squared).sum::<Result<f64>>()?.sqrt())
+    // Beside each other: most alone are too small for all threads.
+    let squares = parameters.par_iter().map(squared).collect::<Result<Vec<f64>>>()?;
+    Ok(squares.into_iter().sum::<f64>().sqrt())
 }
 
 /// The factor that shortens gradients of that norm to norm `largest`, as PyTorch's `clip_grad_norm_` does; 1 for shorter ones.

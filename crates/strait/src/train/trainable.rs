@@ -3,6 +3,7 @@
 use candle_core::{DType, Tensor, Var};
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
+use rayon::prelude::*;
 use strait_model::{
     Decoder, Edit,
     edit::{Adapter, Full, Lora, Site, SteeringVector},
@@ -169,9 +170,11 @@ impl Trainable {
             Tuned::Edit { own, .. } => Ok(own.norm()?),
             // Without the edit itself, which is as large as the model.
             Tuned::Weights { base, .. } => {
-                let squares = self.parameters.iter().zip(base);
-                let squares = squares.map(|(p, (_, base))| Ok(base.squared_distance(p.var.as_tensor())?));
-                Ok(squares.sum::<Result<f64>>()?.sqrt())
+                let both = self.parameters.par_iter().zip(base);
+                let squared = |(p, (_, base)): (&Parameter, &(String, Weight))| {
+                    Ok(base.squared_distance(p.var.as_tensor())?)
+                };
+                Ok(both.map(squared).collect::<Result<Vec<f64>>>()?.into_iter().sum::<f64>().sqrt())
             }
         }
     }
