@@ -1,7 +1,5 @@
 //! Tools of the fused CPU operations: slices out of tensors, matrix products, and functions that loops over them vectorise.
 
-#[cfg(target_arch = "x86_64")]
-use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
 use std::{array::from_fn, cell::Cell};
 
 use candle_core::{CpuStorage, Device, InplaceOp1, Layout, Result, Storage, Tensor, Var, bail};
@@ -157,17 +155,6 @@ pub fn matmul<T: Real>(
             false,
             parallelism,
         );
-    }
-}
-
-/// Asks for numbers that are read soon: the processor does not foresee pieces of rows.
-#[inline(always)]
-#[cfg_attr(not(target_arch = "x86_64"), allow(unused_variables))]
-pub fn prefetch<T>(numbers: &[T]) {
-    #[cfg(target_arch = "x86_64")]
-    for line in numbers.chunks(64 / size_of::<T>()) {
-        // SAFETY: what is asked for is not read.
-        unsafe { _mm_prefetch::<_MM_HINT_T0>(line.as_ptr().cast()) };
     }
 }
 

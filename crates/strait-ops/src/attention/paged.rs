@@ -13,6 +13,7 @@ use crate::{
     cpu,
     precision::Numbers,
     product::round_in_place,
+    vectors::fetch,
 };
 
 /// Tokens of a page.
@@ -198,7 +199,7 @@ impl<T: Weight> Heads<'_, T> {
         let mut tokens: [&[T]; TOKENS] = [&[]; TOKENS];
         for (i, to) in tokens.iter_mut().enumerate() {
             *to = of(start + i);
-            cpu::prefetch(of(start + i + AHEAD));
+            fetch(of(start + i + AHEAD));
         }
         tokens
     }

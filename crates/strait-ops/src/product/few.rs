@@ -8,7 +8,7 @@ use std::ops::Range;
 use half::bf16;
 
 use super::{
-    super::cpu,
+    super::vectors::fetch,
     Lines, Product, READ_LINES, READ_NUMBERS,
     buffer::{self, Kept},
     for_each,
@@ -78,7 +78,7 @@ fn part<'a>(
                 let (from, line) = read(product.b, columns.clone(), numbers.clone(), piece);
                 if let Some((all, line)) = product.b.in_memory() {
                     let next = columns.end..last.min(columns.end + WIDTH);
-                    next.for_each(|l| cpu::prefetch(&all[l * line..][numbers.clone()]));
+                    next.for_each(|l| fetch(&all[l * line..][numbers.clone()]));
                 }
                 for ((i, panel), sums) in right.clone().enumerate().zip(&mut sums) {
                     let tiles = (columns.len().div_ceil(16), (m - i * WIDTH).min(WIDTH).div_ceil(16));

@@ -120,9 +120,18 @@ pub fn gradient_norm(parameters: &[Parameter]) -> Result<f64> {
         Some(gradient) => Ok(p.unit.powi(2) * gradient.read(|g| ops::dot(g, g))?),
         None => Ok(0.0),
     };
-    // Beside each other: most alone are too small for all threads.
-    let squares = parameters.par_iter().map(squared).collect::<Result<Vec<f64>>>()?;
+    let squares = parameters.par_iter().with_min_len(beside_each_other(parameters)).map(squared);
+    let squares = squares.collect::<Result<Vec<f64>>>()?;
     Ok(squares.into_iter().sum::<f64>().sqrt())
+}
+
+/// The fewest parameters of a task where the work on each is little: most alone are too small for all threads, and another device than
+/// the CPU takes its work from one thread.
+pub(super) fn beside_each_other(parameters: &[Parameter]) -> usize {
+    match parameters.iter().all(|p| p.var.device().is_cpu()) {
+        true => 1,
+        false => parameters.len(),
+    }
 }
 
 /// The factor that shortens gradients of that norm to norm `largest`, as PyTorch's `clip_grad_norm_` does; 1 for shorter ones.

@@ -10,7 +10,10 @@ use strait_model::{
     ops::Weight,
 };
 
-use super::{EditKind, Settings, optimiser::Parameter};
+use super::{
+    EditKind, Settings,
+    optimiser::{Parameter, beside_each_other},
+};
 use crate::{Error, Result};
 
 /// An edit while it is trained: its values are variables.
@@ -171,6 +174,7 @@ impl Trainable {
             // Without the edit itself, which is as large as the model.
             Tuned::Weights { base, .. } => {
                 let both = self.parameters.par_iter().zip(base);
+                let both = both.with_min_len(beside_each_other(&self.parameters));
                 let squared = |(p, (_, base)): (&Parameter, &(String, Weight))| {
                     Ok(base.squared_distance(p.var.as_tensor())?)
                 };
