@@ -1,4 +1,4 @@
-//! Loops that are compiled for the processor at hand.
+//! Loops that are compiled for the processor at hand, and memory that is asked for before they read it.
 
 /// Runs an expression compiled for the widest vectors that this processor has.
 ///

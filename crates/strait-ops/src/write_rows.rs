@@ -8,10 +8,10 @@ use super::{cpu, product};
 ///
 /// # Shapes
 /// - `to`: `(all, width)`, f32 or bf16, contiguous
-/// - `from`: `(rows, width)`
+/// - `from`: `(rows, width)`, on the CPU f32
 ///
 /// # Errors
-/// If the shapes disagree or a row lies outside.
+/// If the shapes or types disagree, a row lies outside, or `to` is not contiguous.
 pub fn write_rows(to: &Tensor, rows: &[usize], from: &Tensor) -> Result<()> {
     let (all, width) = to.dims2()?;
     if from.dims() != [rows.len(), width] || rows.iter().any(|&row| row >= all) {

@@ -19,8 +19,8 @@ pub struct Sequence(usize);
 /// pages together; one that writes into such a page gets a copy of it first. A page that none holds any more is used again.
 #[derive(Debug)]
 pub struct Cache {
-    /// Of each layer the keys, after the rotary embedding, and the values: `(pages * PAGE, kv_heads * head_dim)`, in the type in
-    /// which products see them.
+    /// Of each layer the keys, after the rotary embedding, and the values: `(pages * PAGE, kv_heads * head_dim)`, on the
+    /// CPU in the type in which products see them.
     layers: Vec<(Tensor, Tensor)>,
     /// The number of sequences that hold each page.
     holders: Vec<u32>,

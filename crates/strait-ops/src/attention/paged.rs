@@ -11,6 +11,7 @@ use crate::{
     Precision,
     by_row::{Weight, products},
     cpu,
+    memory::Memory,
     precision::Numbers,
     product::round_in_place,
     vectors::fetch,
@@ -70,14 +71,17 @@ pub fn attention_in_pages(
             sequences.len()
         );
     }
-    let q = shape.precision.rounded(q.clone())?;
     let mut y = vec![0f32; q.elem_count()];
-    cpu::with_slices([&q], |[q]| {
+    cpu::with_slices([q], |[q]| {
+        let mut q = Memory::from(q);
+        if shape.precision == Precision::Bf16 {
+            round_in_place(&mut q);
+        }
         Numbers::with(&k.clone().into(), |k| {
             Numbers::with(&v.clone().into(), |v| {
                 match (k, v) {
-                    (Numbers::F32(k), Numbers::F32(v)) => attend(shape, sequences, [k, v], q, &mut y),
-                    (Numbers::Bf16(k), Numbers::Bf16(v)) => attend(shape, sequences, [k, v], q, &mut y),
+                    (Numbers::F32(k), Numbers::F32(v)) => attend(shape, sequences, [k, v], &q, &mut y),
+                    (Numbers::Bf16(k), Numbers::Bf16(v)) => attend(shape, sequences, [k, v], &q, &mut y),
                     _ => candle_core::bail!("attention: keys and values in pages are of two types"),
                 }
                 Ok(())

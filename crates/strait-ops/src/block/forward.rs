@@ -127,7 +127,7 @@ impl Block {
         heads
     }
 
-    pub(super) fn gated(&self, gate: &[f32], up: &[f32]) -> Memory {
+    fn gated(&self, gate: &[f32], up: &[f32]) -> Memory {
         let mut gated = Memory::new(gate.len());
         gated::Fused(self.activation).forward(gate, up, &mut gated);
         gated
