@@ -68,14 +68,21 @@ fn main() -> ExitCode {
     if arguments.iter().any(|argument| argument == "--json") {
         output::promise_json();
     }
+    match threads::with_whole_stack(move || answer(&arguments)) {
+        Ok(code) => code,
+        Err(failure) => failure.report(),
+    }
+}
+
+fn answer(arguments: &[OsString]) -> ExitCode {
     if let Some(argument) = arguments.iter().find(|argument| argument.to_str().is_none()) {
         return failure::not_utf8(argument);
     }
-    let cli = match Cli::try_parse_from(&arguments) {
+    let cli = match Cli::try_parse_from(arguments) {
         Ok(cli) => cli,
         Err(error) => return failure::usage(&error),
     };
-    // SAFETY: no other thread runs yet that could read the environment.
+    // SAFETY: no other thread runs yet that could read the environment; the main thread waits for this one.
     let threads = unsafe { threads::set(cli.global.threads) };
     match threads.and_then(|()| last_words::caught(|| run(cli))) {
         Ok(()) => ExitCode::SUCCESS,

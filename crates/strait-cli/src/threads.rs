@@ -2,7 +2,7 @@
 //!
 //! The threads are started by the first work that needs them: a command that computes nothing starts none.
 
-use std::{env, error::Error, num::NonZeroUsize, thread};
+use std::{env, error::Error, num::NonZeroUsize, panic, thread};
 
 use crate::failure::Failure;
 
@@ -15,6 +15,20 @@ const ALWAYS: usize = 64;
 const A_CORE: usize = 4;
 /// No machine has use for more.
 const MOST: usize = 1024;
+
+/// Bytes of the stack of the thread that works: as many as Linux gives a main thread.
+const STACK: usize = 8 << 20;
+
+/// Does work on a thread whose stack there is at once or not at all. That of the main thread grows while it is used, and where memory
+/// cannot be had for it the process is killed without a word.
+///
+/// # Errors
+/// If the system gives no thread.
+pub fn with_whole_stack<R: Send + 'static>(work: impl FnOnce() -> R + Send + 'static) -> Result<R, Failure> {
+    let thread = thread::Builder::new().name("strait".into()).stack_size(STACK).spawn(work);
+    let thread = thread.map_err(|error| cannot_be_started(&error))?;
+    Ok(thread.join().unwrap_or_else(|panic| panic::resume_unwind(panic)))
+}
 
 /// The most threads, and the most steps beside each other, that this machine has use for.
 pub fn most() -> usize {
@@ -71,12 +85,16 @@ fn said() -> Result<Option<usize>, Failure> {
 pub fn start() -> Result<(), Failure> {
     match rayon::ThreadPoolBuilder::new().build_global() {
         // Without a cause it says that they are started already.
-        Err(error) if error.source().is_some() => Err(Failure::refused(
-            format!("the threads cannot be started: {error}"),
-            "ask for fewer with `--threads`, or lift the limit on processes and memory",
-        )),
+        Err(error) if error.source().is_some() => Err(cannot_be_started(&error)),
         _ => Ok(()),
     }
+}
+
+fn cannot_be_started(error: &dyn Error) -> Failure {
+    Failure::refused(
+        format!("the threads cannot be started: {error}"),
+        "ask for fewer with `--threads`, or lift the limit on processes and memory",
+    )
 }
 
 #[cfg(test)]
