@@ -42,7 +42,8 @@ mod huge {
     }
 
     /// The block, for which the kernel was asked if it is large, and for what lies behind it: the allocator writes there, beside
-    /// the block, before it is asked for the next one, and where a small page is there is none that is huge. Other mappings may lie there, or none: advice on them does no harm.
+    /// the block, before it is asked for the next one, and where a small page is there is none that is huge. Other mappings may
+    /// lie there, or none: advice on them does no harm.
     fn in_huge_pages(block: *mut u8, size: usize) -> *mut u8 {
         if size >= LARGE && !block.is_null() {
             let first = block as usize / PAGE * PAGE;

@@ -1,6 +1,6 @@
-//! The number of threads.
+//! The number of threads, and the thread that every command runs on.
 //!
-//! The threads are started by the first work that needs them: a command that computes nothing starts none.
+//! Those that compute are started by the first work that needs them: a command that computes nothing starts none.
 
 use std::{env, error::Error, num::NonZeroUsize, panic, thread};
 
