@@ -63,17 +63,6 @@ impl Precision {
         }
     }
 
-    /// Numbers as products see them, in their own type.
-    ///
-    /// # Errors
-    /// If the tensor cannot be converted.
-    pub fn rounded(self, x: Tensor) -> Result<Tensor> {
-        match self {
-            Self::F32 => Ok(x),
-            Self::Bf16 => x.to_dtype(DType::BF16)?.to_dtype(x.dtype()),
-        }
-    }
-
     /// Some rows of a weight in f32, with the numbers that products see.
     ///
     /// # Errors

@@ -41,8 +41,7 @@ impl Pages<'_> {
 ///
 /// # Shapes
 /// - `q`: `(sequences, heads * head_dim)`, f32 on the CPU
-/// - `k`, `v`: `(pages * PAGE, kv_heads * head_dim)`, both f32 or both bf16; in bf16 they are taken as [`Precision::rounded`] gives
-///   them
+/// - `k`, `v`: `(pages * PAGE, kv_heads * head_dim)`, both f32, or both bf16 where products are bf16
 /// - result: as `q`
 ///
 /// # Errors
