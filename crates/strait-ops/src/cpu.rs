@@ -4,6 +4,7 @@ use std::{array::from_fn, cell::Cell};
 
 use candle_core::{CpuStorage, Device, InplaceOp1, Layout, Result, Storage, Tensor, Var, bail};
 use gemm::Parallelism;
+use rayon::prelude::*;
 
 pub use crate::vectors::vectorised;
 
@@ -88,7 +89,7 @@ pub struct View<'a, T = f32> {
 }
 
 /// The types that matrix products are computed in.
-pub trait Real: Copy + Default + PartialEq + 'static {}
+pub trait Real: Copy + Default + PartialEq + Send + Sync + 'static {}
 
 impl Real for f32 {}
 impl Real for f64 {}
@@ -107,6 +108,11 @@ impl<'a, T> View<'a, T> {
     /// True if the view has that many rows and columns.
     pub(super) fn holds(&self, rows: usize, columns: usize) -> bool {
         rows == 0 || columns == 0 || (rows - 1) * self.row + (columns - 1) * self.column < self.numbers.len()
+    }
+
+    /// What it holds from a row on.
+    fn from_row(self, row: usize) -> Self {
+        Self { numbers: &self.numbers[row * self.row..], ..self }
     }
 }
 
@@ -131,6 +137,16 @@ pub fn matmul<T: Real>(
         m == 0 || n == 0 || (m - 1) * to_row + n <= to.len(),
         "a matrix product writes outside its result"
     );
+    if let Parallelism::Rayon(threads) = parallelism
+        && is_cut(threads, (m, n, k))
+    {
+        let rows = m.div_ceil(threads).next_multiple_of(TOGETHER);
+        let parts = to[..(m - 1) * to_row + n].par_chunks_mut(rows * to_row);
+        return parts.enumerate().for_each(|(part, to)| {
+            let shape = (rows.min(m - part * rows), n, k);
+            matmul(shape, to, to_row, keep, a.from_row(part * rows), b, factor, Parallelism::None);
+        });
+    }
     // SAFETY: the assertions above keep every access inside the three slices; `to` is borrowed mutably and so is
     // distinct from `a` and `b`.
     unsafe {
@@ -156,6 +172,24 @@ pub fn matmul<T: Real>(
             parallelism,
         );
     }
+}
+
+/// Columns up to which gemm packs `b` on one thread, while the others wait.
+const NARROW: usize = 2048;
+
+/// Rows of a thread from which on packing `b` for itself is a small part of its work.
+const A_THREADS_ROWS: usize = 96;
+
+/// Rows of `to` that gemm computes at once.
+const TOGETHER: usize = 6;
+
+/// Multiplications from which on several threads are worth their waking.
+const LARGE: usize = 1 << 20;
+
+/// True if each thread computes some rows of a product by itself: gemm would have all threads wait for each other several times, and
+/// for one of them that packs `b`. The sums are the same to the bit, since gemm cuts the depth by the depth alone.
+fn is_cut(threads: usize, (m, n, k): (usize, usize, usize)) -> bool {
+    threads > 1 && m >= threads * A_THREADS_ROWS && (2..=NARROW).contains(&n) && m * n * k >= LARGE
 }
 
 /// All threads of the current pool.
@@ -307,7 +341,32 @@ pub fn tanh(x: f32) -> f32 {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
+
+    proptest! {
+        #[test]
+        fn products_do_not_depend_on_threads(
+            shape in (1_usize..700, 1_usize..80, 1_usize..1200),
+            threads in 2_usize..7,
+            transposed in any::<[bool; 2]>(),
+            keep in prop::sample::select(vec![0f32, 1.0]),
+            further in 0_usize..3,
+        ) {
+            let (m, n, k) = shape;
+            let numbers = |count: usize| (0..count).map(|i| (i * 7919 % 251) as f32 / 251.0 - 0.5).collect::<Vec<_>>();
+            let (a, b, to_row) = (numbers(m * k), numbers(k * n), n + further);
+            let a = if transposed[0] { View::rows(&a, m).t() } else { View::rows(&a, k) };
+            let b = if transposed[1] { View::rows(&b, k).t() } else { View::rows(&b, n) };
+            let product = |parallelism| {
+                let mut to = vec![0.25f32; m * to_row];
+                matmul(shape, &mut to, to_row, keep, a, b, 0.5, parallelism);
+                to
+            };
+            prop_assert!(product(Parallelism::None) == product(Parallelism::Rayon(threads)));
+        }
+    }
 
     #[test]
     fn exp_agrees_with_the_library() {

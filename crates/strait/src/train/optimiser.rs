@@ -41,8 +41,9 @@ pub struct Parameter {
 impl Parameter {
     /// A parameter with no history, which decays.
     pub fn new(name: String, var: Var, unit: f64) -> Self {
-        let zeros = vec![0f32; var.elem_count()];
-        Self { name, var, unit, decays: true, gradient: None, first: zeros.clone(), second: zeros }
+        let zeros = || vec![0f32; var.elem_count()];
+        let (first, second) = (zeros(), zeros());
+        Self { name, var, unit, decays: true, gradient: None, first, second }
     }
 
     /// Adds a micro-batch's gradient with respect to the tensor.
