@@ -11,9 +11,9 @@ In each round every step is timed by strait and then by PyTorch, both in f32 and
 own, so that what else the machine does touches all alike. A ratio is that of one round; the table has the median of
 the rounds, and the least and the most. It is PyTorch's time, in the precision that is the faster one, over strait's
 in its faster one. What strait computes once for its rows before the first step is not in a step's time; the second
-ratio adds it to each step, as if each row were seen once. --out keeps every object that was printed. After Ctrl-C
-the table has what was timed until then. On a machine that does other work too, set OMP_WAIT_POLICY=passive:
-PyTorch's threads spin while they wait, and lose their cores meanwhile.
+ratio adds it to each step, as if each row were seen once. The third is that of f32 in both. --out keeps every object
+that was printed. After Ctrl-C the table has what was timed until then. On a machine that does other work too, set
+OMP_WAIT_POLICY=passive: PyTorch's threads spin while they wait, and lose their cores meanwhile.
 """
 
 import argparse
@@ -32,6 +32,7 @@ STEPS = "score,sweep,steering,steering-kl,lora,full,sample,decode"
 # Arguments beside those of all by the name of a column; the fastest one counts.
 STRAIT = {"strait f32": [], "strait bf16": ["--precision", "bf16"]}
 PYTORCH = {"PyTorch f32": ["--precision", "f32"], "PyTorch bf16": ["--precision", "bf16"]}
+F32 = ["strait f32", "PyTorch f32"]
 LLAMA = "llama.cpp"
 
 
@@ -70,7 +71,8 @@ def with_once(result):
 
 
 def table(measured, columns):
-    head = ["step", *columns, "ratio", "each row once", "over its floor", "memory", "of PyTorch's"]
+    head = ["step", *columns, "ratio", "each row once", "ratio in f32", "over its floor", "f32 over its floor"]
+    head += ["memory", "of PyTorch's"]
     rows = [head, ["---"] * len(head)]
     for step, results in measured.items():
         ours, theirs = fastest(results, STRAIT), fastest(results, PYTORCH)
@@ -86,7 +88,8 @@ def table(measured, columns):
         row = [step, *map(figure, columns)]
         row.append(ratios(results, ours, theirs) if ours and theirs else "-")
         row.append(ratios(results, ours, theirs, with_once) if ours and theirs and not rate else "-")
-        row.append(spread([r["ratio"] for r in results[ours]]) if ours else "-")
+        row.append(ratios(results, *F32) if all(map(results.get, F32)) else "-")
+        row += [spread([r["ratio"] for r in results[column]]) if results.get(column) else "-" for column in [ours, F32[0]]]
         row.append(f"{memory[ours] / 1e9:.2f} GB" if ours else "-")
         row.append(f"{memory[ours] / memory[theirs]:.2f}" if ours and theirs else "-")
         rows.append(row)
