@@ -174,10 +174,10 @@ pub fn matmul<T: Real>(
     }
 }
 
-/// Columns up to which gemm packs `b` on one thread, while the others wait.
+/// Columns up to which it costs less that every thread packs `b` than that all wait for one.
 const NARROW: usize = 2048;
 
-/// Rows of a thread from which on packing `b` for itself is a small part of its work.
+/// Rows of a thread beside which packing `b` is a small part of its work.
 const A_THREADS_ROWS: usize = 96;
 
 /// Rows of `to` that gemm computes at once.
