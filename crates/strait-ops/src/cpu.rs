@@ -111,7 +111,7 @@ impl<'a, T> View<'a, T> {
     }
 
     /// What it holds from a row on.
-    fn from_row(self, row: usize) -> Self {
+    fn rows_from(self, row: usize) -> Self {
         Self { numbers: &self.numbers[row * self.row..], ..self }
     }
 }
@@ -144,7 +144,7 @@ pub fn matmul<T: Real>(
         let parts = to[..(m - 1) * to_row + n].par_chunks_mut(rows * to_row);
         return parts.enumerate().for_each(|(part, to)| {
             let shape = (rows.min(m - part * rows), n, k);
-            matmul(shape, to, to_row, keep, a.from_row(part * rows), b, factor, Parallelism::None);
+            matmul(shape, to, to_row, keep, a.rows_from(part * rows), b, factor, Parallelism::None);
         });
     }
     // SAFETY: the assertions above keep every access inside the three slices; `to` is borrowed mutably and so is
