@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # Checks that the build for NVIDIA GPUs compiles, where CUDA's compiler is not installed: all Rust code is checked as it is, and
-# an empty file stands for each of candle's kernels. Where there is a real nvcc, `cargo build --features cuda` says more.
+# an empty file stands for each of candle's kernels, in a folder of its own, so that no build finds them. Where there is a real
+# nvcc, `cargo build --features cuda` says more.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -27,4 +28,4 @@ NVCC
 chmod +x "$tools/nvcc"
 
 PATH=$tools:$PATH NVCC=$tools/nvcc CUDA_HOME=$tools CUDA_COMPUTE_CAP=80 \
-    cargo clippy --package strait-cli --features cuda --locked -- --deny warnings
+    cargo clippy --target-dir target/check-cuda --package strait-cli --features cuda --locked -- --deny warnings

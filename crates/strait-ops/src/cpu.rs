@@ -1,6 +1,6 @@
 //! Tools of the fused CPU operations: slices out of tensors, matrix products, and functions that loops over them vectorise.
 
-use std::{array::from_fn, cell::Cell};
+use std::{array::from_fn, cell::Cell, ops::RangeInclusive};
 
 use candle_core::{CpuStorage, Device, InplaceOp1, Layout, Result, Storage, Tensor, Var, bail};
 use gemm::Parallelism;
@@ -140,11 +140,18 @@ pub fn matmul<T: Real>(
     if let Parallelism::Rayon(threads) = parallelism
         && is_cut(threads, (m, n, k))
     {
-        let rows = m.div_ceil(threads).next_multiple_of(TOGETHER);
-        let parts = to[..(m - 1) * to_row + n].par_chunks_mut(rows * to_row);
-        return parts.enumerate().for_each(|(part, to)| {
-            let shape = (rows.min(m - part * rows), n, k);
-            matmul(shape, to, to_row, keep, a.rows_from(part * rows), b, factor, Parallelism::None);
+        // As equal as tiles allow: a part of few rows would be summed by another kernel.
+        let start = |part| if part == threads { m } else { m * part / threads / TOGETHER * TOGETHER };
+        let (mut parts, mut rest) = (Vec::with_capacity(threads), to);
+        for part in 0..threads {
+            let rows = start(part)..start(part + 1);
+            let (own, others) = rest.split_at_mut(rest.len().min(rows.len() * to_row));
+            parts.push((rows, own));
+            rest = others;
+        }
+        return parts.into_par_iter().for_each(|(rows, to)| {
+            let shape = (rows.len(), n, k);
+            matmul(shape, to, to_row, keep, a.rows_from(rows.start), b, factor, Parallelism::None);
         });
     }
     // SAFETY: the assertions above keep every access inside the three slices; `to` is borrowed mutably and so is
@@ -174,10 +181,11 @@ pub fn matmul<T: Real>(
     }
 }
 
-/// Columns up to which it costs less that every thread packs `b` than that all wait for one.
-const NARROW: usize = 2048;
+/// Columns of a product whose rows are shared between threads. With more it costs less that all wait for one that packs `b` than that
+/// each packs it; with fewer gemm has kernels of its own for few rows, which sum in another order.
+const COLUMNS: RangeInclusive<usize> = 8..=2048;
 
-/// Rows of a thread beside which packing `b` is a small part of its work.
+/// Rows of a thread beside which packing `b` is a small part of its work. Far enough above 64, up to where gemm cuts the depth otherwise.
 const A_THREADS_ROWS: usize = 96;
 
 /// Rows of `to` that gemm computes at once.
@@ -187,9 +195,9 @@ const TOGETHER: usize = 6;
 const LARGE: usize = 1 << 20;
 
 /// True if each thread computes some rows of a product by itself: gemm would have all threads wait for each other several times, and
-/// for one of them that packs `b`. The sums are the same to the bit, since gemm cuts the depth by the depth alone.
+/// for one of them that packs `b`. The sums are the same to the bit, since gemm cuts the depth of all but small products by the depth alone.
 fn is_cut(threads: usize, (m, n, k): (usize, usize, usize)) -> bool {
-    threads > 1 && m >= threads * A_THREADS_ROWS && (2..=NARROW).contains(&n) && m * n * k >= LARGE
+    threads > 1 && m >= threads * A_THREADS_ROWS && COLUMNS.contains(&n) && m * n * k >= LARGE
 }
 
 /// All threads of the current pool.
@@ -348,8 +356,8 @@ mod tests {
     proptest! {
         #[test]
         fn products_do_not_depend_on_threads(
-            shape in (1_usize..700, 1_usize..80, 1_usize..1200),
-            threads in 2_usize..7,
+            shape in (1_usize..4000, 1_usize..80, 1_usize..1200),
+            threads in 2_usize..40,
             transposed in any::<[bool; 2]>(),
             keep in prop::sample::select(vec![0f32, 1.0]),
             further in 0_usize..3,
